@@ -1,0 +1,11 @@
+/** `node dist/scripts/setup.js`: `dawntune setup` for the npm scripts, which run before anything is installed. */
+import { setup } from '../src/cli/setup.js';
+import { InputError, MachineError } from '../src/errors.js';
+
+try {
+  process.exitCode = await setup(process.argv.slice(2));
+} catch (error) {
+  const known = error instanceof InputError || error instanceof MachineError;
+  process.stderr.write(`dawntune: ${known ? error.message : String((error as Error).stack)}\n`);
+  process.exitCode = known ? error.exitCode : 1;
+}

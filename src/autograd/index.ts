@@ -1,0 +1,11 @@
+/** Differentiable ops and the tape. */
+export * from './ops/attention.js';
+export * from './ops/layer-norm.js';
+export * from './ops/matmul.js';
+export * from './ops/pointwise.js';
+export * from './ops/reduce.js';
+export * from './ops/rows.js';
+export * from './ops/scores.js';
+export * from './ops/shape.js';
+export * from './ops/softmax.js';
+export { backward, type Gradient, record, wantsGradient } from './tape.js';

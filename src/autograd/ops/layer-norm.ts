@@ -1,0 +1,19 @@
+/** LayerNorm with an optional residual added first. */
+import * as kernels from '../../kernels/layer-norm.js';
+import { columnSum } from '../../kernels/reduce.js';
+import type { Tensor } from '../../tensor/tensor.js';
+import { record } from '../tape.js';
+
+/** LayerNorm(x + residual)·γ + β over the last dimension. x, residual: [...,H]; gamma, beta: [H]. */
+export function layerNorm(x: Tensor, gamma: Tensor, beta: Tensor, eps = 1e-5, residual?: Tensor): Tensor {
+  const { y, sum, stats } = kernels.layerNorm(x, residual, gamma, beta, eps);
+  // x and the residual get the same gradient: computed once, by whichever asks first.
+  let shared: Tensor | undefined;
+  const dSum = (dy: Tensor) => (shared ??= kernels.layerNormGradient(dy, sum, stats, gamma));
+  return record('layerNorm', y, [sum, stats, gamma], [
+    [x, dSum],
+    ...(residual ? [[residual, dSum] as const] : []),
+    [gamma, (dy) => kernels.layerNormGammaGradient(dy, sum, stats)],
+    [beta, (dy) => columnSum(dy)],
+  ]);
+}

@@ -1,0 +1,81 @@
+/** Elementwise ops; forward and gradient are the one-line formulas of `src/kernels/pointwise.ts`. */
+import {
+  type BinaryName,
+  binary,
+  binaryGradient,
+  dropout as dropoutKernel,
+  type UnaryName,
+  unary,
+  unaryFormulas,
+  unaryGradient,
+} from '../../kernels/pointwise.js';
+import type { RandomStream } from '../../kernels/random.js';
+import { sumAxis } from '../../kernels/reduce.js';
+import { sameShape, type Shape } from '../../tensor/shape.js';
+import type { Tensor } from '../../tensor/tensor.js';
+import { record } from '../tape.js';
+
+function unaryOp(name: UnaryName, x: Tensor, s = 0): Tensor {
+  const y = unary(name, x, s);
+  const saves = unaryFormulas[name].saves;
+  const saved = saves === 'x' ? x : saves === 'y' ? y : undefined;
+  return record(name, y, saved ? [saved] : [], [[x, (dy) => unaryGradient(name, saved, dy, s)]]);
+}
+
+/** Sums a gradient over the dimensions that broadcasting stretched. */
+export function sumToShape(dy: Tensor, shape: Shape): Tensor {
+  if (sameShape(dy.shape, shape)) return dy;
+  let result = dy;
+  const lead = dy.shape.length - shape.length;
+  for (let axis = 0; axis < dy.shape.length; axis++) {
+    const wanted = axis < lead ? 1 : shape[axis - lead]!;
+    const length = result.shape[axis]!;
+    if (wanted === length) continue;
+    const outer = result.shape.slice(0, axis).reduce((a, b) => a * b, 1);
+    const inner = result.shape.slice(axis + 1).reduce((a, b) => a * b, 1);
+    result = sumAxis(result, { outer, length, inner }, result.shape.map((extent, i) => (i === axis ? 1 : extent)));
+  }
+  return result.view(shape);
+}
+
+function binaryOp(name: BinaryName, a: Tensor, b: Tensor): Tensor {
+  const y = binary(name, a, b);
+  const linear = name === 'add' || name === 'sub';
+  return record(name, y, linear ? [] : [a, b], [
+    [a, (dy) => sumToShape(linear ? dy : binaryGradient(name, 0, a, b, dy), a.shape)],
+    [b, (dy) => sumToShape(name === 'add' ? dy : name === 'sub' ? unary('neg', dy) : binaryGradient(name, 1, a, b, dy), b.shape)],
+  ]);
+}
+
+export const add = (a: Tensor, b: Tensor): Tensor => binaryOp('add', a, b);
+export const sub = (a: Tensor, b: Tensor): Tensor => binaryOp('sub', a, b);
+export const mul = (a: Tensor, b: Tensor): Tensor => binaryOp('mul', a, b);
+export const div = (a: Tensor, b: Tensor): Tensor => binaryOp('div', a, b);
+export const maximum = (a: Tensor, b: Tensor): Tensor => binaryOp('maximum', a, b);
+
+export const neg = (x: Tensor): Tensor => unaryOp('neg', x);
+/** x · s for a host number s. */
+export const scale = (x: Tensor, s: number): Tensor => unaryOp('scale', x, s);
+/** x + s for a host number s. */
+export const shift = (x: Tensor, s: number): Tensor => unaryOp('shift', x, s);
+export const exp = (x: Tensor): Tensor => unaryOp('exp', x);
+export const log = (x: Tensor): Tensor => unaryOp('log', x);
+export const sqrt = (x: Tensor): Tensor => unaryOp('sqrt', x);
+export const square = (x: Tensor): Tensor => unaryOp('square', x);
+export const reciprocal = (x: Tensor): Tensor => unaryOp('reciprocal', x);
+export const tanh = (x: Tensor): Tensor => unaryOp('tanh', x);
+export const sigmoid = (x: Tensor): Tensor => unaryOp('sigmoid', x);
+export const relu = (x: Tensor): Tensor => unaryOp('relu', x);
+export const abs = (x: Tensor): Tensor => unaryOp('abs', x);
+/** x·Φ(x) with the exact error function. */
+export const gelu = (x: Tensor): Tensor => unaryOp('gelu', x);
+/** The tanh approximation of GELU. */
+export const geluTanh = (x: Tensor): Tensor => unaryOp('geluTanh', x);
+
+/** Inverted dropout; the mask is a function of `random` and the position, so backward draws it again. */
+export function dropout(x: Tensor, probability: number, random: RandomStream): Tensor {
+  if (probability <= 0) return x;
+  return record('dropout', dropoutKernel(x, probability, random), [], [
+    [x, (dy) => dropoutKernel(dy, probability, random)],
+  ]);
+}

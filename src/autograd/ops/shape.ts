@@ -1,0 +1,59 @@
+/** Ops that only rename or move rows. */
+import { ShapeError } from '../../errors.js';
+import { formatShape, type Shape } from '../../tensor/shape.js';
+import { Tensor } from '../../tensor/tensor.js';
+import { record } from '../tape.js';
+
+/** Same elements, another shape; free. */
+export function reshape(x: Tensor, shape: Shape): Tensor {
+  const own = x.shape;
+  return record('reshape', x.view(shape), [], [[x, (dy) => dy.view(own)]]);
+}
+
+/** Rows [start, end) of the first dimension: a view where the adapter can bind it, else a copy. */
+export function sliceRows(x: Tensor, start: number, end: number): Tensor {
+  const rows = x.shape[0] ?? 0;
+  if (x.shape.length === 0 || start < 0 || end > rows || start > end)
+    throw new ShapeError(`sliceRows: ${start}..${end} of ${formatShape(x.shape)}`);
+  const width = rows === 0 ? 0 : x.size / rows;
+  const shape = [end - start, ...x.shape.slice(1)];
+  const y = x.viewAt(start * width, shape) ?? copySlice(x, start * width, shape);
+  const own = x.shape;
+  return record('sliceRows', y, [], [
+    [
+      x,
+      (dy) => {
+        const dx = Tensor.zeros(dy.gpu, own);
+        dx.copyFrom(dy, start * width);
+        return dx;
+      },
+    ],
+  ]);
+}
+
+function copySlice(x: Tensor, start: number, shape: Shape): Tensor {
+  const y = Tensor.empty(x.gpu, shape, x.dtype);
+  const source = x.bindingRange(start, y.size);
+  x.gpu.copy({ ...source, size: y.bytes }, { ...y.binding(), size: y.bytes });
+  return y;
+}
+
+/** Stacks tensors along the first dimension. */
+export function concatRows(tensors: readonly Tensor[]): Tensor {
+  const first = tensors[0];
+  if (!first) throw new ShapeError('concatRows: needs at least one tensor');
+  const rest = first.shape.slice(1);
+  for (const tensor of tensors)
+    if (tensor.shape.length !== first.shape.length || tensor.shape.slice(1).some((extent, i) => extent !== rest[i]))
+      throw new ShapeError(`concatRows: ${formatShape(first.shape)} and ${formatShape(tensor.shape)}`);
+  const y = Tensor.empty(first.gpu, [tensors.reduce((sum, tensor) => sum + tensor.shape[0]!, 0), ...rest], first.dtype);
+  let offset = 0;
+  const inputs = tensors.map((tensor) => {
+    const start = offset;
+    y.copyFrom(tensor, start);
+    offset += tensor.size;
+    const shape = tensor.shape;
+    return [tensor, (dy: Tensor) => dy.viewAt(start, shape) ?? copySlice(dy, start, shape)] as const;
+  });
+  return record('concatRows', y, [], inputs);
+}

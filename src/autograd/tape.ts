@@ -1,0 +1,150 @@
+/**
+ * Reverse-mode differentiation. Each op computes its result with kernels and calls `record` with one gradient
+ * closure per input; `backward` walks the nodes from the loss down. A gradient that nobody needs is never
+ * computed, and what backward has used is freed as it goes.
+ */
+import { InputError, ShapeError } from '../errors.js';
+import { addInPlace, binary, full } from '../kernels/pointwise.js';
+import { isRecording, scope } from '../tensor/scope.js';
+import { formatShape, sameShape } from '../tensor/shape.js';
+import { Tensor, type TapeNode } from '../tensor/tensor.js';
+
+/**
+ * dL/d(input) of dL/d(output). With `into` (a leaf's existing gradient) it may add to that itself and return
+ * undefined; returning undefined otherwise means that there is nothing to pass on.
+ */
+export type Gradient = (dy: Tensor, into: Tensor | undefined) => Tensor | undefined;
+
+interface Edge {
+  readonly node: Node | undefined;
+  readonly leaf: Tensor | undefined;
+  readonly gradient: Gradient;
+}
+
+let nextId = 1;
+
+class Node implements TapeNode {
+  readonly id = nextId++;
+  private references = 1;
+  used = false;
+
+  constructor(
+    readonly name: string,
+    readonly shape: readonly number[],
+    readonly edges: readonly Edge[],
+    private saved: readonly Tensor[],
+  ) {
+    for (const tensor of saved) tensor.retainStorage();
+    for (const edge of edges) edge.node?.retain();
+  }
+
+  retain(): void {
+    this.references++;
+  }
+
+  release(): void {
+    // An explicit stack: graphs can be deeper than the host's.
+    const stack: Node[] = [this];
+    while (stack.length > 0) {
+      const node = stack.pop()!;
+      if (--node.references > 0) continue;
+      node.freeSaved();
+      for (const edge of node.edges) if (edge.node) stack.push(edge.node);
+    }
+  }
+
+  freeSaved(): void {
+    for (const tensor of this.saved) tensor.releaseStorage();
+    this.saved = [];
+  }
+}
+
+/** Whether a gradient can reach something that wants it through `tensor`. */
+export function wantsGradient(tensor: Tensor): boolean {
+  return tensor.requiresGrad || tensor.node !== undefined;
+}
+
+/**
+ * Puts `output` on the tape. `saved` names every tensor that the gradient closures use: the tape keeps those
+ * alive until backward has used them.
+ */
+export function record(
+  name: string,
+  output: Tensor,
+  saved: readonly Tensor[],
+  inputs: readonly (readonly [Tensor, Gradient])[],
+): Tensor {
+  if (!isRecording()) return output;
+  const edges: Edge[] = [];
+  for (const [input, gradient] of inputs) {
+    if (!wantsGradient(input)) continue;
+    edges.push({
+      node: input.node as Node | undefined,
+      leaf: input.node ? undefined : input,
+      gradient,
+    });
+  }
+  if (edges.length > 0) output.node = new Node(name, output.shape, edges, saved);
+  return output;
+}
+
+/**
+ * Adds dL/d(leaf) to `grad` of every leaf that `requiresGrad`, where L = Σ seed ∘ root (seed defaults to ones, and
+ * root to a scalar). The graph is used up: a second call on it throws.
+ */
+export function backward(root: Tensor, seed?: Tensor): void {
+  if (seed ? !sameShape(seed.shape, root.shape) : root.size !== 1)
+    throw new ShapeError(
+      `backward: needs a scalar or a seed of its shape; got ${formatShape(root.shape)} with ${seed ? formatShape(seed.shape) : 'no seed'}`,
+    );
+  const start = root.node as Node | undefined;
+  if (!start) throw new InputError('backward: nothing on the tape leads to this tensor');
+  scope(() => {
+    const gradients = new Map<Node, Tensor>();
+    gradients.set(start, seed ? seed.detach() : full(root, root.shape, 1));
+    // Inputs are older than outputs, so descending ids are a topological order.
+    for (const node of reachable(start)) {
+      const dy = gradients.get(node);
+      if (node.used) throw new InputError(`backward: the graph at "${node.name}" was already used up`);
+      node.used = true;
+      if (dy)
+        scope(() => {
+          for (const { node: parent, leaf, gradient } of node.edges) {
+            const part = gradient(dy, leaf?.grad);
+            if (!part) continue;
+            if (leaf) accumulateLeaf(leaf, part);
+            else {
+              const sofar = gradients.get(parent!);
+              const sum = sofar ? binary('add', sofar, part) : part.detach();
+              sofar?.dispose();
+              gradients.set(parent!, sum.keep());
+            }
+          }
+        });
+      dy?.dispose();
+      gradients.delete(node);
+      node.freeSaved();
+    }
+  });
+}
+
+function accumulateLeaf(leaf: Tensor, part: Tensor): void {
+  if (leaf.grad) addInPlace(leaf.grad, part);
+  else {
+    // A copy: the part may share storage with a gradient that others still read.
+    leaf.grad = Tensor.empty(leaf.gpu, leaf.shape, 'f32', 'gradients').keep();
+    leaf.grad.copyFrom(part);
+  }
+}
+
+function reachable(start: Node): Node[] {
+  const seen = new Set<Node>([start]);
+  const stack = [start];
+  while (stack.length > 0)
+    for (const { node } of stack.pop()!.edges)
+      if (node && !seen.has(node)) {
+        seen.add(node);
+        stack.push(node);
+      }
+  return [...seen].sort((a, b) => b.id - a.id);
+}

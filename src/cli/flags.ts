@@ -1,0 +1,55 @@
+/**
+ * What every command needs of its flag table: the declarations and the parser (src/flags.ts), and the help text
+ * rendered from the same table.
+ */
+import type { Flag, FlagTable } from '../flags.js';
+
+export * from '../flags.js';
+
+/** Whether argv asks for help instead of work. */
+export function wantsHelp(argv: readonly string[]): boolean {
+  return argv.some((word) => word === '--help' || word === '-h');
+}
+
+/** The help text: usage line, then the flags under the headings of their groups. Inert ones are left out. */
+export function renderHelp(usage: string, table: FlagTable, width = 100): string {
+  const groups = new Map<string, [string, Flag<unknown>][]>();
+  for (const [name, flag] of Object.entries(table)) {
+    if (flag.inert !== undefined) continue;
+    const members = groups.get(flag.group) ?? [];
+    groups.set(flag.group, [...members, [name, flag]]);
+  }
+  const lines = [usage];
+  for (const [title, members] of groups) {
+    lines.push('', `${title}:`);
+    for (const [name, flag] of members) {
+      lines.push(
+        `  --${name} ${flag.type.bare === undefined ? flag.type.placeholder : `[${flag.type.placeholder}]`}`,
+      );
+      lines.push(...wrap(`${flag.help}${defaultNote(flag)}`, width, '      '));
+    }
+  }
+  return `${lines.join('\n')}\n`;
+}
+
+function defaultNote(flag: Flag<unknown>): string {
+  const { fallback } = flag;
+  if (fallback === undefined) return ' (required)';
+  if (fallback === null || fallback instanceof Set) return '';
+  if (Array.isArray(fallback)) return fallback.length === 0 ? '' : ` (default ${fallback.join(' ')})`;
+  if (typeof fallback === 'boolean') return ` (default ${fallback ? 'True' : 'False'})`;
+  return ` (default ${String(fallback)})`;
+}
+
+function wrap(words: string, width: number, indent: string): string[] {
+  const lines: string[] = [];
+  let line = indent;
+  for (const word of words.split(' ')) {
+    if (line !== indent && line.length + 1 + word.length > width) {
+      lines.push(line);
+      line = indent;
+    }
+    line += line === indent ? word : ` ${word}`;
+  }
+  return [...lines, line];
+}

@@ -1,0 +1,252 @@
+/**
+ * Cuts datasets into batches of texts. An epoch is a pure function of (seed, epoch): row order, batch order and
+ * the draws inside each row have streams of their own, so any batch of any epoch is reached directly and a resumed
+ * run sees exactly what it would have seen. Tokens and packing come after (packing.ts).
+ */
+import { InputError } from '../errors.js';
+import { CounterRandom } from '../tensor/random.js';
+import { type Dataset, type DatasetOptions, openDatasets, STREAM } from './datasets.js';
+import { type PromptOptions, Prompts } from './prompts.js';
+import type { RowFacts, RowPlace } from './rows.js';
+import { groupSizeOf, needsNegatives, sampleGroup } from './sampling.js';
+
+export interface DataOptions extends DatasetOptions, PromptOptions {
+  readonly dataloaderDropLast: boolean;
+  readonly shuffleRatio: number;
+}
+
+const defaults: Omit<DataOptions, 'trainData'> = {
+  sameDatasetWithinBatch: false,
+  trainGroupSize: 8,
+  perDeviceTrainBatchSize: 8,
+  dataloaderDropLast: false,
+  smallThreshold: 0,
+  dropThreshold: 0,
+  maxExampleNumPerDataset: 100_000_000,
+  knowledgeDistillation: false,
+  shuffleRatio: 0,
+  queryInstructionForRetrieval: null,
+  queryInstructionFormat: '{}{}',
+  passageInstructionForRetrieval: null,
+  passageInstructionFormat: '{}{}',
+  nonePrefix: false,
+  seed: 42,
+  flag: '--train_data',
+};
+
+/** One rank's share of one step. B queries with G passages each. */
+export interface TrainBatch {
+  /** [B], prompts applied. */
+  readonly queries: string[];
+  /** [B·G], query-major: the positive of query 0, its negatives, the positive of query 1, … */
+  readonly passages: string[];
+  /** G. */
+  readonly groupSize: number;
+  /** [B·G] raw scores in the order of `passages`; null without a teacher. */
+  readonly teacherScores: Float32Array | null;
+  /** Other queries' passages are no negatives. */
+  readonly noInBatchNeg: boolean;
+  /** [B], where the rows come from. */
+  readonly rows: RowPlace[];
+  readonly dataset: string;
+  readonly epoch: number;
+  /** Of the batch within the epoch, from 0; the same on all ranks. */
+  readonly index: number;
+}
+
+export interface EpochPosition {
+  readonly rank: number;
+  readonly worldSize: number;
+  /** The first batch to yield; the ones before it cost nothing. */
+  readonly startBatch: number;
+}
+
+/** @throws InputError, one line with file and line, for data that cannot be trained on. */
+export function loadDatasets(
+  options: Pick<DataOptions, 'trainData'> & {
+    readonly [K in keyof DataOptions]?: DataOptions[K] | undefined;
+  },
+): TrainingData {
+  const given = Object.entries(options).filter(([, value]) => value !== undefined);
+  return new TrainingData({ ...defaults, ...(Object.fromEntries(given) as typeof options) } as DataOptions);
+}
+
+export class TrainingData {
+  readonly datasets: readonly Dataset[];
+  /** One line each: datasets that were left out. */
+  readonly notices: readonly string[];
+  private readonly prompts: Prompts;
+  /** World sizes whose batches are known to be sound. */
+  private readonly checked = new Set<number>();
+
+  constructor(private readonly options: DataOptions) {
+    const { datasets, hasPromptColumn, notices } = openDatasets(options);
+    this.datasets = datasets;
+    this.notices = notices;
+    this.prompts = new Prompts(options, hasPromptColumn);
+  }
+
+  get rowCount(): number {
+    return this.datasets.reduce((total, { rowCount }) => total + rowCount, 0);
+  }
+
+  /** What each dataset contributes to an epoch, for logs. */
+  summary(
+    worldSize = 1,
+  ): { name: string; rows: number; batchSize: number; batches: number; noInBatchNeg: boolean }[] {
+    return this.datasets.map((dataset) => ({
+      name: dataset.name,
+      rows: dataset.rowCount,
+      batchSize: dataset.batchSize,
+      batches: this.batchesOf(dataset, worldSize),
+      noInBatchNeg: dataset.noInBatchNeg,
+    }));
+  }
+
+  /** Steps of each rank in one epoch. @throws InputError when there are none, or some batch would not be sound. */
+  batchesPerEpoch(worldSize = 1): number {
+    this.check(worldSize);
+    return this.datasets.reduce((total, dataset) => total + this.batchesOf(dataset, worldSize), 0);
+  }
+
+  /** The batches of one epoch for one rank: rows [r·b, (r+1)·b) of every global batch of b·W rows. */
+  *epoch(epoch: number, position: Partial<EpochPosition> = {}): Generator<TrainBatch, void, undefined> {
+    const { rank = 0, worldSize = 1, startBatch = 0 } = position;
+    this.check(worldSize);
+    const orders = this.datasets.map((dataset, i) =>
+      new CounterRandom(this.options.seed, [STREAM.rowOrder, epoch, i]).shuffle(
+        Uint32Array.from({ length: dataset.rowCount }, (_, row) => row),
+      ),
+    );
+    const batches = this.datasets.flatMap((dataset, i) =>
+      Array.from({ length: this.batchesOf(dataset, worldSize) }, (_, number) => ({
+        dataset,
+        order: orders[i]!,
+        number,
+      })),
+    );
+    // One dataset needs no second shuffle: its rows are in random order, and only the last batch may be short.
+    if (this.options.sameDatasetWithinBatch)
+      new CounterRandom(this.options.seed, [STREAM.batchOrder, epoch]).shuffle(batches);
+
+    for (let index = startBatch; index < batches.length; index++) {
+      const { dataset, order, number } = batches[index]!;
+      const first = number * dataset.batchSize * worldSize;
+      yield this.batch(dataset, globalBatch(order, first, dataset.batchSize, worldSize), {
+        rank,
+        worldSize,
+        epoch,
+        index,
+      });
+    }
+  }
+
+  private batch(
+    dataset: Dataset,
+    rows: readonly number[],
+    at: { rank: number; worldSize: number; epoch: number; index: number },
+  ): TrainBatch {
+    const { options, prompts } = this;
+    const groupSize = options.sameDatasetWithinBatch
+      ? groupSizeOf(dataset.facts(rows[0]!), options.trainGroupSize)
+      : options.trainGroupSize;
+    const perRank = rows.length / at.worldSize;
+    const queries: string[] = [];
+    const passages: string[] = [];
+    const scores: number[] = [];
+    const places: RowPlace[] = [];
+    for (let i = at.rank * perRank; i < (at.rank + 1) * perRank; i++) {
+      const row = dataset.row(rows[i]!);
+      const { place } = dataset.facts(rows[i]!);
+      const random = new CounterRandom(options.seed, [STREAM.group, at.epoch, at.index, i]);
+      const group = sampleGroup(row, place, groupSize, options.shuffleRatio, random);
+      queries.push(prompts.query(row, row.query));
+      for (const passage of group.passages) passages.push(prompts.passage(row, passage));
+      scores.push(...(group.scores ?? []));
+      places.push(place);
+    }
+    const hasTeacher = options.knowledgeDistillation && scores.length > 0;
+    return {
+      queries,
+      passages,
+      groupSize,
+      teacherScores: hasTeacher ? Float32Array.from(scores) : null,
+      noInBatchNeg: dataset.noInBatchNeg,
+      rows: places,
+      dataset: dataset.name,
+      epoch: at.epoch,
+      index: at.index,
+    };
+  }
+
+  private batchesOf(dataset: Dataset, worldSize: number): number {
+    const batches = dataset.rowCount / (dataset.batchSize * worldSize);
+    const dropTail = this.options.sameDatasetWithinBatch || this.options.dataloaderDropLast;
+    return dropTail ? Math.floor(batches) : Math.ceil(batches);
+  }
+
+  /** Everything that could go wrong in some batch is found here, before the first. */
+  private check(worldSize: number): void {
+    if (!Number.isInteger(worldSize) || worldSize < 1)
+      throw new InputError(`world size: expected a positive integer, found ${worldSize}`);
+    if (this.checked.has(worldSize)) return;
+    let batches = 0;
+    for (const dataset of this.datasets) {
+      const count = this.batchesOf(dataset, worldSize);
+      if (count > 0) this.checkRows(dataset, dataset.batchSize * worldSize > 1);
+      batches += count;
+    }
+    if (batches === 0) {
+      const largest = this.summary(worldSize).reduce((a, b) => (a.rows >= b.rows ? a : b));
+      const needed = largest.batchSize * worldSize;
+      throw new InputError(
+        `${this.options.flag}: expected a dataset with at least ${needed} rows, one batch of ${largest.batchSize} on ${worldSize} ranks; ` +
+          `found at most ${largest.rows} (${largest.name})`,
+      );
+    }
+    this.checked.add(worldSize);
+  }
+
+  /** `shared`: a batch holds more than one row; they must then agree on type and on having scores. */
+  private checkRows(dataset: Dataset, shared: boolean): void {
+    const { sameDatasetWithinBatch, trainGroupSize, knowledgeDistillation } = this.options;
+    const first = dataset.facts(0);
+    let withoutNegatives: RowFacts | null = null;
+    // The first row of a batch sets its group size, so a row may meet the largest size of its dataset.
+    let largestGroup = sameDatasetWithinBatch ? 1 : trainGroupSize;
+    for (let i = 0; i < dataset.rowCount; i++) {
+      const facts = dataset.facts(i);
+      const groupSize = sameDatasetWithinBatch ? groupSizeOf(facts, trainGroupSize) : trainGroupSize;
+      largestGroup = Math.max(largestGroup, groupSize);
+      if (facts.negatives === 0) {
+        withoutNegatives ??= facts;
+        if (groupSize > 1) throw needsNegatives(facts.place, groupSize);
+      }
+      if (!sameDatasetWithinBatch || !shared) continue;
+      requireEqual(first, facts, '"type"', (each) => JSON.stringify(each.type));
+      if (knowledgeDistillation)
+        requireEqual(first, facts, 'teacher', (each) => (each.scored ? 'scores' : 'no scores'));
+    }
+    if (shared && withoutNegatives && largestGroup > 1)
+      throw needsNegatives(withoutNegatives.place, largestGroup);
+  }
+}
+
+/** @throws InputError naming both rows when they differ in what rows of one batch must share. */
+function requireEqual(a: RowFacts, b: RowFacts, what: string, of: (facts: RowFacts) => string): void {
+  if (of(a) === of(b)) return;
+  throw new InputError(
+    `${b.place.file}:${b.place.line}: expected the ${what} of ${a.place.file}:${a.place.line}, with which it may ` +
+      `share a batch (${of(a)}), found ${of(b)}`,
+  );
+}
+
+/**
+ * Row numbers of the global batch that begins at `first`. At the end of the default mode's epoch one rank gets a
+ * short batch; several ranks must stay equal, so theirs is filled up from the start of the epoch.
+ */
+function globalBatch(order: Uint32Array, first: number, batchSize: number, worldSize: number): number[] {
+  const wanted = batchSize * worldSize;
+  const count = worldSize === 1 ? Math.min(wanted, order.length - first) : wanted;
+  return Array.from({ length: count }, (_, i) => order[(first + i) % order.length]!);
+}

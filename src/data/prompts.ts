@@ -1,0 +1,90 @@
+/**
+ * Puts instructions before texts: which instruction a query or passage gets (spec flagembedding-m3 §2.2, §2.3) and
+ * how the two are joined. A text without an instruction stays as it is; upstream then writes the word "None" before
+ * it, which the compatibility name `none-prefix` restores.
+ */
+import { InputError } from '../errors.js';
+
+/** Joins an instruction and a text. */
+export type Join = (instruction: string, text: string) => string;
+
+/**
+ * A Python format string with two slots, `{}{}` or `{0}`/`{1}`: the instruction, then the text. A literal
+ * backslash-n means a newline; `{{` and `}}` are braces.
+ * @throws InputError that begins with `flag` when the text has no slot, or there is a slot for anything else.
+ */
+export function compileFormat(format: string, flag: string): Join {
+  const fail = (): never => {
+    throw new InputError(
+      `${flag}: expected slots for instruction and text as in "{}{}", found ${JSON.stringify(format)}`,
+    );
+  };
+  const parts: (string | 0 | 1)[] = [];
+  let automatic = 0;
+  let numbered = false;
+  for (const [piece] of format.replaceAll('\\n', '\n').matchAll(/\{\{|\}\}|\{\d*\}|[^{}]+|[{}]/g)) {
+    if (piece === '{' || piece === '}') fail();
+    else if (piece === '{{' || piece === '}}') parts.push(piece[0]!);
+    else if (piece.startsWith('{')) {
+      if (piece !== '{}') numbered = true;
+      const slot = piece === '{}' ? automatic++ : Number(piece.slice(1, -1));
+      if (slot === 0 || slot === 1) parts.push(slot);
+      else fail();
+    } else parts.push(piece);
+  }
+  if (!parts.includes(1) || (numbered && automatic > 0)) fail();
+  return (instruction, text) =>
+    parts.map((part) => (part === 0 ? instruction : part === 1 ? text : part)).join('');
+}
+
+export interface PromptOptions {
+  readonly sameDatasetWithinBatch: boolean;
+  readonly queryInstructionForRetrieval: string | null;
+  readonly queryInstructionFormat: string;
+  readonly passageInstructionForRetrieval: string | null;
+  readonly passageInstructionFormat: string;
+  /** Upstream's literal "None" before texts without an instruction. */
+  readonly nonePrefix: boolean;
+}
+
+/** Row fields that decide which instruction applies. */
+export interface PromptFields {
+  readonly prompt: string | null;
+  readonly type: string | null;
+}
+
+const SYMMETRIC_PASSAGES = new Set(['symmetric_sts', 'symmetric_clustering']);
+
+export class Prompts {
+  private readonly joinQuery: Join;
+  private readonly joinPassage: Join;
+
+  /** `hasPromptColumn`: some row of all the files has a prompt; only `none-prefix` asks. */
+  constructor(
+    private readonly options: PromptOptions,
+    private readonly hasPromptColumn: boolean,
+  ) {
+    this.joinQuery = compileFormat(options.queryInstructionFormat, '--query_instruction_format');
+    this.joinPassage = compileFormat(options.passageInstructionFormat, '--passage_instruction_format');
+  }
+
+  /**
+   * The row's prompt, else the instruction of the flag. Outside same-dataset mode a prompt counts only beside that
+   * instruction.
+   */
+  query(fields: PromptFields, text: string): string {
+    const { sameDatasetWithinBatch, queryInstructionForRetrieval: flag, nonePrefix } = this.options;
+    if (!sameDatasetWithinBatch && flag === null) return text;
+    if (nonePrefix) return this.joinQuery((this.hasPromptColumn ? fields.prompt : flag) ?? 'None', text);
+    const instruction = fields.prompt ?? flag;
+    return instruction === null ? text : this.joinQuery(instruction, text);
+  }
+
+  /** In same-dataset mode the symmetric types treat passages as queries; else the passage instruction, if any. */
+  passage(fields: PromptFields, text: string): string {
+    const { sameDatasetWithinBatch, passageInstructionForRetrieval: flag } = this.options;
+    if (sameDatasetWithinBatch && fields.type !== null && SYMMETRIC_PASSAGES.has(fields.type))
+      return this.query(fields, text);
+    return flag === null ? text : this.joinPassage(flag, text);
+  }
+}

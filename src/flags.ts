@@ -1,0 +1,294 @@
+/**
+ * Command-line flags as a table: each flag declares its type, default and help once, and the table parses argv,
+ * yields a typed record and renders the help text (src/cli/flags.ts). Spelling follows Hugging Face's parser:
+ * `--name_like_this` or `--name-like-this`, `--flag=value`, booleans as `--flag`, `--flag True` or, for those that
+ * are on by default, `--no_flag`. Stands beside errors.ts, below all rooms, because the training arguments are
+ * such a table too.
+ */
+import { InputError } from './errors.js';
+
+export interface ValueType<T> {
+  /** Completes "expected …" in an error. */
+  readonly expects: string;
+  /** Stands for the value in the help text. */
+  readonly placeholder: string;
+  /** Takes every word up to the next flag. */
+  readonly many: boolean;
+  /** What the flag means with no word after it; without this a word is required. */
+  readonly bare?: T;
+  /** The value of these words, or undefined if they are not one. */
+  parse(words: readonly string[]): T | undefined;
+}
+
+export interface Flag<T> {
+  readonly type: ValueType<T>;
+  /** Undefined: the flag must be given. */
+  readonly fallback: T | undefined;
+  readonly help: string;
+  readonly group: string;
+  /** Why the flag changes nothing here; giving it earns a notice. */
+  readonly inert?: string;
+}
+
+// biome-ignore lint/suspicious/noExplicitAny: a table mixes value types; FlagValues recovers each one
+export type FlagTable = Record<string, Flag<any>>;
+
+/** 'train_group_size' → 'trainGroupSize'. */
+export type CamelCase<S extends string> = S extends `${infer Head}_${infer Tail}`
+  ? `${Head}${Capitalize<CamelCase<Tail>>}`
+  : S;
+
+export type FlagValues<Table extends FlagTable> = {
+  -readonly [Name in keyof Table & string as CamelCase<Name>]: Table[Name] extends Flag<infer T> ? T : never;
+};
+
+export interface ParsedFlags<Table extends FlagTable> {
+  readonly values: FlagValues<Table>;
+  /** Names (with underscores) that argv named. */
+  readonly given: ReadonlySet<string>;
+  /** One line each: what was accepted but changes nothing. */
+  readonly notices: string[];
+  readonly positionals: string[];
+}
+
+// ---- value types ----
+
+function single<T>(
+  expects: string,
+  placeholder: string,
+  parse: (word: string) => T | undefined,
+): ValueType<T> {
+  return { expects, placeholder, many: false, parse: ([word]) => parse(word!) };
+}
+
+export const text = (expects = 'a value'): ValueType<string> =>
+  single(expects, 'TEXT', (word) => (word === '' ? undefined : word));
+
+/** Like `text`, but may be empty. */
+export const anyText: ValueType<string> = single('a text', 'TEXT', (word) => word);
+
+export function integer(minimum = Number.MIN_SAFE_INTEGER, expects?: string): ValueType<number> {
+  const known: Record<number, string> = {
+    0: 'a non-negative integer',
+    1: 'a positive integer',
+    [Number.MIN_SAFE_INTEGER]: 'an integer',
+  };
+  return single(expects ?? known[minimum] ?? `an integer from ${minimum}`, 'N', (word) => {
+    const value = /^[+-]?\d+$/.test(word) ? Number(word) : Number.NaN;
+    return Number.isSafeInteger(value) && value >= minimum ? value : undefined;
+  });
+}
+
+/** A finite decimal number that `accepts` likes; `expects` describes it. */
+export function decimal(
+  expects = 'a number',
+  accepts: (value: number) => boolean = () => true,
+): ValueType<number> {
+  return single(expects, 'X', (word) => {
+    const value = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(word) ? Number(word) : Number.NaN;
+    return Number.isFinite(value) && accepts(value) ? value : undefined;
+  });
+}
+
+const TRUE = new Set(['true', 'yes', 'y', 't', '1']);
+const FALSE = new Set(['false', 'no', 'n', 'f', '0']);
+
+/** The boolean a word spells, as Hugging Face reads it; undefined if none. */
+export function booleanOf(word: string): boolean | undefined {
+  const lower = word.toLowerCase();
+  return TRUE.has(lower) ? true : FALSE.has(lower) ? false : undefined;
+}
+
+export const boolean: ValueType<boolean> = {
+  ...single('True or False', 'True|False', booleanOf),
+  bare: true,
+};
+
+export function choice<const Choices extends readonly string[]>(
+  choices: Choices,
+): ValueType<Choices[number]> {
+  return single(`one of ${choices.join(', ')}`, choices.join('|'), (word) =>
+    choices.includes(word) ? word : undefined,
+  );
+}
+
+const BYTES: Record<string, number> = {
+  '': 1,
+  k: 1e3,
+  m: 1e6,
+  g: 1e9,
+  t: 1e12,
+  ki: 2 ** 10,
+  mi: 2 ** 20,
+  gi: 2 ** 30,
+};
+
+/** A size such as `12GB` or `800MiB`, in bytes. */
+export const byteSize: ValueType<number> = single('a size such as 12GB', 'SIZE', (word) => {
+  const match = /^(\d+(?:\.\d+)?) ?([kmgt]?i?)b?$/i.exec(word);
+  const unit = match && BYTES[match[2]!.toLowerCase()];
+  const bytes = unit ? Math.floor(Number(match[1]) * unit) : 0;
+  return bytes > 0 ? bytes : undefined;
+});
+
+/** One or more of `type`. */
+export function listOf<T>(type: ValueType<T>, expects: string): ValueType<T[]> {
+  return {
+    expects,
+    placeholder: `${type.placeholder}…`,
+    many: true,
+    parse(words) {
+      const values = words.map((word) => type.parse([word]));
+      return words.length > 0 && values.every((value) => value !== undefined) ? (values as T[]) : undefined;
+    },
+  };
+}
+
+// ---- declarations ----
+
+type Declaration<T> = Omit<Flag<T>, 'group'>;
+
+export function required<T>(type: ValueType<T>, help: string): Declaration<T> {
+  return { type, help, fallback: undefined };
+}
+
+export function withDefault<T>(type: ValueType<T>, fallback: NoInfer<T>, help: string): Declaration<T> {
+  return { type, help, fallback };
+}
+
+/** May stay unset (null); the word `None` says so too. */
+export function optional<T>(type: ValueType<T>, help: string): Declaration<T | null> {
+  const parse = (words: readonly string[]): T | null | undefined =>
+    words.length === 1 && words[0] === 'None' ? null : type.parse(words);
+  return { type: { ...type, parse }, help, fallback: null };
+}
+
+/** Marks a flag that is understood but changes nothing here, and says why. */
+export function inert<T>(declaration: Declaration<T>, reason: string): Declaration<T> {
+  return { ...declaration, inert: reason };
+}
+
+/** The flags of one heading of the help text. */
+// biome-ignore lint/suspicious/noExplicitAny: as in FlagTable
+export function group<Members extends Record<string, Declaration<any>>>(
+  title: string,
+  members: Members,
+): { [Name in keyof Members]: Members[Name] & { readonly group: string } } {
+  const entries = Object.entries(members).map(([name, flag]) => [name, { ...flag, group: title }]);
+  return Object.fromEntries(entries);
+}
+
+// ---- parsing ----
+
+export interface ParseOptions {
+  /** Names that are no flags of the table, but known elsewhere and accepted, each with why it has no effect. */
+  readonly inertNames?: Readonly<Record<string, string>>;
+  /** Whether words that belong to no flag are allowed. */
+  readonly positionals?: boolean;
+}
+
+const isFlag = (word: string) => /^--?[A-Za-z]/.test(word);
+
+export function camelCase(name: string): string {
+  return name.replace(/_([a-z0-9])/g, (_, letter: string) => letter.toUpperCase());
+}
+
+/** @throws InputError, one line that names the flag, what was expected and what was found. */
+export function parseFlags<const Table extends FlagTable>(
+  table: Table,
+  argv: readonly string[],
+  options: ParseOptions = {},
+): ParsedFlags<Table> {
+  const inertNames = options.inertNames ?? {};
+  const values: Record<string, unknown> = {};
+  for (const [name, flag] of Object.entries(table)) values[camelCase(name)] = flag.fallback;
+  const given = new Set<string>();
+  const notices: string[] = [];
+  const positionals: string[] = [];
+
+  let next = 0;
+  while (next < argv.length) {
+    const word = argv[next++]!;
+    if (word === '--') {
+      positionals.push(...argv.slice(next));
+      break;
+    }
+    if (!isFlag(word)) {
+      positionals.push(word);
+      continue;
+    }
+    const equals = word.indexOf('=');
+    const spelled = equals < 0 ? word : word.slice(0, equals);
+    const attached = equals < 0 ? null : word.slice(equals + 1);
+    let name = spelled.slice(spelled.startsWith('--') ? 2 : 1).replaceAll('-', '_');
+    const negated = /^no_(.+)$/.exec(name)?.[1];
+    const isNegation = negated !== undefined && !(name in table) && table[negated]?.fallback === true;
+    if (isNegation) name = negated;
+
+    const flag = spelled.startsWith('--') && Object.hasOwn(table, name) ? table[name]! : null;
+    const inertReason =
+      flag?.inert ?? (spelled.startsWith('--') && Object.hasOwn(inertNames, name) ? inertNames[name]! : null);
+    if (!flag && inertReason === null)
+      throw new InputError(unknownFlag(spelled, [...Object.keys(table), ...Object.keys(inertNames)]));
+    if (inertReason !== null && !given.has(name))
+      notices.push(`--${name} has no effect here${inertReason ? `: ${inertReason}` : ''}`);
+    given.add(name);
+
+    const takesWord = !flag || flag.type.many || !isNegation;
+    const words: string[] = attached === null ? [] : [attached];
+    if (attached === null && takesWord)
+      while (next < argv.length && !isFlag(argv[next]!) && argv[next] !== '--') {
+        words.push(argv[next++]!);
+        if (flag && !flag.type.many) break;
+      }
+    if (!flag) continue;
+    let value: unknown;
+    if (isNegation) value = words.length === 0 ? false : undefined;
+    else if (words.length === 0 && flag.type.bare !== undefined) value = flag.type.bare;
+    else if (words.length > 0) value = flag.type.parse(words);
+    if (value === undefined) {
+      const expects = isNegation ? 'no value' : flag.type.expects;
+      const found = words.length === 0 ? 'nothing' : words.map((each) => JSON.stringify(each)).join(' ');
+      throw new InputError(`${isNegation ? spelled : `--${name}`}: expected ${expects}, found ${found}`);
+    }
+    values[camelCase(name)] = value;
+  }
+
+  if (positionals.length > 0 && !options.positionals)
+    throw new InputError(`unexpected argument ${JSON.stringify(positionals[0])}: expected a flag`);
+  for (const [name, flag] of Object.entries(table))
+    if (flag.fallback === undefined && !given.has(name))
+      throw new InputError(`--${name}: expected ${flag.type.expects}, found nothing (the flag is required)`);
+  return { values: values as FlagValues<Table>, given, notices, positionals };
+}
+
+function unknownFlag(spelled: string, known: readonly string[]): string {
+  const name = spelled.replace(/^-+/, '').replaceAll('-', '_');
+  const nearest = nearestName(name, known);
+  return `unknown flag ${spelled}${nearest === null ? '' : `; the nearest is --${nearest}`}`;
+}
+
+/** The known name with the smallest edit distance; the first of several, null for an empty list. */
+export function nearestName(name: string, known: readonly string[]): string | null {
+  let nearest: string | null = null;
+  let smallest = Number.POSITIVE_INFINITY;
+  for (const candidate of known) {
+    const distance = editDistance(name, candidate);
+    if (distance < smallest) [nearest, smallest] = [candidate, distance];
+  }
+  return nearest;
+}
+
+/** Levenshtein distance: insertions, deletions and substitutions. */
+export function editDistance(a: string, b: string): number {
+  let previous = Array.from({ length: b.length + 1 }, (_, j) => j);
+  for (let i = 1; i <= a.length; i++) {
+    const row = [i];
+    for (let j = 1; j <= b.length; j++)
+      row.push(
+        Math.min(previous[j]! + 1, row[j - 1]! + 1, previous[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1)),
+      );
+    previous = row;
+  }
+  return previous[b.length]!;
+}

@@ -1,0 +1,498 @@
+/**
+ * The device: opens an adapter, records compute work, moves data in and out.
+ *
+ * Work is recorded into one open compute pass and submitted at a readback, at a size threshold, or by `flush()`.
+ * Nothing waits unless something is read. Rules of the Node binding that cost crashes or cores when broken
+ * (spec dawn-node §0) are kept here, and nobody above needs to know them.
+ */
+import os from 'node:os';
+import { create, globals } from 'webgpu';
+import { MachineError } from '../errors.js';
+import type { Capabilities } from './capabilities.js';
+import { BufferPool, type MemoryReport, type PoolBuffer, type Purpose, sizeClass } from './memory.js';
+import { noAdapterError, prepareVulkan, withoutChatter } from './software-driver.js';
+import { gpuWait } from './wait.js';
+
+Object.assign(globalThis, globals);
+
+export interface GpuOptions {
+  /** Substring of the adapter's raw name (case-sensitive); the first match wins. */
+  adapter?: string;
+  /** Bytes that tensors may take in all. */
+  memoryBudget?: number;
+  /** Extra Dawn toggles to enable. */
+  toggles?: string[];
+  /** Bytes one binding may see, below the adapter's own limit: lets tests exercise tensors beyond the limit. */
+  maxBindingSize?: number;
+  /** Which kernel variants to use; by default those that suit the adapter. */
+  kernels?: 'subgroup8' | 'workgroup';
+}
+
+/** A WGSL compute shader; `label` appears in profiles and errors. The source is the identity. */
+export interface ShaderSource {
+  readonly label: string;
+  readonly wgsl: string;
+  /** Bytes of `var<immediate>` parameters. */
+  readonly immediateSize: number;
+}
+
+/** A range of a pooled buffer as a kernel sees it. */
+export interface Binding {
+  readonly entry: PoolBuffer;
+  readonly offset: number;
+  readonly size: number;
+}
+
+/** Rows of f32 as a texture of vec4 texels: on lavapipe, loads from one are several times cheaper than from a buffer. */
+export interface RowTexture {
+  readonly texture: GPUTexture;
+  readonly view: GPUTextureView;
+  readonly serial: number;
+  readonly width: number;
+  readonly height: number;
+}
+
+interface Pipeline {
+  readonly id: number;
+  readonly label: string;
+  readonly pipeline: GPUComputePipeline;
+  readonly layout: GPUBindGroupLayout;
+}
+
+export interface ProfileRow {
+  readonly label: string;
+  readonly count: number;
+  /** GPU milliseconds. */
+  readonly milliseconds: number;
+}
+
+// If the object that create() returned is collected while its device works, Dawn crashes: keep all of them.
+const instances: GPU[] = [];
+
+const FLUSH_DISPATCHES = 128;
+const UPLOAD_CHUNK = 8 << 20;
+const MAX_BIND_GROUPS = 8192;
+const MAX_TIMESTAMPS = 4096;
+
+export class Gpu {
+  readonly pool: BufferPool;
+  private readonly pipelines = new Map<string, Pipeline>();
+  private readonly bindGroups = new Map<string, GPUBindGroup>();
+  private readonly freeTextures: RowTexture[] = [];
+  private textureSerial = 0;
+  private readonly staging: { buffer: GPUBuffer; size: number }[] = [];
+  private encoder: GPUCommandEncoder | undefined;
+  private pass: GPUComputePassEncoder | undefined;
+  private passPipeline: Pipeline | undefined;
+  private recordedDispatches = 0;
+  private recording = 1;
+  private failure: string | undefined;
+  private closed = false;
+  private profile: { querySet: GPUQuerySet; labels: string[] } | undefined;
+  /** Dispatches since the device was opened. */
+  dispatchCount = 0;
+
+  private constructor(
+    readonly device: GPUDevice,
+    readonly capabilities: Capabilities,
+    budget: number,
+  ) {
+    this.pool = new BufferPool(device, budget, capabilities.maxBufferSize, (entry) =>
+      this.forgetBindGroups(entry.serial),
+    );
+    device.onuncapturederror = (event) => {
+      // Without preventDefault Dawn prints to standard output, which belongs to data.
+      event.preventDefault();
+      this.failure ??= event.error.message;
+    };
+    device.lost.then((info) => {
+      if (!this.closed) this.failure ??= `the GPU device was lost (${info.reason}): ${info.message}`;
+    });
+  }
+
+  /**
+   * Opens the first matching adapter, a real GPU before a software one.
+   * @throws MachineError when there is none; says what to do next.
+   */
+  static async open(options: GpuOptions = {}): Promise<Gpu> {
+    prepareVulkan();
+    const toggles = ['allow_unsafe_apis', 'vulkan_enable_f16_on_nvidia', ...(options.toggles ?? [])];
+    const flags = [
+      `enable-dawn-features=${toggles.join(',')}`,
+      'disable-dawn-features=timestamp_quantization',
+    ];
+    const wanted = options.adapter ?? process.env['DAWNTUNE_ADAPTER'];
+    if (wanted) flags.push(`adapter=${wanted}`);
+    const instance = create(flags);
+    instances.push(instance);
+    let adapter: GPUAdapter | null = null;
+    let reason = '';
+    try {
+      adapter = await withoutChatter(() => instance.requestAdapter({ powerPreference: 'high-performance' }));
+    } catch (error) {
+      reason = (error as Error).message.split('\n')[0] ?? '';
+    }
+    if (!adapter)
+      throw wanted
+        ? new MachineError(
+            `no adapter matches "${wanted}"${reason ? ` (${reason})` : ''}; \`dawntune doctor\` lists those present`,
+          )
+        : noAdapterError();
+    const wantedFeatures: GPUFeatureName[] = [
+      'shader-f16',
+      'subgroups',
+      'timestamp-query',
+      'chromium-experimental-subgroup-matrix' as GPUFeatureName,
+    ];
+    const requiredFeatures = wantedFeatures.filter((name) => adapter.features.has(name));
+    const limits: Record<string, number> = {};
+    for (const key in adapter.limits) {
+      const value = (adapter.limits as unknown as Record<string, unknown>)[key];
+      if (typeof value === 'number') limits[key] = value;
+    }
+    const info = adapter.info;
+    const device = await adapter.requestDevice({ requiredFeatures, requiredLimits: limits });
+    const software = info.isFallbackAdapter || /llvmpipe|swiftshader/i.test(`${info.device} ${info.description}`);
+    const subgroups = requiredFeatures.includes('subgroups');
+    const capabilities: Capabilities = {
+      name: info.device || info.description || info.vendor,
+      driver: info.description,
+      software,
+      shaderF16: requiredFeatures.includes('shader-f16'),
+      subgroups,
+      subgroupMinSize: subgroups ? (info.subgroupMinSize ?? 0) : 0,
+      subgroupMaxSize: subgroups ? (info.subgroupMaxSize ?? 0) : 0,
+      subgroup8: options.kernels
+        ? options.kernels === 'subgroup8'
+        : software && subgroups && (info.subgroupMinSize ?? 0) >= 8,
+      timestamps: requiredFeatures.includes('timestamp-query'),
+      maxBufferSize: limits['maxBufferSize']!,
+      maxBindingSize: Math.min(limits['maxStorageBufferBindingSize']!, options.maxBindingSize ?? Infinity),
+      bindingAlignment: limits['minStorageBufferOffsetAlignment']!,
+      maxWorkgroupsPerDimension: limits['maxComputeWorkgroupsPerDimension']!,
+      maxWorkgroupInvocations: limits['maxComputeInvocationsPerWorkgroup']!,
+      maxWorkgroupMemory: limits['maxComputeWorkgroupStorageSize']!,
+    };
+    // A software adapter takes the machine's own memory; of a real GPU's, WebGPU tells nothing.
+    const budget = options.memoryBudget ?? (software ? Math.floor(os.totalmem() * 0.9) : Number.MAX_SAFE_INTEGER);
+    return new Gpu(device, capabilities, budget);
+  }
+
+  // ---- recording -----------------------------------------------------------------------------------------
+
+  /**
+   * Records one dispatch. `immediates` are the kernel's parameters (at most 64 bytes); workgroup counts beyond
+   * the adapter's limit per dimension are the caller's to fold.
+   */
+  dispatch(
+    shader: ShaderSource,
+    bindings: readonly (Binding | RowTexture)[],
+    immediates: ArrayBufferView<ArrayBuffer>,
+    [x, y = 1, z = 1]: readonly [number, number?, number?],
+  ): void {
+    if (x === 0 || y === 0 || z === 0) return;
+    const limit = this.capabilities.maxWorkgroupsPerDimension;
+    if (x > limit || y > limit || z > limit)
+      throw new MachineError(`${shader.label}: ${x}×${y}×${z} workgroups exceed the adapter's ${limit} per dimension`);
+    const pipeline = this.pipelineOf(shader);
+    const group = this.bindGroupOf(pipeline, bindings);
+    const pass = this.openPass(pipeline.label);
+    if (this.passPipeline !== pipeline) {
+      pass.setPipeline(pipeline.pipeline);
+      this.passPipeline = pipeline;
+    }
+    pass.setBindGroup(0, group);
+    if (shader.immediateSize > 0)
+      (pass as unknown as { setImmediates(offset: number, data: ArrayBufferView): void }).setImmediates(0, immediates);
+    pass.dispatchWorkgroups(x, y, z);
+    for (const binding of bindings) if ('entry' in binding) binding.entry.lastUse = this.recording;
+    this.dispatchCount++;
+    if (this.profile) this.closePass();
+    if (++this.recordedDispatches >= FLUSH_DISPATCHES) this.flush();
+  }
+
+  copy(source: Binding, target: Binding): void {
+    if (source.size === 0) return;
+    this.closePass();
+    this.openEncoder().copyBufferToBuffer(
+      source.entry.buffer,
+      source.offset,
+      target.entry.buffer,
+      target.offset,
+      source.size,
+    );
+    source.entry.lastUse = target.entry.lastUse = this.recording;
+  }
+
+  /** Fills a range with zeros. Offset and size are multiples of 4. */
+  clear(target: Binding): void {
+    if (target.size === 0) return;
+    this.closePass();
+    this.openEncoder().clearBuffer(target.entry.buffer, target.offset, target.size);
+    target.entry.lastUse = this.recording;
+  }
+
+  /**
+   * Copies rows of `rowBytes` bytes (a multiple of 256) into a pooled rgba32float texture; give it back with
+   * `releaseTexture`. Undefined when the adapter cannot: too many rows or a width that does not fit.
+   */
+  rowTexture(source: Binding, rowBytes: number, rows: number): RowTexture | undefined {
+    const limit = this.device.limits.maxTextureDimension2D;
+    const width = rowBytes / 16;
+    if (rowBytes % 256 !== 0 || width > limit || rows > limit) return undefined;
+    // Height in classes, so that batches of varying length share textures.
+    const height = Math.min(limit, sizeClass(rows * 256) / 256);
+    const index = this.freeTextures.findIndex((free) => free.width === width && free.height === height);
+    let entry = index >= 0 ? this.freeTextures.splice(index, 1)[0]! : undefined;
+    if (!entry) {
+      if (this.freeTextures.length >= 16) {
+        for (const free of this.freeTextures.splice(0)) {
+          this.forgetBindGroups(free.serial);
+          free.texture.destroy();
+        }
+      }
+      const texture = this.device.createTexture({
+        size: { width, height },
+        format: 'rgba32float',
+        usage: GPUTextureUsage.TEXTURE_BINDING | GPUTextureUsage.COPY_DST,
+      });
+      // Negative: texture and buffer serials never meet.
+      entry = { texture, view: texture.createView(), serial: -++this.textureSerial, width, height };
+    }
+    this.closePass();
+    this.openEncoder().copyBufferToTexture(
+      { buffer: source.entry.buffer, offset: source.offset, bytesPerRow: rowBytes, rowsPerImage: rows },
+      { texture: entry.texture },
+      { width, height: rows },
+    );
+    source.entry.lastUse = this.recording;
+    return entry;
+  }
+
+  releaseTexture(entry: RowTexture): void {
+    this.freeTextures.push(entry);
+  }
+
+  /** Submits what is recorded; does not wait. */
+  flush(): void {
+    this.closePass();
+    if (this.encoder) {
+      this.device.queue.submit([this.encoder.finish()]);
+      this.encoder = undefined;
+      this.recording++;
+      this.recordedDispatches = 0;
+    }
+    this.throwFailure();
+  }
+
+  // ---- data in and out -----------------------------------------------------------------------------------
+
+  /** Writes host data into a range, after all work recorded so far that uses the buffer. */
+  upload(target: Binding, data: ArrayBufferView<ArrayBufferLike>): void {
+    // writeBuffer is ordered against submissions, not against what is still being recorded.
+    if (target.entry.lastUse === this.recording) this.flush();
+    let bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+    // Shared memory given to writeBuffer crashes the process.
+    if (data.buffer instanceof SharedArrayBuffer) bytes = new Uint8Array(bytes);
+    if (bytes.byteLength % 4 !== 0) {
+      const padded = new Uint8Array(Math.ceil(bytes.byteLength / 4) * 4);
+      padded.set(bytes);
+      bytes = padded;
+    }
+    for (let start = 0; start < bytes.byteLength; start += UPLOAD_CHUNK) {
+      const part = bytes.subarray(start, Math.min(bytes.byteLength, start + UPLOAD_CHUNK));
+      this.device.queue.writeBuffer(target.entry.buffer, target.offset + start, part as Uint8Array<ArrayBuffer>);
+    }
+    this.throwFailure();
+  }
+
+  /** Reads a range back: flush, then a sleeping wait. */
+  async read(source: Binding): Promise<ArrayBuffer> {
+    const size = Math.ceil(source.size / 4) * 4;
+    if (size === 0) return new ArrayBuffer(0);
+    const index = this.staging.findIndex((candidate) => candidate.size >= size && candidate.size <= 4 * size + 4096);
+    const staging =
+      index >= 0
+        ? this.staging.splice(index, 1)[0]!
+        : {
+            size,
+            buffer: this.device.createBuffer({ size, usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST }),
+          };
+    this.closePass();
+    this.openEncoder().copyBufferToBuffer(source.entry.buffer, source.offset, staging.buffer, 0, size);
+    this.flush();
+    try {
+      await gpuWait(staging.buffer.mapAsync(GPUMapMode.READ, 0, size));
+    } catch (error) {
+      this.throwFailure();
+      throw new MachineError(`reading back from the GPU failed: ${(error as Error).message}`);
+    }
+    const copy = staging.buffer.getMappedRange(0, size).slice(0, source.size);
+    staging.buffer.unmap();
+    if (staging.size <= 64 << 20 && this.staging.length < 16) this.staging.push(staging);
+    else staging.buffer.destroy();
+    this.throwFailure();
+    return copy;
+  }
+
+  /** Flushes and waits until the GPU has finished everything. */
+  async finish(): Promise<void> {
+    this.flush();
+    await gpuWait(this.device.queue.onSubmittedWorkDone());
+    this.throwFailure();
+  }
+
+  // ---- measuring -----------------------------------------------------------------------------------------
+
+  memory(): MemoryReport {
+    return this.pool.report();
+  }
+
+  /** Runs `work` with one timed pass per dispatch; the rows add up GPU time by shader label. */
+  async profiled(work: () => Promise<void> | void): Promise<ProfileRow[]> {
+    if (!this.capabilities.timestamps) throw new MachineError('this adapter has no timestamp queries to profile with');
+    await this.finish();
+    const querySet = this.device.createQuerySet({ type: 'timestamp', count: MAX_TIMESTAMPS });
+    this.profile = { querySet, labels: [] };
+    const totals = new Map<string, { count: number; milliseconds: number }>();
+    try {
+      await work();
+      this.flush();
+    } finally {
+      const { labels } = this.profile;
+      this.profile = undefined;
+      if (labels.length > 0) {
+        const resolve = this.device.createBuffer({
+          size: MAX_TIMESTAMPS * 8,
+          usage: GPUBufferUsage.QUERY_RESOLVE | GPUBufferUsage.COPY_SRC,
+        });
+        const staging = this.device.createBuffer({
+          size: MAX_TIMESTAMPS * 8,
+          usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST,
+        });
+        const encoder = this.openEncoder();
+        encoder.resolveQuerySet(querySet, 0, labels.length * 2, resolve, 0);
+        encoder.copyBufferToBuffer(resolve, 0, staging, 0, labels.length * 16);
+        this.flush();
+        await gpuWait(staging.mapAsync(GPUMapMode.READ));
+        const times = new BigUint64Array(staging.getMappedRange().slice(0));
+        labels.forEach((label, i) => {
+          const row = totals.get(label) ?? { count: 0, milliseconds: 0 };
+          row.count++;
+          row.milliseconds += Number(times[2 * i + 1]! - times[2 * i]!) / 1e6;
+          totals.set(label, row);
+        });
+        staging.unmap();
+        staging.destroy();
+        resolve.destroy();
+      }
+      querySet.destroy();
+    }
+    return [...totals]
+      .map(([label, row]) => ({ label, ...row }))
+      .sort((a, b) => b.milliseconds - a.milliseconds);
+  }
+
+  /** Destroys the device and waits until it is gone. */
+  async close(): Promise<void> {
+    if (this.closed) return;
+    await this.finish().catch(() => undefined);
+    this.closed = true;
+    this.device.destroy();
+    await gpuWait(this.device.lost);
+  }
+
+  // ---- internals -----------------------------------------------------------------------------------------
+
+  private openEncoder(): GPUCommandEncoder {
+    this.encoder ??= this.device.createCommandEncoder();
+    return this.encoder;
+  }
+
+  private openPass(label: string): GPUComputePassEncoder {
+    if (this.pass) return this.pass;
+    const descriptor: GPUComputePassDescriptor = {};
+    if (this.profile && this.profile.labels.length * 2 < MAX_TIMESTAMPS) {
+      const index = this.profile.labels.push(label) - 1;
+      descriptor.timestampWrites = {
+        querySet: this.profile.querySet,
+        beginningOfPassWriteIndex: 2 * index,
+        endOfPassWriteIndex: 2 * index + 1,
+      };
+    }
+    this.pass = this.openEncoder().beginComputePass(descriptor);
+    this.passPipeline = undefined;
+    return this.pass;
+  }
+
+  private closePass(): void {
+    this.pass?.end();
+    this.pass = undefined;
+  }
+
+  private pipelineOf(shader: ShaderSource): Pipeline {
+    let pipeline = this.pipelines.get(shader.wgsl);
+    if (!pipeline) {
+      const module = this.device.createShaderModule({ code: shader.wgsl, label: shader.label });
+      const compute = this.device.createComputePipeline({
+        label: shader.label,
+        layout: 'auto',
+        compute: { module, entryPoint: 'main' },
+      });
+      if (this.failure) {
+        const message = this.failure;
+        this.failure = undefined;
+        throw new MachineError(`${shader.label}: ${message}\n${numberLines(shader.wgsl)}`);
+      }
+      pipeline = {
+        id: this.pipelines.size,
+        label: shader.label,
+        pipeline: compute,
+        layout: compute.getBindGroupLayout(0),
+      };
+      this.pipelines.set(shader.wgsl, pipeline);
+    }
+    return pipeline;
+  }
+
+  private bindGroupOf(pipeline: Pipeline, bindings: readonly (Binding | RowTexture)[]): GPUBindGroup {
+    let key = `${pipeline.id}`;
+    for (const item of bindings)
+      key += 'entry' in item ? `,${item.entry.serial}:${item.offset}:${item.size}` : `,${item.serial}:`;
+    let group = this.bindGroups.get(key);
+    if (!group) {
+      // Cached groups keep their buffers alive and shapes vary from batch to batch: drop all when too many.
+      if (this.bindGroups.size >= MAX_BIND_GROUPS) this.bindGroups.clear();
+      group = this.device.createBindGroup({
+        layout: pipeline.layout,
+        entries: bindings.map((item, binding) => ({
+          binding,
+          resource:
+            'entry' in item ? { buffer: item.entry.buffer, offset: item.offset, size: item.size } : item.view,
+        })),
+      });
+      this.bindGroups.set(key, group);
+    }
+    return group;
+  }
+
+  private forgetBindGroups(serial: number): void {
+    const part = `,${serial}:`;
+    for (const key of this.bindGroups.keys()) if (key.includes(part)) this.bindGroups.delete(key);
+  }
+
+  private throwFailure(): void {
+    if (!this.failure) return;
+    const message = this.failure;
+    throw new MachineError(message);
+  }
+}
+
+function numberLines(text: string): string {
+  return text
+    .split('\n')
+    .map((line, i) => `${String(i + 1).padStart(4)} ${line}`)
+    .join('\n');
+}
+
+export type { PoolBuffer, Purpose };

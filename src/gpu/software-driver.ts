@@ -1,0 +1,292 @@
+/**
+ * Which Vulkan driver this process talks to.
+ *
+ * A machine with a GPU driver needs nothing from here. For one without, `dawntune setup` (src/cli/setup.ts) unpacks a
+ * software driver into a cache folder; this file makes that driver visible to Dawn inside the running process: the
+ * Vulkan loader finds it through an environment variable, and dynamic linking through libraries that are already
+ * loaded. Fetching drivers does not belong here (driver-download.ts), opening devices neither (gpu.ts).
+ */
+import {
+  accessSync,
+  closeSync,
+  constants,
+  existsSync,
+  fstatSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readSync,
+  rmSync,
+} from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { isMainThread } from 'node:worker_threads';
+import koffi, { type LibraryHandle } from 'koffi';
+import { InputError, MachineError } from '../errors.js';
+
+export type SoftwareDriverName = 'lavapipe' | 'swiftshader';
+
+/** What `manifest.json` in a cached driver's folder says; all paths are relative to that folder. */
+export interface DriverManifest {
+  readonly format: 1;
+  readonly name: SoftwareDriverName;
+  /** For people, e.g. `mesa-vulkan-drivers 25.0.7-2`. */
+  readonly version: string;
+  /** The Vulkan loader's description of the driver. */
+  readonly icd: string;
+  /** Shared objects to load, each after those it depends on. */
+  readonly libraries: readonly string[];
+}
+
+export interface VulkanEnvironment {
+  /** `system`: whatever the machine itself offers. */
+  readonly driver: 'system' | SoftwareDriverName;
+  /** For people: where a driver was looked for and what was found, in one phrase. */
+  readonly description: string;
+}
+
+export interface AdapterName {
+  readonly backend: string;
+  /** Raw device name; what `adapter=<substring>` is matched against. */
+  readonly name: string;
+}
+
+/** `$DAWNTUNE_CACHE`, else `dawntune` in the user's cache folder. */
+export function cacheFolder(env: NodeJS.ProcessEnv = process.env): string {
+  if (env['DAWNTUNE_CACHE']) return path.resolve(env['DAWNTUNE_CACHE']);
+  return path.join(env['XDG_CACHE_HOME'] || path.join(os.homedir(), '.cache'), 'dawntune');
+}
+
+/** Where a software driver for this architecture lies, or would lie. */
+export function driverFolder(name: SoftwareDriverName): string {
+  return path.join(cacheFolder(), 'vulkan', `${name}-${process.arch}`);
+}
+
+/** The manifest of a cached driver; undefined unless the driver is there with all its files. */
+export function readManifest(folder: string): DriverManifest | undefined {
+  let manifest: DriverManifest;
+  try {
+    manifest = JSON.parse(readFileSync(path.join(folder, 'manifest.json'), 'utf8')) as DriverManifest;
+  } catch {
+    return undefined;
+  }
+  if (manifest.format !== 1) return undefined;
+  const complete = [manifest.icd, ...manifest.libraries].every((file) => existsSync(path.join(folder, file)));
+  return complete ? manifest : undefined;
+}
+
+/**
+ * The software driver that `DAWNTUNE_SOFTWARE` asks for: a name, `none`, or undefined for "as needed".
+ * @throws InputError for any other value.
+ */
+export function requestedSoftware(
+  env: NodeJS.ProcessEnv = process.env,
+): SoftwareDriverName | 'none' | undefined {
+  const wanted = env['DAWNTUNE_SOFTWARE'];
+  if (!wanted) return undefined;
+  if (wanted === 'lavapipe' || wanted === 'swiftshader' || wanted === 'none') return wanted;
+  throw new InputError(`DAWNTUNE_SOFTWARE: expected lavapipe, swiftshader or none, found "${wanted}"`);
+}
+
+// koffi closes a library when its handle is collected: these must live as long as the process.
+const loadedLibraries: LibraryHandle[] = [];
+// If the object that create() returned is collected while Dawn works with it, Dawn crashes.
+const instances: GPU[] = [];
+let prepared: VulkanEnvironment | undefined;
+
+/**
+ * Makes a Vulkan driver reachable for Dawn in this process; call it before `create()` of `webgpu`. Cheap when repeated.
+ *
+ * A cached software driver is added to the machine's own drivers, so a GPU that is installed later wins
+ * (Gpu.open asks for the fastest adapter). `DAWNTUNE_SOFTWARE` names one to use alone.
+ * @throws InputError when `DAWNTUNE_SOFTWARE` is not a known name; MachineError when it names one that is not there.
+ */
+export function prepareVulkan(): VulkanEnvironment {
+  prepared ??= prepare();
+  return prepared;
+}
+
+function prepare(): VulkanEnvironment {
+  if (process.platform !== 'linux')
+    return { driver: 'system', description: `the drivers of ${process.platform}` };
+  // Mesa complains on standard error when this is missing.
+  if (!process.env['XDG_RUNTIME_DIR']) setEnvironment('XDG_RUNTIME_DIR', os.tmpdir());
+  const requested = requestedSoftware();
+  const candidates: SoftwareDriverName[] =
+    requested === 'none' ? [] : requested ? [requested] : ['lavapipe', 'swiftshader'];
+  const problems: string[] = [];
+  for (const name of candidates) {
+    const folder = driverFolder(name);
+    const manifest = readManifest(folder);
+    if (!manifest) continue;
+    try {
+      // Later requests for the same SONAME (Dawn's for libvulkan.so.1, the driver's for libdrm.so.2) get these.
+      for (const library of manifest.libraries) loadedLibraries.push(koffi.load(path.join(folder, library)));
+    } catch (error) {
+      problems.push(`${name} in ${folder} does not load (${(error as Error).message})`);
+      continue;
+    }
+    keepShaderCache();
+    const icd = path.join(folder, manifest.icd);
+    // Alone when asked for by name, else beside the machine's own drivers; what the user set by hand stands.
+    if (requested) setEnvironment('VK_DRIVER_FILES', icd);
+    else if (driversByHand())
+      return { driver: 'system', description: `only ${driversByHand()}, set by hand` };
+    else {
+      const others = (process.env['VK_ADD_DRIVER_FILES'] ?? '')
+        .split(':')
+        .filter((file) => file && file !== icd);
+      setEnvironment('VK_ADD_DRIVER_FILES', [...others, icd].join(':'));
+    }
+    return { driver: name, description: `${name} (${manifest.version}) in ${folder}` };
+  }
+  if (requested && requested !== 'none')
+    throw new MachineError(
+      `DAWNTUNE_SOFTWARE asks for ${requested}: ${problems[0] ?? `nothing in ${driverFolder(requested)}`}; run \`npx dawntune setup --driver ${requested}\``,
+    );
+  return { driver: 'system', description: describeSystem(problems) };
+}
+
+/** The user's own choice of Vulkan drivers, which is left alone. */
+export function driversByHand(env: NodeJS.ProcessEnv = process.env): string | undefined {
+  for (const name of ['VK_DRIVER_FILES', 'VK_ICD_FILENAMES']) if (env[name]) return `${name}=${env[name]}`;
+  return undefined;
+}
+
+/** What the machine itself has: looked at only when no cached driver is used. */
+function describeSystem(problems: readonly string[]): string {
+  const cached = problems.length
+    ? problems.join(' and ')
+    : `no software driver in ${path.join(cacheFolder(), 'vulkan')}`;
+  try {
+    loadedLibraries.push(koffi.load('libvulkan.so.1'));
+  } catch {
+    return `no Vulkan loader libvulkan.so.1, ${cached}`;
+  }
+  const chosen = driversByHand();
+  if (chosen) return `a Vulkan loader with ${chosen}, set by hand`;
+  const drivers = systemDriverFiles().map((file) => path.basename(file, '.json'));
+  return drivers.length
+    ? `a Vulkan loader with the drivers ${drivers.join(', ')}, ${cached}`
+    : `a Vulkan loader without drivers, ${cached}`;
+}
+
+/** Driver descriptions where the Vulkan loader looks for them. */
+function systemDriverFiles(): string[] {
+  const home = os.homedir();
+  const roots = [
+    process.env['XDG_CONFIG_HOME'] || path.join(home, '.config'),
+    ...(process.env['XDG_CONFIG_DIRS'] || '/etc/xdg').split(':'),
+    '/etc',
+    process.env['XDG_DATA_HOME'] || path.join(home, '.local/share'),
+    ...(process.env['XDG_DATA_DIRS'] || '/usr/local/share:/usr/share').split(':'),
+  ];
+  return roots.flatMap((root) => {
+    const folder = path.join(root, 'vulkan', 'icd.d');
+    try {
+      return readdirSync(folder)
+        .filter((file) => file.endsWith('.json'))
+        .map((file) => path.join(folder, file));
+    } catch {
+      return [];
+    }
+  });
+}
+
+/** Mesa's compiled shaders survive the process (seconds per kernel); without a writable home they go to our cache. */
+function keepShaderCache(): void {
+  if (process.env['MESA_SHADER_CACHE_DIR'] || process.env['XDG_CACHE_HOME']) return;
+  const usual = path.join(os.homedir(), '.cache');
+  try {
+    accessSync(existsSync(usual) ? usual : os.homedir(), constants.W_OK);
+  } catch {
+    try {
+      const folder = path.join(cacheFolder(), 'shaders');
+      mkdirSync(folder, { recursive: true });
+      setEnvironment('MESA_SHADER_CACHE_DIR', folder);
+    } catch {
+      // Nowhere to write: shaders are compiled anew in each process.
+    }
+  }
+}
+
+/** Sets a variable where native code reads it; in a worker `process.env` is only a copy. */
+function setEnvironment(name: string, value: string): void {
+  process.env[name] = value;
+  if (isMainThread) return;
+  const setenv = koffi.load(null).func('int setenv(const char *name, const char *value, int overwrite)');
+  setenv(name, value, 1);
+}
+
+/** Every adapter that Dawn can open, fastest kind first. Two equal devices appear twice. */
+export async function listAdapters(): Promise<AdapterName[]> {
+  prepareVulkan();
+  const { create } = await import('webgpu');
+  // Dawn has no call for this, but its error for a name that matches nothing lists the names that would have.
+  const instance = create(['adapter=\u0001']);
+  instances.push(instance);
+  try {
+    await withoutChatter(() => instance.requestAdapter({ powerPreference: 'high-performance' }));
+  } catch (error) {
+    return parseAdapterList((error as Error).message);
+  }
+  return [];
+}
+
+/** Lines, with the source positions below them, that Dawn writes on every enumeration or that our own errors repeat. */
+const CHATTER =
+  /^Warning: (?:\w+ artificially reduced|Couldn't load Vulkan|vkCreateInstance).*(?:\n {4}at .*)*(?:\n(?=\n|$))?\n?/gm;
+
+/**
+ * Runs a call during which Dawn enumerates adapters, without what it then always writes to standard error
+ * ("artificially reduced …" for lavapipe). Anything else written meanwhile still appears, afterwards.
+ *
+ * Dawn writes to the file descriptor itself and has no switch for it, so the descriptor is redirected for the
+ * synchronous part of the call, in which enumeration happens. Workers share the descriptor and leave it alone.
+ */
+export function withoutChatter<T>(call: () => T): T {
+  if (process.platform !== 'linux' || !isMainThread) return call();
+  const libc = koffi.load(null);
+  const dup = libc.func('int dup(int fd)');
+  const dup2 = libc.func('int dup2(int from, int to)');
+  let file: number;
+  try {
+    const folder = mkdtempSync(path.join(os.tmpdir(), 'dawntune-'));
+    file = openSync(path.join(folder, 'stderr'), 'w+');
+    rmSync(folder, { recursive: true });
+  } catch {
+    return call();
+  }
+  const original = dup(2);
+  dup2(file, 2);
+  try {
+    return call();
+  } finally {
+    dup2(original, 2);
+    closeSync(original);
+    const written = Buffer.alloc(fstatSync(file).size);
+    readSync(file, written, 0, written.length, 0);
+    closeSync(file);
+    const rest = written.toString().replace(CHATTER, '');
+    if (rest.trim()) process.stderr.write(rest);
+  }
+}
+
+/** Adapter names out of Dawn's "no adapter matches" message. */
+export function parseAdapterList(message: string): AdapterName[] {
+  return [...message.matchAll(/\* backend: '([^']*)', name: '(.*)'$/gm)].map((match) => ({
+    backend: match[1] ?? '',
+    name: match[2] ?? '',
+  }));
+}
+
+/** The error for a machine on which Dawn finds nothing to compute on. */
+export function noAdapterError(): MachineError {
+  const byHand = requestedSoftware() ? undefined : driversByHand();
+  const advice = byHand
+    ? `unset ${byHand.split('=')[0]} or correct it`
+    : 'install a GPU driver, or run `npx dawntune setup` for a software one';
+  return new MachineError(`no WebGPU adapter found (${prepareVulkan().description}); ${advice}`);
+}

@@ -1,0 +1,207 @@
+/**
+ * The optimiser's kernels: AdamW (Loshchilov & Hutter 2019, with PyTorch's placing of ε) in one pass over
+ * parameter, gradient and moments, and the global gradient norm. The clipping factor is read from GPU memory, so
+ * a step needs no readback.
+ */
+import type { Binding } from '../gpu/gpu.js';
+import { Tensor } from '../tensor/tensor.js';
+import { FLAT_MAIN, flatGrid, shaderOf } from './launch.js';
+import { squareSums, sumAxis } from './reduce.js';
+import { rowRanges } from './rows.js';
+
+export interface AdamWSettings {
+  /** 1-based number of this update, for bias correction. */
+  readonly step: number;
+  readonly learningRate: number;
+  readonly beta1: number;
+  readonly beta2: number;
+  readonly eps: number;
+  readonly weightDecay: number;
+}
+
+const PARAMS = {
+  count: 'u32',
+  rate: 'f32',
+  beta1: 'f32',
+  beta2: 'f32',
+  eps: 'f32',
+  decay: 'f32',
+  scale2: 'f32',
+  width: 'u32',
+  perRow: 'u32',
+} as const;
+
+const UPDATE = `
+  let old = ioP[i];
+  let m = p.beta1 * ioM[i] + (1.0 - p.beta1) * g;
+  let v = p.beta2 * ioV[i] + (1.0 - p.beta2) * g * g;
+  ioM[i] = m;
+  ioV[i] = v;
+  // rate = lr / (1 − β1^t), scale2 = 1 / √(1 − β2^t), decay = 1 − lr·λ
+  ioP[i] = old * p.decay - p.rate * m / (sqrt(v) * p.scale2 + p.eps);`;
+
+function parameters(settings: AdamWSettings) {
+  return {
+    rate: settings.learningRate / (1 - settings.beta1 ** settings.step),
+    beta1: settings.beta1,
+    beta2: settings.beta2,
+    eps: settings.eps,
+    decay: 1 - settings.learningRate * settings.weightDecay,
+    scale2: 1 / Math.sqrt(1 - settings.beta2 ** settings.step),
+    width: 0,
+    perRow: 0,
+  };
+}
+
+/** Elements [start, start+count) of a flat tensor in pieces that fit a binding. */
+function flatRanges(tensor: Tensor, start: number, count: number): { start: number; count: number }[] {
+  const step = Math.floor(tensor.gpu.capabilities.maxBindingSize / 256) * 64;
+  const ranges: { start: number; count: number }[] = [];
+  for (let at = start; at < start + count; at += step)
+    ranges.push({ start: at, count: Math.min(step, start + count - at) });
+  return ranges;
+}
+
+/**
+ * One update of `count` elements from `start` of flat, equally laid out tensors. `factor`: [1], multiplies the
+ * gradient (clipping and averaging). Start is a multiple of 64, count of 4.
+ */
+export function adamW(
+  weights: Tensor,
+  gradients: Tensor,
+  moment1: Tensor,
+  moment2: Tensor,
+  factor: Tensor,
+  settings: AdamWSettings,
+  start = 0,
+  count = weights.size,
+): void {
+  const shader = shaderOf('adamW', () => ({
+    label: 'adamW',
+    params: PARAMS,
+    buffers: {
+      ioP: 'array<vec4f>',
+      G: 'array<vec4f>',
+      ioM: 'array<vec4f>',
+      ioV: 'array<vec4f>',
+      factor: 'array<f32>',
+    },
+    body: `${FLAT_MAIN}
+  if (i >= p.count) { return; }
+  let g = G[i] * factor[0];
+${UPDATE}
+}`,
+  }));
+  for (const range of flatRanges(weights, start, count)) {
+    const part = (tensor: Tensor) => tensor.bindingRange(range.start, range.count);
+    const vecs = Math.ceil(range.count / 4);
+    shader.run(
+      weights.gpu,
+      [part(weights), part(gradients), part(moment1), part(moment2), factor],
+      { count: vecs, ...parameters(settings) },
+      flatGrid(vecs),
+    );
+  }
+}
+
+/**
+ * The same update of a whole [V,C] table whose gradient exists for some rows only: rowOf [V] u32 names the row of
+ * `gradients` [U,C], or 0xffffffff. Rows without one move by their moments (and decay), exactly as with zeros.
+ */
+export function adamWRows(
+  weights: Tensor,
+  gradients: Tensor,
+  rowOf: Tensor,
+  moment1: Tensor,
+  moment2: Tensor,
+  factor: Tensor,
+  settings: AdamWSettings,
+): void {
+  const { cols } = weights;
+  const vec = cols % 4 === 0;
+  const type = vec ? 'vec4f' : 'f32';
+  const width = vec ? cols / 4 : cols;
+  const shader = shaderOf(`adamWRows.${vec}`, () => ({
+    label: 'adamWRows',
+    params: { ...PARAMS, firstRow: 'u32' } as const,
+    buffers: {
+      ioP: `array<${type}>`,
+      G: `array<${type}>`,
+      rowOf: 'array<u32>',
+      ioM: `array<${type}>`,
+      ioV: `array<${type}>`,
+      factor: 'array<f32>',
+    },
+    body: `${FLAT_MAIN}
+  if (i >= p.count) { return; }
+  let source = rowOf[p.firstRow + i / p.width];
+  var g = ${type}();
+  if (source != 0xffffffffu) { g = G[source * p.width + i % p.width] * factor[0]; }
+${UPDATE}
+}`,
+  }));
+  for (const range of rowRanges(weights)) {
+    const part = (tensor: Tensor): Binding => tensor.bindingRange(range.start * cols, range.count * cols);
+    const count = range.count * width;
+    shader.run(
+      weights.gpu,
+      [part(weights), gradients, rowOf, part(moment1), part(moment2), factor],
+      { ...parameters(settings), count, width, firstRow: range.start },
+      flatGrid(count),
+    );
+  }
+}
+
+/** ‖·‖₂ over all sources together → [1]; fixed order. */
+export function globalNorm(sources: readonly Tensor[]): Tensor {
+  const gpu = sources[0]!.gpu;
+  const parts: Tensor[] = [];
+  for (const source of sources)
+    for (const range of flatRanges(source, 0, source.size)) {
+      const piece = source.viewAt(range.start, [range.count]) ?? source;
+      parts.push(squareSums(piece));
+      if (piece !== source) piece.dispose();
+    }
+  const all = Tensor.empty(gpu, [parts.reduce((sum, part) => sum + part.size, 0)]);
+  let offset = 0;
+  for (const part of parts) {
+    all.copyFrom(part, offset);
+    offset += part.size;
+    part.dispose();
+  }
+  const total = sumAxis(all, { outer: 1, length: all.size, inner: 1 }, [1]);
+  all.dispose();
+  const norm = Tensor.empty(gpu, [1]);
+  shaderOf('squareRoot', () => ({
+    label: 'squareRoot',
+    params: { count: 'u32' } as const,
+    buffers: { X: 'array<f32>', outY: 'array<f32>' },
+    body: `${FLAT_MAIN}
+  if (i < p.count) { outY[i] = sqrt(X[i]); }
+}`,
+  })).run(gpu, [total, norm], { count: 1 }, [1]);
+  total.dispose();
+  return norm;
+}
+
+/**
+ * factor = scale · min(1, maxNorm / (scale·norm + 1e-6)) → [1], and the scaled norm → [1]. `scale` averages over
+ * accumulated micro-batches and ranks. maxNorm ≤ 0: no clipping.
+ */
+export function clipFactor(norm: Tensor, scale: number, maxNorm: number): { factor: Tensor; norm: Tensor } {
+  const factor = Tensor.empty(norm.gpu, [1]);
+  const scaled = Tensor.empty(norm.gpu, [1]);
+  shaderOf('clipFactor', () => ({
+    label: 'clipFactor',
+    params: { scale: 'f32', maxNorm: 'f32' } as const,
+    buffers: { N: 'array<f32>', outF: 'array<f32>', outN: 'array<f32>' },
+    body: `
+@compute @workgroup_size(1)
+fn main() {
+  let norm = N[0] * p.scale;
+  outN[0] = norm;
+  outF[0] = select(p.scale * min(1.0, p.maxNorm / (norm + 1e-6)), p.scale, p.maxNorm <= 0.0);
+}`,
+  })).run(norm.gpu, [norm, factor, scaled], { scale, maxNorm }, [1]);
+  return { factor, norm: scaled };
+}

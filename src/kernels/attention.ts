@@ -1,0 +1,541 @@
+/**
+ * Fused attention over packed sequences, forward and backward (FlashAttention-2, Dao 2023, algorithms 1 and 2):
+ * online softmax that keeps only the log-sum-exp per query; backward recomputes probabilities, one kernel for dQ
+ * and one for dK and dV, no atomics, never a T×T matrix. Softmax runs in base 2 with log2(e) folded into q.
+ *
+ * qkv is one [T, 3·H] tensor: query, key and value of a token side by side, heads within each.
+ * One lane owns a row (a query; in dK/dV a key) and walks the other side in blocks of 8.
+ *
+ * Variants
+ *   subgroup8  lavapipe: each lane loads one of the 8 rows of a block and the lanes hand components round. It
+ *              reads through textures, which there run 1.5× faster and compile 3× faster than storage buffers
+ *              (spec wgsl-on-lavapipe §0.2, §C).
+ *   workgroup  elsewhere, and where rows do not fit a texture: 64 rows a workgroup, the block of 8 staged in
+ *              workgroup memory.
+ */
+import { ShapeError } from '../errors.js';
+import type { Gpu, RowTexture } from '../gpu/gpu.js';
+import { formatShape } from '../tensor/shape.js';
+import { Tensor } from '../tensor/tensor.js';
+import { flatGrid, FLAT_MAIN, shaderOf } from './launch.js';
+import { dropThreshold } from './pointwise.js';
+import { type RandomStream, THREEFRY } from './random.js';
+
+/** Tiles of consecutive rows of one sequence: [tiles, 4] u32 = (begin, end, first, sequence). */
+export interface TileSource {
+  tiles(rowsPerTile: number): Tensor;
+}
+
+export interface AttentionDropout extends RandomStream {
+  readonly probability: number;
+}
+
+const BLOCK = 8;
+const AXES = ['x', 'y', 'z', 'w'] as const;
+const range = (n: number) => Array.from({ length: n }, (_, i) => i);
+
+const PARAMS = {
+  stride: 'u32',
+  hidden4: 'u32',
+  tokens: 'u32',
+  scale: 'f32',
+  threshold: 'u32',
+  keepScale: 'f32',
+  seed: 'u32',
+  stream: 'u32',
+} as const;
+
+interface Variant {
+  readonly subgroup8: boolean;
+  /** Rows a lane owns; 8 apart. */
+  readonly groups: number;
+  readonly rowsPerTile: number;
+}
+
+function variantOf(gpu: Gpu, headDim: number, tokens: number, hidden: number): Variant {
+  const limit = gpu.device.limits.maxTextureDimension2D;
+  if (!gpu.capabilities.subgroup8 || hidden % 64 !== 0 || tokens > limit || (3 * hidden) / 4 > limit)
+    return { subgroup8: false, groups: 1, rowsPerTile: 64 };
+  // Two rows a lane halve the loads, but from 64 on their registers and code size cost more than that.
+  const groups = headDim <= 32 ? 2 : 1;
+  return { subgroup8: true, groups, rowsPerTile: 8 * groups };
+}
+
+/** WGSL for the pieces that all three kernels share, for one head dimension. */
+class Writer {
+  readonly d4: number;
+  constructor(
+    readonly headDim: number,
+    readonly variant: Variant,
+    readonly dropout: boolean,
+  ) {
+    this.d4 = headDim / 4;
+  }
+
+  get groups(): number[] {
+    return range(this.variant.groups);
+  }
+
+  /** Declares `name{r}_{e}` vec4 registers for each row group. */
+  registers(name: string, initial: (r: number, e: number) => string, kind: 'let' | 'var' = 'var'): string {
+    return this.groups
+      .map((r) => range(this.d4).map((e) => `${kind} ${name}${r}_${e} = ${initial(r, e)};`).join(' '))
+      .join('\n  ');
+  }
+
+  /** One vec4 of a row of QKV or DO. */
+  load(buffer: 'QKV' | 'DO', row: string, column: string): string {
+    if (this.variant.subgroup8) return `textureLoad(${buffer}, vec2u(${column}, ${row}), 0)`;
+    return `${buffer}[(${row}) * ${buffer === 'QKV' ? 'p.stride' : 'p.hidden4'} + ${column}]`;
+  }
+
+  /** Brings the block's 8 rows into workgroup memory. */
+  stage(shared: string, buffer: 'QKV' | 'DO', column: string): string {
+    if (this.variant.subgroup8) return '';
+    // 64 threads copy 8 rows; rows beyond the sequence repeat its last one and are masked later.
+    return `for (var i = lane; i < ${BLOCK * this.d4}u; i += 64u) {
+      ${shared}[i] = ${this.load(buffer, `min(block + i / ${this.d4}u, end - 1u)`, `${column} + i % ${this.d4}u`)};
+    }`;
+  }
+
+  /** `target{r}_{j}` += own{r} · row j of the block. */
+  dot(target: string, own: string, shared: string, buffer: 'QKV' | 'DO', column: string): string {
+    const lines: string[] = [];
+    for (const e of range(this.d4)) {
+      if (this.variant.subgroup8) {
+        lines.push(`{ let v = ${this.load(buffer, 'other', `${column} + ${e}u`)};`);
+        for (const j of range(BLOCK))
+          for (const x of AXES) {
+            lines.push(`{ let b = subgroupBroadcast(v.${x}, ${j}u);`);
+            for (const r of this.groups)
+              lines.push(`${target}${r}_${j} = fma(${own}${r}_${e}.${x}, b, ${target}${r}_${j});`);
+            lines.push('}');
+          }
+        lines.push('}');
+      } else
+        for (const j of range(BLOCK))
+          for (const r of this.groups)
+            lines.push(`${target}${r}_${j} += dot(${own}${r}_${e}, ${shared}[${j * this.d4 + e}]);`);
+    }
+    return lines.join('\n    ');
+  }
+
+  /** `target{r}_{e}` += weight{r}_{j} · row j of the block. */
+  axpy(target: string, weight: string, shared: string, buffer: 'QKV' | 'DO', column: string): string {
+    const lines: string[] = [];
+    for (const e of range(this.d4)) {
+      if (this.variant.subgroup8) {
+        lines.push(`{ let v = ${this.load(buffer, 'other', `${column} + ${e}u`)};`);
+        for (const j of range(BLOCK))
+          for (const x of AXES) {
+            lines.push(`{ let b = subgroupBroadcast(v.${x}, ${j}u);`);
+            for (const r of this.groups)
+              lines.push(`${target}${r}_${e}.${x} = fma(${weight}${r}_${j}, b, ${target}${r}_${e}.${x});`);
+            lines.push('}');
+          }
+        lines.push('}');
+      } else
+        for (const j of range(BLOCK))
+          for (const r of this.groups)
+            lines.push(`${target}${r}_${e} = fma(vec4f(${weight}${r}_${j}), ${shared}[${j * this.d4 + e}], ${target}${r}_${e});`);
+    }
+    return lines.join('\n    ');
+  }
+
+  scalars(name: string, initial: (r: number, j: number) => string): string {
+    return this.groups
+      .map((r) => range(BLOCK).map((j) => `var ${name}${r}_${j} = ${initial(r, j)};`).join(' '))
+      .join('\n    ');
+  }
+
+  /** A value per block row that lane j holds (subgroup8) or that is read from memory. */
+  perBlockRow(name: string, j: number, buffer: string): string {
+    return this.variant.subgroup8
+      ? `subgroupBroadcast(${name}, ${j}u)`
+      : `${buffer}[head * p.tokens + min(block + ${j}u, end - 1u)]`;
+  }
+
+  barrier(): string {
+    return this.variant.subgroup8 ? '' : 'workgroupBarrier();';
+  }
+
+  row(r: number): string {
+    return this.variant.subgroup8 ? `min(first + ${8 * r}u + lane, end - 1u)` : 'min(first + lane, end - 1u)';
+  }
+
+  exists(r: number): string {
+    return this.variant.subgroup8 ? `first + ${8 * r}u + lane < end` : 'first + lane < end';
+  }
+
+  head(shared: string[]): string {
+    const { subgroup8 } = this.variant;
+    return `
+${this.dropout ? THREEFRY : ''}
+${
+  this.dropout
+    ? `// Two queries by four keys share one block: component = key mod 4, half = query mod 2.
+fn randomBlock(query: u32, key: u32, head: u32, begin: u32) -> vec4u {
+  return threefry(vec4u(p.seed, p.stream, 0u, 0u), vec4u(query / 2u, key / 4u, head, begin));
+}
+fn keep(half: u32) -> f32 { return select(0.0, p.keepScale, half >= p.threshold); }`
+    : ''
+}
+${subgroup8 ? '' : shared.map((name) => `var<workgroup> ${name}: array<vec4f, ${BLOCK * this.d4}>;`).join('\n')}
+@compute @workgroup_size(${subgroup8 ? 8 : 64})
+fn main(@builtin(workgroup_id) group: vec3u, ${subgroup8 ? '@builtin(subgroup_invocation_id)' : '@builtin(local_invocation_index)'} lane: u32) {
+  let tile = tiles[group.x];
+  let begin = tile.x; let end = tile.y; let first = tile.z;
+  let head = group.y;
+  let column = head * ${this.d4}u;`;
+  }
+
+  /** Start of the walk over the other side: `block` is the first row, `other` the lane's own row of it. */
+  walk(): string {
+    return `for (var block = begin; block < end; block += ${BLOCK}u) {
+    ${this.variant.subgroup8 ? 'let other = min(block + lane, end - 1u);' : ''}`;
+  }
+
+  /** Multiplies `names` by the dropout mask of queries = own rows, keys = block rows. */
+  dropKeys(names: string[]): string {
+    if (!this.dropout) return '';
+    return this.groups
+      .map((r) => {
+        const lines = [`let odd${r} = ((row${r} - begin) & 1u) == 1u;`];
+        for (const n of range(BLOCK / 4)) {
+          lines.push(`let bits${r}_${n} = randomBlock(row${r} - begin, block - begin + ${4 * n}u, head, begin);`);
+          for (const x of range(4))
+            lines.push(
+              `let keep${r}_${4 * n + x} = keep(select(bits${r}_${n}.${AXES[x]} & 0xffffu, bits${r}_${n}.${AXES[x]} >> 16u, odd${r}));`,
+            );
+        }
+        for (const name of names) for (const j of range(BLOCK)) lines.push(`${name}${r}_${j} *= keep${r}_${j};`);
+        return lines.join('\n    ');
+      })
+      .join('\n    ');
+  }
+
+  /** The same mask seen from a key row: queries = block rows. Declares keep{r}_{j}. */
+  dropQueries(): string {
+    if (!this.dropout) return '';
+    return this.groups
+      .map((r) => {
+        const lines = [`let component${r} = (row${r} - begin) & 3u;`];
+        for (const n of range(BLOCK / 2))
+          lines.push(
+            `let bits${r}_${n} = randomBlock(block - begin + ${2 * n}u, row${r} - begin, head, begin)[component${r}];`,
+            `let keep${r}_${2 * n} = keep(bits${r}_${n} & 0xffffu);`,
+            `let keep${r}_${2 * n + 1} = keep(bits${r}_${n} >> 16u);`,
+          );
+        return lines.join('\n    ');
+      })
+      .join('\n    ');
+  }
+}
+
+const QUERY = 'column';
+const KEY = 'p.hidden4 + column';
+const VALUE = '2u * p.hidden4 + column';
+
+function checkShapes(qkv: Tensor, heads: number): { tokens: number; hidden: number; headDim: number } {
+  const tokens = qkv.rows;
+  const hidden = qkv.cols / 3;
+  const headDim = hidden / heads;
+  if (qkv.shape.length !== 2 || !Number.isInteger(headDim) || headDim % 4 !== 0 || headDim > 128)
+    throw new ShapeError(
+      `attention: qkv ${formatShape(qkv.shape)} with ${heads} heads: head dimension must be a multiple of 4 up to 128`,
+    );
+  return { tokens, hidden, headDim };
+}
+
+function parameters(qkv: Tensor, heads: number, dropout: AttentionDropout | undefined) {
+  const { tokens, hidden, headDim } = checkShapes(qkv, heads);
+  const threshold = dropout ? dropThreshold(dropout.probability) : 0;
+  return {
+    stride: (3 * hidden) / 4,
+    hidden4: hidden / 4,
+    tokens,
+    scale: 1 / Math.sqrt(headDim),
+    threshold,
+    keepScale: 65536 / (65536 - threshold),
+    seed: dropout?.seed ?? 0,
+    stream: dropout?.stream ?? 0,
+  };
+}
+
+const sourceType = (variant: Variant) => (variant.subgroup8 ? 'texture_2d<f32>' : 'array<vec4f>');
+
+function rowTexture(x: Tensor): RowTexture {
+  const texture = x.gpu.rowTexture(x.binding(), x.cols * 4, x.rows);
+  if (!texture) throw new ShapeError(`attention: ${formatShape(x.shape)} does not fit a texture`);
+  return texture;
+}
+
+const LOG2E = 1.4426950408889634;
+
+/**
+ * qkv: [T, 3·heads·headDim]. Returns out [T, heads·headDim] and the base-2 log-sum-exp [heads, T].
+ * @throws ShapeError unless headDim is a multiple of 4 up to 128.
+ */
+export function attention(
+  qkv: Tensor,
+  sequences: TileSource,
+  heads: number,
+  dropout?: AttentionDropout,
+): { out: Tensor; logSumExp: Tensor } {
+  const gpu = qkv.gpu;
+  const { tokens, hidden, headDim } = checkShapes(qkv, heads);
+  const variant = variantOf(gpu, headDim, tokens, hidden);
+  const source = variant.subgroup8 ? rowTexture(qkv) : undefined;
+  const out = Tensor.empty(gpu, [tokens, hidden]);
+  const logSumExp = Tensor.empty(gpu, [heads, tokens]);
+  const tiles = sequences.tiles(variant.rowsPerTile);
+  const shader = shaderOf(`attention.${headDim}.${variant.subgroup8}.${dropout !== undefined}`, () => {
+    const w = new Writer(headDim, variant, dropout !== undefined);
+    return {
+      label: 'attention',
+      params: PARAMS,
+      buffers: { QKV: sourceType(variant), tiles: 'array<vec4u>', outO: 'array<vec4f>', outL: 'array<f32>' },
+      subgroups: variant.subgroup8,
+      body: `${w.head(['ks', 'vs'])}
+  ${w.groups.map((r) => `let row${r} = ${w.row(r)}; var m${r} = -1e30; var l${r} = 0.0;`).join('\n  ')}
+  ${w.registers('q', (r, e) => `${w.load('QKV', `row${r}`, `${QUERY} + ${e}u`)} * (p.scale * ${LOG2E})`, 'let')}
+  ${w.registers('o', () => 'vec4f()')}
+  ${w.walk()}
+    ${w.stage('ks', 'QKV', KEY)}
+    ${w.stage('vs', 'QKV', VALUE)}
+    ${w.barrier()}
+    ${w.scalars('s', () => '0.0')}
+    ${w.dot('s', 'q', 'ks', 'QKV', KEY)}
+    ${w.groups
+      .map((r) =>
+        [
+          ...range(BLOCK).map((j) => `s${r}_${j} = select(-1e30, s${r}_${j}, block + ${j}u < end);`),
+          `let top${r} = max(m${r}, ${range(BLOCK).reduce((a, j) => `max(${a}, s${r}_${j})`, '-1e30')});`,
+          `let shrink${r} = exp2(m${r} - top${r});`,
+          `m${r} = top${r};`,
+          ...range(BLOCK).map((j) => `s${r}_${j} = exp2(s${r}_${j} - top${r});`),
+          `l${r} = l${r} * shrink${r} + ${range(BLOCK)
+            .map((j) => `s${r}_${j}`)
+            .join(' + ')};`,
+          ...range(w.d4).map((e) => `o${r}_${e} *= shrink${r};`),
+        ].join('\n    '),
+      )
+      .join('\n    ')}
+    ${w.dropKeys(['s'])}
+    ${w.axpy('o', 's', 'vs', 'QKV', VALUE)}
+    ${w.barrier()}
+  }
+  ${w.groups
+    .map(
+      (r) => `if (${w.exists(r)}) {
+    ${range(w.d4)
+      .map((e) => `outO[row${r} * p.hidden4 + column + ${e}u] = o${r}_${e} / l${r};`)
+      .join(' ')}
+    outL[head * p.tokens + row${r}] = m${r} + log2(l${r});
+  }`,
+    )
+    .join('\n  ')}
+}`,
+    };
+  });
+  shader.run(gpu, [source ?? qkv, tiles, out, logSumExp], parameters(qkv, heads, dropout), [tiles.rows, heads]);
+  if (source) gpu.releaseTexture(source);
+  return { out, logSumExp };
+}
+
+/** dqkv [T, 3·H] of dOut [T, H]; `out` and `logSumExp` are those of the forward pass. */
+export function attentionGradient(
+  qkv: Tensor,
+  out: Tensor,
+  logSumExp: Tensor,
+  dOut: Tensor,
+  sequences: TileSource,
+  heads: number,
+  dropout?: AttentionDropout,
+): Tensor {
+  const gpu = qkv.gpu;
+  const { tokens, hidden, headDim } = checkShapes(qkv, heads);
+  const variant = variantOf(gpu, headDim, tokens, hidden);
+  const source = variant.subgroup8 ? rowTexture(qkv) : undefined;
+  const outer = variant.subgroup8 ? rowTexture(dOut) : undefined;
+  const tiles = sequences.tiles(variant.rowsPerTile);
+  const dqkv = Tensor.empty(gpu, qkv.shape);
+  const params = parameters(qkv, heads, dropout);
+  const delta = rowDots(out, dOut, heads);
+  const key = `${headDim}.${variant.subgroup8}.${dropout !== undefined}`;
+  const buffers = {
+    QKV: sourceType(variant),
+    tiles: 'array<vec4u>',
+    DO: sourceType(variant),
+    L: 'array<f32>',
+    delta: 'array<f32>',
+    outD: 'array<vec4f>',
+  };
+  const dq = shaderOf(`attentionDQ.${key}`, () => {
+    const w = new Writer(headDim, variant, dropout !== undefined);
+    return {
+      label: 'attentionDQ',
+      params: PARAMS,
+      buffers,
+      subgroups: variant.subgroup8,
+      body: `${w.head(['ks', 'vs'])}
+  ${w.groups
+    .map(
+      (r) =>
+        `let row${r} = ${w.row(r)}; let lse${r} = L[head * p.tokens + row${r}]; let delta${r} = delta[head * p.tokens + row${r}];`,
+    )
+    .join('\n  ')}
+  ${w.registers('q', (r, e) => `${w.load('QKV', `row${r}`, `${QUERY} + ${e}u`)} * (p.scale * ${LOG2E})`, 'let')}
+  ${w.registers('g', (r, e) => w.load('DO', `row${r}`, `column + ${e}u`), 'let')}
+  ${w.registers('d', () => 'vec4f()')}
+  ${w.walk()}
+    ${w.stage('ks', 'QKV', KEY)}
+    ${w.stage('vs', 'QKV', VALUE)}
+    ${w.barrier()}
+    ${w.scalars('s', (r) => `-lse${r}`)}
+    ${w.dot('s', 'q', 'ks', 'QKV', KEY)}
+    ${w.scalars('dp', () => '0.0')}
+    ${w.dot('dp', 'g', 'vs', 'QKV', VALUE)}
+    ${w.dropKeys(['dp'])}
+    ${w.groups
+      .map((r) =>
+        range(BLOCK)
+          .map(
+            (j) =>
+              `s${r}_${j} = select(0.0, exp2(s${r}_${j}) * (dp${r}_${j} - delta${r}) * p.scale, block + ${j}u < end);`,
+          )
+          .join('\n    '),
+      )
+      .join('\n    ')}
+    ${w.axpy('d', 's', 'ks', 'QKV', KEY)}
+    ${w.barrier()}
+  }
+  ${w.groups
+    .map(
+      (r) =>
+        `if (${w.exists(r)}) { ${range(w.d4)
+          .map((e) => `outD[row${r} * p.stride + ${QUERY} + ${e}u] = d${r}_${e};`)
+          .join(' ')} }`,
+    )
+    .join('\n  ')}
+}`,
+    };
+  });
+  dq.run(gpu, [source ?? qkv, tiles, outer ?? dOut, logSumExp, delta, dqkv], params, [tiles.rows, heads]);
+  const dkv = shaderOf(`attentionDKV.${key}`, () => {
+    const w = new Writer(headDim, variant, dropout !== undefined);
+    const own = dropout ? (r: number, j: number) => ` * keep${r}_${j}` : () => '';
+    return {
+      label: 'attentionDKV',
+      params: PARAMS,
+      buffers,
+      subgroups: variant.subgroup8,
+      body: `${w.head(['qs', 'gs'])}
+  ${w.groups.map((r) => `let row${r} = ${w.row(r)};`).join('\n  ')}
+  ${w.registers('k', (r, e) => `${w.load('QKV', `row${r}`, `${KEY} + ${e}u`)} * (p.scale * ${LOG2E})`, 'let')}
+  ${w.registers('v', (r, e) => `${w.load('QKV', `row${r}`, `${VALUE} + ${e}u`)}`, 'let')}
+  ${w.registers('dk', () => 'vec4f()')}
+  ${w.registers('dv', () => 'vec4f()')}
+  ${w.walk()}
+    ${variant.subgroup8 ? 'let lse = L[head * p.tokens + other]; let rowDelta = delta[head * p.tokens + other];' : ''}
+    ${w.stage('qs', 'QKV', QUERY)}
+    ${w.stage('gs', 'DO', 'column')}
+    ${w.barrier()}
+    ${w.scalars('s', () => '0.0')}
+    ${w.dot('s', 'k', 'qs', 'QKV', QUERY)}
+    ${w.dropQueries()}
+    ${w.scalars('pr', (r, j) => `select(0.0, exp2(s${r}_${j} - ${w.perBlockRow('lse', j, 'L')}), block + ${j}u < end)`)}
+    ${w.scalars('w', (r, j) => `pr${r}_${j}${own(r, j)}`)}
+    ${w.axpy('dv', 'w', 'gs', 'DO', 'column')}
+    ${w.scalars('dp', () => '0.0')}
+    ${w.dot('dp', 'v', 'gs', 'DO', 'column')}
+    ${w.groups
+      .map((r) =>
+        range(BLOCK)
+          .map(
+            (j) =>
+              `pr${r}_${j} *= (dp${r}_${j}${own(r, j)} - ${w.perBlockRow('rowDelta', j, 'delta')}) * p.scale;`,
+          )
+          .join('\n    '),
+      )
+      .join('\n    ')}
+    ${w.axpy('dk', 'pr', 'qs', 'QKV', QUERY)}
+    ${w.barrier()}
+  }
+  ${w.groups
+    .map(
+      (r) =>
+        `if (${w.exists(r)}) { ${range(w.d4)
+          .map(
+            (e) =>
+              `outD[row${r} * p.stride + ${KEY} + ${e}u] = dk${r}_${e}; outD[row${r} * p.stride + ${VALUE} + ${e}u] = dv${r}_${e};`,
+          )
+          .join(' ')} }`,
+    )
+    .join('\n  ')}
+}`,
+    };
+  });
+  dkv.run(gpu, [source ?? qkv, tiles, outer ?? dOut, logSumExp, delta, dqkv], params, [tiles.rows, heads]);
+  delta.dispose();
+  if (source) gpu.releaseTexture(source);
+  if (outer) gpu.releaseTexture(outer);
+  return dqkv;
+}
+
+/** delta[h,t] = Σ_d out[t,h,d]·dOut[t,h,d]. */
+function rowDots(out: Tensor, dOut: Tensor, heads: number): Tensor {
+  const { rows: tokens, cols: hidden } = out;
+  const delta = Tensor.empty(out.gpu, [heads, tokens]);
+  const shader = shaderOf('attentionDelta', () => ({
+    label: 'attentionDelta',
+    params: { count: 'u32', tokens: 'u32', hidden4: 'u32', d4: 'u32' } as const,
+    buffers: { O: 'array<vec4f>', DO: 'array<vec4f>', outD: 'array<f32>' },
+    body: `${FLAT_MAIN}
+  if (i >= p.count) { return; }
+  let base = (i % p.tokens) * p.hidden4 + (i / p.tokens) * p.d4;
+  var sum = 0.0;
+  for (var e = 0u; e < p.d4; e++) { sum += dot(O[base + e], DO[base + e]); }
+  outD[i] = sum;
+}`,
+  }));
+  const count = heads * tokens;
+  shader.run(
+    out.gpu,
+    [out, dOut, delta],
+    { count, tokens, hidden4: hidden / 4, d4: hidden / heads / 4 },
+    flatGrid(count),
+  );
+  return delta;
+}
+
+/** Float64 reference without dropout: out [T,H]. */
+export function attentionReference(
+  qkv: ArrayLike<number>,
+  cuSeqlens: ArrayLike<number>,
+  heads: number,
+  hidden: number,
+): Float64Array {
+  const d = hidden / heads;
+  const tokens = cuSeqlens[cuSeqlens.length - 1]!;
+  const out = new Float64Array(tokens * hidden);
+  const at = (t: number, part: number, h: number, e: number) => qkv[t * 3 * hidden + part * hidden + h * d + e]!;
+  for (let s = 0; s + 1 < cuSeqlens.length; s++)
+    for (let h = 0; h < heads; h++)
+      for (let i = cuSeqlens[s]!; i < cuSeqlens[s + 1]!; i++) {
+        const scores: number[] = [];
+        for (let j = cuSeqlens[s]!; j < cuSeqlens[s + 1]!; j++) {
+          let dot = 0;
+          for (let e = 0; e < d; e++) dot += at(i, 0, h, e) * at(j, 1, h, e);
+          scores.push(dot / Math.sqrt(d));
+        }
+        const top = Math.max(...scores);
+        const weights = scores.map((score) => Math.exp(score - top));
+        const total = weights.reduce((a, b) => a + b, 0);
+        weights.forEach((weight, n) => {
+          for (let e = 0; e < d; e++)
+            out[i * hidden + h * d + e]! += (weight / total) * at(cuSeqlens[s]! + n, 2, h, e);
+        });
+      }
+  return out;
+}

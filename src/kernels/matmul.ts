@@ -1,0 +1,245 @@
+/**
+ * Matrix product C[M,N] = op(A) · op(B) (+ bias) (+ C), f32, in the three layouts that training needs:
+ * y = x·Wᵀ, dx = dy·W, dW = dyᵀ·x. Transposition is a flag; no transposed copy is ever made.
+ *
+ * Variants
+ *   subgroup8  lavapipe: 32×24 register tile on 8 lanes; each lane loads another vec4 and the lanes hand values
+ *              round with constant-lane broadcasts (spec wgsl-on-lavapipe §A: 2.5–5× the other forms there).
+ *   tile64     everything else, and all odd shapes: 64×64 tile in workgroup memory, 4×4 per thread.
+ */
+import { ShapeError } from '../errors.js';
+import { formatShape } from '../tensor/shape.js';
+import { Tensor } from '../tensor/tensor.js';
+import { type Shader, shaderOf } from './launch.js';
+
+export interface MatmulOptions {
+  /** A is stored [K,M]. */
+  transA?: boolean;
+  /** B is stored [N,K]. */
+  transB?: boolean;
+  /** [N], added to every row. */
+  bias?: Tensor | undefined;
+  /** Write here instead of into a new tensor, of M·N elements. */
+  out?: Tensor | undefined;
+  /** Add to `out` instead of overwriting it. */
+  accumulate?: boolean;
+}
+
+const PARAMS = { M: 'u32', N: 'u32', K: 'u32', hasBias: 'u32', accumulate: 'u32' } as const;
+type MatmulShader = Shader<typeof PARAMS>;
+
+/**
+ * a: [...,K] or with transA [K,M] (leading dimensions are rows); b: [K,N], or [N,K] with transB.
+ * Returns [...,N] (with transA [M,N]). @throws ShapeError when the inner dimensions differ.
+ */
+export function matmul(a: Tensor, b: Tensor, options: MatmulOptions = {}): Tensor {
+  const { transA = false, transB = false, bias, out } = options;
+  const describe = () => `${formatShape(a.shape)}${transA ? 'ᵀ' : ''} · ${formatShape(b.shape)}${transB ? 'ᵀ' : ''} (${a.dtype},${b.dtype})`;
+  if (a.shape.length === 0 || b.shape.length !== 2) throw new ShapeError(`matmul: needs matrices: ${describe()}`);
+  if (a.dtype !== 'f32' || b.dtype !== 'f32') throw new ShapeError(`matmul: f32 only: ${describe()}`);
+  const [M, K] = transA ? [a.cols, a.rows] : [a.rows, a.cols];
+  const [N, innerB] = transB ? [b.shape[0]!, b.shape[1]!] : [b.shape[1]!, b.shape[0]!];
+  if (K !== innerB) throw new ShapeError(`matmul: inner dimensions differ: ${describe()}`);
+  if (bias && bias.size !== N) throw new ShapeError(`matmul: bias ${formatShape(bias.shape)} for ${N} columns`);
+  const shape = transA ? [M, N] : [...a.shape.slice(0, -1), N];
+  if (out && out.size !== M * N) throw new ShapeError(`matmul: output ${formatShape(out.shape)} for [${M},${N}]`);
+  const gpu = a.gpu;
+  const c = out ?? Tensor.empty(gpu, shape);
+  if (M === 0 || N === 0) return c;
+  if (K === 0) {
+    if (bias) throw new ShapeError(`matmul: empty inner dimension with a bias: ${describe()}`);
+    if (!options.accumulate) c.fillZero();
+    return c;
+  }
+  const whole = (n: number) => n % 4 === 0;
+  const fits = whole(N) && (transA ? whole(M) && !transB : whole(K));
+  const [shader, tileM, tileN] =
+    gpu.capabilities.subgroup8 && fits
+      ? [subgroup8(transA, transB), ROW_GROUPS * 8, TILE_COLUMNS]
+      : [tile64(transA, transB), 64, 64];
+  shader.run(
+    gpu,
+    [a, b, bias ?? b, c],
+    { M, N, K, hasBias: bias ? 1 : 0, accumulate: options.accumulate ? 1 : 0 },
+    [Math.ceil(N / tileN), Math.ceil(M / tileM)],
+  );
+  return c;
+}
+
+// ---- subgroup8 -----------------------------------------------------------------------------------------------
+
+const ROW_GROUPS = 4;
+const TILE_COLUMNS = 24;
+const AXES = ['x', 'y', 'z', 'w'] as const;
+const range = (n: number) => Array.from({ length: n }, (_, i) => i);
+
+function subgroup8(transA: boolean, transB: boolean): MatmulShader {
+  return shaderOf(`matmul.subgroup8.${transA}.${transB}`, () => {
+    const R = ROW_GROUPS;
+    const C = TILE_COLUMNS;
+    const lines: string[] = [];
+    if (!transA && transB) {
+      // Both operands are vec4s along k. Lane holds A rows row0+8r+lane and B rows (columns of C) col+8v+lane.
+      for (const r of range(R)) lines.push(`let a${r} = A[min(row0 + ${8 * r}u + lane, p.M - 1u) * KV + k];`);
+      for (const v of range(C / 8)) lines.push(`let b${v} = B[min(col + ${8 * v}u + lane, p.N - 1u) * KV + k];`);
+      for (const c of range(C))
+        for (const x of AXES) {
+          lines.push(`{ let b = subgroupBroadcast(b${Math.floor(c / 8)}.${x}, ${c % 8}u);`);
+          for (const r of range(R)) lines.push(`  c${r}_${c} = fma(a${r}.${x}, b, c${r}_${c});`);
+          lines.push('}');
+        }
+    } else {
+      // B is [K,N]: one load covers 2 reduction rows × 4 vec4 columns; lane = 4·p + v holds row 2x+p, column 4v.
+      if (!transA) for (const r of range(R)) lines.push(`let a${r} = A[min(row0 + ${8 * r}u + lane, p.M - 1u) * KV + k];`);
+      // dW: a lane owns 4 neighbouring rows of C (columns of A), so one vec4 a step brings all of R = 4.
+      else
+        for (const q of range(4))
+          lines.push(
+            `let a${q} = select(vec4f(), A[min(4u * k + ${q}u, p.K - 1u) * MV + min(row0 / 4u + lane, MV - 1u)], 4u * k + ${q}u < p.K);`,
+          );
+      // C columns = 24 = 6 vec4s: loads 0..2 bring vec4 columns 0..3 of row pair (0,1), 0..3 of (2,3), and 4..5 of all four.
+      lines.push('let kk = 4u * k;');
+      lines.push('let b0 = B[min(kk + lane / 4u, p.K - 1u) * NV + min(col / 4u + lane % 4u, NV - 1u)];');
+      lines.push('let b1 = B[min(kk + 2u + lane / 4u, p.K - 1u) * NV + min(col / 4u + lane % 4u, NV - 1u)];');
+      lines.push('let b2 = B[min(kk + lane / 2u, p.K - 1u) * NV + min(col / 4u + 4u + lane % 2u, NV - 1u)];');
+      for (const q of range(4))
+        for (const c of range(C)) {
+          const v = Math.floor(c / 4);
+          const [load, lane] = v < 4 ? [q < 2 ? 'b0' : 'b1', (q % 2) * 4 + v] : ['b2', q * 2 + (v - 4)];
+          lines.push(`{ let b = subgroupBroadcast(${load}.${AXES[c % 4]}, ${lane}u);`);
+          for (const r of range(R)) {
+            const a = transA ? `a${q}.${AXES[r]}` : `a${r}.${AXES[q]}`;
+            lines.push(`  c${r}_${c} = fma(${a}, b, c${r}_${c});`);
+          }
+          lines.push('}');
+        }
+    }
+    const trips = transA ? '(p.K + 3u) / 4u' : 'KV';
+    const stores: string[] = [];
+    for (const r of range(R)) {
+      const row = transA ? `row0 + 4u * lane + ${r}u` : `row0 + ${8 * r}u + lane`;
+      const values = range(C / 4).map(
+        (v) => `store(${row}, col / 4u + ${v}u, vec4f(${range(4).map((x) => `c${r}_${4 * v + x}`).join(', ')}));`,
+      );
+      stores.push(...values);
+    }
+    return {
+      label: `matmul${transA ? 'TN' : transB ? 'NT' : 'NN'}`,
+      params: PARAMS,
+      buffers: { A: 'array<vec4f>', B: 'array<vec4f>', bias: 'array<vec4f>', outC: 'array<vec4f>' },
+      subgroups: true,
+      body: `
+fn store(row: u32, v: u32, value: vec4f) {
+  let NV = p.N / 4u;
+  if (row >= p.M || v >= NV) { return; }
+  var sum = value;
+  if (p.hasBias != 0u) { sum += bias[v]; }
+  if (p.accumulate != 0u) { sum += outC[row * NV + v]; }
+  outC[row * NV + v] = sum;
+}
+@compute @workgroup_size(8)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
+  let row0 = group.y * ${8 * R}u;
+  let col = group.x * ${C}u;
+  let KV = p.K / 4u; let NV = p.N / 4u; let MV = p.M / 4u;
+  ${range(R)
+    .map((r) =>
+      range(C)
+        .map((c) => `var c${r}_${c} = 0.0;`)
+        .join(' '),
+    )
+    .join('\n  ')}
+  for (var k = 0u; k < ${trips}; k++) {
+    ${lines.join('\n    ')}
+  }
+  ${stores.join('\n  ')}
+}`,
+    };
+  });
+}
+
+// ---- tile64 --------------------------------------------------------------------------------------------------
+
+function tile64(transA: boolean, transB: boolean): MatmulShader {
+  return shaderOf(`matmul.tile64.${transA}.${transB}`, () => ({
+    label: `matmul${transA ? 'T' : 'N'}${transB ? 'T' : 'N'}.tile64`,
+    params: PARAMS,
+    buffers: { A: 'array<f32>', B: 'array<f32>', bias: 'array<f32>', outC: 'array<f32>' },
+    body: `
+// As[k][m], Bs[k][n]; rows padded by one vec4 against bank conflicts.
+var<workgroup> As: array<array<vec4f, 17>, 16>;
+var<workgroup> Bs: array<array<vec4f, 17>, 16>;
+fn readA(m: u32, k: u32) -> f32 {
+  if (m >= p.M || k >= p.K) { return 0.0; }
+  return A[${transA ? 'k * p.M + m' : 'm * p.K + k'}];
+}
+fn readB(k: u32, n: u32) -> f32 {
+  if (n >= p.N || k >= p.K) { return 0.0; }
+  return B[${transB ? 'n * p.K + k' : 'k * p.N + n'}];
+}
+@compute @workgroup_size(16, 16)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: vec3u, @builtin(local_invocation_index) index: u32) {
+  let row0 = group.y * 64u;
+  let col0 = group.x * 64u;
+  var acc: array<vec4f, 4>;
+  for (var k0 = 0u; k0 < p.K; k0 += 16u) {
+    // 256 threads bring 64×16 values of each operand, one vec4 each; neighbours read neighbouring addresses.
+    {
+      ${
+        transA
+          ? 'let k = index / 16u; let m = (index % 16u) * 4u; As[k][m / 4u] = vec4f(readA(row0 + m, k0 + k), readA(row0 + m + 1u, k0 + k), readA(row0 + m + 2u, k0 + k), readA(row0 + m + 3u, k0 + k));'
+          : 'let k = index % 16u; let m = (index / 16u) * 4u; As[k][m / 4u] = vec4f(readA(row0 + m, k0 + k), readA(row0 + m + 1u, k0 + k), readA(row0 + m + 2u, k0 + k), readA(row0 + m + 3u, k0 + k));'
+      }
+    }
+    {
+      ${
+        transB
+          ? 'let k = index % 16u; let n = (index / 16u) * 4u; Bs[k][n / 4u] = vec4f(readB(k0 + k, col0 + n), readB(k0 + k, col0 + n + 1u), readB(k0 + k, col0 + n + 2u), readB(k0 + k, col0 + n + 3u));'
+          : 'let k = index / 16u; let n = (index % 16u) * 4u; Bs[k][n / 4u] = vec4f(readB(k0 + k, col0 + n), readB(k0 + k, col0 + n + 1u), readB(k0 + k, col0 + n + 2u), readB(k0 + k, col0 + n + 3u));'
+      }
+    }
+    workgroupBarrier();
+    for (var k = 0u; k < 16u; k++) {
+      let a = As[k][id.y];
+      let b = Bs[k][id.x];
+      acc[0] = fma(vec4f(a.x), b, acc[0]);
+      acc[1] = fma(vec4f(a.y), b, acc[1]);
+      acc[2] = fma(vec4f(a.z), b, acc[2]);
+      acc[3] = fma(vec4f(a.w), b, acc[3]);
+    }
+    workgroupBarrier();
+  }
+  for (var r = 0u; r < 4u; r++) {
+    let row = row0 + id.y * 4u + r;
+    if (row >= p.M) { break; }
+    for (var x = 0u; x < 4u; x++) {
+      let col = col0 + id.x * 4u + x;
+      if (col >= p.N) { break; }
+      var sum = acc[r][x];
+      if (p.hasBias != 0u) { sum += bias[col]; }
+      if (p.accumulate != 0u) { sum += outC[row * p.N + col]; }
+      outC[row * p.N + col] = sum;
+    }
+  }
+}`,
+  }));
+}
+
+// ---- reference -----------------------------------------------------------------------------------------------
+
+/** Float64 reference. */
+export function matmulReference(
+  a: ArrayLike<number>,
+  b: ArrayLike<number>,
+  { M, N, K, transA = false, transB = false }: { M: number; N: number; K: number; transA?: boolean; transB?: boolean },
+  bias?: ArrayLike<number>,
+): Float64Array {
+  const c = new Float64Array(M * N);
+  for (let m = 0; m < M; m++)
+    for (let n = 0; n < N; n++) {
+      let sum = bias ? bias[n]! : 0;
+      for (let k = 0; k < K; k++) sum += a[transA ? k * M + m : m * K + k]! * b[transB ? n * K + k : k * N + n]!;
+      c[m * N + n] = sum;
+    }
+  return c;
+}

@@ -1,0 +1,363 @@
+/**
+ * ColBERT late interaction (Khattab & Zaharia 2020): score(q,p) = 1/n_q Σ_i max_j q_i·p_j, over packed token
+ * vectors. Tiled: only the maximum and its position per (query token, passage) are kept, never the similarity
+ * tensor. The first token of each text (CLS) takes no part.
+ *
+ * Forward is a matmul tile whose columns are one passage's tokens, folded into a running maximum.
+ * dQ gathers the winning passage tokens. dP walks each passage's (query token, winner) list in order, one thread
+ * per column, so sums have a fixed order and need no atomics.
+ */
+import { ShapeError } from '../errors.js';
+import { formatShape } from '../tensor/shape.js';
+import { Tensor } from '../tensor/tensor.js';
+import { FLAT_MAIN, flatGrid, rowGrid, shaderOf } from './launch.js';
+
+/** Where queries and passages lie in the packed token vectors, and which pairs are scored. */
+export interface MaxSimLayout {
+  /** [queries, 4] u32: first token after CLS, end, first scored passage, row of `best` of the first token. */
+  readonly queries: Tensor;
+  /** [passages, 4] u32: first token after CLS, end, 1 if the maximum is floored at 0, unused. */
+  readonly passages: Tensor;
+  /** [rows, 2] u32 per query token: its token position, its query. */
+  readonly tokens: Tensor;
+  /** Scored passages per query: all, or the own group. */
+  readonly columns: number;
+  /** [tiles, 4] u32: first row, end row, query's first passage, unused; 32 rows at most, of one passage range. */
+  readonly tiles: Tensor;
+}
+
+export interface MaxSimResult {
+  /** [queries, columns] */
+  readonly scores: Tensor;
+  /** [rows, columns] u32: winning passage token, or NONE. */
+  readonly positions: Tensor;
+}
+
+/** Position when the floor at 0 won: no gradient. */
+const NONE = '0xffffffffu';
+export const MAXSIM_TILE_ROWS = 32;
+const ROW_GROUPS = 4;
+const COLUMNS = 24;
+const AXES = ['x', 'y', 'z', 'w'] as const;
+const range = (n: number) => Array.from({ length: n }, (_, i) => i);
+
+const FOLD = `
+fn finish(row: u32, slot: u32, passage: u32, best: f32, at: u32) {
+  var value = best;
+  var position = at;
+  if (passages[passage].z != 0u && !(value > 0.0)) { value = 0.0; position = ${NONE}; }
+  if (passages[passage].x >= passages[passage].y) { value = 0.0; position = ${NONE}; }
+  outBest[row * p.columns + slot] = value;
+  outAt[row * p.columns + slot] = position;
+}`;
+
+/** vectors: [T,C], C a multiple of 4. */
+export function maxSim(vectors: Tensor, layout: MaxSimLayout): MaxSimResult {
+  const { cols } = vectors;
+  const gpu = vectors.gpu;
+  if (cols % 4 !== 0) return maxSimScalar(vectors, layout);
+  const rows = layout.tokens.rows;
+  const best = Tensor.empty(gpu, [rows, layout.columns]);
+  const positions = Tensor.empty(gpu, [rows, layout.columns], 'u32');
+  const buffers = {
+    V: 'array<vec4f>',
+    tokens: 'array<vec2u>',
+    passages: 'array<vec4u>',
+    tiles: 'array<vec4u>',
+    outBest: 'array<f32>',
+    outAt: 'array<u32>',
+  };
+  const params = { cols4: 'u32', columns: 'u32' } as const;
+  const shader = gpu.capabilities.subgroup8
+    ? shaderOf('maxSim.subgroup8', () => {
+        const lines: string[] = [];
+        for (const r of range(ROW_GROUPS)) lines.push(`let a${r} = V[own${r} + k];`);
+        for (const v of range(COLUMNS / 8)) lines.push(`let b${v} = V[min(t + ${8 * v}u + lane, last) * p.cols4 + k];`);
+        for (const c of range(COLUMNS))
+          for (const x of AXES) {
+            lines.push(`{ let b = subgroupBroadcast(b${Math.floor(c / 8)}.${x}, ${c % 8}u);`);
+            for (const r of range(ROW_GROUPS)) lines.push(`c${r}_${c} = fma(a${r}.${x}, b, c${r}_${c});`);
+            lines.push('}');
+          }
+        return {
+          label: 'maxSim',
+          params,
+          buffers,
+          subgroups: true,
+          body: `${FOLD}
+@compute @workgroup_size(8)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
+  let tile = tiles[group.x];
+  let slot = group.y;
+  let passage = tile.z + slot;
+  let begin = passages[passage].x;
+  let end = passages[passage].y;
+  let last = max(end, 1u) - 1u;
+  ${range(ROW_GROUPS)
+    .map(
+      (r) =>
+        `let row${r} = tile.x + ${8 * r}u + lane; let own${r} = tokens[min(row${r}, tile.y - 1u)].x * p.cols4; var best${r} = -3.4e38; var at${r} = 0u;`,
+    )
+    .join('\n  ')}
+  for (var t = begin; t < end; t += ${COLUMNS}u) {
+    ${range(ROW_GROUPS)
+      .map((r) => range(COLUMNS).map((c) => `var c${r}_${c} = 0.0;`).join(' '))
+      .join('\n    ')}
+    for (var k = 0u; k < p.cols4; k++) {
+      ${lines.join('\n      ')}
+    }
+    ${range(COLUMNS)
+      .map(
+        (c) =>
+          `if (t + ${c}u < end) { ${range(ROW_GROUPS)
+            .map((r) => `if (c${r}_${c} > best${r}) { best${r} = c${r}_${c}; at${r} = t + ${c}u; }`)
+            .join(' ')} }`,
+      )
+      .join('\n    ')}
+  }
+  ${range(ROW_GROUPS)
+    .map((r) => `if (row${r} < tile.y) { finish(row${r}, slot, passage, best${r}, at${r}); }`)
+    .join('\n  ')}
+}`,
+        };
+      })
+    : shaderOf('maxSim.workgroup', () => ({
+        label: 'maxSim.workgroup',
+        params,
+        buffers,
+        body: `${FOLD}
+// 32 query tokens × 16 passage tokens a block, 16 components at a time; thread (r, h) folds 4 columns of row r.
+var<workgroup> qs: array<array<vec4f, 5>, 32>;
+var<workgroup> ps: array<array<vec4f, 5>, 16>;
+var<workgroup> tops: array<array<f32, 4>, 32>;
+var<workgroup> ats: array<array<u32, 4>, 32>;
+@compute @workgroup_size(128)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) local: u32) {
+  let tile = tiles[group.x];
+  let slot = group.y;
+  let passage = tile.z + slot;
+  let begin = passages[passage].x;
+  let end = passages[passage].y;
+  let r = local / 4u;
+  let h = local % 4u;
+  var best = -3.4e38;
+  var at = 0u;
+  for (var t = begin; t < end; t += 16u) {
+    var c = vec4f();
+    for (var k = 0u; k < p.cols4; k += 4u) {
+      let have = k + h < p.cols4;
+      qs[r][h] = select(vec4f(), V[tokens[min(tile.x + r, tile.y - 1u)].x * p.cols4 + min(k + h, p.cols4 - 1u)], have);
+      if (local < 64u) { ps[local / 4u][h] = select(vec4f(), V[min(t + local / 4u, end - 1u) * p.cols4 + min(k + h, p.cols4 - 1u)], have); }
+      workgroupBarrier();
+      for (var e = 0u; e < 4u; e++) {
+        let q = qs[r][e];
+        c += vec4f(dot(q, ps[4u * h][e]), dot(q, ps[4u * h + 1u][e]), dot(q, ps[4u * h + 2u][e]), dot(q, ps[4u * h + 3u][e]));
+      }
+      workgroupBarrier();
+    }
+    for (var j = 0u; j < 4u; j++) {
+      let token = t + 4u * h + j;
+      if (token < end && c[j] > best) { best = c[j]; at = token; }
+    }
+  }
+  tops[r][h] = best;
+  ats[r][h] = at;
+  workgroupBarrier();
+  if (h == 0u && tile.x + r < tile.y) {
+    // Equal maxima: the first token wins, as in the walk in order.
+    for (var j = 1u; j < 4u; j++) {
+      if (tops[r][j] > best || (tops[r][j] == best && ats[r][j] < at)) { best = tops[r][j]; at = ats[r][j]; }
+    }
+    finish(tile.x + r, slot, passage, best, at);
+  }
+}`,
+      }));
+  shader.run(
+    gpu,
+    [vectors, layout.tokens, layout.passages, layout.tiles, best, positions],
+    { cols4: cols / 4, columns: layout.columns },
+    [layout.tiles.rows, layout.columns],
+  );
+  const scores = meanOverTokens(best, layout);
+  best.dispose();
+  return { scores, positions };
+}
+
+/** Any width, one thread a (query token, passage): for head widths that are not whole vec4s. */
+function maxSimScalar(vectors: Tensor, layout: MaxSimLayout): MaxSimResult {
+  const gpu = vectors.gpu;
+  const rows = layout.tokens.rows;
+  const best = Tensor.empty(gpu, [rows, layout.columns]);
+  const positions = Tensor.empty(gpu, [rows, layout.columns], 'u32');
+  shaderOf('maxSim.scalar', () => ({
+    label: 'maxSim.scalar',
+    params: { cols: 'u32', columns: 'u32', count: 'u32' } as const,
+    buffers: {
+      V: 'array<f32>',
+      tokens: 'array<vec2u>',
+      queries: 'array<vec4u>',
+      passages: 'array<vec4u>',
+      outBest: 'array<f32>',
+      outAt: 'array<u32>',
+    },
+    body: `${FOLD}
+${FLAT_MAIN}
+  if (i >= p.count) { return; }
+  let row = i / p.columns;
+  let slot = i % p.columns;
+  let token = tokens[row];
+  let passage = queries[token.y].z + slot;
+  var best = -3.4e38;
+  var at = 0u;
+  for (var t = passages[passage].x; t < passages[passage].y; t++) {
+    var sum = 0.0;
+    for (var k = 0u; k < p.cols; k++) { sum += V[token.x * p.cols + k] * V[t * p.cols + k]; }
+    if (sum > best) { best = sum; at = t; }
+  }
+  finish(row, slot, passage, best, at);
+}`,
+  })).run(
+    gpu,
+    [vectors, layout.tokens, layout.queries, layout.passages, best, positions],
+    { cols: vectors.cols, columns: layout.columns, count: rows * layout.columns },
+    flatGrid(rows * layout.columns),
+  );
+  const scores = meanOverTokens(best, layout);
+  best.dispose();
+  return { scores, positions };
+}
+
+function meanOverTokens(best: Tensor, layout: MaxSimLayout): Tensor {
+  const scores = Tensor.empty(best.gpu, [layout.queries.rows, layout.columns]);
+  shaderOf('maxSimMean', () => ({
+    label: 'maxSimMean',
+    params: { columns: 'u32', count: 'u32' } as const,
+    buffers: { B: 'array<f32>', queries: 'array<vec4u>', outS: 'array<f32>' },
+    body: `${FLAT_MAIN}
+  if (i >= p.count) { return; }
+  let query = queries[i / p.columns];
+  let tokens = query.y - query.x;
+  var sum = 0.0;
+  for (var k = 0u; k < tokens; k++) { sum += B[(query.w + k) * p.columns + i % p.columns]; }
+  outS[i] = sum / f32(max(1u, tokens));
+}`,
+  })).run(
+    best.gpu,
+    [best, layout.queries, scores],
+    { columns: layout.columns, count: scores.size },
+    flatGrid(scores.size),
+  );
+  return scores;
+}
+
+/** d vectors [T,C] of dScores [queries, columns]; rows that take no part are zero. */
+export function maxSimGradient(
+  vectors: Tensor,
+  positions: Tensor,
+  layout: MaxSimLayout,
+  dScores: Tensor,
+): Tensor {
+  const gpu = vectors.gpu;
+  const { cols } = vectors;
+  const vec = cols % 4 === 0;
+  const type = vec ? 'vec4f' : 'f32';
+  const width = vec ? cols / 4 : cols;
+  if (dScores.size !== layout.queries.rows * layout.columns)
+    throw new ShapeError(`maxSim: gradient ${formatShape(dScores.shape)} for ${layout.queries.rows}×${layout.columns} scores`);
+  const dVectors = Tensor.zeros(gpu, vectors.shape);
+  shaderOf(`maxSimDQ.${vec}`, () => ({
+    label: 'maxSimDQ',
+    params: { width: 'u32', columns: 'u32', rows: 'u32' } as const,
+    buffers: {
+      V: `array<${type}>`,
+      A: 'array<u32>',
+      DS: 'array<f32>',
+      tokens: 'array<vec2u>',
+      queries: 'array<vec4u>',
+      outV: `array<${type}>`,
+    },
+    body: `
+@compute @workgroup_size(32)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
+  let row = group.y * groups.x + group.x;
+  if (row >= p.rows) { return; }
+  let token = tokens[row];
+  let share = 1.0 / f32(queries[token.y].y - queries[token.y].x);
+  for (var c = lane; c < p.width; c += 32u) {
+    var sum = ${type}();
+    for (var s = 0u; s < p.columns; s++) {
+      let at = A[row * p.columns + s];
+      if (at != ${NONE}) { sum += V[at * p.width + c] * (DS[token.y * p.columns + s] * share); }
+    }
+    outV[token.x * p.width + c] = sum;
+  }
+}`,
+  })).run(
+    gpu,
+    [vectors, positions, dScores, layout.tokens, layout.queries, dVectors],
+    { width, columns: layout.columns, rows: layout.tokens.rows },
+    rowGrid(layout.tokens.rows),
+  );
+  // One workgroup a (passage, 8 columns): few columns a workgroup keep many workgroups in flight, since each
+  // walks all query tokens in order.
+  const passages = layout.passages.rows;
+  const queries = layout.queries.rows;
+  const own = layout.columns !== passages;
+  shaderOf(`maxSimDP.${vec}`, () => ({
+    label: 'maxSimDP',
+    params: { width: 'u32', columns: 'u32', queries: 'u32', own: 'u32' } as const,
+    buffers: {
+      V: `array<${type}>`,
+      A: 'array<u32>',
+      DS: 'array<f32>',
+      queries: 'array<vec4u>',
+      ioV: `array<${type}>`,
+    },
+    body: `
+@compute @workgroup_size(8)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
+  let passage = group.y;
+  let c = group.x * 8u + lane;
+  if (c >= p.width) { return; }
+  // With own groups only, query ⌊passage / columns⌋ alone scores this passage.
+  let first = select(0u, passage / p.columns, p.own != 0u);
+  let after = select(p.queries, first + 1u, p.own != 0u);
+  for (var q = first; q < after; q++) {
+    let query = queries[q];
+    let slot = passage - query.z;
+    let weight = DS[q * p.columns + slot] / f32(max(1u, query.y - query.x));
+    for (var t = query.x; t < query.y; t++) {
+      let at = A[(query.w + t - query.x) * p.columns + slot];
+      if (at != ${NONE}) { ioV[at * p.width + c] += V[t * p.width + c] * weight; }
+    }
+  }
+}`,
+  })).run(
+    gpu,
+    [vectors, positions, dScores, layout.queries, dVectors],
+    { width, columns: layout.columns, queries, own: own ? 1 : 0 },
+    [Math.ceil(width / 8), passages],
+  );
+  return dVectors;
+}
+
+/** Float64 reference of one pair: q, p row-major [n,C] without CLS rows. */
+export function maxSimReference(
+  q: ArrayLike<number>,
+  p: ArrayLike<number>,
+  cols: number,
+  floor: boolean,
+): number {
+  let sum = 0;
+  const nq = q.length / cols;
+  for (let i = 0; i < nq; i++) {
+    let best = floor ? 0 : -Infinity;
+    for (let j = 0; j < p.length / cols; j++) {
+      let dot = 0;
+      for (let c = 0; c < cols; c++) dot += q[i * cols + c]! * p[j * cols + c]!;
+      if (dot > best) best = dot;
+    }
+    sum += best;
+  }
+  return sum / Math.max(1, nq);
+}

@@ -1,0 +1,170 @@
+/**
+ * Sums and maxima along one axis, seen as [outer, reduced, inner]. Rows (inner = 1) reduce across lanes; columns
+ * are walked by one thread each, in chunks of rows whose partial sums a second pass adds in fixed order. Fixed
+ * order makes results reproducible to the bit, and short chains keep f32 rounding small.
+ */
+import { Tensor } from '../tensor/tensor.js';
+import { rowGrid, rowMain, rowReduction, shaderOf } from './launch.js';
+
+const CHUNK = 128;
+
+/** x seen as [outer, length, inner] → [outer, inner] (returned with `shape`), times `scale`. */
+export function sumAxis(
+  x: Tensor,
+  { outer, length, inner }: { outer: number; length: number; inner: number },
+  shape: readonly number[],
+  scale = 1,
+): Tensor {
+  const gpu = x.gpu;
+  const out = Tensor.empty(gpu, shape);
+  if (outer * inner === 0) return out;
+  if (inner === 1) {
+    if (length > 4096) {
+      // A long row would be one workgroup's chain: cut it into pieces and add those.
+      const pieces = Math.ceil(length / 1024);
+      const partial = Tensor.empty(gpu, [outer, pieces]);
+      rowSums(x, partial, outer * pieces, length, 1024, pieces, 1, false);
+      rowSumsInto(partial, out, outer, pieces, scale);
+      partial.dispose();
+      return out;
+    }
+    rowSums(x, out, outer, length, length, 1, scale, false);
+    return out;
+  }
+  const chunks = Math.ceil(length / CHUNK);
+  if (chunks <= 1) {
+    columnSums(x, out, outer, length, inner, 1, scale);
+    return out;
+  }
+  const partial = Tensor.empty(gpu, [outer, chunks, inner]);
+  columnSums(x, partial, outer, length, inner, chunks, 1);
+  columnSums(partial, out, outer, chunks, inner, 1, scale);
+  partial.dispose();
+  return out;
+}
+
+/** Sum of squares of all elements, as partial sums [pieces]. */
+export function squareSums(x: Tensor): Tensor {
+  const pieces = Math.max(1, Math.ceil(x.size / 4096));
+  const partial = Tensor.empty(x.gpu, [pieces]);
+  rowSums(x, partial, pieces, x.size, 4096, pieces, 1, true);
+  return partial;
+}
+
+function rowSumsInto(x: Tensor, out: Tensor, rows: number, length: number, scale: number): void {
+  rowSums(x, out, rows, length, length, 1, scale, false);
+}
+
+function rowSums(
+  x: Tensor,
+  out: Tensor,
+  rows: number,
+  length: number,
+  piece: number,
+  pieces: number,
+  scale: number,
+  square: boolean,
+): void {
+  const reduction = rowReduction(x.gpu.capabilities);
+  const shader = shaderOf(`rowSums.${square}.${reduction.key}`, () => ({
+    label: square ? 'squareSums' : 'rowSums',
+    params: { rows: 'u32', length: 'u32', piece: 'u32', pieces: 'u32', scale: 'f32' } as const,
+    buffers: { X: 'array<f32>', outY: 'array<f32>' },
+    subgroups: reduction.subgroups,
+    body: `${reduction.prelude}${rowMain(reduction, 'p.rows')}
+  let start = (row % p.pieces) * p.piece;
+  let base = (row / p.pieces) * p.length;
+  let end = min(p.length, start + p.piece);
+  var sum = 0.0;
+  for (var c = start + lane; c < end; c += LANES) { let v = X[base + c]; sum += ${square ? 'v * v' : 'v'}; }
+  let total = rowSum(sum, lane);
+  if (lane == 0u) { outY[row] = total * p.scale; }
+}`,
+  }));
+  shader.run(x.gpu, [x, out], { rows, length, piece, pieces, scale }, rowGrid(rows));
+}
+
+function columnSums(
+  x: Tensor,
+  out: Tensor,
+  outer: number,
+  length: number,
+  inner: number,
+  chunks: number,
+  scale: number,
+): void {
+  const shader = shaderOf('columnSums', () => ({
+    label: 'columnSums',
+    params: { outer: 'u32', length: 'u32', inner: 'u32', chunk: 'u32', scale: 'f32' } as const,
+    buffers: { X: 'array<f32>', outY: 'array<f32>' },
+    body: `
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
+  let column = group.x * 64u + lane;
+  if (column >= p.inner) { return; }
+  for (var o = group.z; o < p.outer; o += groups.z) {
+    let base = o * p.length * p.inner + column;
+    let start = group.y * p.chunk;
+    let end = min(p.length, start + p.chunk);
+    var sum = 0.0;
+    for (var r = start; r < end; r++) { sum += X[base + r * p.inner]; }
+    outY[(o * groups.y + group.y) * p.inner + column] = sum * p.scale;
+  }
+}`,
+  }));
+  shader.run(
+    x.gpu,
+    [x, out],
+    { outer, length, inner, chunk: chunks === 1 ? length : CHUNK, scale },
+    [Math.ceil(inner / 64), chunks, Math.min(outer, 65535)],
+  );
+}
+
+/** Column sums of a [rows, cols] tensor: the gradient of a bias. */
+export function columnSum(x: Tensor): Tensor {
+  return sumAxis(x, { outer: 1, length: x.rows, inner: x.cols }, [x.cols]);
+}
+
+/** Maximum and its first position along the last dimension: values [rows], indices [rows] u32. */
+export function maxRows(x: Tensor): { values: Tensor; indices: Tensor } {
+  const rows = x.rows;
+  const values = Tensor.empty(x.gpu, x.shape.slice(0, -1));
+  const indices = Tensor.empty(x.gpu, x.shape.slice(0, -1), 'u32');
+  const reduction = rowReduction(x.gpu.capabilities);
+  const shader = shaderOf(`maxRows.${reduction.key}`, () => ({
+    label: 'maxRows',
+    params: { rows: 'u32', cols: 'u32' } as const,
+    buffers: { X: 'array<f32>', outV: 'array<f32>', outI: 'array<u32>' },
+    subgroups: reduction.subgroups,
+    body: `${reduction.prelude}${rowMain(reduction, 'p.rows')}
+  var best = -3.4e38;
+  var at = p.cols;
+  for (var c = lane; c < p.cols; c += LANES) { let v = X[row * p.cols + c]; if (v > best || at == p.cols) { best = v; at = c; } }
+  let top = rowMax(best, lane);
+  // The first position: the smallest index among lanes that hold the maximum (exact in f32 below 2^24 columns).
+  let first = -rowMax(select(-16777216.0, -f32(at), best == top && at < p.cols), lane);
+  if (lane == 0u) { outV[row] = top; outI[row] = u32(first); }
+}`,
+  }));
+  shader.run(x.gpu, [x, values, indices], { rows, cols: x.cols }, rowGrid(rows));
+  return { values, indices };
+}
+
+/** dx of `maxRows`: dy at the saved position, zero elsewhere. */
+export function maxRowsGradient(indices: Tensor, dy: Tensor, shape: readonly number[]): Tensor {
+  const dx = Tensor.empty(dy.gpu, shape);
+  const shader = shaderOf('maxRowsGradient', () => ({
+    label: 'maxRowsGradient',
+    params: { rows: 'u32', cols: 'u32' } as const,
+    buffers: { I: 'array<u32>', DY: 'array<f32>', outX: 'array<f32>' },
+    body: `
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
+  let row = group.y * groups.x + group.x;
+  if (row >= p.rows) { return; }
+  for (var c = lane; c < p.cols; c += 64u) { outX[row * p.cols + c] = select(0.0, DY[row], I[row] == c); }
+}`,
+  }));
+  shader.run(dy.gpu, [indices, dy, dx], { rows: dx.rows, cols: dx.cols }, rowGrid(dx.rows));
+  return dx;
+}

@@ -1,0 +1,250 @@
+/**
+ * Kernels that move or reduce whole rows by index: gather and its gradient, pooling, normalisation, and the
+ * segment maximum of the sparse head. Index lists come from the host, which knows all ids, so gradients are
+ * gathers over sorted segments: no atomics, the same sum in the same order every time.
+ */
+import { ShapeError } from '../errors.js';
+import { formatShape } from '../tensor/shape.js';
+import { Tensor } from '../tensor/tensor.js';
+import { FLAT_MAIN, flatGrid, rowGrid, rowMain, rowReduction, shaderOf } from './launch.js';
+
+/** Rows of `cols` f32 that one binding can see, in steps whose offsets any adapter can bind. */
+export function rowsPerBinding(cols: number, maxBindingSize: number): number {
+  return Math.max(64, Math.floor(maxBindingSize / (cols * 4) / 64) * 64);
+}
+
+/** [start, count] row ranges of a table that each fit one binding. */
+export function rowRanges(table: Tensor): { start: number; count: number }[] {
+  const step = rowsPerBinding(table.cols, table.gpu.capabilities.maxBindingSize);
+  const ranges: { start: number; count: number }[] = [];
+  for (let start = 0; start < table.rows; start += step)
+    ranges.push({ start, count: Math.min(step, table.rows - start) });
+  return ranges;
+}
+
+/**
+ * out[i] = table[index[i]] (+ out[i] with `out`). table: [V,C], of any size; index: [n] u32, each below V (the
+ * caller checks). Returns [n,C].
+ */
+export function gatherRows(table: Tensor, index: Tensor, out?: Tensor): Tensor {
+  const { cols } = table;
+  const result = out ?? Tensor.empty(table.gpu, [index.size, cols]);
+  const vec = cols % 4 === 0;
+  const shader = shaderOf(`gatherRows.${vec}`, () => {
+    const type = vec ? 'vec4f' : 'f32';
+    return {
+      label: 'gatherRows',
+      params: { rows: 'u32', cols: 'u32', first: 'u32', end: 'u32', accumulate: 'u32' } as const,
+      buffers: { table: `array<${type}>`, index: 'array<u32>', ioY: `array<${type}>` },
+      body: `
+@compute @workgroup_size(32)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
+  let row = group.y * groups.x + group.x;
+  if (row >= p.rows) { return; }
+  let source = index[row];
+  if (source < p.first || source >= p.end) { return; }
+  for (var c = lane; c < p.cols; c += 32u) {
+    var v = table[(source - p.first) * p.cols + c];
+    if (p.accumulate != 0u) { v += ioY[row * p.cols + c]; }
+    ioY[row * p.cols + c] = v;
+  }
+}`,
+    };
+  });
+  for (const { start, count } of rowRanges(table))
+    shader.run(
+      table.gpu,
+      [table.bindingRange(start * cols, count * cols), index, result],
+      {
+        rows: index.size,
+        cols: vec ? cols / 4 : cols,
+        first: start,
+        end: start + count,
+        accumulate: out ? 1 : 0,
+      },
+      rowGrid(index.size),
+    );
+  return result;
+}
+
+/** Which rows of a [n,C] tensor add up to which target row; see `RowIndex` in `src/tensor`. */
+export interface RowSegments {
+  /** [n] u32: positions sorted by target. */
+  readonly order: Tensor;
+  /** [targets+1] u32: segment bounds in `order`. */
+  readonly starts: Tensor;
+  /** [targets] u32: row of the output each segment adds to. */
+  readonly rows: Tensor;
+}
+
+/** out[rows[u]] (+)= Σ_{k in segment u} x[order[k]]. Rows of `out` that no segment names keep their values. */
+export function segmentSumRows(x: Tensor, segments: RowSegments, out: Tensor, accumulate: boolean): void {
+  const { cols } = x;
+  if (out.cols !== cols) throw new ShapeError(`segmentSum: ${formatShape(x.shape)} into ${formatShape(out.shape)}`);
+  const vec = cols % 4 === 0;
+  const shader = shaderOf(`segmentSumRows.${vec}`, () => {
+    const type = vec ? 'vec4f' : 'f32';
+    return {
+      label: 'segmentSumRows',
+      params: { segments: 'u32', cols: 'u32', accumulate: 'u32' } as const,
+      buffers: {
+        X: `array<${type}>`,
+        order: 'array<u32>',
+        starts: 'array<u32>',
+        rows: 'array<u32>',
+        ioY: `array<${type}>`,
+      },
+      body: `
+@compute @workgroup_size(32)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
+  let segment = group.y * groups.x + group.x;
+  if (segment >= p.segments) { return; }
+  let begin = starts[segment];
+  let end = starts[segment + 1u];
+  let base = rows[segment] * p.cols;
+  for (var c = lane; c < p.cols; c += 32u) {
+    var sum = ${type}();
+    for (var k = begin; k < end; k++) { sum += X[order[k] * p.cols + c]; }
+    if (p.accumulate != 0u) { sum += ioY[base + c]; }
+    ioY[base + c] = sum;
+  }
+}`,
+    };
+  });
+  shader.run(
+    x.gpu,
+    [x, segments.order, segments.starts, segments.rows, out],
+    { segments: segments.rows.size, cols: vec ? cols / 4 : cols, accumulate: accumulate ? 1 : 0 },
+    rowGrid(segments.rows.size),
+  );
+}
+
+/** Mean of each sequence's rows. x: [T,C]; cuSeqlens: [S+1] u32. Returns [S,C]. */
+export function segmentMean(x: Tensor, cuSeqlens: Tensor): Tensor {
+  const sequences = cuSeqlens.size - 1;
+  const out = Tensor.empty(x.gpu, [sequences, x.cols]);
+  meanShader(false).run(x.gpu, [x, cuSeqlens, out], { sequences, cols: x.cols }, rowGrid(sequences));
+  return out;
+}
+
+/** dx[t] = dy[sequence of t] / length. */
+export function segmentMeanGradient(dy: Tensor, cuSeqlens: Tensor, tokens: number): Tensor {
+  const dx = Tensor.empty(dy.gpu, [tokens, dy.cols]);
+  meanShader(true).run(dy.gpu, [dy, cuSeqlens, dx], { sequences: dy.rows, cols: dy.cols }, rowGrid(dy.rows));
+  return dx;
+}
+
+function meanShader(gradient: boolean) {
+  return shaderOf(`segmentMean.${gradient}`, () => ({
+    label: gradient ? 'segmentMeanGradient' : 'segmentMean',
+    params: { sequences: 'u32', cols: 'u32' } as const,
+    buffers: { X: 'array<f32>', starts: 'array<u32>', outY: 'array<f32>' },
+    body: `
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
+  let s = group.y * groups.x + group.x;
+  if (s >= p.sequences) { return; }
+  let begin = starts[s];
+  let end = starts[s + 1u];
+  let scale = 1.0 / f32(max(1u, end - begin));
+  for (var c = lane; c < p.cols; c += 64u) {
+    ${
+      gradient
+        ? 'let v = X[s * p.cols + c] * scale; for (var t = begin; t < end; t++) { outY[t * p.cols + c] = v; }'
+        : 'var sum = 0.0; for (var t = begin; t < end; t++) { sum += X[t * p.cols + c]; } outY[s * p.cols + c] = sum * scale;'
+    }
+  }
+}`,
+  }));
+}
+
+/** y = x / max(‖x‖₂, eps) per row, and the norms [rows]. */
+export function normalizeRows(x: Tensor, eps = 1e-12): { y: Tensor; norms: Tensor } {
+  const y = Tensor.empty(x.gpu, x.shape);
+  const norms = Tensor.empty(x.gpu, [x.rows]);
+  const reduction = rowReduction(x.gpu.capabilities);
+  shaderOf(`normalizeRows.${reduction.key}`, () => ({
+    label: 'normalizeRows',
+    params: { rows: 'u32', cols: 'u32', eps: 'f32' } as const,
+    buffers: { X: 'array<f32>', outY: 'array<f32>', outN: 'array<f32>' },
+    subgroups: reduction.subgroups,
+    body: `${reduction.prelude}${rowMain(reduction, 'p.rows')}
+  var part = 0.0;
+  for (var c = lane; c < p.cols; c += LANES) { let v = X[row * p.cols + c]; part += v * v; }
+  let norm = sqrt(rowSum(part, lane));
+  let scale = 1.0 / max(norm, p.eps);
+  for (var c = lane; c < p.cols; c += LANES) { outY[row * p.cols + c] = X[row * p.cols + c] * scale; }
+  if (lane == 0u) { outN[row] = norm; }
+}`,
+  })).run(x.gpu, [x, y, norms], { rows: x.rows, cols: x.cols, eps }, rowGrid(x.rows));
+  return { y, norms };
+}
+
+/** dx = (dy − y·(y·dy)) / ‖x‖; below eps the norm is a constant and dx = dy / eps. */
+export function normalizeRowsGradient(y: Tensor, norms: Tensor, dy: Tensor, eps = 1e-12): Tensor {
+  const dx = Tensor.empty(dy.gpu, y.shape);
+  const reduction = rowReduction(dy.gpu.capabilities);
+  shaderOf(`normalizeRowsGradient.${reduction.key}`, () => ({
+    label: 'normalizeRowsGradient',
+    params: { rows: 'u32', cols: 'u32', eps: 'f32' } as const,
+    buffers: { Y: 'array<f32>', N: 'array<f32>', DY: 'array<f32>', outX: 'array<f32>' },
+    subgroups: reduction.subgroups,
+    body: `${reduction.prelude}${rowMain(reduction, 'p.rows')}
+  var part = 0.0;
+  for (var c = lane; c < p.cols; c += LANES) { part += Y[row * p.cols + c] * DY[row * p.cols + c]; }
+  let along = select(0.0, rowSum(part, lane), N[row] > p.eps);
+  let scale = 1.0 / max(N[row], p.eps);
+  for (var c = lane; c < p.cols; c += LANES) { outX[row * p.cols + c] = (DY[row * p.cols + c] - Y[row * p.cols + c] * along) * scale; }
+}`,
+  })).run(dy.gpu, [y, norms, dy, dx], { rows: y.rows, cols: y.cols, eps }, rowGrid(y.rows));
+  return dx;
+}
+
+/**
+ * Largest value of each group of positions, and the first position that has it. x: [n]; order: positions sorted
+ * by group; starts: [groups+1]. Groups are not empty.
+ */
+export function segmentMax(x: Tensor, order: Tensor, starts: Tensor): { values: Tensor; positions: Tensor } {
+  const groups = starts.size - 1;
+  const values = Tensor.empty(x.gpu, [groups]);
+  const positions = Tensor.empty(x.gpu, [groups], 'u32');
+  shaderOf('segmentMax', () => ({
+    label: 'segmentMax',
+    params: { groups: 'u32' } as const,
+    buffers: {
+      X: 'array<f32>',
+      order: 'array<u32>',
+      starts: 'array<u32>',
+      outV: 'array<f32>',
+      outP: 'array<u32>',
+    },
+    body: `${FLAT_MAIN}
+  if (i >= p.groups) { return; }
+  var at = order[starts[i]];
+  var best = X[at];
+  for (var k = starts[i] + 1u; k < starts[i + 1u]; k++) {
+    let position = order[k];
+    let v = X[position];
+    if (v > best) { best = v; at = position; }
+  }
+  outV[i] = best;
+  outP[i] = at;
+}`,
+  })).run(x.gpu, [x, order, starts, values, positions], { groups }, flatGrid(groups));
+  return { values, positions };
+}
+
+/** dx of `segmentMax`: zero but dy at each group's position. x has `size` elements. */
+export function segmentMaxGradient(positions: Tensor, dy: Tensor, size: number): Tensor {
+  const dx = Tensor.zeros(dy.gpu, [size]);
+  shaderOf('segmentMaxGradient', () => ({
+    label: 'segmentMaxGradient',
+    params: { groups: 'u32' } as const,
+    buffers: { P: 'array<u32>', DY: 'array<f32>', outX: 'array<f32>' },
+    body: `${FLAT_MAIN}
+  if (i >= p.groups) { return; }
+  outX[P[i]] = DY[i];
+}`,
+  })).run(dy.gpu, [positions, dy, dx], { groups: positions.size }, flatGrid(positions.size));
+  return dx;
+}

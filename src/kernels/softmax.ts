@@ -1,0 +1,262 @@
+/**
+ * Row-wise softmax family and the losses on score matrices, one workgroup a row, f32 throughout.
+ * Loss kernels return one value per row; the mean is taken outside.
+ */
+import { ShapeError } from '../errors.js';
+import { formatShape } from '../tensor/shape.js';
+import { Tensor } from '../tensor/tensor.js';
+import { rowGrid, rowMain, rowReduction, shaderOf } from './launch.js';
+
+const ROWS = { rows: 'u32', cols: 'u32' } as const;
+
+/** WGSL: largest value and log-sum-exp of row `row` of X, over the columns where `keep` holds. */
+const LOG_SUM_EXP = `
+  var best = -3.4e38;
+  for (var c = lane; c < p.cols; c += LANES) { best = max(best, X[row * p.cols + c]); }
+  let top = rowMax(best, lane);
+  var part = 0.0;
+  for (var c = lane; c < p.cols; c += LANES) { part += exp(X[row * p.cols + c] - top); }
+  let total = rowSum(part, lane);`;
+
+function rowShader(name: string, buffers: Record<string, string>, x: Tensor, body: string) {
+  const reduction = rowReduction(x.gpu.capabilities);
+  return shaderOf(`${name}.${reduction.key}`, () => ({
+    label: name,
+    params: ROWS,
+    buffers,
+    subgroups: reduction.subgroups,
+    body: `${reduction.prelude}${rowMain(reduction, 'p.rows')}${body}
+}`,
+  }));
+}
+
+/** Softmax over the last dimension. */
+export function softmax(x: Tensor): Tensor {
+  const y = Tensor.empty(x.gpu, x.shape);
+  rowShader(
+    'softmax',
+    { X: 'array<f32>', outY: 'array<f32>' },
+    x,
+    `${LOG_SUM_EXP}
+  for (var c = lane; c < p.cols; c += LANES) { outY[row * p.cols + c] = exp(X[row * p.cols + c] - top) / total; }`,
+  ).run(x.gpu, [x, y], { rows: x.rows, cols: x.cols }, rowGrid(x.rows));
+  return y;
+}
+
+/** dx = y ∘ (dy − Σ dy∘y). */
+export function softmaxGradient(y: Tensor, dy: Tensor): Tensor {
+  const dx = Tensor.empty(y.gpu, y.shape);
+  rowShader(
+    'softmaxGradient',
+    { Y: 'array<f32>', DY: 'array<f32>', outX: 'array<f32>' },
+    y,
+    `
+  var part = 0.0;
+  for (var c = lane; c < p.cols; c += LANES) { part += Y[row * p.cols + c] * DY[row * p.cols + c]; }
+  let dot = rowSum(part, lane);
+  for (var c = lane; c < p.cols; c += LANES) { outX[row * p.cols + c] = Y[row * p.cols + c] * (DY[row * p.cols + c] - dot); }`,
+  ).run(y.gpu, [y, dy, dx], { rows: y.rows, cols: y.cols }, rowGrid(y.rows));
+  return dx;
+}
+
+/** x − logsumexp(x) over the last dimension. */
+export function logSoftmax(x: Tensor): Tensor {
+  const y = Tensor.empty(x.gpu, x.shape);
+  rowShader(
+    'logSoftmax',
+    { X: 'array<f32>', outY: 'array<f32>' },
+    x,
+    `${LOG_SUM_EXP}
+  let lse = top + log(total);
+  for (var c = lane; c < p.cols; c += LANES) { outY[row * p.cols + c] = X[row * p.cols + c] - lse; }`,
+  ).run(x.gpu, [x, y], { rows: x.rows, cols: x.cols }, rowGrid(x.rows));
+  return y;
+}
+
+/** dx = dy − exp(y)·Σ dy. */
+export function logSoftmaxGradient(y: Tensor, dy: Tensor): Tensor {
+  const dx = Tensor.empty(y.gpu, y.shape);
+  rowShader(
+    'logSoftmaxGradient',
+    { Y: 'array<f32>', DY: 'array<f32>', outX: 'array<f32>' },
+    y,
+    `
+  var part = 0.0;
+  for (var c = lane; c < p.cols; c += LANES) { part += DY[row * p.cols + c]; }
+  let sum = rowSum(part, lane);
+  for (var c = lane; c < p.cols; c += LANES) { outX[row * p.cols + c] = DY[row * p.cols + c] - exp(Y[row * p.cols + c]) * sum; }`,
+  ).run(y.gpu, [y, dy, dx], { rows: y.rows, cols: y.cols }, rowGrid(y.rows));
+  return dx;
+}
+
+function checkRows(op: string, x: Tensor, other: Tensor, size: number): void {
+  if (x.shape.length !== 2 || other.size !== size)
+    throw new ShapeError(`${op}: scores ${formatShape(x.shape)} with targets ${formatShape(other.shape)}`);
+}
+
+/** logsumexp(X_r) − X_r,target(r) per row. X: [R,C]; targets: [R] u32, each below C. */
+export function crossEntropyRows(x: Tensor, targets: Tensor): Tensor {
+  checkRows('crossEntropy', x, targets, x.rows);
+  const loss = Tensor.empty(x.gpu, [x.rows]);
+  rowShader(
+    'crossEntropy',
+    { X: 'array<f32>', targets: 'array<u32>', outL: 'array<f32>' },
+    x,
+    `${LOG_SUM_EXP}
+  if (lane == 0u) { outL[row] = top + log(total) - X[row * p.cols + targets[row]]; }`,
+  ).run(x.gpu, [x, targets, loss], { rows: x.rows, cols: x.cols }, rowGrid(x.rows));
+  return loss;
+}
+
+/** dX = (softmax(X) − onehot(target)) · dLoss per row. */
+export function crossEntropyRowsGradient(x: Tensor, targets: Tensor, dLoss: Tensor): Tensor {
+  const dx = Tensor.empty(x.gpu, x.shape);
+  rowShader(
+    'crossEntropyGradient',
+    { X: 'array<f32>', targets: 'array<u32>', DL: 'array<f32>', outX: 'array<f32>' },
+    x,
+    `${LOG_SUM_EXP}
+  for (var c = lane; c < p.cols; c += LANES) {
+    outX[row * p.cols + c] = DL[row] * (exp(X[row * p.cols + c] - top) / total - select(0.0, 1.0, c == targets[row]));
+  }`,
+  ).run(x.gpu, [x, targets, dLoss, dx], { rows: x.rows, cols: x.cols }, rowGrid(x.rows));
+  return dx;
+}
+
+/** −Σ_c P_rc · logsoftmax(X)_rc per row. X, P: [R,C]; P need not sum to one and gets no gradient. */
+export function softCrossEntropyRows(x: Tensor, probabilities: Tensor): Tensor {
+  checkRows('softCrossEntropy', x, probabilities, x.size);
+  const loss = Tensor.empty(x.gpu, [x.rows]);
+  rowShader(
+    'softCrossEntropy',
+    { X: 'array<f32>', P: 'array<f32>', outL: 'array<f32>' },
+    x,
+    `${LOG_SUM_EXP}
+  let lse = top + log(total);
+  var sum = 0.0;
+  for (var c = lane; c < p.cols; c += LANES) { sum += P[row * p.cols + c] * (lse - X[row * p.cols + c]); }
+  let loss = rowSum(sum, lane);
+  if (lane == 0u) { outL[row] = loss; }`,
+  ).run(x.gpu, [x, probabilities, loss], { rows: x.rows, cols: x.cols }, rowGrid(x.rows));
+  return loss;
+}
+
+/** dX = (softmax(X)·ΣP − P) · dLoss per row. */
+export function softCrossEntropyRowsGradient(x: Tensor, probabilities: Tensor, dLoss: Tensor): Tensor {
+  const dx = Tensor.empty(x.gpu, x.shape);
+  rowShader(
+    'softCrossEntropyGradient',
+    { X: 'array<f32>', P: 'array<f32>', DL: 'array<f32>', outX: 'array<f32>' },
+    x,
+    `${LOG_SUM_EXP}
+  var mass = 0.0;
+  for (var c = lane; c < p.cols; c += LANES) { mass += P[row * p.cols + c]; }
+  let weight = rowSum(mass, lane);
+  for (var c = lane; c < p.cols; c += LANES) {
+    outX[row * p.cols + c] = DL[row] * (exp(X[row * p.cols + c] - top) / total * weight - P[row * p.cols + c]);
+  }`,
+  ).run(x.gpu, [x, probabilities, dLoss, dx], { rows: x.rows, cols: x.cols }, rowGrid(x.rows));
+  return dx;
+}
+
+const DISTILL = { rows: 'u32', cols: 'u32', group: 'u32', blocks: 'u32' } as const;
+
+/**
+ * `m3_kd_loss` per row (spec flagembedding-m3 §4.2). Row r owns columns s..s+G−1, s = r·G (or 0 when `ownOnly`:
+ * X is then the own block). Loss_r = Σ_i P_ri (logsumexp_{c ∉ [s, s+i)} X_rc − X_r,s+i).
+ */
+export function distillationRows(x: Tensor, teacher: Tensor, ownOnly: boolean): Tensor {
+  const group = teacher.cols;
+  checkRows('m3 distillation', x, teacher, x.rows * group);
+  if (x.cols < (ownOnly ? group : x.rows * group))
+    throw new ShapeError(`m3 distillation: scores ${formatShape(x.shape)} with teacher ${formatShape(teacher.shape)}`);
+  const loss = Tensor.empty(x.gpu, [x.rows]);
+  distillationShader(x, false).run(
+    x.gpu,
+    [x, teacher, loss],
+    { rows: x.rows, cols: x.cols, group, blocks: ownOnly ? 0 : 1 },
+    rowGrid(x.rows),
+  );
+  return loss;
+}
+
+export function distillationRowsGradient(x: Tensor, teacher: Tensor, ownOnly: boolean, dLoss: Tensor): Tensor {
+  const dx = Tensor.empty(x.gpu, x.shape);
+  distillationShader(x, true).run(
+    x.gpu,
+    [x, teacher, dx, dLoss],
+    { rows: x.rows, cols: x.cols, group: teacher.cols, blocks: ownOnly ? 0 : 1 },
+    rowGrid(x.rows),
+  );
+  return dx;
+}
+
+function distillationShader(x: Tensor, gradient: boolean) {
+  const reduction = rowReduction(x.gpu.capabilities);
+  return shaderOf(`distillation.${gradient}.${reduction.key}`, () => ({
+    label: gradient ? 'distillationGradient' : 'distillation',
+    params: DISTILL,
+    buffers: {
+      X: 'array<f32>',
+      P: 'array<f32>',
+      [gradient ? 'outX' : 'outL']: 'array<f32>',
+      ...(gradient ? { DL: 'array<f32>' } : {}),
+    },
+    subgroups: reduction.subgroups,
+    body: `${reduction.prelude}${rowMain(reduction, 'p.rows')}
+  let start = row * p.group * p.blocks;
+  var loss = 0.0;
+  ${gradient ? 'for (var c = lane; c < p.cols; c += LANES) { outX[row * p.cols + c] = 0.0; }' : ''}
+  for (var i = 0u; i < p.group; i++) {
+    // Candidates: all columns but the row's own first i.
+    var best = -3.4e38;
+    for (var c = lane; c < p.cols; c += LANES) { if (c < start || c >= start + i) { best = max(best, X[row * p.cols + c]); } }
+    let top = rowMax(best, lane);
+    var part = 0.0;
+    for (var c = lane; c < p.cols; c += LANES) { if (c < start || c >= start + i) { part += exp(X[row * p.cols + c] - top); } }
+    let total = rowSum(part, lane);
+    let weight = P[row * p.group + i];
+    ${
+      gradient
+        ? `for (var c = lane; c < p.cols; c += LANES) {
+      if (c < start || c >= start + i) {
+        outX[row * p.cols + c] += DL[row] * weight * (exp(X[row * p.cols + c] - top) / total - select(0.0, 1.0, c == start + i));
+      }
+    }`
+        : 'loss += weight * (top + log(total) - X[row * p.cols + start + i]);'
+    }
+  }
+  ${gradient ? '' : 'if (lane == 0u) { outL[row] = loss; }'}
+}`,
+  }));
+}
+
+/** Row r's own block of a [B, B·G] score matrix: columns r·G..r·G+G−1 → [B,G]. */
+export function ownGroup(x: Tensor, group: number): Tensor {
+  const out = Tensor.empty(x.gpu, [x.rows, group]);
+  rowShader(
+    'ownGroup',
+    { X: 'array<f32>', outY: 'array<f32>' },
+    x,
+    `
+  let group_ = p.cols / p.rows;
+  for (var c = lane; c < group_; c += LANES) { outY[row * group_ + c] = X[row * p.cols + row * group_ + c]; }`,
+  ).run(x.gpu, [x, out], { rows: x.rows, cols: x.cols }, rowGrid(x.rows));
+  return out;
+}
+
+export function ownGroupGradient(dy: Tensor, cols: number): Tensor {
+  const dx = Tensor.empty(dy.gpu, [dy.rows, cols]);
+  rowShader(
+    'ownGroupGradient',
+    { DY: 'array<f32>', outX: 'array<f32>' },
+    dy,
+    `
+  let group_ = p.cols / p.rows;
+  for (var c = lane; c < p.cols; c += LANES) {
+    let own = c / group_ == row;
+    outX[row * p.cols + c] = select(0.0, DY[row * group_ + c % group_], own);
+  }`,
+  ).run(dy.gpu, [dy, dx], { rows: dy.rows, cols }, rowGrid(dy.rows));
+  return dx;
+}

@@ -1,0 +1,134 @@
+/**
+ * Host-side index lists for the score kernels: which tokens are compared (ColBERT), which ids match (lexical).
+ * A batch is packed as queries first, then passages query-major.
+ */
+import type { MaxSimLayout } from '../kernels/maxsim.js';
+import { MAXSIM_TILE_ROWS } from '../kernels/maxsim.js';
+import type { SparseMatches } from '../kernels/sparse.js';
+import type { PackedSequences } from '../tensor/packed.js';
+import type { Tensor } from '../tensor/tensor.js';
+
+export interface PairOptions {
+  /** How many of the sequences, from the first, are queries. */
+  queries: number;
+  /** Score each query against its own group of passages only. */
+  ownGroup?: boolean;
+}
+
+/** `floor`: per passage, whether padding floored its maxima at 0 upstream (compat colbert-floor). */
+export function maxSimLayout(
+  packed: PackedSequences,
+  { queries, ownGroup = false, floor }: PairOptions & { floor?: readonly boolean[] | undefined },
+): MaxSimLayout {
+  const { bounds } = packed;
+  const passages = packed.count - queries;
+  const columns = ownGroup ? passages / queries : passages;
+  const key = `maxSim.${queries}.${ownGroup}.${floor ? floor.map(Number).join('') : ''}`;
+  const queryList: number[] = [];
+  const tokenList: number[] = [];
+  const tiles: number[] = [];
+  for (let b = 0; b < queries; b++) {
+    const first = bounds[b]! + 1;
+    const end = bounds[b + 1]!;
+    const row = tokenList.length / 2;
+    queryList.push(first, end, ownGroup ? b * columns : 0, row);
+    for (let t = first; t < end; t++) tokenList.push(t, b);
+    if (ownGroup)
+      for (let r = row; r < row + end - first; r += MAXSIM_TILE_ROWS)
+        tiles.push(r, Math.min(r + MAXSIM_TILE_ROWS, row + end - first), b * columns, 0);
+  }
+  const rows = tokenList.length / 2;
+  // Against all passages a tile may cross queries: rows are only rows.
+  if (!ownGroup)
+    for (let r = 0; r < rows; r += MAXSIM_TILE_ROWS) tiles.push(r, Math.min(r + MAXSIM_TILE_ROWS, rows), 0, 0);
+  const passageList: number[] = [];
+  for (let j = 0; j < passages; j++)
+    passageList.push(bounds[queries + j]! + 1, bounds[queries + j + 1]!, floor?.[j] ? 1 : 0, 0);
+  const device = (name: string, list: number[], width: number) =>
+    packed.cache(`${key}.${name}`, () => [Uint32Array.from(list), [list.length / width, width]]);
+  return {
+    queries: device('queries', queryList, 4),
+    passages: device('passages', passageList, 4),
+    tokens: device('tokens', tokenList, 2),
+    tiles: device('tiles', tiles, 4),
+    columns,
+  };
+}
+
+/** Distinct ids of every text with the positions that hold them, as kernels' segments. */
+export interface IdGroups {
+  /** Positions sorted by (sequence, id). */
+  readonly order: Tensor;
+  /** [groups+1] bounds in `order`. */
+  readonly starts: Tensor;
+}
+
+/** Ids per position of the whole batch; `special` ids never match. */
+export function sparseMatches(
+  packed: PackedSequences,
+  ids: Uint32Array,
+  { queries, ownGroup = false, special }: PairOptions & { special: readonly number[] },
+): { groups: IdGroups; matches: SparseMatches; groupCount: number } {
+  const { bounds } = packed;
+  const passages = packed.count - queries;
+  const columns = ownGroup ? passages / queries : passages;
+  const skip = new Set(special);
+  const order: number[] = [];
+  const starts: number[] = [];
+  const groupIds: number[] = [];
+  const groupBounds: number[] = [0];
+  for (let s = 0; s < packed.count; s++) {
+    const positions: number[] = [];
+    for (let t = bounds[s]!; t < bounds[s + 1]!; t++) if (!skip.has(ids[t]!)) positions.push(t);
+    positions.sort((a, b) => ids[a]! - ids[b]! || a - b);
+    positions.forEach((position, i) => {
+      if (i === 0 || ids[position] !== ids[positions[i - 1]!]) {
+        starts.push(order.length);
+        groupIds.push(ids[position]!);
+      }
+      order.push(position);
+    });
+    groupBounds.push(groupIds.length);
+  }
+  starts.push(order.length);
+  // Inverted index over the queries, so that only real matches cost anything.
+  const holders = new Map<number, { query: number; group: number }[]>();
+  for (let b = 0; b < queries; b++)
+    for (let g = groupBounds[b]!; g < groupBounds[b + 1]!; g++) {
+      const list = holders.get(groupIds[g]!);
+      if (list) list.push({ query: b, group: g });
+      else holders.set(groupIds[g]!, [{ query: b, group: g }]);
+    }
+  const byPair: [number, number][][] = Array.from({ length: queries * columns }, () => []);
+  const byWeight: [number, number][][] = Array.from({ length: groupIds.length }, () => []);
+  for (let j = 0; j < passages; j++)
+    for (let g = groupBounds[queries + j]!; g < groupBounds[queries + j + 1]!; g++)
+      for (const { query, group } of holders.get(groupIds[g]!) ?? []) {
+        if (ownGroup && Math.floor(j / columns) !== query) continue;
+        const pair = query * columns + (ownGroup ? j % columns : j);
+        byPair[pair]!.push([group, g]);
+        byWeight[group]!.push([pair, g]);
+        byWeight[g]!.push([pair, group]);
+      }
+  const key = `sparse.${queries}.${ownGroup}`;
+  const list = (name: string, data: number[], width = 1) =>
+    packed.cache(`${key}.${name}`, () => [Uint32Array.from(data), width === 1 ? [data.length] : [data.length / width, width]]);
+  const csr = (name: string, lists: [number, number][][]) => {
+    const bounds = [0];
+    for (const entries of lists) bounds.push(bounds[bounds.length - 1]! + entries.length);
+    return { starts: list(`${name}.starts`, bounds), matches: list(`${name}.matches`, lists.flat(2), 2) };
+  };
+  const pairs = csr('pairs', byPair);
+  const weights = csr('weights', byWeight);
+  return {
+    groups: { order: list('order', order), starts: list('starts', starts) },
+    groupCount: groupIds.length,
+    matches: {
+      shape: [queries, columns],
+      pairStarts: pairs.starts,
+      pairMatches: pairs.matches,
+      weightStarts: weights.starts,
+      weightMatches: weights.matches,
+    },
+  };
+}

@@ -1,0 +1,64 @@
+/**
+ * Sequences of different lengths side by side without padding: `cuSeqlens` bounds them, and no kernel ever
+ * touches a padding token. Owns the small device tensors that kernels need; dispose when the batch is done.
+ */
+import { ShapeError } from '../errors.js';
+import type { Gpu } from '../gpu/gpu.js';
+import { Tensor } from './tensor.js';
+
+export class PackedSequences {
+  /** [S+1]: sequence s holds tokens bounds[s]..bounds[s+1]−1. */
+  readonly bounds: Uint32Array;
+  private readonly cached = new Map<string, Tensor>();
+
+  constructor(
+    readonly gpu: Gpu,
+    readonly lengths: ArrayLike<number>,
+  ) {
+    this.bounds = new Uint32Array(lengths.length + 1);
+    for (let s = 0; s < lengths.length; s++) {
+      if (!(lengths[s]! > 0)) throw new ShapeError(`packed sequences: sequence ${s} is empty`);
+      this.bounds[s + 1] = this.bounds[s]! + lengths[s]!;
+    }
+  }
+
+  get count(): number {
+    return this.lengths.length;
+  }
+
+  get tokens(): number {
+    return this.bounds[this.count]!;
+  }
+
+  /** [S+1] u32. */
+  cuSeqlens(): Tensor {
+    return this.cache('cuSeqlens', () => [this.bounds, [this.bounds.length]]);
+  }
+
+  /** [tiles, 4] u32 (begin, end, first, sequence): each tile is up to `rows` consecutive rows of one sequence. */
+  tiles(rows: number): Tensor {
+    return this.cache(`tiles.${rows}`, () => {
+      const list: number[] = [];
+      for (let s = 0; s < this.count; s++)
+        for (let first = this.bounds[s]!; first < this.bounds[s + 1]!; first += rows)
+          list.push(this.bounds[s]!, this.bounds[s + 1]!, first, s);
+      return [Uint32Array.from(list), [list.length / 4, 4]];
+    });
+  }
+
+  /** A device copy of host numbers that lives as long as this batch; `name` identifies it. */
+  cache(name: string, make: () => [Uint32Array, number[]]): Tensor {
+    let tensor = this.cached.get(name);
+    if (!tensor) {
+      const [data, shape] = make();
+      tensor = Tensor.from(this.gpu, data, shape, 'u32', 'workspace').keep();
+      this.cached.set(name, tensor);
+    }
+    return tensor;
+  }
+
+  dispose(): void {
+    for (const tensor of this.cached.values()) tensor.dispose();
+    this.cached.clear();
+  }
+}

@@ -1,0 +1,100 @@
+/**
+ * Lifetimes. Every tensor belongs to the innermost scope in which it was made; when the scope ends, what was
+ * neither returned nor kept is freed. Scopes survive `await`, and never mix between concurrent tasks.
+ */
+import { AsyncLocalStorage } from 'node:async_hooks';
+
+/** Something a scope frees at its end. `owner` is the scope's set while one owns it. */
+export interface Disposable {
+  owner: Set<Disposable> | undefined;
+  dispose(): void;
+}
+
+interface Context {
+  /** Undefined: no scope is open, and what is made lives until it is disposed. */
+  readonly owned: Set<Disposable> | undefined;
+  /** Whether operations record themselves for a gradient. */
+  readonly recording: boolean;
+}
+
+const storage = new AsyncLocalStorage<Context>();
+const outermost: Context = { owned: undefined, recording: true };
+
+function current(): Context {
+  return storage.getStore() ?? outermost;
+}
+
+/** Whether operations record themselves on the tape here (see `noGrad`). */
+export function isRecording(): boolean {
+  return current().recording;
+}
+
+/** Registers `item` with the innermost scope. */
+export function adopt(item: Disposable): void {
+  item.owner = current().owned;
+  item.owner?.add(item);
+}
+
+/** Takes `item` out of the scope that owns it, so that it outlives it. */
+export function disown(item: Disposable): void {
+  item.owner?.delete(item);
+  item.owner = undefined;
+}
+
+/**
+ * Runs `body` and frees every tensor made in it, except those in its return value (a tensor, or arrays and
+ * plain objects of tensors) and those `keep()` was called on. Works for synchronous and asynchronous bodies.
+ */
+export function scope<T>(body: () => T): T {
+  const parent = current();
+  const owned = new Set<Disposable>();
+  const finish = (result: unknown) => {
+    forEachTensor(result, (item) => {
+      if (!owned.delete(item)) return;
+      item.owner = parent.owned;
+      parent.owned?.add(item);
+    });
+    for (const item of [...owned]) item.dispose();
+    owned.clear();
+  };
+  const context: Context = { owned, recording: parent.recording };
+  let result: T;
+  try {
+    result = storage.run(context, body);
+  } catch (error) {
+    finish(undefined);
+    throw error;
+  }
+  if (result instanceof Promise) {
+    return result.then(
+      (value) => {
+        finish(value);
+        return value;
+      },
+      (error) => {
+        finish(undefined);
+        throw error;
+      },
+    ) as T;
+  }
+  finish(result);
+  return result;
+}
+
+/** Runs `body` without recording gradients. */
+export function noGrad<T>(body: () => T): T {
+  return storage.run({ owned: current().owned, recording: false }, body);
+}
+
+/** Runs `body` with gradients recorded, also inside `noGrad` (recomputation needs it). */
+export function withGrad<T>(body: () => T): T {
+  return storage.run({ owned: current().owned, recording: true }, body);
+}
+
+function forEachTensor(value: unknown, visit: (item: Disposable) => void): void {
+  if (value === null || typeof value !== 'object') return;
+  if (typeof (value as Disposable).dispose === 'function') visit(value as Disposable);
+  else if (Array.isArray(value)) for (const item of value) forEachTensor(item, visit);
+  else if (Object.getPrototypeOf(value) === Object.prototype)
+    for (const item of Object.values(value)) forEachTensor(item, visit);
+}

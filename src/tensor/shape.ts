@@ -1,0 +1,57 @@
+/** Shape algebra: sizes, broadcasting, and the text that errors print. */
+import { ShapeError } from '../errors.js';
+
+export type Shape = readonly number[];
+
+export function sizeOf(shape: Shape): number {
+  let size = 1;
+  for (const extent of shape) size *= extent;
+  return size;
+}
+
+export function sameShape(a: Shape, b: Shape): boolean {
+  return a.length === b.length && a.every((extent, i) => extent === b[i]);
+}
+
+/** NumPy broadcasting of two shapes. @throws ShapeError naming `op` when extents differ and neither is 1. */
+export function broadcastShapes(op: string, a: Shape, b: Shape): number[] {
+  const rank = Math.max(a.length, b.length);
+  const result = new Array<number>(rank);
+  for (let i = 0; i < rank; i++) {
+    const x = a[a.length - rank + i] ?? 1;
+    const y = b[b.length - rank + i] ?? 1;
+    if (x !== y && x !== 1 && y !== 1)
+      throw new ShapeError(`${op}: shapes do not broadcast: ${formatShape(a)} and ${formatShape(b)}`);
+    result[i] = x === 1 ? y : x;
+  }
+  return result;
+}
+
+/** Row-major strides, in elements. */
+export function stridesOf(shape: Shape): number[] {
+  const strides = new Array<number>(shape.length);
+  let stride = 1;
+  for (let i = shape.length - 1; i >= 0; i--) {
+    strides[i] = stride;
+    stride *= shape[i]!;
+  }
+  return strides;
+}
+
+/** `axis` counted from the end when negative. @throws ShapeError when out of range. */
+export function normalizeAxis(op: string, axis: number, rank: number): number {
+  const result = axis < 0 ? axis + rank : axis;
+  if (!Number.isInteger(result) || result < 0 || result >= rank)
+    throw new ShapeError(`${op}: axis ${axis} is out of range for rank ${rank}`);
+  return result;
+}
+
+export function formatShape(shape: Shape): string {
+  return `[${shape.join(',')}]`;
+}
+
+/** Rows and columns of a tensor seen as a matrix: everything but the last dimension is rows. */
+export function asRows(shape: Shape): { rows: number; cols: number } {
+  const cols = shape.length === 0 ? 1 : shape[shape.length - 1]!;
+  return { rows: cols === 0 ? 0 : sizeOf(shape) / cols, cols };
+}

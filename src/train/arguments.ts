@@ -1,0 +1,248 @@
+/**
+ * The arguments of `finetune`: FlagEmbedding's flags for M3 (spec flagembedding-m3 §1) with its defaults, those of
+ * Hugging Face's TrainingArguments that mean something here, and our own. One table; the type of the arguments, the
+ * parser and the help text follow from it. Rates and intervals are turned into steps in schedules.ts and here.
+ */
+import { InputError } from '../errors.js';
+import {
+  anyText,
+  boolean,
+  byteSize,
+  choice,
+  decimal,
+  type FlagValues,
+  group,
+  inert,
+  integer,
+  listOf,
+  optional,
+  parseFlags,
+  required,
+  text,
+  type ValueType,
+  withDefault,
+} from '../flags.js';
+import { inertTrainingArguments, olderTrainingArguments } from './training-arguments-names.js';
+
+/** Upstream behaviours that are off by default here; DESIGN.md, "FlagEmbedding: which behaviour". */
+export const compatNames = [
+  'none-prefix',
+  'no-in-batch',
+  'cross-device',
+  'colbert-floor',
+  'log-warmup',
+] as const;
+export type CompatName = (typeof compatNames)[number];
+
+const compat: ValueType<ReadonlySet<CompatName>> = {
+  expects: `True, False or names among ${compatNames.join(', ')}`,
+  placeholder: 'True|False|NAME…',
+  many: true,
+  bare: new Set(compatNames),
+  parse(words) {
+    const names = words.flatMap((word) => word.split(/[\s,]+/)).filter((name) => name !== '');
+    if (names.length === 1 && boolean.parse(names) !== undefined)
+      return new Set(boolean.parse(names) ? compatNames : []);
+    const known = names.filter((name): name is CompatName =>
+      (compatNames as readonly string[]).includes(name),
+    );
+    return names.length > 0 && known.length === names.length ? new Set(known) : undefined;
+  },
+};
+
+const positive = integer(1);
+const path = text('a path');
+const paths = listOf(path, 'one or more paths');
+const aboveZero = decimal('a number above 0', (value) => value > 0);
+const atLeastZero = decimal('a number of at least 0', (value) => value >= 0);
+const share = decimal('a number from 0 to 1', (value) => value >= 0 && value <= 1);
+const beta = decimal('a number from 0 to below 1', (value) => value >= 0 && value < 1);
+const interval = decimal(
+  'a positive number of steps, or a share of all steps below 1',
+  (value) => value > 0 && (value < 1 || Number.isInteger(value)),
+);
+const maxSteps: ValueType<number> = {
+  ...integer(-1, 'a positive integer, or -1 for as many as the epochs have'),
+  parse: ([word]) => {
+    const value = integer(-1).parse([word!]);
+    return value === 0 ? undefined : value;
+  },
+};
+
+const format = (side: string) =>
+  withDefault(
+    anyText,
+    '{}{}',
+    `how the ${side} instruction (slot 1) and the text (slot 2) are joined; \\n is a newline`,
+  );
+
+export const finetuneFlags = {
+  ...group('Model', {
+    model_name_or_path: required(
+      text('a folder or a hub id'),
+      'the model to start from: a folder or a hub id',
+    ),
+    config_name: inert(
+      optional(text(), 'another model configuration'),
+      'the configuration comes with the model',
+    ),
+    tokenizer_name: inert(optional(text(), 'another tokenizer'), 'the tokenizer comes with the model'),
+    cache_dir: optional(path, 'where models of the hub are kept'),
+    trust_remote_code: inert(
+      withDefault(boolean, false, 'run code of the hub'),
+      'no code of a model is ever run',
+    ),
+    use_fast_tokenizer: inert(withDefault(boolean, true, 'the Rust tokenizer'), 'there is one tokenizer'),
+    token: optional(text(), 'access token of the hub; the environment variable HF_TOKEN by default'),
+    colbert_dim: withDefault(integer(), -1, 'width of the ColBERT head; the hidden size if not positive'),
+  }),
+  ...group('Data', {
+    train_data: required(paths, 'JSONL files, and directories of them'),
+    cache_path: inert(
+      optional(path, 'where prepared data is kept'),
+      'rows are read from the files themselves',
+    ),
+    eval_data: optional(paths, 'JSONL files and directories to validate on during training'),
+    train_group_size: withDefault(positive, 8, 'passages per query: one positive, the rest negatives'),
+    query_max_len: withDefault(integer(2), 32, 'longest query, in tokens'),
+    passage_max_len: withDefault(integer(2), 128, 'longest passage, in tokens'),
+    pad_to_multiple_of: optional(
+      positive,
+      'padded lengths are rounded up to this; batches here have no padding',
+    ),
+    max_example_num_per_dataset: withDefault(
+      positive,
+      100000000,
+      'random sample of at most so many rows a file',
+    ),
+    query_instruction_for_retrieval: optional(anyText, 'instruction for queries that bring no prompt'),
+    query_instruction_format: format('query'),
+    passage_instruction_for_retrieval: optional(anyText, 'instruction for passages'),
+    passage_instruction_format: format('passage'),
+    knowledge_distillation: withDefault(boolean, false, 'learn from pos_scores and neg_scores'),
+    shuffle_ratio: withDefault(share, 0, 'how often the parts of a long positive are shuffled'),
+    same_dataset_within_batch: withDefault(boolean, false, 'every batch holds rows of one file only'),
+    small_threshold: withDefault(integer(0), 0, 'files with fewer rows are merged within their directory'),
+    drop_threshold: withDefault(integer(0), 0, 'merged files are dropped below so many rows'),
+    data_seed: optional(integer(), 'seed of the data order; --seed by default'),
+  }),
+  ...group('Loss', {
+    temperature: withDefault(aboveZero, 0.02, 'divides every similarity'),
+    negatives_cross_device: withDefault(boolean, false, 'passages of all ranks are negatives'),
+    sentence_pooling_method: withDefault(choice(['cls', 'mean', 'last_token']), 'cls', 'the dense vector'),
+    normalize_embeddings: withDefault(boolean, true, 'dense and ColBERT vectors have length 1'),
+    kd_loss_type: withDefault(choice(['kl_div', 'm3_kd_loss']), 'kl_div', 'the loss against teacher scores'),
+    unified_finetuning: withDefault(boolean, false, 'train the sparse and ColBERT heads too'),
+    use_self_distill: withDefault(boolean, false, 'the sum of the three scores teaches each of them'),
+    self_distill_start_step: withDefault(integer(), -1, 'self-distillation starts after this forward pass'),
+    fix_encoder: withDefault(boolean, false, 'train the two heads only'),
+    fix_position_embedding: withDefault(boolean, false, 'do not train the position embeddings'),
+    use_mrl: withDefault(boolean, false, 'Matryoshka losses; not implemented for M3'),
+    mrl_dims: inert(
+      withDefault(listOf(positive, 'widths'), [], 'Matryoshka widths'),
+      'M3 has no Matryoshka loss',
+    ),
+  }),
+  ...group('Optimisation', {
+    learning_rate: withDefault(atLeastZero, 5e-5, 'peak learning rate'),
+    num_train_epochs: withDefault(aboveZero, 3, 'passes over the data'),
+    max_steps: withDefault(maxSteps, -1, 'optimiser steps, instead of epochs'),
+    per_device_train_batch_size: withDefault(positive, 8, 'queries per rank and step'),
+    gradient_accumulation_steps: withDefault(positive, 1, 'batches per optimiser step'),
+    sub_batch_size: optional(positive, 'encode in chunks of so many texts: less memory, same gradient'),
+    dataloader_drop_last: withDefault(boolean, false, 'drop the incomplete last batch of an epoch'),
+    lr_scheduler_type: withDefault(
+      choice(['linear', 'cosine', 'constant', 'constant_with_warmup']),
+      'linear',
+      'course of the learning rate',
+    ),
+    warmup_ratio: withDefault(share, 0, 'share of all steps to warm up in'),
+    warmup_steps: withDefault(integer(0), 0, 'steps to warm up in; goes before --warmup_ratio'),
+    weight_decay: withDefault(atLeastZero, 0, 'decoupled weight decay'),
+    adam_beta1: withDefault(beta, 0.9, 'decay of the mean of gradients'),
+    adam_beta2: withDefault(beta, 0.999, 'decay of the mean of squared gradients'),
+    adam_epsilon: withDefault(atLeastZero, 1e-8, 'added to the root of the second moment'),
+    max_grad_norm: withDefault(atLeastZero, 1, 'gradients are clipped to this norm; 0 for no clipping'),
+    seed: withDefault(integer(), 42, 'seed of everything random'),
+    fp16: withDefault(boolean, false, 'half precision'),
+    bf16: withDefault(boolean, false, 'bfloat16'),
+    gradient_checkpointing: withDefault(boolean, false, 'recompute activations: less memory, more time'),
+    deepspeed: optional(path, 'DeepSpeed file: optimiser, schedule and loss scaling'),
+  }),
+  ...group('Output', {
+    output_dir: required(path, 'where the model and its checkpoints go'),
+    overwrite_output_dir: withDefault(boolean, false, 'write into a directory that is not empty'),
+    logging_steps: withDefault(interval, 500, 'steps between two log lines'),
+    save_strategy: withDefault(choice(['steps', 'epoch', 'no']), 'steps', 'when checkpoints are written'),
+    save_steps: withDefault(interval, 500, 'steps between two checkpoints'),
+    save_total_limit: optional(positive, 'how many checkpoints are kept'),
+    resume_from_checkpoint: optional(text('a checkpoint'), 'continue a run from a checkpoint'),
+    disable_tqdm: optional(boolean, 'no progress bar'),
+  }),
+  ...group('Machine', {
+    nproc_per_node: withDefault(positive, 1, 'ranks on this machine'),
+    adapter: optional(text('part of an adapter name'), 'the GPU to use, by a part of its name'),
+    max_gpu_memory: optional(byteSize, 'the most GPU memory to use'),
+    tune: withDefault(choice(['on', 'off']), 'on', 'measure kernel variants, or trust the heuristic'),
+  }),
+  ...group('Other', {
+    flagembedding_compat: withDefault(compat, new Set<CompatName>(), 'FlagEmbedding behaviours to restore'),
+    debug: withDefault(boolean, false, 'print stack traces'),
+  }),
+};
+
+/** Keys are the flags in camel case: `--train_group_size` is `trainGroupSize`. */
+export type FinetuneArguments = FlagValues<typeof finetuneFlags>;
+
+export interface ParsedArguments {
+  readonly args: FinetuneArguments;
+  /** One line each, for people: what was accepted but has no effect, or less than it seems. */
+  readonly notices: string[];
+}
+
+/** @throws InputError, one line that names the flag, what was expected and what was found. */
+export function parseFinetuneArguments(argv: readonly string[]): ParsedArguments {
+  const { values: args, notices } = parseFlags(finetuneFlags, argv, {
+    inertNames: { ...inertTrainingArguments, ...olderTrainingArguments },
+  });
+  return { args, notices: [...notices, ...checkFinetuneArguments(args)] };
+}
+
+/** What no single flag can tell: contradictions are errors, the rest is returned as notices. */
+export function checkFinetuneArguments(args: FinetuneArguments): string[] {
+  if (args.useMrl) throw new InputError('--use_mrl: expected False, found True: not implemented for M3');
+  if (args.nprocPerNode > 1)
+    throw new InputError(
+      `--nproc_per_node: expected 1, found ${args.nprocPerNode}: several ranks are not supported yet`,
+    );
+  if (args.resumeFromCheckpoint !== null && booleanWord(args.resumeFromCheckpoint) !== false)
+    throw new InputError(
+      `--resume_from_checkpoint: expected False, found "${args.resumeFromCheckpoint}": not supported yet`,
+    );
+  if (args.fp16 && args.bf16)
+    throw new InputError('--fp16 and --bf16: expected at most one of them, found both');
+  if (args.fixEncoder && !args.unifiedFinetuning)
+    throw new InputError(
+      '--fix_encoder True: expected --unified_finetuning True with it; else nothing is trained',
+    );
+
+  const notices: string[] = [];
+  if (args.fp16) notices.push('--fp16: training runs in float32 for now');
+  if (args.bf16) notices.push('--bf16: training runs in float32 for now');
+  if (args.gradientCheckpointing)
+    notices.push('--gradient_checkpointing: activations are kept, not recomputed, for now');
+  if (args.useSelfDistill && !args.unifiedFinetuning)
+    notices.push('--use_self_distill has no effect here without --unified_finetuning True');
+  if (args.trainGroupSize === 1 && args.perDeviceTrainBatchSize === 1)
+    notices.push(
+      '--train_group_size 1 with --per_device_train_batch_size 1: a query has no negatives, its loss is always 0',
+    );
+  return notices;
+}
+
+const booleanWord = (word: string) => boolean.parse([word]);
+
+/** `--logging_steps` and `--save_steps` in steps: below 1 they are a share of the run, rounded up. */
+export function intervalInSteps(interval: number, totalSteps: number): number {
+  return interval < 1 ? Math.max(1, Math.ceil(interval * totalSteps)) : interval;
+}

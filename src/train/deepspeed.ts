@@ -1,0 +1,327 @@
+/**
+ * Reads a DeepSpeed JSON file for what it says about training: loss scaling, optimiser, schedule, clipping. 'auto'
+ * takes the flag's value. The file's machinery (ZeRO, communication, timers) does not exist here: stage 0 is the
+ * only one accepted, keys without effect are reported once, unknown ones too.
+ */
+import { readFileSync } from 'node:fs';
+import { InputError } from '../errors.js';
+import type { FinetuneArguments } from './arguments.js';
+
+/** How the loss is scaled so that half-precision gradients neither vanish nor overflow. */
+export type LossScaling =
+  | { readonly kind: 'static'; readonly scale: number }
+  | {
+      readonly kind: 'dynamic';
+      readonly initialScale: number;
+      /** Steps without overflow after which the scale doubles. */
+      readonly window: number;
+      /** Overflows it takes before the scale halves. */
+      readonly hysteresis: number;
+      readonly minimumScale: number;
+    };
+
+export interface DeepSpeedSettings {
+  readonly precision: 'float32' | 'float16' | 'bfloat16';
+  /** Null unless the precision is float16. */
+  readonly lossScaling: LossScaling | null;
+  readonly optimizer: {
+    readonly learningRate: number;
+    readonly betas: readonly [number, number];
+    readonly epsilon: number;
+    readonly weightDecay: number;
+    /** The file names an optimiser: DeepSpeed then has one parameter group, and decays biases and norms too. */
+    readonly decaysEverything: boolean;
+  };
+  /** Null: `--lr_scheduler_type` decides. Steps that are null follow from the flags and the length of the run. */
+  readonly scheduler: {
+    readonly type: 'WarmupDecayLR' | 'WarmupLR';
+    readonly warmupType: 'linear' | 'log';
+    readonly minimum: number;
+    readonly maximum: number;
+    readonly warmupSteps: number | null;
+    readonly totalSteps: number | null;
+  } | null;
+  /** 0: none. */
+  readonly maxGradNorm: number;
+}
+
+type Arguments = Pick<
+  FinetuneArguments,
+  | 'fp16'
+  | 'bf16'
+  | 'learningRate'
+  | 'adamBeta1'
+  | 'adamBeta2'
+  | 'adamEpsilon'
+  | 'weightDecay'
+  | 'maxGradNorm'
+  | 'perDeviceTrainBatchSize'
+  | 'gradientAccumulationSteps'
+  | 'flagembeddingCompat'
+>;
+
+/** @throws InputError naming the file and the key. */
+export function readDeepSpeed(
+  file: string,
+  args: Arguments,
+  worldSize = 1,
+): { settings: DeepSpeedSettings; notices: string[] } {
+  let contents: string;
+  try {
+    contents = readFileSync(file, 'utf8');
+  } catch (error) {
+    const reason =
+      (error as NodeJS.ErrnoException).code === 'ENOENT' ? 'no such file' : (error as Error).message;
+    throw new InputError(`--deepspeed: ${file}: expected a JSON file, found ${reason}`);
+  }
+  return parseDeepSpeed(contents, file, args, worldSize);
+}
+
+/** The same from the file's text; `file` is for messages. */
+export function parseDeepSpeed(
+  contents: string,
+  file: string,
+  args: Arguments,
+  worldSize = 1,
+): { settings: DeepSpeedSettings; notices: string[] } {
+  let json: unknown;
+  try {
+    json = JSON.parse(contents);
+  } catch (error) {
+    throw new InputError(`${file}: expected JSON, found ${(error as Error).message.replace(/\s+/g, ' ')}`);
+  }
+  const root = new Section(file, '', json);
+  const notices: string[] = [];
+
+  const zero = root.section('zero_optimization');
+  const stage = zero.number('stage') ?? 0;
+  if (stage !== 0)
+    throw zero.wrong('stage', '0 (every rank holds the whole model and optimiser here)', stage);
+  for (const key of zero.unread()) zero.skip(key);
+
+  // precision
+  const fp16 = root.section('fp16');
+  const bf16 = root.section('bf16');
+  const half = fp16.booleanOr('enabled', args.fp16);
+  const brain = bf16.booleanOr('enabled', args.bf16);
+  for (const [name, enabled, flag] of [
+    ['fp16', half, args.fp16] as const,
+    ['bf16', brain, args.bf16] as const,
+  ])
+    if (enabled !== flag) notices.push(`${file}: ${name}.enabled ${enabled} is used, not --${name} ${flag}`);
+  if (half && brain) throw root.wrong('fp16', 'at most one of fp16 and bf16 enabled', 'both');
+  const scale = fp16.number('loss_scale', 0) ?? 0;
+  const power = fp16.number('initial_scale_power', 0) ?? 16;
+  const window = fp16.number('loss_scale_window', 1) ?? 1000;
+  const hysteresis = fp16.number('hysteresis', 1) ?? 2;
+  const minimumScale = fp16.number('min_loss_scale', 0) ?? 1;
+  for (const key of ['auto_cast', 'consecutive_hysteresis', 'fp16_master_weights_and_grads']) fp16.skip(key);
+  bf16.skip('immediate_grad_update');
+  const dynamic = { kind: 'dynamic', initialScale: 2 ** power, window, hysteresis, minimumScale } as const;
+  const lossScaling: LossScaling = scale > 0 ? { kind: 'static', scale } : dynamic;
+
+  // optimiser
+  const differs = (section: Section, key: string, value: number, flag: string, flagValue: number) => {
+    if (value !== flagValue)
+      notices.push(`${file}: ${section.path(key)} ${value} is used, not --${flag} ${flagValue}`);
+    return value;
+  };
+  const optimizer = root.section('optimizer');
+  const decaysEverything = optimizer.present;
+  const optimizerType = optimizer.text('type') ?? 'AdamW';
+  if (!['adamw', 'adam'].includes(optimizerType.toLowerCase()))
+    throw optimizer.wrong('type', '"AdamW"', optimizerType);
+  const adam = optimizer.section('params');
+  const flagOr = (section: Section, key: string, flag: string, flagValue: number, minimum = 0) =>
+    differs(section, key, section.number(key, minimum) ?? flagValue, flag, flagValue);
+  const learningRate = flagOr(adam, 'lr', 'learning_rate', args.learningRate);
+  const epsilon = flagOr(adam, 'eps', 'adam_epsilon', args.adamEpsilon);
+  const weightDecay = flagOr(adam, 'weight_decay', 'weight_decay', args.weightDecay);
+  const betas = adam.pair('betas') ?? [args.adamBeta1, args.adamBeta2];
+  differs(adam, 'betas[0]', betas[0], 'adam_beta1', args.adamBeta1);
+  differs(adam, 'betas[1]', betas[1], 'adam_beta2', args.adamBeta2);
+  if (adam.boolean('adam_w_mode') === false)
+    throw adam.wrong('adam_w_mode', 'true (weight decay is decoupled here)', false);
+  for (const key of ['torch_adam', 'bias_correction', 'freeze_step', 'cuda_aware', 'comm_backend_name'])
+    adam.skip(key);
+
+  // schedule
+  const schedulerSection = root.section('scheduler');
+  let scheduler: DeepSpeedSettings['scheduler'] = null;
+  if (schedulerSection.present) {
+    const type = schedulerSection.text('type') ?? 'WarmupDecayLR';
+    if (type !== 'WarmupDecayLR' && type !== 'WarmupLR')
+      throw schedulerSection.wrong('type', '"WarmupDecayLR" or "WarmupLR"', type);
+    const params = schedulerSection.section('params');
+    const named = params.text('warmup_type');
+    if (named !== null && named !== 'log' && named !== 'linear')
+      throw params.wrong('warmup_type', '"log" or "linear"', named);
+    const compat = args.flagembeddingCompat.has('log-warmup');
+    scheduler = {
+      type,
+      warmupType: named ?? (compat ? 'log' : 'linear'),
+      minimum: params.number('warmup_min_lr', 0) ?? 0,
+      maximum: params.number('warmup_max_lr', 0) ?? learningRate,
+      warmupSteps: params.number('warmup_num_steps', 0),
+      totalSteps: params.number('total_num_steps', 1),
+    };
+    params.skip('last_batch_iteration');
+  }
+
+  // sizes that both the file and the flags name: a contradiction has no right answer
+  const mustEqual = (key: string, expected: number, because: string) => {
+    const value = root.number(key, 1);
+    if (value !== null && value !== expected)
+      throw root.wrong(key, `${expected} or "auto" (${because})`, value);
+  };
+  const { perDeviceTrainBatchSize: batch, gradientAccumulationSteps: accumulation } = args;
+  mustEqual('train_micro_batch_size_per_gpu', batch, '--per_device_train_batch_size');
+  mustEqual('gradient_accumulation_steps', accumulation, '--gradient_accumulation_steps');
+  mustEqual('train_batch_size', batch * accumulation * worldSize, 'batch size × accumulation × ranks');
+  const maxGradNorm = flagOr(root, 'gradient_clipping', 'max_grad_norm', args.maxGradNorm);
+
+  for (const key of inertKeys) root.skip(key);
+  const sections = root.tree();
+  const skipped = sections.flatMap((section) => section.skipped.map((key) => section.path(key)));
+  const unknown = sections.flatMap((section) => section.unread().map((key) => section.path(key)));
+  if (skipped.length > 0) notices.push(`${file}: no effect here: ${skipped.join(', ')}`);
+  if (unknown.length > 0) notices.push(`${file}: unknown keys, ignored: ${unknown.join(', ')}`);
+  return {
+    settings: {
+      precision: half ? 'float16' : brain ? 'bfloat16' : 'float32',
+      lossScaling: half ? lossScaling : null,
+      optimizer: { learningRate, betas, epsilon, weightDecay, decaysEverything },
+      scheduler,
+      maxGradNorm,
+    },
+    notices,
+  };
+}
+
+/** DeepSpeed's keys about its own machinery. */
+const inertKeys = [
+  'steps_per_print',
+  'wall_clock_breakdown',
+  'dump_state',
+  'memory_breakdown',
+  'communication_data_type',
+  'prescale_gradients',
+  'gradient_predivide_factor',
+  'sparse_gradients',
+  'zero_allow_untested_optimizer',
+  'zero_force_ds_cpu_optimizer',
+  'activation_checkpointing',
+  'flops_profiler',
+  'comms_logger',
+  'tensorboard',
+  'wandb',
+  'csv_monitor',
+  'checkpoint',
+  'data_types',
+  'aio',
+  'torch_autocast',
+];
+
+/** One object of the file. Remembers which keys were read, so that what nobody asked for can be reported. */
+class Section {
+  readonly present: boolean;
+  readonly skipped: string[] = [];
+  private readonly entries: Record<string, unknown>;
+  private readonly read = new Set<string>();
+  private readonly children: Section[] = [];
+
+  constructor(
+    private readonly file: string,
+    private readonly prefix: string,
+    value: unknown,
+  ) {
+    this.present = value !== undefined && value !== null;
+    if (this.present && (typeof value !== 'object' || Array.isArray(value)))
+      throw new InputError(
+        `${file}: ${prefix === '' ? '' : `${prefix.slice(0, -1)}: `}expected an object, found ${show(value)}`,
+      );
+    this.entries = (value ?? {}) as Record<string, unknown>;
+  }
+
+  path(key: string): string {
+    return this.prefix + key;
+  }
+
+  wrong(key: string, expected: string, found: unknown): InputError {
+    return new InputError(`${this.file}: ${this.path(key)}: expected ${expected}, found ${show(found)}`);
+  }
+
+  section(key: string): Section {
+    const child = new Section(this.file, `${this.path(key)}.`, this.take(key));
+    this.children.push(child);
+    return child;
+  }
+
+  /** Null when absent or "auto". */
+  number(key: string, minimum = 0): number | null {
+    const value = this.takeUnlessAuto(key);
+    if (value === null) return null;
+    if (typeof value !== 'number' || value < minimum)
+      throw this.wrong(key, `"auto" or a number of at least ${minimum}`, value);
+    return value;
+  }
+
+  boolean(key: string): boolean | null {
+    const value = this.takeUnlessAuto(key);
+    if (value !== null && typeof value !== 'boolean') throw this.wrong(key, '"auto", true or false', value);
+    return value;
+  }
+
+  /** An absent section is off; "auto" asks the flag. */
+  booleanOr(key: string, automatic: boolean): boolean {
+    if (this.present && this.entries[key] === undefined) return false;
+    return this.boolean(key) ?? automatic;
+  }
+
+  text(key: string): string | null {
+    const value = this.take(key);
+    if (value !== undefined && value !== null && typeof value !== 'string')
+      throw this.wrong(key, 'a string', value);
+    return value ?? null;
+  }
+
+  pair(key: string): [number, number] | null {
+    const value = this.takeUnlessAuto(key);
+    if (value === null) return null;
+    const valid = Array.isArray(value) && value.length === 2;
+    if (!valid || !value.every((beta) => typeof beta === 'number' && beta >= 0 && beta < 1))
+      throw this.wrong(key, '"auto" or two numbers from 0 to below 1', value);
+    return value as [number, number];
+  }
+
+  /** Marks a key, if it is there, as known but without effect. */
+  skip(key: string): void {
+    if (this.entries[key] === undefined || this.read.has(key)) return;
+    this.read.add(key);
+    this.skipped.push(key);
+  }
+
+  unread(): string[] {
+    return Object.keys(this.entries).filter((key) => !this.read.has(key));
+  }
+
+  /** This section and all that were opened from it. */
+  tree(): Section[] {
+    return [this, ...this.children.flatMap((child) => child.tree())];
+  }
+
+  private take(key: string): unknown {
+    this.read.add(key);
+    return this.entries[key];
+  }
+
+  private takeUnlessAuto(key: string): unknown {
+    const value = this.take(key) ?? null;
+    return value === 'auto' ? null : value;
+  }
+}
+
+function show(value: unknown): string {
+  const json = JSON.stringify(value) ?? String(value);
+  return json.length > 60 ? `${json.slice(0, 57)}…` : json;
+}

@@ -1,0 +1,663 @@
+/**
+ * The flags of `finetune`, the DeepSpeed file and the schedules. The command is that of mission/finetune.md,
+ * unchanged; schedule figures are those of spec flagembedding-m3 §5.4.
+ */
+import assert from 'node:assert/strict';
+import { existsSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import {
+  byteSize,
+  editDistance,
+  group,
+  integer,
+  listOf,
+  nearestName,
+  optional,
+  parseFlags,
+  renderHelp,
+  required,
+  text,
+  wantsHelp,
+  withDefault,
+} from '../src/cli/flags.js';
+import { loadDatasets } from '../src/data/batches.js';
+import { InputError } from '../src/errors.js';
+import {
+  compatNames,
+  type FinetuneArguments,
+  finetuneFlags,
+  intervalInSteps,
+  parseFinetuneArguments,
+} from '../src/train/arguments.js';
+import { parseDeepSpeed, readDeepSpeed } from '../src/train/deepspeed.js';
+import {
+  constantSchedule,
+  constantWithWarmupSchedule,
+  cosineSchedule,
+  learningRateOf,
+  linearSchedule,
+  logWarmupSchedule,
+  warmupStepsOf,
+} from '../src/train/schedules.js';
+import { inertTrainingArguments } from '../src/train/training-arguments-names.js';
+
+let root = dirname(fileURLToPath(import.meta.url));
+while (!existsSync(join(root, 'package.json'))) root = dirname(root);
+
+const words = (command: string) => command.trim().split(/\s+/);
+
+const needed = words('--model_name_or_path m --train_data a.jsonl --output_dir out');
+const parse = (command = '') =>
+  parseFinetuneArguments([...needed, ...(command === '' ? [] : words(command))]);
+
+function refuses(run: () => unknown, message: RegExp): void {
+  assert.throws(run, (error) => {
+    assert.ok(error instanceof InputError, String(error));
+    assert.match(error.message, message);
+    assert.ok(!error.message.includes('\n'), error.message);
+    return true;
+  });
+}
+
+const mission = `
+  --model_name_or_path BAAI/bge-m3
+  --cache_dir ./cache/model
+  --train_data ./example_data/retrieval
+    ./example_data/sts/sts.jsonl
+    ./example_data/classification-no_in_batch_neg
+    ./example_data/clustering-no_in_batch_neg
+  --cache_path ./cache/data
+  --train_group_size 8
+  --query_max_len 512
+  --passage_max_len 512
+  --pad_to_multiple_of 8
+  --knowledge_distillation True
+  --same_dataset_within_batch True
+  --small_threshold 0
+  --drop_threshold 0
+  --output_dir ./test_encoder_only_m3_bge-m3_sd
+  --overwrite_output_dir
+  --learning_rate 1e-5
+  --fp16
+  --num_train_epochs 2
+  --per_device_train_batch_size 2
+  --dataloader_drop_last True
+  --warmup_ratio 0.1
+  --gradient_checkpointing
+  --deepspeed ../ds_stage0.json
+  --logging_steps 1
+  --save_steps 1000
+  --negatives_cross_device
+  --temperature 0.02
+  --sentence_pooling_method cls
+  --normalize_embeddings True
+  --kd_loss_type m3_kd_loss
+  --unified_finetuning True
+  --use_self_distill True
+  --fix_encoder False
+  --self_distill_start_step 0`;
+
+// The file that the command names, as it stands in mission/ds_stage0.json.
+const stage0 = {
+  zero_optimization: { stage: 0 },
+  fp16: {
+    enabled: 'auto',
+    loss_scale: 0,
+    loss_scale_window: 1000,
+    initial_scale_power: 12,
+    hysteresis: 2,
+    min_loss_scale: 1,
+  },
+  bf16: { enabled: 'auto' },
+  optimizer: { type: 'AdamW', params: { lr: 'auto', betas: 'auto', eps: 'auto', weight_decay: 'auto' } },
+  scheduler: {
+    type: 'WarmupDecayLR',
+    params: {
+      warmup_min_lr: 'auto',
+      warmup_max_lr: 'auto',
+      warmup_num_steps: 'auto',
+      total_num_steps: 'auto',
+    },
+  },
+  gradient_accumulation_steps: 'auto',
+  gradient_clipping: 'auto',
+  steps_per_print: 100,
+  train_batch_size: 'auto',
+  train_micro_batch_size_per_gpu: 'auto',
+  wall_clock_breakdown: false,
+};
+
+// ---- the command ----
+
+test('the mission’s command parses unchanged', () => {
+  const { args, notices } = parseFinetuneArguments(words(mission));
+  const expected: Partial<FinetuneArguments> = {
+    modelNameOrPath: 'BAAI/bge-m3',
+    cacheDir: './cache/model',
+    trainData: [
+      './example_data/retrieval',
+      './example_data/sts/sts.jsonl',
+      './example_data/classification-no_in_batch_neg',
+      './example_data/clustering-no_in_batch_neg',
+    ],
+    trainGroupSize: 8,
+    queryMaxLen: 512,
+    passageMaxLen: 512,
+    padToMultipleOf: 8,
+    knowledgeDistillation: true,
+    sameDatasetWithinBatch: true,
+    outputDir: './test_encoder_only_m3_bge-m3_sd',
+    overwriteOutputDir: true,
+    learningRate: 1e-5,
+    fp16: true,
+    numTrainEpochs: 2,
+    perDeviceTrainBatchSize: 2,
+    dataloaderDropLast: true,
+    warmupRatio: 0.1,
+    gradientCheckpointing: true,
+    deepspeed: '../ds_stage0.json',
+    loggingSteps: 1,
+    saveSteps: 1000,
+    negativesCrossDevice: true,
+    temperature: 0.02,
+    sentencePoolingMethod: 'cls',
+    normalizeEmbeddings: true,
+    kdLossType: 'm3_kd_loss',
+    unifiedFinetuning: true,
+    useSelfDistill: true,
+    fixEncoder: false,
+    selfDistillStartStep: 0,
+  };
+  for (const [name, value] of Object.entries(expected))
+    assert.deepEqual(args[name as keyof FinetuneArguments], value, name);
+  assert.deepEqual(
+    notices.map((notice) => notice.split(/[: ]/)[0]),
+    ['--cache_path', '--fp16', '--gradient_checkpointing'],
+  );
+});
+
+test('the arguments are the options of the data', () => {
+  const { args } = parseFinetuneArguments(words(mission));
+  const example = join(root, 'test/golden/example_data');
+  const data = loadDatasets({
+    ...args,
+    trainData: args.trainData.map((path) => path.replace('./example_data', example)),
+    seed: args.dataSeed ?? args.seed,
+    nonePrefix: args.flagembeddingCompat.has('none-prefix'),
+  });
+  assert.equal(data.batchesPerEpoch(1), 65);
+  assert.equal(data.batchesPerEpoch(2), 31);
+});
+
+test('defaults are FlagEmbedding’s and Hugging Face’s', () => {
+  const { args, notices } = parse();
+  assert.deepEqual(notices, []);
+  assert.deepEqual(args, {
+    modelNameOrPath: 'm',
+    configName: null,
+    tokenizerName: null,
+    cacheDir: null,
+    trustRemoteCode: false,
+    useFastTokenizer: true,
+    token: null,
+    colbertDim: -1,
+    trainData: ['a.jsonl'],
+    cachePath: null,
+    evalData: null,
+    trainGroupSize: 8,
+    queryMaxLen: 32,
+    passageMaxLen: 128,
+    padToMultipleOf: null,
+    maxExampleNumPerDataset: 1e8,
+    queryInstructionForRetrieval: null,
+    queryInstructionFormat: '{}{}',
+    passageInstructionForRetrieval: null,
+    passageInstructionFormat: '{}{}',
+    knowledgeDistillation: false,
+    shuffleRatio: 0,
+    sameDatasetWithinBatch: false,
+    smallThreshold: 0,
+    dropThreshold: 0,
+    dataSeed: null,
+    temperature: 0.02,
+    negativesCrossDevice: false,
+    sentencePoolingMethod: 'cls',
+    normalizeEmbeddings: true,
+    kdLossType: 'kl_div',
+    unifiedFinetuning: false,
+    useSelfDistill: false,
+    selfDistillStartStep: -1,
+    fixEncoder: false,
+    fixPositionEmbedding: false,
+    useMrl: false,
+    mrlDims: [],
+    learningRate: 5e-5,
+    numTrainEpochs: 3,
+    maxSteps: -1,
+    perDeviceTrainBatchSize: 8,
+    gradientAccumulationSteps: 1,
+    subBatchSize: null,
+    dataloaderDropLast: false,
+    lrSchedulerType: 'linear',
+    warmupRatio: 0,
+    warmupSteps: 0,
+    weightDecay: 0,
+    adamBeta1: 0.9,
+    adamBeta2: 0.999,
+    adamEpsilon: 1e-8,
+    maxGradNorm: 1,
+    seed: 42,
+    fp16: false,
+    bf16: false,
+    gradientCheckpointing: false,
+    deepspeed: null,
+    outputDir: 'out',
+    overwriteOutputDir: false,
+    loggingSteps: 500,
+    saveStrategy: 'steps',
+    saveSteps: 500,
+    saveTotalLimit: null,
+    resumeFromCheckpoint: null,
+    disableTqdm: null,
+    nprocPerNode: 1,
+    adapter: null,
+    maxGpuMemory: null,
+    tune: 'on',
+    flagembeddingCompat: new Set(),
+    debug: false,
+  });
+});
+
+test('spellings: dashes, =value, booleans, negation, negative numbers, None, the last one wins', () => {
+  const { args } = parse(
+    '--train-group-size=4 --fix-encoder=true --unified_finetuning yes --use_self_distill 0 --disable_tqdm ' +
+      '--no_normalize_embeddings --self_distill_start_step -1 --seed -7 --data-seed None --seed 5',
+  );
+  assert.equal(args.trainGroupSize, 4);
+  assert.equal(args.fixEncoder, true);
+  assert.equal(args.unifiedFinetuning, true);
+  assert.equal(args.useSelfDistill, false);
+  assert.equal(args.disableTqdm, true);
+  assert.equal(args.normalizeEmbeddings, false);
+  assert.equal(args.selfDistillStartStep, -1);
+  assert.equal(args.dataSeed, null);
+  assert.equal(args.seed, 5);
+  const instructed = parseFinetuneArguments([
+    ...needed,
+    '--query_instruction_for_retrieval',
+    'Represent this: ',
+    '--passage_instruction_for_retrieval=',
+    '--query_instruction_format={}\\n{}',
+  ]).args;
+  assert.equal(instructed.queryInstructionForRetrieval, 'Represent this: ');
+  assert.equal(instructed.passageInstructionForRetrieval, '');
+  assert.equal(instructed.queryInstructionFormat, '{}\\n{}');
+  assert.equal(parse('--max_gpu_memory 12GB').args.maxGpuMemory, 12e9);
+});
+
+test('the compatibility switch takes a boolean or names, by comma or space', () => {
+  const names = (command: string) => [...parse(command).args.flagembeddingCompat];
+  assert.deepEqual(names('--flagembedding_compat'), [...compatNames]);
+  assert.deepEqual(names('--flagembedding_compat True'), [...compatNames]);
+  assert.deepEqual(names('--flagembedding_compat False'), []);
+  assert.deepEqual(names('--flagembedding_compat none-prefix,log-warmup'), ['none-prefix', 'log-warmup']);
+  assert.deepEqual(names('--flagembedding-compat cross-device colbert-floor --fp16'), [
+    'cross-device',
+    'colbert-floor',
+  ]);
+  refuses(
+    () => parse('--flagembedding_compat none'),
+    /^--flagembedding_compat: expected True, False or names among none-prefix, .*, found "none"$/,
+  );
+});
+
+test('wrong values are refused in one line', () => {
+  const cases: [string, RegExp][] = [
+    ['--train_group_size abc', /^--train_group_size: expected a positive integer, found "abc"$/],
+    ['--train_group_size 0', /found "0"$/],
+    ['--train-group-size 1.5', /^--train_group_size: expected a positive integer, found "1.5"$/],
+    ['--train_group_size', /^--train_group_size: expected a positive integer, found nothing$/],
+    ['--train_data', /^--train_data: expected one or more paths, found nothing$/],
+    ['--fp16 maybe', /^--fp16: expected True or False, found "maybe"$/],
+    ['--temperature 0', /^--temperature: expected a number above 0, found "0"$/],
+    ['--temperature 0x10', /found "0x10"$/],
+    ['--warmup_ratio 1.5', /^--warmup_ratio: expected a number from 0 to 1, found "1.5"$/],
+    ['--adam_beta2 1', /^--adam_beta2: expected a number from 0 to below 1, found "1"$/],
+    ['--learning_rate 1e', /^--learning_rate: expected a number of at least 0, found "1e"$/],
+    ['--max_steps 0', /^--max_steps: expected a positive integer, or -1 for .*, found "0"$/],
+    [
+      '--logging_steps 1.5',
+      /^--logging_steps: expected a positive number of steps, or a share .*, found "1.5"$/,
+    ],
+    ['--kd_loss_type mse', /^--kd_loss_type: expected one of kl_div, m3_kd_loss, found "mse"$/],
+    ['--lr_scheduler_type polynomial', /expected one of linear, cosine, constant, constant_with_warmup/],
+    ['--max_gpu_memory lots', /^--max_gpu_memory: expected a size such as 12GB, found "lots"$/],
+    ['--seed 1 2', /^unexpected argument "2": expected a flag$/],
+    ['--fp16 --bf16', /^--fp16 and --bf16: expected at most one of them, found both$/],
+    ['--use_mrl', /^--use_mrl: expected False, found True: not implemented for M3$/],
+    ['--nproc_per_node 2', /^--nproc_per_node: expected 1, found 2: several ranks are not supported yet$/],
+    [
+      '--resume_from_checkpoint True',
+      /^--resume_from_checkpoint: expected False, found "True": not supported yet$/,
+    ],
+    ['--resume_from_checkpoint out/checkpoint-5', /not supported yet$/],
+    ['--fix_encoder', /^--fix_encoder True: expected --unified_finetuning True with it/],
+    ['--no_normalize_embeddings=x', /^--no_normalize_embeddings: expected no value, found "x"$/],
+    ['--lerning_rate 1', /^unknown flag --lerning_rate; the nearest is --learning_rate$/],
+    ['--per-device-train-batchsize 1', /^unknown flag .*; the nearest is --per_device_train_batch_size$/],
+    ['--push_to_hubs', /the nearest is --push_to_hub$/],
+    ['--constructor 1', /^unknown flag --constructor;/],
+    ['-x', /^unknown flag -x;/],
+  ];
+  for (const [command, message] of cases) refuses(() => parse(command), message);
+  refuses(
+    () => parseFinetuneArguments([]),
+    /^--model_name_or_path: expected a folder or a hub id, found nothing/,
+  );
+  for (const word of ['False', 'None']) parse(`--resume_from_checkpoint ${word}`);
+});
+
+// Every field of transformers 4.57.6 TrainingArguments that is a flag.
+const trainingArguments = words(`
+  output_dir overwrite_output_dir do_train do_eval do_predict eval_strategy prediction_loss_only
+  per_device_train_batch_size per_device_eval_batch_size per_gpu_train_batch_size per_gpu_eval_batch_size
+  gradient_accumulation_steps eval_accumulation_steps eval_delay torch_empty_cache_steps learning_rate weight_decay
+  adam_beta1 adam_beta2 adam_epsilon max_grad_norm num_train_epochs max_steps lr_scheduler_type lr_scheduler_kwargs
+  warmup_ratio warmup_steps log_level log_level_replica log_on_each_node logging_dir logging_strategy
+  logging_first_step logging_steps logging_nan_inf_filter save_strategy save_steps save_total_limit save_safetensors
+  save_on_each_node save_only_model restore_callback_states_from_checkpoint no_cuda use_cpu use_mps_device seed
+  data_seed jit_mode_eval bf16 fp16 fp16_opt_level half_precision_backend bf16_full_eval fp16_full_eval tf32
+  local_rank ddp_backend tpu_num_cores tpu_metrics_debug debug dataloader_drop_last eval_steps
+  dataloader_num_workers dataloader_prefetch_factor past_index run_name disable_tqdm remove_unused_columns
+  label_names load_best_model_at_end metric_for_best_model greater_is_better ignore_data_skip fsdp
+  fsdp_min_num_params fsdp_config fsdp_transformer_layer_cls_to_wrap accelerator_config parallelism_config deepspeed
+  label_smoothing_factor optim optim_args adafactor group_by_length length_column_name report_to project
+  trackio_space_id ddp_find_unused_parameters ddp_bucket_cap_mb ddp_broadcast_buffers dataloader_pin_memory
+  dataloader_persistent_workers skip_memory_metrics use_legacy_prediction_loop push_to_hub resume_from_checkpoint
+  hub_model_id hub_strategy hub_token hub_private_repo hub_always_push hub_revision gradient_checkpointing
+  gradient_checkpointing_kwargs include_inputs_for_metrics include_for_metrics eval_do_concat_batches fp16_backend
+  push_to_hub_model_id push_to_hub_organization push_to_hub_token mp_parameters auto_find_batch_size
+  full_determinism torchdynamo ray_scope ddp_timeout torch_compile torch_compile_backend torch_compile_mode
+  include_tokens_per_second include_num_input_tokens_seen neftune_noise_alpha optim_target_modules
+  batch_eval_metrics eval_on_start use_liger_kernel liger_kernel_config eval_use_gather_object
+  average_tokens_across_devices`);
+
+test('every name of Hugging Face’s TrainingArguments 4.57 is known, exactly once', () => {
+  assert.equal(trainingArguments.length, 132);
+  for (const name of trainingArguments)
+    assert.equal(Number(name in finetuneFlags) + Number(name in inertTrainingArguments), 1, name);
+  for (const name of Object.keys(inertTrainingArguments)) assert.ok(trainingArguments.includes(name), name);
+});
+
+test('inert names are accepted with any values and one notice each', () => {
+  const { notices } = parse(
+    '--report_to tensorboard wandb --do_train --optim=adamw_torch --report-to none --dataloader_num_workers 4 --evaluation_strategy no',
+  );
+  assert.deepEqual(notices, [
+    '--report_to has no effect here: the log goes to the terminal and the trainer state',
+    '--do_train has no effect here: this command trains and nothing else',
+    '--optim has no effect here: the optimiser is AdamW',
+    '--dataloader_num_workers has no effect here: rows are read and batched by dawntune',
+    '--evaluation_strategy has no effect here: validation is asked for with --eval_data',
+  ]);
+  const combined = parse('--train_group_size 1 --per_device_train_batch_size 1 --use_self_distill').notices;
+  assert.match(combined[0]!, /^--use_self_distill has no effect here without --unified_finetuning True$/);
+  assert.match(combined[1]!, /its loss is always 0$/);
+});
+
+test('intervals below 1 are shares of the run', () => {
+  assert.equal(parse('--save_steps 0.1').args.saveSteps, 0.1);
+  assert.equal(intervalInSteps(0.1, 62), 7);
+  assert.equal(intervalInSteps(500, 62), 500);
+});
+
+// ---- the table ----
+
+test('a table is typed, renders its help by group, and takes positionals when asked', () => {
+  const table = {
+    ...group('Input', {
+      corpus_file: required(text('a file'), 'the texts'),
+      topic: withDefault(listOf(text(), 'topics'), ['a', 'b'], 'what they are about'),
+    }),
+    ...group('Limits', { most: optional(integer(1), 'stop after this many') }),
+  };
+  const { values, positionals, given } = parseFlags(table, ['x', '--corpus-file', 'f', 'y', '--', '--most'], {
+    positionals: true,
+  });
+  const typed: { corpusFile: string; topic: string[]; most: number | null } = values;
+  assert.deepEqual(typed, { corpusFile: 'f', topic: ['a', 'b'], most: null });
+  assert.deepEqual(positionals, ['x', 'y', '--most']);
+  assert.deepEqual([...given], ['corpus_file']);
+  assert.equal(
+    renderHelp('usage: t [flags]', table),
+    [
+      'usage: t [flags]',
+      '',
+      'Input:',
+      '  --corpus_file TEXT',
+      '      the texts (required)',
+      '  --topic TEXT…',
+      '      what they are about (default a b)',
+      '',
+      'Limits:',
+      '  --most N',
+      '      stop after this many',
+      '',
+    ].join('\n'),
+  );
+  const help = renderHelp('usage', finetuneFlags);
+  assert.match(help, / {2}--fp16 \[True\|False\]\n {6}half precision \(default False\)/);
+  assert.ok(!help.includes('--tokenizer_name'));
+  assert.ok(help.split('\n').every((line) => line.length <= 100));
+  assert.ok(wantsHelp(['--x', '-h']) && !wantsHelp(['h']));
+});
+
+test('the nearest name is the one at the smallest edit distance', () => {
+  assert.equal(editDistance('kitten', 'sitting'), 3);
+  assert.equal(editDistance('', 'abc'), 3);
+  assert.equal(nearestName('warm_up_ratio', ['seed', 'warmup_steps', 'warmup_ratio']), 'warmup_ratio');
+  assert.equal(nearestName('x', []), null);
+});
+
+test('sizes in bytes', () => {
+  const bytes = (word: string) => byteSize.parse([word]);
+  assert.deepEqual(['12GB', '1.5gib', '800 MB', '4096', '2k', '0', 'GB', '-1GB'].map(bytes), [
+    12e9,
+    1.5 * 2 ** 30,
+    8e8,
+    4096,
+    2000,
+    undefined,
+    undefined,
+    undefined,
+  ]);
+});
+
+// ---- the DeepSpeed file ----
+
+const deepSpeed = (change: object, command = '--learning_rate 1e-5 --fp16 --per_device_train_batch_size 2') =>
+  parseDeepSpeed(JSON.stringify({ ...stage0, ...change }), 'ds.json', parse(command).args);
+
+test('the mission’s DeepSpeed file resolves from the flags', () => {
+  const { settings, notices } = deepSpeed({});
+  assert.deepEqual(settings, {
+    precision: 'float16',
+    lossScaling: { kind: 'dynamic', initialScale: 4096, window: 1000, hysteresis: 2, minimumScale: 1 },
+    optimizer: {
+      learningRate: 1e-5,
+      betas: [0.9, 0.999],
+      epsilon: 1e-8,
+      weightDecay: 0,
+      decaysEverything: true,
+    },
+    scheduler: {
+      type: 'WarmupDecayLR',
+      warmupType: 'linear',
+      minimum: 0,
+      maximum: 1e-5,
+      warmupSteps: null,
+      totalSteps: null,
+    },
+    maxGradNorm: 1,
+  });
+  assert.deepEqual(notices, ['ds.json: no effect here: steps_per_print, wall_clock_breakdown']);
+  const plain = parseDeepSpeed('{}', 'ds.json', parse('--weight_decay 0.1').args).settings;
+  assert.equal(plain.precision, 'float32');
+  assert.equal(plain.lossScaling, null);
+  assert.equal(plain.scheduler, null);
+  assert.deepEqual([plain.optimizer.weightDecay, plain.optimizer.decaysEverything], [0.1, false]);
+});
+
+test('explicit values of the DeepSpeed file are taken, and what contradicts a flag is said', () => {
+  const { settings, notices } = deepSpeed({
+    fp16: { enabled: true, loss_scale: 128 },
+    optimizer: {
+      type: 'Adam',
+      params: { lr: 2e-5, betas: [0.8, 0.99], eps: 1e-6, weight_decay: 0.01, torch_adam: true },
+    },
+    scheduler: {
+      type: 'WarmupLR',
+      params: { warmup_min_lr: 1e-7, warmup_num_steps: 20, warmup_type: 'log', colour: 'red' },
+    },
+    gradient_clipping: 0.5,
+    train_batch_size: 2,
+    surprise: {},
+  });
+  assert.deepEqual(settings.lossScaling, { kind: 'static', scale: 128 });
+  assert.deepEqual(settings.optimizer.betas, [0.8, 0.99]);
+  assert.equal(settings.maxGradNorm, 0.5);
+  assert.deepEqual(settings.scheduler, {
+    type: 'WarmupLR',
+    warmupType: 'log',
+    minimum: 1e-7,
+    maximum: 2e-5,
+    warmupSteps: 20,
+    totalSteps: null,
+  });
+  assert.deepEqual(notices, [
+    'ds.json: optimizer.params.lr 0.00002 is used, not --learning_rate 0.00001',
+    'ds.json: optimizer.params.eps 0.000001 is used, not --adam_epsilon 1e-8',
+    'ds.json: optimizer.params.weight_decay 0.01 is used, not --weight_decay 0',
+    'ds.json: optimizer.params.betas[0] 0.8 is used, not --adam_beta1 0.9',
+    'ds.json: optimizer.params.betas[1] 0.99 is used, not --adam_beta2 0.999',
+    'ds.json: gradient_clipping 0.5 is used, not --max_grad_norm 1',
+    'ds.json: no effect here: steps_per_print, wall_clock_breakdown, optimizer.params.torch_adam',
+    'ds.json: unknown keys, ignored: surprise, scheduler.params.colour',
+  ]);
+  assert.deepEqual(deepSpeed({ fp16: { enabled: false } }).notices.slice(0, 1), [
+    'ds.json: fp16.enabled false is used, not --fp16 true',
+  ]);
+});
+
+test('what a DeepSpeed file cannot say here is refused with file and key', () => {
+  const cases: [object, RegExp][] = [
+    [{ zero_optimization: { stage: 1 } }, /^ds\.json: zero_optimization\.stage: expected 0 \(.*\), found 1$/],
+    [{ zero_optimization: 0 }, /^ds\.json: zero_optimization: expected an object, found 0$/],
+    [
+      { optimizer: { type: 'OneBitAdam' } },
+      /^ds\.json: optimizer\.type: expected "AdamW", found "OneBitAdam"$/,
+    ],
+    [
+      { optimizer: { params: { adam_w_mode: false } } },
+      /optimizer\.params\.adam_w_mode: expected true .*, found false$/,
+    ],
+    [
+      { optimizer: { params: { lr: 'high' } } },
+      /optimizer\.params\.lr: expected "auto" or a number of at least 0, found "high"$/,
+    ],
+    [
+      { optimizer: { params: { betas: [0.9] } } },
+      /optimizer\.params\.betas: expected "auto" or two numbers .*, found \[0\.9\]$/,
+    ],
+    [
+      { scheduler: { type: 'OneCycle' } },
+      /scheduler\.type: expected "WarmupDecayLR" or "WarmupLR", found "OneCycle"$/,
+    ],
+    [
+      { scheduler: { type: 'WarmupLR', params: { warmup_type: 'cubic' } } },
+      /warmup_type: expected "log" or "linear", found "cubic"$/,
+    ],
+    [
+      { bf16: { enabled: true } },
+      /^ds\.json: fp16: expected at most one of fp16 and bf16 enabled, found "both"$/,
+    ],
+    [{ fp16: { enabled: 'yes' } }, /^ds\.json: fp16\.enabled: expected "auto", true or false, found "yes"$/],
+    [
+      { train_micro_batch_size_per_gpu: 4 },
+      /expected 2 or "auto" \(--per_device_train_batch_size\), found 4$/,
+    ],
+    [{ gradient_accumulation_steps: 4 }, /expected 1 or "auto" \(--gradient_accumulation_steps\), found 4$/],
+    [{ train_batch_size: 4 }, /expected 2 or "auto" \(batch size × accumulation × ranks\), found 4$/],
+  ];
+  for (const [change, message] of cases) refuses(() => deepSpeed(change), message);
+  const { args } = parse();
+  refuses(() => parseDeepSpeed('{', 'ds.json', args), /^ds\.json: expected JSON, found /);
+  refuses(() => parseDeepSpeed('[]', 'ds.json', args), /^ds\.json: expected an object, found \[\]$/);
+  refuses(
+    () => readDeepSpeed('/no/ds.json', args),
+    /^--deepspeed: \/no\/ds\.json: expected a JSON file, found no such file$/,
+  );
+});
+
+// ---- schedules ----
+
+const firstSteps = (schedule: (completed: number) => number, count: number) =>
+  Array.from({ length: count }, (_, completed) => Number(schedule(completed).toFixed(4)));
+
+test('linear: 62 steps, 7 of them warm-up', () => {
+  const schedule = linearSchedule({ warmupSteps: 7, totalSteps: 62 });
+  assert.deepEqual(firstSteps(schedule, 9), [0, 0.1429, 0.2857, 0.4286, 0.5714, 0.7143, 0.8571, 1, 0.9818]);
+  assert.equal(Number(schedule(61).toFixed(4)), 0.0182);
+  assert.equal(schedule(62), 0);
+  assert.equal(schedule(70), 0);
+  assert.equal(linearSchedule({ warmupSteps: 0, totalSteps: 10 })(0), 1);
+});
+
+test('logarithmic warm-up is DeepSpeed’s: two steps of 0, then the logarithm, 1 twice', () => {
+  const schedule = logWarmupSchedule({ warmupSteps: 7, totalSteps: 62 });
+  assert.deepEqual(firstSteps(schedule, 9), [0, 0, 0.3562, 0.5646, 0.7124, 0.8271, 0.9208, 1, 1]);
+  assert.equal(schedule(9), 54 / 55);
+  assert.equal(schedule(61), 2 / 55);
+  assert.equal(logWarmupSchedule({ warmupSteps: 7, totalSteps: 62 }, false)(40), 1);
+  assert.deepEqual(firstSteps(logWarmupSchedule({ warmupSteps: 0, totalSteps: 4 }), 4), [0, 0, 1, 1]);
+});
+
+test('constant and cosine', () => {
+  assert.equal(constantSchedule(17), 1);
+  assert.deepEqual(firstSteps(constantWithWarmupSchedule({ warmupSteps: 4 }), 6), [0, 0.25, 0.5, 0.75, 1, 1]);
+  const cosine = cosineSchedule({ warmupSteps: 2, totalSteps: 10 });
+  assert.deepEqual(firstSteps(cosine, 4), [0, 0.5, 1, 0.9619]);
+  assert.equal(Number(cosine(6).toFixed(12)), 0.5);
+  assert.ok(cosine(10) < 1e-15);
+});
+
+test('warm-up steps: the number, else the share rounded up', () => {
+  assert.equal(warmupStepsOf({ warmupSteps: 0, warmupRatio: 0.1 }, 62), 7);
+  assert.equal(warmupStepsOf({ warmupSteps: 3, warmupRatio: 0.1 }, 62), 3);
+  assert.equal(warmupStepsOf({ warmupSteps: 0, warmupRatio: 0 }, 62), 0);
+});
+
+test('the learning rate of the mission’s run: linear, or DeepSpeed’s logarithm when asked', () => {
+  const run = (command: string) => {
+    const { args } = parse(`--learning_rate 1e-5 --warmup_ratio 0.1 ${command}`);
+    const { settings } = parseDeepSpeed(JSON.stringify(stage0), 'ds.json', args);
+    const rate = learningRateOf(args, 62, settings);
+    return firstSteps((completed) => rate(completed) * 1e5, 4);
+  };
+  assert.deepEqual(run(''), [0, 0.1429, 0.2857, 0.4286]);
+  assert.deepEqual(run('--lr_scheduler_type constant'), [0, 0.1429, 0.2857, 0.4286]); // the file goes first
+  assert.deepEqual(run('--flagembedding_compat log-warmup'), [0, 0, 0.3562, 0.5646]);
+  const { args } = parse('--learning_rate 2e-5 --lr_scheduler_type cosine');
+  assert.equal(learningRateOf(args, 10)(0), 2e-5);
+  assert.equal(learningRateOf(args, 10)(5), 1e-5);
+  const floor = deepSpeed({
+    scheduler: { type: 'WarmupLR', params: { warmup_min_lr: 5e-6, warmup_num_steps: 2 } },
+  });
+  const rate = learningRateOf(args, 10, floor.settings);
+  assert.deepEqual(
+    firstSteps((completed) => rate(completed) * 1e6, 4),
+    [5, 7.5, 10, 10],
+  );
+});

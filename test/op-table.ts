@@ -1,0 +1,408 @@
+/**
+ * One record per differentiable op: how to run it and its float64 reference. The table drives the forward check,
+ * the gradient check (finite differences of the float64 reference), odd shapes and the leak check.
+ */
+import * as ops from '../src/autograd/index.js';
+import { attentionReference } from '../src/kernels/attention.js';
+import { layerNormReference } from '../src/kernels/layer-norm.js';
+import { matmulReference } from '../src/kernels/matmul.js';
+import { maxSimReference } from '../src/kernels/maxsim.js';
+import { binaryFormulas, type BinaryName, type UnaryName, unaryFormulas } from '../src/kernels/pointwise.js';
+import type { Gpu } from '../src/gpu/gpu.js';
+import { PackedSequences } from '../src/tensor/packed.js';
+import { RowIndex } from '../src/tensor/row-index.js';
+import { Tensor } from '../src/tensor/tensor.js';
+import { broadcastShapes, stridesOf } from '../src/tensor/shape.js';
+import { maxSimLayout, sparseMatches } from '../src/models/score-layout.js';
+
+export interface OpCase {
+  name: string;
+  /** Shapes of the inputs that get gradients. */
+  inputs: number[][];
+  /** Values are drawn from [low, high]. */
+  range?: [number, number];
+  run(gpu: Gpu, inputs: Tensor[]): Tensor;
+  reference(inputs: Float64Array[]): Float64Array;
+  /** Largest error of the result and of gradients, relative to the largest reference value. */
+  tolerance?: number;
+}
+
+type Unary = Exclude<UnaryName, 'scale' | 'shift'>;
+const positive = new Set<string>(['log', 'sqrt', 'reciprocal']);
+
+const unaryCases: OpCase[] = (Object.keys(unaryFormulas) as UnaryName[]).map((name) => ({
+  name,
+  inputs: [[3, 7]],
+  range: positive.has(name) ? [0.5, 2] : [-3, 3],
+  run: (_, [x]) => (name === 'scale' || name === 'shift' ? ops[name](x!, 1.7) : ops[name as Unary](x!)),
+  reference: ([x]) => x!.map((v) => unaryFormulas[name].host(v, 1.7)),
+}));
+
+function broadcastReference(f: (a: number, b: number) => number, a: Float64Array, b: Float64Array, sa: number[], sb: number[]) {
+  const shape = broadcastShapes('test', sa, sb);
+  const strides = stridesOf(shape);
+  const at = (own: number[], index: number) => {
+    const os = stridesOf(own);
+    let offset = 0;
+    shape.forEach((extent, i) => {
+      const j = i - (shape.length - own.length);
+      if (j >= 0 && own[j] !== 1) offset += (Math.floor(index / strides[i]!) % extent) * os[j]!;
+    });
+    return offset;
+  };
+  return Float64Array.from({ length: shape.reduce((x, y) => x * y, 1) }, (_, i) => f(a[at(sa, i)]!, b[at(sb, i)]!));
+}
+
+const binaryCases: OpCase[] = (Object.keys(binaryFormulas) as BinaryName[]).flatMap((name) =>
+  (
+    [
+      [[5, 6], [5, 6]],
+      [[2, 3, 5], [5]],
+      [[2, 1, 5], [3, 1]],
+      [[4, 3], []],
+      [[1], [2, 2]],
+    ] as [number[], number[]][]
+  ).map(([sa, sb]) => ({
+    name: `${name} [${sa}] [${sb}]`,
+    inputs: [sa, sb],
+    range: name === 'div' ? [0.5, 2] : [-2, 2],
+    run: (_: Gpu, [a, b]: Tensor[]) => ops[name](a!, b!),
+    reference: ([a, b]: Float64Array[]) => broadcastReference(binaryFormulas[name].host, a!, b!, sa, sb),
+  })) as OpCase[],
+);
+
+function reduceReference(x: Float64Array, shape: number[], axis: number | undefined, kind: 'sum' | 'mean'): Float64Array {
+  if (axis === undefined) return Float64Array.of(x.reduce((a, b) => a + b, 0) / (kind === 'mean' ? x.length : 1));
+  const outer = shape.slice(0, axis).reduce((a, b) => a * b, 1);
+  const inner = shape.slice(axis + 1).reduce((a, b) => a * b, 1);
+  const length = shape[axis]!;
+  const y = new Float64Array(outer * inner);
+  for (let o = 0; o < outer; o++)
+    for (let l = 0; l < length; l++)
+      for (let i = 0; i < inner; i++) y[o * inner + i]! += x[(o * length + l) * inner + i]! / (kind === 'mean' ? length : 1);
+  return y;
+}
+
+const reduceCases: OpCase[] = (['sum', 'mean'] as const).flatMap((kind) =>
+  ([undefined, 0, 1, 2] as const).map((axis) => ({
+    name: `${kind} axis ${axis}`,
+    inputs: [[3, 5, 7]],
+    run: (_: Gpu, [x]: Tensor[]) => ops[kind](x!, axis),
+    reference: ([x]: Float64Array[]) => reduceReference(x!, [3, 5, 7], axis, kind),
+  })),
+);
+
+const rowsOf = (x: Float64Array, cols: number) => Array.from({ length: x.length / cols }, (_, r) => [...x.subarray(r * cols, (r + 1) * cols)]);
+const logSumExp = (row: number[]) => {
+  const top = Math.max(...row);
+  return top + Math.log(row.reduce((sum, v) => sum + Math.exp(v - top), 0));
+};
+
+const matmulCases: OpCase[] = (
+  [
+    [8, 12, 16, false],
+    [8, 12, 16, true],
+    [37, 20, 28, false],
+    [37, 20, 28, true],
+    [5, 7, 3, false],
+    [5, 7, 3, true],
+    [1, 1, 9, true],
+    [70, 66, 33, false],
+    [70, 68, 36, true],
+  ] as [number, number, number, boolean][]
+).map(([M, N, K, transB]) => ({
+  name: `matmul ${M}×${K}·${K}×${N}${transB ? ' transB' : ''}`,
+  inputs: [[M, K], transB ? [N, K] : [K, N]],
+  run: (_, [a, b]) => ops.matmul(a!, b!, { transB }),
+  reference: ([a, b]) => matmulReference(a!, b!, { M, N, K, transB }),
+}));
+
+const linearCases: OpCase[] = (
+  [
+    [[3, 11, 16], 24],
+    [[29, 8], 4],
+    [[13, 6], 1],
+  ] as [number[], number][]
+).map(([shape, out]) => {
+  const K = shape[shape.length - 1]!;
+  return {
+    name: `linear [${shape}] → ${out}`,
+    inputs: [shape, [out, K], [out]],
+    run: (_, [x, w, b]) => ops.linear(x!, w!, b!),
+    reference: ([x, w, b]) => matmulReference(x!, w!, { M: x!.length / K, N: out, K, transB: true }, b!),
+  };
+});
+
+const layerNormCases: OpCase[] = [
+  [3, 7],
+  [9, 32],
+  [70, 20],
+].flatMap(([rows, cols]) => [
+  {
+    name: `layerNorm ${rows}×${cols}`,
+    inputs: [[rows!, cols!], [cols!], [cols!]],
+    run: (_, [x, g, b]) => ops.layerNorm(x!, g!, b!, 1e-5),
+    reference: ([x, g, b]) => layerNormReference(x!, g!, b!, cols!, 1e-5),
+  } satisfies OpCase,
+  {
+    name: `layerNorm with residual ${rows}×${cols}`,
+    inputs: [[rows!, cols!], [cols!], [cols!], [rows!, cols!]],
+    run: (_, [x, g, b, r]) => ops.layerNorm(x!, g!, b!, 1e-5, r),
+    reference: ([x, g, b, r]) => layerNormReference(x!.map((v, i) => v + r![i]!), g!, b!, cols!, 1e-5),
+  } satisfies OpCase,
+]);
+
+const attentionCases: OpCase[] = (
+  [
+    [[5], 1, 4],
+    [[3, 17, 1, 8], 2, 16],
+    [[9, 20, 33], 2, 32],
+    [[12, 5], 1, 64],
+    [[70, 3], 1, 20],
+    [[11], 1, 128],
+  ] as [number[], number, number][]
+).map(([lengths, heads, d]) => {
+  const tokens = lengths.reduce((a, b) => a + b, 0);
+  return {
+    name: `attention lengths ${lengths} heads ${heads} dim ${d}`,
+    inputs: [[tokens, 3 * heads * d]],
+    run: (gpu, [qkv]) => {
+      const packed = new PackedSequences(gpu, lengths);
+      pending.push(packed);
+      return ops.attention(qkv!, packed, heads);
+    },
+    reference: ([qkv]) => attentionReference(qkv!, new PackedSequences({} as Gpu, lengths).bounds, heads, heads * d),
+  };
+});
+
+/** Things that cases make beside tensors; the test disposes of them. */
+export const pending: { dispose(): void }[] = [];
+
+const index = (gpu: Gpu, values: number[]) => {
+  const result = new RowIndex(gpu, Uint32Array.from(values));
+  pending.push(result);
+  return result;
+};
+
+const GATHER = [4, 0, 2, 4, 4, 1];
+const rowCases: OpCase[] = [
+  ...[5, 8].map(
+    (cols): OpCase => ({
+      name: `gatherRows ${cols} columns`,
+      inputs: [[6, cols]],
+      run: (gpu, [table]) => ops.gatherRows(table!, index(gpu, GATHER)),
+      reference: ([table]) => Float64Array.from(GATHER.flatMap((row) => [...table!.subarray(row * cols, (row + 1) * cols)])),
+    }),
+  ),
+  {
+    name: 'segmentMean',
+    inputs: [[9, 6]],
+    run: (gpu, [x]) => {
+      const packed = new PackedSequences(gpu, [4, 1, 4]);
+      pending.push(packed);
+      return ops.segmentMean(x!, packed);
+    },
+    reference: ([x]) =>
+      Float64Array.from(
+        [
+          [0, 4],
+          [4, 5],
+          [5, 9],
+        ].flatMap(([from, to]) =>
+          Array.from({ length: 6 }, (_, c) => {
+            let sum = 0;
+            for (let t = from!; t < to!; t++) sum += x![t * 6 + c]! / (to! - from!);
+            return sum;
+          }),
+        ),
+      ),
+  },
+  ...[5, 16].map(
+    (cols): OpCase => ({
+      name: `normalizeRows ${cols} columns`,
+      inputs: [[7, cols]],
+      run: (_, [x]) => ops.normalizeRows(x!),
+      reference: ([x]) => Float64Array.from(rowsOf(x!, cols).flatMap((row) => row.map((v) => v / Math.hypot(...row)))),
+    }),
+  ),
+  {
+    name: 'reshape',
+    inputs: [[6, 4]],
+    run: (_, [x]) => ops.reshape(x!, [3, 8]),
+    reference: ([x]) => x!.slice(),
+  },
+  {
+    name: 'sliceRows view',
+    inputs: [[6, 4]],
+    run: (_, [x]) => ops.sliceRows(x!, 2, 5),
+    reference: ([x]) => x!.slice(8, 20),
+  },
+  {
+    name: 'sliceRows copy',
+    inputs: [[6, 3]],
+    run: (_, [x]) => ops.sliceRows(x!, 1, 4),
+    reference: ([x]) => x!.slice(3, 12),
+  },
+  {
+    name: 'concatRows',
+    inputs: [
+      [2, 3],
+      [1, 3],
+    ],
+    run: (_, [a, b]) => ops.concatRows([a!, b!]),
+    reference: ([a, b]) => Float64Array.from([...a!, ...b!]),
+  },
+  {
+    name: 'max',
+    inputs: [[5, 9]],
+    run: (_, [x]) => ops.max(x!),
+    reference: ([x]) => Float64Array.from(rowsOf(x!, 9).map((row) => Math.max(...row))),
+  },
+  {
+    name: 'segmentMax',
+    inputs: [[7]],
+    run: (gpu, [x]) => {
+      const order = Tensor.from(gpu, [0, 3, 5, 1, 2, 6], [6], 'u32');
+      const starts = Tensor.from(gpu, [0, 3, 4, 6], [4], 'u32');
+      return ops.segmentMax(x!, order, starts);
+    },
+    reference: ([x]) => Float64Array.of(Math.max(x![0]!, x![3]!, x![5]!), x![1]!, Math.max(x![2]!, x![6]!)),
+  },
+];
+
+const TARGETS = [2, 0, 4];
+const softmaxCases: OpCase[] = [3, 21, 70].flatMap((cols): OpCase[] => [
+  {
+    name: `softmax ${cols}`,
+    inputs: [[4, cols]],
+    run: (_, [x]) => ops.softmax(x!),
+    reference: ([x]) => Float64Array.from(rowsOf(x!, cols).flatMap((row) => row.map((v) => Math.exp(v - logSumExp(row))))),
+  },
+  {
+    name: `logSoftmax ${cols}`,
+    inputs: [[4, cols]],
+    run: (_, [x]) => ops.logSoftmax(x!),
+    reference: ([x]) => Float64Array.from(rowsOf(x!, cols).flatMap((row) => row.map((v) => v - logSumExp(row)))),
+  },
+]);
+
+const P = (rows: number, cols: number) => Float32Array.from({ length: rows * cols }, (_, i) => ((i * 7 + 3) % 5) / 10);
+
+const lossCases: OpCase[] = [
+  {
+    name: 'crossEntropy',
+    inputs: [[3, 5]],
+    run: (gpu, [x]) => ops.crossEntropy(x!, Tensor.from(gpu, TARGETS, [3], 'u32')),
+    reference: ([x]) => {
+      const rows = rowsOf(x!, 5);
+      return Float64Array.of(rows.reduce((sum, row, r) => sum + (logSumExp(row) - row[TARGETS[r]!]!) / 3, 0));
+    },
+  },
+  {
+    name: 'softCrossEntropy',
+    inputs: [[3, 5]],
+    run: (gpu, [x]) => ops.softCrossEntropy(x!, Tensor.from(gpu, P(3, 5), [3, 5])),
+    reference: ([x]) => {
+      const p = P(3, 5);
+      const rows = rowsOf(x!, 5);
+      return Float64Array.of(
+        rows.reduce((sum, row, r) => sum + row.reduce((part, v, c) => part + p[r * 5 + c]! * (logSumExp(row) - v), 0) / 3, 0),
+      );
+    },
+  },
+  ...[false, true].map(
+    (ownOnly): OpCase => ({
+      name: `m3Distillation ${ownOnly ? 'own block' : 'in batch'}`,
+      inputs: [ownOnly ? [3, 4] : [3, 12]],
+      run: (gpu, [x]) => ops.m3Distillation(x!, Tensor.from(gpu, P(3, 4), [3, 4]), ownOnly),
+      reference: ([x]) => {
+        const p = P(3, 4);
+        let total = 0;
+        rowsOf(x!, ownOnly ? 4 : 12).forEach((row, r) => {
+          const start = ownOnly ? 0 : r * 4;
+          for (let i = 0; i < 4; i++)
+            total += (p[r * 4 + i]! * (logSumExp(row.filter((_, c) => c < start || c >= start + i)) - row[start + i]!)) / 3;
+        });
+        return Float64Array.of(total);
+      },
+    }),
+  ),
+  {
+    name: 'ownGroup',
+    inputs: [[3, 12]],
+    run: (_, [x]) => ops.ownGroup(x!, 4),
+    reference: ([x]) => Float64Array.from([0, 1, 2].flatMap((r) => [...x!.subarray(r * 12 + r * 4, r * 12 + r * 4 + 4)])),
+  },
+];
+
+const LENGTHS = [3, 6, 2, 9, 1, 28, 4, 7]; // two queries, six passages; a text of CLS only
+const scoreCases: OpCase[] = [8, 6].flatMap((cols) =>
+  [false, true].flatMap((own) =>
+    [false, true].map((floor): OpCase => {
+      const bounds = new PackedSequences({} as Gpu, LENGTHS).bounds;
+      return {
+        name: `maxSim width ${cols}${own ? ' own group' : ''}${floor ? ' floored' : ''}`,
+        inputs: [[bounds[8]!, cols]],
+        run: (gpu, [v]) => {
+          const packed = new PackedSequences(gpu, LENGTHS);
+          pending.push(packed);
+          return ops.maxSim(v!, maxSimLayout(packed, { queries: 2, ownGroup: own, floor: floor ? new Array(6).fill(true) : undefined }));
+        },
+        reference: ([v]) => {
+          const text = (s: number) => v!.subarray((bounds[s]! + 1) * cols, bounds[s + 1]! * cols);
+          const scores: number[] = [];
+          for (let b = 0; b < 2; b++)
+            for (let j = own ? b * 3 : 0; j < (own ? b * 3 + 3 : 6); j++)
+              scores.push(text(2 + j).length === 0 ? 0 : maxSimReference(text(b), text(2 + j), cols, floor));
+          return Float64Array.from(scores);
+        },
+      };
+    }),
+  ),
+);
+
+const IDS = [0, 9, 7, 2, 0, 7, 8, 9, 2, 0, 7, 2, 0, 9, 9, 4, 2, 0, 5, 2, 0, 8, 7, 6, 2];
+const ID_LENGTHS = [4, 5, 3, 5, 3, 5];
+const sparseCases: OpCase[] = [false, true].map((own) => ({
+  name: `lexical scores${own ? ' own group' : ''}`,
+  inputs: [[IDS.length]],
+  range: [0.1, 1],
+  run: (gpu, [w]) => {
+    const packed = new PackedSequences(gpu, ID_LENGTHS);
+    pending.push(packed);
+    const { groups, matches } = sparseMatches(packed, Uint32Array.from(IDS), { queries: 2, ownGroup: own, special: [0, 1, 2, 3] });
+    return ops.sparseScores(ops.segmentMax(w!, groups.order, groups.starts), matches);
+  },
+  reference: ([w]) => {
+    const bounds = new PackedSequences({} as Gpu, ID_LENGTHS).bounds;
+    const weights = (s: number) => {
+      const map = new Map<number, number>();
+      for (let t = bounds[s]!; t < bounds[s + 1]!; t++)
+        if (IDS[t]! > 3) map.set(IDS[t]!, Math.max(map.get(IDS[t]!) ?? 0, w![t]!));
+      return map;
+    };
+    const scores: number[] = [];
+    for (let b = 0; b < 2; b++)
+      for (let j = own ? b * 2 : 0; j < (own ? b * 2 + 2 : 4); j++) {
+        let score = 0;
+        for (const [id, value] of weights(b)) score += value * (weights(2 + j).get(id) ?? 0);
+        scores.push(score);
+      }
+    return Float64Array.from(scores);
+  },
+}));
+
+export const opTable: OpCase[] = [
+  ...unaryCases,
+  ...binaryCases,
+  ...reduceCases,
+  ...matmulCases,
+  ...linearCases,
+  ...layerNormCases,
+  ...attentionCases,
+  ...rowCases,
+  ...softmaxCases,
+  ...lossCases,
+  ...scoreCases,
+  ...sparseCases,
+];
