@@ -7,7 +7,7 @@ import { InputError, ShapeError } from '../errors.js';
 import { addInPlace, binary, full } from '../kernels/pointwise.js';
 import { isRecording, scope } from '../tensor/scope.js';
 import { formatShape, sameShape } from '../tensor/shape.js';
-import { Tensor, type TapeNode } from '../tensor/tensor.js';
+import { type TapeNode, Tensor } from '../tensor/tensor.js';
 
 /**
  * dL/d(input) of dL/d(output). With `into` (a leaf's existing gradient) it may add to that itself and return

@@ -152,7 +152,8 @@ export class Gpu {
     }
     const info = adapter.info;
     const device = await adapter.requestDevice({ requiredFeatures, requiredLimits: limits });
-    const software = info.isFallbackAdapter || /llvmpipe|swiftshader/i.test(`${info.device} ${info.description}`);
+    const software =
+      info.isFallbackAdapter || /llvmpipe|swiftshader/i.test(`${info.device} ${info.description}`);
     const subgroups = requiredFeatures.includes('subgroups');
     const capabilities: Capabilities = {
       name: info.device || info.description || info.vendor,
@@ -174,7 +175,8 @@ export class Gpu {
       maxWorkgroupMemory: limits['maxComputeWorkgroupStorageSize']!,
     };
     // A software adapter takes the machine's own memory; of a real GPU's, WebGPU tells nothing.
-    const budget = options.memoryBudget ?? (software ? Math.floor(os.totalmem() * 0.9) : Number.MAX_SAFE_INTEGER);
+    const budget =
+      options.memoryBudget ?? (software ? Math.floor(os.totalmem() * 0.9) : Number.MAX_SAFE_INTEGER);
     return new Gpu(device, capabilities, budget);
   }
 
@@ -193,7 +195,9 @@ export class Gpu {
     if (x === 0 || y === 0 || z === 0) return;
     const limit = this.capabilities.maxWorkgroupsPerDimension;
     if (x > limit || y > limit || z > limit)
-      throw new MachineError(`${shader.label}: ${x}×${y}×${z} workgroups exceed the adapter's ${limit} per dimension`);
+      throw new MachineError(
+        `${shader.label}: ${x}×${y}×${z} workgroups exceed the adapter's ${limit} per dimension`,
+      );
     const pipeline = this.pipelineOf(shader);
     const group = this.bindGroupOf(pipeline, bindings);
     const pass = this.openPass(pipeline.label);
@@ -203,7 +207,10 @@ export class Gpu {
     }
     pass.setBindGroup(0, group);
     if (shader.immediateSize > 0)
-      (pass as unknown as { setImmediates(offset: number, data: ArrayBufferView): void }).setImmediates(0, immediates);
+      (pass as unknown as { setImmediates(offset: number, data: ArrayBufferView): void }).setImmediates(
+        0,
+        immediates,
+      );
     pass.dispatchWorkgroups(x, y, z);
     for (const binding of bindings) if ('entry' in binding) binding.entry.lastUse = this.recording;
     this.dispatchCount++;
@@ -301,7 +308,11 @@ export class Gpu {
     }
     for (let start = 0; start < bytes.byteLength; start += UPLOAD_CHUNK) {
       const part = bytes.subarray(start, Math.min(bytes.byteLength, start + UPLOAD_CHUNK));
-      this.device.queue.writeBuffer(target.entry.buffer, target.offset + start, part as Uint8Array<ArrayBuffer>);
+      this.device.queue.writeBuffer(
+        target.entry.buffer,
+        target.offset + start,
+        part as Uint8Array<ArrayBuffer>,
+      );
     }
     this.throwFailure();
   }
@@ -310,13 +321,18 @@ export class Gpu {
   async read(source: Binding): Promise<ArrayBuffer> {
     const size = Math.ceil(source.size / 4) * 4;
     if (size === 0) return new ArrayBuffer(0);
-    const index = this.staging.findIndex((candidate) => candidate.size >= size && candidate.size <= 4 * size + 4096);
+    const index = this.staging.findIndex(
+      (candidate) => candidate.size >= size && candidate.size <= 4 * size + 4096,
+    );
     const staging =
       index >= 0
         ? this.staging.splice(index, 1)[0]!
         : {
             size,
-            buffer: this.device.createBuffer({ size, usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST }),
+            buffer: this.device.createBuffer({
+              size,
+              usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST,
+            }),
           };
     this.closePass();
     this.openEncoder().copyBufferToBuffer(source.entry.buffer, source.offset, staging.buffer, 0, size);
@@ -350,7 +366,8 @@ export class Gpu {
 
   /** Runs `work` with one timed pass per dispatch; the rows add up GPU time by shader label. */
   async profiled(work: () => Promise<void> | void): Promise<ProfileRow[]> {
-    if (!this.capabilities.timestamps) throw new MachineError('this adapter has no timestamp queries to profile with');
+    if (!this.capabilities.timestamps)
+      throw new MachineError('this adapter has no timestamp queries to profile with');
     await this.finish();
     const querySet = this.device.createQuerySet({ type: 'timestamp', count: MAX_TIMESTAMPS });
     this.profile = { querySet, labels: [] };

@@ -17,7 +17,7 @@ import { ShapeError } from '../errors.js';
 import type { Gpu, RowTexture } from '../gpu/gpu.js';
 import { formatShape } from '../tensor/shape.js';
 import { Tensor } from '../tensor/tensor.js';
-import { flatGrid, FLAT_MAIN, shaderOf } from './launch.js';
+import { FLAT_MAIN, flatGrid, shaderOf } from './launch.js';
 import { dropThreshold } from './pointwise.js';
 import { type RandomStream, THREEFRY } from './random.js';
 
@@ -43,6 +43,7 @@ const PARAMS = {
   keepScale: 'f32',
   seed: 'u32',
   stream: 'u32',
+  block: 'u32',
 } as const;
 
 interface Variant {
@@ -54,7 +55,13 @@ interface Variant {
 
 function variantOf(gpu: Gpu, headDim: number, tokens: number, hidden: number): Variant {
   const limit = gpu.device.limits.maxTextureDimension2D;
-  if (!gpu.capabilities.subgroup8 || hidden % 64 !== 0 || tokens > limit || (3 * hidden) / 4 > limit)
+  if (
+    !gpu.capabilities.subgroup8 ||
+    headDim > 64 ||
+    hidden % 64 !== 0 ||
+    tokens > limit ||
+    (3 * hidden) / 4 > limit
+  )
     return { subgroup8: false, groups: 1, rowsPerTile: 64 };
   // Two rows a lane halve the loads, but from 64 on their registers and code size cost more than that.
   const groups = headDim <= 32 ? 2 : 1;
@@ -79,7 +86,11 @@ class Writer {
   /** Declares `name{r}_{e}` vec4 registers for each row group. */
   registers(name: string, initial: (r: number, e: number) => string, kind: 'let' | 'var' = 'var'): string {
     return this.groups
-      .map((r) => range(this.d4).map((e) => `${kind} ${name}${r}_${e} = ${initial(r, e)};`).join(' '))
+      .map((r) =>
+        range(this.d4)
+          .map((e) => `${kind} ${name}${r}_${e} = ${initial(r, e)};`)
+          .join(' '),
+      )
       .join('\n  ');
   }
 
@@ -98,61 +109,100 @@ class Writer {
     }`;
   }
 
-  /** `target{r}_{j}` += own{r} · row j of the block. */
+  /** The block's value `name` of row group r for block row j (as `each` passes it). */
+  value(name: string, r: number, j: string): string {
+    return this.variant.subgroup8 ? `${name}${r}_${j.slice(0, -1)}` : `${name}${r}[j]`;
+  }
+
+  /**
+   * Code for each of the block's 8 rows. Unrolled where broadcasts need constant lanes; elsewhere a loop whose
+   * bound the compiler does not know, since unrolling multiplies the time to compile by eight.
+   */
+  each(code: (j: string) => string): string {
+    if (this.variant.subgroup8)
+      return range(BLOCK)
+        .map((j) => code(`${j}u`))
+        .join('\n    ');
+    return `for (var j = 0u; j < p.block; j++) { ${code('j')} }`;
+  }
+
+  /** `target` += own{r} · row j of the block. */
   dot(target: string, own: string, shared: string, buffer: 'QKV' | 'DO', column: string): string {
+    if (!this.variant.subgroup8)
+      return this.each((j) =>
+        this.groups
+          .map(
+            (r) =>
+              `${this.value(target, r, j)} += ${range(this.d4)
+                .map((e) => `dot(${own}${r}_${e}, ${shared}[j * ${this.d4}u + ${e}u])`)
+                .join(' + ')};`,
+          )
+          .join(' '),
+      );
     const lines: string[] = [];
     for (const e of range(this.d4)) {
-      if (this.variant.subgroup8) {
-        lines.push(`{ let v = ${this.load(buffer, 'other', `${column} + ${e}u`)};`);
-        for (const j of range(BLOCK))
-          for (const x of AXES) {
-            lines.push(`{ let b = subgroupBroadcast(v.${x}, ${j}u);`);
-            for (const r of this.groups)
-              lines.push(`${target}${r}_${j} = fma(${own}${r}_${e}.${x}, b, ${target}${r}_${j});`);
-            lines.push('}');
-          }
-        lines.push('}');
-      } else
-        for (const j of range(BLOCK))
+      lines.push(`{ let v = ${this.load(buffer, 'other', `${column} + ${e}u`)};`);
+      for (const j of range(BLOCK))
+        for (const x of AXES) {
+          lines.push(`{ let b = subgroupBroadcast(v.${x}, ${j}u);`);
           for (const r of this.groups)
-            lines.push(`${target}${r}_${j} += dot(${own}${r}_${e}, ${shared}[${j * this.d4 + e}]);`);
+            lines.push(`${target}${r}_${j} = fma(${own}${r}_${e}.${x}, b, ${target}${r}_${j});`);
+          lines.push('}');
+        }
+      lines.push('}');
     }
     return lines.join('\n    ');
   }
 
-  /** `target{r}_{e}` += weight{r}_{j} · row j of the block. */
+  /** `target{r}_{e}` += weight · row j of the block. */
   axpy(target: string, weight: string, shared: string, buffer: 'QKV' | 'DO', column: string): string {
+    if (!this.variant.subgroup8)
+      return this.each((j) =>
+        this.groups
+          .flatMap((r) =>
+            range(this.d4).map(
+              (e) =>
+                `${target}${r}_${e} = fma(vec4f(${this.value(weight, r, j)}), ${shared}[j * ${this.d4}u + ${e}u], ${target}${r}_${e});`,
+            ),
+          )
+          .join(' '),
+      );
     const lines: string[] = [];
     for (const e of range(this.d4)) {
-      if (this.variant.subgroup8) {
-        lines.push(`{ let v = ${this.load(buffer, 'other', `${column} + ${e}u`)};`);
-        for (const j of range(BLOCK))
-          for (const x of AXES) {
-            lines.push(`{ let b = subgroupBroadcast(v.${x}, ${j}u);`);
-            for (const r of this.groups)
-              lines.push(`${target}${r}_${e}.${x} = fma(${weight}${r}_${j}, b, ${target}${r}_${e}.${x});`);
-            lines.push('}');
-          }
-        lines.push('}');
-      } else
-        for (const j of range(BLOCK))
+      lines.push(`{ let v = ${this.load(buffer, 'other', `${column} + ${e}u`)};`);
+      for (const j of range(BLOCK))
+        for (const x of AXES) {
+          lines.push(`{ let b = subgroupBroadcast(v.${x}, ${j}u);`);
           for (const r of this.groups)
-            lines.push(`${target}${r}_${e} = fma(vec4f(${weight}${r}_${j}), ${shared}[${j * this.d4 + e}], ${target}${r}_${e});`);
+            lines.push(`${target}${r}_${e}.${x} = fma(${weight}${r}_${j}, b, ${target}${r}_${e}.${x});`);
+          lines.push('}');
+        }
+      lines.push('}');
     }
     return lines.join('\n    ');
   }
 
-  scalars(name: string, initial: (r: number, j: number) => string): string {
-    return this.groups
-      .map((r) => range(BLOCK).map((j) => `var ${name}${r}_${j} = ${initial(r, j)};`).join(' '))
+  /** Declares a value for every row group and block row. */
+  scalars(name: string, initial: (r: number, j: string) => string): string {
+    const declare = this.groups
+      .map((r) =>
+        this.variant.subgroup8
+          ? range(BLOCK)
+              .map((j) => `var ${name}${r}_${j} = ${initial(r, `${j}u`)};`)
+              .join(' ')
+          : `var ${name}${r}: array<f32, ${BLOCK}>;`,
+      )
       .join('\n    ');
+    if (this.variant.subgroup8) return declare;
+    return `${declare}
+    ${this.each((j) => this.groups.map((r) => `${this.value(name, r, j)} = ${initial(r, j)};`).join(' '))}`;
   }
 
   /** A value per block row that lane j holds (subgroup8) or that is read from memory. */
-  perBlockRow(name: string, j: number, buffer: string): string {
+  perBlockRow(name: string, j: string, buffer: string): string {
     return this.variant.subgroup8
-      ? `subgroupBroadcast(${name}, ${j}u)`
-      : `${buffer}[head * p.tokens + min(block + ${j}u, end - 1u)]`;
+      ? `subgroupBroadcast(${name}, ${j})`
+      : `${buffer}[head * p.tokens + min(block + ${j}, end - 1u)]`;
   }
 
   barrier(): string {
@@ -195,38 +245,42 @@ fn main(@builtin(workgroup_id) group: vec3u, ${subgroup8 ? '@builtin(subgroup_in
     ${this.variant.subgroup8 ? 'let other = min(block + lane, end - 1u);' : ''}`;
   }
 
-  /** Multiplies `names` by the dropout mask of queries = own rows, keys = block rows. */
-  dropKeys(names: string[]): string {
+  /** Multiplies `name` by the dropout mask of queries = own rows, keys = block rows. */
+  dropKeys(name: string): string {
     if (!this.dropout) return '';
     return this.groups
       .map((r) => {
-        const lines = [`let odd${r} = ((row${r} - begin) & 1u) == 1u;`];
-        for (const n of range(BLOCK / 4)) {
-          lines.push(`let bits${r}_${n} = randomBlock(row${r} - begin, block - begin + ${4 * n}u, head, begin);`);
-          for (const x of range(4))
-            lines.push(
-              `let keep${r}_${4 * n + x} = keep(select(bits${r}_${n}.${AXES[x]} & 0xffffu, bits${r}_${n}.${AXES[x]} >> 16u, odd${r}));`,
-            );
-        }
-        for (const name of names) for (const j of range(BLOCK)) lines.push(`${name}${r}_${j} *= keep${r}_${j};`);
-        return lines.join('\n    ');
+        const odd = `((row${r} - begin) & 1u) == 1u`;
+        const four = (key: string, target: (x: number) => string) => `{
+      let bits = randomBlock(row${r} - begin, block - begin + ${key}, head, begin);
+      let halves = select(bits & vec4u(0xffffu), bits >> vec4u(16u), ${odd});
+      ${range(4)
+        .map((x) => `${target(x)} *= keep(halves.${AXES[x]});`)
+        .join(' ')}
+    }`;
+        if (!this.variant.subgroup8)
+          return `for (var n = 0u; n < p.block; n += 4u) ${four('n', (x) => `${name}${r}[n + ${x}u]`)}`;
+        return [0, 4].map((n) => four(`${n}u`, (x) => `${name}${r}_${n + x}`)).join('\n    ');
       })
       .join('\n    ');
   }
 
-  /** The same mask seen from a key row: queries = block rows. Declares keep{r}_{j}. */
+  /** The same mask seen from a key row, queries = block rows: declares `keep`. */
   dropQueries(): string {
     if (!this.dropout) return '';
     return this.groups
       .map((r) => {
-        const lines = [`let component${r} = (row${r} - begin) & 3u;`];
-        for (const n of range(BLOCK / 2))
-          lines.push(
-            `let bits${r}_${n} = randomBlock(block - begin + ${2 * n}u, row${r} - begin, head, begin)[component${r}];`,
-            `let keep${r}_${2 * n} = keep(bits${r}_${n} & 0xffffu);`,
-            `let keep${r}_${2 * n + 1} = keep(bits${r}_${n} >> 16u);`,
-          );
-        return lines.join('\n    ');
+        const bits = (query: string) =>
+          `randomBlock(block - begin + ${query}, row${r} - begin, head, begin)[(row${r} - begin) & 3u]`;
+        if (!this.variant.subgroup8)
+          return `var keep${r}: array<f32, ${BLOCK}>;
+    for (var n = 0u; n < p.block; n += 2u) { let bits = ${bits('n')}; keep${r}[n] = keep(bits & 0xffffu); keep${r}[n + 1u] = keep(bits >> 16u); }`;
+        return [0, 2, 4, 6]
+          .map(
+            (n) =>
+              `let bits${r}_${n} = ${bits(`${n}u`)}; let keep${r}_${n} = keep(bits${r}_${n} & 0xffffu); let keep${r}_${n + 1} = keep(bits${r}_${n} >> 16u);`,
+          )
+          .join('\n    ');
       })
       .join('\n    ');
   }
@@ -259,6 +313,7 @@ function parameters(qkv: Tensor, heads: number, dropout: AttentionDropout | unde
     keepScale: 65536 / (65536 - threshold),
     seed: dropout?.seed ?? 0,
     stream: dropout?.stream ?? 0,
+    block: BLOCK,
   };
 }
 
@@ -307,21 +362,19 @@ export function attention(
     ${w.scalars('s', () => '0.0')}
     ${w.dot('s', 'q', 'ks', 'QKV', KEY)}
     ${w.groups
-      .map((r) =>
-        [
-          ...range(BLOCK).map((j) => `s${r}_${j} = select(-1e30, s${r}_${j}, block + ${j}u < end);`),
-          `let top${r} = max(m${r}, ${range(BLOCK).reduce((a, j) => `max(${a}, s${r}_${j})`, '-1e30')});`,
-          `let shrink${r} = exp2(m${r} - top${r});`,
-          `m${r} = top${r};`,
-          ...range(BLOCK).map((j) => `s${r}_${j} = exp2(s${r}_${j} - top${r});`),
-          `l${r} = l${r} * shrink${r} + ${range(BLOCK)
-            .map((j) => `s${r}_${j}`)
-            .join(' + ')};`,
-          ...range(w.d4).map((e) => `o${r}_${e} *= shrink${r};`),
-        ].join('\n    '),
+      .map(
+        (r) => `var top${r} = m${r};
+    ${w.each((j) => `${w.value('s', r, j)} = select(-1e30, ${w.value('s', r, j)}, block + ${j} < end); top${r} = max(top${r}, ${w.value('s', r, j)});`)}
+    let shrink${r} = exp2(m${r} - top${r});
+    m${r} = top${r};
+    l${r} *= shrink${r};
+    ${w.each((j) => `${w.value('s', r, j)} = exp2(${w.value('s', r, j)} - top${r}); l${r} += ${w.value('s', r, j)};`)}
+    ${range(w.d4)
+      .map((e) => `o${r}_${e} *= shrink${r};`)
+      .join(' ')}`,
       )
       .join('\n    ')}
-    ${w.dropKeys(['s'])}
+    ${w.dropKeys('s')}
     ${w.axpy('o', 's', 'vs', 'QKV', VALUE)}
     ${w.barrier()}
   }
@@ -338,7 +391,10 @@ export function attention(
 }`,
     };
   });
-  shader.run(gpu, [source ?? qkv, tiles, out, logSumExp], parameters(qkv, heads, dropout), [tiles.rows, heads]);
+  shader.run(gpu, [source ?? qkv, tiles, out, logSumExp], parameters(qkv, heads, dropout), [
+    tiles.rows,
+    heads,
+  ]);
   if (source) gpu.releaseTexture(source);
   return { out, logSumExp };
 }
@@ -396,17 +452,15 @@ export function attentionGradient(
     ${w.dot('s', 'q', 'ks', 'QKV', KEY)}
     ${w.scalars('dp', () => '0.0')}
     ${w.dot('dp', 'g', 'vs', 'QKV', VALUE)}
-    ${w.dropKeys(['dp'])}
-    ${w.groups
-      .map((r) =>
-        range(BLOCK)
-          .map(
-            (j) =>
-              `s${r}_${j} = select(0.0, exp2(s${r}_${j}) * (dp${r}_${j} - delta${r}) * p.scale, block + ${j}u < end);`,
-          )
-          .join('\n    '),
-      )
-      .join('\n    ')}
+    ${w.dropKeys('dp')}
+    ${w.each((j) =>
+      w.groups
+        .map(
+          (r) =>
+            `${w.value('s', r, j)} = select(0.0, exp2(${w.value('s', r, j)}) * (${w.value('dp', r, j)} - delta${r}) * p.scale, block + ${j} < end);`,
+        )
+        .join(' '),
+    )}
     ${w.axpy('d', 's', 'ks', 'QKV', KEY)}
     ${w.barrier()}
   }
@@ -424,7 +478,7 @@ export function attentionGradient(
   dq.run(gpu, [source ?? qkv, tiles, outer ?? dOut, logSumExp, delta, dqkv], params, [tiles.rows, heads]);
   const dkv = shaderOf(`attentionDKV.${key}`, () => {
     const w = new Writer(headDim, variant, dropout !== undefined);
-    const own = dropout ? (r: number, j: number) => ` * keep${r}_${j}` : () => '';
+    const own = dropout ? (r: number, j: string) => ` * ${w.value('keep', r, j)}` : () => '';
     return {
       label: 'attentionDKV',
       params: PARAMS,
@@ -444,21 +498,19 @@ export function attentionGradient(
     ${w.scalars('s', () => '0.0')}
     ${w.dot('s', 'k', 'qs', 'QKV', QUERY)}
     ${w.dropQueries()}
-    ${w.scalars('pr', (r, j) => `select(0.0, exp2(s${r}_${j} - ${w.perBlockRow('lse', j, 'L')}), block + ${j}u < end)`)}
-    ${w.scalars('w', (r, j) => `pr${r}_${j}${own(r, j)}`)}
+    ${w.scalars('pr', (r, j) => `select(0.0, exp2(${w.value('s', r, j)} - ${w.perBlockRow('lse', j, 'L')}), block + ${j} < end)`)}
+    ${w.scalars('w', (r, j) => `${w.value('pr', r, j)}${own(r, j)}`)}
     ${w.axpy('dv', 'w', 'gs', 'DO', 'column')}
     ${w.scalars('dp', () => '0.0')}
     ${w.dot('dp', 'v', 'gs', 'DO', 'column')}
-    ${w.groups
-      .map((r) =>
-        range(BLOCK)
-          .map(
-            (j) =>
-              `pr${r}_${j} *= (dp${r}_${j}${own(r, j)} - ${w.perBlockRow('rowDelta', j, 'delta')}) * p.scale;`,
-          )
-          .join('\n    '),
-      )
-      .join('\n    ')}
+    ${w.each((j) =>
+      w.groups
+        .map(
+          (r) =>
+            `${w.value('pr', r, j)} *= (${w.value('dp', r, j)}${own(r, j)} - ${w.perBlockRow('rowDelta', j, 'delta')}) * p.scale;`,
+        )
+        .join(' '),
+    )}
     ${w.axpy('dk', 'pr', 'qs', 'QKV', QUERY)}
     ${w.barrier()}
   }
@@ -519,7 +571,8 @@ export function attentionReference(
   const d = hidden / heads;
   const tokens = cuSeqlens[cuSeqlens.length - 1]!;
   const out = new Float64Array(tokens * hidden);
-  const at = (t: number, part: number, h: number, e: number) => qkv[t * 3 * hidden + part * hidden + h * d + e]!;
+  const at = (t: number, part: number, h: number, e: number) =>
+    qkv[t * 3 * hidden + part * hidden + h * d + e]!;
   for (let s = 0; s + 1 < cuSeqlens.length; s++)
     for (let h = 0; h < heads; h++)
       for (let i = cuSeqlens[s]!; i < cuSeqlens[s + 1]!; i++) {

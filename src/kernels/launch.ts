@@ -28,11 +28,10 @@ export class Shader<P extends Record<string, ParamType>> {
     this.names = Object.keys(definition.params);
     if (this.names.length > 16) throw new RangeError(`${definition.label}: more than 64 bytes of parameters`);
     const fields = this.names.map((name) => `${name}: ${definition.params[name]}`).join(', ');
-    const buffers = Object.entries(definition.buffers).map(
-      ([name, type], i) =>
-        type.startsWith('texture')
-          ? `@group(0) @binding(${i}) var ${name}: ${type};`
-          : `@group(0) @binding(${i}) var<storage, ${/^(out|io)/.test(name) ? 'read_write' : 'read'}> ${name}: ${type};`,
+    const buffers = Object.entries(definition.buffers).map(([name, type], i) =>
+      type.startsWith('texture')
+        ? `@group(0) @binding(${i}) var ${name}: ${type};`
+        : `@group(0) @binding(${i}) var<storage, ${/^(out|io)/.test(name) ? 'read_write' : 'read'}> ${name}: ${type};`,
     );
     const lines = [
       ...(definition.subgroups ? ['enable subgroups;'] : []),

@@ -34,15 +34,19 @@ type MatmulShader = Shader<typeof PARAMS>;
  */
 export function matmul(a: Tensor, b: Tensor, options: MatmulOptions = {}): Tensor {
   const { transA = false, transB = false, bias, out } = options;
-  const describe = () => `${formatShape(a.shape)}${transA ? 'ᵀ' : ''} · ${formatShape(b.shape)}${transB ? 'ᵀ' : ''} (${a.dtype},${b.dtype})`;
-  if (a.shape.length === 0 || b.shape.length !== 2) throw new ShapeError(`matmul: needs matrices: ${describe()}`);
+  const describe = () =>
+    `${formatShape(a.shape)}${transA ? 'ᵀ' : ''} · ${formatShape(b.shape)}${transB ? 'ᵀ' : ''} (${a.dtype},${b.dtype})`;
+  if (a.shape.length === 0 || b.shape.length !== 2)
+    throw new ShapeError(`matmul: needs matrices: ${describe()}`);
   if (a.dtype !== 'f32' || b.dtype !== 'f32') throw new ShapeError(`matmul: f32 only: ${describe()}`);
   const [M, K] = transA ? [a.cols, a.rows] : [a.rows, a.cols];
   const [N, innerB] = transB ? [b.shape[0]!, b.shape[1]!] : [b.shape[1]!, b.shape[0]!];
   if (K !== innerB) throw new ShapeError(`matmul: inner dimensions differ: ${describe()}`);
-  if (bias && bias.size !== N) throw new ShapeError(`matmul: bias ${formatShape(bias.shape)} for ${N} columns`);
+  if (bias && bias.size !== N)
+    throw new ShapeError(`matmul: bias ${formatShape(bias.shape)} for ${N} columns`);
   const shape = transA ? [M, N] : [...a.shape.slice(0, -1), N];
-  if (out && out.size !== M * N) throw new ShapeError(`matmul: output ${formatShape(out.shape)} for [${M},${N}]`);
+  if (out && out.size !== M * N)
+    throw new ShapeError(`matmul: output ${formatShape(out.shape)} for [${M},${N}]`);
   const gpu = a.gpu;
   const c = out ?? Tensor.empty(gpu, shape);
   if (M === 0 || N === 0) return c;
@@ -81,7 +85,8 @@ function subgroup8(transA: boolean, transB: boolean): MatmulShader {
     if (!transA && transB) {
       // Both operands are vec4s along k. Lane holds A rows row0+8r+lane and B rows (columns of C) col+8v+lane.
       for (const r of range(R)) lines.push(`let a${r} = A[min(row0 + ${8 * r}u + lane, p.M - 1u) * KV + k];`);
-      for (const v of range(C / 8)) lines.push(`let b${v} = B[min(col + ${8 * v}u + lane, p.N - 1u) * KV + k];`);
+      for (const v of range(C / 8))
+        lines.push(`let b${v} = B[min(col + ${8 * v}u + lane, p.N - 1u) * KV + k];`);
       for (const c of range(C))
         for (const x of AXES) {
           lines.push(`{ let b = subgroupBroadcast(b${Math.floor(c / 8)}.${x}, ${c % 8}u);`);
@@ -90,7 +95,9 @@ function subgroup8(transA: boolean, transB: boolean): MatmulShader {
         }
     } else {
       // B is [K,N]: one load covers 2 reduction rows × 4 vec4 columns; lane = 4·p + v holds row 2x+p, column 4v.
-      if (!transA) for (const r of range(R)) lines.push(`let a${r} = A[min(row0 + ${8 * r}u + lane, p.M - 1u) * KV + k];`);
+      if (!transA)
+        for (const r of range(R))
+          lines.push(`let a${r} = A[min(row0 + ${8 * r}u + lane, p.M - 1u) * KV + k];`);
       // dW: a lane owns 4 neighbouring rows of C (columns of A), so one vec4 a step brings all of R = 4.
       else
         for (const q of range(4))
@@ -119,7 +126,10 @@ function subgroup8(transA: boolean, transB: boolean): MatmulShader {
     for (const r of range(R)) {
       const row = transA ? `row0 + 4u * lane + ${r}u` : `row0 + ${8 * r}u + lane`;
       const values = range(C / 4).map(
-        (v) => `store(${row}, col / 4u + ${v}u, vec4f(${range(4).map((x) => `c${r}_${4 * v + x}`).join(', ')}));`,
+        (v) =>
+          `store(${row}, col / 4u + ${v}u, vec4f(${range(4)
+            .map((x) => `c${r}_${4 * v + x}`)
+            .join(', ')}));`,
       );
       stores.push(...values);
     }
@@ -231,14 +241,21 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
 export function matmulReference(
   a: ArrayLike<number>,
   b: ArrayLike<number>,
-  { M, N, K, transA = false, transB = false }: { M: number; N: number; K: number; transA?: boolean; transB?: boolean },
+  {
+    M,
+    N,
+    K,
+    transA = false,
+    transB = false,
+  }: { M: number; N: number; K: number; transA?: boolean; transB?: boolean },
   bias?: ArrayLike<number>,
 ): Float64Array {
   const c = new Float64Array(M * N);
   for (let m = 0; m < M; m++)
     for (let n = 0; n < N; n++) {
       let sum = bias ? bias[n]! : 0;
-      for (let k = 0; k < K; k++) sum += a[transA ? k * M + m : m * K + k]! * b[transB ? n * K + k : k * N + n]!;
+      for (let k = 0; k < K; k++)
+        sum += a[transA ? k * M + m : m * K + k]! * b[transB ? n * K + k : k * N + n]!;
       c[m * N + n] = sum;
     }
   return c;

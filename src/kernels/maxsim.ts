@@ -72,7 +72,8 @@ export function maxSim(vectors: Tensor, layout: MaxSimLayout): MaxSimResult {
     ? shaderOf('maxSim.subgroup8', () => {
         const lines: string[] = [];
         for (const r of range(ROW_GROUPS)) lines.push(`let a${r} = V[own${r} + k];`);
-        for (const v of range(COLUMNS / 8)) lines.push(`let b${v} = V[min(t + ${8 * v}u + lane, last) * p.cols4 + k];`);
+        for (const v of range(COLUMNS / 8))
+          lines.push(`let b${v} = V[min(t + ${8 * v}u + lane, last) * p.cols4 + k];`);
         for (const c of range(COLUMNS))
           for (const x of AXES) {
             lines.push(`{ let b = subgroupBroadcast(b${Math.floor(c / 8)}.${x}, ${c % 8}u);`);
@@ -101,7 +102,11 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) la
     .join('\n  ')}
   for (var t = begin; t < end; t += ${COLUMNS}u) {
     ${range(ROW_GROUPS)
-      .map((r) => range(COLUMNS).map((c) => `var c${r}_${c} = 0.0;`).join(' '))
+      .map((r) =>
+        range(COLUMNS)
+          .map((c) => `var c${r}_${c} = 0.0;`)
+          .join(' '),
+      )
       .join('\n    ')}
     for (var k = 0u; k < p.cols4; k++) {
       ${lines.join('\n      ')}
@@ -263,7 +268,9 @@ export function maxSimGradient(
   const type = vec ? 'vec4f' : 'f32';
   const width = vec ? cols / 4 : cols;
   if (dScores.size !== layout.queries.rows * layout.columns)
-    throw new ShapeError(`maxSim: gradient ${formatShape(dScores.shape)} for ${layout.queries.rows}×${layout.columns} scores`);
+    throw new ShapeError(
+      `maxSim: gradient ${formatShape(dScores.shape)} for ${layout.queries.rows}×${layout.columns} scores`,
+    );
   const dVectors = Tensor.zeros(gpu, vectors.shape);
   shaderOf(`maxSimDQ.${vec}`, () => ({
     label: 'maxSimDQ',

@@ -39,13 +39,17 @@ export const unaryFormulas = {
     saves: 'y',
     host: (x) => 1 / (1 + Math.exp(-x)),
   },
-  relu: { forward: 'max(x, T())', gradient: 'select(T(), dy, y > T())', saves: 'y', host: (x) => Math.max(x, 0) },
+  relu: {
+    forward: 'max(x, T())',
+    gradient: 'select(T(), dy, y > T())',
+    saves: 'y',
+    host: (x) => Math.max(x, 0),
+  },
   abs: { forward: 'abs(x)', gradient: 'dy * sign(x)', saves: 'x', host: (x) => Math.abs(x) },
   gelu: {
     // Hendrycks & Gimpel 2016, the exact form: x·Φ(x).
     forward: '0.5 * x * (1.0 + erf(x * 0.7071067811865476))',
-    gradient:
-      'dy * (0.5 * (1.0 + erf(x * 0.7071067811865476)) + x * 0.3989422804014327 * exp(-0.5 * x * x))',
+    gradient: 'dy * (0.5 * (1.0 + erf(x * 0.7071067811865476)) + x * 0.3989422804014327 * exp(-0.5 * x * x))',
     saves: 'x',
     host: (x) => 0.5 * x * (1 + erf(x / Math.SQRT2)),
   },
@@ -165,8 +169,7 @@ function broadcastPlan(op: string, shape: Shape, operands: Shape[]): { dims: num
   for (let i = rank - 1; i >= 0; i--) {
     const extent = shape[i]!;
     if (extent === 1) continue;
-    const fits =
-      dims.length > 0 && strides.every((stride, o) => stride[i] === merged[o]![0]! * dims[0]!);
+    const fits = dims.length > 0 && strides.every((stride, o) => stride[i] === merged[o]![0]! * dims[0]!);
     if (fits) dims[0] = dims[0]! * extent;
     else {
       dims.unshift(extent);
@@ -175,7 +178,8 @@ function broadcastPlan(op: string, shape: Shape, operands: Shape[]): { dims: num
       });
     }
   }
-  if (dims.length > 4) throw new ShapeError(`${op}: broadcasting needs more than four dimensions: ${formatShape(shape)}`);
+  if (dims.length > 4)
+    throw new ShapeError(`${op}: broadcasting needs more than four dimensions: ${formatShape(shape)}`);
   while (dims.length < 4) {
     dims.unshift(1);
     for (const stride of merged) stride.unshift(0);
@@ -221,7 +225,10 @@ function runBinary(
     const shader = shaderOf(`binary.${key}`, () => ({
       label,
       params: { count: 'u32' } as const,
-      buffers: { ...Object.fromEntries(operands.map(([name]) => [`in_${name}`, 'array<vec4f>'])), outY: 'array<vec4f>' },
+      buffers: {
+        ...Object.fromEntries(operands.map(([name]) => [`in_${name}`, 'array<vec4f>'])),
+        outY: 'array<vec4f>',
+      },
       body: `alias T = vec4f;
 ${FLAT_MAIN}
   if (i >= p.count) { return; }
@@ -243,7 +250,10 @@ ${FLAT_MAIN}
   const shader = shaderOf(`binaryBroadcast.${key}`, () => ({
     label: `${label}Broadcast`,
     params: BROADCAST_PARAMS,
-    buffers: { ...Object.fromEntries(operands.map(([name]) => [`in_${name}`, 'array<f32>'])), outY: 'array<f32>' },
+    buffers: {
+      ...Object.fromEntries(operands.map(([name]) => [`in_${name}`, 'array<f32>'])),
+      outY: 'array<f32>',
+    },
     body: `alias T = f32;
 ${FLAT_MAIN}
   if (i >= p.count) { return; }

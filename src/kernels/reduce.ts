@@ -112,12 +112,11 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   }
 }`,
   }));
-  shader.run(
-    x.gpu,
-    [x, out],
-    { outer, length, inner, chunk: chunks === 1 ? length : CHUNK, scale },
-    [Math.ceil(inner / 64), chunks, Math.min(outer, 65535)],
-  );
+  shader.run(x.gpu, [x, out], { outer, length, inner, chunk: chunks === 1 ? length : CHUNK, scale }, [
+    Math.ceil(inner / 64),
+    chunks,
+    Math.min(outer, 65535),
+  ]);
 }
 
 /** Column sums of a [rows, cols] tensor: the gradient of a bias. */

@@ -80,7 +80,8 @@ export interface RowSegments {
 /** out[rows[u]] (+)= Σ_{k in segment u} x[order[k]]. Rows of `out` that no segment names keep their values. */
 export function segmentSumRows(x: Tensor, segments: RowSegments, out: Tensor, accumulate: boolean): void {
   const { cols } = x;
-  if (out.cols !== cols) throw new ShapeError(`segmentSum: ${formatShape(x.shape)} into ${formatShape(out.shape)}`);
+  if (out.cols !== cols)
+    throw new ShapeError(`segmentSum: ${formatShape(x.shape)} into ${formatShape(out.shape)}`);
   const vec = cols % 4 === 0;
   const shader = shaderOf(`segmentSumRows.${vec}`, () => {
     const type = vec ? 'vec4f' : 'f32';

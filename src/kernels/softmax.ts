@@ -169,7 +169,9 @@ export function distillationRows(x: Tensor, teacher: Tensor, ownOnly: boolean): 
   const group = teacher.cols;
   checkRows('m3 distillation', x, teacher, x.rows * group);
   if (x.cols < (ownOnly ? group : x.rows * group))
-    throw new ShapeError(`m3 distillation: scores ${formatShape(x.shape)} with teacher ${formatShape(teacher.shape)}`);
+    throw new ShapeError(
+      `m3 distillation: scores ${formatShape(x.shape)} with teacher ${formatShape(teacher.shape)}`,
+    );
   const loss = Tensor.empty(x.gpu, [x.rows]);
   distillationShader(x, false).run(
     x.gpu,
@@ -180,7 +182,12 @@ export function distillationRows(x: Tensor, teacher: Tensor, ownOnly: boolean): 
   return loss;
 }
 
-export function distillationRowsGradient(x: Tensor, teacher: Tensor, ownOnly: boolean, dLoss: Tensor): Tensor {
+export function distillationRowsGradient(
+  x: Tensor,
+  teacher: Tensor,
+  ownOnly: boolean,
+  dLoss: Tensor,
+): Tensor {
   const dx = Tensor.empty(x.gpu, x.shape);
   distillationShader(x, true).run(
     x.gpu,

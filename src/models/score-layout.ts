@@ -40,7 +40,8 @@ export function maxSimLayout(
   const rows = tokenList.length / 2;
   // Against all passages a tile may cross queries: rows are only rows.
   if (!ownGroup)
-    for (let r = 0; r < rows; r += MAXSIM_TILE_ROWS) tiles.push(r, Math.min(r + MAXSIM_TILE_ROWS, rows), 0, 0);
+    for (let r = 0; r < rows; r += MAXSIM_TILE_ROWS)
+      tiles.push(r, Math.min(r + MAXSIM_TILE_ROWS, rows), 0, 0);
   const passageList: number[] = [];
   for (let j = 0; j < passages; j++)
     passageList.push(bounds[queries + j]! + 1, bounds[queries + j + 1]!, floor?.[j] ? 1 : 0, 0);
@@ -112,7 +113,10 @@ export function sparseMatches(
       }
   const key = `sparse.${queries}.${ownGroup}`;
   const list = (name: string, data: number[], width = 1) =>
-    packed.cache(`${key}.${name}`, () => [Uint32Array.from(data), width === 1 ? [data.length] : [data.length / width, width]]);
+    packed.cache(`${key}.${name}`, () => [
+      Uint32Array.from(data),
+      width === 1 ? [data.length] : [data.length / width, width],
+    ]);
   const csr = (name: string, lists: [number, number][][]) => {
     const bounds = [0];
     for (const entries of lists) bounds.push(bounds[bounds.length - 1]! + entries.length);

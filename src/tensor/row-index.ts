@@ -39,7 +39,8 @@ export class RowIndex {
   check(rows: number): void {
     const { unique } = this.sort();
     const last = unique[unique.length - 1];
-    if (last !== undefined && last >= rows) throw new ShapeError(`gather: row ${last} of a table of ${rows} rows`);
+    if (last !== undefined && last >= rows)
+      throw new ShapeError(`gather: row ${last} of a table of ${rows} rows`);
   }
 
   /** Segments that add to the rows they name. */

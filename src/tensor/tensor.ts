@@ -72,7 +72,8 @@ export class Tensor {
   /** Uninitialised memory; kernels write all of it. */
   static empty(gpu: Gpu, shape: Shape, dtype: DType = 'f32', purpose: Purpose = 'activations'): Tensor {
     for (const extent of shape)
-      if (!Number.isInteger(extent) || extent < 0) throw new ShapeError(`tensor: bad shape ${formatShape(shape)}`);
+      if (!Number.isInteger(extent) || extent < 0)
+        throw new ShapeError(`tensor: bad shape ${formatShape(shape)}`);
     const bytes = Math.max(BINDING_GRANULE, sizeOf(shape) * bytesPerElement[dtype]);
     const entry = gpu.pool.allocate(Math.ceil(bytes / BINDING_GRANULE) * BINDING_GRANULE, purpose);
     return new Tensor(new Storage(gpu, entry), [...shape], dtype, 0);
@@ -95,7 +96,8 @@ export class Tensor {
     if (data.length !== sizeOf(shape))
       throw new ShapeError(`tensor: ${data.length} values for shape ${formatShape(shape)}`);
     const tensor = Tensor.empty(gpu, shape, dtype, purpose);
-    if (data.length > 0) gpu.upload(tensor.binding(), ArrayBuffer.isView(data) ? data : hostArray(dtype, data));
+    if (data.length > 0)
+      gpu.upload(tensor.binding(), ArrayBuffer.isView(data) ? data : hostArray(dtype, data));
     return tensor;
   }
 
@@ -180,7 +182,9 @@ export class Tensor {
   /** Same storage, another shape. Not recorded on the tape: `reshape` in `src/autograd` is. */
   view(shape: Shape): Tensor {
     if (sizeOf(shape) !== this.size)
-      throw new ShapeError(`view: ${formatShape(this.shape)} has ${this.size} elements, ${formatShape(shape)} ${sizeOf(shape)}`);
+      throw new ShapeError(
+        `view: ${formatShape(this.shape)} has ${this.size} elements, ${formatShape(shape)} ${sizeOf(shape)}`,
+      );
     this.storage.retain();
     return new Tensor(this.storage, [...shape], this.dtype, this.byteOffset);
   }
@@ -195,7 +199,8 @@ export class Tensor {
     if (start < 0 || start + sizeOf(shape) > this.size)
       throw new ShapeError(`view: elements ${start}..${start + sizeOf(shape)} of ${formatShape(this.shape)}`);
     if (offset % this.gpu.capabilities.bindingAlignment !== 0) return undefined;
-    if (start + sizeOf(shape) < this.size && (sizeOf(shape) * width) % BINDING_GRANULE !== 0) return undefined;
+    if (start + sizeOf(shape) < this.size && (sizeOf(shape) * width) % BINDING_GRANULE !== 0)
+      return undefined;
     this.storage.retain();
     return new Tensor(this.storage, [...shape], this.dtype, offset);
   }
@@ -236,7 +241,11 @@ export class Tensor {
 
   fillZero(): void {
     this.check();
-    this.gpu.clear({ entry: this.storage.entry, offset: this.byteOffset, size: Math.ceil(this.bytes / 4) * 4 });
+    this.gpu.clear({
+      entry: this.storage.entry,
+      offset: this.byteOffset,
+      size: Math.ceil(this.bytes / 4) * 4,
+    });
   }
 
   // ---- life --------------------------------------------------------------------------------------------------
@@ -266,11 +275,15 @@ export class Tensor {
   }
 
   private check(): void {
-    if (this.storage.references === 0) throw new MachineError(`use of a freed tensor of shape ${formatShape(this.shape)}`);
+    if (this.storage.references === 0)
+      throw new MachineError(`use of a freed tensor of shape ${formatShape(this.shape)}`);
   }
 }
 
-function hostArray(dtype: DType, data: readonly number[]): Float32Array | Int32Array | Uint32Array | Uint16Array {
+function hostArray(
+  dtype: DType,
+  data: readonly number[],
+): Float32Array | Int32Array | Uint32Array | Uint16Array {
   switch (dtype) {
     case 'f32':
       return new Float32Array(data);

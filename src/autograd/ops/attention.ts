@@ -1,5 +1,9 @@
 /** Fused attention over packed sequences. Source: FlashAttention-2 (Dao 2023), kernels in `src/kernels/attention.ts`. */
-import { type AttentionDropout, attentionGradient, attention as attentionKernel } from '../../kernels/attention.js';
+import {
+  type AttentionDropout,
+  attentionGradient,
+  attention as attentionKernel,
+} from '../../kernels/attention.js';
 import type { PackedSequences } from '../../tensor/packed.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import { record } from '../tape.js';
@@ -16,7 +20,10 @@ export function attention(
 ): Tensor {
   const active = dropout && dropout.probability > 0 ? dropout : undefined;
   const { out, logSumExp } = attentionKernel(qkv, sequences, heads, active);
-  return record('attention', out, [qkv, out, logSumExp], [
-    [qkv, (dOut) => attentionGradient(qkv, out, logSumExp, dOut, sequences, heads, active)],
-  ]);
+  return record(
+    'attention',
+    out,
+    [qkv, out, logSumExp],
+    [[qkv, (dOut) => attentionGradient(qkv, out, logSumExp, dOut, sequences, heads, active)]],
+  );
 }

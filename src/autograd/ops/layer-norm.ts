@@ -10,10 +10,15 @@ export function layerNorm(x: Tensor, gamma: Tensor, beta: Tensor, eps = 1e-5, re
   // x and the residual get the same gradient: computed once, by whichever asks first.
   let shared: Tensor | undefined;
   const dSum = (dy: Tensor) => (shared ??= kernels.layerNormGradient(dy, sum, stats, gamma));
-  return record('layerNorm', y, [sum, stats, gamma], [
-    [x, dSum],
-    ...(residual ? [[residual, dSum] as const] : []),
-    [gamma, (dy) => kernels.layerNormGammaGradient(dy, sum, stats)],
-    [beta, (dy) => columnSum(dy)],
-  ]);
+  return record(
+    'layerNorm',
+    y,
+    [sum, stats, gamma],
+    [
+      [x, dSum],
+      ...(residual ? [[residual, dSum] as const] : []),
+      [gamma, (dy) => kernels.layerNormGammaGradient(dy, sum, stats)],
+      [beta, (dy) => columnSum(dy)],
+    ],
+  );
 }

@@ -11,7 +11,7 @@ import {
 } from '../../kernels/pointwise.js';
 import type { RandomStream } from '../../kernels/random.js';
 import { sumAxis } from '../../kernels/reduce.js';
-import { sameShape, type Shape } from '../../tensor/shape.js';
+import { type Shape, sameShape } from '../../tensor/shape.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import { record } from '../tape.js';
 
@@ -33,7 +33,11 @@ export function sumToShape(dy: Tensor, shape: Shape): Tensor {
     if (wanted === length) continue;
     const outer = result.shape.slice(0, axis).reduce((a, b) => a * b, 1);
     const inner = result.shape.slice(axis + 1).reduce((a, b) => a * b, 1);
-    result = sumAxis(result, { outer, length, inner }, result.shape.map((extent, i) => (i === axis ? 1 : extent)));
+    result = sumAxis(
+      result,
+      { outer, length, inner },
+      result.shape.map((extent, i) => (i === axis ? 1 : extent)),
+    );
   }
   return result.view(shape);
 }
@@ -43,7 +47,14 @@ function binaryOp(name: BinaryName, a: Tensor, b: Tensor): Tensor {
   const linear = name === 'add' || name === 'sub';
   return record(name, y, linear ? [] : [a, b], [
     [a, (dy) => sumToShape(linear ? dy : binaryGradient(name, 0, a, b, dy), a.shape)],
-    [b, (dy) => sumToShape(name === 'add' ? dy : name === 'sub' ? unary('neg', dy) : binaryGradient(name, 1, a, b, dy), b.shape)],
+    [
+      b,
+      (dy) =>
+        sumToShape(
+          name === 'add' ? dy : name === 'sub' ? unary('neg', dy) : binaryGradient(name, 1, a, b, dy),
+          b.shape,
+        ),
+    ],
   ]);
 }
 
@@ -75,7 +86,10 @@ export const geluTanh = (x: Tensor): Tensor => unaryOp('geluTanh', x);
 /** Inverted dropout; the mask is a function of `random` and the position, so backward draws it again. */
 export function dropout(x: Tensor, probability: number, random: RandomStream): Tensor {
   if (probability <= 0) return x;
-  return record('dropout', dropoutKernel(x, probability, random), [], [
-    [x, (dy) => dropoutKernel(dy, probability, random)],
-  ]);
+  return record(
+    'dropout',
+    dropoutKernel(x, probability, random),
+    [],
+    [[x, (dy) => dropoutKernel(dy, probability, random)]],
+  );
 }

@@ -1,12 +1,17 @@
 /** Sums, means and maxima, over one axis or everything. */
-import { binary } from '../../kernels/pointwise.js';
-import { full, unary } from '../../kernels/pointwise.js';
+import { binary, full, unary } from '../../kernels/pointwise.js';
 import { maxRows, maxRowsGradient, sumAxis } from '../../kernels/reduce.js';
 import { normalizeAxis } from '../../tensor/shape.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import { record } from '../tape.js';
 
-function reduceSum(op: string, x: Tensor, axis: number | undefined, keepDim: boolean, average: boolean): Tensor {
+function reduceSum(
+  op: string,
+  x: Tensor,
+  axis: number | undefined,
+  keepDim: boolean,
+  average: boolean,
+): Tensor {
   let outer = 1;
   let length = x.size;
   let inner = 1;
@@ -22,21 +27,28 @@ function reduceSum(op: string, x: Tensor, axis: number | undefined, keepDim: boo
   }
   const factor = average ? 1 / Math.max(1, length) : 1;
   const y = sumAxis(x, { outer, length, inner }, shape, factor);
-  return record(op, y, [], [
+  return record(
+    op,
+    y,
+    [],
     [
-      x,
-      (dy) => {
-        const ones = full(dy, x.shape, 1);
-        const share = factor === 1 ? dy : unary('scale', dy, factor);
-        return binary('mul', ones, share.view(stretched));
-      },
+      [
+        x,
+        (dy) => {
+          const ones = full(dy, x.shape, 1);
+          const share = factor === 1 ? dy : unary('scale', dy, factor);
+          return binary('mul', ones, share.view(stretched));
+        },
+      ],
     ],
-  ]);
+  );
 }
 
 /** Over `axis` (negative: from the end), or over everything. */
-export const sum = (x: Tensor, axis?: number, keepDim = false): Tensor => reduceSum('sum', x, axis, keepDim, false);
-export const mean = (x: Tensor, axis?: number, keepDim = false): Tensor => reduceSum('mean', x, axis, keepDim, true);
+export const sum = (x: Tensor, axis?: number, keepDim = false): Tensor =>
+  reduceSum('sum', x, axis, keepDim, false);
+export const mean = (x: Tensor, axis?: number, keepDim = false): Tensor =>
+  reduceSum('mean', x, axis, keepDim, true);
 
 /** Maximum over the last dimension: [...,C] → [...]. The gradient goes to the first position that has it. */
 export function max(x: Tensor): Tensor {

@@ -1,20 +1,30 @@
 /** Scores between texts: ColBERT late interaction and lexical matching. */
 import { type MaxSimLayout, maxSimGradient, maxSim as maxSimKernel } from '../../kernels/maxsim.js';
-import { type SparseMatches, sparseScoresGradient, sparseScores as sparseScoresKernel } from '../../kernels/sparse.js';
+import {
+  type SparseMatches,
+  sparseScoresGradient,
+  sparseScores as sparseScoresKernel,
+} from '../../kernels/sparse.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import { record } from '../tape.js';
 
 /** 1/n_q Σ_i max_j q_i·p_j for the pairs of `layout`. vectors: [T,C]; returns [queries, columns]. */
 export function maxSim(vectors: Tensor, layout: MaxSimLayout): Tensor {
   const { scores, positions } = maxSimKernel(vectors, layout);
-  return record('maxSim', scores, [vectors, positions], [
-    [vectors, (dScores) => maxSimGradient(vectors, positions, layout, dScores)],
-  ]);
+  return record(
+    'maxSim',
+    scores,
+    [vectors, positions],
+    [[vectors, (dScores) => maxSimGradient(vectors, positions, layout, dScores)]],
+  );
 }
 
 /** Σ over shared ids of the two weights, for the pairs of `matches`. weights: [groups]. */
 export function sparseScores(weights: Tensor, matches: SparseMatches): Tensor {
-  return record('sparseScores', sparseScoresKernel(weights, matches), [weights], [
-    [weights, (dScores) => sparseScoresGradient(weights, matches, dScores)],
-  ]);
+  return record(
+    'sparseScores',
+    sparseScoresKernel(weights, matches),
+    [weights],
+    [[weights, (dScores) => sparseScoresGradient(weights, matches, dScores)]],
+  );
 }

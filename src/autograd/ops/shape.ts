@@ -19,16 +19,21 @@ export function sliceRows(x: Tensor, start: number, end: number): Tensor {
   const shape = [end - start, ...x.shape.slice(1)];
   const y = x.viewAt(start * width, shape) ?? copySlice(x, start * width, shape);
   const own = x.shape;
-  return record('sliceRows', y, [], [
+  return record(
+    'sliceRows',
+    y,
+    [],
     [
-      x,
-      (dy) => {
-        const dx = Tensor.zeros(dy.gpu, own);
-        dx.copyFrom(dy, start * width);
-        return dx;
-      },
+      [
+        x,
+        (dy) => {
+          const dx = Tensor.zeros(dy.gpu, own);
+          dx.copyFrom(dy, start * width);
+          return dx;
+        },
+      ],
     ],
-  ]);
+  );
 }
 
 function copySlice(x: Tensor, start: number, shape: Shape): Tensor {
@@ -44,9 +49,16 @@ export function concatRows(tensors: readonly Tensor[]): Tensor {
   if (!first) throw new ShapeError('concatRows: needs at least one tensor');
   const rest = first.shape.slice(1);
   for (const tensor of tensors)
-    if (tensor.shape.length !== first.shape.length || tensor.shape.slice(1).some((extent, i) => extent !== rest[i]))
+    if (
+      tensor.shape.length !== first.shape.length ||
+      tensor.shape.slice(1).some((extent, i) => extent !== rest[i])
+    )
       throw new ShapeError(`concatRows: ${formatShape(first.shape)} and ${formatShape(tensor.shape)}`);
-  const y = Tensor.empty(first.gpu, [tensors.reduce((sum, tensor) => sum + tensor.shape[0]!, 0), ...rest], first.dtype);
+  const y = Tensor.empty(
+    first.gpu,
+    [tensors.reduce((sum, tensor) => sum + tensor.shape[0]!, 0), ...rest],
+    first.dtype,
+  );
   let offset = 0;
   const inputs = tensors.map((tensor) => {
     const start = offset;

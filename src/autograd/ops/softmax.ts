@@ -18,17 +18,23 @@ export function logSoftmax(x: Tensor): Tensor {
 
 /** mean_r (logsumexp X_r − X_r,target(r)). x: [R,C]; targets: [R] u32. */
 export function crossEntropy(x: Tensor, targets: Tensor): Tensor {
-  const rows = record('crossEntropy', kernels.crossEntropyRows(x, targets), [x, targets], [
-    [x, (dy) => kernels.crossEntropyRowsGradient(x, targets, dy)],
-  ]);
+  const rows = record(
+    'crossEntropy',
+    kernels.crossEntropyRows(x, targets),
+    [x, targets],
+    [[x, (dy) => kernels.crossEntropyRowsGradient(x, targets, dy)]],
+  );
   return mean(rows);
 }
 
 /** −mean_r Σ_c P_rc logsoftmax(X)_rc. x, probabilities: [R,C]; no gradient flows to the probabilities. */
 export function softCrossEntropy(x: Tensor, probabilities: Tensor): Tensor {
-  const rows = record('softCrossEntropy', kernels.softCrossEntropyRows(x, probabilities), [x, probabilities], [
-    [x, (dy) => kernels.softCrossEntropyRowsGradient(x, probabilities, dy)],
-  ]);
+  const rows = record(
+    'softCrossEntropy',
+    kernels.softCrossEntropyRows(x, probabilities),
+    [x, probabilities],
+    [[x, (dy) => kernels.softCrossEntropyRowsGradient(x, probabilities, dy)]],
+  );
   return mean(rows);
 }
 
@@ -37,14 +43,22 @@ export function softCrossEntropy(x: Tensor, probabilities: Tensor): Tensor {
  * teacher: [B,G] probabilities, without gradient.
  */
 export function m3Distillation(x: Tensor, teacher: Tensor, ownOnly: boolean): Tensor {
-  const rows = record('m3Distillation', kernels.distillationRows(x, teacher, ownOnly), [x, teacher], [
-    [x, (dy) => kernels.distillationRowsGradient(x, teacher, ownOnly, dy)],
-  ]);
+  const rows = record(
+    'm3Distillation',
+    kernels.distillationRows(x, teacher, ownOnly),
+    [x, teacher],
+    [[x, (dy) => kernels.distillationRowsGradient(x, teacher, ownOnly, dy)]],
+  );
   return mean(rows);
 }
 
 /** Row r's own columns r·G..r·G+G−1 of a [B, B·G] score matrix → [B,G]. */
 export function ownGroup(x: Tensor, group: number): Tensor {
   const cols = x.cols;
-  return record('ownGroup', kernels.ownGroup(x, group), [], [[x, (dy) => kernels.ownGroupGradient(dy, cols)]]);
+  return record(
+    'ownGroup',
+    kernels.ownGroup(x, group),
+    [],
+    [[x, (dy) => kernels.ownGroupGradient(dy, cols)]],
+  );
 }
