@@ -310,16 +310,19 @@ export function binaryGradient(name: BinaryName, which: 0 | 1, a: Tensor, b: Ten
 export function addInPlace(target: Tensor, source: Tensor): void {
   if (target.size !== source.size)
     throw new ShapeError(`addInPlace: ${formatShape(target.shape)} += ${formatShape(source.shape)}`);
-  const shader = shaderOf('addInPlace', () => ({
+  // Exactly the elements: what follows a view in a flat buffer is not ours to touch.
+  const type = target.size % 4 === 0 ? 'vec4f' : 'f32';
+  const count = type === 'vec4f' ? target.size / 4 : target.size;
+  const shader = shaderOf(`addInPlace.${type}`, () => ({
     label: 'addInPlace',
     params: { count: 'u32' } as const,
-    buffers: { ioY: 'array<vec4f>', X: 'array<vec4f>' },
+    buffers: { ioY: `array<${type}>`, X: `array<${type}>` },
     body: `${FLAT_MAIN}
   if (i >= p.count) { return; }
   ioY[i] += X[i];
 }`,
   }));
-  shader.run(target.gpu, [target, source], { count: vectors(target) }, flatGrid(vectors(target)));
+  shader.run(target.gpu, [target, source], { count }, flatGrid(count));
 }
 
 /** A tensor of one value everywhere. */

@@ -63,7 +63,7 @@ const NORMALIZERS: Record<string, (component: Component) => Normalizer> = {
     const stripAccents = component['strip_accents'] ?? lower;
     return (text) => {
       if (clean_text)
-        text = text.replace(/(?![\t\n\r])[\0\ufffd\p{C}]/gu, '').replace(/\p{White_Space}/gu, ' ');
+        text = text.replace(/(?![\t\n\r])[\0\ufffd\p{Cc}\p{Cf}\p{Co}]/gu, '').replace(/\p{White_Space}/gu, ' ');
       if (handle_chinese_chars) text = text.replace(IDEOGRAPH, ' $& ');
       if (stripAccents) text = text.normalize('NFD').replace(/\p{Mn}/gu, '');
       return lower ? lowercase(text) : text;
@@ -100,8 +100,13 @@ export function wordSplitterFrom(component: Component | null): WordSplitter {
   if (component.type === 'Metaspace') return metaspace(component);
   if (component.type === 'Sequence') {
     const steps = (component['pretokenizers'] as Component[]).map(wordSplitterFrom);
-    return (section, atStart) =>
-      steps.reduce((words, step) => words.flatMap((word, i) => step(word, atStart && i === 0)), [section]);
+    return (section, atStart) => {
+      const first = atStart && !/^\p{White_Space}/u.test(section);
+      return steps.reduce(
+        (words, step) => words.flatMap((word, i) => step(word, first && i === 0)),
+        [section],
+      );
+    };
   }
   throw new UnsupportedComponent(`pre-tokenizer ${component.type}`);
 }

@@ -273,11 +273,10 @@ class UnigramPipeline implements Pipeline {
         ids.push(section);
         continue;
       }
-      const sectionAtStart = atStart && start === 0 && !/^\p{White_Space}/u.test(section);
       for (const part of this.normalizedTokens.split(this.normalize(section)))
         if (typeof part.section === 'number') ids.push(part.section);
         else
-          for (const word of this.words(part.section, sectionAtStart && part.start === 0))
+          for (const word of this.words(part.section, atStart && start === 0 && part.start === 0))
             this.unigram.encode(word, ids);
     }
   }

@@ -191,15 +191,15 @@ export class Tensor {
 
   /**
    * Same storage from element `start`; undefined when the adapter cannot bind at that offset or whole vec4s do
-   * not fit (then copy).
+   * not fit (then copy). `padded`: what follows the range up to whole vec4s is padding that may be bound.
    */
-  viewAt(start: number, shape: Shape): Tensor | undefined {
+  viewAt(start: number, shape: Shape, padded = false): Tensor | undefined {
     const width = bytesPerElement[this.dtype];
     const offset = this.byteOffset + start * width;
     if (start < 0 || start + sizeOf(shape) > this.size)
       throw new ShapeError(`view: elements ${start}..${start + sizeOf(shape)} of ${formatShape(this.shape)}`);
     if (offset % this.gpu.capabilities.bindingAlignment !== 0) return undefined;
-    if (start + sizeOf(shape) < this.size && (sizeOf(shape) * width) % BINDING_GRANULE !== 0)
+    if (!padded && start + sizeOf(shape) < this.size && (sizeOf(shape) * width) % BINDING_GRANULE !== 0)
       return undefined;
     this.storage.retain();
     return new Tensor(this.storage, [...shape], this.dtype, offset);

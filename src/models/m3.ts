@@ -1,0 +1,295 @@
+/**
+ * BGE-M3 (Chen et al. 2024, arXiv:2402.03216): one encoder, three ways to score: dense (a pooled vector), sparse
+ * (a weight per token id) and ColBERT (a vector per token). Reads and writes the model folder of FlagEmbedding:
+ * config.json, model.safetensors, colbert_linear.pt, sparse_linear.pt, tokenizer files.
+ */
+import fs from 'node:fs';
+import path from 'node:path';
+import { gatherRows, linear, normalizeRows, relu, reshape, segmentMean } from '../autograd/index.js';
+import { type Parameter, type ParameterSpec, ParameterStore } from '../autograd/parameters.js';
+import { InputError } from '../errors.js';
+import type { Gpu } from '../gpu/gpu.js';
+import { CounterRandom } from '../tensor/random.js';
+import { formatShape, sameShape, sizeOf } from '../tensor/shape.js';
+import type { Tensor } from '../tensor/tensor.js';
+import { writeFileAtomic } from './atomic-file.js';
+import { type EncoderConfig, parseEncoderConfig, readEncoderConfig } from './config.js';
+import { type EncodeOptions, encode, encoderParameters } from './encoder.js';
+import { SafetensorsWriter } from './safetensors.js';
+import type { Pooling, TokenBatch } from './token-batch.js';
+import { TorchFile, writeTorchFile } from './torch-file.js';
+import { openWeights, type WeightSource } from './weight-source.js';
+
+export interface M3Settings {
+  pooling: Pooling;
+  /** L2-normalise dense and ColBERT vectors. */
+  normalize: boolean;
+  /** Width of the ColBERT head; ≤ 0: the hidden size. */
+  colbertDim: number;
+}
+
+export interface M3Options extends Partial<M3Settings> {
+  /** Draws missing heads and random models. */
+  seed?: number;
+  /** Which parameters train, by part name (encoder names carry the prefix `model.`); default all. */
+  trainable?: (name: string) => boolean;
+  /** Which parameters decay; default all but biases and LayerNorm. */
+  decay?: (name: string) => boolean;
+}
+
+/** Prefix of encoder parameters, as in FlagEmbedding's wrapper: `model.encoder.layer.0…`. */
+export const ENCODER_PREFIX = 'model.';
+const FILE_PREFIXES = ['', 'roberta.', 'bert.', 'model.', 'encoder.'];
+const UPLOAD_ELEMENTS = 4 << 20;
+
+/** Hugging Face's rule: no weight decay on biases and LayerNorm. */
+export const decaysByDefault = (name: string): boolean => !/bias|LayerNorm/.test(name);
+
+export class M3Model {
+  private constructor(
+    readonly gpu: Gpu,
+    readonly config: EncoderConfig,
+    readonly settings: M3Settings,
+    readonly store: ParameterStore,
+    /** What the encoder does not use (the pooler), by bare name, to be written back unchanged. */
+    private readonly unused: Map<string, { shape: readonly number[]; data: Float32Array }>,
+    /** One line each, e.g. a head that was missing. */
+    readonly notices: readonly string[],
+  ) {}
+
+  // ---- making ----------------------------------------------------------------------------------------------
+
+  /** Reads a model folder. A head whose file is missing starts random, with a notice. */
+  static load(gpu: Gpu, folder: string, options: M3Options = {}): M3Model {
+    const config = readEncoderConfig(folder);
+    const source = openWeights(folder);
+    try {
+      const settings = settingsOf(options);
+      const notices: string[] = [];
+      const head = (file: string) => {
+        const full = path.join(folder, file);
+        if (fs.existsSync(full)) return TorchFile.open(full);
+        notices.push(`${full}: no such file; this head starts with random weights`);
+        return undefined;
+      };
+      const colbert = head('colbert_linear.pt');
+      const sparse = head('sparse_linear.pt');
+      if (colbert && !(options.colbertDim && options.colbertDim > 0))
+        settings.colbertDim = colbert.info('weight').shape[0] ?? settings.colbertDim;
+      const store = new ParameterStore(gpu, parameterSpecs(config, settings, options));
+      const model = new M3Model(gpu, config, settings, store, new Map(), notices);
+      const prefix = FILE_PREFIXES.find((p) => source.has(`${p}embeddings.word_embeddings.weight`));
+      if (prefix === undefined)
+        throw new InputError(`${source.describe()}: no tensor "embeddings.word_embeddings.weight"`);
+      const used = new Set<string>();
+      for (const parameter of store.parameters) {
+        if (parameter.name.startsWith(ENCODER_PREFIX))
+          for (const part of parameter.parts) {
+            const name = prefix + part.name.slice(ENCODER_PREFIX.length);
+            used.add(name);
+            fill(parameter, part, source, name);
+          }
+      }
+      for (const [name, file] of [
+        ['colbert_linear', colbert],
+        ['sparse_linear', sparse],
+      ] as const) {
+        const seed = new CounterRandom(options.seed ?? 42, name === 'colbert_linear' ? [1] : [2]);
+        for (const kind of ['weight', 'bias'] as const) {
+          const parameter = store.parameters.find((candidate) => candidate.name === `${name}.${kind}`)!;
+          if (file) fill(parameter, parameter.parts[0]!, file, kind);
+          else initializeHead(parameter, config.hiddenSize, seed);
+        }
+        file?.close();
+      }
+      for (const name of source.names())
+        if (name.startsWith(prefix) && !used.has(name) && /\.dense\.|pooler/.test(name))
+          model.unused.set(name.slice(prefix.length), {
+            shape: source.info(name).shape,
+            data: source.read(name),
+          });
+      return model;
+    } finally {
+      source.close();
+    }
+  }
+
+  /** A model of random weights: normal(0, initializer_range), as transformers draws them. */
+  static random(gpu: Gpu, config: EncoderConfig | Record<string, unknown>, options: M3Options = {}): M3Model {
+    const parsed = 'raw' in config ? (config as EncoderConfig) : parseEncoderConfig(config);
+    const settings = settingsOf(options);
+    const store = new ParameterStore(gpu, parameterSpecs(parsed, settings, options));
+    const random = new CounterRandom(options.seed ?? 42, [0]);
+    for (const parameter of store.parameters) {
+      if (!parameter.name.startsWith(ENCODER_PREFIX)) {
+        initializeHead(parameter, parsed.hiddenSize, random);
+        continue;
+      }
+      const norm = parameter.name.includes('LayerNorm.weight');
+      const bias = parameter.name.includes('bias');
+      for (let start = 0; start < sizeOf(parameter.shape); start += UPLOAD_ELEMENTS) {
+        const piece = new Float32Array(Math.min(UPLOAD_ELEMENTS, sizeOf(parameter.shape) - start));
+        if (norm) piece.fill(1);
+        else if (!bias) for (let i = 0; i < piece.length; i++) piece[i] = random.normal() * parsed.initializerRange;
+        // The row of the padding token is zero, as in nn.Embedding.
+        if (parameter.name.endsWith('word_embeddings.weight') && start === 0)
+          piece.fill(0, parsed.padId * parsed.hiddenSize, (parsed.padId + 1) * parsed.hiddenSize);
+        parameter.tensor.write(piece, start);
+      }
+    }
+    return new M3Model(gpu, parsed, settings, store, new Map(), []);
+  }
+
+  // ---- running -----------------------------------------------------------------------------------------------
+
+  /** Last hidden states [T, hidden]. */
+  hidden(batch: TokenBatch, options: EncodeOptions = {}): Tensor {
+    return encode(this.store, ENCODER_PREFIX, this.config, batch, options);
+  }
+
+  /** [S, hidden], pooled and normalised. */
+  dense(hidden: Tensor, batch: TokenBatch): Tensor {
+    const { pooling, normalize } = this.settings;
+    const pooled =
+      pooling === 'mean'
+        ? segmentMean(hidden, batch.packed)
+        : gatherRows(hidden, pooling === 'cls' ? batch.first : batch.last);
+    return normalize ? normalizeRows(pooled) : pooled;
+  }
+
+  /** Token vectors [T, colbertDim]; those of first tokens (CLS) are not used by any score. */
+  colbert(hidden: Tensor): Tensor {
+    const vectors = linear(hidden, this.store.get('colbert_linear.weight'), this.store.get('colbert_linear.bias'));
+    return this.settings.normalize ? normalizeRows(vectors) : vectors;
+  }
+
+  /** Token weights [T], not negative. */
+  sparse(hidden: Tensor): Tensor {
+    const weights = linear(hidden, this.store.get('sparse_linear.weight'), this.store.get('sparse_linear.bias'));
+    return reshape(relu(weights), [hidden.rows]);
+  }
+
+  // ---- saving ------------------------------------------------------------------------------------------------
+
+  /**
+   * Writes config.json, model.safetensors and the two heads; `tokenizerFiles` are copied along. Every file appears
+   * whole or not at all.
+   */
+  async save(folder: string, tokenizerFiles: readonly string[] = []): Promise<void> {
+    fs.mkdirSync(folder, { recursive: true });
+    const bare = (name: string) => name.slice(ENCODER_PREFIX.length);
+    const encoder = this.store.parameters.filter((parameter) => parameter.name.startsWith(ENCODER_PREFIX));
+    const writer = SafetensorsWriter.create(path.join(folder, 'model.safetensors'), [
+      ...encoder.flatMap((parameter) =>
+        parameter.parts.map((part) => ({ name: bare(part.name), dtype: 'f32' as const, shape: part.shape })),
+      ),
+      ...[...this.unused].map(([name, { shape }]) => ({ name, dtype: 'f32' as const, shape })),
+    ]);
+    try {
+      for (const parameter of encoder)
+        for (const part of parameter.parts)
+          for await (const piece of this.readPart(parameter, part)) writer.write(bare(part.name), piece);
+      for (const [name, { data }] of this.unused) writer.write(name, data);
+      writer.finish();
+    } catch (error) {
+      writer.abort();
+      throw error;
+    }
+    for (const head of ['colbert_linear', 'sparse_linear']) {
+      const entries = [];
+      for (const kind of ['weight', 'bias']) {
+        const tensor = this.store.get(`${head}.${kind}`);
+        entries.push({ name: kind, shape: tensor.shape, data: (await tensor.toArray()) as Float32Array });
+      }
+      writeTorchFile(path.join(folder, `${head}.pt`), entries);
+    }
+    for (const file of tokenizerFiles) {
+      const target = path.join(folder, path.basename(file));
+      if (path.resolve(file) !== path.resolve(target)) writeFileAtomic(target, fs.readFileSync(file));
+    }
+    writeFileAtomic(path.join(folder, 'config.json'), `${JSON.stringify(this.config.raw, null, 2)}\n`);
+  }
+
+  /** Weights by part name, on the host: for checks. */
+  async readWeights(): Promise<Map<string, Float32Array>> {
+    const result = new Map<string, Float32Array>();
+    for (const parameter of this.store.parameters)
+      for (const part of parameter.parts) {
+        const whole = new Float32Array(sizeOf(part.shape));
+        let at = 0;
+        for await (const piece of this.readPart(parameter, part)) {
+          whole.set(piece, at);
+          at += piece.length;
+        }
+        result.set(part.name, whole);
+      }
+    for (const [name, { data }] of this.unused) result.set(`${ENCODER_PREFIX}${name}`, data);
+    return result;
+  }
+
+  dispose(): void {
+    this.store.dispose();
+  }
+
+  private async *readPart(
+    parameter: Parameter,
+    part: { start: number; shape: readonly number[] },
+  ): AsyncGenerator<Float32Array> {
+    const count = sizeOf(part.shape);
+    for (let start = 0; start < count; start += UPLOAD_ELEMENTS) {
+      const length = Math.min(UPLOAD_ELEMENTS, count - start);
+      const range = { ...parameter.tensor.bindingRange(part.start + start, length), size: length * 4 };
+      yield new Float32Array(await this.gpu.read(range));
+    }
+  }
+}
+
+function settingsOf(options: M3Options): M3Settings {
+  return {
+    pooling: options.pooling ?? 'cls',
+    normalize: options.normalize ?? true,
+    colbertDim: options.colbertDim ?? -1,
+  };
+}
+
+function parameterSpecs(config: EncoderConfig, settings: M3Settings, options: M3Options): ParameterSpec[] {
+  const width = settings.colbertDim > 0 ? settings.colbertDim : config.hiddenSize;
+  const trainable = options.trainable ?? (() => true);
+  const decay = options.decay ?? decaysByDefault;
+  return [
+    ...encoderParameters(config).map((spec) => ({
+      ...spec,
+      name: ENCODER_PREFIX + spec.name,
+      ...(spec.parts
+        ? { parts: spec.parts.map((part) => ({ ...part, name: ENCODER_PREFIX + part.name })) }
+        : {}),
+    })),
+    { name: 'colbert_linear.weight', shape: [width, config.hiddenSize] },
+    { name: 'colbert_linear.bias', shape: [width] },
+    { name: 'sparse_linear.weight', shape: [1, config.hiddenSize] },
+    { name: 'sparse_linear.bias', shape: [1] },
+  ].map((spec) => ({ ...spec, trainable: trainable(spec.name), decay: decay(spec.name) }));
+}
+
+/** torch's Linear default: uniform in ±1/√in. */
+function initializeHead(parameter: Parameter, inputs: number, random: CounterRandom): void {
+  const bound = 1 / Math.sqrt(inputs);
+  parameter.tensor.write(
+    Float32Array.from({ length: sizeOf(parameter.shape) }, () => (random.uniform() * 2 - 1) * bound),
+  );
+}
+
+function fill(
+  parameter: Parameter,
+  part: { start: number; shape: readonly number[] },
+  source: WeightSource,
+  name: string,
+): void {
+  const { shape } = source.info(name);
+  if (!sameShape(shape, part.shape))
+    throw new InputError(
+      `${source.describe()}: tensor "${name}" has shape ${formatShape(shape)}, expected ${formatShape(part.shape)}`,
+    );
+  for (const { offset, data } of source.stream(name, UPLOAD_ELEMENTS))
+    parameter.tensor.write(data, part.start + offset);
+}

@@ -1,0 +1,61 @@
+/** Token ids of several texts, packed, with the index lists that the encoder needs. Dispose when done. */
+import { InputError } from '../errors.js';
+import type { Gpu } from '../gpu/gpu.js';
+import { PackedSequences } from '../tensor/packed.js';
+import { RowIndex } from '../tensor/row-index.js';
+import type { EncoderConfig } from './config.js';
+
+export type Pooling = 'cls' | 'mean' | 'last_token';
+
+export class TokenBatch {
+  readonly packed: PackedSequences;
+  /** [T], all texts. */
+  readonly ids: Uint32Array;
+  readonly words: RowIndex;
+  readonly positions: RowIndex;
+  /** First and last token of each text. */
+  readonly first: RowIndex;
+  readonly last: RowIndex;
+
+  /** @throws InputError when a text has more tokens than the model has positions, or an id beyond its vocabulary. */
+  constructor(gpu: Gpu, texts: readonly ArrayLike<number>[], config: EncoderConfig) {
+    for (const [i, text] of texts.entries()) {
+      if (text.length > config.maxTokens)
+        throw new InputError(
+          `text ${i} has ${text.length} tokens, the model has positions for ${config.maxTokens}; lower --query_max_len or --passage_max_len`,
+        );
+    }
+    this.packed = new PackedSequences(
+      gpu,
+      texts.map((text) => text.length),
+    );
+    const tokens = this.packed.tokens;
+    this.ids = new Uint32Array(tokens);
+    const positions = new Uint32Array(tokens);
+    let at = 0;
+    for (const text of texts) {
+      let count = 0;
+      for (let i = 0; i < text.length; i++, at++) {
+        const id = text[i]!;
+        if (id >= config.vocabSize)
+          throw new InputError(`token id ${id} is beyond the model's vocabulary of ${config.vocabSize}`);
+        this.ids[at] = id;
+        if (config.family === 'bert') positions[at] = i;
+        // RoBERTa counts what is not padding, from padId + 1; a literal <pad> keeps padId.
+        else positions[at] = id === config.padId ? config.padId : config.padId + ++count;
+      }
+    }
+    this.words = new RowIndex(gpu, this.ids);
+    this.positions = new RowIndex(gpu, positions);
+    this.first = new RowIndex(gpu, this.packed.bounds.slice(0, -1));
+    this.last = new RowIndex(
+      gpu,
+      this.packed.bounds.slice(1).map((end) => end - 1),
+    );
+  }
+
+  dispose(): void {
+    this.packed.dispose();
+    for (const index of [this.words, this.positions, this.first, this.last]) index.dispose();
+  }
+}
