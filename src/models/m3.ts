@@ -35,6 +35,8 @@ export interface M3Options extends Partial<M3Settings> {
   trainable?: (name: string) => boolean;
   /** Which parameters decay; default all but biases and LayerNorm. */
   decay?: (name: string) => boolean;
+  /** Replaces the activation that config.json names. */
+  activation?: EncoderConfig['activation'];
 }
 
 /** Prefix of encoder parameters, as in FlagEmbedding's wrapper: `model.encoder.layer.0…`. */
@@ -61,7 +63,8 @@ export class M3Model {
 
   /** Reads a model folder. A head whose file is missing starts random, with a notice. */
   static load(gpu: Gpu, folder: string, options: M3Options = {}): M3Model {
-    const config = readEncoderConfig(folder);
+    const read = readEncoderConfig(folder);
+    const config = options.activation ? { ...read, activation: options.activation } : read;
     const source = openWeights(folder);
     try {
       const settings = settingsOf(options);

@@ -93,3 +93,9 @@ export function dropout(x: Tensor, probability: number, random: RandomStream): T
     [[x, (dy) => dropoutKernel(dy, probability, random)]],
   );
 }
+
+/** x itself; its gradient is multiplied by `factor`. */
+export function scaleGradient(x: Tensor, factor: number): Tensor {
+  if (factor === 1) return x;
+  return record('scaleGradient', x.detach(), [], [[x, (dy) => unary('scale', dy, factor)]]);
+}

@@ -1,0 +1,624 @@
+/**
+ * `parity FOLDER`: compares the engine with figures computed by FlagEmbedding and PyTorch, for any folder in the
+ * goldens layout, and prints a table. Exit code 0 only if every bound holds. The bounds stand in `BOUNDS`.
+ */
+import fs from 'node:fs';
+import path from 'node:path';
+import { backward, maxSim, mul, scale, sum } from '../autograd/index.js';
+import { InputError } from '../errors.js';
+import { Gpu } from '../gpu/gpu.js';
+import { globalNorm } from '../kernels/adamw.js';
+import { M3Model, type M3Options } from '../models/m3.js';
+import { SafetensorsFile } from '../models/safetensors.js';
+import { maxSimLayout } from '../models/score-layout.js';
+import type { Pooling } from '../models/token-batch.js';
+import { Tokenizer } from '../models/tokenizer.js';
+import { encodeTexts, hybridScores } from '../retrieval/encode.js';
+import { PackedSequences } from '../tensor/packed.js';
+import { scope } from '../tensor/scope.js';
+import { Tensor } from '../tensor/tensor.js';
+import { collate } from '../train/collate.js';
+import { type Communicator, TurnTable } from '../train/communicator.js';
+import { m3Loss, m3LossWeights } from '../train/losses/m3-loss.js';
+import type { DistillationKind } from '../train/losses/score-loss.js';
+import { AdamW } from '../train/optimizer.js';
+
+export const BOUNDS = {
+  /** Relative; absolute `lossZero` where the golden is 0. */
+  loss: 5e-5,
+  lossZero: 1e-6,
+  /** Gradient norms and gradient tensors, relative L2. */
+  gradient: 3e-4,
+  /** ‖key bias gradient‖ relative to the same layer's key weight gradient: the true gradient is 0. */
+  keyBias: 1e-4,
+  /** Hidden states and scores, relative to the largest golden value. */
+  state: 1e-4,
+  /** Ten steps: loss and gradient norm. */
+  tenSteps: 2e-4,
+  /** Ten steps: ‖Δ − Δ*‖ / ‖Δ*‖ of parameters, and of the word embeddings. */
+  update: 2e-3,
+  updateWords: 1e-2,
+  /** Two ranks: loss, gradient norm, gradients. */
+  ranks: 3e-4,
+  /** Dense, lexical, ColBERT output and scores of encoding. */
+  encode: 1e-4,
+} as const;
+
+/** Mistakes that the command must notice; `--deliberate_error` makes one. */
+export const deliberateErrors = ['tanh-gelu', 'beta2', 'decay-biases', 'missing-term'] as const;
+export type DeliberateError = (typeof deliberateErrors)[number];
+
+export interface ParityCheck {
+  readonly section: string;
+  readonly name: string;
+  readonly measured: number;
+  readonly bound: number;
+  readonly ok: boolean;
+}
+
+export interface ParityOptions {
+  adapter?: string | undefined;
+  deliberateError?: DeliberateError | undefined;
+}
+
+interface LossCase {
+  id: string;
+  B: number;
+  G: number;
+  query_max_len: number;
+  passage_max_len: number;
+  queries: string[];
+  passages: string[];
+  kd_loss_type: DistillationKind;
+  teacher_scores: number[] | null;
+  use_self_distill: boolean;
+  no_in_batch_neg: boolean;
+  temperature: number;
+  unified_finetuning?: boolean;
+  loss: number | null;
+  grad_norm?: number;
+  loss_intended?: number;
+  grad_norm_intended?: number;
+}
+
+interface Settings {
+  pooling: Pooling;
+  colbert_dim: number;
+  normalize_embeddings: boolean;
+  temperature: number;
+  pad_to_multiple_of: number | null;
+}
+
+const ALL_COMPAT = new Set(['none-prefix', 'no-in-batch', 'cross-device', 'colbert-floor', 'log-warmup']);
+
+export async function runParity(folder: string, options: ParityOptions = {}): Promise<ParityCheck[]> {
+  const gpu = await Gpu.open(options.adapter ? { adapter: options.adapter } : {});
+  try {
+    return await new Parity(gpu, folder, options.deliberateError).run();
+  } finally {
+    await gpu.close();
+  }
+}
+
+class Parity {
+  private readonly checks: ParityCheck[] = [];
+  private readonly settings: Settings;
+  private readonly tokenizer: Tokenizer;
+  private readonly modelFolder: string;
+
+  constructor(
+    private readonly gpu: Gpu,
+    private readonly folder: string,
+    private readonly mistake: DeliberateError | undefined,
+  ) {
+    this.settings = this.json('settings.json');
+    this.modelFolder = path.join(folder, 'model');
+    this.tokenizer = Tokenizer.load(this.modelFolder);
+  }
+
+  async run(): Promise<ParityCheck[]> {
+    this.checkTokenizer();
+    await this.checkLossCases();
+    await this.checkColbertFloor();
+    await this.checkTenSteps();
+    await this.checkRanks();
+    await this.checkEncode();
+    return this.checks;
+  }
+
+  // ---- sections ------------------------------------------------------------------------------------------
+
+  private checkTokenizer(): void {
+    const rows = this.json<{ text: string; ids: number[]; ids_max16: number[] }[]>('tokenizer.json');
+    const differ = (name: string, wanted: (row: (typeof rows)[number]) => number[], limit?: number) => {
+      const wrong = rows.filter((row) => wanted(row).join() !== this.tokenizer.encode(row.text, limit).join());
+      this.check('tokenizer', `${name}: rows of ${rows.length} that differ`, wrong.length, 0);
+    };
+    differ('ids', (row) => row.ids);
+    differ('ids cut to 16', (row) => row.ids_max16, 16);
+  }
+
+  private async checkLossCases(): Promise<void> {
+    const cases = this.json<LossCase[]>('loss_cases.json');
+    const goldens = this.open('loss_cases.safetensors');
+    const model = this.load();
+    for (const golden of cases) {
+      const runs: [string, number | null, number | undefined, ReadonlySet<string>][] = [
+        ['', golden.loss, golden.grad_norm, ALL_COMPAT],
+      ];
+      if (golden.loss_intended !== undefined)
+        runs.push([' intended', golden.loss_intended, golden.grad_norm_intended, without('no-in-batch')]);
+      for (const [suffix, loss, norm, compat] of runs) {
+        const section = `loss ${golden.id}${suffix}`;
+        if (loss === null) {
+          // Upstream crashes here; so that nobody trains on it unnoticed, we refuse.
+          const refused = await this.lossAndGradient(model, golden, compat).then(
+            () => 0,
+            (error) => (error instanceof InputError ? 1 : 0),
+          );
+          this.check(section, 'refused, as upstream crashes', 1 - refused, 0);
+          model.store.zeroGradients();
+          continue;
+        }
+        const prefix = `${golden.id}/`;
+        const hidden: Tensor[] = [];
+        const wantsStates = suffix === '' && goldens.has(`${prefix}q/hidden_0`);
+        const result = await this.lossAndGradient(model, golden, compat, (_, state) => {
+          if (wantsStates) hidden.push(state.detach().keep());
+        });
+        this.checkRelative(section, 'loss', result.loss, loss, BOUNDS.loss);
+        if (norm !== undefined) this.checkRelative(section, 'grad_norm', result.norm, norm, BOUNDS.gradient);
+        if (suffix === '' && goldens.names().some((name) => name.startsWith(`${prefix}grad/`)))
+          await this.checkGradients(section, model, goldens, prefix, 1, BOUNDS.gradient);
+        if (wantsStates) await this.checkStates(section, goldens, prefix, golden, hidden, result.scores, result.dense);
+        for (const state of hidden) state.dispose();
+        model.store.zeroGradients();
+      }
+    }
+    model.dispose();
+    goldens.close();
+  }
+
+  private async checkStates(
+    section: string,
+    goldens: SafetensorsFile,
+    prefix: string,
+    golden: LossCase,
+    hidden: Tensor[],
+    scores: Record<string, Float32Array>,
+    dense: Float32Array,
+  ): Promise<void> {
+    const width = hidden[0]!.cols;
+    const sides = ['q', 'p'] as const;
+    const masks = sides.map((side) => goldens.readRaw(`${prefix}${side}/attention_mask`) as Int32Array);
+    const lengths = sides.map((side) => goldens.info(`${prefix}${side}/attention_mask`).shape[1]!);
+    const unpadded = (name: string, side: number): number[] => {
+      const all = goldens.readRaw(`${prefix}${sides[side]}/${name}`);
+      return [...masks[side]!].flatMap((mask, i) => (mask ? [Number(all[i])] : []));
+    };
+    const ids = [...unpadded('input_ids', 0), ...unpadded('input_ids', 1)];
+    const own = [
+      ...this.tokenizer.encodeBatch(golden.queries, golden.query_max_len),
+      ...this.tokenizer.encodeBatch(golden.passages, golden.passage_max_len),
+    ].flatMap((row) => [...row]);
+    this.check(section, 'input ids that differ', ids.join() === own.join() ? 0 : 1, 0);
+    for (const [layer, state] of hidden.entries()) {
+      const got = (await state.toArray()) as Float32Array;
+      const want: number[] = [];
+      sides.forEach((side, n) => {
+        const all = goldens.read(`${prefix}${side}/hidden_${layer}`);
+        masks[n]!.forEach((mask, i) => {
+          const row = Math.floor(i / lengths[n]!) * lengths[n]! + (i % lengths[n]!);
+          if (mask) for (let c = 0; c < width; c++) want.push(all[row * width + c]!);
+        });
+      });
+      this.check(section, `hidden state ${layer}`, largestError(got, want), BOUNDS.state);
+    }
+    const vectors = [...goldens.read(`${prefix}q/dense`), ...goldens.read(`${prefix}p/dense`)];
+    this.check(section, 'dense vectors', largestError(dense, vectors), BOUNDS.state);
+    for (const [name, values] of Object.entries(scores))
+      if (goldens.has(`${prefix}score/${name}`))
+        this.check(section, `${name} scores`, largestError(values, goldens.read(`${prefix}score/${name}`)), BOUNDS.state);
+  }
+
+  private async checkColbertFloor(): Promise<void> {
+    const goldens = this.open('loss_cases.safetensors');
+    const [qShape, pShape] = ['q', 'p'].map((name) => goldens.info(`colbert_floor/${name}`).shape) as [number[], number[]];
+    const [B, Tq, C] = qShape as [number, number, number];
+    const [N, Tp] = pShape as [number, number];
+    const lengths = [
+      ...(goldens.readRaw('colbert_floor/q_len') as Int32Array),
+      ...(goldens.readRaw('colbert_floor/p_len') as Int32Array),
+    ];
+    const sources = [goldens.read('colbert_floor/q'), goldens.read('colbert_floor/p')];
+    const rowOf = (text: number, token: number): [Float32Array, number] =>
+      text < B ? [sources[0]!, (text * Tq + token) * C] : [sources[1]!, ((text - B) * Tp + token) * C];
+    for (const kind of ['upstream', 'intended']) {
+      // The engine skips every text's first token, which these vectors do not have: put one in front.
+      const packed = new PackedSequences(this.gpu, lengths.map((length) => length + 1));
+      const values = new Float32Array(packed.tokens * C).fill(9);
+      lengths.forEach((length, text) => {
+        for (let t = 0; t < length; t++) {
+          const [source, at] = rowOf(text, t);
+          values.set(source.subarray(at, at + C), (packed.bounds[text]! + 1 + t) * C);
+        }
+      });
+      await scope(async () => {
+        const vectors = Tensor.from(this.gpu, values, [packed.tokens, C]);
+        vectors.requiresGrad = true;
+        const floor = kind === 'upstream' ? lengths.slice(B).map((length) => length < Tp) : undefined;
+        const layout = maxSimLayout(packed, { queries: B, floor });
+        const scores = scale(maxSim(vectors, layout), 1 / this.settings.temperature);
+        const got = (await scores.toArray()) as Float32Array;
+        this.check('colbert_floor', `${kind} scores`, largestError(got, goldens.read(`colbert_floor/score_${kind}`)), BOUNDS.state);
+        backward(sum(mul(scores, Tensor.from(this.gpu, goldens.read('colbert_floor/weight'), [B, N]))));
+        const gradient = (await vectors.grad!.toArray()) as Float32Array;
+        vectors.grad!.dispose();
+        for (const [side, from, to] of [
+          ['q', 0, B],
+          ['p', B, B + N],
+        ] as const) {
+          const want: number[] = [];
+          const have: number[] = [];
+          const all = goldens.read(`colbert_floor/d${side}_${kind}`);
+          for (let text = from; text < to; text++)
+            for (let t = 0; t < lengths[text]!; t++) {
+              const at = rowOf(text, t)[1];
+              want.push(...all.subarray(at, at + C));
+              const own = (packed.bounds[text]! + 1 + t) * C;
+              have.push(...gradient.subarray(own, own + C));
+            }
+          this.check('colbert_floor', `${kind} gradient of ${side}`, relativeError(have, want), BOUNDS.gradient);
+        }
+      });
+      packed.dispose();
+    }
+    goldens.close();
+  }
+
+  private async checkTenSteps(): Promise<void> {
+    const golden = this.json<{
+      steps: { step: number; loss: number; grad_norm: number; lr: number; queries: string[]; passages: string[]; teacher_scores: number[] | null }[];
+      query_max_len: number;
+      passage_max_len: number;
+      weight_decay: number;
+      max_grad_norm: number;
+      self_distill_start_step: number;
+      kd_loss_type: DistillationKind;
+      unified_finetuning: boolean;
+      use_self_distill: boolean;
+      betas: [number, number];
+      eps: number;
+    }>('ten_steps.json');
+    const final = this.open('ten_steps_final.safetensors');
+    const model = this.load(this.mistake === 'decay-biases' ? { decay: () => true } : {});
+    const optimizer = new AdamW(model.store, {
+      beta1: golden.betas[0],
+      beta2: this.mistake === 'beta2' ? 0.95 : golden.betas[1],
+      eps: golden.eps,
+      weightDecay: golden.weight_decay,
+      maxGradNorm: golden.max_grad_norm,
+    });
+    const before = await model.readWeights();
+    let forwards = 0;
+    for (const step of golden.steps) {
+      const result = await this.lossAndGradient(
+        model,
+        {
+          ...golden,
+          ...step,
+          id: 'ten steps',
+          B: step.queries.length,
+          G: step.passages.length / step.queries.length,
+          use_self_distill: golden.use_self_distill && forwards++ > golden.self_distill_start_step,
+          no_in_batch_neg: false,
+          temperature: this.settings.temperature,
+        },
+        ALL_COMPAT,
+      );
+      optimizer.step(step.lr).dispose();
+      this.checkRelative('ten steps', `step ${step.step} loss`, result.loss, step.loss, BOUNDS.tenSteps);
+      this.checkRelative('ten steps', `step ${step.step} grad_norm`, result.norm, step.grad_norm, BOUNDS.tenSteps);
+    }
+    const after = await model.readWeights();
+    const rates = golden.steps.reduce((total, { lr }) => total + lr, 0);
+    for (const name of final.names()) {
+      const [start, end] = [before.get(name), after.get(name)];
+      if (!start || !end) {
+        this.check('ten steps', `${name}: missing here`, 1, 0);
+        continue;
+      }
+      const want = final.read(name).map((v, i) => v - start[i]!);
+      const got = end.map((v, i) => v - start[i]!);
+      if (name.includes('pooler'))
+        this.check('ten steps', `${name} changed`, got.some((v) => v !== 0) || want.some((v) => v !== 0) ? 1 : 0, 0);
+      else if (name.endsWith('attention.self.key.bias'))
+        this.check('ten steps', `Δ ${name}, largest`, got.reduce((most, v) => Math.max(most, Math.abs(v)), 0), 2 * rates);
+      else
+        this.check(
+          'ten steps',
+          `Δ ${name}`,
+          relativeError(got, want),
+          name.includes('word_embeddings') ? BOUNDS.updateWords : BOUNDS.update,
+        );
+    }
+    optimizer.dispose();
+    model.dispose();
+    final.close();
+  }
+
+  private async checkRanks(): Promise<void> {
+    const golden = this.json<{
+      source_case: string;
+      world_size: number;
+      per_rank_batch: number;
+      group: number;
+      passage_len: number;
+      cases: { name: string; losses: number[]; grad_norm: number }[];
+    }>('cross_device.json');
+    const source = this.json<LossCase[]>('loss_cases.json').find(({ id }) => id === golden.source_case);
+    if (!source) throw new InputError(`${this.folder}/cross_device.json: no loss case "${golden.source_case}"`);
+    const goldens = this.open('cross_device.safetensors');
+    const model = this.load();
+    const { world_size: W, per_rank_batch: b, group: G } = golden;
+    for (const wanted of golden.cases) {
+      const section = `${W} ranks ${wanted.name}`;
+      const table = new TurnTable(W);
+      const play = async (rank: number) => {
+        const part = <T>(list: T[], per: number) => list.slice(rank * per, (rank + 1) * per);
+        return this.lossAndGradient(
+          model,
+          {
+            ...source,
+            B: b,
+            G,
+            queries: part(source.queries, b),
+            passages: part(source.passages, b * G),
+            teacher_scores: wanted.name.startsWith('ce') ? null : part(source.teacher_scores ?? [], b * G),
+            kd_loss_type: wanted.name.startsWith('kl') ? 'kl_div' : 'm3_kd_loss',
+            use_self_distill: wanted.name.endsWith('selfdistill'),
+          },
+          ALL_COMPAT,
+          undefined,
+          { communicator: table.rank(rank), paddedLength: golden.passage_len },
+        );
+      };
+      for (let rank = 0; rank < W; rank++) await play(rank);
+      model.store.zeroGradients();
+      table.replay();
+      let norm = 0;
+      for (let rank = 0; rank < W; rank++) {
+        const result = await play(rank);
+        this.checkRelative(section, `loss of rank ${rank}`, result.loss, wanted.losses[rank]!, BOUNDS.ranks);
+        norm = result.norm / W;
+      }
+      this.checkRelative(section, 'grad_norm', norm, wanted.grad_norm, BOUNDS.ranks);
+      if (goldens.names().some((name) => name.startsWith(`${wanted.name}/grad/`)))
+        await this.checkGradients(section, model, goldens, `${wanted.name}/`, 1 / W, BOUNDS.ranks);
+      model.store.zeroGradients();
+    }
+    model.dispose();
+    goldens.close();
+  }
+
+  private async checkEncode(): Promise<void> {
+    const golden = this.json<{
+      max_length: number;
+      texts: string[];
+      lexical_weights: Record<string, number>[];
+      pairs: [string, string][];
+      weights: [number, number, number];
+      scores: Record<string, number[]>;
+    }>('encode.json');
+    const goldens = this.open('encode.safetensors');
+    const model = this.load();
+    const encodeAll = (texts: string[]) => encodeTexts(model, this.tokenizer, texts, { maxLength: golden.max_length });
+    const embeddings = await encodeAll(golden.texts);
+    const dense = embeddings.flatMap((embedding) => [...embedding.dense]);
+    this.check('encode', 'dense', largestError(dense, goldens.read('dense')), BOUNDS.encode);
+    let colbert = 0;
+    let lexical = 0;
+    for (const [i, embedding] of embeddings.entries()) {
+      colbert = Math.max(colbert, largestError(embedding.colbert, goldens.read(`colbert_${i}`)));
+      const wanted = golden.lexical_weights[i]!;
+      const ids = new Set([...Object.keys(wanted), ...[...embedding.lexical.keys()].map(String)]);
+      for (const id of ids)
+        lexical = Math.max(lexical, Math.abs((wanted[id] ?? 0) - (embedding.lexical.get(Number(id)) ?? 0)));
+    }
+    this.check('encode', 'ColBERT vectors', colbert, BOUNDS.encode);
+    this.check('encode', 'lexical weights', lexical, BOUNDS.encode);
+    const left = await encodeAll(golden.pairs.map(([query]) => query));
+    const right = await encodeAll(golden.pairs.map(([, passage]) => passage));
+    const scores = left.map((query, i) => hybridScores(query, right[i]!, golden.weights));
+    for (const [name, wanted] of Object.entries(golden.scores)) {
+      const got = scores.map((score) => score[name as keyof typeof score]);
+      this.check('encode', `${name} scores`, largestError(got, wanted), BOUNDS.encode);
+    }
+    model.dispose();
+    goldens.close();
+  }
+
+  // ---- pieces --------------------------------------------------------------------------------------------
+
+  /** Loss of one batch; gradients are added to the model's, whose norm is returned. */
+  private async lossAndGradient(
+    model: M3Model,
+    golden: LossCase | Omit<LossCase, 'loss'>,
+    compat: ReadonlySet<string>,
+    onHidden?: (layer: number, hidden: Tensor) => void,
+    rank?: { communicator: Communicator; paddedLength: number },
+  ): Promise<{ loss: number; norm: number; scores: Record<string, Float32Array>; dense: Float32Array }> {
+    const batch = collate(this.gpu, this.tokenizer, model.config, golden.queries, golden.passages, {
+      queryMaxLen: golden.query_max_len,
+      passageMaxLen: golden.passage_max_len,
+      padToMultipleOf: this.settings.pad_to_multiple_of,
+      colbertFloor: compat.has('colbert-floor'),
+      ...(rank ? { paddedLength: rank.paddedLength } : {}),
+    });
+    try {
+      return await scope(async () => {
+        const hidden = model.hidden(batch.tokens, onHidden ? { onHidden } : {});
+        const dense = (await model.dense(hidden.detach(), batch.tokens).toArray()) as Float32Array;
+        const { loss, scores } = await m3Loss(
+          model,
+          hidden,
+          {
+            ...batch,
+            teacherScores: golden.teacher_scores,
+            noInBatchNeg: golden.no_in_batch_neg,
+            selfDistill: golden.use_self_distill,
+          },
+          {
+            temperature: golden.temperature,
+            unified: golden.unified_finetuning ?? true,
+            kind: golden.kd_loss_type,
+            negativesCrossDevice: rank !== undefined,
+            compat,
+            ...(this.mistake === 'missing-term' ? { weights: { ...m3LossWeights, ensemble: 0 } } : {}),
+          },
+          rank?.communicator,
+        );
+        const values: Record<string, Float32Array> = {};
+        if (onHidden)
+          for (const [name, tensor] of Object.entries(scores)) values[name] = (await tensor.toArray()) as Float32Array;
+        backward(loss);
+        const { store } = model;
+        const norm = globalNorm([
+          ...(store.gradients ? [store.gradients] : []),
+          ...store.tables.flatMap((table) => store.mergedRows(table)?.values ?? []),
+        ]);
+        return { loss: await loss.item(), norm: await norm.item(), scores: values, dense };
+      });
+    } finally {
+      batch.tokens.dispose();
+    }
+  }
+
+  private async checkGradients(
+    section: string,
+    model: M3Model,
+    goldens: SafetensorsFile,
+    prefix: string,
+    scale: number,
+    bound: number,
+  ): Promise<void> {
+    const gradients = await model.store.readGradients();
+    const wanted = new Set<string>();
+    for (const name of goldens.names()) {
+      if (!name.startsWith(`${prefix}grad/`)) continue;
+      const parameter = name.slice(prefix.length + 'grad/'.length);
+      wanted.add(parameter);
+      const got = gradients.get(parameter)?.map((v) => v * scale);
+      if (!got) this.check(section, `gradient ${parameter}: missing here`, 1, 0);
+      else if (parameter.endsWith('attention.self.key.bias')) {
+        const weight = gradients.get(parameter.replace(/bias$/, 'weight'))!.map((v) => v * scale);
+        this.check(section, `‖gradient ${parameter}‖ / ‖key.weight‖`, length(got) / length(weight), BOUNDS.keyBias);
+      } else this.check(section, `gradient ${parameter}`, relativeError(got, goldens.read(name)), bound);
+    }
+    for (const [name, values] of gradients)
+      if (!wanted.has(name)) this.check(section, `gradient ${name}: none in the golden`, length(values), BOUNDS.lossZero);
+  }
+
+  private load(options: M3Options = {}): M3Model {
+    return M3Model.load(this.gpu, this.modelFolder, {
+      pooling: this.settings.pooling,
+      normalize: this.settings.normalize_embeddings,
+      colbertDim: this.settings.colbert_dim,
+      ...(this.mistake === 'tanh-gelu' ? { activation: 'geluTanh' as const } : {}),
+      ...options,
+    });
+  }
+
+  private checkRelative(section: string, name: string, got: number, want: number, bound: number): void {
+    if (want === 0) this.check(section, `${name} (absolute)`, Math.abs(got), BOUNDS.lossZero);
+    else this.check(section, name, Math.abs(got - want) / Math.abs(want), bound);
+  }
+
+  private check(section: string, name: string, measured: number, bound: number): void {
+    this.checks.push({ section, name, measured, bound, ok: measured <= bound });
+  }
+
+  private json<T>(name: string): T {
+    const file = path.join(this.folder, name);
+    try {
+      return JSON.parse(fs.readFileSync(file, 'utf8'));
+    } catch (error) {
+      throw new InputError(`${file}: cannot be read as JSON: ${(error as Error).message}`);
+    }
+  }
+
+  private open(name: string): SafetensorsFile {
+    return SafetensorsFile.open(path.join(this.folder, name));
+  }
+}
+
+const without = (name: string): ReadonlySet<string> => new Set([...ALL_COMPAT].filter((other) => other !== name));
+
+const length = (values: ArrayLike<number>): number => {
+  let total = 0;
+  for (let i = 0; i < values.length; i++) total += values[i]! * values[i]!;
+  return Math.sqrt(total);
+};
+
+/** ‖got − want‖₂ / ‖want‖₂; the absolute size where the golden is 0. NaN anywhere fails. */
+function relativeError(got: ArrayLike<number>, want: ArrayLike<number>): number {
+  if (got.length !== want.length) return Number.POSITIVE_INFINITY;
+  const difference = length(Array.from(got, (v, i) => v - want[i]!));
+  const size = length(want);
+  return size === 0 ? difference : difference / size;
+}
+
+/** Largest difference relative to the largest golden value (at least 1). */
+function largestError(got: ArrayLike<number>, want: ArrayLike<number>): number {
+  if (got.length !== want.length) return Number.POSITIVE_INFINITY;
+  let top = 1;
+  let worst = 0;
+  for (let i = 0; i < want.length; i++) {
+    top = Math.max(top, Math.abs(want[i]!));
+    const error = Math.abs(got[i]! - want[i]!);
+    if (Number.isNaN(error)) return error;
+    if (error > worst) worst = error;
+  }
+  return worst / top;
+}
+
+/** One line a section and kind of check: the worst of it. Failures are listed one by one. */
+export function renderParity(checks: readonly ParityCheck[]): string {
+  const rows = new Map<string, { section: string; kind: string; count: number; worst: ParityCheck; failed: number }>();
+  for (const check of checks) {
+    const kind = check.name
+      .replace(/^gradient .*|^‖gradient .*/, (text) => (text.startsWith('‖') ? 'key bias gradients' : 'gradients'))
+      .replace(/^Δ .*key\.bias.*/, 'updates of key biases')
+      .replace(/^Δ .*word_embeddings.*/, 'updates of word embeddings')
+      .replace(/^Δ .*/, 'updates')
+      .replace(/^step \d+ /, '')
+      .replace(/^hidden state \d+/, 'hidden states')
+      .replace(/^.*pooler.*/, 'pooler');
+    const key = `${check.section}\n${kind}`;
+    const row = rows.get(key) ?? { section: check.section, kind, count: 0, worst: check, failed: 0 };
+    row.count++;
+    if (!check.ok) row.failed++;
+    if (!(check.measured / check.bound <= row.worst.measured / row.worst.bound)) row.worst = check;
+    rows.set(key, row);
+  }
+  const number = (value: number) => (Number.isInteger(value) ? String(value) : value.toExponential(1));
+  const table = [...rows.values()].map((row) => [
+    row.section,
+    row.kind,
+    String(row.count),
+    number(row.worst.measured),
+    number(row.worst.bound),
+    row.failed ? 'FAIL' : 'ok',
+  ]);
+  const header = ['section', 'check', 'n', 'worst', 'bound', ''];
+  const widths = header.map((title, c) => Math.max(title.length, ...table.map((row) => row[c]!.length)));
+  const line = (row: string[]) => row.map((cell, c) => cell.padEnd(widths[c]!)).join('  ').trimEnd();
+  const failures = checks.filter((check) => !check.ok);
+  return [
+    line(header),
+    ...table.map(line),
+    '',
+    ...failures.slice(0, 40).map(({ section, name, measured, bound }) => `FAIL ${section}: ${name}: ${measured} > ${bound}`),
+    `${checks.length - failures.length} of ${checks.length} checks hold`,
+  ].join('\n');
+}

@@ -1,0 +1,122 @@
+/** Texts to M3 embeddings: dense vectors, lexical weights and ColBERT vectors (spec flagembedding-m3 §6). */
+import type { M3Model } from '../models/m3.js';
+import { TokenBatch } from '../models/token-batch.js';
+import type { Tokenizer } from '../models/tokenizer.js';
+import { noGrad, scope } from '../tensor/scope.js';
+
+export interface M3Embedding {
+  /** Token ids, special ones included. */
+  readonly ids: Uint32Array;
+  readonly dense: Float32Array;
+  /** Largest weight of each token id, special ids and weights of 0 left out. */
+  readonly lexical: ReadonlyMap<number, number>;
+  /** [(tokens − 1) · colbertDim]: all tokens but the first. */
+  readonly colbert: Float32Array;
+}
+
+export interface EncodeTextsOptions {
+  maxLength: number;
+  /** Tokens in one packed batch. */
+  batchTokens?: number;
+}
+
+/** Embeddings in the order of `texts`; batches are packed by length. */
+export async function encodeTexts(
+  model: M3Model,
+  tokenizer: Tokenizer,
+  texts: readonly string[],
+  { maxLength, batchTokens = 8192 }: EncodeTextsOptions,
+): Promise<M3Embedding[]> {
+  const ids = texts.map((text) => tokenizer.encode(text, Math.min(maxLength, model.config.maxTokens)));
+  const order = ids.map((_, i) => i).sort((a, b) => ids[b]!.length - ids[a]!.length || a - b);
+  const special = new Set([tokenizer.clsId, tokenizer.sepId, tokenizer.padId, tokenizer.unkId]);
+  const result = new Array<M3Embedding>(texts.length);
+  for (let start = 0; start < order.length; ) {
+    let end = start;
+    let tokens = 0;
+    while (end < order.length && (end === start || tokens + ids[order[end]!]!.length <= batchTokens))
+      tokens += ids[order[end++]!]!.length;
+    const members = order.slice(start, end);
+    start = end;
+    const batch = new TokenBatch(
+      model.gpu,
+      members.map((i) => ids[i]!),
+      model.config,
+    );
+    await scope(() =>
+      noGrad(async () => {
+        const hidden = model.hidden(batch);
+        const dense = (await model.dense(hidden, batch).toArray()) as Float32Array;
+        const weights = (await model.sparse(hidden).toArray()) as Float32Array;
+        const vectors = model.colbert(hidden);
+        const colbert = (await vectors.toArray()) as Float32Array;
+        const { hiddenSize } = model.config;
+        const width = vectors.cols;
+        members.forEach((text, s) => {
+          const [begin, stop] = [batch.packed.bounds[s]!, batch.packed.bounds[s + 1]!];
+          const lexical = new Map<number, number>();
+          for (let t = begin; t < stop; t++) {
+            const id = batch.ids[t]!;
+            const weight = weights[t]!;
+            if (!special.has(id) && weight > 0 && weight > (lexical.get(id) ?? 0)) lexical.set(id, weight);
+          }
+          result[text] = {
+            ids: ids[text]!,
+            dense: dense.slice(s * hiddenSize, (s + 1) * hiddenSize),
+            lexical,
+            colbert: colbert.slice((begin + 1) * width, stop * width),
+          };
+        });
+      }),
+    ).finally(() => batch.dispose());
+  }
+  return result;
+}
+
+export function denseScore(a: M3Embedding, b: M3Embedding): number {
+  let sum = 0;
+  for (let i = 0; i < a.dense.length; i++) sum += a.dense[i]! * b.dense[i]!;
+  return sum;
+}
+
+export function lexicalScore(a: M3Embedding, b: M3Embedding): number {
+  let sum = 0;
+  for (const [id, weight] of a.lexical) sum += weight * (b.lexical.get(id) ?? 0);
+  return sum;
+}
+
+/** Mean over the query's vectors of the largest dot product. */
+export function colbertScore(query: M3Embedding, passage: M3Embedding): number {
+  const width = query.colbert.length / (query.ids.length - 1);
+  const q = query.colbert;
+  const p = passage.colbert;
+  let sum = 0;
+  for (let i = 0; i < q.length; i += width) {
+    let best = Number.NEGATIVE_INFINITY;
+    for (let j = 0; j < p.length; j += width) {
+      let dot = 0;
+      for (let c = 0; c < width; c++) dot += q[i + c]! * p[j + c]!;
+      if (dot > best) best = dot;
+    }
+    sum += best;
+  }
+  return sum / Math.max(1, q.length / width);
+}
+
+/** Weighted means of the single scores, as FlagEmbedding's `compute_score`; weights [dense, sparse, ColBERT]. */
+export function hybridScores(
+  query: M3Embedding,
+  passage: M3Embedding,
+  [wd, ws, wc]: readonly [number, number, number] = [1, 1, 1],
+): { dense: number; sparse: number; colbert: number; 'sparse+dense': number; 'colbert+sparse+dense': number } {
+  const dense = denseScore(query, passage);
+  const sparse = lexicalScore(query, passage);
+  const colbert = colbertScore(query, passage);
+  return {
+    dense,
+    sparse,
+    colbert,
+    'sparse+dense': (wd * dense + ws * sparse) / (wd + ws),
+    'colbert+sparse+dense': (wd * dense + ws * sparse + wc * colbert) / (wd + ws + wc),
+  };
+}

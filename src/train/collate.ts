@@ -1,0 +1,40 @@
+/** Texts of a training batch to a packed batch for the losses (spec flagembedding-m3 §2.5). */
+import type { Gpu } from '../gpu/gpu.js';
+import type { EncoderConfig } from '../models/config.js';
+import { TokenBatch } from '../models/token-batch.js';
+import type { Tokenizer } from '../models/tokenizer.js';
+import type { ScoredBatch } from './losses/scores.js';
+
+export interface CollateOptions {
+  queryMaxLen: number;
+  passageMaxLen: number;
+  /** Upstream rounds padded lengths up to this; it decides which passages have padding. */
+  padToMultipleOf?: number | null;
+  /** Restore upstream's floor of ColBERT maxima at 0 for padded passages. */
+  colbertFloor: boolean;
+  /** Upstream's padded passage length when it is fixed instead of the longest in the set. */
+  paddedLength?: number;
+}
+
+/** Queries first, then passages query-major; nothing is padded. */
+export function collate(
+  gpu: Gpu,
+  tokenizer: Tokenizer,
+  config: EncoderConfig,
+  queries: readonly string[],
+  passages: readonly string[],
+  options: CollateOptions,
+): ScoredBatch {
+  const queryIds = tokenizer.encodeBatch(queries, options.queryMaxLen);
+  const passageIds = tokenizer.encodeBatch(passages, options.passageMaxLen);
+  const multiple = options.padToMultipleOf || 1;
+  const longest = passageIds.reduce((most, ids) => Math.max(most, ids.length), 0);
+  const padded = options.paddedLength ?? Math.ceil(longest / multiple) * multiple;
+  return {
+    tokens: new TokenBatch(gpu, [...queryIds, ...passageIds], config),
+    queries: queries.length,
+    group: passages.length / queries.length,
+    specialIds: [tokenizer.clsId, tokenizer.sepId, tokenizer.padId, tokenizer.unkId],
+    floor: options.colbertFloor ? passageIds.map((ids) => ids.length < padded) : undefined,
+  };
+}

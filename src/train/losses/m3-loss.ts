@@ -1,0 +1,155 @@
+/**
+ * The M3 training objective (Chen et al. 2024, arXiv:2402.03216, §3.3; behaviour of FlagEmbedding in spec
+ * flagembedding-m3 §4).
+ *
+ *   L₀ = ( L(D) + L(E) + 0.1·L(S) + L(C) ) / 4            D dense, S sparse, C ColBERT, E = D + 0.3·S + C
+ *   L  = ( L₀ + ( K(D) + 0.1·K(S) + K(C) ) / 3 ) / 2      with self-distillation, R = softmax(E) detached,
+ *                                                          K(X) = −mean_b Σ R·logsoftmax(X)
+ *
+ * Without unified fine-tuning L = L(D). With several ranks only D sees all ranks' passages (`across`).
+ */
+import { add, concatRows, ownGroup, scale, scaleGradient, softCrossEntropy, softmax } from '../../autograd/index.js';
+import { InputError } from '../../errors.js';
+import { full } from '../../kernels/pointwise.js';
+import type { M3Model } from '../../models/m3.js';
+import { noGrad } from '../../tensor/scope.js';
+import { Tensor } from '../../tensor/tensor.js';
+import type { Communicator } from '../communicator.js';
+import { type DistillationKind, positiveCrossEntropy, scoreLoss, teacherProbabilities } from './score-loss.js';
+import {
+  colbertScores,
+  type DenseVectors,
+  denseScores,
+  denseVectors,
+  ensembleScores,
+  lexicalScores,
+  type ScoredBatch,
+} from './scores.js';
+
+export interface M3LossSettings {
+  temperature: number;
+  unified: boolean;
+  kind: DistillationKind;
+  negativesCrossDevice: boolean;
+  /** Names of upstream behaviours to restore: `no-in-batch`, `cross-device`. */
+  compat: ReadonlySet<string>;
+  /** Default: those of the paper and of FlagEmbedding. */
+  weights?: LossWeights;
+}
+
+/** Coefficients of the single losses in L₀, before the division by 4. */
+export interface LossWeights {
+  dense: number;
+  sparse: number;
+  colbert: number;
+  ensemble: number;
+}
+
+export const m3LossWeights: LossWeights = { dense: 1, sparse: 0.1, colbert: 1, ensemble: 1 };
+
+export interface M3LossBatch extends ScoredBatch {
+  /** [B·G] raw teacher scores. */
+  readonly teacherScores: ArrayLike<number> | null;
+  readonly noInBatchNeg: boolean;
+  readonly selfDistill: boolean;
+}
+
+export interface M3Scores {
+  readonly dense: Tensor;
+  readonly sparse?: Tensor;
+  readonly colbert?: Tensor;
+  readonly ensemble?: Tensor;
+}
+
+/** The loss [scalar] of one rank's batch, and the scores it came from. `hidden`: [T, hidden] of `batch.tokens`. */
+export async function m3Loss(
+  model: M3Model,
+  hidden: Tensor,
+  batch: M3LossBatch,
+  settings: M3LossSettings,
+  communicator?: Communicator,
+): Promise<{ loss: Tensor; scores: M3Scores }> {
+  const { group, noInBatchNeg: own } = batch;
+  const { temperature, kind } = settings;
+  const teacher = batch.teacherScores
+    ? teacherProbabilities(model.gpu, batch.teacherScores, group)
+    : undefined;
+  const loss = (scores: Tensor) => scoreLoss(scores, { group, own, teacher, kind });
+
+  const vectors = denseVectors(model, hidden, batch);
+  const dense = denseScores(vectors, temperature, own ? group : undefined);
+  const across = settings.negativesCrossDevice && !own && communicator && communicator.size > 1;
+  const denseLoss = across
+    ? await crossDeviceLoss(vectors, dense, teacher, batch, settings, communicator)
+    : loss(dense);
+  if (!settings.unified) return { loss: denseLoss, scores: { dense } };
+
+  const sparse = lexicalScores(model, hidden, batch, temperature, own);
+  const colbert = colbertScores(model, hidden, batch, temperature, own);
+  const ensemble = ensembleScores(dense, sparse, colbert);
+  const scores = { dense, sparse, colbert, ensemble };
+  const weights = settings.weights ?? m3LossWeights;
+  const weighted = (d: Tensor, s: Tensor, c: Tensor) =>
+    add(add(scale(d, weights.dense), scale(s, weights.sparse)), scale(c, weights.colbert));
+
+  const defective = own && settings.compat.has('no-in-batch');
+  if (defective) refuseWhatCrashesUpstream(batch, kind);
+  const three = weighted(denseLoss, loss(sparse), loss(colbert));
+  // Upstream's ensemble has one candidate a row here, so its loss is 0 (spec §4.6).
+  const base = scale(defective ? three : add(three, scale(loss(ensemble), weights.ensemble)), 1 / 4);
+  if (!batch.selfDistill) return { loss: base, scores };
+
+  const target = noGrad(() => (defective ? full(ensemble, ensemble.shape, 1) : softmax(ensemble.detach())));
+  const distilled = weighted(
+    softCrossEntropy(dense, target),
+    softCrossEntropy(sparse, target),
+    softCrossEntropy(colbert, target),
+  );
+  return { loss: scale(add(base, scale(distilled, 1 / 3)), 1 / 2), scores };
+}
+
+/** Spec §4.6: what FlagEmbedding answers with an IndexError. */
+function refuseWhatCrashesUpstream(batch: M3LossBatch, kind: DistillationKind): void {
+  const { queries, group, teacherScores } = batch;
+  if (queries > group || (teacherScores && kind === 'm3_kd_loss' && queries >= 2))
+    throw new InputError(
+      `--flagembedding_compat no-in-batch: FlagEmbedding crashes (IndexError) on ${queries} queries of group size ${group}` +
+        `${teacherScores ? ' with teacher scores' : ''} without in-batch negatives`,
+    );
+}
+
+/**
+ * L(D) over all ranks' passages (spec §4.3). Each rank keeps the graph of its own shard only and gradients are
+ * averaged over ranks, so the shard's gradient is multiplied by the number of ranks to be that of the whole batch;
+ * upstream leaves it at 1/W. The own-group part of `kl_div` concerns this rank's rows only.
+ */
+async function crossDeviceLoss(
+  vectors: DenseVectors,
+  local: Tensor,
+  teacher: Tensor | undefined,
+  batch: M3LossBatch,
+  settings: M3LossSettings,
+  communicator: Communicator,
+): Promise<Tensor> {
+  const { group } = batch;
+  const factor = settings.compat.has('cross-device') ? 1 : communicator.size;
+  const gather = async (own: Tensor): Promise<Tensor> => {
+    const parts = await communicator.allGather((await own.toArray()) as Float32Array);
+    return concatRows(
+      parts.map((part, rank) =>
+        rank === communicator.rank
+          ? scaleGradient(own, factor)
+          : Tensor.from(own.gpu, part, [part.length / own.cols, own.cols]),
+      ),
+    );
+  };
+  const queries = await gather(vectors.queries);
+  const passages = await gather(vectors.passages);
+  const scores = denseScores({ queries, passages }, settings.temperature);
+  if (!teacher) return positiveCrossEntropy(scores, group);
+  if (settings.kind === 'kl_div')
+    return add(softCrossEntropy(ownGroup(local, group), teacher), positiveCrossEntropy(scores, group));
+  const rows = await communicator.allGather((await teacher.toArray()) as Float32Array);
+  const all = concatRows(rows.map((part) => Tensor.from(teacher.gpu, part, [part.length / group, group])));
+  return scoreLoss(scores, { group, own: false, teacher: all, kind: settings.kind });
+}

@@ -1,0 +1,48 @@
+/**
+ * The loss of one score matrix (spec flagembedding-m3 §4.1, §4.2).
+ *
+ * | teacher | kind       | loss                                                                   |
+ * |---------|------------|------------------------------------------------------------------------|
+ * | none    | –          | CE: mean_b (logsumexp X_b − X_b,positive)                              |
+ * | given   | kl_div     | −mean_b Σ_j P_bj logsoftmax(own group)_j, plus the CE                  |
+ * | given   | m3_kd_loss | Σ_i mean_b P_bi (logsumexp of X_b without own 0..i−1 − X_b,own i)      |
+ *
+ * X is [B, B·G] (all passages of the batch) or [B,G] (own groups only, `no_in_batch_neg`). P is [B,G].
+ */
+import { add, crossEntropy, m3Distillation, ownGroup, softCrossEntropy } from '../../autograd/index.js';
+import type { Gpu } from '../../gpu/gpu.js';
+import { Tensor } from '../../tensor/tensor.js';
+
+export type DistillationKind = 'kl_div' | 'm3_kd_loss';
+
+/** mean_b (logsumexp X_b − X_b,b·step): the positive of row b is column b·step (step 0: own groups only). */
+export function positiveCrossEntropy(scores: Tensor, step: number): Tensor {
+  const targets = Uint32Array.from({ length: scores.rows }, (_, row) => row * step);
+  return crossEntropy(scores, Tensor.from(scores.gpu, targets, [scores.rows], 'u32'));
+}
+
+/** The table above. `group`: G; `own`: X holds own groups only. */
+export function scoreLoss(
+  scores: Tensor,
+  { group, own, teacher, kind }: { group: number; own: boolean; teacher: Tensor | undefined; kind: DistillationKind },
+): Tensor {
+  if (!teacher) return positiveCrossEntropy(scores, own ? 0 : group);
+  if (kind === 'm3_kd_loss') return m3Distillation(scores, teacher, own);
+  return add(
+    softCrossEntropy(own ? scores : ownGroup(scores, group), teacher),
+    positiveCrossEntropy(scores, own ? 0 : group),
+  );
+}
+
+/** Row softmax over the G raw scores, without temperature (spec §2.4), in float64. [B·G] → [B,G]. */
+export function teacherProbabilities(gpu: Gpu, raw: ArrayLike<number>, group: number): Tensor {
+  const probabilities = new Float32Array(raw.length);
+  for (let row = 0; row < raw.length; row += group) {
+    let top = Number.NEGATIVE_INFINITY;
+    for (let i = 0; i < group; i++) top = Math.max(top, raw[row + i]!);
+    let total = 0;
+    for (let i = 0; i < group; i++) total += Math.exp(raw[row + i]! - top);
+    for (let i = 0; i < group; i++) probabilities[row + i] = Math.exp(raw[row + i]! - top) / total;
+  }
+  return Tensor.from(gpu, probabilities, [raw.length / group, group]);
+}
