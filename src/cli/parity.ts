@@ -4,6 +4,7 @@
  */
 import fs from 'node:fs';
 import path from 'node:path';
+import { parseArgs } from 'node:util';
 import { backward, maxSim, mul, scale, sum } from '../autograd/index.js';
 import { InputError } from '../errors.js';
 import { Gpu } from '../gpu/gpu.js';
@@ -621,4 +622,25 @@ export function renderParity(checks: readonly ParityCheck[]): string {
     ...failures.slice(0, 40).map(({ section, name, measured, bound }) => `FAIL ${section}: ${name}: ${measured} > ${bound}`),
     `${checks.length - failures.length} of ${checks.length} checks hold`,
   ].join('\n');
+}
+
+/** `dawntune parity FOLDER [--adapter NAME] [--deliberate_error NAME]`. */
+export async function parity(argv: readonly string[]): Promise<number> {
+  const { values, positionals } = parseArgs({
+    args: [...argv],
+    allowPositionals: true,
+    strict: false,
+    options: { adapter: { type: 'string' }, deliberate_error: { type: 'string' } },
+  });
+  const unknown = Object.keys(values).find((name) => name !== 'adapter' && name !== 'deliberate_error');
+  if (unknown) throw new InputError(`parity: unknown flag --${unknown}; known are --adapter and --deliberate_error`);
+  const [folder] = positionals;
+  if (positionals.length !== 1 || !folder) throw new InputError('parity: expected one folder of goldens');
+  const mistake = values['deliberate_error'];
+  const deliberateError = deliberateErrors.find((name) => name === mistake);
+  if (mistake !== undefined && !deliberateError)
+    throw new InputError(`--deliberate_error: expected one of ${deliberateErrors.join(', ')}, found "${mistake}"`);
+  const checks = await runParity(folder, { adapter: values['adapter'] as string | undefined, deliberateError });
+  process.stdout.write(`${renderParity(checks)}\n`);
+  return checks.every((check) => check.ok) ? 0 : 1;
 }

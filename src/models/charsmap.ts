@@ -19,6 +19,9 @@ const WHOLE_CLUSTER_BYTES = 6;
 const MAYBE_SHORT_CLUSTER =
   /\r\n|[\0-\u07ff][\p{M}\p{Cf}\p{Emoji_Modifier}\p{Grapheme_Extend}\u0e33\u0eb3]|[\u0800-\uffff][\u0300-\u07ff]|[\u0600-\u0605\u06dd\u070f\u0890\u0891\u08e2\u0d4e\u{110bd}-\u{11f02}]/u;
 
+/** How many UTF-16 units are segmented at once. */
+const PIECE = 512;
+
 const graphemes = new Intl.Segmenter('und', { granularity: 'grapheme' });
 const utf8 = new TextDecoder('utf-8', { fatal: true });
 
@@ -46,7 +49,7 @@ export class Charsmap {
   normalize(text: string): string {
     if (!MAYBE_SHORT_CLUSTER.test(text)) return this.byCharacter(text);
     let result = '';
-    for (const { segment } of graphemes.segment(text)) {
+    for (const segment of clusters(text)) {
       const whole = segment.length > 1 && segment.length < WHOLE_CLUSTER_BYTES ? this.short(segment) : null;
       result += whole ?? this.byCharacter(segment);
     }
@@ -96,6 +99,29 @@ export class Charsmap {
     const end = this.replacements.indexOf(0, start);
     return utf8.decode(this.replacements.subarray(start, end < 0 ? undefined : end));
   }
+}
+
+/**
+ * The grapheme clusters of `text`. Intl.Segmenter takes quadratic time and more in a long text, so it gets pieces:
+ * inside a piece that begins at a boundary every boundary is right, only the last cluster may go on behind it.
+ */
+function* clusters(text: string): Generator<string> {
+  let size = PIECE;
+  for (let start = 0; start < text.length; ) {
+    let end = Math.min(start + size, text.length);
+    if (end < text.length && isLeadSurrogate(text.charCodeAt(end - 1))) end++;
+    const first = start;
+    for (const { segment, index } of graphemes.segment(text.slice(first, end))) {
+      if (first + index + segment.length === end && end < text.length) break;
+      yield segment;
+      start = first + index + segment.length;
+    }
+    size = start === first ? 2 * size : PIECE;
+  }
+}
+
+function isLeadSurrogate(unit: number): boolean {
+  return unit >= 0xd800 && unit < 0xdc00;
 }
 
 /** The distance to a unit's children; bit 9 says that it is stored in units of 256. */

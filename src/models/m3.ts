@@ -39,6 +39,12 @@ export interface M3Options extends Partial<M3Settings> {
   activation?: EncoderConfig['activation'];
 }
 
+/** Where a tokenizer's files are, for copying them along with a model. */
+export interface TokenizerFiles {
+  readonly folder: string;
+  files(): string[];
+}
+
 /** Prefix of encoder parameters, as in FlagEmbedding's wrapper: `model.encoder.layer.0…`. */
 export const ENCODER_PREFIX = 'model.';
 const FILE_PREFIXES = ['', 'roberta.', 'bert.', 'model.', 'encoder.'];
@@ -175,10 +181,10 @@ export class M3Model {
   // ---- saving ------------------------------------------------------------------------------------------------
 
   /**
-   * Writes config.json, model.safetensors and the two heads; `tokenizerFiles` are copied along. Every file appears
+   * Writes config.json, model.safetensors and the two heads; the tokenizer's files are copied along. Every file appears
    * whole or not at all.
    */
-  async save(folder: string, tokenizerFiles: readonly string[] = []): Promise<void> {
+  async save(folder: string, tokenizer?: TokenizerFiles): Promise<void> {
     fs.mkdirSync(folder, { recursive: true });
     const bare = (name: string) => name.slice(ENCODER_PREFIX.length);
     const encoder = this.store.parameters.filter((parameter) => parameter.name.startsWith(ENCODER_PREFIX));
@@ -206,9 +212,10 @@ export class M3Model {
       }
       writeTorchFile(path.join(folder, `${head}.pt`), entries);
     }
-    for (const file of tokenizerFiles) {
-      const target = path.join(folder, path.basename(file));
-      if (path.resolve(file) !== path.resolve(target)) writeFileAtomic(target, fs.readFileSync(file));
+    for (const file of tokenizer?.files() ?? []) {
+      const source = path.resolve(tokenizer!.folder, file);
+      const target = path.resolve(folder, file);
+      if (source !== target) writeFileAtomic(target, fs.readFileSync(source));
     }
     writeFileAtomic(path.join(folder, 'config.json'), `${JSON.stringify(this.config.raw, null, 2)}\n`);
   }

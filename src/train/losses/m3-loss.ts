@@ -24,7 +24,7 @@ import {
   ensembleScores,
   lexicalScores,
   type ScoredBatch,
-} from './scores.js';
+} from '../../models/scores.js';
 
 export interface M3LossSettings {
   temperature: number;

@@ -1,9 +1,9 @@
 /** The four score matrices of M3, all divided by τ (spec flagembedding-m3 §3.4). */
-import { add, matmul, maxSim, ownGroup, scale, segmentMax, sliceRows, sparseScores } from '../../autograd/index.js';
-import type { M3Model } from '../../models/m3.js';
-import { maxSimLayout, sparseMatches } from '../../models/score-layout.js';
-import type { TokenBatch } from '../../models/token-batch.js';
-import { Tensor } from '../../tensor/tensor.js';
+import { add, matmul, maxSim, ownGroup, scale, segmentMax, sliceRows, sparseScores } from '../autograd/index.js';
+import type { M3Model } from './m3.js';
+import { maxSimLayout, sparseMatches } from './score-layout.js';
+import type { TokenBatch } from './token-batch.js';
+import { Tensor } from '../tensor/tensor.js';
 
 /** B queries, then B·G passages query-major, packed in one batch. */
 export interface ScoredBatch {
