@@ -158,7 +158,13 @@ test('equals Rust: WordPiece', async () => {
   const words = new Set(corpus.flatMap((text) => text.match(/\p{L}+/gu) ?? []));
   const vocabulary = new Map(['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]'].map((token, id) => [token, id]));
   const add = (token: string) => vocabulary.has(token) || vocabulary.set(token, vocabulary.size);
-  for (const character of new Set([...corpus, ...edges].join('').normalize('NFD').toLowerCase())) {
+  for (const character of new Set(
+    [...corpus, ...edges]
+      .join('')
+      .replace(/\p{Cs}/gu, '')
+      .normalize('NFD')
+      .toLowerCase(),
+  )) {
     add(character);
     add(`##${character}`);
   }

@@ -190,13 +190,18 @@ function withoutPlaceholders(text: string): string {
     .trim();
 }
 
-/** What two texts have in common when they are the same but for case, quotes and punctuation. */
+/** What two texts have in common when they are the same but for case, spaces, quotes and punctuation. */
 function folded(text: string): string {
-  return text
-    .normalize('NFKC')
-    .toLowerCase()
-    .replace(/[^\p{L}\p{N}]+/gu, ' ')
-    .trim();
+  return wordsOf(text).join('');
+}
+
+function wordsOf(text: string): string[] {
+  return (
+    text
+      .normalize('NFKC')
+      .toLowerCase()
+      .match(/[\p{L}\p{N}]+/gu) ?? []
+  );
 }
 
 // ---------------------------------------------------------------- hard negatives
@@ -217,7 +222,7 @@ class WordIndex {
 
   constructor(texts: readonly string[]) {
     texts.forEach((text, position) => {
-      const words = wordsOf(text);
+      const words = new Set(wordsOf(text));
       this.sizes.push(words.size);
       for (const word of words) {
         const places = this.places.get(word);
@@ -229,7 +234,7 @@ class WordIndex {
 
   /** The `count` most similar, most similar first, earlier first among equals. */
   similar(text: string, count: number): { position: number; similarity: number }[] {
-    const words = wordsOf(text);
+    const words = new Set(wordsOf(text));
     const shared = new Uint32Array(this.sizes.length);
     for (const word of words) for (const position of this.places.get(word) ?? []) shared[position]!++;
     const best: { position: number; similarity: number }[] = [];
@@ -244,10 +249,6 @@ class WordIndex {
     }
     return best;
   }
-}
-
-function wordsOf(text: string): Set<string> {
-  return new Set(folded(text).split(' '));
 }
 
 // ---------------------------------------------------------------- packages

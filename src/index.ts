@@ -1,0 +1,34 @@
+/** The library: tensors and autograd on WebGPU, M3 models, and their training. */
+export * from './autograd/index.js';
+export { type Parameter, type ParameterSpec, ParameterStore } from './autograd/parameters.js';
+export { InputError, MachineError, ShapeError } from './errors.js';
+export type { Capabilities } from './gpu/capabilities.js';
+export { Gpu, type GpuOptions } from './gpu/gpu.js';
+export { type EncoderConfig, readEncoderConfig } from './models/config.js';
+export { RandomStreams } from './models/encoder.js';
+export { M3Model, type M3Options } from './models/m3.js';
+export { SafetensorsFile, SafetensorsWriter, writeSafetensors } from './models/safetensors.js';
+export { TokenBatch } from './models/token-batch.js';
+export { Tokenizer } from './models/tokenizer.js';
+export { readTorchFile, TorchFile, writeTorchFile } from './models/torch-file.js';
+export { openWeights, type WeightSource } from './models/weight-source.js';
+export {
+  colbertScore,
+  denseScore,
+  encodeTexts,
+  hybridScores,
+  lexicalScore,
+  type M3Embedding,
+} from './retrieval/encode.js';
+export { evaluateRetrieval } from './retrieval/evaluate.js';
+export { PackedSequences } from './tensor/packed.js';
+export { RowIndex } from './tensor/row-index.js';
+export { noGrad, scope } from './tensor/scope.js';
+export { type DType, Tensor } from './tensor/tensor.js';
+export { type FinetuneArguments, parseFinetuneArguments } from './train/arguments.js';
+export { collate } from './train/collate.js';
+export { type Communicator, SingleCommunicator, TurnTable } from './train/communicator.js';
+export { type M3LossBatch, type M3LossSettings, m3Loss } from './train/losses/m3-loss.js';
+export { AdamW } from './train/optimizer.js';
+export { consoleReporter, type Reporter, silentReporter } from './train/report.js';
+export { finetune } from './train/trainer.js';

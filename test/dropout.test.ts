@@ -1,0 +1,131 @@
+/** Dropout: generator against published values, rate, reproducibility, and attention against a masked reference. */
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { attention, backward, dropout, sum } from '../src/autograd/index.js';
+import { Gpu } from '../src/gpu/gpu.js';
+import { threefry4x32 } from '../src/kernels/random.js';
+import { PackedSequences } from '../src/tensor/packed.js';
+import { scope } from '../src/tensor/scope.js';
+import { Tensor } from '../src/tensor/tensor.js';
+
+const gpus: Gpu[] = [];
+before(async () => {
+  gpus.push(await Gpu.open({ kernels: 'subgroup8' }), await Gpu.open({ kernels: 'workgroup' }));
+});
+after(async () => {
+  for (const gpu of gpus) await gpu.close();
+});
+
+const hex = (values: Uint32Array) => [...values].map((v) => v.toString(16).padStart(8, '0')).join(' ');
+
+test('Threefry-4x32-20 gives the published values', () => {
+  assert.equal(hex(threefry4x32([0, 0, 0, 0], [0, 0, 0, 0])), '9c6ca96a e17eae66 fc10ecd4 5256a7d8');
+  const ones = [0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff];
+  assert.equal(hex(threefry4x32(ones, ones)), '2a881696 57012287 f6c7446e a16a6732');
+});
+
+test('the device draws what the host generator says', async () => {
+  const gpu = gpus[0]!;
+  const p = 0.3;
+  const threshold = Math.round(p * 65536);
+  await scope(async () => {
+    const got = await dropout(Tensor.from(gpu, new Float32Array(64).fill(1), [64]), p, { seed: 7, stream: 11 }).toArray();
+    for (let i = 0; i < 64; i++) {
+      const words = threefry4x32([7, 11, 0, 0], [Math.floor(i / 8), 0, 0, 0]);
+      const bits = i % 8 < 4 ? words[i % 4]! & 0xffff : words[i % 4]! >>> 16;
+      const want = bits >= threshold ? 65536 / (65536 - threshold) : 0;
+      assert.ok(Math.abs(got[i]! - want) < 1e-6, `element ${i}`);
+    }
+  });
+});
+
+test('rate, independence of streams, and the same mask in the gradient', async () => {
+  const gpu = gpus[0]!;
+  const n = 1 << 18;
+  await scope(async () => {
+    const x = Tensor.from(gpu, new Float32Array(n).fill(1), [n]);
+    x.requiresGrad = true;
+    const a = dropout(x, 0.1, { seed: 1, stream: 1 });
+    const b = dropout(x.detach(), 0.1, { seed: 1, stream: 2 });
+    const again = dropout(x.detach(), 0.1, { seed: 1, stream: 1 });
+    const [ya, yb, yc] = [await a.toArray(), await b.toArray(), await again.toArray()];
+    let dropped = 0;
+    let both = 0;
+    for (let i = 0; i < n; i++) {
+      if (ya[i] === 0) dropped++;
+      if (ya[i] === 0 && yb[i] === 0) both++;
+    }
+    // Five standard deviations.
+    assert.ok(Math.abs(dropped / n - 0.1) < 5 * Math.sqrt(0.09 / n), `rate ${dropped / n}`);
+    assert.ok(Math.abs(both / n - 0.01) < 5 * Math.sqrt(0.0099 / n), `joint rate ${both / n}`);
+    assert.deepEqual(ya, yc);
+    backward(sum(a));
+    assert.deepEqual(await x.grad!.toArray(), ya);
+    x.grad!.dispose();
+  });
+});
+
+/** The mask that the kernels draw for (query, key) of one sequence. */
+function keep(seed: number, stream: number, q: number, k: number, head: number, begin: number, threshold: number): number {
+  const words = threefry4x32([seed, stream, 0, 0], [q >> 1, k >> 2, head, begin]);
+  const bits = q % 2 === 0 ? words[k & 3]! & 0xffff : words[k & 3]! >>> 16;
+  return bits >= threshold ? 65536 / (65536 - threshold) : 0;
+}
+
+for (const which of [0, 1])
+  test(`attention drops the same probabilities in every kernel: ${which === 0 ? 'subgroup8' : 'workgroup'}`, async () => {
+    const gpu = gpus[which]!;
+    const lengths = [19, 6];
+    const [heads, d, H] = [4, 16, 64];
+    const tokens = 25;
+    const p = 0.25;
+    const [seed, stream, threshold] = [5, 9, Math.round(p * 65536)];
+    const data = Float32Array.from({ length: tokens * 3 * H }, (_, i) => Math.sin(i * 12.9898) * 0.8);
+    const weight = Float32Array.from({ length: tokens * H }, (_, i) => Math.cos(i * 78.233));
+    const packed = new PackedSequences(gpu, lengths);
+    const bounds = packed.bounds;
+    const forward = (x: Float64Array) => {
+      const out = new Float64Array(tokens * H);
+      for (let s = 0; s < lengths.length; s++)
+        for (let h = 0; h < heads; h++)
+          for (let i = bounds[s]!; i < bounds[s + 1]!; i++) {
+            const scores: number[] = [];
+            for (let j = bounds[s]!; j < bounds[s + 1]!; j++) {
+              let dot = 0;
+              for (let e = 0; e < d; e++) dot += x[i * 3 * H + h * d + e]! * x[j * 3 * H + H + h * d + e]!;
+              scores.push(Math.exp(dot / 4));
+            }
+            const total = scores.reduce((a, b) => a + b, 0);
+            scores.forEach((score, n) => {
+              const mask = keep(seed, stream, i - bounds[s]!, n, h, bounds[s]!, threshold);
+              for (let e = 0; e < d; e++)
+                out[i * H + h * d + e]! += (score / total) * mask * x[(bounds[s]! + n) * 3 * H + 2 * H + h * d + e]!;
+            });
+          }
+      return out;
+    };
+    await scope(async () => {
+      const qkv = Tensor.from(gpu, data, [tokens, 3 * H]);
+      qkv.requiresGrad = true;
+      const out = attention(qkv, packed, heads, { probability: p, seed, stream });
+      const got = await out.toArray();
+      const x = Float64Array.from(data);
+      forward(x).forEach((want, i) => {
+        assert.ok(Math.abs(got[i]! - want) < 2e-5, `output ${i}: ${got[i]} instead of ${want}`);
+      });
+      backward(out, Tensor.from(gpu, weight, [tokens, H]));
+      const gradient = await qkv.grad!.toArray();
+      const objective = () => forward(x).reduce((total, v, i) => total + v * weight[i]!, 0);
+      for (let i = 0; i < data.length; i += 97) {
+        const kept = x[i]!;
+        x[i] = kept + 1e-5;
+        const up = objective();
+        x[i] = kept - 1e-5;
+        const down = objective();
+        x[i] = kept;
+        assert.ok(Math.abs(gradient[i]! - (up - down) / 2e-5) < 1e-4, `gradient ${i}`);
+      }
+      qkv.grad!.dispose();
+    });
+    packed.dispose();
+  });
