@@ -174,7 +174,7 @@ test('the mission’s command parses unchanged', () => {
     assert.deepEqual(args[name as keyof FinetuneArguments], value, name);
   assert.deepEqual(
     notices.map((notice) => notice.split(/[: ]/)[0]),
-    ['--cache_path', '--fp16', '--gradient_checkpointing'],
+    ['--cache_path', '--fp16', '--gradient_checkpointing', '--negatives_cross_device'],
   );
 });
 
@@ -264,7 +264,6 @@ test('defaults are FlagEmbedding’s and Hugging Face’s', () => {
     nprocPerNode: 1,
     adapter: null,
     maxGpuMemory: null,
-    tune: 'on',
     flagembeddingCompat: new Set(),
     debug: false,
   });

@@ -4,6 +4,7 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { test } from 'node:test';
+import { loadDatasets } from '../src/data/batches.js';
 import {
   DEMO_EVALUATION_LANGUAGES,
   DEMO_LANGUAGES,
@@ -81,6 +82,11 @@ test('train.jsonl holds the rows', () => {
       lines.map((line) => JSON.parse(line)),
       rows.train,
     );
+    const { datasets } = loadDatasets({ trainData: [file], trainGroupSize: 2, perDeviceTrainBatchSize: 64 });
+    assert.equal(datasets.length, 1);
+    assert.equal(datasets[0]!.rowCount, rows.train.length);
+    const { query, pos, neg } = datasets[0]!.row(7);
+    assert.deepEqual({ query, pos, neg }, rows.train[7]);
     assert.throws(() => writeDemoJsonl(path.join(file, 'below')), { name: 'InputError' });
   } finally {
     fs.rmSync(folder, { recursive: true, force: true });

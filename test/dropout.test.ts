@@ -29,7 +29,10 @@ test('the device draws what the host generator says', async () => {
   const p = 0.3;
   const threshold = Math.round(p * 65536);
   await scope(async () => {
-    const got = await dropout(Tensor.from(gpu, new Float32Array(64).fill(1), [64]), p, { seed: 7, stream: 11 }).toArray();
+    const got = await dropout(Tensor.from(gpu, new Float32Array(64).fill(1), [64]), p, {
+      seed: 7,
+      stream: 11,
+    }).toArray();
     for (let i = 0; i < 64; i++) {
       const words = threefry4x32([7, 11, 0, 0], [Math.floor(i / 8), 0, 0, 0]);
       const bits = i % 8 < 4 ? words[i % 4]! & 0xffff : words[i % 4]! >>> 16;
@@ -66,7 +69,15 @@ test('rate, independence of streams, and the same mask in the gradient', async (
 });
 
 /** The mask that the kernels draw for (query, key) of one sequence. */
-function keep(seed: number, stream: number, q: number, k: number, head: number, begin: number, threshold: number): number {
+function keep(
+  seed: number,
+  stream: number,
+  q: number,
+  k: number,
+  head: number,
+  begin: number,
+  threshold: number,
+): number {
   const words = threefry4x32([seed, stream, 0, 0], [q >> 1, k >> 2, head, begin]);
   const bits = q % 2 === 0 ? words[k & 3]! & 0xffff : words[k & 3]! >>> 16;
   return bits >= threshold ? 65536 / (65536 - threshold) : 0;
@@ -99,7 +110,8 @@ for (const which of [0, 1])
             scores.forEach((score, n) => {
               const mask = keep(seed, stream, i - bounds[s]!, n, h, bounds[s]!, threshold);
               for (let e = 0; e < d; e++)
-                out[i * H + h * d + e]! += (score / total) * mask * x[(bounds[s]! + n) * 3 * H + 2 * H + h * d + e]!;
+                out[i * H + h * d + e]! +=
+                  (score / total) * mask * x[(bounds[s]! + n) * 3 * H + 2 * H + h * d + e]!;
             });
           }
       return out;

@@ -25,7 +25,11 @@ test('no room imports from a room above it', () => {
       seen++;
       const resolved = path.relative(src, path.resolve(path.dirname(path.join(src, file)), target));
       const other = resolved.split(path.sep)[0]!;
-      if (ROOMS.includes(other) ? ROOMS.indexOf(other) > ROOMS.indexOf(room) : other === 'index.js' || other === '..')
+      if (
+        ROOMS.includes(other)
+          ? ROOMS.indexOf(other) > ROOMS.indexOf(room)
+          : other === 'index.js' || other === '..'
+      )
         wrong.push(`${file} → ${resolved}`);
     }
   }

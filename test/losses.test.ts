@@ -48,12 +48,26 @@ test('single losses of the test vector', async () => {
 });
 
 const QUERIES = ['eins zwei', 'drei', 'vier fünf sechs', 'sieben'];
-const PASSAGES = ['one two', 'eight', 'three', 'nine ten', 'four five six', 'eleven', 'seven', 'twelve and more'];
+const PASSAGES = [
+  'one two',
+  'eight',
+  'three',
+  'nine ten',
+  'four five six',
+  'eleven',
+  'seven',
+  'twelve and more',
+];
 
 const length = (values: Float32Array) => Math.sqrt(values.reduce((total, v) => total + v * v, 0));
 
 /** Dense gradients of one run over `ranks` ranks, averaged. */
-async function denseGradients(ranks: number, compat: ReadonlySet<string>, kind: 'kl_div' | 'm3_kd_loss', teacher: number[] | null) {
+async function denseGradients(
+  ranks: number,
+  compat: ReadonlySet<string>,
+  kind: 'kl_div' | 'm3_kd_loss',
+  teacher: number[] | null,
+) {
   const tokenizer = Tokenizer.load(golden('model'));
   const model = M3Model.load(gpu, golden('model'));
   const table = new TurnTable(ranks);
@@ -106,7 +120,11 @@ for (const [name, kind, teacher] of [
     const upstream = await denseGradients(2, new Set(['cross-device']), kind, given);
     const names = ['model.encoder.layer.1.output.dense.weight', 'model.embeddings.word_embeddings.weight'];
     for (const parameter of names) {
-      const [a, b, c] = [one, two, upstream].map((all) => all.get(parameter)!) as [Float32Array, Float32Array, Float32Array];
+      const [a, b, c] = [one, two, upstream].map((all) => all.get(parameter)!) as [
+        Float32Array,
+        Float32Array,
+        Float32Array,
+      ];
       assert.ok(length(a.map((v, i) => v - b[i]!)) < 2e-4 * length(a), `${parameter} differs`);
       // Upstream's is 1/W of it where the whole loss crosses devices.
       if (name !== 'kl_div') assert.ok(length(a.map((v, i) => v / 2 - c[i]!)) < 2e-4 * length(a));

@@ -109,7 +109,7 @@ const fuzzed = fc
       ),
       { maxLength: 6 },
     ),
-    { numRuns: 4000, seed: 1 },
+    { numRuns: 2500, seed: 1 },
   )
   .map((parts) => parts.join(''));
 
@@ -143,7 +143,7 @@ test('the golden rows, whole and cut to 16', () => {
 
 for (const [name, json] of Object.entries(shapes))
   test(`equals Rust: ${name}`, async () => {
-    const texts = [...every(json === original ? 1 : 5, corpus), ...decomposed, ...edges, ...fuzzed];
+    const texts = [...every(json === original ? 4 : 12, corpus), ...decomposed, ...edges, ...fuzzed];
     assert.deepEqual(await differences(json, texts), []);
   });
 
@@ -204,7 +204,7 @@ test('equals Rust: WordPiece', async () => {
     },
   });
   // Not the fuzzed texts: Rust's punctuation and format characters there are those of Unicode 8.
-  const texts = [...every(5, corpus), ...decomposed, ...edges];
+  const texts = [...every(16, corpus), ...decomposed, ...edges];
   assert.deepEqual(await differences(bert(true), texts), []);
   assert.deepEqual(await differences(bert(false), texts), []);
   const { clsId, sepId, padId, unkId, maskId, vocabSize } = Tokenizer.load(folderWith(bert(true)));
@@ -239,7 +239,7 @@ test('a cut text has the ids of the whole text, also where only its beginning is
         const expected = all.length <= maxLength ? all : [...all.subarray(0, maxLength - 1), all.at(-1)!];
         assert.deepEqual([...cut.encode(text, maxLength)], [...expected]);
       }),
-      { numRuns: 15, seed: 7 },
+      { numRuns: 8, seed: 7 },
     );
   }
 });
@@ -319,7 +319,7 @@ test('bad input is one line that names the file', () => {
   fails({ ...original, normalizer: { type: 'Unheard' } }, /normalizer Unheard is not supported/);
   fails({ ...original, pre_tokenizer: { type: 'Digits' } }, /pre-tokenizer Digits is not supported/);
   fails({ ...original, model: { ...(original['model'] as Json), unk_id: null } }, /"unk_id"/);
-  fails({ ...original, model: { type: 'Unheard', vocab: {} } }, /broken/);
+  fails({ ...original, model: { type: 'Unheard', vocab: {} } }, /model Unheard is not supported/);
   assert.throws(() => Tokenizer.load(model).encode('a', 1), { name: 'InputError', message: /at least 2/ });
   assert.throws(() => Charsmap.parse(new Uint8Array([8, 0, 0, 0, 1])), RangeError);
   assert.throws(() => readSentencePiece(new Uint8Array([10, 200, 1])), RangeError);

@@ -120,7 +120,10 @@ export class ParameterStore {
     const values = Tensor.zeros(this.gpu, [union.length, tensor.cols], 'f32', 'gradients').keep();
     scope(() => {
       for (const piece of pieces) {
-        const index = new RowIndex(this.gpu, piece.rows.map((row) => at.get(row)!));
+        const index = new RowIndex(
+          this.gpu,
+          piece.rows.map((row) => at.get(row)!),
+        );
         segmentSumRows(piece.values, index.segments(), values, true);
         piece.values.dispose();
         index.dispose();

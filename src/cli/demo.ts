@@ -13,7 +13,12 @@ import { Gpu } from '../gpu/gpu.js';
 import { writeFileAtomic } from '../models/atomic-file.js';
 import { M3Model } from '../models/m3.js';
 import { Tokenizer } from '../models/tokenizer.js';
-import { evaluateRetrieval, type RetrievalMetrics, type RetrievalMode, retrievalModes } from '../retrieval/evaluate.js';
+import {
+  evaluateRetrieval,
+  type RetrievalMetrics,
+  type RetrievalMode,
+  retrievalModes,
+} from '../retrieval/evaluate.js';
 import { parseFinetuneArguments } from '../train/arguments.js';
 import { consoleReporter } from '../train/report.js';
 import { finetune } from '../train/trainer.js';

@@ -1,5 +1,5 @@
 /** `dawntune finetune`: FlagEmbedding's M3 fine-tuning command, flag for flag. */
-import { parseFinetuneArguments, finetuneFlags } from '../train/arguments.js';
+import { finetuneFlags, parseFinetuneArguments } from '../train/arguments.js';
 import { consoleReporter } from '../train/report.js';
 import { finetune } from '../train/trainer.js';
 import { renderHelp, wantsHelp } from './flags.js';

@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /** The `dawntune` command: one subcommand a file, and the one place where errors become lines and exit codes. */
 import { Command } from 'commander';
-import { InputError } from '../errors.js';
+import type { InputError } from '../errors.js';
 
 type Run = (argv: readonly string[]) => Promise<number>;
 
@@ -53,6 +53,9 @@ main().catch((error: unknown) => {
   const known = error instanceof Error && 'exitCode' in error;
   const debug = process.argv.some((word) => /^--debug(=true|=1)?$/i.test(word));
   if (known && !debug) process.stderr.write(`dawntune: ${(error as Error).message}\n`);
-  else process.stderr.write(`dawntune: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
+  else
+    process.stderr.write(
+      `dawntune: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`,
+    );
   process.exit(known ? (error as InputError).exitCode : 1);
 });

@@ -132,7 +132,9 @@ class Parity {
   private checkTokenizer(): void {
     const rows = this.json<{ text: string; ids: number[]; ids_max16: number[] }[]>('tokenizer.json');
     const differ = (name: string, wanted: (row: (typeof rows)[number]) => number[], limit?: number) => {
-      const wrong = rows.filter((row) => wanted(row).join() !== this.tokenizer.encode(row.text, limit).join());
+      const wrong = rows.filter(
+        (row) => wanted(row).join() !== this.tokenizer.encode(row.text, limit).join(),
+      );
       this.check('tokenizer', `${name}: rows of ${rows.length} that differ`, wrong.length, 0);
     };
     differ('ids', (row) => row.ids);
@@ -171,7 +173,8 @@ class Parity {
         if (norm !== undefined) this.checkRelative(section, 'grad_norm', result.norm, norm, BOUNDS.gradient);
         if (suffix === '' && goldens.names().some((name) => name.startsWith(`${prefix}grad/`)))
           await this.checkGradients(section, model, goldens, prefix, 1, BOUNDS.gradient);
-        if (wantsStates) await this.checkStates(section, goldens, prefix, golden, hidden, result.scores, result.dense);
+        if (wantsStates)
+          await this.checkStates(section, goldens, prefix, golden, hidden, result.scores, result.dense);
         for (const state of hidden) state.dispose();
         model.store.zeroGradients();
       }
@@ -219,12 +222,20 @@ class Parity {
     this.check(section, 'dense vectors', largestError(dense, vectors), BOUNDS.state);
     for (const [name, values] of Object.entries(scores))
       if (goldens.has(`${prefix}score/${name}`))
-        this.check(section, `${name} scores`, largestError(values, goldens.read(`${prefix}score/${name}`)), BOUNDS.state);
+        this.check(
+          section,
+          `${name} scores`,
+          largestError(values, goldens.read(`${prefix}score/${name}`)),
+          BOUNDS.state,
+        );
   }
 
   private async checkColbertFloor(): Promise<void> {
     const goldens = this.open('loss_cases.safetensors');
-    const [qShape, pShape] = ['q', 'p'].map((name) => goldens.info(`colbert_floor/${name}`).shape) as [number[], number[]];
+    const [qShape, pShape] = ['q', 'p'].map((name) => goldens.info(`colbert_floor/${name}`).shape) as [
+      number[],
+      number[],
+    ];
     const [B, Tq, C] = qShape as [number, number, number];
     const [N, Tp] = pShape as [number, number];
     const lengths = [
@@ -236,7 +247,10 @@ class Parity {
       text < B ? [sources[0]!, (text * Tq + token) * C] : [sources[1]!, ((text - B) * Tp + token) * C];
     for (const kind of ['upstream', 'intended']) {
       // The engine skips every text's first token, which these vectors do not have: put one in front.
-      const packed = new PackedSequences(this.gpu, lengths.map((length) => length + 1));
+      const packed = new PackedSequences(
+        this.gpu,
+        lengths.map((length) => length + 1),
+      );
       const values = new Float32Array(packed.tokens * C).fill(9);
       lengths.forEach((length, text) => {
         for (let t = 0; t < length; t++) {
@@ -251,7 +265,12 @@ class Parity {
         const layout = maxSimLayout(packed, { queries: B, floor });
         const scores = scale(maxSim(vectors, layout), 1 / this.settings.temperature);
         const got = (await scores.toArray()) as Float32Array;
-        this.check('colbert_floor', `${kind} scores`, largestError(got, goldens.read(`colbert_floor/score_${kind}`)), BOUNDS.state);
+        this.check(
+          'colbert_floor',
+          `${kind} scores`,
+          largestError(got, goldens.read(`colbert_floor/score_${kind}`)),
+          BOUNDS.state,
+        );
         backward(sum(mul(scores, Tensor.from(this.gpu, goldens.read('colbert_floor/weight'), [B, N]))));
         const gradient = (await vectors.grad!.toArray()) as Float32Array;
         vectors.grad!.dispose();
@@ -269,7 +288,12 @@ class Parity {
               const own = (packed.bounds[text]! + 1 + t) * C;
               have.push(...gradient.subarray(own, own + C));
             }
-          this.check('colbert_floor', `${kind} gradient of ${side}`, relativeError(have, want), BOUNDS.gradient);
+          this.check(
+            'colbert_floor',
+            `${kind} gradient of ${side}`,
+            relativeError(have, want),
+            BOUNDS.gradient,
+          );
         }
       });
       packed.dispose();
@@ -279,7 +303,15 @@ class Parity {
 
   private async checkTenSteps(): Promise<void> {
     const golden = this.json<{
-      steps: { step: number; loss: number; grad_norm: number; lr: number; queries: string[]; passages: string[]; teacher_scores: number[] | null }[];
+      steps: {
+        step: number;
+        loss: number;
+        grad_norm: number;
+        lr: number;
+        queries: string[];
+        passages: string[];
+        teacher_scores: number[] | null;
+      }[];
       query_max_len: number;
       passage_max_len: number;
       weight_decay: number;
@@ -319,7 +351,13 @@ class Parity {
       );
       optimizer.step(step.lr).dispose();
       this.checkRelative('ten steps', `step ${step.step} loss`, result.loss, step.loss, BOUNDS.tenSteps);
-      this.checkRelative('ten steps', `step ${step.step} grad_norm`, result.norm, step.grad_norm, BOUNDS.tenSteps);
+      this.checkRelative(
+        'ten steps',
+        `step ${step.step} grad_norm`,
+        result.norm,
+        step.grad_norm,
+        BOUNDS.tenSteps,
+      );
     }
     const after = await model.readWeights();
     const rates = golden.steps.reduce((total, { lr }) => total + lr, 0);
@@ -332,9 +370,19 @@ class Parity {
       const want = final.read(name).map((v, i) => v - start[i]!);
       const got = end.map((v, i) => v - start[i]!);
       if (name.includes('pooler'))
-        this.check('ten steps', `${name} changed`, got.some((v) => v !== 0) || want.some((v) => v !== 0) ? 1 : 0, 0);
+        this.check(
+          'ten steps',
+          `${name} changed`,
+          got.some((v) => v !== 0) || want.some((v) => v !== 0) ? 1 : 0,
+          0,
+        );
       else if (name.endsWith('attention.self.key.bias'))
-        this.check('ten steps', `Δ ${name}, largest`, got.reduce((most, v) => Math.max(most, Math.abs(v)), 0), 2 * rates);
+        this.check(
+          'ten steps',
+          `Δ ${name}, largest`,
+          got.reduce((most, v) => Math.max(most, Math.abs(v)), 0),
+          2 * rates,
+        );
       else
         this.check(
           'ten steps',
@@ -358,7 +406,8 @@ class Parity {
       cases: { name: string; losses: number[]; grad_norm: number }[];
     }>('cross_device.json');
     const source = this.json<LossCase[]>('loss_cases.json').find(({ id }) => id === golden.source_case);
-    if (!source) throw new InputError(`${this.folder}/cross_device.json: no loss case "${golden.source_case}"`);
+    if (!source)
+      throw new InputError(`${this.folder}/cross_device.json: no loss case "${golden.source_case}"`);
     const goldens = this.open('cross_device.safetensors');
     const model = this.load();
     const { world_size: W, per_rank_batch: b, group: G } = golden;
@@ -413,7 +462,8 @@ class Parity {
     }>('encode.json');
     const goldens = this.open('encode.safetensors');
     const model = this.load();
-    const encodeAll = (texts: string[]) => encodeTexts(model, this.tokenizer, texts, { maxLength: golden.max_length });
+    const encodeAll = (texts: string[]) =>
+      encodeTexts(model, this.tokenizer, texts, { maxLength: golden.max_length });
     const embeddings = await encodeAll(golden.texts);
     const dense = embeddings.flatMap((embedding) => [...embedding.dense]);
     this.check('encode', 'dense', largestError(dense, goldens.read('dense')), BOUNDS.encode);
@@ -481,7 +531,8 @@ class Parity {
         );
         const values: Record<string, Float32Array> = {};
         if (onHidden)
-          for (const [name, tensor] of Object.entries(scores)) values[name] = (await tensor.toArray()) as Float32Array;
+          for (const [name, tensor] of Object.entries(scores))
+            values[name] = (await tensor.toArray()) as Float32Array;
         backward(loss);
         const { store } = model;
         const norm = globalNorm([
@@ -513,11 +564,17 @@ class Parity {
       if (!got) this.check(section, `gradient ${parameter}: missing here`, 1, 0);
       else if (parameter.endsWith('attention.self.key.bias')) {
         const weight = gradients.get(parameter.replace(/bias$/, 'weight'))!.map((v) => v * scale);
-        this.check(section, `‖gradient ${parameter}‖ / ‖key.weight‖`, length(got) / length(weight), BOUNDS.keyBias);
+        this.check(
+          section,
+          `‖gradient ${parameter}‖ / ‖key.weight‖`,
+          length(got) / length(weight),
+          BOUNDS.keyBias,
+        );
       } else this.check(section, `gradient ${parameter}`, relativeError(got, goldens.read(name)), bound);
     }
     for (const [name, values] of gradients)
-      if (!wanted.has(name)) this.check(section, `gradient ${name}: none in the golden`, length(values), BOUNDS.lossZero);
+      if (!wanted.has(name))
+        this.check(section, `gradient ${name}: none in the golden`, length(values), BOUNDS.lossZero);
   }
 
   private load(options: M3Options = {}): M3Model {
@@ -553,7 +610,8 @@ class Parity {
   }
 }
 
-const without = (name: string): ReadonlySet<string> => new Set([...ALL_COMPAT].filter((other) => other !== name));
+const without = (name: string): ReadonlySet<string> =>
+  new Set([...ALL_COMPAT].filter((other) => other !== name));
 
 const length = (values: ArrayLike<number>): number => {
   let total = 0;
@@ -585,10 +643,15 @@ function largestError(got: ArrayLike<number>, want: ArrayLike<number>): number {
 
 /** One line a section and kind of check: the worst of it. Failures are listed one by one. */
 export function renderParity(checks: readonly ParityCheck[]): string {
-  const rows = new Map<string, { section: string; kind: string; count: number; worst: ParityCheck; failed: number }>();
+  const rows = new Map<
+    string,
+    { section: string; kind: string; count: number; worst: ParityCheck; failed: number }
+  >();
   for (const check of checks) {
     const kind = check.name
-      .replace(/^gradient .*|^‖gradient .*/, (text) => (text.startsWith('‖') ? 'key bias gradients' : 'gradients'))
+      .replace(/^gradient .*|^‖gradient .*/, (text) =>
+        text.startsWith('‖') ? 'key bias gradients' : 'gradients',
+      )
       .replace(/^Δ .*key\.bias.*/, 'updates of key biases')
       .replace(/^Δ .*word_embeddings.*/, 'updates of word embeddings')
       .replace(/^Δ .*/, 'updates')
@@ -613,13 +676,19 @@ export function renderParity(checks: readonly ParityCheck[]): string {
   ]);
   const header = ['section', 'check', 'n', 'worst', 'bound', ''];
   const widths = header.map((title, c) => Math.max(title.length, ...table.map((row) => row[c]!.length)));
-  const line = (row: string[]) => row.map((cell, c) => cell.padEnd(widths[c]!)).join('  ').trimEnd();
+  const line = (row: string[]) =>
+    row
+      .map((cell, c) => cell.padEnd(widths[c]!))
+      .join('  ')
+      .trimEnd();
   const failures = checks.filter((check) => !check.ok);
   return [
     line(header),
     ...table.map(line),
     '',
-    ...failures.slice(0, 40).map(({ section, name, measured, bound }) => `FAIL ${section}: ${name}: ${measured} > ${bound}`),
+    ...failures
+      .slice(0, 40)
+      .map(({ section, name, measured, bound }) => `FAIL ${section}: ${name}: ${measured} > ${bound}`),
     `${checks.length - failures.length} of ${checks.length} checks hold`,
   ].join('\n');
 }
@@ -633,14 +702,20 @@ export async function parity(argv: readonly string[]): Promise<number> {
     options: { adapter: { type: 'string' }, deliberate_error: { type: 'string' } },
   });
   const unknown = Object.keys(values).find((name) => name !== 'adapter' && name !== 'deliberate_error');
-  if (unknown) throw new InputError(`parity: unknown flag --${unknown}; known are --adapter and --deliberate_error`);
+  if (unknown)
+    throw new InputError(`parity: unknown flag --${unknown}; known are --adapter and --deliberate_error`);
   const [folder] = positionals;
   if (positionals.length !== 1 || !folder) throw new InputError('parity: expected one folder of goldens');
   const mistake = values['deliberate_error'];
   const deliberateError = deliberateErrors.find((name) => name === mistake);
   if (mistake !== undefined && !deliberateError)
-    throw new InputError(`--deliberate_error: expected one of ${deliberateErrors.join(', ')}, found "${mistake}"`);
-  const checks = await runParity(folder, { adapter: values['adapter'] as string | undefined, deliberateError });
+    throw new InputError(
+      `--deliberate_error: expected one of ${deliberateErrors.join(', ')}, found "${mistake}"`,
+    );
+  const checks = await runParity(folder, {
+    adapter: values['adapter'] as string | undefined,
+    deliberateError,
+  });
   process.stdout.write(`${renderParity(checks)}\n`);
   return checks.every((check) => check.ok) ? 0 : 1;
 }

@@ -10,7 +10,8 @@ import { InputError } from '../errors.js';
 /** `model`: a folder or `org/name`. `cacheDir`: goes before HF_HUB_CACHE, HF_HOME and XDG_CACHE_HOME. */
 export function resolveModelFolder(model: string, cacheDir?: string | null, env = process.env): string {
   if (fs.statSync(model, { throwIfNoEntry: false })?.isDirectory()) return model;
-  const home = env['HF_HOME'] ?? path.join(env['XDG_CACHE_HOME'] ?? path.join(os.homedir(), '.cache'), 'huggingface');
+  const home =
+    env['HF_HOME'] ?? path.join(env['XDG_CACHE_HOME'] ?? path.join(os.homedir(), '.cache'), 'huggingface');
   const caches = [...(cacheDir ? [cacheDir] : []), env['HF_HUB_CACHE'] ?? path.join(home, 'hub')];
   if (/^[\w.-]+\/[\w.-]+$/.test(model))
     for (const cache of caches) {

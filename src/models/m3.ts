@@ -139,7 +139,8 @@ export class M3Model {
       for (let start = 0; start < sizeOf(parameter.shape); start += UPLOAD_ELEMENTS) {
         const piece = new Float32Array(Math.min(UPLOAD_ELEMENTS, sizeOf(parameter.shape) - start));
         if (norm) piece.fill(1);
-        else if (!bias) for (let i = 0; i < piece.length; i++) piece[i] = random.normal() * parsed.initializerRange;
+        else if (!bias)
+          for (let i = 0; i < piece.length; i++) piece[i] = random.normal() * parsed.initializerRange;
         // The row of the padding token is zero, as in nn.Embedding.
         if (parameter.name.endsWith('word_embeddings.weight') && start === 0)
           piece.fill(0, parsed.padId * parsed.hiddenSize, (parsed.padId + 1) * parsed.hiddenSize);
@@ -168,13 +169,21 @@ export class M3Model {
 
   /** Token vectors [T, colbertDim]; those of first tokens (CLS) are not used by any score. */
   colbert(hidden: Tensor): Tensor {
-    const vectors = linear(hidden, this.store.get('colbert_linear.weight'), this.store.get('colbert_linear.bias'));
+    const vectors = linear(
+      hidden,
+      this.store.get('colbert_linear.weight'),
+      this.store.get('colbert_linear.bias'),
+    );
     return this.settings.normalize ? normalizeRows(vectors) : vectors;
   }
 
   /** Token weights [T], not negative. */
   sparse(hidden: Tensor): Tensor {
-    const weights = linear(hidden, this.store.get('sparse_linear.weight'), this.store.get('sparse_linear.bias'));
+    const weights = linear(
+      hidden,
+      this.store.get('sparse_linear.weight'),
+      this.store.get('sparse_linear.bias'),
+    );
     return reshape(relu(weights), [hidden.rows]);
   }
 

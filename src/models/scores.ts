@@ -1,9 +1,18 @@
 /** The four score matrices of M3, all divided by τ (spec flagembedding-m3 §3.4). */
-import { add, matmul, maxSim, ownGroup, scale, segmentMax, sliceRows, sparseScores } from '../autograd/index.js';
+import {
+  add,
+  matmul,
+  maxSim,
+  ownGroup,
+  scale,
+  segmentMax,
+  sliceRows,
+  sparseScores,
+} from '../autograd/index.js';
+import { Tensor } from '../tensor/tensor.js';
 import type { M3Model } from './m3.js';
 import { maxSimLayout, sparseMatches } from './score-layout.js';
 import type { TokenBatch } from './token-batch.js';
-import { Tensor } from '../tensor/tensor.js';
 
 /** B queries, then B·G passages query-major, packed in one batch. */
 export interface ScoredBatch {
@@ -37,7 +46,13 @@ export function denseScores({ queries, passages }: DenseVectors, temperature: nu
 }
 
 /** Σ over shared ids of the texts' largest weights, /τ. */
-export function lexicalScores(model: M3Model, hidden: Tensor, batch: ScoredBatch, temperature: number, own: boolean): Tensor {
+export function lexicalScores(
+  model: M3Model,
+  hidden: Tensor,
+  batch: ScoredBatch,
+  temperature: number,
+  own: boolean,
+): Tensor {
   const { groups, matches, groupCount } = sparseMatches(batch.tokens.packed, batch.tokens.ids, {
     queries: batch.queries,
     ownGroup: own,
@@ -49,8 +64,18 @@ export function lexicalScores(model: M3Model, hidden: Tensor, batch: ScoredBatch
 }
 
 /** Mean over query tokens of the best passage token, /τ. */
-export function colbertScores(model: M3Model, hidden: Tensor, batch: ScoredBatch, temperature: number, own: boolean): Tensor {
-  const layout = maxSimLayout(batch.tokens.packed, { queries: batch.queries, ownGroup: own, floor: batch.floor });
+export function colbertScores(
+  model: M3Model,
+  hidden: Tensor,
+  batch: ScoredBatch,
+  temperature: number,
+  own: boolean,
+): Tensor {
+  const layout = maxSimLayout(batch.tokens.packed, {
+    queries: batch.queries,
+    ownGroup: own,
+    floor: batch.floor,
+  });
   return scale(maxSim(model.colbert(hidden), layout), 1 / temperature);
 }
 

@@ -63,7 +63,9 @@ const NORMALIZERS: Record<string, (component: Component) => Normalizer> = {
     const stripAccents = component['strip_accents'] ?? lower;
     return (text) => {
       if (clean_text)
-        text = text.replace(/(?![\t\n\r])[\0\ufffd\p{Cc}\p{Cf}\p{Co}]/gu, '').replace(/\p{White_Space}/gu, ' ');
+        text = text
+          .replace(/(?![\t\n\r])[\0\ufffd\p{Cc}\p{Cf}\p{Co}]/gu, '')
+          .replace(/\p{White_Space}/gu, ' ');
       if (handle_chinese_chars) text = text.replace(IDEOGRAPH, ' $& ');
       if (stripAccents) text = text.normalize('NFD').replace(/\p{Mn}/gu, '');
       return lower ? lowercase(text) : text;

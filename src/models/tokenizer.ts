@@ -41,6 +41,9 @@ const TOKENIZER_FILES = [
   'merges.txt',
 ];
 
+/** Others @huggingface/tokenizers would guess at. */
+const MODEL_TYPES = ['Unigram', 'WordPiece', 'BPE'];
+
 export class Tokenizer {
   readonly clsId: number;
   readonly sepId: number;
@@ -109,6 +112,8 @@ export class Tokenizer {
       }
       if (typeof json.model !== 'object' || json.model === null || json.model.vocab === undefined)
         throw new InputError(`${file}: expected a tokenizer with a "model", found none`);
+      if (json.model.type !== undefined && !MODEL_TYPES.includes(json.model.type))
+        throw new UnsupportedComponent(`model ${json.model.type}`);
       const pipeline = isUnigram(json.model) ? new UnigramPipeline(json) : new PackagePipeline(json);
       const settings = {
         config: readJson(path.join(folder, 'tokenizer_config.json')) ?? {},

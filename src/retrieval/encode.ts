@@ -108,7 +108,13 @@ export function hybridScores(
   query: M3Embedding,
   passage: M3Embedding,
   [wd, ws, wc]: readonly [number, number, number] = [1, 1, 1],
-): { dense: number; sparse: number; colbert: number; 'sparse+dense': number; 'colbert+sparse+dense': number } {
+): {
+  dense: number;
+  sparse: number;
+  colbert: number;
+  'sparse+dense': number;
+  'colbert+sparse+dense': number;
+} {
   const dense = denseScore(query, passage);
   const sparse = lexicalScore(query, passage);
   const colbert = colbertScore(query, passage);

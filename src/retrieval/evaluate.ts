@@ -52,7 +52,10 @@ export async function evaluateRetrieval(
             const scores = (await matrices[mode].toArray()) as Float32Array;
             for (let q = 0; q < queries.length; q++)
               ranks[mode].push(
-                rankOf(scores.subarray(q * candidates.length, (q + 1) * candidates.length), task.targets[start + q]!),
+                rankOf(
+                  scores.subarray(q * candidates.length, (q + 1) * candidates.length),
+                  task.targets[start + q]!,
+                ),
               );
           }
         }),

@@ -93,7 +93,7 @@ export const finetuneFlags = {
       'no code of a model is ever run',
     ),
     use_fast_tokenizer: inert(withDefault(boolean, true, 'the Rust tokenizer'), 'there is one tokenizer'),
-    token: optional(text(), 'access token of the hub; the environment variable HF_TOKEN by default'),
+    token: inert(optional(text(), 'access token of the hub'), 'models are not downloaded yet'),
     colbert_dim: withDefault(integer(), -1, 'width of the ColBERT head; the hidden size if not positive'),
   }),
   ...group('Data', {
@@ -183,7 +183,6 @@ export const finetuneFlags = {
     nproc_per_node: withDefault(positive, 1, 'ranks on this machine'),
     adapter: optional(text('part of an adapter name'), 'the GPU to use, by a part of its name'),
     max_gpu_memory: optional(byteSize, 'the most GPU memory to use'),
-    tune: withDefault(choice(['on', 'off']), 'on', 'measure kernel variants, or trust the heuristic'),
   }),
   ...group('Other', {
     flagembedding_compat: withDefault(compat, new Set<CompatName>(), 'FlagEmbedding behaviours to restore'),
@@ -231,6 +230,10 @@ export function checkFinetuneArguments(args: FinetuneArguments): string[] {
   if (args.bf16) notices.push('--bf16: training runs in float32 for now');
   if (args.gradientCheckpointing)
     notices.push('--gradient_checkpointing: activations are kept, not recomputed, for now');
+  if (args.subBatchSize !== null)
+    notices.push('--sub_batch_size: the whole batch is encoded at once for now; the gradient is the same');
+  if (args.negativesCrossDevice && args.nprocPerNode === 1)
+    notices.push('--negatives_cross_device: one rank already sees all passages of its batch');
   if (args.useSelfDistill && !args.unifiedFinetuning)
     notices.push('--use_self_distill has no effect here without --unified_finetuning True');
   if (args.trainGroupSize === 1 && args.perDeviceTrainBatchSize === 1)

@@ -1,9 +1,9 @@
 /** Texts of a training batch to a packed batch for the losses (spec flagembedding-m3 §2.5). */
 import type { Gpu } from '../gpu/gpu.js';
 import type { EncoderConfig } from '../models/config.js';
+import type { ScoredBatch } from '../models/scores.js';
 import { TokenBatch } from '../models/token-batch.js';
 import type { Tokenizer } from '../models/tokenizer.js';
-import type { ScoredBatch } from '../models/scores.js';
 
 export interface CollateOptions {
   queryMaxLen: number;

@@ -64,7 +64,8 @@ export class TurnTable {
       }
       return this.said.map((calls, r) => {
         const answer = calls[call];
-        if (!answer) throw new MachineError(`rank ${r} made ${calls.length} exchanges, rank ${rank} asks for more`);
+        if (!answer)
+          throw new MachineError(`rank ${r} made ${calls.length} exchanges, rank ${rank} asks for more`);
         return answer;
       });
     };

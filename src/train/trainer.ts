@@ -11,6 +11,7 @@ import { formatBytes } from '../gpu/memory.js';
 import { RandomStreams } from '../models/encoder.js';
 import { resolveModelFolder } from '../models/hub-cache.js';
 import { decaysByDefault, M3Model } from '../models/m3.js';
+import type { ScoredBatch } from '../models/scores.js';
 import { Tokenizer } from '../models/tokenizer.js';
 import { noGrad, scope } from '../tensor/scope.js';
 import type { Tensor } from '../tensor/tensor.js';
@@ -47,7 +48,12 @@ export async function finetune(
   };
   const data = loadDatasets(dataOptions);
   const evalData = args.evalData
-    ? loadDatasets({ ...dataOptions, trainData: args.evalData, flag: '--eval_data', dataloaderDropLast: false })
+    ? loadDatasets({
+        ...dataOptions,
+        trainData: args.evalData,
+        flag: '--eval_data',
+        dataloaderDropLast: false,
+      })
     : undefined;
   const deepspeed = args.deepspeed ? readDeepSpeed(args.deepspeed, args) : null;
   for (const line of [...data.notices, ...(deepspeed?.notices ?? [])]) report.note(line);
@@ -156,8 +162,7 @@ export async function finetune(
         args.saveStrategy === 'steps'
           ? state.global_step % saveSteps === 0 || last
           : args.saveStrategy === 'epoch' && (epochEnds || last);
-      if (due)
-        await saveCheckpoint(args.outputDir, model, tokenizer, state, args.saveTotalLimit ?? null);
+      if (due) await saveCheckpoint(args.outputDir, model, tokenizer, state, args.saveTotalLimit ?? null);
     }
     report.end();
     const seconds = (performance.now() - started) / 1000;
@@ -204,7 +209,9 @@ async function evaluateLoss(
   let sum = 0;
   let count = 0;
   for (const batch of data.epoch(0)) {
-    sum += await noGrad(() => withLoss(model, tokenizer, args, batch, false, undefined, (loss) => loss.item()));
+    sum += await noGrad(() =>
+      withLoss(model, tokenizer, args, batch, false, undefined, (loss) => loss.item()),
+    );
     count++;
   }
   return sum / count;
@@ -220,20 +227,22 @@ async function withLoss<T>(
   use: (loss: Tensor) => Promise<T>,
 ): Promise<T> {
   const compat = args.flagembeddingCompat;
-  const scored = collate(model.gpu, tokenizer, model.config, batch.queries, batch.passages, {
-    queryMaxLen: args.queryMaxLen,
-    passageMaxLen: args.passageMaxLen,
-    padToMultipleOf: args.padToMultipleOf ?? null,
-    colbertFloor: compat.has('colbert-floor'),
-  });
+  let scored: ScoredBatch | undefined;
   try {
+    scored = collate(model.gpu, tokenizer, model.config, batch.queries, batch.passages, {
+      queryMaxLen: args.queryMaxLen,
+      passageMaxLen: args.passageMaxLen,
+      padToMultipleOf: args.padToMultipleOf ?? null,
+      colbertFloor: compat.has('colbert-floor'),
+    });
+    const texts = scored;
     return await scope(async () => {
-      const hidden = model.hidden(scored.tokens, { dropout: random });
+      const hidden = model.hidden(texts.tokens, { dropout: random });
       const { loss } = await m3Loss(
         model,
         hidden,
         {
-          ...scored,
+          ...texts,
           teacherScores: args.knowledgeDistillation ? batch.teacherScores : null,
           noInBatchNeg: batch.noInBatchNeg,
           selfDistill,
@@ -253,7 +262,7 @@ async function withLoss<T>(
     const places = batch.rows.map(({ file, line }) => `${file}:${line}`).join(', ');
     throw new InputError(`${error.message} (rows ${places})`);
   } finally {
-    scored.tokens.dispose();
+    scored?.tokens.dispose();
   }
 }
 

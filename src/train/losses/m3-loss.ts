@@ -8,14 +8,18 @@
  *
  * Without unified fine-tuning L = L(D). With several ranks only D sees all ranks' passages (`across`).
  */
-import { add, concatRows, ownGroup, scale, scaleGradient, softCrossEntropy, softmax } from '../../autograd/index.js';
+import {
+  add,
+  concatRows,
+  ownGroup,
+  scale,
+  scaleGradient,
+  softCrossEntropy,
+  softmax,
+} from '../../autograd/index.js';
 import { InputError } from '../../errors.js';
 import { full } from '../../kernels/pointwise.js';
 import type { M3Model } from '../../models/m3.js';
-import { noGrad } from '../../tensor/scope.js';
-import { Tensor } from '../../tensor/tensor.js';
-import type { Communicator } from '../communicator.js';
-import { type DistillationKind, positiveCrossEntropy, scoreLoss, teacherProbabilities } from './score-loss.js';
 import {
   colbertScores,
   type DenseVectors,
@@ -25,6 +29,15 @@ import {
   lexicalScores,
   type ScoredBatch,
 } from '../../models/scores.js';
+import { noGrad } from '../../tensor/scope.js';
+import { Tensor } from '../../tensor/tensor.js';
+import type { Communicator } from '../communicator.js';
+import {
+  type DistillationKind,
+  positiveCrossEntropy,
+  scoreLoss,
+  teacherProbabilities,
+} from './score-loss.js';
 
 export interface M3LossSettings {
   temperature: number;

@@ -24,7 +24,12 @@ export function positiveCrossEntropy(scores: Tensor, step: number): Tensor {
 /** The table above. `group`: G; `own`: X holds own groups only. */
 export function scoreLoss(
   scores: Tensor,
-  { group, own, teacher, kind }: { group: number; own: boolean; teacher: Tensor | undefined; kind: DistillationKind },
+  {
+    group,
+    own,
+    teacher,
+    kind,
+  }: { group: number; own: boolean; teacher: Tensor | undefined; kind: DistillationKind },
 ): Tensor {
   if (!teacher) return positiveCrossEntropy(scores, own ? 0 : group);
   if (kind === 'm3_kd_loss') return m3Distillation(scores, teacher, own);

@@ -1,0 +1,156 @@
+/** Wrong input and a machine without an adapter: one line that says what, where, and the exit code of the design. */
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { after, test } from 'node:test';
+import { golden, repositoryRoot } from './repository.js';
+
+const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'dawntune-errors-'));
+after(() => fs.rmSync(folder, { recursive: true, force: true }));
+
+const main = path.join(repositoryRoot, 'dist', 'src', 'cli', 'main.js');
+
+function dawntune(args: string[], env: NodeJS.ProcessEnv = {}): { status: number | null; lines: string[] } {
+  const { status, stderr } = spawnSync(process.execPath, [main, ...args], {
+    encoding: 'utf8',
+    env: { ...process.env, ...env },
+  });
+  return { status, lines: stderr.split('\n').filter((line) => line !== '' && !line.startsWith('Warning: ')) };
+}
+
+function fails(args: string[], expected: RegExp, status = 2, env: NodeJS.ProcessEnv = {}): void {
+  const result = dawntune(args, env);
+  const line = result.lines.at(-1) ?? '';
+  assert.match(line, expected);
+  assert.match(line, /^dawntune: /);
+  assert.equal(result.status, status);
+  assert.ok(!result.lines.some((text) => /^\s+at /.test(text)), 'no stack trace');
+}
+
+/** A copy of the golden model with one file replaced. */
+function brokenModel(name: string, file: string, content: Uint8Array | string): string {
+  const target = path.join(folder, name);
+  fs.cpSync(golden('model'), target, { recursive: true });
+  fs.writeFileSync(path.join(target, file), content);
+  return target;
+}
+
+function jsonl(name: string, ...lines: string[]): string {
+  const file = path.join(folder, name);
+  fs.writeFileSync(file, `${lines.join('\n')}\n`);
+  return file;
+}
+
+const GOOD = '{"query":"a","pos":["b"],"neg":["c"]}';
+const finetune = (model: string, data: string, ...more: string[]) => [
+  'finetune',
+  '--model_name_or_path',
+  model,
+  '--train_data',
+  data,
+  '--output_dir',
+  path.join(folder, 'output'),
+  '--train_group_size',
+  '2',
+  '--per_device_train_batch_size',
+  '2',
+  '--unified_finetuning',
+  'True',
+  '--max_steps',
+  '1',
+  ...more,
+];
+
+test('unknown flag, with the nearest known one', () => {
+  fails(
+    finetune(golden('model'), jsonl('a.jsonl', GOOD, GOOD), '--learning_rat', '1'),
+    /--learning_rat.*--learning_rate/,
+  );
+});
+
+test('unknown command', () => {
+  const { status, lines } = dawntune(['finetun']);
+  assert.equal(status, 2);
+  assert.match(lines.join(' '), /finetun.*finetune/);
+});
+
+test('missing files', () => {
+  fails(finetune(golden('model'), path.join(folder, 'none.jsonl')), /none\.jsonl/);
+  fails(
+    finetune(path.join(folder, 'nowhere'), jsonl('b.jsonl', GOOD, GOOD)),
+    /--model_name_or_path: .*nowhere: no such folder/,
+  );
+});
+
+test('broken JSONL line: file and line', () => {
+  fails(finetune(golden('model'), jsonl('broken.jsonl', GOOD, '{"query": "a", ')), /broken\.jsonl:2: /);
+});
+
+test('row without pos: file and line', () => {
+  fails(
+    finetune(golden('model'), jsonl('nopos.jsonl', GOOD, GOOD, '{"query":"a","neg":["c"]}')),
+    /nopos\.jsonl:3: .*pos/,
+  );
+});
+
+test('tensor of the wrong shape', () => {
+  const config = JSON.parse(fs.readFileSync(golden('model', 'config.json'), 'utf8'));
+  const model = brokenModel('shape', 'config.json', JSON.stringify({ ...config, intermediate_size: 256 }));
+  fails(
+    finetune(model, jsonl('c.jsonl', GOOD, GOOD)),
+    /model\.safetensors: tensor "encoder\.layer\.0\.intermediate\.dense\.weight" has shape \[128,64\], expected \[256,64\]/,
+  );
+});
+
+test('truncated safetensors', () => {
+  const whole = fs.readFileSync(golden('model', 'model.safetensors'));
+  const model = brokenModel('truncated', 'model.safetensors', whole.subarray(0, whole.length - 1000));
+  fails(finetune(model, jsonl('d.jsonl', GOOD, GOOD)), /model\.safetensors: /);
+});
+
+test('malicious pickle is refused, not run', () => {
+  const evil = fs.readFileSync(golden('torch_files', 'evil.pt'));
+  const model = brokenModel('evil', 'sparse_linear.pt', evil);
+  fails(finetune(model, jsonl('e.jsonl', GOOD, GOOD)), /sparse_linear\.pt: refused global "posix system"/);
+});
+
+test('no adapter', () => {
+  fails(finetune(golden('model'), jsonl('f.jsonl', GOOD, GOOD)), /adapter/, 1, {
+    VK_DRIVER_FILES: path.join(folder, 'no-driver.json'),
+    VK_ICD_FILENAMES: path.join(folder, 'no-driver.json'),
+    DAWNTUNE_SOFTWARE: 'none',
+    DAWNTUNE_CACHE: path.join(folder, 'empty-cache'),
+  });
+  fails(
+    finetune(golden('model'), jsonl('g.jsonl', GOOD, GOOD), '--adapter', 'Voodoo 2'),
+    /no adapter matches "Voodoo 2"/,
+    1,
+  );
+});
+
+test('a budget too small says what holds the memory', () => {
+  fails(
+    finetune(golden('model'), jsonl('h.jsonl', GOOD, GOOD), '--max_gpu_memory', '2MB'),
+    /out of GPU memory: .*budget of 2\.0 MB.*held: /,
+    1,
+  );
+});
+
+test('several processes, other ZeRO stages and resuming are refused clearly', () => {
+  const data = jsonl('i.jsonl', GOOD, GOOD);
+  fails(finetune(golden('model'), data, '--nproc_per_node', '2'), /--nproc_per_node/);
+  const stage1 = path.join(folder, 'stage1.json');
+  fs.writeFileSync(stage1, '{"zero_optimization":{"stage":1}}');
+  fails(finetune(golden('model'), data, '--deepspeed', stage1), /stage1\.json.*stage/);
+  fails(finetune(golden('model'), data, '--resume_from_checkpoint', 'x'), /--resume_from_checkpoint/);
+});
+
+test('a text longer than the model has positions names the rows', () => {
+  const long = JSON.stringify({ query: 'wort '.repeat(900), pos: ['b'], neg: ['c'] });
+  fails(
+    finetune(golden('model'), jsonl('long.jsonl', long, GOOD), '--query_max_len', '1000'),
+    /positions for 512.*long\.jsonl:1/,
+  );
+});
