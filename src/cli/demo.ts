@@ -25,7 +25,7 @@ import { finetune } from '../train/trainer.js';
 
 const MAX_LENGTH = 64;
 
-/** XLM-R in small: trains in minutes on a CPU. Dropout off, as 120 steps are far from overfitting. */
+/** XLM-R in small: trains in minutes on a CPU. Dropout off, as so few steps are far from overfitting. */
 const MODEL = {
   architectures: ['XLMRobertaModel'],
   model_type: 'xlm-roberta',
@@ -131,7 +131,7 @@ function parseDemoArguments(argv: readonly string[]) {
       args: [...argv],
       options: {
         output_dir: { type: 'string', default: 'output/demo' },
-        steps: { type: 'string', default: '120' },
+        steps: { type: 'string', default: '100' },
         seed: { type: 'string', default: '42' },
         adapter: { type: 'string' },
       },
