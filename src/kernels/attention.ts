@@ -325,7 +325,7 @@ function rowTexture(x: Tensor): RowTexture {
   return texture;
 }
 
-const LOG2E = 1.4426950408889634;
+const { LOG2E } = Math;
 
 /**
  * qkv: [T, 3·heads·headDim]. Returns out [T, heads·headDim] and the base-2 log-sum-exp [heads, T].
