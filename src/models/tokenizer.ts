@@ -114,7 +114,8 @@ export class Tokenizer {
         throw new InputError(`${file}: expected a tokenizer with a "model", found none`);
       if (json.model.type !== undefined && !MODEL_TYPES.includes(json.model.type))
         throw new UnsupportedComponent(`model ${json.model.type}`);
-      const pipeline = isUnigram(json.model) ? new UnigramPipeline(json) : new PackagePipeline(json);
+      const pipeline =
+        modelType(json.model) === 'Unigram' ? new UnigramPipeline(json) : new PackagePipeline(json);
       const settings = {
         config: readJson(path.join(folder, 'tokenizer_config.json')) ?? {},
         specialTokens: readJson(path.join(folder, 'special_tokens_map.json')) ?? {},
@@ -417,9 +418,11 @@ interface Settings {
   specialTokens: Record<string, unknown>;
 }
 
-/** Old files do not name the model's type; a unigram vocabulary is a list. */
-function isUnigram(model: { type?: string; vocab?: unknown }): boolean {
-  return model.type === undefined ? Array.isArray(model.vocab) : model.type === 'Unigram';
+/** Old files do not name it; a unigram vocabulary is a list. */
+function modelType(model: TokenizerJson['model']): string {
+  const type = model.type ?? (Array.isArray(model.vocab) ? 'Unigram' : 'WordPiece');
+  if (!['Unigram', 'WordPiece', 'BPE'].includes(type)) throw new UnsupportedComponent(`model ${type}`);
+  return type;
 }
 
 /** Null when there is no such file. @throws InputError when it is not a JSON object. */

@@ -1,0 +1,256 @@
+/**
+ * `npm run bench -- kernels`: host-timed throughput of the kernels that dominate training, on whatever adapter
+ * there is. Every result is checked against the float64 reference before it is timed; a wrong kernel is an error,
+ * not a number. `benchmark` takes the samples; the GPU is waited for in each.
+ */
+import Benchmark from 'benchmark';
+import { MachineError } from '../src/errors.js';
+import { Gpu } from '../src/gpu/gpu.js';
+import { attention, attentionGradient, attentionReference } from '../src/kernels/attention.js';
+import { layerNorm, layerNormReference } from '../src/kernels/layer-norm.js';
+import { matmul, matmulReference } from '../src/kernels/matmul.js';
+import { unary, unaryFormulas } from '../src/kernels/pointwise.js';
+import { PackedSequences } from '../src/tensor/packed.js';
+import { CounterRandom } from '../src/tensor/random.js';
+import { scope } from '../src/tensor/scope.js';
+import { Tensor } from '../src/tensor/tensor.js';
+
+interface KernelBench {
+  name: string;
+  /** Floating-point operations, or bytes moved, in one run. */
+  work: number;
+  unit: 'GFLOP/s' | 'GB/s';
+  run(): Tensor;
+  /** Checks some of the result; returns the largest error relative to the largest reference value. */
+  error(result: Float32Array): number;
+}
+
+const TOLERANCE = 1e-4;
+
+/** Rows of a result to compare with the reference: first, last, and one in the middle. */
+const probes = (rows: number) => [0, Math.floor(rows / 2), rows - 1];
+
+function benches(gpu: Gpu): KernelBench[] {
+  const random = new CounterRandom(1, 0);
+  const values = (count: number) => Float32Array.from({ length: count }, () => random.uniform() - 0.5);
+  const tensor = (data: Float32Array, shape: number[]) => Tensor.from(gpu, data, shape).keep();
+  const worst = (got: (i: number) => number, want: Float64Array) => {
+    let top = 1e-6;
+    let error = 0;
+    want.forEach((v, i) => {
+      top = Math.max(top, Math.abs(v));
+      error = Math.max(error, Math.abs(got(i) - v));
+    });
+    return error / top;
+  };
+  const list: KernelBench[] = [];
+
+  for (const [T, K, N] of [
+    [1728, 384, 1536],
+    [1728, 1024, 4096],
+  ] as const) {
+    const [x, w, dy] = [values(T * K), values(N * K), values(T * N)];
+    const [tx, tw, tdy] = [tensor(x, [T, K]), tensor(w, [N, K]), tensor(dy, [T, N])];
+    const rowsError =
+      (width: number, row: (r: number) => Float64Array, rows: number) => (got: Float32Array) =>
+        Math.max(...probes(rows).map((r) => worst((i) => got[r * width + i]!, row(r))));
+    const work = 2 * T * K * N;
+    list.push(
+      {
+        name: `matmul y = x·Wᵀ ${T}×${K}×${N}`,
+        work,
+        unit: 'GFLOP/s',
+        run: () => matmul(tx, tw, { transB: true }),
+        error: rowsError(
+          N,
+          (r) => matmulReference(x.subarray(r * K, (r + 1) * K), w, { M: 1, N, K, transB: true }),
+          T,
+        ),
+      },
+      {
+        name: `matmul dx = dy·W ${T}×${N}×${K}`,
+        work,
+        unit: 'GFLOP/s',
+        run: () => matmul(tdy, tw),
+        error: rowsError(
+          K,
+          (r) => matmulReference(dy.subarray(r * N, (r + 1) * N), w, { M: 1, N: K, K: N }),
+          T,
+        ),
+      },
+      {
+        name: `matmul dW = dyᵀ·x ${N}×${T}×${K}`,
+        work,
+        unit: 'GFLOP/s',
+        run: () => matmul(tdy, tx, { transA: true }),
+        error: rowsError(
+          K,
+          (r) =>
+            matmulReference(
+              Float32Array.from({ length: T }, (_, t) => dy[t * N + r]!),
+              x,
+              { M: 1, N: K, K: T },
+            ),
+          N,
+        ),
+      },
+    );
+  }
+
+  for (const [heads, d] of [
+    [12, 32],
+    [16, 64],
+  ] as const) {
+    const lengths = new Array<number>(8).fill(128);
+    const packed = new PackedSequences(gpu, lengths);
+    const [T, H] = [packed.tokens, heads * d];
+    const qkv = values(T * 3 * H);
+    const tqkv = tensor(qkv, [T, 3 * H]);
+    const { out, logSumExp } = attention(tqkv, packed, heads);
+    out.keep();
+    logSumExp.keep();
+    const pairs = lengths.reduce((sum, n) => sum + n * n, 0) * H * 2;
+    const first = () => attentionReference(qkv.subarray(0, 128 * 3 * H), [0, 128], heads, H);
+    list.push(
+      {
+        name: `attention 8×128, ${heads} heads of ${d}`,
+        work: 2 * pairs,
+        unit: 'GFLOP/s',
+        run: () => attention(tqkv, packed, heads).out,
+        error: (got) => worst((i) => got[i]!, first()),
+      },
+      {
+        // Five products are needed; two of them are computed twice here, and count once.
+        name: `attention gradient 8×128, ${heads} heads of ${d}`,
+        work: 5 * pairs,
+        unit: 'GFLOP/s',
+        run: () => attentionGradient(tqkv, out, logSumExp, out, packed, heads),
+        // Σ_t dv_t = Σ_t dOut_t for each sequence and component: rows of probabilities sum to 1 over keys.
+        error: (got) => {
+          let error = 0;
+          const o = first();
+          for (let c = 0; c < H; c++) {
+            let have = 0;
+            let want = 0;
+            for (let t = 0; t < 128; t++) {
+              have += got[t * 3 * H + 2 * H + c]!;
+              want += o[t * H + c]!;
+            }
+            error = Math.max(error, Math.abs(have - want) / Math.max(1, Math.abs(want)));
+          }
+          return error;
+        },
+      },
+    );
+  }
+
+  const [rows, cols] = [4096, 1024];
+  const x = values(rows * cols);
+  const tx = tensor(x, [rows, cols]);
+  const [gamma, beta] = [values(cols), values(cols)];
+  const [tg, tb] = [tensor(gamma, [cols]), tensor(beta, [cols])];
+  list.push(
+    {
+      name: `LayerNorm ${rows}×${cols}`,
+      work: 8 * rows * cols,
+      unit: 'GB/s',
+      run: () => layerNorm(tx, undefined, tg, tb, 1e-5).y,
+      error: (got) =>
+        Math.max(
+          ...probes(rows).map((r) =>
+            worst(
+              (i) => got[r * cols + i]!,
+              layerNormReference(x.subarray(r * cols, (r + 1) * cols), gamma, beta, cols, 1e-5),
+            ),
+          ),
+        ),
+    },
+    {
+      name: `GELU ${rows}×${cols}`,
+      work: 8 * rows * cols,
+      unit: 'GB/s',
+      run: () => unary('gelu', tx),
+      error: (got) =>
+        worst(
+          (i) => got[i]!,
+          Float64Array.from(x.subarray(0, 4096), (v) => unaryFormulas.gelu.host(v)),
+        ),
+    },
+  );
+  return list;
+}
+
+export async function benchKernels({
+  json = false,
+  adapter,
+}: {
+  json?: boolean;
+  adapter?: string;
+}): Promise<void> {
+  const gpu = await Gpu.open(adapter ? { adapter } : {});
+  const { name, software } = gpu.capabilities;
+  const date = new Date().toISOString().slice(0, 10);
+  if (!json) {
+    process.stdout.write(`${name}${software ? ' (software adapter: computes on the CPU)' : ''} · ${date}\n`);
+  }
+  const rows: {
+    kernel: string;
+    value: number;
+    unit: string;
+    milliseconds: number;
+    error: number;
+    cpuSeconds: number;
+  }[] = [];
+  for (const bench of benches(gpu)) {
+    const error = await scope(async () => bench.error((await bench.run().toArray()) as Float32Array));
+    if (!(error <= TOLERANCE))
+      throw new MachineError(`${bench.name}: wrong by ${error}: no timing of a wrong result`);
+    const before = process.cpuUsage();
+    const { median, runs } = await sample(gpu, bench);
+    const used = process.cpuUsage(before);
+    const row = {
+      kernel: bench.name,
+      value: bench.work / median / 1e9,
+      unit: bench.unit,
+      milliseconds: median * 1e3,
+      error,
+      cpuSeconds: (used.user + used.system) / 1e6 / runs,
+    };
+    rows.push(row);
+    if (!json)
+      process.stdout.write(
+        `${row.kernel.padEnd(44)}${row.value.toFixed(1).padStart(8)} ${row.unit.padEnd(8)}${row.milliseconds.toFixed(2).padStart(9)} ms  ${row.cpuSeconds.toFixed(3)} cpu-s  error ${row.error.toExponential(1)}\n`,
+      );
+  }
+  if (json)
+    process.stdout.write(
+      `${JSON.stringify({ suite: 'kernels', adapter: name, driver: gpu.capabilities.driver, date, rows })}\n`,
+    );
+  await gpu.close();
+}
+
+/** Median seconds of one run. */
+function sample(gpu: Gpu, bench: KernelBench): Promise<{ median: number; runs: number }> {
+  return new Promise((resolve, reject) => {
+    let runs = 0;
+    new Benchmark(bench.name, {
+      defer: true,
+      minSamples: 5,
+      maxTime: 1,
+      fn(deferred: { resolve(): void }) {
+        runs++;
+        scope(async () => {
+          bench.run();
+          await gpu.finish();
+        }).then(() => deferred.resolve(), reject);
+      },
+      onComplete(event: { target: { stats?: { sample: number[] } } }) {
+        const times = [...(event.target.stats?.sample ?? [])].sort((a, b) => a - b);
+        resolve({ median: times[Math.floor(times.length / 2)]!, runs });
+      },
+      onError(event: { target: { error?: Error } }) {
+        reject(event.target.error);
+      },
+    }).run({ async: true });
+  });
+}
