@@ -11,22 +11,16 @@
 /** Rust tries a cluster as a whole only below this many UTF-8 bytes. */
 const WHOLE_CLUSTER_BYTES = 6;
 
-/** Signs that join what follows them to their cluster (Grapheme_Cluster_Break=Prepend, generously). */
-const PREPEND = '\\u0600-\\u0605\\u06dd\\u070f\\u0890\\u0891\\u08e2\\u0d4e\\u{110bd}-\\u{11f02}';
-
 /**
  * Texts without a match have no cluster of several characters below six bytes, so they need no segmentation:
  * such a cluster is CR LF, a short character with something joining, or a prefixing sign with what follows it.
  * The classes are generous; what they admit too much only costs time.
  */
-const MAYBE_SHORT_CLUSTER = new RegExp(
-  '\\r\\n|[\\0-\\u07ff][\\p{M}\\p{Cf}\\p{Emoji_Modifier}\\p{Grapheme_Extend}\\u0e33\\u0eb3]' +
-    `|[\\u0800-\\uffff][\\u0300-\\u07ff]|[${PREPEND}]`,
-  'u',
-);
+const MAYBE_SHORT_CLUSTER =
+  /\r\n|[\0-\u07ff][\p{M}\p{Cf}\p{Emoji_Modifier}\p{Grapheme_Extend}\u0e33\u0eb3]|[\u0800-\uffff][\u0300-\u07ff]|[\u0600-\u0605\u06dd\u070f\u0890\u0891\u08e2\u0d4e\u{110bd}-\u{11f02}]/u;
 
-/** A space begins a cluster except after a prefixing sign, so words can be segmented one by one. */
-const BEFORE_SPACE = new RegExp(`(?<![${PREPEND}])(?= )`, 'u');
+/** How many UTF-16 units are segmented at once. */
+const PIECE = 512;
 
 const graphemes = new Intl.Segmenter('und', { granularity: 'grapheme' });
 const utf8 = new TextDecoder('utf-8', { fatal: true });
@@ -54,15 +48,8 @@ export class Charsmap {
   /** `text`: well-formed UTF-16. */
   normalize(text: string): string {
     if (!MAYBE_SHORT_CLUSTER.test(text)) return this.byCharacter(text);
-    return text
-      .split(BEFORE_SPACE)
-      .map((word) => (MAYBE_SHORT_CLUSTER.test(word) ? this.byCluster(word) : this.byCharacter(word)))
-      .join('');
-  }
-
-  private byCluster(text: string): string {
     let result = '';
-    for (const { segment } of graphemes.segment(text)) {
+    for (const segment of clusters(text)) {
       const whole = segment.length > 1 && segment.length < WHOLE_CLUSTER_BYTES ? this.short(segment) : null;
       result += whole ?? this.byCharacter(segment);
     }
