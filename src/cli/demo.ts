@@ -1,7 +1,7 @@
 /**
  * `dawntune demo`: watch a multilingual retriever learn. Compiler messages of TypeScript in six languages find
  * their English original; a small XLM-R with random weights is trained by the same trainer and command line as a
- * real model. A demonstration on real text, not a benchmark: half of the held-out messages have a near-duplicate
+ * real model. A demonstration on real text, not a benchmark: most held-out messages have a near-duplicate
  * in training.
  */
 import fs from 'node:fs';
