@@ -7,7 +7,12 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
-import { DEMO_EVALUATION_LANGUAGES, demoRows, demoTokenizerFolder } from '../data/demo-data.js';
+import {
+  DEMO_EVALUATION_LANGUAGES,
+  demoNearDuplicates,
+  demoRows,
+  demoTokenizerFolder,
+} from '../data/demo-data.js';
 import { InputError } from '../errors.js';
 import { Gpu } from '../gpu/gpu.js';
 import { writeFileAtomic } from '../models/atomic-file.js';
@@ -119,6 +124,9 @@ export async function demo(argv: readonly string[]): Promise<number> {
   const after = await evaluate(path.join(output, 'model'));
 
   process.stdout.write(`\n${renderTable(before, after)}\n`);
+  process.stdout.write(
+    `(${demoNearDuplicates()} of the candidates have a near-duplicate in training: a demonstration, no benchmark)\n`,
+  );
   process.stdout.write(
     `\n${values.steps} steps of 64 pairs in ${seconds.toFixed(0)} s; model in ${path.join(output, 'model')}\n`,
   );
