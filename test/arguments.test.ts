@@ -174,7 +174,13 @@ test('the mission’s command parses unchanged', () => {
     assert.deepEqual(args[name as keyof FinetuneArguments], value, name);
   assert.deepEqual(
     notices.map((notice) => notice.split(/[: ]/)[0]),
-    ['--cache_path', '--fp16', '--gradient_checkpointing', '--negatives_cross_device'],
+    [
+      '--cache_path',
+      '--overwrite_output_dir',
+      '--fp16',
+      '--gradient_checkpointing',
+      '--negatives_cross_device',
+    ],
   );
 });
 

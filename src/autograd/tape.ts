@@ -99,13 +99,15 @@ export function backward(root: Tensor, seed?: Tensor): void {
     );
   const start = root.node as Node | undefined;
   if (!start) throw new InputError('backward: nothing on the tape leads to this tensor');
-  scope(() => {
-    const gradients = new Map<Node, Tensor>();
-    gradients.set(start, seed ? seed.detach() : full(root, root.shape, 1));
-    // Inputs are older than outputs, so descending ids are a topological order.
-    for (const node of reachable(start)) {
+  // Inputs are older than outputs, so descending ids are a topological order.
+  const nodes = reachable(start);
+  const used = nodes.find((node) => node.used);
+  if (used) throw new InputError(`backward: the graph at "${used.name}" was already used up`);
+  const gradients = new Map<Node, Tensor>();
+  try {
+    gradients.set(start, (seed ? seed.detach() : full(root, root.shape, 1)).keep());
+    for (const node of nodes) {
       const dy = gradients.get(node);
-      if (node.used) throw new InputError(`backward: the graph at "${node.name}" was already used up`);
       node.used = true;
       if (dy)
         scope(() => {
@@ -125,7 +127,9 @@ export function backward(root: Tensor, seed?: Tensor): void {
       gradients.delete(node);
       node.freeSaved();
     }
-  });
+  } finally {
+    for (const gradient of gradients.values()) gradient.dispose();
+  }
 }
 
 function accumulateLeaf(leaf: Tensor, part: Tensor): void {

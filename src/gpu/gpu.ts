@@ -9,7 +9,14 @@ import os from 'node:os';
 import { create, globals } from 'webgpu';
 import { MachineError } from '../errors.js';
 import type { Capabilities } from './capabilities.js';
-import { BufferPool, type MemoryReport, type PoolBuffer, type Purpose, sizeClass } from './memory.js';
+import {
+  BufferPool,
+  formatBytes,
+  type MemoryReport,
+  type PoolBuffer,
+  type Purpose,
+  sizeClass,
+} from './memory.js';
 import { noAdapterError, prepareVulkan, withoutChatter } from './software-driver.js';
 import { gpuWait } from './wait.js';
 
@@ -97,8 +104,12 @@ export class Gpu {
     readonly capabilities: Capabilities,
     budget: number,
   ) {
-    this.pool = new BufferPool(device, budget, capabilities.maxBufferSize, (entry) =>
-      this.forgetBindGroups(entry.serial),
+    this.pool = new BufferPool(
+      device,
+      budget,
+      capabilities.maxBufferSize,
+      (entry) => this.forgetBindGroups(entry.serial),
+      () => this.flush(),
     );
     device.onuncapturederror = (event) => {
       // Without preventDefault Dawn prints to standard output, which belongs to data.
@@ -198,6 +209,12 @@ export class Gpu {
       throw new MachineError(
         `${shader.label}: ${x}×${y}×${z} workgroups exceed the adapter's ${limit} per dimension`,
       );
+    const most = this.capabilities.maxBindingSize;
+    for (const binding of bindings)
+      if ('entry' in binding && binding.size > most)
+        throw new MachineError(
+          `${shader.label}: a tensor of ${formatBytes(binding.size)} exceeds the ${formatBytes(most)} that this adapter can bind; use smaller batches or lengths`,
+        );
     const pipeline = this.pipelineOf(shader);
     const group = this.bindGroupOf(pipeline, bindings);
     const pass = this.openPass(pipeline.label);
@@ -253,6 +270,7 @@ export class Gpu {
     let entry = index >= 0 ? this.freeTextures.splice(index, 1)[0]! : undefined;
     if (!entry) {
       if (this.freeTextures.length >= 16) {
+        this.flush();
         for (const free of this.freeTextures.splice(0)) {
           this.forgetBindGroups(free.serial);
           free.texture.destroy();
@@ -450,6 +468,8 @@ export class Gpu {
   private pipelineOf(shader: ShaderSource): Pipeline {
     let pipeline = this.pipelines.get(shader.wgsl);
     if (!pipeline) {
+      // What failed before is not this shader's fault.
+      this.throwFailure();
       const module = this.device.createShaderModule({ code: shader.wgsl, label: shader.label });
       const compute = this.device.createComputePipeline({
         label: shader.label,

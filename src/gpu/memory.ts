@@ -63,6 +63,8 @@ export class BufferPool {
     readonly budget: number,
     private readonly maxBufferSize: number,
     private readonly onDestroy: (buffer: PoolBuffer) => void,
+    /** Submits what is recorded: a buffer must not be destroyed between its recording and the submission. */
+    private readonly flush: () => void,
   ) {}
 
   allocate(bytes: number, purpose: Purpose): PoolBuffer {
@@ -72,13 +74,14 @@ export class BufferPool {
       throw new MachineError(
         `a buffer of ${formatBytes(bytes)} exceeds the adapter's limit of ${formatBytes(this.maxBufferSize)}`,
       );
-    const list = this.free.get(size);
-    let entry = list?.pop();
+    let entry = this.takeFree(size);
     if (entry) {
-      this.pooled -= size;
+      this.pooled -= entry.size;
       entry.purpose = purpose;
     } else {
-      if (this.liveBytes() + this.pooled + size > this.budget) this.trim();
+      // Sizes that never come back would pile up: what is pooled stays below what was ever in use.
+      const enough = Math.max(this.peak, 256 * MEGABYTE);
+      if (this.liveBytes() + this.pooled + size > this.budget || this.pooled > enough) this.trim();
       if (this.liveBytes() + size > this.budget) throw this.outOfMemory(bytes, purpose);
       entry = {
         buffer: this.device.createBuffer({
@@ -91,7 +94,7 @@ export class BufferPool {
         lastUse: 0,
       };
     }
-    this.live[purpose] += size;
+    this.live[purpose] += entry.size;
     this.liveBuffers++;
     const total = this.liveBytes();
     if (total > this.peak) {
@@ -99,6 +102,15 @@ export class BufferPool {
       this.peakByPurpose = { ...this.live };
     }
     return entry;
+  }
+
+  /** The smallest free buffer that is at most a quarter too large. */
+  private takeFree(size: number): PoolBuffer | undefined {
+    let best: number | undefined;
+    for (const [candidate, list] of this.free)
+      if (candidate >= size && candidate <= 1.25 * size && list.length > 0 && candidate < (best ?? Infinity))
+        best = candidate;
+    return best === undefined ? undefined : this.free.get(best)!.pop();
   }
 
   release(entry: PoolBuffer): void {
@@ -112,6 +124,7 @@ export class BufferPool {
 
   /** Gives every pooled buffer back to the driver. */
   trim(): void {
+    this.flush();
     for (const list of this.free.values())
       for (const entry of list) {
         this.onDestroy(entry);

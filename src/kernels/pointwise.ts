@@ -40,7 +40,8 @@ export const unaryFormulas = {
     host: (x) => 1 / (1 + Math.exp(-x)),
   },
   relu: {
-    forward: 'max(x, T())',
+    // A NaN stays a NaN: a broken head must show in the loss.
+    forward: 'select(x, T(), x < T())',
     gradient: 'select(T(), dy, y > T())',
     saves: 'y',
     host: (x) => Math.max(x, 0),

@@ -72,12 +72,18 @@ export class M3Model {
     const read = readEncoderConfig(folder);
     const config = options.activation ? { ...read, activation: options.activation } : read;
     const source = openWeights(folder);
+    const opened: TorchFile[] = [];
+    let store: ParameterStore | undefined;
     try {
       const settings = settingsOf(options);
       const notices: string[] = [];
       const head = (file: string) => {
         const full = path.join(folder, file);
-        if (fs.existsSync(full)) return TorchFile.open(full);
+        if (fs.existsSync(full)) {
+          const file = TorchFile.open(full);
+          opened.push(file);
+          return file;
+        }
         notices.push(`${full}: no such file; this head starts with random weights`);
         return undefined;
       };
@@ -85,7 +91,7 @@ export class M3Model {
       const sparse = head('sparse_linear.pt');
       if (colbert && !(options.colbertDim && options.colbertDim > 0))
         settings.colbertDim = colbert.info('weight').shape[0] ?? settings.colbertDim;
-      const store = new ParameterStore(gpu, parameterSpecs(config, settings, options));
+      store = new ParameterStore(gpu, parameterSpecs(config, settings, options));
       const model = new M3Model(gpu, config, settings, store, new Map(), notices);
       const prefix = FILE_PREFIXES.find((p) => source.has(`${p}embeddings.word_embeddings.weight`));
       if (prefix === undefined)
@@ -109,7 +115,6 @@ export class M3Model {
           if (file) fill(parameter, parameter.parts[0]!, file, kind);
           else initializeHead(parameter, config.hiddenSize, seed);
         }
-        file?.close();
       }
       for (const name of source.names())
         if (name.startsWith(prefix) && !used.has(name) && /\.dense\.|pooler/.test(name))
@@ -118,8 +123,12 @@ export class M3Model {
             data: source.read(name),
           });
       return model;
+    } catch (error) {
+      store?.dispose();
+      throw error;
     } finally {
       source.close();
+      for (const file of opened) file.close();
     }
   }
 

@@ -250,7 +250,7 @@ export class Tensor {
 
   // ---- life --------------------------------------------------------------------------------------------------
 
-  /** Outlives the scope it was made in; call `dispose` when done. */
+  /** Outlives the scope it was made in; call `dispose` when done (it takes the gradient along). */
   keep(): this {
     disown(this);
     return this;
@@ -271,6 +271,8 @@ export class Tensor {
     disown(this);
     this.node?.release();
     this.node = undefined;
+    this.grad?.dispose();
+    for (const { values } of this.rowGradients ?? []) values.dispose();
     this.storage.release();
   }
 

@@ -171,7 +171,10 @@ export const finetuneFlags = {
   }),
   ...group('Output', {
     output_dir: required(path, 'where the model and its checkpoints go'),
-    overwrite_output_dir: withDefault(boolean, false, 'write into a directory that is not empty'),
+    overwrite_output_dir: inert(
+      withDefault(boolean, false, 'write into a directory that is not empty'),
+      'an earlier model in the output folder is replaced either way, as upstream does',
+    ),
     logging_steps: withDefault(interval, 500, 'steps between two log lines'),
     save_strategy: withDefault(choice(['steps', 'epoch', 'no']), 'steps', 'when checkpoints are written'),
     save_steps: withDefault(interval, 500, 'steps between two checkpoints'),

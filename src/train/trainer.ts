@@ -8,6 +8,7 @@ import { loadDatasets, type TrainBatch, type TrainingData } from '../data/batche
 import { InputError, MachineError } from '../errors.js';
 import { Gpu } from '../gpu/gpu.js';
 import { formatBytes } from '../gpu/memory.js';
+import { globalNorm } from '../kernels/adamw.js';
 import { RandomStreams } from '../models/encoder.js';
 import { resolveModelFolder } from '../models/hub-cache.js';
 import { decaysByDefault, M3Model } from '../models/m3.js';
@@ -57,8 +58,13 @@ export async function finetune(
     : undefined;
   const deepspeed = args.deepspeed ? readDeepSpeed(args.deepspeed, args) : null;
   for (const line of [...data.notices, ...(deepspeed?.notices ?? [])]) report.note(line);
+  const precision = deepspeed?.settings.precision ?? 'float32';
+  if (precision !== 'float32' && !args.fp16 && !args.bf16)
+    report.note(`${args.deepspeed}: ${precision}: training runs in float32 for now`);
 
+  // Both look through their rows, so that bad ones are found before the first step.
   const batchesPerEpoch = data.batchesPerEpoch();
+  evalData?.batchesPerEpoch();
   const accumulation = args.gradientAccumulationSteps;
   const stepsPerEpoch = Math.max(1, Math.floor(batchesPerEpoch / accumulation));
   const totalSteps = args.maxSteps > 0 ? args.maxSteps : Math.ceil(args.numTrainEpochs * stepsPerEpoch);
@@ -94,7 +100,7 @@ export async function finetune(
     );
 
     const random = new RandomStreams(args.seed);
-    const batches = endlessBatches(data);
+    const windows = endlessWindows(data, accumulation);
     const state: TrainerState = {
       global_step: 0,
       epoch: 0,
@@ -118,38 +124,37 @@ export async function finetune(
 
     report.start(totalSteps);
     while (state.global_step < totalSteps) {
+      const window = windows.next().value;
       let loss = 0;
-      for (let micro = 0; micro < accumulation; micro++) {
-        const batch = batches.next().value as TrainBatch;
+      for (const batch of window) {
         const selfDistill = args.useSelfDistill && forwards++ > args.selfDistillStartStep;
-        loss += (await forwardBackward(model, tokenizer, args, batch, selfDistill, random)) / accumulation;
+        loss += (await forwardBackward(model, tokenizer, args, batch, selfDistill, random)) / window.length;
       }
       // The schedule counts completed steps: the first update of a warm-up has rate 0.
       const rate = learningRate(state.global_step);
-      const norm = optimizer.step(rate, 1 / accumulation);
+      const normTensor = optimizer.step(rate, 1 / window.length);
+      const norm = await normTensor.item();
+      normTensor.dispose();
       state.global_step++;
       state.epoch = state.global_step / stepsPerEpoch;
       lossSinceLog += loss;
       lossInAll += loss;
       stepsSinceLog++;
-      if (!Number.isFinite(loss)) {
-        norm.dispose();
+      if (!Number.isFinite(loss) || !Number.isFinite(norm))
         throw new MachineError(
-          `the loss became ${loss} at step ${state.global_step}; lower --learning_rate, or look at the data of this step`,
+          `loss ${loss}, gradient norm ${norm} at step ${state.global_step}: nothing of this step is saved; lower --learning_rate, or look at its data`,
         );
-      }
       report.step(state.global_step, loss);
       if (state.global_step % loggingSteps === 0 || state.global_step === totalSteps) {
         log({
           loss: round(lossSinceLog / stepsSinceLog, 4),
-          grad_norm: round(await norm.item(), 6),
+          grad_norm: round(norm, 6),
           learning_rate: rate,
           epoch: round(state.epoch, 4),
           step: state.global_step,
         });
         lossSinceLog = stepsSinceLog = 0;
       }
-      norm.dispose();
       const epochEnds = state.global_step % stepsPerEpoch === 0;
       const last = state.global_step === totalSteps;
       if (evalData && (epochEnds || last))
@@ -162,6 +167,7 @@ export async function finetune(
         args.saveStrategy === 'steps'
           ? state.global_step % saveSteps === 0 || last
           : args.saveStrategy === 'epoch' && (epochEnds || last);
+      if (due || last) await checkFinite(model, state.global_step);
       if (due) await saveCheckpoint(args.outputDir, model, tokenizer, state, args.saveTotalLimit ?? null);
     }
     report.end();
@@ -266,8 +272,36 @@ async function withLoss<T>(
   }
 }
 
-function* endlessBatches(data: TrainingData): Generator<TrainBatch, never> {
-  for (let epoch = 0; ; epoch++) yield* data.epoch(epoch);
+/** A model with a weight that is not finite must not replace a good one on disk. */
+async function checkFinite(model: M3Model, step: number): Promise<void> {
+  const { weights, tables } = model.store;
+  const sources = [...(weights ? [weights] : []), ...tables.map((table) => table.tensor)];
+  if (sources.length === 0) return;
+  const norm = await scope(() => globalNorm(sources).item());
+  if (!Number.isFinite(norm))
+    throw new MachineError(
+      `weights are no longer finite at step ${step}: nothing is saved; lower --learning_rate`,
+    );
+}
+
+/**
+ * The batches of each optimiser step. An epoch gives whole windows of `accumulation` batches and drops the rest;
+ * one that is shorter than a window is one step.
+ */
+function* endlessWindows(data: TrainingData, accumulation: number): Generator<TrainBatch[], never> {
+  for (let epoch = 0; ; epoch++) {
+    let window: TrainBatch[] = [];
+    let whole = 0;
+    for (const batch of data.epoch(epoch)) {
+      window.push(batch);
+      if (window.length === accumulation) {
+        yield window;
+        whole++;
+        window = [];
+      }
+    }
+    if (whole === 0) yield window;
+  }
 }
 
 /** Heads train only in unified fine-tuning; otherwise they get no gradient and must not decay either. */

@@ -1,0 +1,115 @@
+/** Memory and the tape under stress: small budgets, many sizes, textures, errors, graphs that are dropped. */
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { add, attention, backward, exp, mul, scale, sum } from '../src/autograd/index.js';
+import { MachineError } from '../src/errors.js';
+import { Gpu } from '../src/gpu/gpu.js';
+import { M3Model } from '../src/models/m3.js';
+import { PackedSequences } from '../src/tensor/packed.js';
+import { noGrad, scope } from '../src/tensor/scope.js';
+import { Tensor } from '../src/tensor/tensor.js';
+import { golden } from './repository.js';
+
+let gpu: Gpu;
+before(async () => {
+  gpu = await Gpu.open();
+});
+after(() => gpu.close());
+
+const ones = (on: Gpu, count: number) => Tensor.from(on, new Float32Array(count).fill(1), [count]);
+
+test('a full budget frees buffers that the open recording still reads, after submitting it', async () => {
+  const small = await Gpu.open({ memoryBudget: 1.2e6 });
+  await scope(async () => {
+    const b = scale(ones(small, 65536), 3);
+    const c = scale(b, 2);
+    b.dispose();
+    Tensor.empty(small, [140_000]);
+    assert.equal((await c.toArray())[65535], 6);
+    assert.throws(() => Tensor.empty(small, [300_000]), MachineError);
+  });
+  await small.close();
+});
+
+test('what is pooled does not grow with the number of sizes', async () => {
+  const own = await Gpu.open();
+  for (let megabytes = 65; megabytes < 110; megabytes++) Tensor.empty(own, [megabytes << 18]).dispose();
+  const { pooled, peak } = own.memory();
+  assert.ok(pooled <= 2 * Math.max(peak, 256 << 20), `${pooled} bytes pooled, peak ${peak}`);
+  await own.close();
+});
+
+test('attention over many lengths in one recording', async () => {
+  await scope(async () => {
+    const inputs = Array.from({ length: 24 }, (_, i) => {
+      const tokens = 5 + 17 * i;
+      return {
+        packed: new PackedSequences(gpu, [tokens]),
+        qkv: Tensor.from(gpu, new Float32Array(tokens * 192).fill(0.5), [tokens, 192]),
+      };
+    });
+    const outputs = inputs.map(({ packed, qkv }) => attention(qkv, packed, 2));
+    for (const output of outputs) assert.ok(Math.abs((await output.toArray())[0]! - 0.5) < 1e-6);
+    for (const { packed } of inputs) packed.dispose();
+  });
+});
+
+test('a graph is freed when it is dropped, and its leaf takes the gradient along', async () => {
+  const live = gpu.memory().liveBuffers;
+  await scope(async () => {
+    const x = ones(gpu, 8);
+    x.requiresGrad = true;
+    exp(add(x, x));
+    const loss = sum(mul(exp(x), x));
+    backward(loss);
+    assert.ok(Math.abs((await x.grad!.toArray())[3]! - 2 * Math.E) < 1e-5);
+    assert.equal(noGrad(() => exp(x)).node, undefined);
+  });
+  assert.equal(gpu.memory().liveBuffers, live);
+});
+
+test('a graph that is partly used up is refused before any gradient changes', () => {
+  const live = gpu.memory().liveBuffers;
+  scope(() => {
+    const [x, w] = [ones(gpu, 4), ones(gpu, 4)];
+    x.requiresGrad = w.requiresGrad = true;
+    const y = exp(x);
+    backward(sum(y));
+    assert.throws(() => backward(sum(mul(y, w))), /already used up/);
+    assert.equal(w.grad, undefined);
+  });
+  assert.equal(gpu.memory().liveBuffers, live);
+});
+
+test('errors inside a scope leave nothing behind, and use after free is an error', async () => {
+  const live = gpu.memory().liveBuffers;
+  await assert.rejects(
+    scope(async () => {
+      ones(gpu, 64);
+      await gpu.finish();
+      throw new Error('stop');
+    }),
+    /stop/,
+  );
+  assert.equal(gpu.memory().liveBuffers, live);
+  const kept = scope(() => ones(gpu, 4).keep());
+  kept.dispose();
+  assert.throws(() => exp(kept), /freed/);
+});
+
+test('a model that does not load leaves no memory behind', () => {
+  const live = gpu.memory().liveBuffers;
+  assert.throws(
+    () => M3Model.load(gpu, golden('model'), { colbertDim: 48 }),
+    /colbert_linear\.pt: tensor "weight" has shape \[64,64\], expected \[48,64\]/,
+  );
+  assert.equal(gpu.memory().liveBuffers, live);
+});
+
+test('a tensor beyond the binding limit is an error that names the op', async () => {
+  const limited = await Gpu.open({ maxBindingSize: 65536 });
+  scope(() =>
+    assert.throws(() => exp(ones(limited, 20_000)), /exp: a tensor of 80\.0 kB exceeds the 65\.5 kB/),
+  );
+  await limited.close();
+});
