@@ -139,19 +139,7 @@ class Writer {
           )
           .join(' '),
       );
-    const lines: string[] = [];
-    for (const e of range(this.d4)) {
-      lines.push(`{ let v = ${this.load(buffer, 'other', `${column} + ${e}u`)};`);
-      for (const j of range(BLOCK))
-        for (const x of AXES) {
-          lines.push(`{ let b = subgroupBroadcast(v.${x}, ${j}u);`);
-          for (const r of this.groups)
-            lines.push(`${target}${r}_${j} = fma(${own}${r}_${e}.${x}, b, ${target}${r}_${j});`);
-          lines.push('}');
-        }
-      lines.push('}');
-    }
-    return lines.join('\n    ');
+    return this.broadcasts(buffer, column, (r, e, j, x) => [`${target}${r}_${j}`, `${own}${r}_${e}.${x}`]);
   }
 
   /** `target{r}_{e}` += weight · row j of the block. */
@@ -167,14 +155,28 @@ class Writer {
           )
           .join(' '),
       );
+    return this.broadcasts(buffer, column, (r, e, j, x) => [`${target}${r}_${e}.${x}`, `${weight}${r}_${j}`]);
+  }
+
+  /**
+   * subgroup8: each lane loads its row of the block, vec4 by vec4, and every component b of every row j is handed to
+   * all lanes: sum = fma(factor, b, sum) for the (sum, factor) that `term` names.
+   */
+  private broadcasts(
+    buffer: 'QKV' | 'DO',
+    column: string,
+    term: (r: number, e: number, j: number, x: string) => [string, string],
+  ): string {
     const lines: string[] = [];
     for (const e of range(this.d4)) {
       lines.push(`{ let v = ${this.load(buffer, 'other', `${column} + ${e}u`)};`);
       for (const j of range(BLOCK))
         for (const x of AXES) {
           lines.push(`{ let b = subgroupBroadcast(v.${x}, ${j}u);`);
-          for (const r of this.groups)
-            lines.push(`${target}${r}_${e}.${x} = fma(${weight}${r}_${j}, b, ${target}${r}_${e}.${x});`);
+          for (const r of this.groups) {
+            const [sum, factor] = term(r, e, j, x);
+            lines.push(`${sum} = fma(${factor}, b, ${sum});`);
+          }
           lines.push('}');
         }
       lines.push('}');
