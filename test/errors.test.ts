@@ -110,6 +110,32 @@ test('truncated safetensors', () => {
   fails(finetune(model, jsonl('d.jsonl', GOOD, GOOD)), /model\.safetensors: /);
 });
 
+test('an output path that is a file', () => {
+  const file = jsonl('taken', GOOD);
+  fails(
+    finetune(golden('model'), jsonl('j.jsonl', GOOD, GOOD), '--output_dir', file),
+    /--output_dir: .*taken: cannot be written/,
+  );
+});
+
+test('a reader that goes away does not end the run', () => {
+  const output = path.join(folder, 'piped');
+  const words = finetune(
+    golden('model'),
+    jsonl('k.jsonl', GOOD, GOOD),
+    '--output_dir',
+    output,
+    '--max_steps',
+    '4',
+    '--logging_steps',
+    '1',
+  );
+  const line = `"${process.execPath}" "${main}" ${words.map((word) => `"${word}"`).join(' ')} | head -1`;
+  const { stderr } = spawnSync('bash', ['-c', line], { encoding: 'utf8' });
+  assert.ok(!/EPIPE|^\s+at /m.test(stderr), stderr);
+  assert.ok(fs.existsSync(path.join(output, 'model.safetensors')));
+});
+
 test('malicious pickle is refused, not run', () => {
   const evil = fs.readFileSync(golden('torch_files', 'evil.pt'));
   const model = brokenModel('evil', 'sparse_linear.pt', evil);

@@ -601,7 +601,12 @@ class Parity {
     try {
       return JSON.parse(fs.readFileSync(file, 'utf8'));
     } catch (error) {
-      throw new InputError(`${file}: cannot be read as JSON: ${(error as Error).message}`);
+      const missing = ['ENOENT', 'ENOTDIR'].includes((error as NodeJS.ErrnoException).code ?? '');
+      throw new InputError(
+        missing
+          ? `${this.folder}: expected a folder of goldens, found no ${name} in it`
+          : `${file}: cannot be read as JSON: ${(error as Error).message}`,
+      );
     }
   }
 

@@ -37,6 +37,8 @@ export function consoleReporter({ progress }: { progress?: boolean } = {}): Repo
         barsize: 30,
         stream: process.stderr,
         etaBuffer: 20,
+        // Else the terminal is left without line wrap when the run is interrupted.
+        linewrap: true,
       });
       bar.start(totalSteps, 0, { loss: '–' });
     },

@@ -72,7 +72,7 @@ export async function finetune(
   const saveSteps = intervalInSteps(args.saveSteps, totalSteps);
   const learningRate = learningRateOf(args, totalSteps, deepspeed?.settings ?? null);
 
-  fs.mkdirSync(args.outputDir, { recursive: true });
+  prepareOutput(args.outputDir);
   const gpu = await openGpu();
   let model: M3Model | undefined;
   let optimizer: AdamW | undefined;
@@ -86,6 +86,14 @@ export async function finetune(
       decay: deepspeed?.settings.optimizer.decaysEverything ? () => true : decaysByDefault,
     });
     for (const line of model.notices) report.note(line);
+    for (const [flag, limit] of [
+      ['--query_max_len', args.queryMaxLen],
+      ['--passage_max_len', args.passageMaxLen],
+    ] as const)
+      if (limit > model.config.maxTokens)
+        report.note(
+          `${flag} ${limit}: the model has positions for ${model.config.maxTokens} tokens; a longer text will end the run`,
+        );
     const adam = deepspeed?.settings.optimizer;
     optimizer = new AdamW(model.store, {
       beta1: adam?.betas[0] ?? args.adamBeta1,
@@ -186,6 +194,16 @@ export async function finetune(
     optimizer?.dispose();
     model?.dispose();
     await gpu.close();
+  }
+}
+
+/** @throws InputError when the folder cannot be made or written, before anything is computed. */
+function prepareOutput(folder: string): void {
+  try {
+    fs.mkdirSync(folder, { recursive: true });
+    fs.accessSync(folder, fs.constants.W_OK);
+  } catch (error) {
+    throw new InputError(`--output_dir: ${folder}: cannot be written: ${(error as Error).message}`);
   }
 }
 
