@@ -158,6 +158,16 @@ const linearCases: OpCase[] = (
   };
 });
 
+const linearGeluCases: OpCase[] = [12, 5].map((out) => ({
+  name: `linearGelu → ${out}`,
+  inputs: [[9, 8], [out, 8], [out]],
+  run: (_, [x, w, b]) => ops.linearGelu(x!, w!, b!),
+  reference: ([x, w, b]) =>
+    matmulReference(x!, w!, { M: 9, N: out, K: 8, transB: true }, b!).map((v) =>
+      unaryFormulas.gelu.host(v),
+    ),
+}));
+
 const layerNormCases: OpCase[] = [
   [3, 7],
   [9, 32],
@@ -456,6 +466,7 @@ export const opTable: OpCase[] = [
   ...reduceCases,
   ...matmulCases,
   ...linearCases,
+  ...linearGeluCases,
   ...layerNormCases,
   ...attentionCases,
   ...rowCases,

@@ -144,11 +144,6 @@ export class BufferPool {
     };
   }
 
-  resetPeak(): void {
-    this.peak = this.liveBytes();
-    this.peakByPurpose = { ...this.live };
-  }
-
   private liveBytes(): number {
     let sum = 0;
     for (const bytes of Object.values(this.live)) sum += bytes;
@@ -172,12 +167,4 @@ export function formatBytes(bytes: number): string {
   if (bytes >= 1e6) return `${(bytes / 1e6).toFixed(1)} MB`;
   if (bytes >= 1e3) return `${(bytes / 1e3).toFixed(1)} kB`;
   return `${bytes} B`;
-}
-
-/** `12GB`, `512 MiB`, `0.5g` or a plain number of bytes; undefined when it is not a size. */
-export function parseBytes(text: string): number | undefined {
-  const match = /^\s*([0-9]+(?:\.[0-9]+)?)\s*([kmgt]?)(i?)b?\s*$/i.exec(text);
-  if (!match) return undefined;
-  const power = ['', 'k', 'm', 'g', 't'].indexOf(match[2]!.toLowerCase());
-  return Math.floor(Number(match[1]) * (match[3] ? 1024 : 1000) ** power);
 }

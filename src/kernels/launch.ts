@@ -75,11 +75,6 @@ export function shaderOf<P extends Record<string, ParamType>>(
   return shader as unknown as Shader<P>;
 }
 
-/** Every shader built so far in this process: lets a test compile them all elsewhere. */
-export function builtShaders(): ShaderSource[] {
-  return [...shaders.values()].map((shader) => shader.source);
-}
-
 /** Threads of a workgroup in one-thread-per-item kernels. */
 export const FLAT_WORKGROUP = 256;
 

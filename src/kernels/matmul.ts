@@ -5,12 +5,13 @@
  * Variants
  *   subgroup8  lavapipe: 32×24 register tile on 8 lanes; each lane loads another vec4 and the lanes hand values
  *              round with constant-lane broadcasts (spec wgsl-on-lavapipe §A: 2.5–5× the other forms there).
- *   tile64     everything else, and all odd shapes: 64×64 tile in workgroup memory, 4×4 per thread.
+ *   tile64     everything else, and all odd shapes: 64×64 tile in workgroup memory, 4×4 per thread, GELU fused.
  */
 import { ShapeError } from '../errors.js';
 import { formatShape } from '../tensor/shape.js';
 import { Tensor } from '../tensor/tensor.js';
 import { type Shader, shaderOf } from './launch.js';
+import { functions, unary, unaryFormulas } from './pointwise.js';
 
 export interface MatmulOptions {
   /** A is stored [K,M]. */
@@ -23,6 +24,8 @@ export interface MatmulOptions {
   out?: Tensor | undefined;
   /** Add to `out` instead of overwriting it. */
   accumulate?: boolean;
+  /** Return gelu(A·B + bias), and write A·B + bias here, where the gradient will want it: M·N elements. */
+  preActivation?: Tensor | undefined;
 }
 
 const PARAMS = { M: 'u32', N: 'u32', K: 'u32', hasBias: 'u32', accumulate: 'u32' } as const;
@@ -44,6 +47,9 @@ export function matmul(a: Tensor, b: Tensor, options: MatmulOptions = {}): Tenso
   if (K !== innerB) throw new ShapeError(`matmul: inner dimensions differ: ${describe()}`);
   if (bias && bias.size !== N)
     throw new ShapeError(`matmul: bias ${formatShape(bias.shape)} for ${N} columns`);
+  const { preActivation } = options;
+  if (preActivation && (preActivation.size !== M * N || options.accumulate || out))
+    throw new ShapeError(`matmul: a GELU epilogue needs a new result and a pre-activation of [${M},${N}]`);
   const shape = transA ? [M, N] : [...a.shape.slice(0, -1), N];
   if (out && out.size !== M * N)
     throw new ShapeError(`matmul: output ${formatShape(out.shape)} for [${M},${N}]`);
@@ -57,13 +63,19 @@ export function matmul(a: Tensor, b: Tensor, options: MatmulOptions = {}): Tenso
   }
   const whole = (n: number) => n % 4 === 0;
   const fits = whole(N) && (transA ? whole(M) && !transB : whole(K));
+  if (preActivation && gpu.capabilities.subgroup8 && fits) {
+    // There erf at 96 unrolled places would take longer to compile than its own pass takes to run.
+    c.dispose();
+    matmul(a, b, { ...options, preActivation: undefined, out: preActivation });
+    return unary('gelu', preActivation).view(shape);
+  }
   const [shader, tileM, tileN] =
     gpu.capabilities.subgroup8 && fits
       ? [subgroup8(transA, transB), ROW_GROUPS * 8, TILE_COLUMNS]
-      : [tile64(transA, transB), 64, 64];
+      : [tile64(transA, transB, preActivation !== undefined), 64, 64];
   shader.run(
     gpu,
-    [a, b, bias ?? b, c],
+    [a, b, bias ?? b, c, ...(preActivation ? [preActivation] : [])],
     { M, N, K, hasBias: bias ? 1 : 0, accumulate: options.accumulate ? 1 : 0 },
     [Math.ceil(N / tileN), Math.ceil(M / tileM)],
   );
@@ -170,12 +182,18 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) la
 
 // ---- tile64 --------------------------------------------------------------------------------------------------
 
-function tile64(transA: boolean, transB: boolean): MatmulShader {
-  return shaderOf(`matmul.tile64.${transA}.${transB}`, () => ({
+function tile64(transA: boolean, transB: boolean, gelu: boolean): MatmulShader {
+  return shaderOf(`matmul.tile64.${transA}.${transB}.${gelu}`, () => ({
     label: `matmul${transA ? 'T' : 'N'}${transB ? 'T' : 'N'}.tile64`,
     params: PARAMS,
-    buffers: { A: 'array<f32>', B: 'array<f32>', bias: 'array<f32>', outC: 'array<f32>' },
-    body: `
+    buffers: {
+      A: 'array<f32>',
+      B: 'array<f32>',
+      bias: 'array<f32>',
+      outC: 'array<f32>',
+      ...(gelu ? { outU: 'array<f32>' } : {}),
+    },
+    body: `${gelu ? functions('f32') : ''}
 // As[k][m], Bs[k][n]; rows padded by one vec4 against bank conflicts.
 var<workgroup> As: array<array<vec4f, 17>, 16>;
 var<workgroup> Bs: array<array<vec4f, 17>, 16>;
@@ -222,12 +240,13 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
   for (var r = 0u; r < 4u; r++) {
     let row = row0 + id.y * 4u + r;
     if (row >= p.M) { break; }
-    for (var x = 0u; x < 4u; x++) {
-      let col = col0 + id.x * 4u + x;
+    for (var e = 0u; e < 4u; e++) {
+      let col = col0 + id.x * 4u + e;
       if (col >= p.N) { break; }
-      var sum = acc[r][x];
+      var sum = acc[r][e];
       if (p.hasBias != 0u) { sum += bias[col]; }
       if (p.accumulate != 0u) { sum += outC[row * p.N + col]; }
+      ${gelu ? `{ let x = sum; outU[row * p.N + col] = x; sum = ${unaryFormulas.gelu.forward}; }` : ''}
       outC[row * p.N + col] = sum;
     }
   }

@@ -96,7 +96,7 @@ export type BinaryName = keyof typeof binaryFormulas;
  * erf as x·P(x²)/Q(x²) on |x| ≤ 3.92, where f32 rounds erf to 1. Our own least-squares fit, relative error
  * 1.9e-8; evaluated in f32 the absolute error stays below 3.3e-7.
  */
-const functions = (type: string) => `
+export const functions = (type: string) => `
 alias T = ${type};
 fn erf(v: T) -> T {
   let x = clamp(v, T(-3.92), T(3.92));

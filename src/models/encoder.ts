@@ -7,10 +7,10 @@ import {
   attention,
   dropout,
   gatherRows,
-  gelu,
   geluTanh,
   layerNorm,
   linear,
+  linearGelu,
   relu,
   sliceRows,
 } from '../autograd/index.js';
@@ -40,7 +40,7 @@ export interface EncodeOptions {
   onHidden?: (layer: number, hidden: Tensor) => void;
 }
 
-const activation = { gelu, geluTanh, relu };
+const activation = { geluTanh, relu };
 
 /** Names and shapes as in a Hugging Face weight file, without any prefix; query, key and value are fused. */
 export function encoderParameters(config: EncoderConfig): Omit<ParameterSpec, 'decay' | 'trainable'>[] {
@@ -126,7 +126,11 @@ export function encode(
         drop(dense(`${at}.attention.output.dense`, context)),
         input,
       );
-      const inner = activation[config.activation](dense(`${at}.intermediate.dense`, attended));
+      const widen = `${at}.intermediate.dense`;
+      const inner =
+        config.activation === 'gelu'
+          ? linearGelu(attended, weight(`${widen}.weight`), weight(`${widen}.bias`))
+          : activation[config.activation](dense(widen, attended));
       return norm(`${at}.output.LayerNorm`, drop(dense(`${at}.output.dense`, inner)), attended);
     });
     // The tape keeps what backward needs of it; this handle is no longer needed.

@@ -86,11 +86,6 @@ export function noGrad<T>(body: () => T): T {
   return storage.run({ owned: current().owned, recording: false }, body);
 }
 
-/** Runs `body` with gradients recorded, also inside `noGrad` (recomputation needs it). */
-export function withGrad<T>(body: () => T): T {
-  return storage.run({ owned: current().owned, recording: true }, body);
-}
-
 function forEachTensor(value: unknown, visit: (item: Disposable) => void): void {
   if (value === null || typeof value !== 'object') return;
   if (typeof (value as Disposable).dispose === 'function') visit(value as Disposable);
