@@ -163,9 +163,7 @@ const linearGeluCases: OpCase[] = [12, 5].map((out) => ({
   inputs: [[9, 8], [out, 8], [out]],
   run: (_, [x, w, b]) => ops.linearGelu(x!, w!, b!),
   reference: ([x, w, b]) =>
-    matmulReference(x!, w!, { M: 9, N: out, K: 8, transB: true }, b!).map((v) =>
-      unaryFormulas.gelu.host(v),
-    ),
+    matmulReference(x!, w!, { M: 9, N: out, K: 8, transB: true }, b!).map((v) => unaryFormulas.gelu.host(v)),
 }));
 
 const layerNormCases: OpCase[] = [
