@@ -22,6 +22,8 @@ export interface Capabilities {
   readonly maxBindingSize: number;
   /** Bytes; offsets of bindings are multiples of it. */
   readonly bindingAlignment: number;
+  /** Texels of a texture's side. */
+  readonly maxTextureSize: number;
   readonly maxWorkgroupsPerDimension: number;
   readonly maxWorkgroupInvocations: number;
   readonly maxWorkgroupMemory: number;

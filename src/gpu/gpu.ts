@@ -15,7 +15,10 @@ import {
   type MemoryReport,
   type PoolBuffer,
   type Purpose,
+  type RowFormat,
+  type RowTexture,
   sizeClass,
+  texelBytes,
 } from './memory.js';
 import { noAdapterError, prepareVulkan, withoutChatter } from './software-driver.js';
 import { gpuWait } from './wait.js';
@@ -50,20 +53,16 @@ export interface Binding {
   readonly size: number;
 }
 
-/** Rows of f32 as a texture of vec4 texels: on lavapipe, loads from one are several times cheaper than from a buffer. */
-export interface RowTexture {
-  readonly texture: GPUTexture;
-  readonly view: GPUTextureView;
-  readonly serial: number;
-  readonly width: number;
-  readonly height: number;
-}
-
 interface Pipeline {
   readonly id: number;
   readonly label: string;
   readonly pipeline: GPUComputePipeline;
   readonly layout: GPUBindGroupLayout;
+}
+
+interface BindGroup {
+  readonly group: GPUBindGroup;
+  readonly serials: readonly number[];
 }
 
 export interface ProfileRow {
@@ -84,9 +83,9 @@ const MAX_TIMESTAMPS = 4096;
 export class Gpu {
   readonly pool: BufferPool;
   private readonly pipelines = new Map<string, Pipeline>();
-  private readonly bindGroups = new Map<string, GPUBindGroup>();
-  private readonly freeTextures: RowTexture[] = [];
-  private textureSerial = 0;
+  private readonly bindGroups = new Map<string, BindGroup>();
+  /** Keys of the bind groups that a buffer or texture is in, by its serial. */
+  private readonly groupKeys = new Map<number, Set<string>>();
   private readonly staging: { buffer: GPUBuffer; size: number }[] = [];
   private encoder: GPUCommandEncoder | undefined;
   private pass: GPUComputePassEncoder | undefined;
@@ -104,13 +103,10 @@ export class Gpu {
     readonly capabilities: Capabilities,
     budget: number,
   ) {
-    this.pool = new BufferPool(
-      device,
-      budget,
-      capabilities.maxBufferSize,
-      (entry) => this.forgetBindGroups(entry.serial),
-      () => this.flush(),
-    );
+    this.pool = new BufferPool(device, budget, capabilities.maxBufferSize, (entry) => {
+      if (entry.lastUse === this.recording) this.flush();
+      this.forgetBindGroups(entry.serial);
+    });
     device.onuncapturederror = (event) => {
       // Without preventDefault Dawn prints to standard output, which belongs to data.
       event.preventDefault();
@@ -181,6 +177,7 @@ export class Gpu {
       maxBufferSize: limits['maxBufferSize']!,
       maxBindingSize: Math.min(limits['maxStorageBufferBindingSize']!, options.maxBindingSize ?? Infinity),
       bindingAlignment: limits['minStorageBufferOffsetAlignment']!,
+      maxTextureSize: limits['maxTextureDimension2D']!,
       maxWorkgroupsPerDimension: limits['maxComputeWorkgroupsPerDimension']!,
       maxWorkgroupInvocations: limits['maxComputeInvocationsPerWorkgroup']!,
       maxWorkgroupMemory: limits['maxComputeWorkgroupStorageSize']!,
@@ -229,7 +226,7 @@ export class Gpu {
         immediates,
       );
     pass.dispatchWorkgroups(x, y, z);
-    for (const binding of bindings) if ('entry' in binding) binding.entry.lastUse = this.recording;
+    for (const binding of bindings) ('entry' in binding ? binding.entry : binding).lastUse = this.recording;
     this.dispatchCount++;
     if (this.profile) this.closePass();
     if (++this.recordedDispatches >= FLUSH_DISPATCHES) this.flush();
@@ -257,45 +254,34 @@ export class Gpu {
   }
 
   /**
-   * Copies rows of `rowBytes` bytes (a multiple of 256) into a pooled rgba32float texture; give it back with
-   * `releaseTexture`. Undefined when the adapter cannot: too many rows or a width that does not fit.
+   * Copies rows of `rowBytes` bytes (a multiple of 256) into a pooled texture of four values a texel; give it back
+   * with `releaseTexture`. Undefined when the adapter cannot: too many rows or a width that does not fit.
+   * @throws MachineError when the memory budget has no room for it.
    */
-  rowTexture(source: Binding, rowBytes: number, rows: number): RowTexture | undefined {
-    const limit = this.device.limits.maxTextureDimension2D;
-    const width = rowBytes / 16;
+  rowTexture(
+    source: Binding,
+    rowBytes: number,
+    rows: number,
+    format: RowFormat = 'rgba32float',
+  ): RowTexture | undefined {
+    const limit = this.capabilities.maxTextureSize;
+    const width = rowBytes / texelBytes[format];
     if (rowBytes % 256 !== 0 || width > limit || rows > limit) return undefined;
     // Height in classes, so that batches of varying length share textures.
     const height = Math.min(limit, sizeClass(rows * 256) / 256);
-    const index = this.freeTextures.findIndex((free) => free.width === width && free.height === height);
-    let entry = index >= 0 ? this.freeTextures.splice(index, 1)[0]! : undefined;
-    if (!entry) {
-      if (this.freeTextures.length >= 16) {
-        this.flush();
-        for (const free of this.freeTextures.splice(0)) {
-          this.forgetBindGroups(free.serial);
-          free.texture.destroy();
-        }
-      }
-      const texture = this.device.createTexture({
-        size: { width, height },
-        format: 'rgba32float',
-        usage: GPUTextureUsage.TEXTURE_BINDING | GPUTextureUsage.COPY_DST,
-      });
-      // Negative: texture and buffer serials never meet.
-      entry = { texture, view: texture.createView(), serial: -++this.textureSerial, width, height };
-    }
+    const entry = this.pool.allocateTexture(width, height, format);
     this.closePass();
     this.openEncoder().copyBufferToTexture(
       { buffer: source.entry.buffer, offset: source.offset, bytesPerRow: rowBytes, rowsPerImage: rows },
       { texture: entry.texture },
       { width, height: rows },
     );
-    source.entry.lastUse = this.recording;
+    source.entry.lastUse = entry.lastUse = this.recording;
     return entry;
   }
 
   releaseTexture(entry: RowTexture): void {
-    this.freeTextures.push(entry);
+    this.pool.release(entry);
   }
 
   /** Submits what is recorded; does not wait. */
@@ -496,26 +482,38 @@ export class Gpu {
     let key = `${pipeline.id}`;
     for (const item of bindings)
       key += 'entry' in item ? `,${item.entry.serial}:${item.offset}:${item.size}` : `,${item.serial}:`;
-    let group = this.bindGroups.get(key);
-    if (!group) {
-      // Cached groups keep their buffers alive and shapes vary from batch to batch: drop all when too many.
-      if (this.bindGroups.size >= MAX_BIND_GROUPS) this.bindGroups.clear();
-      group = this.device.createBindGroup({
-        layout: pipeline.layout,
-        entries: bindings.map((item, binding) => ({
-          binding,
-          resource:
-            'entry' in item ? { buffer: item.entry.buffer, offset: item.offset, size: item.size } : item.view,
-        })),
-      });
-      this.bindGroups.set(key, group);
+    const known = this.bindGroups.get(key);
+    if (known) return known.group;
+    // Cached groups keep their buffers alive and shapes vary from batch to batch: drop all when too many.
+    if (this.bindGroups.size >= MAX_BIND_GROUPS) {
+      this.bindGroups.clear();
+      this.groupKeys.clear();
+    }
+    const group = this.device.createBindGroup({
+      layout: pipeline.layout,
+      entries: bindings.map((item, binding) => ({
+        binding,
+        resource:
+          'entry' in item ? { buffer: item.entry.buffer, offset: item.offset, size: item.size } : item.view,
+      })),
+    });
+    const serials = bindings.map((item) => ('entry' in item ? item.entry : item).serial);
+    this.bindGroups.set(key, { group, serials });
+    for (const serial of serials) {
+      const keys = this.groupKeys.get(serial);
+      if (keys) keys.add(key);
+      else this.groupKeys.set(serial, new Set([key]));
     }
     return group;
   }
 
   private forgetBindGroups(serial: number): void {
-    const part = `,${serial}:`;
-    for (const key of this.bindGroups.keys()) if (key.includes(part)) this.bindGroups.delete(key);
+    for (const key of this.groupKeys.get(serial) ?? []) {
+      for (const other of this.bindGroups.get(key)!.serials)
+        if (other !== serial) this.groupKeys.get(other)?.delete(key);
+      this.bindGroups.delete(key);
+    }
+    this.groupKeys.delete(serial);
   }
 
   private throwFailure(): void {
@@ -532,4 +530,4 @@ function numberLines(text: string): string {
     .join('\n');
 }
 
-export type { PoolBuffer, Purpose };
+export type { PoolBuffer, Purpose, RowTexture };

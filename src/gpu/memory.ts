@@ -1,37 +1,74 @@
 /**
- * Buffer pool with size classes, a budget, and accounting by purpose.
+ * Pool of buffers and textures with size classes, a budget, and accounting by purpose.
  *
  * A fresh buffer costs 3–6 ms of page faults and lazy clears on lavapipe, a pooled one nothing (spec dawn-node
  * §0.4), and drivers overcommit, so the budget is ours to enforce (§0.7). Commands run in the order they are
- * recorded, so a freed buffer may be handed out again at once.
+ * recorded, so what is freed may be handed out again at once.
+ *
+ * Batches vary in length, so that no step asks for quite the sizes of the one before. What is held (live and
+ * pooled) stays within a quarter above the most that was ever live: until then a size that is missing is made;
+ * from then on a larger free buffer takes its place, or the buffers that were unused for longest make way.
  */
 import { MachineError } from '../errors.js';
 
 export type Purpose = 'weights' | 'gradients' | 'optimizer' | 'activations' | 'workspace';
 
-/** One pooled GPU buffer. `serial` is unique for the life of the process and keys bind groups. */
-export interface PoolBuffer {
-  readonly buffer: GPUBuffer;
-  /** Bytes of the size class. */
+/** What the pool hands out. */
+export interface PoolEntry {
+  /** Bytes of device memory. */
   readonly size: number;
+  /** Unique for the life of the process; keys bind groups. */
   readonly serial: number;
+  /** Entries of one kind stand in for each other when large enough. */
+  readonly kind: string;
   purpose: Purpose;
-  /** Number of the recording that used it last; an upload must not overtake that. */
+  /** Bytes of the size class that was asked for; `size` is more when a larger entry stands in. */
+  charged: number;
+  /** Number of the recording that used it last; an upload or the destruction must not overtake that. */
   lastUse: number;
+  /** Orders the free entries by the time they were released. */
+  released: number;
+  destroy(): void;
+}
+
+export interface PoolBuffer extends PoolEntry {
+  readonly buffer: GPUBuffer;
+}
+
+export type RowFormat = 'rgba32float' | 'rgba16float';
+
+/** Bytes of one texel. */
+export const texelBytes: Record<RowFormat, number> = { rgba32float: 16, rgba16float: 8 };
+
+/** Rows of floats as a texture of vec4 texels: on lavapipe, loads from one are several times cheaper than from a buffer. */
+export interface RowTexture extends PoolEntry {
+  readonly texture: GPUTexture;
+  readonly view: GPUTextureView;
 }
 
 export interface MemoryReport {
-  /** Bytes handed out, by purpose. */
+  /** Bytes handed out, by purpose. They depend on what is live only, not on what the pool held before. */
   readonly live: Record<Purpose, number>;
+  /** Buffers and textures handed out. */
   readonly liveBuffers: number;
-  /** Bytes kept for reuse. */
+  /** Bytes kept for reuse, and those by which live buffers are larger than was asked for. */
   readonly pooled: number;
   /** Largest sum of live bytes seen, and its parts. */
   readonly peak: number;
   readonly peakByPurpose: Record<Purpose, number>;
+  /** The most bytes that were live at once for each purpose, whenever that was. */
+  readonly highest: Record<Purpose, number>;
 }
 
 const MEGABYTE = 1 << 20;
+/** What may be held above the most that was live: this part of it, but no less than the bytes. */
+const HEADROOM = 0.25;
+const MIN_HEADROOM = 64 * MEGABYTE;
+/** A free entry up to so many times as large is as good as one of the right size. */
+const FIT = 1.25;
+/** And up to so many times as large it is better than destroying others to make one. */
+const LOOSE_FIT = 4;
+
 const purposes = (): Record<Purpose, number> => ({
   weights: 0,
   gradients: 0,
@@ -50,21 +87,28 @@ export function sizeClass(bytes: number): number {
 let nextSerial = 1;
 
 export class BufferPool {
-  private readonly free = new Map<number, PoolBuffer[]>();
+  /** Free entries by kind and size, each list in the order of release. */
+  private readonly free = new Map<string, Map<number, PoolEntry[]>>();
+  private freeBytes = 0;
+  private releases = 0;
   private readonly live = purposes();
+  private liveBytes = 0;
   private liveBuffers = 0;
-  private pooled = 0;
+  /** Bytes by which live entries are larger than their classes. */
+  private slack = 0;
+  /** What `peak` would be without `resetPeak`, or what is expected of it. */
+  private mostLive = 0;
   private peak = 0;
   private peakByPurpose = purposes();
+  private highest = purposes();
 
-  /** `budget`: bytes that live and pooled buffers may take together. */
+  /** `budget`: bytes that live and pooled entries may take together. */
   constructor(
     private readonly device: GPUDevice,
     readonly budget: number,
     private readonly maxBufferSize: number,
-    private readonly onDestroy: (buffer: PoolBuffer) => void,
-    /** Submits what is recorded: a buffer must not be destroyed between its recording and the submission. */
-    private readonly flush: () => void,
+    /** Called before an entry is destroyed, which must not come between its recording and the submission. */
+    private readonly onDestroy: (entry: PoolEntry) => void,
   ) {}
 
   allocate(bytes: number, purpose: Purpose): PoolBuffer {
@@ -74,80 +118,147 @@ export class BufferPool {
       throw new MachineError(
         `a buffer of ${formatBytes(bytes)} exceeds the adapter's limit of ${formatBytes(this.maxBufferSize)}`,
       );
-    let entry = this.takeFree(size);
-    if (entry) {
-      this.pooled -= entry.size;
-      entry.purpose = purpose;
-    } else {
-      // Sizes that never come back would pile up: what is pooled stays below what was ever in use.
-      const enough = Math.max(this.peak, 256 * MEGABYTE);
-      if (this.liveBytes() + this.pooled + size > this.budget || this.pooled > enough) this.trim();
-      if (this.liveBytes() + size > this.budget) throw this.outOfMemory(bytes, purpose);
-      entry = {
-        buffer: this.device.createBuffer({
-          size,
-          usage: GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST,
-        }),
+    return this.take('buffer', size, purpose, (entry): PoolBuffer => {
+      const buffer = this.device.createBuffer({
         size,
-        serial: nextSerial++,
-        purpose,
-        lastUse: 0,
-      };
+        usage: GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST,
+      });
+      return { ...entry, buffer, destroy: () => buffer.destroy() };
+    });
+  }
+
+  /** A texture to copy rows of `width` texels into, of at least `height` rows; counts as workspace. */
+  allocateTexture(width: number, height: number, format: RowFormat): RowTexture {
+    const size = width * height * texelBytes[format];
+    return this.take(`${format} ${width}`, size, 'workspace', (entry): RowTexture => {
+      const texture = this.device.createTexture({
+        size: { width, height },
+        format,
+        usage: GPUTextureUsage.TEXTURE_BINDING | GPUTextureUsage.COPY_DST,
+      });
+      return { ...entry, texture, view: texture.createView(), destroy: () => texture.destroy() };
+    });
+  }
+
+  private take<E extends PoolEntry>(
+    kind: string,
+    size: number,
+    purpose: Purpose,
+    make: (entry: Omit<PoolEntry, 'destroy'>) => E,
+  ): E {
+    const most = Math.max(this.mostLive, this.liveBytes + size);
+    let entry = this.takeFree(kind, size, FIT, most);
+    if (!entry) {
+      const allowance = Math.min(this.budget, most + Math.max(MIN_HEADROOM, HEADROOM * most));
+      if (this.held() + size > allowance) {
+        entry = this.takeFree(kind, size, LOOSE_FIT, most);
+        if (!entry) this.evict(allowance - size);
+      }
     }
-    this.live[purpose] += entry.size;
+    if (!entry) {
+      if (this.held() + size > this.budget) throw this.outOfMemory(size, purpose);
+      entry = make({ size, serial: nextSerial++, kind, purpose, charged: size, lastUse: 0, released: 0 });
+    }
+    entry.purpose = purpose;
+    entry.charged = size;
+    this.slack += entry.size - size;
+    this.live[purpose] += size;
+    this.highest[purpose] = Math.max(this.highest[purpose], this.live[purpose]);
+    this.liveBytes += size;
     this.liveBuffers++;
-    const total = this.liveBytes();
-    if (total > this.peak) {
-      this.peak = total;
+    this.mostLive = most;
+    if (this.liveBytes > this.peak) {
+      this.peak = this.liveBytes;
       this.peakByPurpose = { ...this.live };
     }
+    // Entries of one kind are of one type.
+    return entry as E;
+  }
+
+  /**
+   * The smallest free entry of at most `fit` times the size. One that is too large must leave room for `most`
+   * bytes of live ones, so that what fits into the budget fits whatever came before.
+   */
+  private takeFree(kind: string, size: number, fit: number, most: number): PoolEntry | undefined {
+    const sizes = this.free.get(kind);
+    if (!sizes) return undefined;
+    const largest = Math.min(fit * size, this.budget - most - this.slack + size);
+    let best = sizes.has(size) ? size : Infinity;
+    if (best === Infinity)
+      for (const candidate of sizes.keys())
+        if (candidate > size && candidate <= largest && candidate < best) best = candidate;
+    const list = sizes.get(best);
+    const entry = list?.pop();
+    if (list?.length === 0) sizes.delete(best);
+    if (entry) this.freeBytes -= entry.size;
     return entry;
   }
 
-  /** The smallest free buffer that is at most a quarter too large. */
-  private takeFree(size: number): PoolBuffer | undefined {
-    let best: number | undefined;
-    for (const [candidate, list] of this.free)
-      if (candidate >= size && candidate <= 1.25 * size && list.length > 0 && candidate < (best ?? Infinity))
-        best = candidate;
-    return best === undefined ? undefined : this.free.get(best)!.pop();
-  }
-
-  release(entry: PoolBuffer): void {
-    this.live[entry.purpose] -= entry.size;
+  release(entry: PoolEntry): void {
+    this.live[entry.purpose] -= entry.charged;
+    this.liveBytes -= entry.charged;
+    this.slack -= entry.size - entry.charged;
     this.liveBuffers--;
-    this.pooled += entry.size;
-    const list = this.free.get(entry.size);
+    this.freeBytes += entry.size;
+    entry.released = ++this.releases;
+    let sizes = this.free.get(entry.kind);
+    if (!sizes) this.free.set(entry.kind, (sizes = new Map()));
+    const list = sizes.get(entry.size);
     if (list) list.push(entry);
-    else this.free.set(entry.size, [entry]);
+    else sizes.set(entry.size, [entry]);
   }
 
-  /** Gives every pooled buffer back to the driver. */
+  /** Gives every free entry back to the driver. */
   trim(): void {
-    this.flush();
-    for (const list of this.free.values())
-      for (const entry of list) {
-        this.onDestroy(entry);
-        entry.buffer.destroy();
-      }
-    this.free.clear();
-    this.pooled = 0;
+    this.evict(0);
+  }
+
+  /** Destroys free entries, those released longest ago first, until at most `bytes` are held. */
+  private evict(bytes: number): void {
+    while (this.freeBytes > 0 && this.held() > bytes) {
+      let oldest: PoolEntry | undefined;
+      for (const sizes of this.free.values())
+        for (const [first] of sizes.values())
+          if (first && first.released < (oldest?.released ?? Infinity)) oldest = first;
+      if (!oldest) return;
+      this.onDestroy(oldest);
+      const sizes = this.free.get(oldest.kind)!;
+      const list = sizes.get(oldest.size)!;
+      list.shift();
+      if (list.length === 0) sizes.delete(oldest.size);
+      this.freeBytes -= oldest.size;
+      oldest.destroy();
+    }
+  }
+
+  /**
+   * Says that `bytes` will be live at once, as a planning device found out: then buffers are never reused so
+   * wastefully that these bytes would not fit into the budget.
+   */
+  expect(bytes: number): void {
+    this.mostLive = Math.max(this.mostLive, bytes);
+  }
+
+  /** Starts the peaks of the report anew from what is live now. */
+  resetPeak(): void {
+    this.peak = this.liveBytes;
+    this.peakByPurpose = { ...this.live };
+    this.highest = { ...this.live };
   }
 
   report(): MemoryReport {
     return {
       live: { ...this.live },
       liveBuffers: this.liveBuffers,
-      pooled: this.pooled,
+      pooled: this.freeBytes + this.slack,
       peak: this.peak,
       peakByPurpose: { ...this.peakByPurpose },
+      highest: { ...this.highest },
     };
   }
 
-  private liveBytes(): number {
-    let sum = 0;
-    for (const bytes of Object.values(this.live)) sum += bytes;
-    return sum;
+  private held(): number {
+    return this.liveBytes + this.slack + this.freeBytes;
   }
 
   private outOfMemory(bytes: number, purpose: Purpose): MachineError {
