@@ -20,6 +20,7 @@ import {
   sizeClass,
   texelBytes,
 } from './memory.js';
+import { planDevice } from './plan-device.js';
 import { noAdapterError, prepareVulkan, withoutChatter } from './software-driver.js';
 import { gpuWait } from './wait.js';
 
@@ -102,6 +103,8 @@ export class Gpu {
     readonly device: GPUDevice,
     readonly capabilities: Capabilities,
     budget: number,
+    /** Nothing is computed and no memory taken: see `plan`. */
+    readonly planning: boolean,
   ) {
     this.pool = new BufferPool(device, budget, capabilities.maxBufferSize, (entry) => {
       if (entry.lastUse === this.recording) this.flush();
@@ -185,7 +188,15 @@ export class Gpu {
     // A software adapter takes the machine's own memory; of a real GPU's, WebGPU tells nothing.
     const budget =
       options.memoryBudget ?? (software ? Math.floor(os.totalmem() * 0.9) : Number.MAX_SAFE_INTEGER);
-    return new Gpu(device, capabilities, budget);
+    return new Gpu(device, capabilities, budget, false);
+  }
+
+  /**
+   * A device that computes nothing and takes no memory, but checks and accounts like one with these capabilities:
+   * the peaks of its `memory()` are those that the same work has on a real one. Reads yield zeros. Needs no adapter.
+   */
+  static plan(capabilities: Capabilities, memoryBudget = Number.MAX_SAFE_INTEGER): Gpu {
+    return new Gpu(planDevice(capabilities), capabilities, memoryBudget, true);
   }
 
   // ---- recording -----------------------------------------------------------------------------------------
@@ -212,20 +223,8 @@ export class Gpu {
         throw new MachineError(
           `${shader.label}: a tensor of ${formatBytes(binding.size)} exceeds the ${formatBytes(most)} that this adapter can bind; use smaller batches or lengths`,
         );
-    const pipeline = this.pipelineOf(shader);
-    const group = this.bindGroupOf(pipeline, bindings);
-    const pass = this.openPass(pipeline.label);
-    if (this.passPipeline !== pipeline) {
-      pass.setPipeline(pipeline.pipeline);
-      this.passPipeline = pipeline;
-    }
-    pass.setBindGroup(0, group);
-    if (shader.immediateSize > 0)
-      (pass as unknown as { setImmediates(offset: number, data: ArrayBufferView): void }).setImmediates(
-        0,
-        immediates,
-      );
-    pass.dispatchWorkgroups(x, y, z);
+    if (this.planning) this.openEncoder();
+    else this.record(shader, bindings, immediates, x, y, z);
     for (const binding of bindings) ('entry' in binding ? binding.entry : binding).lastUse = this.recording;
     this.dispatchCount++;
     if (this.profile) this.closePass();
@@ -302,6 +301,7 @@ export class Gpu {
   upload(target: Binding, data: ArrayBufferView<ArrayBufferLike>): void {
     // writeBuffer is ordered against submissions, not against what is still being recorded.
     if (target.entry.lastUse === this.recording) this.flush();
+    if (this.planning) return;
     let bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
     // Shared memory given to writeBuffer crashes the process.
     if (data.buffer instanceof SharedArrayBuffer) bytes = new Uint8Array(bytes);
@@ -325,6 +325,10 @@ export class Gpu {
   async read(source: Binding): Promise<ArrayBuffer> {
     const size = Math.ceil(source.size / 4) * 4;
     if (size === 0) return new ArrayBuffer(0);
+    if (this.planning) {
+      this.flush();
+      return new ArrayBuffer(source.size);
+    }
     const index = this.staging.findIndex(
       (candidate) => candidate.size >= size && candidate.size <= 4 * size + 4096,
     );
@@ -370,6 +374,7 @@ export class Gpu {
 
   /** Runs `work` with one timed pass per dispatch; the rows add up GPU time by shader label. */
   async profiled(work: () => Promise<void> | void): Promise<ProfileRow[]> {
+    if (this.planning) throw new MachineError('a planning device computes nothing that could be timed');
     if (!this.capabilities.timestamps)
       throw new MachineError('this adapter has no timestamp queries to profile with');
     await this.finish();
@@ -424,6 +429,30 @@ export class Gpu {
   }
 
   // ---- internals -----------------------------------------------------------------------------------------
+
+  private record(
+    shader: ShaderSource,
+    bindings: readonly (Binding | RowTexture)[],
+    immediates: ArrayBufferView<ArrayBuffer>,
+    x: number,
+    y: number,
+    z: number,
+  ): void {
+    const pipeline = this.pipelineOf(shader);
+    const group = this.bindGroupOf(pipeline, bindings);
+    const pass = this.openPass(pipeline.label);
+    if (this.passPipeline !== pipeline) {
+      pass.setPipeline(pipeline.pipeline);
+      this.passPipeline = pipeline;
+    }
+    pass.setBindGroup(0, group);
+    if (shader.immediateSize > 0)
+      (pass as unknown as { setImmediates(offset: number, data: ArrayBufferView): void }).setImmediates(
+        0,
+        immediates,
+      );
+    pass.dispatchWorkgroups(x, y, z);
+  }
 
   private openEncoder(): GPUCommandEncoder {
     this.encoder ??= this.device.createCommandEncoder();
