@@ -306,3 +306,22 @@ test('rows of halves and of floats arrive in textures; a texture outlives the re
       );
     });
 });
+
+// ---- uploads -----------------------------------------------------------------------------------------------
+
+test('writing much without reading does not pile up staging memory', async (t) => {
+  if (!gpu.capabilities.software) return t.skip('only a software adapter keeps it in memory that we can see');
+  await scope(async () => {
+    const piece = new Float32Array(16 << 18).fill(1);
+    const target = Tensor.empty(gpu, [4 * piece.length]);
+    const write = () => {
+      for (let i = 0; i < 4; i++) target.write(piece, i * piece.length);
+    };
+    write();
+    await gpu.finish();
+    const before = process.memoryUsage().rss;
+    for (let i = 0; i < 4; i++) write();
+    const grown = process.memoryUsage().rss - before;
+    assert.ok(grown < 128 << 20, `${grown} bytes more after writing 256 MiB`);
+  });
+});

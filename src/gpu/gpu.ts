@@ -78,6 +78,7 @@ const instances: GPU[] = [];
 
 const FLUSH_DISPATCHES = 128;
 const UPLOAD_CHUNK = 8 << 20;
+const UPLOAD_SUBMIT = 32 << 20;
 const MAX_BIND_GROUPS = 8192;
 const MAX_TIMESTAMPS = 4096;
 
@@ -93,6 +94,7 @@ export class Gpu {
   private passPipeline: Pipeline | undefined;
   private recordedDispatches = 0;
   private recording = 1;
+  private unsubmittedUpload = 0;
   private failure: string | undefined;
   private closed = false;
   private profile: { querySet: GPUQuerySet; labels: string[] } | undefined;
@@ -291,6 +293,7 @@ export class Gpu {
       this.encoder = undefined;
       this.recording++;
       this.recordedDispatches = 0;
+      this.unsubmittedUpload = 0;
     }
     this.throwFailure();
   }
@@ -317,6 +320,12 @@ export class Gpu {
         target.offset + start,
         part as Uint8Array<ArrayBuffer>,
       );
+      // Dawn copies into staging memory, which it takes anew until a submission lets it use the old again.
+      this.unsubmittedUpload += part.byteLength;
+      if (this.unsubmittedUpload >= UPLOAD_SUBMIT) {
+        this.device.queue.submit([]);
+        this.unsubmittedUpload = 0;
+      }
     }
     this.throwFailure();
   }
