@@ -5,7 +5,6 @@ export { InputError, MachineError, ShapeError } from './errors.js';
 export type { Capabilities } from './gpu/capabilities.js';
 export { Gpu, type GpuOptions } from './gpu/gpu.js';
 export { type EncoderConfig, readEncoderConfig } from './models/config.js';
-export { RandomStreams } from './models/encoder.js';
 export { M3Model, type M3Options } from './models/m3.js';
 export { SafetensorsFile, SafetensorsWriter, writeSafetensors } from './models/safetensors.js';
 export { TokenBatch } from './models/token-batch.js';
@@ -22,6 +21,7 @@ export {
 } from './retrieval/encode.js';
 export { evaluateRetrieval } from './retrieval/evaluate.js';
 export { PackedSequences } from './tensor/packed.js';
+export { RandomStreams } from './tensor/random-streams.js';
 export { RowIndex } from './tensor/row-index.js';
 export { noGrad, scope } from './tensor/scope.js';
 export { type DType, Tensor } from './tensor/tensor.js';

@@ -83,8 +83,7 @@ async function denseGradients(
     );
     await scope(async () => {
       const { loss } = await m3Loss(
-        model,
-        model.hidden(batch.tokens),
+        model.represent(model.hidden(batch.tokens), batch.tokens, false),
         {
           ...batch,
           teacherScores: teacher?.slice(rank * 2 * b, (rank + 1) * 2 * b) ?? null,

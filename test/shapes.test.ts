@@ -37,8 +37,7 @@ for (const name of ['mean-48', 'last-96', 'cls-60-unnormalized'])
     });
     const loss = await scope(async () => {
       const { loss } = await m3Loss(
-        model,
-        model.hidden(batch.tokens),
+        model.represent(model.hidden(batch.tokens), batch.tokens, true),
         {
           ...batch,
           teacherScores: wanted.kind === 'none' ? null : texts.teacher_scores,

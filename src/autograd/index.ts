@@ -1,4 +1,6 @@
 /** Differentiable ops and the tape. */
+
+export { checkpoint } from './checkpoint.js';
 export * from './ops/attention.js';
 export * from './ops/layer-norm.js';
 export * from './ops/matmul.js';
@@ -8,4 +10,4 @@ export * from './ops/rows.js';
 export * from './ops/scores.js';
 export * from './ops/shape.js';
 export * from './ops/softmax.js';
-export { backward, type Gradient, record, wantsGradient } from './tape.js';
+export { backward, backwardAll, type Gradient, propagate, record, wantsGradient } from './tape.js';

@@ -5,6 +5,9 @@
  */
 import { InputError } from '../errors.js';
 import type { Gpu } from '../gpu/gpu.js';
+import type { FloatDType } from '../kernels/launch.js';
+import { castRange } from '../kernels/pointwise.js';
+import { flatRanges } from '../kernels/ranges.js';
 import { segmentSumRows } from '../kernels/rows.js';
 import { RowIndex } from '../tensor/row-index.js';
 import { scope } from '../tensor/scope.js';
@@ -29,6 +32,8 @@ export interface ParameterSpec {
   readonly trainable: boolean;
   /** An embedding table: its gradient is collected by rows. */
   readonly table?: boolean;
+  /** A matrix that products read: in mixed precision it has an f16 copy. */
+  readonly product?: boolean;
 }
 
 export interface Parameter extends ParameterSpec {
@@ -36,21 +41,29 @@ export interface Parameter extends ParameterSpec {
   readonly parts: readonly ParameterPart[];
 }
 
-/** Elements: 256 bytes, which any adapter can bind at. */
-const SLOT = 64;
+/** Elements: 256 bytes of f16, which any adapter can bind at. */
+const SLOT = 128;
 
 export class ParameterStore {
   readonly parameters: readonly Parameter[];
   /** Flat weights and gradients of trainable dense parameters, equally laid out; undefined when there are none. */
   readonly weights: Tensor | undefined;
   readonly gradients: Tensor | undefined;
+  /**
+   * Mixed precision: f16 copies of the first elements of `weights`, which hold all that products read. The
+   * optimiser writes them along with the weights.
+   */
+  readonly halves: Tensor | undefined;
   /** Elements of the flat buffers before which weight decay applies. */
   readonly decayEnd: number;
   private readonly byName = new Map<string, Parameter>();
+  private readonly loose: Parameter[] = [];
 
+  /** `precision` f16: what products read gets an f16 copy (`Tensor.half`); weights and gradients are f32 anyway. */
   constructor(
     readonly gpu: Gpu,
     specs: readonly ParameterSpec[],
+    readonly precision: FloatDType = 'f32',
   ) {
     const flat = specs.filter((spec) => spec.trainable && !spec.table);
     const offsets = new Map<ParameterSpec, number>();
@@ -61,14 +74,22 @@ export class ParameterStore {
         size += Math.ceil(sizeOf(spec.shape) / SLOT) * SLOT;
       }
     };
-    place(flat.filter((spec) => spec.decay));
+    const product = (spec: ParameterSpec) => spec.product === true;
+    const other = (spec: ParameterSpec) => !product(spec);
+    const decaying = flat.filter((spec) => spec.decay);
+    const rest = flat.filter((spec) => !spec.decay);
+    place(decaying.filter(product));
+    const halvesEnd = size;
+    place(decaying.filter(other));
     this.decayEnd = size;
-    place(flat.filter((spec) => !spec.decay));
+    place([...rest.filter(product), ...rest.filter(other)]);
     if (size > 0) {
       // Zeros everywhere, padding included: the norm and the optimiser run over it.
       this.weights = Tensor.zeros(gpu, [size], 'f32', 'weights').keep();
       this.gradients = Tensor.zeros(gpu, [size], 'f32', 'gradients').keep();
     }
+    if (precision === 'f16' && halvesEnd > 0)
+      this.halves = Tensor.empty(gpu, [halvesEnd], 'f16', 'weights').keep();
     this.parameters = specs.map((spec) => {
       const offset = offsets.get(spec);
       let tensor: Tensor;
@@ -78,9 +99,16 @@ export class ParameterStore {
         tensor.grad = this.gradients!.viewAt(offset, spec.shape, true)!.keep();
       }
       tensor.requiresGrad = spec.trainable;
+      const inHalves = offset !== undefined && offset < halvesEnd;
+      if (precision === 'f16' && spec.product)
+        tensor.half = inHalves
+          ? this.halves!.viewAt(offset, spec.shape, true)!.keep()
+          : Tensor.empty(gpu, spec.shape, 'f16', 'weights').keep();
       if (spec.trainable && spec.table) tensor.rowGradients = [];
       const parts = spec.parts ?? [{ name: spec.name, start: 0, shape: spec.shape }];
-      return { ...spec, tensor, parts };
+      const parameter = { ...spec, tensor, parts };
+      if (tensor.half && !inHalves) this.loose.push(parameter);
+      return parameter;
     });
     for (const parameter of this.parameters) this.byName.set(parameter.name, parameter);
   }
@@ -100,6 +128,21 @@ export class ParameterStore {
   /** Number of scalars, all parameters. */
   get count(): number {
     return this.parameters.reduce((sum, { shape }) => sum + sizeOf(shape), 0);
+  }
+
+  /** Brings the f16 copies up to date after weights were written from outside the optimiser. */
+  refreshHalves(): void {
+    const { halves, weights } = this;
+    if (halves)
+      for (const { start, count } of flatRanges(halves, 0, halves.size))
+        castRange(weights!, halves, start, count);
+    this.refreshLooseHalves(() => true);
+  }
+
+  /** Of those whose copies are not in `halves`: frozen ones, and such as do not decay. */
+  refreshLooseHalves(which: (parameter: Parameter) => boolean): void {
+    for (const parameter of this.loose)
+      if (which(parameter)) castRange(parameter.tensor, parameter.tensor.half!, 0, parameter.tensor.size);
   }
 
   zeroGradients(): void {
@@ -163,6 +206,7 @@ export class ParameterStore {
       tensor.dispose();
     }
     this.weights?.dispose();
+    this.halves?.dispose();
     this.gradients?.dispose();
   }
 }

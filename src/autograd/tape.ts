@@ -5,7 +5,7 @@
  */
 import { InputError, ShapeError } from '../errors.js';
 import { addInPlace, binary, full } from '../kernels/pointwise.js';
-import { isRecording, scope } from '../tensor/scope.js';
+import { isRecording, noteUnrecorded, scope } from '../tensor/scope.js';
 import { formatShape, sameShape } from '../tensor/shape.js';
 import { type TapeNode, Tensor } from '../tensor/tensor.js';
 
@@ -15,6 +15,7 @@ import { type TapeNode, Tensor } from '../tensor/tensor.js';
  */
 export type Gradient = (dy: Tensor, into: Tensor | undefined) => Tensor | undefined;
 
+/** Leads to another node or to a leaf; to neither, it is run for its effect on leaves that it knows of. */
 interface Edge {
   readonly node: Node | undefined;
   readonly leaf: Tensor | undefined;
@@ -66,16 +67,29 @@ export function wantsGradient(tensor: Tensor): boolean {
 
 /**
  * Puts `output` on the tape. `saved` names every tensor that the gradient closures use: the tape keeps those
- * alive until backward has used them.
+ * alive until backward has used them. `effect` runs before the closures, whether or not an input wants a gradient.
  */
 export function record(
   name: string,
   output: Tensor,
   saved: readonly Tensor[],
   inputs: readonly (readonly [Tensor, Gradient])[],
+  effect?: (dy: Tensor) => void,
 ): Tensor {
-  if (!isRecording()) return output;
+  if (!isRecording()) {
+    noteUnrecorded(inputs.map(([input]) => input));
+    return output;
+  }
   const edges: Edge[] = [];
+  if (effect)
+    edges.push({
+      node: undefined,
+      leaf: undefined,
+      gradient: (dy) => {
+        effect(dy);
+        return undefined;
+      },
+    });
   for (const [input, gradient] of inputs) {
     if (!wantsGradient(input)) continue;
     edges.push({
@@ -93,42 +107,73 @@ export function record(
  * root to a scalar). The graph is used up: a second call on it throws.
  */
 export function backward(root: Tensor, seed?: Tensor): void {
-  if (seed ? !sameShape(seed.shape, root.shape) : root.size !== 1)
+  if (!seed && root.size !== 1)
     throw new ShapeError(
-      `backward: needs a scalar or a seed of its shape; got ${formatShape(root.shape)} with ${seed ? formatShape(seed.shape) : 'no seed'}`,
+      `backward: needs a scalar or a seed of its shape; got ${formatShape(root.shape)} with no seed`,
     );
-  const start = root.node as Node | undefined;
-  if (!start) throw new InputError('backward: nothing on the tape leads to this tensor');
+  scope(() => backwardAll([[root, seed ?? full(root, root.shape, 1)]]));
+}
+
+/** The same for L = Σ seed ∘ root over several roots, each with its seed, in one pass. */
+export function backwardAll(roots: readonly (readonly [root: Tensor, seed: Tensor])[]): void {
+  propagate(roots, []);
+}
+
+/**
+ * Propagates the seeds down to leaves. Leaves in `wanted` get their gradient returned (undefined: none reaches
+ * them; the caller disposes of it), all others have it added to `grad`.
+ */
+export function propagate(
+  roots: readonly (readonly [root: Tensor, seed: Tensor])[],
+  wanted: readonly Tensor[],
+): (Tensor | undefined)[] {
+  const starts: Node[] = [];
+  for (const [root, seed] of roots) {
+    if (!sameShape(seed.shape, root.shape))
+      throw new ShapeError(
+        `backward: needs a seed of the root's shape; got ${formatShape(root.shape)} with ${formatShape(seed.shape)}`,
+      );
+    if (!root.node) throw new InputError('backward: nothing on the tape leads to this tensor');
+    starts.push(root.node as Node);
+  }
   // Inputs are older than outputs, so descending ids are a topological order.
-  const nodes = reachable(start);
+  const nodes = reachable(starts);
   const used = nodes.find((node) => node.used);
   if (used) throw new InputError(`backward: the graph at "${used.name}" was already used up`);
-  const gradients = new Map<Node, Tensor>();
+  const gradients = new Map<Node | Tensor, Tensor>();
+  const add = (to: Node | Tensor, part: Tensor) => {
+    const sofar = gradients.get(to);
+    const sum = sofar ? binary('add', sofar, part) : part.detach();
+    sofar?.dispose();
+    gradients.set(to, sum.keep());
+  };
+  const returned = new Set(wanted);
+  let done = false;
   try {
-    gradients.set(start, (seed ? seed.detach() : full(root, root.shape, 1)).keep());
+    scope(() => {
+      for (const [n, [, seed]] of roots.entries()) add(starts[n]!, seed);
+    });
     for (const node of nodes) {
       const dy = gradients.get(node);
       node.used = true;
       if (dy)
         scope(() => {
           for (const { node: parent, leaf, gradient } of node.edges) {
-            const part = gradient(dy, leaf?.grad);
+            const own = leaf && !returned.has(leaf) ? leaf : undefined;
+            const part = gradient(dy, own?.grad);
             if (!part) continue;
-            if (leaf) accumulateLeaf(leaf, part);
-            else {
-              const sofar = gradients.get(parent!);
-              const sum = sofar ? binary('add', sofar, part) : part.detach();
-              sofar?.dispose();
-              gradients.set(parent!, sum.keep());
-            }
+            if (own) accumulateLeaf(own, part);
+            else if (parent ?? leaf) add((parent ?? leaf)!, part);
           }
         });
       dy?.dispose();
       gradients.delete(node);
       node.freeSaved();
     }
+    done = true;
+    return wanted.map((leaf) => gradients.get(leaf));
   } finally {
-    for (const gradient of gradients.values()) gradient.dispose();
+    if (!done) for (const gradient of gradients.values()) gradient.dispose();
   }
 }
 
@@ -136,14 +181,14 @@ function accumulateLeaf(leaf: Tensor, part: Tensor): void {
   if (leaf.grad) addInPlace(leaf.grad, part);
   else {
     // A copy: the part may share storage with a gradient that others still read.
-    leaf.grad = Tensor.empty(leaf.gpu, leaf.shape, 'f32', 'gradients').keep();
+    leaf.grad = Tensor.empty(leaf.gpu, leaf.shape, part.dtype, 'gradients').keep();
     leaf.grad.copyFrom(part);
   }
 }
 
-function reachable(start: Node): Node[] {
-  const seen = new Set<Node>([start]);
-  const stack = [start];
+function reachable(starts: readonly Node[]): Node[] {
+  const seen = new Set<Node>(starts);
+  const stack = [...starts];
   while (stack.length > 0)
     for (const { node } of stack.pop()!.edges)
       if (node && !seen.has(node)) {

@@ -349,7 +349,7 @@ class Parity {
         },
         ALL_COMPAT,
       );
-      optimizer.step(step.lr).dispose();
+      await optimizer.step(step.lr);
       this.checkRelative('ten steps', `step ${step.step} loss`, result.loss, step.loss, BOUNDS.tenSteps);
       this.checkRelative(
         'ten steps',
@@ -511,8 +511,7 @@ class Parity {
         const hidden = model.hidden(batch.tokens, onHidden ? { onHidden } : {});
         const dense = (await model.dense(hidden.detach(), batch.tokens).toArray()) as Float32Array;
         const { loss, scores } = await m3Loss(
-          model,
-          hidden,
+          model.represent(hidden, batch.tokens, golden.unified_finetuning ?? true),
           {
             ...batch,
             teacherScores: golden.teacher_scores,

@@ -1,13 +1,13 @@
 /**
  * The optimiser's kernels: AdamW (Loshchilov & Hutter 2019, with PyTorch's placing of ε) in one pass over
- * parameter, gradient and moments, and the global gradient norm. The clipping factor is read from GPU memory, so
- * a step needs no readback.
+ * parameter, gradient, moments and the parameter's f16 copy, and the global gradient norm. Unscaling, clipping and
+ * whether the step happens at all are read from GPU memory, so nothing waits for the norm.
  */
 import type { Binding } from '../gpu/gpu.js';
 import { Tensor } from '../tensor/tensor.js';
-import { FLAT_MAIN, flatGrid, shaderOf } from './launch.js';
+import { FLAT_MAIN, flatGrid, shaderOf, store4, vec4Type } from './launch.js';
+import { flatRanges, rowRanges } from './ranges.js';
 import { squareSums, sumAxis } from './reduce.js';
-import { rowRanges } from './rows.js';
 
 export interface AdamWSettings {
   /** 1-based number of this update, for bias correction. */
@@ -31,6 +31,9 @@ const PARAMS = {
   perRow: 'u32',
 } as const;
 
+/** What `clipFactor` decided: the factor of all gradients, and 1 in the second place if the step must not happen. */
+const SKIP = 'if (factor[1] != 0.0) { return; }';
+
 const UPDATE = `
   let old = ioP[i];
   let m = p.beta1 * ioM[i] + (1.0 - p.beta1) * g;
@@ -38,7 +41,8 @@ const UPDATE = `
   ioM[i] = m;
   ioV[i] = v;
   // rate = lr / (1 − β1^t), scale2 = 1 / √(1 − β2^t), decay = 1 − lr·λ
-  ioP[i] = old * p.decay - p.rate * m / (sqrt(v) * p.scale2 + p.eps);`;
+  let updated = old * p.decay - p.rate * m / (sqrt(v) * p.scale2 + p.eps);
+  ioP[i] = updated;`;
 
 function parameters(settings: AdamWSettings) {
   return {
@@ -53,18 +57,9 @@ function parameters(settings: AdamWSettings) {
   };
 }
 
-/** Elements [start, start+count) of a flat tensor in pieces that fit a binding. */
-function flatRanges(tensor: Tensor, start: number, count: number): { start: number; count: number }[] {
-  const step = Math.floor(tensor.gpu.capabilities.maxBindingSize / 256) * 64;
-  const ranges: { start: number; count: number }[] = [];
-  for (let at = start; at < start + count; at += step)
-    ranges.push({ start: at, count: Math.min(step, start + count - at) });
-  return ranges;
-}
-
 /**
- * One update of `count` elements from `start` of flat, equally laid out tensors. `factor`: [1], multiplies the
- * gradient (clipping and averaging). Start is a multiple of 64, count of 4.
+ * One update of `count` elements from `start` of flat, equally laid out tensors. `factor`: [2] of `clipFactor`.
+ * `halves`: f16 copies of the same elements, written along. Start is a multiple of 128, count of 4.
  */
 export function adamW(
   weights: Tensor,
@@ -75,8 +70,9 @@ export function adamW(
   settings: AdamWSettings,
   start = 0,
   count = weights.size,
+  halves?: Tensor,
 ): void {
-  const shader = shaderOf('adamW', () => ({
+  const shader = shaderOf(`adamW.${halves !== undefined}`, () => ({
     label: 'adamW',
     params: PARAMS,
     buffers: {
@@ -85,11 +81,14 @@ export function adamW(
       ioM: 'array<vec4f>',
       ioV: 'array<vec4f>',
       factor: 'array<f32>',
+      ...(halves ? { outH: vec4Type('f16') } : {}),
     },
     body: `${FLAT_MAIN}
   if (i >= p.count) { return; }
+  ${SKIP}
   let g = G[i] * factor[0];
 ${UPDATE}
+  ${halves ? store4('f16', 'outH', 'i', 'updated') : ''}
 }`,
   }));
   for (const range of flatRanges(weights, start, count)) {
@@ -97,7 +96,14 @@ ${UPDATE}
     const vecs = Math.ceil(range.count / 4);
     shader.run(
       weights.gpu,
-      [part(weights), part(gradients), part(moment1), part(moment2), factor],
+      [
+        part(weights),
+        part(gradients),
+        part(moment1),
+        part(moment2),
+        factor,
+        ...(halves ? [part(halves)] : []),
+      ],
       { count: vecs, ...parameters(settings) },
       flatGrid(vecs),
     );
@@ -134,6 +140,7 @@ export function adamWRows(
     },
     body: `${FLAT_MAIN}
   if (i >= p.count) { return; }
+  ${SKIP}
   let source = rowOf[p.firstRow + i / p.width];
   var g = ${type}();
   if (source != 0xffffffffu) { g = G[source * p.width + i % p.width] * factor[0]; }
@@ -185,12 +192,13 @@ export function globalNorm(sources: readonly Tensor[]): Tensor {
 }
 
 /**
- * factor = scale · min(1, maxNorm / (scale·norm + 1e-6)) → [1], and the scaled norm → [1]. `scale` averages over
- * accumulated micro-batches and ranks. maxNorm ≤ 0: no clipping.
+ * [2]: factor = scale · min(1, maxNorm / (scale·norm + 1e-6)), and 0; or, where the norm is not finite (a gradient
+ * overflowed), 0 and 1: no step. And [2] for the host: the scaled norm, and that same 1. `scale` averages over
+ * accumulated micro-batches and ranks and takes the loss scale out. maxNorm ≤ 0: no clipping.
  */
 export function clipFactor(norm: Tensor, scale: number, maxNorm: number): { factor: Tensor; norm: Tensor } {
-  const factor = Tensor.empty(norm.gpu, [1]);
-  const scaled = Tensor.empty(norm.gpu, [1]);
+  const factor = Tensor.empty(norm.gpu, [2]);
+  const scaled = Tensor.empty(norm.gpu, [2]);
   shaderOf('clipFactor', () => ({
     label: 'clipFactor',
     params: { scale: 'f32', maxNorm: 'f32' } as const,
@@ -199,8 +207,13 @@ export function clipFactor(norm: Tensor, scale: number, maxNorm: number): { fact
 @compute @workgroup_size(1)
 fn main() {
   let norm = N[0] * p.scale;
+  // By its bits: compilers may assume that there are no infinities and no NaN.
+  let finite = (bitcast<u32>(N[0]) & 0x7f800000u) != 0x7f800000u;
+  let clipped = select(p.scale * min(1.0, p.maxNorm / (norm + 1e-6)), p.scale, p.maxNorm <= 0.0);
+  outF[0] = select(0.0, clipped, finite);
+  outF[1] = select(1.0, 0.0, finite);
   outN[0] = norm;
-  outF[0] = select(p.scale * min(1.0, p.maxNorm / (norm + 1e-6)), p.scale, p.maxNorm <= 0.0);
+  outN[1] = select(1.0, 0.0, finite);
 }`,
   })).run(norm.gpu, [norm, factor, scaled], { scale, maxNorm }, [1]);
   return { factor, norm: scaled };

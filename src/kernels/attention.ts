@@ -16,8 +16,17 @@
 import { ShapeError } from '../errors.js';
 import type { Gpu, RowTexture } from '../gpu/gpu.js';
 import { formatShape } from '../tensor/shape.js';
-import { Tensor } from '../tensor/tensor.js';
-import { FLAT_MAIN, flatGrid, shaderOf } from './launch.js';
+import { bytesPerElement, Tensor } from '../tensor/tensor.js';
+import {
+  FLAT_MAIN,
+  type FloatDType,
+  flatGrid,
+  floatDType,
+  load4,
+  shaderOf,
+  store4,
+  vec4Type,
+} from './launch.js';
 import { dropThreshold } from './pointwise.js';
 import { type RandomStream, THREEFRY } from './random.js';
 
@@ -43,6 +52,7 @@ const PARAMS = {
   keepScale: 'f32',
   seed: 'u32',
   stream: 'u32',
+  firstRow: 'u32',
   block: 'u32',
 } as const;
 
@@ -51,21 +61,24 @@ interface Variant {
   /** Rows a lane owns; 8 apart. */
   readonly groups: number;
   readonly rowsPerTile: number;
+  /** Of qkv, its gradient, and the result. */
+  readonly dtype: FloatDType;
 }
 
-function variantOf(gpu: Gpu, headDim: number, tokens: number, hidden: number): Variant {
-  const limit = gpu.device.limits.maxTextureDimension2D;
+function variantOf(gpu: Gpu, headDim: number, tokens: number, hidden: number, dtype: FloatDType): Variant {
+  const limit = gpu.capabilities.maxTextureSize;
   if (
     !gpu.capabilities.subgroup8 ||
     headDim > 64 ||
-    hidden % 64 !== 0 ||
+    // Rows of a texture are copied in multiples of 256 bytes.
+    (hidden * bytesPerElement[dtype]) % 256 !== 0 ||
     tokens > limit ||
     (3 * hidden) / 4 > limit
   )
-    return { subgroup8: false, groups: 1, rowsPerTile: 64 };
+    return { subgroup8: false, groups: 1, rowsPerTile: 64, dtype };
   // Two rows a lane halve the loads, but from 64 on their registers and code size cost more than that.
   const groups = headDim <= 32 ? 2 : 1;
-  return { subgroup8: true, groups, rowsPerTile: 8 * groups };
+  return { subgroup8: true, groups, rowsPerTile: 8 * groups, dtype };
 }
 
 /** WGSL for the pieces that all three kernels share, for one head dimension. */
@@ -97,7 +110,13 @@ class Writer {
   /** One vec4 of a row of QKV or DO. */
   load(buffer: 'QKV' | 'DO', row: string, column: string): string {
     if (this.variant.subgroup8) return `textureLoad(${buffer}, vec2u(${column}, ${row}), 0)`;
-    return `${buffer}[(${row}) * ${buffer === 'QKV' ? 'p.stride' : 'p.hidden4'} + ${column}]`;
+    const index = `(${row}) * ${buffer === 'QKV' ? 'p.stride' : 'p.hidden4'} + ${column}`;
+    return load4(this.variant.dtype, buffer, index);
+  }
+
+  /** One vec4 to a row of the result. */
+  store(buffer: string, index: string, value: string): string {
+    return store4(this.variant.dtype, buffer, index, value);
   }
 
   /** Brings the block's 8 rows into workgroup memory. */
@@ -227,7 +246,7 @@ ${
   this.dropout
     ? `// Two queries by four keys share one block: component = key mod 4, half = query mod 2.
 fn randomBlock(query: u32, key: u32, head: u32, begin: u32) -> vec4u {
-  return threefry(vec4u(p.seed, p.stream, 0u, 0u), vec4u(query / 2u, key / 4u, head, begin));
+  return threefry(vec4u(p.seed, p.stream, 0u, 0u), vec4u(query / 2u, key / 4u, head, p.firstRow + begin));
 }
 fn keep(half: u32) -> f32 { return select(0.0, p.keepScale, half >= p.threshold); }`
     : ''
@@ -315,22 +334,49 @@ function parameters(qkv: Tensor, heads: number, dropout: AttentionDropout | unde
     keepScale: 65536 / (65536 - threshold),
     seed: dropout?.seed ?? 0,
     stream: dropout?.stream ?? 0,
+    firstRow: dropout?.firstRow ?? 0,
     block: BLOCK,
   };
 }
 
-const sourceType = (variant: Variant) => (variant.subgroup8 ? 'texture_2d<f32>' : 'array<vec4f>');
+const sourceType = (variant: Variant) => (variant.subgroup8 ? 'texture_2d<f32>' : vec4Type(variant.dtype));
 
-function rowTexture(x: Tensor): RowTexture {
-  const texture = x.gpu.rowTexture(x.binding(), x.cols * 4, x.rows);
-  if (!texture) throw new ShapeError(`attention: ${formatShape(x.shape)} does not fit a texture`);
-  return texture;
+/** Hands `use` what the kernels read: the tensors themselves, or textures of them that are given back after. */
+function withSources(
+  variant: Variant,
+  tensors: readonly Tensor[],
+  use: (sources: (Tensor | RowTexture)[]) => void,
+): void {
+  if (!variant.subgroup8) {
+    use([...tensors]);
+    return;
+  }
+  const textures: RowTexture[] = [];
+  try {
+    for (const x of tensors) {
+      const texture = x.gpu.rowTexture(
+        x.binding(),
+        x.cols * bytesPerElement[x.dtype],
+        x.rows,
+        x.dtype === 'f16' ? 'rgba16float' : 'rgba32float',
+      );
+      if (!texture) throw new ShapeError(`attention: ${formatShape(x.shape)} does not fit a texture`);
+      textures.push(texture);
+    }
+    use(textures);
+  } finally {
+    for (const texture of textures) tensors[0]!.gpu.releaseTexture(texture);
+  }
 }
 
 const { LOG2E } = Math;
 
+const keyOf = (headDim: number, variant: Variant, dropout: AttentionDropout | undefined) =>
+  `${headDim}.${variant.subgroup8}.${variant.dtype}.${dropout !== undefined}`;
+
 /**
- * qkv: [T, 3·heads·headDim]. Returns out [T, heads·headDim] and the base-2 log-sum-exp [heads, T].
+ * qkv: [T, 3·heads·headDim] f32 or f16. Returns out [T, heads·headDim] of the same and the base-2 log-sum-exp
+ * [heads, T] f32; scores, softmax and sums are f32.
  * @throws ShapeError unless headDim is a multiple of 4 up to 128.
  */
 export function attention(
@@ -341,17 +387,17 @@ export function attention(
 ): { out: Tensor; logSumExp: Tensor } {
   const gpu = qkv.gpu;
   const { tokens, hidden, headDim } = checkShapes(qkv, heads);
-  const variant = variantOf(gpu, headDim, tokens, hidden);
-  const source = variant.subgroup8 ? rowTexture(qkv) : undefined;
-  const out = Tensor.empty(gpu, [tokens, hidden]);
+  const dtype = floatDType('attention', qkv);
+  const variant = variantOf(gpu, headDim, tokens, hidden, dtype);
+  const out = Tensor.empty(gpu, [tokens, hidden], dtype);
   const logSumExp = Tensor.empty(gpu, [heads, tokens]);
   const tiles = sequences.tiles(variant.rowsPerTile);
-  const shader = shaderOf(`attention.${headDim}.${variant.subgroup8}.${dropout !== undefined}`, () => {
+  const shader = shaderOf(`attention.${keyOf(headDim, variant, dropout)}`, () => {
     const w = new Writer(headDim, variant, dropout !== undefined);
     return {
       label: 'attention',
       params: PARAMS,
-      buffers: { QKV: sourceType(variant), tiles: 'array<vec4u>', outO: 'array<vec4f>', outL: 'array<f32>' },
+      buffers: { QKV: sourceType(variant), tiles: 'array<vec4u>', outO: vec4Type(dtype), outL: 'array<f32>' },
       subgroups: variant.subgroup8,
       body: `${w.head(['ks', 'vs'])}
   ${w.groups.map((r) => `let row${r} = ${w.row(r)}; var m${r} = -1e30; var l${r} = 0.0;`).join('\n  ')}
@@ -384,7 +430,7 @@ export function attention(
     .map(
       (r) => `if (${w.exists(r)}) {
     ${range(w.d4)
-      .map((e) => `outO[row${r} * p.hidden4 + column + ${e}u] = o${r}_${e} / l${r};`)
+      .map((e) => w.store('outO', `row${r} * p.hidden4 + column + ${e}u`, `o${r}_${e} / l${r}`))
       .join(' ')}
     outL[head * p.tokens + row${r}] = m${r} + log2(l${r});
   }`,
@@ -393,11 +439,9 @@ export function attention(
 }`,
     };
   });
-  shader.run(gpu, [source ?? qkv, tiles, out, logSumExp], parameters(qkv, heads, dropout), [
-    tiles.rows,
-    heads,
-  ]);
-  if (source) gpu.releaseTexture(source);
+  withSources(variant, [qkv], ([source]) =>
+    shader.run(gpu, [source!, tiles, out, logSumExp], parameters(qkv, heads, dropout), [tiles.rows, heads]),
+  );
   return { out, logSumExp };
 }
 
@@ -413,21 +457,20 @@ export function attentionGradient(
 ): Tensor {
   const gpu = qkv.gpu;
   const { tokens, hidden, headDim } = checkShapes(qkv, heads);
-  const variant = variantOf(gpu, headDim, tokens, hidden);
-  const source = variant.subgroup8 ? rowTexture(qkv) : undefined;
-  const outer = variant.subgroup8 ? rowTexture(dOut) : undefined;
+  const dtype = floatDType('attention', qkv);
+  const variant = variantOf(gpu, headDim, tokens, hidden, dtype);
   const tiles = sequences.tiles(variant.rowsPerTile);
-  const dqkv = Tensor.empty(gpu, qkv.shape);
+  const dqkv = Tensor.empty(gpu, qkv.shape, dtype);
   const params = parameters(qkv, heads, dropout);
   const delta = rowDots(out, dOut, heads);
-  const key = `${headDim}.${variant.subgroup8}.${dropout !== undefined}`;
+  const key = keyOf(headDim, variant, dropout);
   const buffers = {
     QKV: sourceType(variant),
     tiles: 'array<vec4u>',
     DO: sourceType(variant),
     L: 'array<f32>',
     delta: 'array<f32>',
-    outD: 'array<vec4f>',
+    outD: vec4Type(dtype),
   };
   const dq = shaderOf(`attentionDQ.${key}`, () => {
     const w = new Writer(headDim, variant, dropout !== undefined);
@@ -470,14 +513,13 @@ export function attentionGradient(
     .map(
       (r) =>
         `if (${w.exists(r)}) { ${range(w.d4)
-          .map((e) => `outD[row${r} * p.stride + ${QUERY} + ${e}u] = d${r}_${e};`)
+          .map((e) => w.store('outD', `row${r} * p.stride + ${QUERY} + ${e}u`, `d${r}_${e}`))
           .join(' ')} }`,
     )
     .join('\n  ')}
 }`,
     };
   });
-  dq.run(gpu, [source ?? qkv, tiles, outer ?? dOut, logSumExp, delta, dqkv], params, [tiles.rows, heads]);
   const dkv = shaderOf(`attentionDKV.${key}`, () => {
     const w = new Writer(headDim, variant, dropout !== undefined);
     const own = dropout ? (r: number, j: string) => ` * ${w.value('keep', r, j)}` : () => '';
@@ -522,7 +564,7 @@ export function attentionGradient(
         `if (${w.exists(r)}) { ${range(w.d4)
           .map(
             (e) =>
-              `outD[row${r} * p.stride + ${KEY} + ${e}u] = dk${r}_${e}; outD[row${r} * p.stride + ${VALUE} + ${e}u] = dv${r}_${e};`,
+              `${w.store('outD', `row${r} * p.stride + ${KEY} + ${e}u`, `dk${r}_${e}`)} ${w.store('outD', `row${r} * p.stride + ${VALUE} + ${e}u`, `dv${r}_${e}`)}`,
           )
           .join(' ')} }`,
     )
@@ -530,10 +572,11 @@ export function attentionGradient(
 }`,
     };
   });
-  dkv.run(gpu, [source ?? qkv, tiles, outer ?? dOut, logSumExp, delta, dqkv], params, [tiles.rows, heads]);
+  withSources(variant, [qkv, dOut], ([source, outer]) => {
+    for (const shader of [dq, dkv])
+      shader.run(gpu, [source!, tiles, outer!, logSumExp, delta, dqkv], params, [tiles.rows, heads]);
+  });
   delta.dispose();
-  if (source) gpu.releaseTexture(source);
-  if (outer) gpu.releaseTexture(outer);
   return dqkv;
 }
 
@@ -541,15 +584,16 @@ export function attentionGradient(
 function rowDots(out: Tensor, dOut: Tensor, heads: number): Tensor {
   const { rows: tokens, cols: hidden } = out;
   const delta = Tensor.empty(out.gpu, [heads, tokens]);
-  const shader = shaderOf('attentionDelta', () => ({
+  const dtype = floatDType('attention', out);
+  const shader = shaderOf(`attentionDelta.${dtype}`, () => ({
     label: 'attentionDelta',
     params: { count: 'u32', tokens: 'u32', hidden4: 'u32', d4: 'u32' } as const,
-    buffers: { O: 'array<vec4f>', DO: 'array<vec4f>', outD: 'array<f32>' },
+    buffers: { O: vec4Type(dtype), DO: vec4Type(dtype), outD: 'array<f32>' },
     body: `${FLAT_MAIN}
   if (i >= p.count) { return; }
   let base = (i % p.tokens) * p.hidden4 + (i / p.tokens) * p.d4;
   var sum = 0.0;
-  for (var e = 0u; e < p.d4; e++) { sum += dot(O[base + e], DO[base + e]); }
+  for (var e = 0u; e < p.d4; e++) { sum += dot(${load4(dtype, 'O', 'base + e')}, ${load4(dtype, 'DO', 'base + e')}); }
   outD[i] = sum;
 }`,
   }));

@@ -2,9 +2,10 @@
  * What all kernel families share: declaring a shader with its parameters and buffers, choosing grids, and
  * the reduction across the lanes of a row. Nothing about any one kernel belongs here.
  */
+import { ShapeError } from '../errors.js';
 import type { Capabilities } from '../gpu/capabilities.js';
 import type { Binding, Gpu, RowTexture, ShaderSource } from '../gpu/gpu.js';
-import type { Tensor } from '../tensor/tensor.js';
+import type { DType, Tensor } from '../tensor/tensor.js';
 
 type ParamType = 'u32' | 'i32' | 'f32';
 
@@ -36,6 +37,7 @@ export class Shader<P extends Record<string, ParamType>> {
     const lines = [
       ...(definition.subgroups ? ['enable subgroups;'] : []),
       'requires immediate_address_space;',
+      ...(Object.values(definition.buffers).some((type) => type.includes('Half')) ? [HALVES] : []),
       ...(fields ? [`struct Params { ${fields} }`, 'var<immediate> p: Params;'] : []),
       ...buffers,
       definition.body,
@@ -55,10 +57,64 @@ export class Shader<P extends Record<string, ParamType>> {
       if (this.definition.params[name] === 'f32') floats[i] = params[name];
       else words[i] = params[name];
     });
+    this.checkTypes(tensors);
     const bindings = tensors.map((tensor) => ('binding' in tensor ? tensor.binding() : tensor));
     gpu.dispatch(this.source, bindings, words, grid);
   }
+
+  /** Bits of one format read as another would be a wrong number without any error. */
+  private checkTypes(tensors: readonly (Tensor | Binding | RowTexture)[]): void {
+    Object.values(this.definition.buffers).forEach((type, i) => {
+      const tensor = tensors[i];
+      if (!tensor || !('dtype' in tensor)) return;
+      const wants = type.includes('Half') ? 'f16' : /<(vec\d)?u(32)?>/.test(type) ? 'u32' : 'f32';
+      if (tensor.dtype !== wants)
+        throw new ShapeError(
+          `${this.definition.label}: works on ${wants} here, operand ${i} [${tensor.shape}] is ${tensor.dtype}`,
+        );
+    });
+  }
 }
+
+// ---- number formats ------------------------------------------------------------------------------------------
+
+/** What activations and weights are stored as. Arithmetic is f32 everywhere. */
+export type FloatDType = Extract<DType, 'f32' | 'f16'>;
+
+/** @throws ShapeError for integers. */
+export function floatDType(op: string, tensor: Tensor): FloatDType {
+  if (tensor.dtype === 'f32' || tensor.dtype === 'f16') return tensor.dtype;
+  throw new ShapeError(`${op}: needs floats, [${tensor.shape}] is ${tensor.dtype}`);
+}
+
+/**
+ * Half precision is a format of memory only: two halves a word, `Half2`, or four in two, `Half4`. That needs no
+ * `shader-f16`, so there is one form for every adapter; and on lavapipe it is faster than native halves, whose
+ * loads cost as many instructions as those of f32 (spec wgsl-on-lavapipe §B).
+ *
+ * Beyond the largest half a value becomes infinity, which loss scaling looks for; the language leaves that to
+ * the driver, and Direct3D rounds towards zero. 0x7bff + 1 is 0x7c00. A NaN passes.
+ */
+const HALVES = `alias Half2 = u32;
+alias Half4 = vec2u;
+fn unpackHalves(v: vec2u) -> vec4f { return vec4f(unpack2x16float(v.x), unpack2x16float(v.y)); }
+fn packHalves(v: vec4f) -> vec2u {
+  let over = abs(v) >= vec4f(65520.0);
+  let bits = select(vec4u(), vec4u(1u, 0x10000u, 1u, 0x10000u), over);
+  let inside = select(v, sign(v) * 65504.0, over);
+  return vec2u(pack2x16float(inside.xy) + (bits.x | bits.y), pack2x16float(inside.zw) + (bits.z | bits.w));
+}`;
+
+/** WGSL type of a buffer of `dtype` whose unit is four values. */
+export const vec4Type = (dtype: FloatDType): string => (dtype === 'f16' ? 'array<Half4>' : 'array<vec4f>');
+
+/** WGSL: four values from unit `index`, as vec4f. */
+export const load4 = (dtype: FloatDType, buffer: string, index: string): string =>
+  dtype === 'f16' ? `unpackHalves(${buffer}[${index}])` : `${buffer}[${index}]`;
+
+/** WGSL: `value`, a vec4f, to unit `index`. */
+export const store4 = (dtype: FloatDType, buffer: string, index: string, value: string): string =>
+  `${buffer}[${index}] = ${dtype === 'f16' ? `packHalves(${value})` : value};`;
 
 const shaders = new Map<string, Shader<Record<string, ParamType>>>();
 
@@ -74,6 +130,50 @@ export function shaderOf<P extends Record<string, ParamType>>(
   }
   return shader as unknown as Shader<P>;
 }
+
+/** What kernels over rows take from a row at a time: four columns where the width allows, else one (f32 only). */
+export interface ColumnUnit {
+  /** Units of a row. */
+  readonly count: number;
+  /** Distinguishes the variant in shader keys. */
+  readonly key: string;
+  /** WGSL type of a unit's value. */
+  readonly value: 'vec4f' | 'f32';
+  /** WGSL buffer type, load and store of units. */
+  type(dtype: FloatDType): string;
+  load(dtype: FloatDType, buffer: string, index: string): string;
+  store(dtype: FloatDType, buffer: string, index: string, value: string): string;
+  /** WGSL: the sum of a unit's components. */
+  total(value: string): string;
+}
+
+/** @throws ShapeError for f16 whose rows are not whole groups of four. */
+export function columnUnit(op: string, cols: number, ...dtypes: FloatDType[]): ColumnUnit {
+  if (cols % 4 === 0)
+    return {
+      count: cols / 4,
+      key: 'v4',
+      value: 'vec4f',
+      type: vec4Type,
+      load: load4,
+      store: store4,
+      total: (value) => `dot(${value}, vec4f(1.0))`,
+    };
+  if (dtypes.includes('f16'))
+    throw new ShapeError(`${op}: f16 needs rows of whole groups of 4, found ${cols}`);
+  return {
+    count: cols,
+    key: 'v1',
+    value: 'f32',
+    type: () => 'array<f32>',
+    load: (_, buffer, index) => `${buffer}[${index}]`,
+    store: (_, buffer, index, value) => `${buffer}[${index}] = ${value};`,
+    total: (value) => `(${value})`,
+  };
+}
+
+/** Threads of a workgroup in kernels where each thread walks down one unit of columns. */
+export const COLUMN_WORKGROUP = 32;
 
 /** Threads of a workgroup in one-thread-per-item kernels. */
 export const FLAT_WORKGROUP = 256;

@@ -5,7 +5,16 @@
 import { ShapeError } from '../errors.js';
 import { formatShape } from '../tensor/shape.js';
 import { Tensor } from '../tensor/tensor.js';
-import { rowGrid, rowMain, rowReduction, shaderOf } from './launch.js';
+import {
+  COLUMN_WORKGROUP,
+  columnUnit,
+  type FloatDType,
+  floatDType,
+  rowGrid,
+  rowMain,
+  rowReduction,
+  shaderOf,
+} from './launch.js';
 import { sumAxis } from './reduce.js';
 
 export interface LayerNormResult {
@@ -16,70 +25,94 @@ export interface LayerNormResult {
   stats: Tensor;
 }
 
-/** x, residual: [...,H]; gamma, beta: [H]. */
+/** x, residual: [...,H], f32 or f16; gamma, beta: [H] f32. y is of `dtype`, by default that of x; sum is of x's. */
 export function layerNorm(
   x: Tensor,
   residual: Tensor | undefined,
   gamma: Tensor,
   beta: Tensor,
   eps: number,
+  dtype: FloatDType = floatDType('layerNorm', x),
 ): LayerNormResult {
   const { rows, cols } = x;
-  if (gamma.size !== cols || beta.size !== cols || (residual && residual.size !== x.size))
+  if (
+    gamma.size !== cols ||
+    beta.size !== cols ||
+    (residual && (residual.size !== x.size || residual.dtype !== x.dtype))
+  )
     throw new ShapeError(
-      `layerNorm: x ${formatShape(x.shape)}, residual ${residual ? formatShape(residual.shape) : 'none'}, γ ${formatShape(gamma.shape)}, β ${formatShape(beta.shape)}`,
+      `layerNorm: x ${formatShape(x.shape)} ${x.dtype}, residual ${residual ? `${formatShape(residual.shape)} ${residual.dtype}` : 'none'}, γ ${formatShape(gamma.shape)}, β ${formatShape(beta.shape)}`,
     );
-  const y = Tensor.empty(x.gpu, x.shape);
-  const sum = residual ? Tensor.empty(x.gpu, x.shape) : x.detach();
+  const own = floatDType('layerNorm', x);
+  const y = Tensor.empty(x.gpu, x.shape, dtype);
+  const sum = residual ? Tensor.empty(x.gpu, x.shape, own) : x.detach();
   const stats = Tensor.empty(x.gpu, [rows, 2]);
   const reduction = rowReduction(x.gpu.capabilities);
-  const value = residual ? 'outS[row * p.cols + c]' : 'X[row * p.cols + c]';
-  const shader = shaderOf(`layerNorm.${residual !== undefined}.${reduction.key}`, () => ({
+  const unit = columnUnit('layerNorm', cols, own, dtype);
+  const value = residual ? unit.load(own, 'outS', 'at') : unit.load(own, 'X', 'at');
+  const key = `${residual !== undefined}.${own}.${dtype}.${unit.key}.${reduction.key}`;
+  const shader = shaderOf(`layerNorm.${key}`, () => ({
     label: 'layerNorm',
-    params: { rows: 'u32', cols: 'u32', eps: 'f32' } as const,
+    params: { rows: 'u32', cols: 'u32', units: 'u32', eps: 'f32' } as const,
     buffers: {
-      X: 'array<f32>',
-      gamma: 'array<f32>',
-      beta: 'array<f32>',
-      outY: 'array<f32>',
+      X: unit.type(own),
+      gamma: unit.type('f32'),
+      beta: unit.type('f32'),
+      outY: unit.type(dtype),
       outStats: 'array<vec2f>',
-      ...(residual ? { R: 'array<f32>', outS: 'array<f32>' } : {}),
+      ...(residual ? { R: unit.type(own), outS: unit.type(own) } : {}),
     },
     subgroups: reduction.subgroups,
     body: `${reduction.prelude}${rowMain(reduction, 'p.rows')}
   var part = 0.0;
-  for (var c = lane; c < p.cols; c += LANES) {
-    ${residual ? 'let v = X[row * p.cols + c] + R[row * p.cols + c]; outS[row * p.cols + c] = v;' : 'let v = X[row * p.cols + c];'}
-    part += v;
+  for (var c = lane; c < p.units; c += LANES) {
+    let at = row * p.units + c;
+    ${
+      residual
+        ? `${unit.store(own, 'outS', 'at', `${unit.load(own, 'X', 'at')} + ${unit.load(own, 'R', 'at')}`)}
+    // What backward will read, rounding included.
+    let v = ${value};`
+        : `let v = ${value};`
+    }
+    part += ${unit.total('v')};
   }
   let mean = rowSum(part, lane) / f32(p.cols);
   // A second pass over the differences: one pass of sums of squares would cancel for rows far from zero.
   part = 0.0;
-  for (var c = lane; c < p.cols; c += LANES) { let d = ${value} - mean; part += d * d; }
+  for (var c = lane; c < p.units; c += LANES) {
+    let at = row * p.units + c;
+    let d = ${value} - mean;
+    part += ${unit.total('d * d')};
+  }
   let rstd = inverseSqrt(rowSum(part, lane) / f32(p.cols) + p.eps);
-  for (var c = lane; c < p.cols; c += LANES) { outY[row * p.cols + c] = (${value} - mean) * rstd * gamma[c] + beta[c]; }
+  for (var c = lane; c < p.units; c += LANES) {
+    let at = row * p.units + c;
+    ${unit.store(dtype, 'outY', 'at', `(${value} - mean) * rstd * gamma[c] + beta[c]`)}
+  }
   if (lane == 0u) { outStats[row] = vec2f(mean, rstd); }
 }`,
   }));
   const tensors = [x, gamma, beta, y, stats, ...(residual ? [residual, sum] : [])];
-  shader.run(x.gpu, tensors, { rows, cols, eps }, rowGrid(rows));
+  shader.run(x.gpu, tensors, { rows, cols, units: unit.count, eps }, rowGrid(rows));
   return { y, sum, stats };
 }
 
-/** ds = rstd·(γ∘dy − mean(γ∘dy) − x̂·mean(γ∘dy∘x̂)); flows to x and to the residual alike. */
+/** ds = rstd·(γ∘dy − mean(γ∘dy) − x̂·mean(γ∘dy∘x̂)), of sum's dtype; flows to x and to the residual alike. */
 export function layerNormGradient(dy: Tensor, sum: Tensor, stats: Tensor, gamma: Tensor): Tensor {
   const { rows, cols } = sum;
-  const ds = Tensor.empty(dy.gpu, sum.shape);
+  const [outer, own] = [floatDType('layerNorm', dy), floatDType('layerNorm', sum)];
+  const ds = Tensor.empty(dy.gpu, sum.shape, own);
   const reduction = rowReduction(dy.gpu.capabilities);
-  const shader = shaderOf(`layerNormGradient.${reduction.key}`, () => ({
+  const unit = columnUnit('layerNorm', cols, own, outer);
+  const shader = shaderOf(`layerNormGradient.${outer}.${own}.${unit.key}.${reduction.key}`, () => ({
     label: 'layerNormGradient',
-    params: { rows: 'u32', cols: 'u32' } as const,
+    params: { rows: 'u32', cols: 'u32', units: 'u32' } as const,
     buffers: {
-      DY: 'array<f32>',
-      S: 'array<f32>',
+      DY: unit.type(outer),
+      S: unit.type(own),
       stats: 'array<vec2f>',
-      gamma: 'array<f32>',
-      outS: 'array<f32>',
+      gamma: unit.type('f32'),
+      outS: unit.type(own),
     },
     subgroups: reduction.subgroups,
     body: `${reduction.prelude}${rowMain(reduction, 'p.rows')}
@@ -87,48 +120,61 @@ export function layerNormGradient(dy: Tensor, sum: Tensor, stats: Tensor, gamma:
   let rstd = stats[row].y;
   var a = 0.0;
   var b = 0.0;
-  for (var c = lane; c < p.cols; c += LANES) {
-    let g = DY[row * p.cols + c] * gamma[c];
-    a += g;
-    b += g * (S[row * p.cols + c] - mean) * rstd;
+  for (var c = lane; c < p.units; c += LANES) {
+    let at = row * p.units + c;
+    let g = ${unit.load(outer, 'DY', 'at')} * gamma[c];
+    a += ${unit.total('g')};
+    b += ${unit.total(`g * (${unit.load(own, 'S', 'at')} - mean)`)};
   }
   let meanG = rowSum(a, lane) / f32(p.cols);
-  let meanGx = rowSum(b, lane) / f32(p.cols);
-  for (var c = lane; c < p.cols; c += LANES) {
-    let g = DY[row * p.cols + c] * gamma[c];
-    outS[row * p.cols + c] = rstd * (g - meanG - (S[row * p.cols + c] - mean) * rstd * meanGx);
+  let meanGx = rowSum(b, lane) * rstd / f32(p.cols);
+  for (var c = lane; c < p.units; c += LANES) {
+    let at = row * p.units + c;
+    let g = ${unit.load(outer, 'DY', 'at')} * gamma[c];
+    ${unit.store(own, 'outS', 'at', `rstd * (g - meanG - (${unit.load(own, 'S', 'at')} - mean) * rstd * meanGx)`)}
   }
 }`,
   }));
-  shader.run(dy.gpu, [dy, sum, stats, gamma, ds], { rows, cols }, rowGrid(rows));
+  shader.run(dy.gpu, [dy, sum, stats, gamma, ds], { rows, cols, units: unit.count }, rowGrid(rows));
   return ds;
 }
 
 const ROW_CHUNK = 64;
 
-/** dγ = Σ_rows dy∘x̂. Partial sums of 64 rows, then their sum. */
+/** dγ = Σ_rows dy∘x̂, f32. Partial sums of 64 rows, then their sum. */
 export function layerNormGammaGradient(dy: Tensor, sum: Tensor, stats: Tensor): Tensor {
   const { rows, cols } = sum;
+  const [outer, own] = [floatDType('layerNorm', dy), floatDType('layerNorm', sum)];
   const chunks = Math.max(1, Math.ceil(rows / ROW_CHUNK));
   const partial = Tensor.empty(dy.gpu, [chunks, cols]);
-  const shader = shaderOf('layerNormGamma', () => ({
+  const unit = columnUnit('layerNorm', cols, own, outer);
+  const shader = shaderOf(`layerNormGamma.${outer}.${own}.${unit.key}`, () => ({
     label: 'layerNormGamma',
-    params: { rows: 'u32', cols: 'u32' } as const,
-    buffers: { DY: 'array<f32>', S: 'array<f32>', stats: 'array<vec2f>', outP: 'array<f32>' },
+    params: { rows: 'u32', units: 'u32' } as const,
+    buffers: {
+      DY: unit.type(outer),
+      S: unit.type(own),
+      stats: 'array<vec2f>',
+      outP: unit.type('f32'),
+    },
     body: `
-@compute @workgroup_size(64)
+@compute @workgroup_size(${COLUMN_WORKGROUP})
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let c = group.x * 64u + lane;
-  if (c >= p.cols) { return; }
+  let c = group.x * ${COLUMN_WORKGROUP}u + lane;
+  if (c >= p.units) { return; }
   let end = min(p.rows, (group.y + 1u) * ${ROW_CHUNK}u);
-  var sum = 0.0;
+  var sum = ${unit.value}();
   for (var row = group.y * ${ROW_CHUNK}u; row < end; row++) {
-    sum += DY[row * p.cols + c] * (S[row * p.cols + c] - stats[row].x) * stats[row].y;
+    let at = row * p.units + c;
+    sum += ${unit.load(outer, 'DY', 'at')} * (${unit.load(own, 'S', 'at')} - stats[row].x) * stats[row].y;
   }
-  outP[group.y * p.cols + c] = sum;
+  outP[group.y * p.units + c] = sum;
 }`,
   }));
-  shader.run(dy.gpu, [dy, sum, stats, partial], { rows, cols }, [Math.ceil(cols / 64), chunks]);
+  shader.run(dy.gpu, [dy, sum, stats, partial], { rows, units: unit.count }, [
+    Math.ceil(unit.count / COLUMN_WORKGROUP),
+    chunks,
+  ]);
   const dGamma = sumAxis(partial, { outer: 1, length: chunks, inner: cols }, [cols]);
   partial.dispose();
   return dGamma;

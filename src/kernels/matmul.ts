@@ -1,6 +1,7 @@
 /**
- * Matrix product C[M,N] = op(A) · op(B) (+ bias) (+ C), f32, in the three layouts that training needs:
- * y = x·Wᵀ, dx = dy·W, dW = dyᵀ·x. Transposition is a flag; no transposed copy is ever made.
+ * Matrix product C[M,N] = op(A) · op(B) (+ bias) (+ C), in the three layouts that training needs:
+ * y = x·Wᵀ, dx = dy·W, dW = dyᵀ·x. Transposition is a flag; no transposed copy is ever made. Each operand and the
+ * result is f32 or f16; products are added up in f32.
  *
  * Variants
  *   subgroup8  lavapipe: 32×24 register tile on 8 lanes; each lane loads another vec4 and the lanes hand values
@@ -10,7 +11,7 @@
 import { ShapeError } from '../errors.js';
 import { formatShape } from '../tensor/shape.js';
 import { Tensor } from '../tensor/tensor.js';
-import { type Shader, shaderOf } from './launch.js';
+import { type FloatDType, floatDType, load4, type Shader, shaderOf, store4, vec4Type } from './launch.js';
 import { functions, unary, unaryFormulas } from './pointwise.js';
 
 export interface MatmulOptions {
@@ -18,8 +19,10 @@ export interface MatmulOptions {
   transA?: boolean;
   /** B is stored [N,K]. */
   transB?: boolean;
-  /** [N], added to every row. */
+  /** [N] f32, added to every row. */
   bias?: Tensor | undefined;
+  /** Of a new result; that of `a` by default. */
+  dtype?: FloatDType | undefined;
   /** Write here instead of into a new tensor, of M·N elements. */
   out?: Tensor | undefined;
   /** Add to `out` instead of overwriting it. */
@@ -31,6 +34,18 @@ export interface MatmulOptions {
 const PARAMS = { M: 'u32', N: 'u32', K: 'u32', hasBias: 'u32', accumulate: 'u32' } as const;
 type MatmulShader = Shader<typeof PARAMS>;
 
+/** What a shader is made for. */
+interface Form {
+  readonly transA: boolean;
+  readonly transB: boolean;
+  readonly a: FloatDType;
+  readonly b: FloatDType;
+  readonly c: FloatDType;
+  readonly gelu: boolean;
+}
+
+const keyOf = (form: Form) => Object.values(form).join('.');
+
 /**
  * a: [...,K] or with transA [K,M] (leading dimensions are rows); b: [K,N], or [N,K] with transB.
  * Returns [...,N] (with transA [M,N]). @throws ShapeError when the inner dimensions differ.
@@ -41,7 +56,7 @@ export function matmul(a: Tensor, b: Tensor, options: MatmulOptions = {}): Tenso
     `${formatShape(a.shape)}${transA ? 'ᵀ' : ''} · ${formatShape(b.shape)}${transB ? 'ᵀ' : ''} (${a.dtype},${b.dtype})`;
   if (a.shape.length === 0 || b.shape.length !== 2)
     throw new ShapeError(`matmul: needs matrices: ${describe()}`);
-  if (a.dtype !== 'f32' || b.dtype !== 'f32') throw new ShapeError(`matmul: f32 only: ${describe()}`);
+  const dtypes = { a: floatDType('matmul', a), b: floatDType('matmul', b) };
   const [M, K] = transA ? [a.cols, a.rows] : [a.rows, a.cols];
   const [N, innerB] = transB ? [b.shape[0]!, b.shape[1]!] : [b.shape[1]!, b.shape[0]!];
   if (K !== innerB) throw new ShapeError(`matmul: inner dimensions differ: ${describe()}`);
@@ -54,7 +69,11 @@ export function matmul(a: Tensor, b: Tensor, options: MatmulOptions = {}): Tenso
   if (out && out.size !== M * N)
     throw new ShapeError(`matmul: output ${formatShape(out.shape)} for [${M},${N}]`);
   const gpu = a.gpu;
-  const c = out ?? Tensor.empty(gpu, shape);
+  const c = out ?? Tensor.empty(gpu, shape, options.dtype ?? dtypes.a);
+  if (c.dtype === 'f16' && N % 4 !== 0)
+    throw new ShapeError(`matmul: an f16 result needs whole groups of 4 columns: ${describe()}`);
+  if (preActivation && preActivation.dtype !== c.dtype)
+    throw new ShapeError(`matmul: pre-activation ${preActivation.dtype} for a result of ${c.dtype}`);
   if (M === 0 || N === 0) return c;
   if (K === 0) {
     if (bias) throw new ShapeError(`matmul: empty inner dimension with a bias: ${describe()}`);
@@ -69,13 +88,21 @@ export function matmul(a: Tensor, b: Tensor, options: MatmulOptions = {}): Tenso
     matmul(a, b, { ...options, preActivation: undefined, out: preActivation });
     return unary('gelu', preActivation).view(shape);
   }
+  const form: Form = {
+    transA,
+    transB,
+    ...dtypes,
+    c: floatDType('matmul', c),
+    gelu: preActivation !== undefined,
+  };
   const [shader, tileM, tileN] =
     gpu.capabilities.subgroup8 && fits
-      ? [subgroup8(transA, transB), ROW_GROUPS * 8, TILE_COLUMNS]
-      : [tile64(transA, transB, preActivation !== undefined), 64, 64];
+      ? [subgroup8(form), ROW_GROUPS * 8, TILE_COLUMNS]
+      : [tile64(form), 64, 64];
   shader.run(
     gpu,
-    [a, b, bias ?? b, c, ...(preActivation ? [preActivation] : [])],
+    // Without a bias something must be bound all the same.
+    [a, b, bias ?? b.binding(), c, ...(preActivation ? [preActivation] : [])],
     { M, N, K, hasBias: bias ? 1 : 0, accumulate: options.accumulate ? 1 : 0 },
     [Math.ceil(N / tileN), Math.ceil(M / tileM)],
   );
@@ -89,16 +116,20 @@ const TILE_COLUMNS = 24;
 const AXES = ['x', 'y', 'z', 'w'] as const;
 const range = (n: number) => Array.from({ length: n }, (_, i) => i);
 
-function subgroup8(transA: boolean, transB: boolean): MatmulShader {
-  return shaderOf(`matmul.subgroup8.${transA}.${transB}`, () => {
+function subgroup8(form: Form): MatmulShader {
+  return shaderOf(`matmul.subgroup8.${keyOf(form)}`, () => {
+    const { transA, transB } = form;
+    const A = (index: string) => load4(form.a, 'A', index);
+    const B = (index: string) => load4(form.b, 'B', index);
     const R = ROW_GROUPS;
     const C = TILE_COLUMNS;
     const lines: string[] = [];
     if (!transA && transB) {
       // Both operands are vec4s along k. Lane holds A rows row0+8r+lane and B rows (columns of C) col+8v+lane.
-      for (const r of range(R)) lines.push(`let a${r} = A[min(row0 + ${8 * r}u + lane, p.M - 1u) * KV + k];`);
+      for (const r of range(R))
+        lines.push(`let a${r} = ${A(`min(row0 + ${8 * r}u + lane, p.M - 1u) * KV + k`)};`);
       for (const v of range(C / 8))
-        lines.push(`let b${v} = B[min(col + ${8 * v}u + lane, p.N - 1u) * KV + k];`);
+        lines.push(`let b${v} = ${B(`min(col + ${8 * v}u + lane, p.N - 1u) * KV + k`)};`);
       for (const c of range(C))
         for (const x of AXES) {
           lines.push(`{ let b = subgroupBroadcast(b${Math.floor(c / 8)}.${x}, ${c % 8}u);`);
@@ -109,18 +140,20 @@ function subgroup8(transA: boolean, transB: boolean): MatmulShader {
       // B is [K,N]: one load covers 2 reduction rows × 4 vec4 columns; lane = 4·p + v holds row 2x+p, column 4v.
       if (!transA)
         for (const r of range(R))
-          lines.push(`let a${r} = A[min(row0 + ${8 * r}u + lane, p.M - 1u) * KV + k];`);
+          lines.push(`let a${r} = ${A(`min(row0 + ${8 * r}u + lane, p.M - 1u) * KV + k`)};`);
       // dW: a lane owns 4 neighbouring rows of C (columns of A), so one vec4 a step brings all of R = 4.
       else
         for (const q of range(4))
           lines.push(
-            `let a${q} = select(vec4f(), A[min(4u * k + ${q}u, p.K - 1u) * MV + min(row0 / 4u + lane, MV - 1u)], 4u * k + ${q}u < p.K);`,
+            `let a${q} = select(vec4f(), ${A(`min(4u * k + ${q}u, p.K - 1u) * MV + min(row0 / 4u + lane, MV - 1u)`)}, 4u * k + ${q}u < p.K);`,
           );
       // C columns = 24 = 6 vec4s: loads 0..2 bring vec4 columns 0..3 of row pair (0,1), 0..3 of (2,3), and 4..5 of all four.
       lines.push('let kk = 4u * k;');
-      lines.push('let b0 = B[min(kk + lane / 4u, p.K - 1u) * NV + min(col / 4u + lane % 4u, NV - 1u)];');
-      lines.push('let b1 = B[min(kk + 2u + lane / 4u, p.K - 1u) * NV + min(col / 4u + lane % 4u, NV - 1u)];');
-      lines.push('let b2 = B[min(kk + lane / 2u, p.K - 1u) * NV + min(col / 4u + 4u + lane % 2u, NV - 1u)];');
+      lines.push(
+        `let b0 = ${B('min(kk + lane / 4u, p.K - 1u) * NV + min(col / 4u + lane % 4u, NV - 1u)')};`,
+        `let b1 = ${B('min(kk + 2u + lane / 4u, p.K - 1u) * NV + min(col / 4u + lane % 4u, NV - 1u)')};`,
+        `let b2 = ${B('min(kk + lane / 2u, p.K - 1u) * NV + min(col / 4u + 4u + lane % 2u, NV - 1u)')};`,
+      );
       for (const q of range(4))
         for (const c of range(C)) {
           const v = Math.floor(c / 4);
@@ -148,7 +181,12 @@ function subgroup8(transA: boolean, transB: boolean): MatmulShader {
     return {
       label: `matmul${transA ? 'TN' : transB ? 'NT' : 'NN'}`,
       params: PARAMS,
-      buffers: { A: 'array<vec4f>', B: 'array<vec4f>', bias: 'array<vec4f>', outC: 'array<vec4f>' },
+      buffers: {
+        A: vec4Type(form.a),
+        B: vec4Type(form.b),
+        bias: 'array<vec4f>',
+        outC: vec4Type(form.c),
+      },
       subgroups: true,
       body: `
 fn store(row: u32, v: u32, value: vec4f) {
@@ -156,8 +194,8 @@ fn store(row: u32, v: u32, value: vec4f) {
   if (row >= p.M || v >= NV) { return; }
   var sum = value;
   if (p.hasBias != 0u) { sum += bias[v]; }
-  if (p.accumulate != 0u) { sum += outC[row * NV + v]; }
-  outC[row * NV + v] = sum;
+  if (p.accumulate != 0u) { sum += ${load4(form.c, 'outC', 'row * NV + v')}; }
+  ${store4(form.c, 'outC', 'row * NV + v', 'sum')}
 }
 @compute @workgroup_size(8)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
@@ -182,28 +220,42 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) la
 
 // ---- tile64 --------------------------------------------------------------------------------------------------
 
-function tile64(transA: boolean, transB: boolean, gelu: boolean): MatmulShader {
-  return shaderOf(`matmul.tile64.${transA}.${transB}.${gelu}`, () => ({
+function tile64(form: Form): MatmulShader {
+  const { transA, transB, gelu } = form;
+  const type = (dtype: FloatDType) => (dtype === 'f16' ? 'array<Half2>' : 'array<f32>');
+  const read = (dtype: FloatDType, buffer: string, index: string) =>
+    dtype === 'f16'
+      ? `let i = ${index}; return unpack2x16float(${buffer}[i / 2u])[i % 2u];`
+      : `return ${buffer}[${index}];`;
+  // A thread owns 4 neighbouring columns: whole groups of halves, single values of f32.
+  const result = form.c === 'f16' ? 'array<Half4>' : 'array<f32>';
+  const epilogue = (sum: string, bias: string, at: string) => `
+      var sum = ${sum};
+      if (p.hasBias != 0u) { sum += ${bias}; }
+      if (p.accumulate != 0u) { sum += ${form.c === 'f16' ? load4('f16', 'outC', at) : `outC[${at}]`}; }
+      ${gelu ? `{ let x = sum; ${form.c === 'f16' ? store4('f16', 'outU', at, 'x') : `outU[${at}] = x;`} sum = ${unaryFormulas.gelu.forward}; }` : ''}
+      ${form.c === 'f16' ? store4('f16', 'outC', at, 'sum') : `outC[${at}] = sum;`}`;
+  return shaderOf(`matmul.tile64.${keyOf(form)}`, () => ({
     label: `matmul${transA ? 'T' : 'N'}${transB ? 'T' : 'N'}.tile64`,
     params: PARAMS,
     buffers: {
-      A: 'array<f32>',
-      B: 'array<f32>',
+      A: type(form.a),
+      B: type(form.b),
       bias: 'array<f32>',
-      outC: 'array<f32>',
-      ...(gelu ? { outU: 'array<f32>' } : {}),
+      outC: result,
+      ...(gelu ? { outU: result } : {}),
     },
-    body: `${gelu ? functions('f32') : ''}
+    body: `${gelu ? functions(form.c === 'f16' ? 'vec4f' : 'f32') : ''}
 // As[k][m], Bs[k][n]; rows padded by one vec4 against bank conflicts.
 var<workgroup> As: array<array<vec4f, 17>, 16>;
 var<workgroup> Bs: array<array<vec4f, 17>, 16>;
 fn readA(m: u32, k: u32) -> f32 {
   if (m >= p.M || k >= p.K) { return 0.0; }
-  return A[${transA ? 'k * p.M + m' : 'm * p.K + k'}];
+  ${read(form.a, 'A', transA ? 'k * p.M + m' : 'm * p.K + k')}
 }
 fn readB(k: u32, n: u32) -> f32 {
   if (n >= p.N || k >= p.K) { return 0.0; }
-  return B[${transB ? 'n * p.K + k' : 'k * p.N + n'}];
+  ${read(form.b, 'B', transB ? 'n * p.K + k' : 'k * p.N + n')}
 }
 @compute @workgroup_size(16, 16)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: vec3u, @builtin(local_invocation_index) index: u32) {
@@ -240,14 +292,15 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
   for (var r = 0u; r < 4u; r++) {
     let row = row0 + id.y * 4u + r;
     if (row >= p.M) { break; }
-    for (var e = 0u; e < 4u; e++) {
+    ${
+      form.c === 'f16'
+        ? `let col = col0 + id.x * 4u;
+    if (col < p.N) {${epilogue('acc[r]', 'vec4f(bias[col], bias[col + 1u], bias[col + 2u], bias[col + 3u])', '(row * p.N + col) / 4u')}
+    }`
+        : `for (var e = 0u; e < 4u; e++) {
       let col = col0 + id.x * 4u + e;
-      if (col >= p.N) { break; }
-      var sum = acc[r][e];
-      if (p.hasBias != 0u) { sum += bias[col]; }
-      if (p.accumulate != 0u) { sum += outC[row * p.N + col]; }
-      ${gelu ? `{ let x = sum; outU[row * p.N + col] = x; sum = ${unaryFormulas.gelu.forward}; }` : ''}
-      outC[row * p.N + col] = sum;
+      if (col >= p.N) { break; }${epilogue('acc[r][e]', 'bias[col]', 'row * p.N + col')}
+    }`
     }
   }
 }`,

@@ -1,12 +1,23 @@
 /**
  * Elementwise kernels, made from one-line formulas. A formula is WGSL over vec4f (it also holds for f32): the
- * value, and the gradient in terms of what forward saves. The host column is the float64 reference.
+ * value, and the gradient in terms of what forward saves. The host column is the float64 reference. f16 tensors
+ * are computed in f32 and rounded once, when written.
  */
 import { ShapeError } from '../errors.js';
 import { broadcastShapes, formatShape, type Shape, sameShape, sizeOf, stridesOf } from '../tensor/shape.js';
 import { Tensor } from '../tensor/tensor.js';
-import { FLAT_MAIN, flatGrid, shaderOf } from './launch.js';
+import {
+  FLAT_MAIN,
+  type FloatDType,
+  flatGrid,
+  floatDType,
+  load4,
+  shaderOf,
+  store4,
+  vec4Type,
+} from './launch.js';
 import { type RandomStream, THREEFRY } from './random.js';
+import { flatRanges } from './ranges.js';
 
 export interface UnaryFormula {
   /** Of `x` and the scalar `s`. */
@@ -112,17 +123,18 @@ const UNARY_PARAMS = { count: 'u32', s: 'f32' } as const;
 const vectors = (tensor: Tensor) => Math.ceil(tensor.size / 4);
 
 export function unary(name: UnaryName, x: Tensor, s = 0): Tensor {
-  const y = Tensor.empty(x.gpu, x.shape);
-  const shader = shaderOf(`unary.${name}`, () => ({
+  const dtype = floatDType(name, x);
+  const y = Tensor.empty(x.gpu, x.shape, dtype);
+  const shader = shaderOf(`unary.${name}.${dtype}`, () => ({
     label: name,
     params: UNARY_PARAMS,
-    buffers: { X: 'array<vec4f>', outY: 'array<vec4f>' },
+    buffers: { X: vec4Type(dtype), outY: vec4Type(dtype) },
     body: `${functions('vec4f')}
 ${FLAT_MAIN}
   if (i >= p.count) { return; }
   let s = p.s;
-  let x = X[i];
-  outY[i] = ${unaryFormulas[name].forward};
+  let x = ${load4(dtype, 'X', 'i')};
+  ${store4(dtype, 'outY', 'i', unaryFormulas[name].forward)}
 }`,
   }));
   shader.run(x.gpu, [x, y], { count: vectors(x), s }, flatGrid(vectors(x)));
@@ -132,27 +144,57 @@ ${FLAT_MAIN}
 /** `saved` is x or y, as the formula says; ignored when it saves nothing. */
 export function unaryGradient(name: UnaryName, saved: Tensor | undefined, dy: Tensor, s = 0): Tensor {
   const formula: UnaryFormula = unaryFormulas[name];
-  const dx = Tensor.empty(dy.gpu, dy.shape);
-  const shader = shaderOf(`unaryGradient.${name}`, () => ({
+  const dtype = floatDType(name, dy);
+  const dx = Tensor.empty(dy.gpu, dy.shape, dtype);
+  const shader = shaderOf(`unaryGradient.${name}.${dtype}`, () => ({
     label: `${name}Gradient`,
     params: UNARY_PARAMS,
     buffers: {
-      DY: 'array<vec4f>',
-      outX: 'array<vec4f>',
-      ...(formula.saves === 'nothing' ? {} : { S: 'array<vec4f>' }),
+      DY: vec4Type(dtype),
+      outX: vec4Type(dtype),
+      ...(formula.saves === 'nothing' ? {} : { S: vec4Type(dtype) }),
     },
     body: `${functions('vec4f')}
 ${FLAT_MAIN}
   if (i >= p.count) { return; }
   let s = p.s;
-  let dy = DY[i];
-  ${formula.saves === 'nothing' ? '' : `let ${formula.saves} = S[i];`}
-  outX[i] = ${formula.gradient};
+  let dy = ${load4(dtype, 'DY', 'i')};
+  ${formula.saves === 'nothing' ? '' : `let ${formula.saves} = ${load4(dtype, 'S', 'i')};`}
+  ${store4(dtype, 'outX', 'i', formula.gradient)}
 }`,
   }));
   const tensors = formula.saves === 'nothing' ? [dy, dx] : [dy, dx, saved!];
   shader.run(dy.gpu, tensors, { count: vectors(dy), s }, flatGrid(vectors(dy)));
   return dx;
+}
+
+/** x in another number format; x itself (another handle) when it is in that already. */
+export function cast(x: Tensor, dtype: FloatDType): Tensor {
+  if (x.dtype === dtype) return x.detach();
+  const y = Tensor.empty(x.gpu, x.shape, dtype);
+  for (const { start, count } of flatRanges(x, 0, x.size)) castRange(x, y, start, count);
+  return y;
+}
+
+/** target = source in the target's number format, for `count` elements from `start` of two flat tensors. */
+export function castRange(source: Tensor, target: Tensor, start: number, count: number): void {
+  const from = floatDType('cast', source);
+  const to = floatDType('cast', target);
+  const units = Math.ceil(count / 4);
+  shaderOf(`cast.${from}.${to}`, () => ({
+    label: 'cast',
+    params: { count: 'u32' } as const,
+    buffers: { X: vec4Type(from), outY: vec4Type(to) },
+    body: `${FLAT_MAIN}
+  if (i >= p.count) { return; }
+  ${store4(to, 'outY', 'i', load4(from, 'X', 'i'))}
+}`,
+  })).run(
+    source.gpu,
+    [source.bindingRange(start, count), target.bindingRange(start, count)],
+    { count: units },
+    flatGrid(units),
+  );
 }
 
 /** One dimension list that both operands' strides fit, merged to at most four dimensions. */
@@ -212,7 +254,8 @@ function runBinary(
   b: Tensor,
   dy: Tensor | undefined,
 ): Tensor {
-  const out = Tensor.empty(a.gpu, shape);
+  const dtype = floatDType(label, dy ?? a);
+  const out = Tensor.empty(a.gpu, shape, dtype);
   const count = sizeOf(shape);
   if (count === 0) return out;
   // Bindings that the formula does not read would vanish from an automatic layout, so they are not declared.
@@ -223,18 +266,18 @@ function runBinary(
   if (dy && reads('dy')) operands.push(['dy', dy]);
   const same = sameShape(a.shape, shape) && sameShape(b.shape, shape);
   if (same) {
-    const shader = shaderOf(`binary.${key}`, () => ({
+    const shader = shaderOf(`binary.${key}.${dtype}`, () => ({
       label,
       params: { count: 'u32' } as const,
       buffers: {
-        ...Object.fromEntries(operands.map(([name]) => [`in_${name}`, 'array<vec4f>'])),
-        outY: 'array<vec4f>',
+        ...Object.fromEntries(operands.map(([name]) => [`in_${name}`, vec4Type(dtype)])),
+        outY: vec4Type(dtype),
       },
       body: `alias T = vec4f;
 ${FLAT_MAIN}
   if (i >= p.count) { return; }
-  ${operands.map(([name]) => `let ${name} = in_${name}[i];`).join(' ')}
-  outY[i] = ${formula};
+  ${operands.map(([name]) => `let ${name} = ${load4(dtype, `in_${name}`, 'i')};`).join(' ')}
+  ${store4(dtype, 'outY', 'i', formula)}
 }`,
     }));
     const vecs = Math.ceil(count / 4);
@@ -312,15 +355,19 @@ export function addInPlace(target: Tensor, source: Tensor): void {
   if (target.size !== source.size)
     throw new ShapeError(`addInPlace: ${formatShape(target.shape)} += ${formatShape(source.shape)}`);
   // Exactly the elements: what follows a view in a flat buffer is not ours to touch.
-  const type = target.size % 4 === 0 ? 'vec4f' : 'f32';
-  const count = type === 'vec4f' ? target.size / 4 : target.size;
-  const shader = shaderOf(`addInPlace.${type}`, () => ({
+  const vec = target.size % 4 === 0;
+  const dtype = floatDType('addInPlace', target);
+  if (dtype === 'f16' && !vec)
+    throw new ShapeError(`addInPlace: f16 needs whole groups of 4 values: ${formatShape(target.shape)}`);
+  const count = vec ? target.size / 4 : target.size;
+  const type = vec ? vec4Type(dtype) : 'array<f32>';
+  const shader = shaderOf(`addInPlace.${vec}.${dtype}`, () => ({
     label: 'addInPlace',
     params: { count: 'u32' } as const,
-    buffers: { ioY: `array<${type}>`, X: `array<${type}>` },
+    buffers: { ioY: type, X: type },
     body: `${FLAT_MAIN}
   if (i >= p.count) { return; }
-  ioY[i] += X[i];
+  ${vec ? store4(dtype, 'ioY', 'i', `${load4(dtype, 'ioY', 'i')} + ${load4(dtype, 'X', 'i')}`) : 'ioY[i] += X[i];'}
 }`,
   }));
   shader.run(target.gpu, [target, source], { count }, flatGrid(count));
@@ -349,31 +396,66 @@ export function dropThreshold(probability: number): number {
 
 /**
  * Inverted dropout: zero with `probability`, else x/(1−p). The same call on dy is its gradient. Elements 8i..8i+7
- * take the eight 16-bit halves of one Threefry block at counter (i, stream).
+ * of the whole batch (see `RandomStream.firstRow`) take the eight 16-bit halves of one Threefry block at counter
+ * (i, stream).
  */
 export function dropout(x: Tensor, probability: number, random: RandomStream): Tensor {
-  const y = Tensor.empty(x.gpu, x.shape);
+  const dtype = floatDType('dropout', x);
+  const y = Tensor.empty(x.gpu, x.shape, dtype);
+  const first = ((random.firstRow ?? 0) * x.cols) / 4;
+  if (!Number.isInteger(first))
+    throw new ShapeError(
+      `dropout: part of a batch needs rows of whole groups of 4 values: ${formatShape(x.shape)}`,
+    );
   const threshold = dropThreshold(probability);
-  const shader = shaderOf('dropout', () => ({
-    label: 'dropout',
-    params: { count: 'u32', threshold: 'u32', scale: 'f32', seed: 'u32', stream: 'u32' } as const,
-    buffers: { X: 'array<vec4f>', outY: 'array<vec4f>' },
-    body: `${THREEFRY}
+  const shader = shaderOf(`dropout.${dtype}`, () => {
+    const part = (unit: string, bits: string) =>
+      store4(
+        dtype,
+        'outY',
+        unit,
+        `select(vec4f(), ${load4(dtype, 'X', unit)} * p.scale, ${bits} >= vec4u(p.threshold))`,
+      );
+    return {
+      label: 'dropout',
+      params: {
+        count: 'u32',
+        blocks: 'u32',
+        first: 'u32',
+        threshold: 'u32',
+        scale: 'f32',
+        seed: 'u32',
+        stream: 'u32',
+      } as const,
+      buffers: { X: vec4Type(dtype), outY: vec4Type(dtype) },
+      body: `${THREEFRY}
 ${FLAT_MAIN}
-  if (2u * i >= p.count) { return; }
-  let bits = threefry(vec4u(p.seed, p.stream, 0u, 0u), vec4u(i, 0u, 0u, 0u));
+  if (i >= p.blocks) { return; }
+  let bits = threefry(vec4u(p.seed, p.stream, 0u, 0u), vec4u(p.first / 2u + i, 0u, 0u, 0u));
   let low = bits & vec4u(0xffffu);
   let high = bits >> vec4u(16u);
-  outY[2u * i] = select(vec4f(), X[2u * i] * p.scale, low >= vec4u(p.threshold));
-  if (2u * i + 1u < p.count) { outY[2u * i + 1u] = select(vec4f(), X[2u * i + 1u] * p.scale, high >= vec4u(p.threshold)); }
+  // The block's two groups of four; a tensor that begins at an odd group has no first half of its first block.
+  let odd = p.first & 1u;
+  if (2u * i >= odd && 2u * i - odd < p.count) { let u = 2u * i - odd; ${part('u', 'low')} }
+  if (2u * i + 1u - odd < p.count) { let u = 2u * i + 1u - odd; ${part('u', 'high')} }
 }`,
-  }));
+    };
+  });
   const count = vectors(x);
+  const blocks = Math.ceil((count + (first % 2)) / 2);
   shader.run(
     x.gpu,
     [x, y],
-    { count, threshold, scale: 65536 / (65536 - threshold), seed: random.seed, stream: random.stream },
-    flatGrid(Math.ceil(count / 2)),
+    {
+      count,
+      blocks,
+      first,
+      threshold,
+      scale: 65536 / (65536 - threshold),
+      seed: random.seed,
+      stream: random.stream,
+    },
+    flatGrid(blocks),
   );
   return y;
 }

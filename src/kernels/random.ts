@@ -4,11 +4,12 @@
  * gradient and recomputation draw the same numbers without storing them.
  */
 
-/** Identifies one use of randomness: the run's seed and a counter that is unique per use. */
-export interface RandomStream {
-  readonly seed: number;
-  readonly stream: number;
-}
+import type { RandomStream } from '../tensor/random-streams.js';
+import type { Tensor } from '../tensor/tensor.js';
+import { FLAT_MAIN, flatGrid, shaderOf } from './launch.js';
+import { flatRanges } from './ranges.js';
+
+export type { RandomStream };
 
 export const THREEFRY = `
 fn rotate(x: u32, n: u32) -> u32 { return (x << n) | (x >> (32u - n)); }
@@ -28,6 +29,38 @@ fn threefry(key: vec4u, counter: vec4u) -> vec4u {
   }
   return x;
 }`;
+
+/**
+ * Fills an f32 tensor of any size with normal(0, deviation) by Box–Muller (1958): elements 4i..4i+3 take the four
+ * words of the Threefry block at counter i.
+ */
+export function fillNormal(tensor: Tensor, deviation: number, random: RandomStream): void {
+  const shader = shaderOf('fillNormal', () => ({
+    label: 'fillNormal',
+    params: { count: 'u32', first: 'u32', deviation: 'f32', seed: 'u32', stream: 'u32' } as const,
+    buffers: { outY: 'array<f32>' },
+    body: `${THREEFRY}
+${FLAT_MAIN}
+  if (4u * i >= p.count) { return; }
+  let bits = threefry(vec4u(p.seed, p.stream, 1u, 0u), vec4u(p.first + i, 0u, 0u, 0u));
+  // (0, 1]: 24 bits, so that the logarithm is finite.
+  let uniform = (vec4f(bits >> vec4u(8u)) + 1.0) / 16777216.0;
+  let radius = sqrt(-2.0 * log(uniform.xy)) * p.deviation;
+  let angle = 6.283185307179586 * uniform.zw;
+  let normal = vec4f(radius * cos(angle), radius * sin(angle));
+  for (var e = 0u; e < min(4u, p.count - 4u * i); e++) { outY[4u * i + e] = normal[e]; }
+}`,
+  }));
+  for (const { start, count } of flatRanges(tensor, 0, tensor.size)) {
+    const blocks = Math.ceil(count / 4);
+    shader.run(
+      tensor.gpu,
+      [tensor.bindingRange(start, count)],
+      { count, first: start / 4, deviation, seed: random.seed, stream: random.stream },
+      flatGrid(blocks),
+    );
+  }
+}
 
 const ROTATIONS = [
   [10, 26],

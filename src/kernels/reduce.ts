@@ -4,11 +4,19 @@
  * order makes results reproducible to the bit, and short chains keep f32 rounding small.
  */
 import { Tensor } from '../tensor/tensor.js';
-import { rowGrid, rowMain, rowReduction, shaderOf } from './launch.js';
+import {
+  COLUMN_WORKGROUP,
+  columnUnit,
+  floatDType,
+  rowGrid,
+  rowMain,
+  rowReduction,
+  shaderOf,
+} from './launch.js';
 
 const CHUNK = 128;
 
-/** x seen as [outer, length, inner] → [outer, inner] (returned with `shape`), times `scale`. */
+/** x seen as [outer, length, inner] → [outer, inner] f32 (returned with `shape`), times `scale`; f16 where inner > 1. */
 export function sumAxis(
   x: Tensor,
   { outer, length, inner }: { outer: number; length: number; inner: number },
@@ -93,30 +101,33 @@ function columnSums(
   chunks: number,
   scale: number,
 ): void {
-  const shader = shaderOf('columnSums', () => ({
+  const dtype = floatDType('sum', x);
+  const unit = columnUnit('sum', inner, dtype);
+  const shader = shaderOf(`columnSums.${dtype}.${unit.key}`, () => ({
     label: 'columnSums',
-    params: { outer: 'u32', length: 'u32', inner: 'u32', chunk: 'u32', scale: 'f32' } as const,
-    buffers: { X: 'array<f32>', outY: 'array<f32>' },
+    params: { outer: 'u32', length: 'u32', units: 'u32', chunk: 'u32', scale: 'f32' } as const,
+    buffers: { X: unit.type(dtype), outY: unit.type('f32') },
     body: `
-@compute @workgroup_size(64)
+@compute @workgroup_size(${COLUMN_WORKGROUP})
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let column = group.x * 64u + lane;
-  if (column >= p.inner) { return; }
+  let column = group.x * ${COLUMN_WORKGROUP}u + lane;
+  if (column >= p.units) { return; }
   for (var o = group.z; o < p.outer; o += groups.z) {
-    let base = o * p.length * p.inner + column;
+    let base = o * p.length * p.units + column;
     let start = group.y * p.chunk;
     let end = min(p.length, start + p.chunk);
-    var sum = 0.0;
-    for (var r = start; r < end; r++) { sum += X[base + r * p.inner]; }
-    outY[(o * groups.y + group.y) * p.inner + column] = sum * p.scale;
+    var sum = ${unit.value}();
+    for (var r = start; r < end; r++) { sum += ${unit.load(dtype, 'X', 'base + r * p.units')}; }
+    outY[(o * groups.y + group.y) * p.units + column] = sum * p.scale;
   }
 }`,
   }));
-  shader.run(x.gpu, [x, out], { outer, length, inner, chunk: chunks === 1 ? length : CHUNK, scale }, [
-    Math.ceil(inner / 64),
-    chunks,
-    Math.min(outer, 65535),
-  ]);
+  shader.run(
+    x.gpu,
+    [x, out],
+    { outer, length, units: unit.count, chunk: chunks === 1 ? length : CHUNK, scale },
+    [Math.ceil(unit.count / COLUMN_WORKGROUP), chunks, Math.min(outer, 65535)],
+  );
 }
 
 /** Column sums of a [rows, cols] tensor: the gradient of a bias. */

@@ -7,20 +7,7 @@ import { ShapeError } from '../errors.js';
 import { formatShape } from '../tensor/shape.js';
 import { Tensor } from '../tensor/tensor.js';
 import { FLAT_MAIN, flatGrid, rowGrid, rowMain, rowReduction, shaderOf } from './launch.js';
-
-/** Rows of `cols` f32 that one binding can see, in steps whose offsets any adapter can bind. */
-export function rowsPerBinding(cols: number, maxBindingSize: number): number {
-  return Math.max(64, Math.floor(maxBindingSize / (cols * 4) / 64) * 64);
-}
-
-/** [start, count] row ranges of a table that each fit one binding. */
-export function rowRanges(table: Tensor): { start: number; count: number }[] {
-  const step = rowsPerBinding(table.cols, table.gpu.capabilities.maxBindingSize);
-  const ranges: { start: number; count: number }[] = [];
-  for (let start = 0; start < table.rows; start += step)
-    ranges.push({ start, count: Math.min(step, table.rows - start) });
-  return ranges;
-}
+import { rowRanges } from './ranges.js';
 
 /**
  * out[i] = table[index[i]] (+ out[i] with `out`). table: [V,C], of any size; index: [n] u32, each below V (the

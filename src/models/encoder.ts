@@ -5,6 +5,7 @@
 import {
   add,
   attention,
+  checkpoint,
   dropout,
   gatherRows,
   geluTanh,
@@ -15,27 +16,18 @@ import {
   sliceRows,
 } from '../autograd/index.js';
 import type { ParameterSpec, ParameterStore } from '../autograd/parameters.js';
-import type { RandomStream } from '../kernels/random.js';
+import type { FloatDType } from '../kernels/launch.js';
+import type { RandomStreams } from '../tensor/random-streams.js';
 import { scope } from '../tensor/scope.js';
 import type { Tensor } from '../tensor/tensor.js';
 import type { EncoderConfig } from './config.js';
 import type { TokenBatch } from './token-batch.js';
 
-/** Hands out a fresh stream per use of randomness; its state is two integers. */
-export class RandomStreams {
-  constructor(
-    readonly seed: number,
-    public counter = 0,
-  ) {}
-
-  next(): RandomStream {
-    return { seed: this.seed, stream: this.counter++ };
-  }
-}
-
 export interface EncodeOptions {
   /** Draw dropout from here; without it (inference) there is none. */
   dropout?: RandomStreams | undefined;
+  /** Keep only each layer's input for backward, and compute the layer again there. */
+  recompute?: boolean | undefined;
   /** Sees the embeddings' output (0) and every layer's (1…). */
   onHidden?: (layer: number, hidden: Tensor) => void;
 }
@@ -46,7 +38,7 @@ const activation = { geluTanh, relu };
 export function encoderParameters(config: EncoderConfig): Omit<ParameterSpec, 'decay' | 'trainable'>[] {
   const { hiddenSize: H, intermediateSize: F } = config;
   const dense = (name: string, out: number, input: number) => [
-    { name: `${name}.weight`, shape: [out, input] },
+    { name: `${name}.weight`, shape: [out, input], product: true },
     { name: `${name}.bias`, shape: [out] },
   ];
   const norm = (name: string) => [
@@ -58,6 +50,7 @@ export function encoderParameters(config: EncoderConfig): Omit<ParameterSpec, 'd
     const fused = (kind: 'weight' | 'bias', shape: number[]) => ({
       name: `${at}.attention.self.qkv.${kind}`,
       shape: [3 * H, ...shape.slice(1)],
+      product: kind === 'weight',
       parts: ['query', 'key', 'value'].map((part, n) => ({
         name: `${at}.attention.self.${part}.${kind}`,
         start: n * H * (shape[1] ?? 1),
@@ -83,7 +76,10 @@ export function encoderParameters(config: EncoderConfig): Omit<ParameterSpec, 'd
   ];
 }
 
-/** Last hidden states [T, hidden] of a packed batch. `prefix` precedes the parameter names in `store`. */
+/**
+ * Last hidden states [T, hidden] f32 of a packed batch. `prefix` precedes the parameter names in `store`. With an
+ * f16 store the layers run in f16 and pass f16 on; embeddings are summed in f32, and the last LayerNorm writes f32.
+ */
 export function encode(
   store: ParameterStore,
   prefix: string,
@@ -92,47 +88,53 @@ export function encode(
   options: EncodeOptions = {},
 ): Tensor {
   const weight = (name: string) => store.get(`${prefix}${name}`);
+  const stream = () => ({ ...options.dropout!.next(), firstRow: batch.firstToken });
   const drop = (x: Tensor) =>
-    options.dropout && config.hiddenDropout > 0
-      ? dropout(x, config.hiddenDropout, options.dropout.next())
-      : x;
-  const norm = (name: string, x: Tensor, residual?: Tensor) =>
-    layerNorm(x, weight(`${name}.weight`), weight(`${name}.bias`), config.layerNormEps, residual);
+    options.dropout && config.hiddenDropout > 0 ? dropout(x, config.hiddenDropout, stream()) : x;
+  const norm = (name: string, x: Tensor, residual?: Tensor, dtype?: FloatDType) =>
+    layerNorm(x, weight(`${name}.weight`), weight(`${name}.bias`), config.layerNormEps, residual, dtype);
   const dense = (name: string, x: Tensor) => linear(x, weight(`${name}.weight`), weight(`${name}.bias`));
+
+  const layer = (i: number, input: Tensor): Tensor => {
+    const at = `encoder.layer.${i}`;
+    const qkv = dense(`${at}.attention.self.qkv`, input);
+    const context = attention(
+      qkv,
+      batch.packed,
+      config.heads,
+      options.dropout && config.attentionDropout > 0
+        ? { probability: config.attentionDropout, ...stream() }
+        : undefined,
+    );
+    const attended = norm(
+      `${at}.attention.output.LayerNorm`,
+      drop(dense(`${at}.attention.output.dense`, context)),
+      input,
+    );
+    const widen = `${at}.intermediate.dense`;
+    const inner =
+      config.activation === 'gelu'
+        ? linearGelu(attended, weight(`${widen}.weight`), weight(`${widen}.bias`))
+        : activation[config.activation](dense(widen, attended));
+    return norm(
+      `${at}.output.LayerNorm`,
+      drop(dense(`${at}.output.dense`, inner)),
+      attended,
+      i === config.layers - 1 ? 'f32' : undefined,
+    );
+  };
 
   let hidden = scope(() => {
     const words = gatherRows(weight('embeddings.word_embeddings.weight'), batch.words);
     const positions = gatherRows(weight('embeddings.position_embeddings.weight'), batch.positions);
     // Every token is of type 0.
     const types = sliceRows(weight('embeddings.token_type_embeddings.weight'), 0, 1);
-    return drop(norm('embeddings.LayerNorm', add(add(words, positions), types)));
+    return drop(norm('embeddings.LayerNorm', add(add(words, positions), types), undefined, store.precision));
   });
   options.onHidden?.(0, hidden);
   for (let i = 0; i < config.layers; i++) {
-    const at = `encoder.layer.${i}`;
     const input = hidden;
-    hidden = scope(() => {
-      const qkv = dense(`${at}.attention.self.qkv`, input);
-      const context = attention(
-        qkv,
-        batch.packed,
-        config.heads,
-        options.dropout && config.attentionDropout > 0
-          ? { probability: config.attentionDropout, ...options.dropout.next() }
-          : undefined,
-      );
-      const attended = norm(
-        `${at}.attention.output.LayerNorm`,
-        drop(dense(`${at}.attention.output.dense`, context)),
-        input,
-      );
-      const widen = `${at}.intermediate.dense`;
-      const inner =
-        config.activation === 'gelu'
-          ? linearGelu(attended, weight(`${widen}.weight`), weight(`${widen}.bias`))
-          : activation[config.activation](dense(widen, attended));
-      return norm(`${at}.output.LayerNorm`, drop(dense(`${at}.output.dense`, inner)), attended);
-    });
+    hidden = options.recompute ? checkpoint((x) => layer(i, x), input) : scope(() => layer(i, input));
     // The tape keeps what backward needs of it; this handle is no longer needed.
     input.dispose();
     options.onHidden?.(i + 1, hidden);

@@ -9,6 +9,8 @@ import { gatherRows, linear, normalizeRows, relu, reshape, segmentMean } from '.
 import { type Parameter, type ParameterSpec, ParameterStore } from '../autograd/parameters.js';
 import { InputError } from '../errors.js';
 import type { Gpu } from '../gpu/gpu.js';
+import type { FloatDType } from '../kernels/launch.js';
+import { fillNormal } from '../kernels/random.js';
 import { CounterRandom } from '../tensor/random.js';
 import { formatShape, sameShape, sizeOf } from '../tensor/shape.js';
 import type { Tensor } from '../tensor/tensor.js';
@@ -16,6 +18,7 @@ import { writeFileAtomic } from './atomic-file.js';
 import { type EncoderConfig, parseEncoderConfig, readEncoderConfig } from './config.js';
 import { type EncodeOptions, encode, encoderParameters } from './encoder.js';
 import { SafetensorsWriter } from './safetensors.js';
+import type { Representations } from './scores.js';
 import type { Pooling, TokenBatch } from './token-batch.js';
 import { TorchFile, writeTorchFile } from './torch-file.js';
 import { openWeights, type WeightSource } from './weight-source.js';
@@ -35,6 +38,8 @@ export interface M3Options extends Partial<M3Settings> {
   trainable?: (name: string) => boolean;
   /** Which parameters decay; default all but biases and LayerNorm. */
   decay?: (name: string) => boolean;
+  /** f16: mixed precision; weights stay f32, the encoder's layers compute on f16 copies of them. Default f32. */
+  precision?: FloatDType;
   /** Replaces the activation that config.json names. */
   activation?: EncoderConfig['activation'];
 }
@@ -91,7 +96,7 @@ export class M3Model {
       const sparse = head('sparse_linear.pt');
       if (colbert && !(options.colbertDim && options.colbertDim > 0))
         settings.colbertDim = colbert.info('weight').shape[0] ?? settings.colbertDim;
-      store = new ParameterStore(gpu, parameterSpecs(config, settings, options));
+      store = new ParameterStore(gpu, parameterSpecs(config, settings, options), options.precision);
       const model = new M3Model(gpu, config, settings, store, new Map(), notices);
       const prefix = FILE_PREFIXES.find((p) => source.has(`${p}embeddings.word_embeddings.weight`));
       if (prefix === undefined)
@@ -122,6 +127,7 @@ export class M3Model {
             shape: source.info(name).shape,
             data: source.read(name),
           });
+      store.refreshHalves();
       return model;
     } catch (error) {
       store?.dispose();
@@ -132,31 +138,32 @@ export class M3Model {
     }
   }
 
-  /** A model of random weights: normal(0, initializer_range), as transformers draws them. */
+  /** A model whose weights are not set: for `random`, and to learn what a model takes. */
+  static empty(gpu: Gpu, config: EncoderConfig, options: M3Options = {}): M3Model {
+    const settings = settingsOf(options);
+    const store = new ParameterStore(gpu, parameterSpecs(config, settings, options), options.precision);
+    return new M3Model(gpu, config, settings, store, new Map(), []);
+  }
+
+  /** A model of random weights: normal(0, initializer_range), as transformers draws them, but on the device. */
   static random(gpu: Gpu, config: EncoderConfig | Record<string, unknown>, options: M3Options = {}): M3Model {
     const parsed = 'raw' in config ? (config as EncoderConfig) : parseEncoderConfig(config);
-    const settings = settingsOf(options);
-    const store = new ParameterStore(gpu, parameterSpecs(parsed, settings, options));
-    const random = new CounterRandom(options.seed ?? 42, [0]);
-    for (const parameter of store.parameters) {
-      if (!parameter.name.startsWith(ENCODER_PREFIX)) {
-        initializeHead(parameter, parsed.hiddenSize, random);
-        continue;
-      }
-      const norm = parameter.name.includes('LayerNorm.weight');
-      const bias = parameter.name.includes('bias');
-      for (let start = 0; start < sizeOf(parameter.shape); start += UPLOAD_ELEMENTS) {
-        const piece = new Float32Array(Math.min(UPLOAD_ELEMENTS, sizeOf(parameter.shape) - start));
-        if (norm) piece.fill(1);
-        else if (!bias)
-          for (let i = 0; i < piece.length; i++) piece[i] = random.normal() * parsed.initializerRange;
-        // The row of the padding token is zero, as in nn.Embedding.
-        if (parameter.name.endsWith('word_embeddings.weight') && start === 0)
-          piece.fill(0, parsed.padId * parsed.hiddenSize, (parsed.padId + 1) * parsed.hiddenSize);
-        parameter.tensor.write(piece, start);
-      }
+    const model = M3Model.empty(gpu, parsed, options);
+    const { store } = model;
+    const seed = options.seed ?? 42;
+    const random = new CounterRandom(seed, [0]);
+    for (const [stream, parameter] of store.parameters.entries()) {
+      const { name, tensor } = parameter;
+      if (!name.startsWith(ENCODER_PREFIX)) initializeHead(parameter, parsed.hiddenSize, random);
+      else if (name.includes('LayerNorm.weight')) tensor.write(new Float32Array(tensor.size).fill(1));
+      else if (name.includes('bias')) tensor.fillZero();
+      else fillNormal(tensor, parsed.initializerRange, { seed, stream });
+      // The row of the padding token is zero, as in nn.Embedding.
+      if (name.endsWith('word_embeddings.weight'))
+        tensor.write(new Float32Array(parsed.hiddenSize), parsed.padId * parsed.hiddenSize);
     }
-    return new M3Model(gpu, parsed, settings, store, new Map(), []);
+    store.refreshHalves();
+    return model;
   }
 
   // ---- running -----------------------------------------------------------------------------------------------
@@ -194,6 +201,12 @@ export class M3Model {
       this.store.get('sparse_linear.bias'),
     );
     return reshape(relu(weights), [hidden.rows]);
+  }
+
+  /** What the losses see of a batch: without `heads` the dense vectors only. */
+  represent(hidden: Tensor, batch: TokenBatch, heads: boolean): Representations {
+    const dense = this.dense(hidden, batch);
+    return heads ? { dense, sparse: this.sparse(hidden), colbert: this.colbert(hidden) } : { dense };
   }
 
   // ---- saving ------------------------------------------------------------------------------------------------

@@ -10,7 +10,6 @@ import {
   sparseScores,
 } from '../autograd/index.js';
 import { Tensor } from '../tensor/tensor.js';
-import type { M3Model } from './m3.js';
 import { maxSimLayout, sparseMatches } from './score-layout.js';
 import type { TokenBatch } from './token-batch.js';
 
@@ -25,17 +24,26 @@ export interface ScoredBatch {
   readonly floor?: readonly boolean[] | undefined;
 }
 
+/** What the scores see of a batch's texts: the model's three outputs, f32. */
+export interface Representations {
+  /** [S,H], pooled and normalised. */
+  readonly dense: Tensor;
+  /** [T], one weight a token. Absent where only dense is trained. */
+  readonly sparse?: Tensor | undefined;
+  /** [T,C], one vector a token. */
+  readonly colbert?: Tensor | undefined;
+}
+
 /** Dense vectors of the batch: queries [B,H], passages [B·G,H]. */
 export interface DenseVectors {
   readonly queries: Tensor;
   readonly passages: Tensor;
 }
 
-export function denseVectors(model: M3Model, hidden: Tensor, batch: ScoredBatch): DenseVectors {
-  const all = model.dense(hidden, batch.tokens);
+export function denseVectors(dense: Tensor, batch: ScoredBatch): DenseVectors {
   return {
-    queries: sliceRows(all, 0, batch.queries),
-    passages: sliceRows(all, batch.queries, all.rows),
+    queries: sliceRows(dense, 0, batch.queries),
+    passages: sliceRows(dense, batch.queries, dense.rows),
   };
 }
 
@@ -45,10 +53,9 @@ export function denseScores({ queries, passages }: DenseVectors, temperature: nu
   return own === undefined ? scores : ownGroup(scores, own);
 }
 
-/** Σ over shared ids of the texts' largest weights, /τ. */
+/** Σ over shared ids of the texts' largest weights, /τ. weights: [T]. */
 export function lexicalScores(
-  model: M3Model,
-  hidden: Tensor,
+  weights: Tensor,
   batch: ScoredBatch,
   temperature: number,
   own: boolean,
@@ -58,15 +65,14 @@ export function lexicalScores(
     ownGroup: own,
     special: batch.specialIds,
   });
-  if (groupCount === 0) return Tensor.zeros(hidden.gpu, matches.shape);
-  const weights = segmentMax(model.sparse(hidden), groups.order, groups.starts);
-  return scale(sparseScores(weights, matches), 1 / temperature);
+  if (groupCount === 0) return Tensor.zeros(weights.gpu, matches.shape);
+  const largest = segmentMax(weights, groups.order, groups.starts);
+  return scale(sparseScores(largest, matches), 1 / temperature);
 }
 
-/** Mean over query tokens of the best passage token, /τ. */
+/** Mean over query tokens of the best passage token, /τ. vectors: [T,C]. */
 export function colbertScores(
-  model: M3Model,
-  hidden: Tensor,
+  vectors: Tensor,
   batch: ScoredBatch,
   temperature: number,
   own: boolean,
@@ -76,7 +82,7 @@ export function colbertScores(
     ownGroup: own,
     floor: batch.floor,
   });
-  return scale(maxSim(model.colbert(hidden), layout), 1 / temperature);
+  return scale(maxSim(vectors, layout), 1 / temperature);
 }
 
 /** E = D + 0.3·S + C, on scores that are already divided by τ. */

@@ -17,8 +17,17 @@ export class TokenBatch {
   readonly first: RowIndex;
   readonly last: RowIndex;
 
-  /** @throws InputError when a text has more tokens than the model has positions, or an id beyond its vocabulary. */
-  constructor(gpu: Gpu, texts: readonly ArrayLike<number>[], config: EncoderConfig) {
+  /**
+   * `firstToken`: tokens of the whole batch before these, when these texts are a part of one; dropout then draws
+   * what it would for the whole.
+   * @throws InputError when a text has more tokens than the model has positions, or an id beyond its vocabulary.
+   */
+  constructor(
+    private readonly gpu: Gpu,
+    texts: readonly ArrayLike<number>[],
+    private readonly config: EncoderConfig,
+    readonly firstToken = 0,
+  ) {
     for (const [i, text] of texts.entries()) {
       if (text.length > config.maxTokens)
         throw new InputError(
@@ -52,6 +61,15 @@ export class TokenBatch {
       gpu,
       this.packed.bounds.slice(1).map((end) => end - 1),
     );
+  }
+
+  /** Texts [from, to) as a batch of their own that knows its place in this one. */
+  part(from: number, to: number): TokenBatch {
+    const { bounds } = this.packed;
+    const texts = Array.from({ length: to - from }, (_, i) =>
+      this.ids.subarray(bounds[from + i]!, bounds[from + i + 1]!),
+    );
+    return new TokenBatch(this.gpu, texts, this.config, this.firstToken + bounds[from]!);
   }
 
   dispose(): void {

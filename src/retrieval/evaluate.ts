@@ -44,9 +44,9 @@ export async function evaluateRetrieval(
       await scope(() =>
         noGrad(async () => {
           const hidden = model.hidden(tokens);
-          const dense = denseScores(denseVectors(model, hidden, batch), 1);
-          const sparse = lexicalScores(model, hidden, batch, 1, false);
-          const colbert = colbertScores(model, hidden, batch, 1, false);
+          const dense = denseScores(denseVectors(model.dense(hidden, tokens), batch), 1);
+          const sparse = lexicalScores(model.sparse(hidden), batch, 1, false);
+          const colbert = colbertScores(model.colbert(hidden), batch, 1, false);
           const matrices = { dense, sparse, colbert, hybrid: ensembleScores(dense, sparse, colbert) };
           for (const mode of retrievalModes) {
             const scores = (await matrices[mode].toArray()) as Float32Array;

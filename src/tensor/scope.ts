@@ -10,15 +10,29 @@ export interface Disposable {
   dispose(): void;
 }
 
+/** Something random whose state is a counter (`RandomStreams`). */
+export interface Counter {
+  counter: number;
+}
+
+/** Sees what happens in a body that runs without recording and may run again (`checkpoint` in `src/autograd`). */
+export interface Rehearsal {
+  /** Counters that the body drew from, as they were before. */
+  readonly counters: Map<Counter, number>;
+  /** An operation did not record itself; the visitor is told what it would have. */
+  unrecorded(inputs: readonly unknown[]): void;
+}
+
 interface Context {
   /** Undefined: no scope is open, and what is made lives until it is disposed. */
   readonly owned: Set<Disposable> | undefined;
   /** Whether operations record themselves for a gradient. */
   readonly recording: boolean;
+  readonly rehearsal: Rehearsal | undefined;
 }
 
 const storage = new AsyncLocalStorage<Context>();
-const outermost: Context = { owned: undefined, recording: true };
+const outermost: Context = { owned: undefined, recording: true, rehearsal: undefined };
 
 function current(): Context {
   return storage.getStore() ?? outermost;
@@ -57,7 +71,7 @@ export function scope<T>(body: () => T): T {
     for (const item of [...owned]) item.dispose();
     owned.clear();
   };
-  const context: Context = { owned, recording: parent.recording };
+  const context: Context = { ...parent, owned };
   let result: T;
   try {
     result = storage.run(context, body);
@@ -83,7 +97,31 @@ export function scope<T>(body: () => T): T {
 
 /** Runs `body` without recording gradients. */
 export function noGrad<T>(body: () => T): T {
-  return storage.run({ owned: current().owned, recording: false }, body);
+  const context = current();
+  // What is drawn in here is drawn again when a rehearsed body runs again; what is computed wants no gradient.
+  const rehearsal = context.rehearsal && { counters: context.rehearsal.counters, unrecorded() {} };
+  return storage.run({ ...context, recording: false, rehearsal }, body);
+}
+
+/** Runs `body` with recording, even inside `noGrad`: for what brings its own graph. */
+export function withGrad<T>(body: () => T): T {
+  return storage.run({ ...current(), recording: true, rehearsal: undefined }, body);
+}
+
+/** Runs `body` without recording, watched by `rehearsal`. */
+export function rehearse<T>(rehearsal: Rehearsal, body: () => T): T {
+  return storage.run({ ...current(), recording: false, rehearsal }, body);
+}
+
+/** Called by operations that would have recorded themselves. */
+export function noteUnrecorded(inputs: readonly unknown[]): void {
+  current().rehearsal?.unrecorded(inputs);
+}
+
+/** Called before a counter moves. */
+export function noteDraw(counter: Counter): void {
+  const counters = current().rehearsal?.counters;
+  if (counters && !counters.has(counter)) counters.set(counter, counter.counter);
 }
 
 function forEachTensor(value: unknown, visit: (item: Disposable) => void): void {

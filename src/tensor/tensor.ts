@@ -6,6 +6,7 @@
  */
 import { MachineError, ShapeError } from '../errors.js';
 import type { Binding, Gpu, PoolBuffer, Purpose } from '../gpu/gpu.js';
+import { f16ToF32 } from './dtype.js';
 import { adopt, type Disposable, disown } from './scope.js';
 import { asRows, formatShape, type Shape, sizeOf } from './shape.js';
 
@@ -53,6 +54,8 @@ export class Tensor {
   node: TapeNode | undefined;
   /** Gradient of a leaf after `backward`; added to when it exists already. */
   grad: Tensor | undefined;
+  /** f16 copy that f16 products read instead of this f32 weight; whoever changes the weight keeps it current. */
+  half: Tensor | undefined;
   /** Set to `[]` on a leaf table to collect its gradient by rows instead of densely. */
   rowGradients: RowGradient[] | undefined;
   owner: Set<Disposable> | undefined;
@@ -171,6 +174,14 @@ export class Tensor {
     }
   }
 
+  /** Reads f32 or f16 back as numbers. */
+  async toFloat32(): Promise<Float32Array> {
+    const data = await this.toArray();
+    if (data instanceof Float32Array) return data;
+    if (this.dtype === 'f16') return f16ToF32(data as Uint16Array);
+    throw new ShapeError(`toFloat32: ${formatShape(this.shape)} is ${this.dtype}`);
+  }
+
   /** The one value of a tensor of size 1. */
   async item(): Promise<number> {
     if (this.size !== 1) throw new ShapeError(`item: needs one element, shape is ${formatShape(this.shape)}`);
@@ -272,6 +283,7 @@ export class Tensor {
     this.node?.release();
     this.node = undefined;
     this.grad?.dispose();
+    this.half?.dispose();
     for (const { values } of this.rowGradients ?? []) values.dispose();
     this.storage.release();
   }

@@ -164,8 +164,8 @@ export const finetuneFlags = {
     adam_epsilon: withDefault(atLeastZero, 1e-8, 'added to the root of the second moment'),
     max_grad_norm: withDefault(atLeastZero, 1, 'gradients are clipped to this norm; 0 for no clipping'),
     seed: withDefault(integer(), 42, 'seed of everything random'),
-    fp16: withDefault(boolean, false, 'half precision'),
-    bf16: withDefault(boolean, false, 'bfloat16'),
+    fp16: withDefault(boolean, false, 'mixed precision: f16 activations, f32 weights, scaled loss'),
+    bf16: withDefault(boolean, false, 'accepted; runs in float32'),
     gradient_checkpointing: withDefault(boolean, false, 'recompute activations: less memory, more time'),
     deepspeed: optional(path, 'DeepSpeed file: optimiser, schedule and loss scaling'),
   }),
@@ -229,12 +229,7 @@ export function checkFinetuneArguments(args: FinetuneArguments): string[] {
     );
 
   const notices: string[] = [];
-  if (args.fp16) notices.push('--fp16: training runs in float32 for now');
-  if (args.bf16) notices.push('--bf16: training runs in float32 for now');
-  if (args.gradientCheckpointing)
-    notices.push('--gradient_checkpointing: activations are kept, not recomputed, for now');
-  if (args.subBatchSize !== null)
-    notices.push('--sub_batch_size: the whole batch is encoded at once for now; the gradient is the same');
+  if (args.bf16) notices.push('--bf16: training runs in float32');
   if (args.negativesCrossDevice && args.nprocPerNode === 1)
     notices.push('--negatives_cross_device: one rank already sees all passages of its batch');
   if (args.useSelfDistill && !args.unifiedFinetuning)

@@ -1,4 +1,7 @@
-/** AdamW over a parameter store: fused update, global-norm clipping, no readback on the way. */
+/**
+ * AdamW over a parameter store: fused update, global-norm clipping, no readback on the way. A step whose gradients
+ * are not finite does not happen; the GPU finds that out, and the host learns it with the norm.
+ */
 import type { Parameter, ParameterStore } from '../autograd/parameters.js';
 import { type AdamWSettings, adamW, adamWRows, clipFactor, globalNorm } from '../kernels/adamw.js';
 import { scope } from '../tensor/scope.js';
@@ -11,6 +14,13 @@ export interface AdamWOptions {
   weightDecay: number;
   /** Gradients are clipped to this global norm; 0: no clipping. */
   maxGradNorm: number;
+}
+
+export interface StepResult {
+  /** Global norm of the scaled gradients, before clipping. */
+  readonly norm: number;
+  /** The gradients were not finite: nothing was updated. */
+  readonly skipped: boolean;
 }
 
 export class AdamW {
@@ -30,11 +40,21 @@ export class AdamW {
   }
 
   /**
-   * One update with the gradients in the store times `scale` (1/micro-batches), then clears them. Returns the
-   * global norm [1] before clipping, to be read only when it is logged; the caller disposes of it.
+   * One update with the gradients in the store times `scale` (1/micro-batches, 1/loss scale), then clears them.
+   * Reads back the global norm before clipping, once the GPU is there. Where it is not finite, weights, moments and
+   * `steps` are as before.
    */
-  step(learningRate: number, scale = 1): Tensor {
+  async step(learningRate: number, scale = 1): Promise<StepResult> {
+    const stats = this.record(learningRate, scale);
+    const [norm, skipped] = await stats.toFloat32();
+    stats.dispose();
+    if (skipped) this.steps--;
+    return { norm: norm!, skipped: skipped !== 0 };
+  }
+
+  private record(learningRate: number, scale: number): Tensor {
     const { store, options } = this;
+    this.steps++;
     const settings = (decay: boolean): AdamWSettings => ({
       step: this.steps,
       learningRate,
@@ -43,21 +63,35 @@ export class AdamW {
       eps: options.eps,
       weightDecay: decay ? options.weightDecay : 0,
     });
-    this.steps++;
-    const norm = scope(() => {
+    const stats = scope(() => {
       const rows = store.tables.map((table) => ({ table, gradient: store.mergedRows(table) }));
       const sources = [
         ...(store.gradients ? [store.gradients] : []),
         ...rows.flatMap(({ gradient }) => (gradient ? [gradient.values] : [])),
       ];
-      if (sources.length === 0) return Tensor.zeros(store.gpu, [1]);
+      if (sources.length === 0) return Tensor.zeros(store.gpu, [2]);
       const { factor, norm } = clipFactor(globalNorm(sources), scale, options.maxGradNorm);
       if (store.weights && this.moments) {
-        const { weights, gradients, decayEnd } = store;
+        const { weights, gradients, decayEnd, halves } = store;
         const { m, v } = this.moments;
-        if (decayEnd > 0) adamW(weights, gradients!, m, v, factor, settings(true), 0, decayEnd);
-        if (decayEnd < weights.size)
-          adamW(weights, gradients!, m, v, factor, settings(false), decayEnd, weights.size - decayEnd);
+        // Where decay or f16 copies end, the settings of the kernel change.
+        const halvesEnd = halves?.size ?? 0;
+        const bounds = [0, halvesEnd, decayEnd, weights.size];
+        bounds.slice(1).forEach((end, n) => {
+          const start = bounds[n]!;
+          if (end > start)
+            adamW(
+              weights,
+              gradients!,
+              m,
+              v,
+              factor,
+              settings(start < decayEnd),
+              start,
+              end - start,
+              start < halvesEnd ? halves : undefined,
+            );
+        });
       }
       for (const { table, gradient } of rows) {
         const { m, v } = this.tableMoments.get(table)!;
@@ -69,10 +103,11 @@ export class AdamW {
         const values = gradient?.values ?? Tensor.zeros(store.gpu, [1, table.tensor.cols]);
         adamWRows(table.tensor, values, map, m, v, factor, settings(table.decay));
       }
+      store.refreshLooseHalves((parameter) => parameter.trainable);
       return norm;
     });
     store.zeroGradients();
-    return norm;
+    return stats.keep();
   }
 
   dispose(): void {

@@ -3,27 +3,27 @@
  * mechanism (losses, optimiser, schedules, checkpoints, reports) lives in a file of its own.
  */
 import fs from 'node:fs';
-import { backward } from '../autograd/index.js';
 import { loadDatasets, type TrainBatch, type TrainingData } from '../data/batches.js';
 import { InputError, MachineError } from '../errors.js';
 import { Gpu } from '../gpu/gpu.js';
 import { formatBytes } from '../gpu/memory.js';
 import { globalNorm } from '../kernels/adamw.js';
-import { RandomStreams } from '../models/encoder.js';
 import { resolveModelFolder } from '../models/hub-cache.js';
 import { decaysByDefault, M3Model } from '../models/m3.js';
 import type { ScoredBatch } from '../models/scores.js';
 import { Tokenizer } from '../models/tokenizer.js';
-import { noGrad, scope } from '../tensor/scope.js';
-import type { Tensor } from '../tensor/tensor.js';
+import { RandomStreams } from '../tensor/random-streams.js';
+import { scope } from '../tensor/scope.js';
 import { type FinetuneArguments, intervalInSteps } from './arguments.js';
 import { saveCheckpoint, saveModel, type TrainerState } from './checkpoints.js';
 import { collate } from './collate.js';
 import { readDeepSpeed } from './deepspeed.js';
-import { m3Loss } from './losses/m3-loss.js';
+import { defaultLossScaling, LossScaler } from './loss-scale.js';
+import type { M3LossBatch } from './losses/m3-loss.js';
 import { AdamW } from './optimizer.js';
 import type { LogEntry, Reporter } from './report.js';
 import { learningRateOf } from './schedules.js';
+import { forwardBackward, lossOf, type StepSettings } from './train-step.js';
 
 export interface FinetuneResult {
   readonly steps: number;
@@ -58,9 +58,12 @@ export async function finetune(
     : undefined;
   const deepspeed = args.deepspeed ? readDeepSpeed(args.deepspeed, args) : null;
   for (const line of [...data.notices, ...(deepspeed?.notices ?? [])]) report.note(line);
-  const precision = deepspeed?.settings.precision ?? 'float32';
-  if (precision !== 'float32' && !args.fp16 && !args.bf16)
-    report.note(`${args.deepspeed}: ${precision}: training runs in float32 for now`);
+  const precision = deepspeed?.settings.precision ?? (args.fp16 ? 'float16' : 'float32');
+  if (precision === 'bfloat16' && !args.bf16)
+    report.note(`${args.deepspeed}: bfloat16: training runs in float32`);
+  const scaler = new LossScaler(
+    precision === 'float16' ? (deepspeed?.settings.lossScaling ?? defaultLossScaling) : null,
+  );
 
   // Both look through their rows, so that bad ones are found before the first step.
   const batchesPerEpoch = data.batchesPerEpoch();
@@ -84,6 +87,7 @@ export async function finetune(
       seed: args.seed,
       trainable: trainableNames(args),
       decay: deepspeed?.settings.optimizer.decaysEverything ? () => true : decaysByDefault,
+      precision: precision === 'float16' ? 'f16' : 'f32',
     });
     for (const line of model.notices) report.note(line);
     for (const [flag, limit] of [
@@ -108,6 +112,7 @@ export async function finetune(
     );
 
     const random = new RandomStreams(args.seed);
+    const settings = stepSettings(args);
     const windows = endlessWindows(data, accumulation);
     const state: TrainerState = {
       global_step: 0,
@@ -126,9 +131,10 @@ export async function finetune(
     };
     const started = performance.now();
     let forwards = 0;
-    let lossSinceLog = 0;
-    let lossInAll = 0;
-    let stepsSinceLog = 0;
+    // Steps that changed the weights: what the schedule counts.
+    let completed = 0;
+    const sinceLog = new Mean();
+    const inAll = new Mean();
 
     report.start(totalSteps);
     while (state.global_step < totalSteps) {
@@ -136,38 +142,41 @@ export async function finetune(
       let loss = 0;
       for (const batch of window) {
         const selfDistill = args.useSelfDistill && forwards++ > args.selfDistillStartStep;
-        loss += (await forwardBackward(model, tokenizer, args, batch, selfDistill, random)) / window.length;
+        const part = await withBatch(model, tokenizer, args, batch, selfDistill, (scored) =>
+          forwardBackward(model!, scored, settings, { random, lossScale: scaler.scale }),
+        );
+        loss += part / window.length;
       }
-      // The schedule counts completed steps: the first update of a warm-up has rate 0.
-      const rate = learningRate(state.global_step);
-      const normTensor = optimizer.step(rate, 1 / window.length);
-      const norm = await normTensor.item();
-      normTensor.dispose();
+      // The first update of a warm-up has rate 0.
+      const rate = learningRate(completed);
+      const { norm, skipped } = await optimizer.step(rate, 1 / (window.length * scaler.scale));
       state.global_step++;
       state.epoch = state.global_step / stepsPerEpoch;
-      lossSinceLog += loss;
-      lossInAll += loss;
-      stepsSinceLog++;
-      if (!Number.isFinite(loss) || !Number.isFinite(norm))
+      if (!skipped) completed++;
+      const event = scaler.update(skipped);
+      if (event) log({ ...event, step: state.global_step });
+      if (!skipped && !Number.isFinite(loss))
         throw new MachineError(
-          `loss ${loss}, gradient norm ${norm} at step ${state.global_step}: nothing of this step is saved; lower --learning_rate, or look at its data`,
+          `loss ${loss} at step ${state.global_step}: nothing of this step is saved; lower --learning_rate, or look at its data`,
         );
+      for (const mean of [sinceLog, inAll]) mean.add(loss);
       report.step(state.global_step, loss);
       if (state.global_step % loggingSteps === 0 || state.global_step === totalSteps) {
         log({
-          loss: round(lossSinceLog / stepsSinceLog, 4),
-          grad_norm: round(norm, 6),
+          ...(sinceLog.count > 0 ? { loss: round(sinceLog.value, 4) } : {}),
+          ...(Number.isFinite(norm) ? { grad_norm: round(norm, 6) } : {}),
           learning_rate: rate,
+          ...(precision === 'float16' ? { loss_scale: scaler.scale } : {}),
           epoch: round(state.epoch, 4),
           step: state.global_step,
         });
-        lossSinceLog = stepsSinceLog = 0;
+        sinceLog.reset();
       }
       const epochEnds = state.global_step % stepsPerEpoch === 0;
       const last = state.global_step === totalSteps;
       if (evalData && (epochEnds || last))
         log({
-          eval_loss: round(await evaluateLoss(model, tokenizer, args, evalData), 4),
+          eval_loss: round(await evaluateLoss(model, tokenizer, args, evalData, settings), 4),
           epoch: round(state.epoch, 4),
           step: state.global_step,
         });
@@ -183,7 +192,7 @@ export async function finetune(
     log({
       train_runtime: round(seconds, 2),
       train_steps_per_second: round(totalSteps / seconds, 4),
-      train_loss: round(lossInAll / totalSteps, 4),
+      ...(inAll.count > 0 ? { train_loss: round(inAll.value, 4) } : {}),
       epoch: round(state.epoch, 4),
     });
     await saveModel(args.outputDir, model, tokenizer, state);
@@ -207,79 +216,44 @@ function prepareOutput(folder: string): void {
   }
 }
 
-/** Adds one batch's gradients to the model's; returns its loss. */
-async function forwardBackward(
-  model: M3Model,
-  tokenizer: Tokenizer,
-  args: FinetuneArguments,
-  batch: TrainBatch,
-  selfDistill: boolean,
-  random: RandomStreams,
-): Promise<number> {
-  return withLoss(model, tokenizer, args, batch, selfDistill, random, (loss) => {
-    // A batch on which nothing trains (one query, one passage) has a constant loss and no graph.
-    if (loss.node) backward(loss);
-    return loss.item();
-  });
-}
-
 /** Mean loss of the evaluation data: no dropout, no self-distillation. */
 async function evaluateLoss(
   model: M3Model,
   tokenizer: Tokenizer,
   args: FinetuneArguments,
   data: TrainingData,
+  settings: StepSettings,
 ): Promise<number> {
-  let sum = 0;
-  let count = 0;
-  for (const batch of data.epoch(0)) {
-    sum += await noGrad(() =>
-      withLoss(model, tokenizer, args, batch, false, undefined, (loss) => loss.item()),
+  const mean = new Mean();
+  for (const batch of data.epoch(0))
+    mean.add(
+      await withBatch(model, tokenizer, args, batch, false, (scored) => lossOf(model, scored, settings)),
     );
-    count++;
-  }
-  return sum / count;
+  return mean.value;
 }
 
-async function withLoss<T>(
+/** Tokenises and packs a batch for `use`; errors in its texts name its rows. */
+async function withBatch<T>(
   model: M3Model,
   tokenizer: Tokenizer,
   args: FinetuneArguments,
   batch: TrainBatch,
   selfDistill: boolean,
-  random: RandomStreams | undefined,
-  use: (loss: Tensor) => Promise<T>,
+  use: (batch: M3LossBatch) => Promise<T>,
 ): Promise<T> {
-  const compat = args.flagembeddingCompat;
   let scored: ScoredBatch | undefined;
   try {
     scored = collate(model.gpu, tokenizer, model.config, batch.queries, batch.passages, {
       queryMaxLen: args.queryMaxLen,
       passageMaxLen: args.passageMaxLen,
       padToMultipleOf: args.padToMultipleOf ?? null,
-      colbertFloor: compat.has('colbert-floor'),
+      colbertFloor: args.flagembeddingCompat.has('colbert-floor'),
     });
-    const texts = scored;
-    return await scope(async () => {
-      const hidden = model.hidden(texts.tokens, { dropout: random });
-      const { loss } = await m3Loss(
-        model,
-        hidden,
-        {
-          ...texts,
-          teacherScores: args.knowledgeDistillation ? batch.teacherScores : null,
-          noInBatchNeg: batch.noInBatchNeg,
-          selfDistill,
-        },
-        {
-          temperature: args.temperature,
-          unified: args.unifiedFinetuning,
-          kind: args.kdLossType,
-          negativesCrossDevice: args.negativesCrossDevice,
-          compat,
-        },
-      );
-      return use(loss);
+    return await use({
+      ...scored,
+      teacherScores: args.knowledgeDistillation ? batch.teacherScores : null,
+      noInBatchNeg: batch.noInBatchNeg,
+      selfDistill,
     });
   } catch (error) {
     if (!(error instanceof InputError)) throw error;
@@ -287,6 +261,38 @@ async function withLoss<T>(
     throw new InputError(`${error.message} (rows ${places})`);
   } finally {
     scored?.tokens.dispose();
+  }
+}
+
+function stepSettings(args: FinetuneArguments): StepSettings {
+  return {
+    temperature: args.temperature,
+    unified: args.unifiedFinetuning,
+    kind: args.kdLossType,
+    negativesCrossDevice: args.negativesCrossDevice,
+    compat: args.flagembeddingCompat,
+    recompute: args.gradientCheckpointing,
+    subBatchSize: args.subBatchSize,
+  };
+}
+
+/** Of what is finite: the loss of a step that overflowed and was skipped says nothing. */
+class Mean {
+  private sum = 0;
+  count = 0;
+
+  add(value: number): void {
+    if (!Number.isFinite(value)) return;
+    this.sum += value;
+    this.count++;
+  }
+
+  get value(): number {
+    return this.sum / this.count;
+  }
+
+  reset(): void {
+    this.sum = this.count = 0;
   }
 }
 

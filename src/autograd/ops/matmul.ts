@@ -1,6 +1,7 @@
 /** Matrix products. */
+import { floatDType } from '../../kernels/launch.js';
 import { matmul as matmulKernel } from '../../kernels/matmul.js';
-import { unaryGradient } from '../../kernels/pointwise.js';
+import { cast, unaryGradient } from '../../kernels/pointwise.js';
 import { columnSum } from '../../kernels/reduce.js';
 import { Tensor } from '../../tensor/tensor.js';
 import { type Gradient, record } from '../tape.js';
@@ -12,33 +13,42 @@ export function matmul(a: Tensor, b: Tensor, { transB = false } = {}): Tensor {
     matmulKernel(a, b, { transB }),
     [a, b],
     [
-      [a, (dy) => matmulKernel(dy, b, { transB: !transB }).view(a.shape)],
+      [a, (dy) => matmulKernel(dy, b, { transB: !transB, dtype: floatDType('matmul', a) }).view(a.shape)],
       [
         b,
         (dy) => {
           const dy2 = dy.view([dy.rows, dy.cols]);
           const a2 = a.view([a.rows, a.cols]);
-          return transB ? matmulKernel(dy2, a2, { transA: true }) : matmulKernel(a2, dy2, { transA: true });
+          const dtype = floatDType('matmul', b);
+          return transB
+            ? matmulKernel(dy2, a2, { transA: true, dtype })
+            : matmulKernel(a2, dy2, { transA: true, dtype });
         },
       ],
     ],
   );
 }
 
-/** dx = dy·W; dW = dyᵀ·x, added to the weight's gradient in the same kernel; dbias = Σ_rows dy. */
+/**
+ * dx = dy·W; dW = dyᵀ·x, added to the weight's gradient in the same kernel; dbias = Σ_rows dy. `compute` is the
+ * weight as forward read it; the gradients of weight and bias are f32 whatever x is.
+ */
 function linearGradients(
   x: Tensor,
   weight: Tensor,
+  compute: Tensor,
   bias: Tensor | undefined,
   dProduct: (dy: Tensor) => Tensor,
 ): (readonly [Tensor, Gradient])[] {
+  const own = floatDType('linear', x);
   return [
-    [x, (dy) => matmulKernel(dProduct(dy), weight).view(x.shape)],
+    [x, (dy) => matmulKernel(dProduct(dy), compute, { dtype: own }).view(x.shape)],
     [
       weight,
       (dy, into) => {
         const product = matmulKernel(dProduct(dy).view([dy.rows, dy.cols]), x.view([x.rows, x.cols]), {
           transA: true,
+          dtype: 'f32',
           out: into,
           accumulate: into !== undefined,
         });
@@ -49,23 +59,33 @@ function linearGradients(
   ];
 }
 
-/** x·Wᵀ + bias, PyTorch's Linear. x: [...,in]; weight: [out,in]; bias: [out]. Returns [...,out]. */
+/** An f16 product reads the weight's f16 copy: the one that the optimiser keeps, else one made here. */
+function computeCopy(x: Tensor, weight: Tensor): Tensor {
+  return x.dtype === 'f16' ? (weight.half ?? cast(weight, 'f16')) : weight;
+}
+
+/**
+ * x·Wᵀ + bias, PyTorch's Linear. x: [...,in] f32 or f16; weight: [out,in] f32 (see `Tensor.half`); bias: [out] f32.
+ * Returns [...,out] of x's dtype.
+ */
 export function linear(x: Tensor, weight: Tensor, bias?: Tensor): Tensor {
-  const y = matmulKernel(x, weight, { transB: true, bias });
+  const compute = computeCopy(x, weight);
+  const y = matmulKernel(x, compute, { transB: true, bias });
   return record(
     'linear',
     y,
-    [x, weight],
-    linearGradients(x, weight, bias, (dy) => dy),
+    [x, compute],
+    linearGradients(x, weight, compute, bias, (dy) => dy),
   );
 }
 
 /** gelu(x·Wᵀ + bias), the exact GELU in the product's epilogue where the kernel has one. Shapes as in `linear`. */
 export function linearGelu(x: Tensor, weight: Tensor, bias?: Tensor): Tensor {
-  const u = Tensor.empty(x.gpu, [...x.shape.slice(0, -1), weight.shape[0]!]);
-  const y = matmulKernel(x, weight, { transB: true, bias, preActivation: u });
+  const compute = computeCopy(x, weight);
+  const u = Tensor.empty(x.gpu, [...x.shape.slice(0, -1), weight.shape[0]!], floatDType('linear', x));
+  const y = matmulKernel(x, compute, { transB: true, bias, preActivation: u });
   // Three gradients start from du: computed once, by whichever asks first.
   let shared: Tensor | undefined;
   const dProduct = (dy: Tensor) => (shared ??= unaryGradient('gelu', u, dy));
-  return record('linearGelu', y, [x, weight, u], linearGradients(x, weight, bias, dProduct));
+  return record('linearGelu', y, [x, compute, u], linearGradients(x, weight, compute, bias, dProduct));
 }

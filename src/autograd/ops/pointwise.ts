@@ -1,8 +1,11 @@
 /** Elementwise ops; forward and gradient are the one-line formulas of `src/kernels/pointwise.ts`. */
+
+import { type FloatDType, floatDType } from '../../kernels/launch.js';
 import {
   type BinaryName,
   binary,
   binaryGradient,
+  cast as castKernel,
   dropout as dropoutKernel,
   type UnaryName,
   unary,
@@ -82,6 +85,12 @@ export const abs = (x: Tensor): Tensor => unaryOp('abs', x);
 export const gelu = (x: Tensor): Tensor => unaryOp('gelu', x);
 /** The tanh approximation of GELU. */
 export const geluTanh = (x: Tensor): Tensor => unaryOp('geluTanh', x);
+
+/** x in another number format; its gradient comes back in x's own. */
+export function cast(x: Tensor, dtype: FloatDType): Tensor {
+  const own = floatDType('cast', x);
+  return record('cast', castKernel(x, dtype), [], [[x, (dy) => castKernel(dy, own)]]);
+}
 
 /** Inverted dropout; the mask is a function of `random` and the position, so backward draws it again. */
 export function dropout(x: Tensor, probability: number, random: RandomStream): Tensor {

@@ -19,7 +19,6 @@ import {
 } from '../../autograd/index.js';
 import { InputError } from '../../errors.js';
 import { full } from '../../kernels/pointwise.js';
-import type { M3Model } from '../../models/m3.js';
 import {
   colbertScores,
   type DenseVectors,
@@ -27,6 +26,7 @@ import {
   denseVectors,
   ensembleScores,
   lexicalScores,
+  type Representations,
   type ScoredBatch,
 } from '../../models/scores.js';
 import { noGrad } from '../../tensor/scope.js';
@@ -74,10 +74,12 @@ export interface M3Scores {
   readonly ensemble?: Tensor;
 }
 
-/** The loss [scalar] of one rank's batch, and the scores it came from. `hidden`: [T, hidden] of `batch.tokens`. */
+/**
+ * The loss [scalar] of one rank's batch, and the scores it came from. `texts`: what the model says of the batch's
+ * texts (`M3Model.represent`), with heads where the settings are unified.
+ */
 export async function m3Loss(
-  model: M3Model,
-  hidden: Tensor,
+  texts: Representations,
   batch: M3LossBatch,
   settings: M3LossSettings,
   communicator?: Communicator,
@@ -85,11 +87,11 @@ export async function m3Loss(
   const { group, noInBatchNeg: own } = batch;
   const { temperature, kind } = settings;
   const teacher = batch.teacherScores
-    ? teacherProbabilities(model.gpu, batch.teacherScores, group)
+    ? teacherProbabilities(texts.dense.gpu, batch.teacherScores, group)
     : undefined;
   const loss = (scores: Tensor) => scoreLoss(scores, { group, own, teacher, kind });
 
-  const vectors = denseVectors(model, hidden, batch);
+  const vectors = denseVectors(texts.dense, batch);
   const dense = denseScores(vectors, temperature, own ? group : undefined);
   const across = settings.negativesCrossDevice && !own && communicator && communicator.size > 1;
   const denseLoss = across
@@ -97,8 +99,10 @@ export async function m3Loss(
     : loss(dense);
   if (!settings.unified) return { loss: denseLoss, scores: { dense } };
 
-  const sparse = lexicalScores(model, hidden, batch, temperature, own);
-  const colbert = colbertScores(model, hidden, batch, temperature, own);
+  if (!texts.sparse || !texts.colbert)
+    throw new InputError('m3Loss: unified fine-tuning needs the representations of all three heads');
+  const sparse = lexicalScores(texts.sparse, batch, temperature, own);
+  const colbert = colbertScores(texts.colbert, batch, temperature, own);
   const ensemble = ensembleScores(dense, sparse, colbert);
   const scores = { dense, sparse, colbert, ensemble };
   const weights = settings.weights ?? m3LossWeights;

@@ -1,0 +1,69 @@
+/**
+ * Recompute checkpointing (Chen et al. 2016, "Training deep nets with sublinear memory cost"): what a function
+ * computes on the way is forgotten after forward and computed again in backward. Memory is that of the inputs,
+ * time one more forward; the gradients are the same to the bit, since the same kernels run on the same numbers.
+ */
+import { InputError } from '../errors.js';
+import { adopt, type Counter, isRecording, rehearse, scope, withGrad } from '../tensor/scope.js';
+import { Tensor } from '../tensor/tensor.js';
+import { propagate, record, wantsGradient } from './tape.js';
+
+/**
+ * fn(...inputs), keeping nothing of it for backward but the inputs. `fn` is synchronous, returns one tensor, and
+ * computes the same when it is called again: randomness comes from `RandomStreams`, whose draws are replayed.
+ * It may use parameters, which get their gradients, but no other tensor on the tape than its inputs.
+ * @throws InputError when it does.
+ */
+export function checkpoint(fn: (...inputs: Tensor[]) => Tensor, ...inputs: Tensor[]): Tensor {
+  if (!isRecording()) return scope(() => fn(...inputs));
+  const counters = new Map<Counter, number>();
+  let trains = false;
+  const output = rehearse(
+    {
+      counters,
+      unrecorded(used) {
+        for (const tensor of used as Tensor[]) {
+          if (tensor.node && !inputs.includes(tensor))
+            throw new InputError(
+              `checkpoint: the function uses a tensor [${tensor.shape}] on the tape that is not among its inputs; pass it as one`,
+            );
+          trains ||= wantsGradient(tensor);
+        }
+      },
+    },
+    () =>
+      scope(() => {
+        const result = fn(...inputs);
+        if (!(result instanceof Tensor))
+          throw new InputError('checkpoint: the function must return one tensor, and not a promise of it');
+        return inputs.includes(result) ? result.detach() : result;
+      }),
+  );
+  if (!trains) return output;
+
+  const wants = inputs.map(wantsGradient);
+  let gradients: (Tensor | undefined)[] = [];
+  const rerun = (dy: Tensor) => {
+    const after = new Map([...counters.keys()].map((counter) => [counter, counter.counter]));
+    for (const [counter, before] of counters) counter.counter = before;
+    try {
+      const again = inputs.map((original, i) => {
+        const input = original.detach();
+        input.requiresGrad = wants[i]!;
+        return input;
+      });
+      const result = withGrad(() => scope(() => fn(...again)));
+      gradients = propagate([[result, dy]], again);
+      for (const gradient of gradients) if (gradient) adopt(gradient);
+    } finally {
+      for (const [counter, value] of after) counter.counter = value;
+    }
+  };
+  return record(
+    'checkpoint',
+    output,
+    inputs,
+    inputs.map((input, i) => [input, () => gradients[i]] as const),
+    rerun,
+  );
+}

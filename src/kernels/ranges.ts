@@ -1,0 +1,31 @@
+/**
+ * Tensors larger than what one binding can see are worked on in ranges: which ranges, so that any adapter can bind
+ * at their starts.
+ */
+import type { Tensor } from '../tensor/tensor.js';
+
+/**
+ * Elements [start, start+count) of a flat tensor in pieces that fit a binding, in f32 or narrower; pieces begin at
+ * multiples of 128 elements, where any adapter can bind.
+ */
+export function flatRanges(tensor: Tensor, start: number, count: number): { start: number; count: number }[] {
+  const step = Math.floor(tensor.gpu.capabilities.maxBindingSize / 512) * 128;
+  const ranges: { start: number; count: number }[] = [];
+  for (let at = start; at < start + count; at += step)
+    ranges.push({ start: at, count: Math.min(step, start + count - at) });
+  return ranges;
+}
+
+/** Rows of `cols` f32 that one binding can see, in steps whose offsets any adapter can bind. */
+export function rowsPerBinding(cols: number, maxBindingSize: number): number {
+  return Math.max(64, Math.floor(maxBindingSize / (cols * 4) / 64) * 64);
+}
+
+/** [start, count] row ranges of a table that each fit one binding. */
+export function rowRanges(table: Tensor): { start: number; count: number }[] {
+  const step = rowsPerBinding(table.cols, table.gpu.capabilities.maxBindingSize);
+  const ranges: { start: number; count: number }[] = [];
+  for (let start = 0; start < table.rows; start += step)
+    ranges.push({ start, count: Math.min(step, table.rows - start) });
+  return ranges;
+}

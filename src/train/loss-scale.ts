@@ -1,0 +1,77 @@
+/**
+ * Loss scaling for f16 (Micikevicius et al. 2018, "Mixed precision training", §3.2): the loss is multiplied so that
+ * small gradients do not vanish in halves, and the optimiser divides again. Dynamic scaling raises the scale after
+ * a window of good steps and lowers it when gradients overflow; such a step is skipped. The rules are DeepSpeed's
+ * (spec flagembedding-m3 §5.3), of which PyTorch's GradScaler is the case of hysteresis 1.
+ */
+import { MachineError } from '../errors.js';
+import type { LossScaling } from './deepspeed.js';
+
+/** What `--fp16` does without a DeepSpeed file: PyTorch's GradScaler. */
+export const defaultLossScaling: LossScaling = {
+  kind: 'dynamic',
+  initialScale: 2 ** 16,
+  window: 2000,
+  hysteresis: 1,
+  minimumScale: 1,
+};
+
+/** A fixed scale that overflows so often in a row is too large for this model. */
+const FIXED_PATIENCE = 10;
+
+export interface LossScaleEvent {
+  readonly event: 'overflow' | 'loss_scale';
+  /** The scale from the next step on, and that of this step. */
+  readonly loss_scale: number;
+  readonly previous_loss_scale: number;
+}
+
+export class LossScaler {
+  /** Of the next step; 1 without scaling. */
+  scale: number;
+  /** Steps since the last overflow, or since the start. */
+  private good = 0;
+  private hysteresis: number;
+  private overflows = 0;
+
+  /** `scaling` null: f32, where nothing is scaled and an overflow is an error. */
+  constructor(private readonly scaling: LossScaling | null) {
+    this.scale = scaling === null ? 1 : scaling.kind === 'static' ? scaling.scale : scaling.initialScale;
+    this.hysteresis = scaling?.kind === 'dynamic' ? scaling.hysteresis : 1;
+  }
+
+  /**
+   * Takes note of how a step went and sets the scale of the next. Returns what should be logged, if anything.
+   * @throws MachineError when gradients overflow and the scale cannot be lowered.
+   */
+  update(overflow: boolean): LossScaleEvent | undefined {
+    const { scaling, scale } = this;
+    if (!overflow) {
+      this.good++;
+      this.overflows = 0;
+      if (scaling?.kind !== 'dynamic' || this.good % scaling.window !== 0) return undefined;
+      this.hysteresis = scaling.hysteresis;
+      this.scale *= 2;
+      return { event: 'loss_scale', loss_scale: this.scale, previous_loss_scale: scale };
+    }
+    this.good = 0;
+    this.overflows++;
+    if (scaling === null)
+      throw new MachineError(
+        'the gradients are not finite: nothing of this step is saved; lower --learning_rate, or look at its data',
+      );
+    if (scaling.kind === 'static') {
+      if (this.overflows >= FIXED_PATIENCE)
+        throw new MachineError(
+          `${this.overflows} steps in a row overflowed f16 at the fixed loss scale ${scale}: lower it, or train without --fp16`,
+        );
+    } else if (this.hysteresis > 1) this.hysteresis--;
+    else if (scale <= scaling.minimumScale)
+      throw new MachineError(
+        `f16 overflows at the smallest loss scale ${scaling.minimumScale}, after ${this.overflows} overflows in a row: ` +
+          'nothing of this step is saved; lower --learning_rate, look at its data, or train without --fp16',
+      );
+    else this.scale = Math.max(scaling.minimumScale, scale / 2);
+    return { event: 'overflow', loss_scale: this.scale, previous_loss_scale: scale };
+  }
+}

@@ -1,0 +1,166 @@
+/**
+ * Forward and backward of one batch, at once or in chunks. Chunks are gradient caching (Gao et al. 2021, "Scaling
+ * deep contrastive learning batch size under memory limited setup"): all texts are encoded without a graph, the
+ * loss gives gradients on their representations, then one chunk after the other is encoded again with a graph that
+ * those gradients seed. The gradient is that of the whole batch; the memory is that of one chunk and, per token,
+ * two ColBERT vectors. Dropout draws the same in both passes, and the same as without chunks.
+ */
+import { backward, backwardAll, propagate, sliceRows } from '../autograd/index.js';
+import { full } from '../kernels/pointwise.js';
+import type { M3Model } from '../models/m3.js';
+import type { Representations } from '../models/scores.js';
+import type { RandomStreams } from '../tensor/random-streams.js';
+import { adopt, noGrad, scope } from '../tensor/scope.js';
+import { Tensor } from '../tensor/tensor.js';
+import type { Communicator } from './communicator.js';
+import { type M3LossBatch, type M3LossSettings, m3Loss } from './losses/m3-loss.js';
+
+export interface StepSettings extends M3LossSettings {
+  /** Recompute each layer in backward (`--gradient_checkpointing`). */
+  readonly recompute: boolean;
+  /** Texts that are encoded with a graph at a time; null: all. */
+  readonly subBatchSize: number | null;
+}
+
+export interface StepContext {
+  /** Draws dropout; without it there is none. */
+  readonly random?: RandomStreams | undefined;
+  /** Multiplies the gradients. */
+  readonly lossScale?: number;
+  readonly communicator?: Communicator | undefined;
+}
+
+/** Adds the gradients of one batch's loss, times `lossScale`, to the model's; returns the loss itself. */
+export async function forwardBackward(
+  model: M3Model,
+  batch: M3LossBatch,
+  settings: StepSettings,
+  context: StepContext = {},
+): Promise<number> {
+  const { lossScale = 1 } = context;
+  const chunks = chunksOf(batch, settings);
+  if (chunks.length > 1) return cachedForwardBackward(model, batch, settings, context, chunks);
+  return scope(async () => {
+    const hidden = model.hidden(batch.tokens, { dropout: context.random, recompute: settings.recompute });
+    const texts = model.represent(hidden, batch.tokens, settings.unified);
+    const { loss } = await m3Loss(texts, batch, settings, context.communicator);
+    // A batch on which nothing trains (one query, one passage) has a constant loss and no graph.
+    if (loss.node) backward(loss, full(loss, loss.shape, lossScale));
+    return loss.item();
+  });
+}
+
+/** The loss alone: no graph, no dropout. */
+export function lossOf(model: M3Model, batch: M3LossBatch, settings: StepSettings): Promise<number> {
+  return scope(() =>
+    noGrad(async () => {
+      const texts = representAll(model, batch, settings, {}, chunksOf(batch, settings));
+      return (await m3Loss(texts, batch, settings)).loss.item();
+    }),
+  );
+}
+
+interface Chunk {
+  /** Texts [from, to). */
+  readonly from: number;
+  readonly to: number;
+}
+
+function chunksOf(batch: M3LossBatch, settings: StepSettings): Chunk[] {
+  const { count } = batch.tokens.packed;
+  const size = settings.subBatchSize ?? count;
+  return Array.from({ length: Math.ceil(count / size) }, (_, i) => ({
+    from: i * size,
+    to: Math.min(count, (i + 1) * size),
+  }));
+}
+
+async function cachedForwardBackward(
+  model: M3Model,
+  batch: M3LossBatch,
+  settings: StepSettings,
+  context: StepContext,
+  chunks: readonly Chunk[],
+): Promise<number> {
+  const { random, lossScale = 1, communicator } = context;
+  const draws = random?.counter;
+  const rewind = () => {
+    if (random) random.counter = draws!;
+  };
+  return scope(async () => {
+    const { loss, gradients } = await scope(async () => {
+      const texts = noGrad(() => representAll(model, batch, settings, context, chunks, rewind));
+      const leaves = [texts.dense, texts.sparse, texts.colbert].flatMap((tensor) => tensor ?? []);
+      for (const leaf of leaves) leaf.requiresGrad = true;
+      const { loss } = await m3Loss(texts, batch, settings, communicator);
+      const gradients = loss.node ? propagate([[loss, full(loss, loss.shape, lossScale)]], leaves) : [];
+      return { loss: await loss.item(), gradients };
+    });
+    for (const gradient of gradients) if (gradient) adopt(gradient);
+    for (const [n, chunk] of chunks.entries()) {
+      rewind();
+      encodeChunk(model, batch, settings, context, chunk, (texts, { first, end }) => {
+        const [dense, sparse, colbert] = gradients;
+        const roots: [Tensor, Tensor][] = [];
+        const seed = (root: Tensor | undefined, gradient: Tensor | undefined, from: number, to: number) => {
+          if (root?.node && gradient) roots.push([root, noGrad(() => sliceRows(gradient, from, to))]);
+        };
+        seed(texts.dense, dense, chunk.from, chunk.to);
+        seed(texts.sparse, sparse, first, end);
+        seed(texts.colbert, colbert, first, end);
+        if (roots.length > 0) backwardAll(roots);
+      });
+      // Tables collect a piece of gradient a chunk; left apart, they would add up to the whole batch's tokens.
+      if (n % 8 === 7) for (const table of model.store.tables) model.store.mergedRows(table);
+    }
+    return loss;
+  });
+}
+
+/** All texts' representations, chunk by chunk; to be called without recording. */
+function representAll(
+  model: M3Model,
+  batch: M3LossBatch,
+  settings: StepSettings,
+  context: StepContext,
+  chunks: readonly Chunk[],
+  rewind: () => void = () => {},
+): Representations {
+  const { count, tokens } = batch.tokens.packed;
+  const empty = (shape: number[]) => Tensor.empty(model.gpu, shape);
+  const { hiddenSize } = model.config;
+  const width = model.store.get('colbert_linear.weight').shape[0]!;
+  const all: Representations = settings.unified
+    ? { dense: empty([count, hiddenSize]), sparse: empty([tokens]), colbert: empty([tokens, width]) }
+    : { dense: empty([count, hiddenSize]) };
+  for (const chunk of chunks) {
+    rewind();
+    encodeChunk(model, batch, settings, context, chunk, (texts, { first }) => {
+      all.dense.copyFrom(texts.dense, chunk.from * hiddenSize);
+      if (texts.sparse) all.sparse!.copyFrom(texts.sparse, first);
+      if (texts.colbert) all.colbert!.copyFrom(texts.colbert, first * width);
+    });
+  }
+  return all;
+}
+
+/** `use` sees the representations of a chunk's texts and which tokens of the batch are theirs. */
+function encodeChunk(
+  model: M3Model,
+  batch: M3LossBatch,
+  settings: StepSettings,
+  context: StepContext,
+  { from, to }: Chunk,
+  use: (texts: Representations, tokens: { first: number; end: number }) => void,
+): void {
+  const tokens = batch.tokens.part(from, to);
+  const { bounds } = batch.tokens.packed;
+  try {
+    scope(() => {
+      const hidden = model.hidden(tokens, { dropout: context.random, recompute: settings.recompute });
+      use(model.represent(hidden, tokens, settings.unified), { first: bounds[from]!, end: bounds[to]! });
+    });
+  } finally {
+    tokens.dispose();
+  }
+}
