@@ -13,6 +13,17 @@ test('every golden holds', async () => {
   );
 });
 
+test('every golden holds in mixed precision', async () => {
+  const checks = await runParity(golden(), { fp16: true });
+  assert.ok(checks.length > 400, `${checks.length} checks were made`);
+  assert.deepEqual(
+    checks.filter((check) => !check.ok),
+    [],
+  );
+  // It was f16: no float32 run is that far off.
+  assert.ok(checks.some(({ name, measured }) => name === 'hidden state 1' && measured > 1e-4));
+});
+
 for (const deliberateError of deliberateErrors)
   test(`a deliberate error is noticed: ${deliberateError}`, async () => {
     const failed = (await runParity(golden(), { deliberateError })).filter((check) => !check.ok);

@@ -19,7 +19,7 @@ const commands: Record<string, { summary: string; usage?: string; load: () => Pr
   },
   parity: {
     summary: 'compare the engine with a folder of FlagEmbedding and PyTorch figures',
-    usage: 'FOLDER [--adapter NAME] [--deliberate_error tanh-gelu|beta2|decay-biases|missing-term]',
+    usage: 'FOLDER [--fp16] [--adapter NAME] [--deliberate_error tanh-gelu|beta2|decay-biases|missing-term]',
     load: async () => (await import('./parity.js')).parity,
   },
   doctor: {

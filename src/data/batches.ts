@@ -141,6 +141,53 @@ export class TrainingData {
     }
   }
 
+  /**
+   * Of each dataset a batch of its longest rows with their longest passages, as long as any that an epoch may hold
+   * (up to how many bytes a token has): for finding out what a step takes before the first. Texts count up to
+   * `limits` bytes.
+   */
+  heaviest(limits: { query: number; passage: number }): TrainBatch[] {
+    return this.datasets
+      .filter((dataset) => this.batchesOf(dataset, 1) > 0)
+      .map((dataset) => {
+        const groupOf = (row: number) =>
+          this.options.sameDatasetWithinBatch
+            ? groupSizeOf(dataset.facts(row), this.options.trainGroupSize)
+            : this.options.trainGroupSize;
+        const weight = (row: number) => {
+          const { queryBytes, passageBytes } = dataset.facts(row);
+          return Math.min(limits.query, queryBytes) + groupOf(row) * Math.min(limits.passage, passageBytes);
+        };
+        const order = Array.from({ length: dataset.rowCount }, (_, row) => row);
+        const weights = order.map(weight);
+        order.sort((a, b) => weights[b]! - weights[a]! || a - b);
+        const rows = order.slice(0, dataset.batchSize);
+        const groupSize = rows.reduce((most, row) => Math.max(most, groupOf(row)), 1);
+        const texts = rows.map((index) => {
+          const row = dataset.row(index);
+          const passages = [...row.pos, ...row.neg].sort((a, b) => b.length - a.length);
+          return {
+            row,
+            passages: Array.from({ length: groupSize }, (_, i) => passages[i % passages.length]!),
+          };
+        });
+        const scored = this.options.knowledgeDistillation && dataset.facts(rows[0]!).scored;
+        return {
+          queries: texts.map(({ row }) => this.prompts.query(row, row.query)),
+          passages: texts.flatMap(({ row, passages }) =>
+            passages.map((passage) => this.prompts.passage(row, passage)),
+          ),
+          groupSize,
+          teacherScores: scored ? new Float32Array(rows.length * groupSize) : null,
+          noInBatchNeg: dataset.noInBatchNeg,
+          rows: rows.map((row) => dataset.facts(row).place),
+          dataset: dataset.name,
+          epoch: 0,
+          index: 0,
+        };
+      });
+  }
+
   private batch(
     dataset: Dataset,
     rows: readonly number[],

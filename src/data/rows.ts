@@ -115,6 +115,9 @@ export interface RowFacts {
   readonly scored: boolean;
   readonly negatives: number;
   readonly trainGroupSize: number | null;
+  /** UTF-8 bytes of the query, and of the longest passage. */
+  readonly queryBytes: number;
+  readonly passageBytes: number;
   readonly place: RowPlace;
 }
 
@@ -131,6 +134,8 @@ export class RowFile {
   private readonly negatives: number[] = [];
   private readonly scored: boolean[] = [];
   private readonly groupSizes: (number | null)[] = [];
+  private readonly queryBytes: number[] = [];
+  private readonly passageBytes: number[] = [];
   /** Index into `types` per row. */
   private readonly typeOf: number[] = [];
   private readonly types: (string | null)[] = [];
@@ -150,6 +155,8 @@ export class RowFile {
       this.negatives.push(row.neg.length);
       this.scored.push(row.posScores !== null);
       this.groupSizes.push(row.trainGroupSize);
+      this.queryBytes.push(Buffer.byteLength(row.query));
+      this.passageBytes.push(longest([...row.pos, ...row.neg]));
       let type = this.types.indexOf(row.type);
       if (type < 0) type = this.types.push(row.type) - 1;
       this.typeOf.push(type);
@@ -172,6 +179,8 @@ export class RowFile {
       scored: this.scored[index]!,
       negatives: this.negatives[index]!,
       trainGroupSize: this.groupSizes[index]!,
+      queryBytes: this.queryBytes[index]!,
+      passageBytes: this.passageBytes[index]!,
       place: this.place(index),
     };
   }
@@ -194,6 +203,9 @@ export class RowFile {
     }
   }
 }
+
+const longest = (texts: readonly string[]) =>
+  texts.reduce((most, text) => Math.max(most, Buffer.byteLength(text)), 0);
 
 function decode(bytes: Uint8Array, place: RowPlace): string {
   if (!isUtf8(bytes))

@@ -25,7 +25,10 @@ export interface LayerNormResult {
   stats: Tensor;
 }
 
-/** x, residual: [...,H], f32 or f16; gamma, beta: [H] f32. y is of `dtype`, by default that of x; sum is of x's. */
+/**
+ * x, residual: [...,H], each f32 or f16; gamma, beta: [H] f32. y is of `dtype`, by default that of x. The sum, which
+ * only backward reads, is of the residual's dtype; y comes from the sum as it was before that was rounded.
+ */
 export function layerNorm(
   x: Tensor,
   residual: Tensor | undefined,
@@ -35,45 +38,42 @@ export function layerNorm(
   dtype: FloatDType = floatDType('layerNorm', x),
 ): LayerNormResult {
   const { rows, cols } = x;
-  if (
-    gamma.size !== cols ||
-    beta.size !== cols ||
-    (residual && (residual.size !== x.size || residual.dtype !== x.dtype))
-  )
+  if (gamma.size !== cols || beta.size !== cols || (residual && residual.size !== x.size))
     throw new ShapeError(
-      `layerNorm: x ${formatShape(x.shape)} ${x.dtype}, residual ${residual ? `${formatShape(residual.shape)} ${residual.dtype}` : 'none'}, γ ${formatShape(gamma.shape)}, β ${formatShape(beta.shape)}`,
+      `layerNorm: x ${formatShape(x.shape)}, residual ${residual ? formatShape(residual.shape) : 'none'}, γ ${formatShape(gamma.shape)}, β ${formatShape(beta.shape)}`,
     );
-  const own = floatDType('layerNorm', x);
+  const from = floatDType('layerNorm', x);
+  const other = residual ? floatDType('layerNorm', residual) : from;
   const y = Tensor.empty(x.gpu, x.shape, dtype);
-  const sum = residual ? Tensor.empty(x.gpu, x.shape, own) : x.detach();
+  const sum = residual ? Tensor.empty(x.gpu, x.shape, other) : x.detach();
   const stats = Tensor.empty(x.gpu, [rows, 2]);
   const reduction = rowReduction(x.gpu.capabilities);
-  const unit = columnUnit('layerNorm', cols, own, dtype);
-  const value = residual ? unit.load(own, 'outS', 'at') : unit.load(own, 'X', 'at');
-  const key = `${residual !== undefined}.${own}.${dtype}.${unit.key}.${reduction.key}`;
+  const unit = columnUnit('layerNorm', cols, from, other, dtype);
+  // An f32 sum is read back; a rounded one is not what y comes from.
+  const exact = residual !== undefined && other === 'f32';
+  const terms = residual
+    ? `(${unit.load(from, 'X', 'at')} + ${unit.load(other, 'R', 'at')})`
+    : unit.load(from, 'X', 'at');
+  const value = exact ? unit.load(other, 'outS', 'at') : terms;
+  const key = `${residual !== undefined}.${from}.${other}.${dtype}.${unit.key}.${reduction.key}`;
   const shader = shaderOf(`layerNorm.${key}`, () => ({
     label: 'layerNorm',
     params: { rows: 'u32', cols: 'u32', units: 'u32', eps: 'f32' } as const,
     buffers: {
-      X: unit.type(own),
+      X: unit.type(from),
       gamma: unit.type('f32'),
       beta: unit.type('f32'),
       outY: unit.type(dtype),
       outStats: 'array<vec2f>',
-      ...(residual ? { R: unit.type(own), outS: unit.type(own) } : {}),
+      ...(residual ? { R: unit.type(other), outS: unit.type(other) } : {}),
     },
     subgroups: reduction.subgroups,
     body: `${reduction.prelude}${rowMain(reduction, 'p.rows')}
   var part = 0.0;
   for (var c = lane; c < p.units; c += LANES) {
     let at = row * p.units + c;
-    ${
-      residual
-        ? `${unit.store(own, 'outS', 'at', `${unit.load(own, 'X', 'at')} + ${unit.load(own, 'R', 'at')}`)}
-    // What backward will read, rounding included.
-    let v = ${value};`
-        : `let v = ${value};`
-    }
+    let v = ${terms};
+    ${residual ? unit.store(other, 'outS', 'at', 'v') : ''}
     part += ${unit.total('v')};
   }
   let mean = rowSum(part, lane) / f32(p.cols);

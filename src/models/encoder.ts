@@ -93,7 +93,8 @@ export function encode(
     options.dropout && config.hiddenDropout > 0 ? dropout(x, config.hiddenDropout, stream()) : x;
   const norm = (name: string, x: Tensor, residual?: Tensor, dtype?: FloatDType) =>
     layerNorm(x, weight(`${name}.weight`), weight(`${name}.bias`), config.layerNormEps, residual, dtype);
-  const dense = (name: string, x: Tensor) => linear(x, weight(`${name}.weight`), weight(`${name}.bias`));
+  const dense = (name: string, x: Tensor, dtype?: FloatDType) =>
+    linear(x, weight(`${name}.weight`), weight(`${name}.bias`), dtype);
 
   const layer = (i: number, input: Tensor): Tensor => {
     const at = `encoder.layer.${i}`;
@@ -108,8 +109,9 @@ export function encode(
     );
     const attended = norm(
       `${at}.attention.output.LayerNorm`,
-      drop(dense(`${at}.attention.output.dense`, context)),
+      drop(dense(`${at}.attention.output.dense`, context, 'f32')),
       input,
+      store.precision,
     );
     const widen = `${at}.intermediate.dense`;
     const inner =
@@ -118,9 +120,9 @@ export function encode(
         : activation[config.activation](dense(widen, attended));
     return norm(
       `${at}.output.LayerNorm`,
-      drop(dense(`${at}.output.dense`, inner)),
+      drop(dense(`${at}.output.dense`, inner, 'f32')),
       attended,
-      i === config.layers - 1 ? 'f32' : undefined,
+      i === config.layers - 1 ? 'f32' : store.precision,
     );
   };
 

@@ -72,7 +72,10 @@ export class M3Model {
 
   // ---- making ----------------------------------------------------------------------------------------------
 
-  /** Reads a model folder. A head whose file is missing starts random, with a notice. */
+  /**
+   * Reads a model folder. A head whose file is missing starts random, with a notice. On a planning device
+   * (`Gpu.plan`) the files are checked, but their numbers are not read.
+   */
   static load(gpu: Gpu, folder: string, options: M3Options = {}): M3Model {
     const read = readEncoderConfig(folder);
     const config = options.activation ? { ...read, activation: options.activation } : read;
@@ -251,20 +254,32 @@ export class M3Model {
     writeFileAtomic(path.join(folder, 'config.json'), `${JSON.stringify(this.config.raw, null, 2)}\n`);
   }
 
+  /** All weights in pieces, part after part under the names that files give them. */
+  async *weightPieces(): AsyncGenerator<{ name: string; data: Float32Array }> {
+    for (const parameter of this.store.parameters)
+      for (const part of parameter.parts)
+        for await (const data of this.readPart(parameter, part)) yield { name: part.name, data };
+    for (const [name, { data }] of this.unused) yield { name: `${ENCODER_PREFIX}${name}`, data };
+  }
+
   /** Weights by part name, on the host: for checks. */
   async readWeights(): Promise<Map<string, Float32Array>> {
+    const pieces = new Map<string, Float32Array[]>();
+    for await (const { name, data } of this.weightPieces()) {
+      const list = pieces.get(name);
+      if (list) list.push(data);
+      else pieces.set(name, [data]);
+    }
     const result = new Map<string, Float32Array>();
-    for (const parameter of this.store.parameters)
-      for (const part of parameter.parts) {
-        const whole = new Float32Array(sizeOf(part.shape));
-        let at = 0;
-        for await (const piece of this.readPart(parameter, part)) {
-          whole.set(piece, at);
-          at += piece.length;
-        }
-        result.set(part.name, whole);
+    for (const [name, list] of pieces) {
+      const whole = new Float32Array(list.reduce((sum, piece) => sum + piece.length, 0));
+      let at = 0;
+      for (const piece of list) {
+        whole.set(piece, at);
+        at += piece.length;
       }
-    for (const [name, { data }] of this.unused) result.set(`${ENCODER_PREFIX}${name}`, data);
+      result.set(name, whole);
+    }
     return result;
   }
 
@@ -331,6 +346,8 @@ function fill(
     throw new InputError(
       `${source.describe()}: tensor "${name}" has shape ${formatShape(shape)}, expected ${formatShape(part.shape)}`,
     );
+  // A planning device holds no numbers: that the file fits is all there is to know.
+  if (parameter.tensor.gpu.planning) return;
   for (const { offset, data } of source.stream(name, UPLOAD_ELEMENTS))
     parameter.tensor.write(data, part.start + offset);
 }

@@ -10,7 +10,6 @@ import { formatBytes } from '../gpu/memory.js';
 import { globalNorm } from '../kernels/adamw.js';
 import { resolveModelFolder } from '../models/hub-cache.js';
 import { decaysByDefault, M3Model } from '../models/m3.js';
-import type { ScoredBatch } from '../models/scores.js';
 import { Tokenizer } from '../models/tokenizer.js';
 import { RandomStreams } from '../tensor/random-streams.js';
 import { scope } from '../tensor/scope.js';
@@ -20,7 +19,8 @@ import { collate } from './collate.js';
 import { readDeepSpeed } from './deepspeed.js';
 import { defaultLossScaling, LossScaler } from './loss-scale.js';
 import type { M3LossBatch } from './losses/m3-loss.js';
-import { AdamW } from './optimizer.js';
+import { planMemory, requireMemory } from './memory-plan.js';
+import { AdamW, type AdamWOptions } from './optimizer.js';
 import type { LogEntry, Reporter } from './report.js';
 import { learningRateOf } from './schedules.js';
 import { forwardBackward, lossOf, type StepSettings } from './train-step.js';
@@ -76,19 +76,38 @@ export async function finetune(
   const learningRate = learningRateOf(args, totalSteps, deepspeed?.settings ?? null);
 
   prepareOutput(args.outputDir);
-  const gpu = await openGpu();
-  let model: M3Model | undefined;
-  let optimizer: AdamW | undefined;
-  try {
-    model = M3Model.load(gpu, folder, {
+  const settings = stepSettings(args);
+  const adam = deepspeed?.settings.optimizer;
+  const adamOptions: AdamWOptions = {
+    beta1: adam?.betas[0] ?? args.adamBeta1,
+    beta2: adam?.betas[1] ?? args.adamBeta2,
+    eps: adam?.epsilon ?? args.adamEpsilon,
+    weightDecay: adam?.weightDecay ?? args.weightDecay,
+    maxGradNorm: deepspeed?.settings.maxGradNorm ?? args.maxGradNorm,
+  };
+  const loadModel = (on: Gpu) =>
+    M3Model.load(on, folder, {
       pooling: args.sentencePoolingMethod,
       normalize: args.normalizeEmbeddings,
       colbertDim: args.colbertDim,
       seed: args.seed,
       trainable: trainableNames(args),
-      decay: deepspeed?.settings.optimizer.decaysEverything ? () => true : decaysByDefault,
+      decay: adam?.decaysEverything ? () => true : decaysByDefault,
       precision: precision === 'float16' ? 'f16' : 'f32',
     });
+  const gpu = await openGpu();
+  let model: M3Model | undefined;
+  let optimizer: AdamW | undefined;
+  try {
+    const memory = await planMemory(gpu.capabilities, {
+      model: loadModel,
+      optimizer: adamOptions,
+      settings,
+      batches: (planned) => longestBatches(planned, tokenizer, args, data, accumulation),
+    });
+    requireMemory(memory, gpu.pool.budget, (line) => report.note(line));
+    gpu.pool.expect(memory.peak);
+    model = loadModel(gpu);
     for (const line of model.notices) report.note(line);
     for (const [flag, limit] of [
       ['--query_max_len', args.queryMaxLen],
@@ -98,21 +117,13 @@ export async function finetune(
         report.note(
           `${flag} ${limit}: the model has positions for ${model.config.maxTokens} tokens; a longer text will end the run`,
         );
-    const adam = deepspeed?.settings.optimizer;
-    optimizer = new AdamW(model.store, {
-      beta1: adam?.betas[0] ?? args.adamBeta1,
-      beta2: adam?.betas[1] ?? args.adamBeta2,
-      eps: adam?.epsilon ?? args.adamEpsilon,
-      weightDecay: adam?.weightDecay ?? args.weightDecay,
-      maxGradNorm: deepspeed?.settings.maxGradNorm ?? args.maxGradNorm,
-    });
+    optimizer = new AdamW(model.store, adamOptions);
     report.note(
       `adapter ${gpu.capabilities.name} · ${(model.store.count / 1e6).toFixed(1)} M parameters · ${data.rowCount} rows · ` +
-        `${stepsPerEpoch} steps an epoch, ${totalSteps} in all · ${formatBytes(gpu.memory().peak)} of GPU memory for weights and optimiser`,
+        `${stepsPerEpoch} steps an epoch, ${totalSteps} in all · at most ${formatBytes(memory.peak)} of GPU memory, ${formatBytes(memory.peakByPurpose.activations)} of them activations`,
     );
 
     const random = new RandomStreams(args.seed);
-    const settings = stepSettings(args);
     const windows = endlessWindows(data, accumulation);
     const state: TrainerState = {
       global_step: 0,
@@ -241,27 +252,68 @@ async function withBatch<T>(
   selfDistill: boolean,
   use: (batch: M3LossBatch) => Promise<T>,
 ): Promise<T> {
-  let scored: ScoredBatch | undefined;
+  let packed: M3LossBatch | undefined;
   try {
-    scored = collate(model.gpu, tokenizer, model.config, batch.queries, batch.passages, {
+    packed = lossBatch(model, tokenizer, args, batch, selfDistill);
+    return await use(packed);
+  } catch (error) {
+    throw withPlaces(error, batch);
+  } finally {
+    packed?.tokens.dispose();
+  }
+}
+
+function lossBatch(
+  model: M3Model,
+  tokenizer: Tokenizer,
+  args: FinetuneArguments,
+  batch: TrainBatch,
+  selfDistill: boolean,
+): M3LossBatch {
+  return {
+    ...collate(model.gpu, tokenizer, model.config, batch.queries, batch.passages, {
       queryMaxLen: args.queryMaxLen,
       passageMaxLen: args.passageMaxLen,
       padToMultipleOf: args.padToMultipleOf ?? null,
       colbertFloor: args.flagembeddingCompat.has('colbert-floor'),
+    }),
+    teacherScores: args.knowledgeDistillation ? batch.teacherScores : null,
+    noInBatchNeg: batch.noInBatchNeg,
+    selfDistill,
+  };
+}
+
+function withPlaces(error: unknown, batch: TrainBatch): unknown {
+  if (!(error instanceof InputError)) return error;
+  const places = batch.rows.map(({ file, line }) => `${file}:${line}`).join(', ');
+  return new InputError(`${error.message} (rows ${places})`);
+}
+
+/** A token of the tokenizers in use is four to five bytes of text on average, hardly ever more than this. */
+const BYTES_PER_TOKEN = 8;
+
+/** The micro-batches of the step that takes most memory: the longest batch, as often as accumulation piles it up. */
+function longestBatches(
+  model: M3Model,
+  tokenizer: Tokenizer,
+  args: FinetuneArguments,
+  data: TrainingData,
+  accumulation: number,
+): M3LossBatch[] {
+  const candidates = data
+    .heaviest({ query: BYTES_PER_TOKEN * args.queryMaxLen, passage: BYTES_PER_TOKEN * args.passageMaxLen })
+    .map((batch) => {
+      try {
+        return lossBatch(model, tokenizer, args, batch, args.useSelfDistill);
+      } catch (error) {
+        throw withPlaces(error, batch);
+      }
     });
-    return await use({
-      ...scored,
-      teacherScores: args.knowledgeDistillation ? batch.teacherScores : null,
-      noInBatchNeg: batch.noInBatchNeg,
-      selfDistill,
-    });
-  } catch (error) {
-    if (!(error instanceof InputError)) throw error;
-    const places = batch.rows.map(({ file, line }) => `${file}:${line}`).join(', ');
-    throw new InputError(`${error.message} (rows ${places})`);
-  } finally {
-    scored?.tokens.dispose();
-  }
+  const longest = candidates.reduce((a, b) => (b.tokens.packed.tokens > a.tokens.packed.tokens ? b : a));
+  for (const other of candidates) if (other !== longest) other.tokens.dispose();
+  // Gradients of table rows add up to those of the union; two batches are enough to see that.
+  if (accumulation === 1) return [longest];
+  return [longest, { ...longest, tokens: longest.tokens.part(0, longest.tokens.packed.count) }];
 }
 
 function stepSettings(args: FinetuneArguments): StepSettings {

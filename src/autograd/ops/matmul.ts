@@ -1,5 +1,5 @@
 /** Matrix products. */
-import { floatDType } from '../../kernels/launch.js';
+import { type FloatDType, floatDType } from '../../kernels/launch.js';
 import { matmul as matmulKernel } from '../../kernels/matmul.js';
 import { cast, unaryGradient } from '../../kernels/pointwise.js';
 import { columnSum } from '../../kernels/reduce.js';
@@ -66,11 +66,11 @@ function computeCopy(x: Tensor, weight: Tensor): Tensor {
 
 /**
  * x·Wᵀ + bias, PyTorch's Linear. x: [...,in] f32 or f16; weight: [out,in] f32 (see `Tensor.half`); bias: [out] f32.
- * Returns [...,out] of x's dtype.
+ * Returns [...,out] of `dtype`, by default x's.
  */
-export function linear(x: Tensor, weight: Tensor, bias?: Tensor): Tensor {
+export function linear(x: Tensor, weight: Tensor, bias?: Tensor, dtype?: FloatDType): Tensor {
   const compute = computeCopy(x, weight);
-  const y = matmulKernel(x, compute, { transB: true, bias });
+  const y = matmulKernel(x, compute, { transB: true, bias, dtype });
   return record(
     'linear',
     y,

@@ -1,0 +1,170 @@
+/** The models and batches of `bench -- step` and `bench -- memory`. */
+import fs from 'node:fs';
+import zlib from 'node:zlib';
+import { parseRow } from '../src/data/rows.js';
+import { InputError } from '../src/errors.js';
+import type { Gpu } from '../src/gpu/gpu.js';
+import { type EncoderConfig, parseEncoderConfig } from '../src/models/config.js';
+import { TokenBatch } from '../src/models/token-batch.js';
+import type { M3LossBatch } from '../src/train/losses/m3-loss.js';
+import type { AdamWOptions } from '../src/train/optimizer.js';
+import type { StepSettings } from '../src/train/train-step.js';
+
+interface PresetSize {
+  hidden: number;
+  layers: number;
+  heads: number;
+  ffn: number;
+  vocab: number;
+}
+
+/** XLM-R in three sizes; `bge-m3` is BAAI/bge-m3 itself (spec flagembedding-m3 §9). */
+const sizes: Record<string, PresetSize> = {
+  tiny: { hidden: 128, layers: 4, heads: 4, ffn: 512, vocab: 250002 },
+  minilm: { hidden: 384, layers: 6, heads: 12, ffn: 1536, vocab: 250002 },
+  'bge-m3': { hidden: 1024, layers: 24, heads: 16, ffn: 4096, vocab: 250002 },
+};
+
+/** `--layers` cuts a preset down. @throws InputError for a name that is none. */
+export function presetConfig(name: string, layers?: number): EncoderConfig {
+  const size = sizes[name];
+  if (!size)
+    throw new InputError(`--model: expected one of ${Object.keys(sizes).join(', ')}, found "${name}"`);
+  return parseEncoderConfig({
+    model_type: 'xlm-roberta',
+    hidden_size: size.hidden,
+    num_hidden_layers: layers ?? size.layers,
+    num_attention_heads: size.heads,
+    intermediate_size: size.ffn,
+    vocab_size: size.vocab,
+    max_position_embeddings: 8194,
+    type_vocab_size: 1,
+    layer_norm_eps: 1e-5,
+    hidden_act: 'gelu',
+    hidden_dropout_prob: 0.1,
+    attention_probs_dropout_prob: 0.1,
+    pad_token_id: 1,
+  });
+}
+
+/** AdamW as FlagEmbedding's defaults have it. */
+export const adamW: AdamWOptions = {
+  beta1: 0.9,
+  beta2: 0.999,
+  eps: 1e-8,
+  weightDecay: 0,
+  maxGradNorm: 1,
+};
+
+export const LEARNING_RATE = 1e-5;
+
+/** The unified objective with teacher scores, self-distillation from the first step, τ 0.02. */
+export function stepSettings(recompute: boolean, subBatchSize: number | null): StepSettings {
+  return {
+    temperature: 0.02,
+    unified: true,
+    kind: 'm3_kd_loss',
+    negativesCrossDevice: false,
+    compat: new Set(),
+    recompute,
+    subBatchSize,
+  };
+}
+
+const SPECIAL_IDS = [0, 1, 2, 3];
+
+/**
+ * Ids without a tokenizer: `[0] + [4 + crc32(word) mod (vocab − 5) for each whitespace word, cut to max − 2] + [2]`.
+ * PyTorch was timed on the same.
+ */
+export function hashedIds(text: string, maxLength: number, vocab: number): number[] {
+  const words = text.split(/\s+/).filter((word) => word !== '');
+  const ids = words.slice(0, maxLength - 2).map((word) => 4 + (zlib.crc32(word) % (vocab - 5)));
+  return [0, ...ids, 2];
+}
+
+/** Texts as ids, and what the teacher says. */
+export interface BenchBatch {
+  readonly texts: readonly (readonly number[])[];
+  readonly queries: number;
+  readonly group: number;
+  readonly teacherScores: Float32Array;
+}
+
+export interface BatchShape {
+  batch: number;
+  group: number;
+  queryMaxLen: number;
+  passageMaxLen: number;
+  vocab: number;
+}
+
+/** Batch number `index` of a JSONL file: rows in order, the first positive and the first negatives of each. */
+export function fileBatch(file: string, index: number, shape: BatchShape): BenchBatch {
+  let lines: string[];
+  try {
+    lines = fs
+      .readFileSync(file, 'utf8')
+      .split('\n')
+      .filter((line) => line.trim() !== '');
+  } catch (error) {
+    throw new InputError(`--data: ${file}: cannot be read: ${(error as Error).message}`);
+  }
+  if (lines.length === 0) throw new InputError(`--data: ${file}: expected at least one row, found none`);
+  const queries: number[][] = [];
+  const passages: number[][] = [];
+  const scores: number[] = [];
+  for (let i = 0; i < shape.batch; i++) {
+    const at = (index * shape.batch + i) % lines.length;
+    const row = parseRow(lines[at]!, { file, line: at + 1 });
+    const negatives = shape.group - 1;
+    if (negatives > 0 && row.neg.length === 0)
+      throw new InputError(
+        `${file}:${at + 1}: expected "neg" to have at least one text for --group ${shape.group}, found none`,
+      );
+    queries.push(hashedIds(row.query, shape.queryMaxLen, shape.vocab));
+    passages.push(hashedIds(row.pos[0]!, shape.passageMaxLen, shape.vocab));
+    scores.push(row.posScores?.[0] ?? 1);
+    for (let n = 0; n < negatives; n++) {
+      const negative = n % row.neg.length;
+      passages.push(hashedIds(row.neg[negative]!, shape.passageMaxLen, shape.vocab));
+      scores.push(row.negScores?.[negative] ?? 0);
+    }
+  }
+  return {
+    texts: [...queries, ...passages],
+    queries: shape.batch,
+    group: shape.group,
+    teacherScores: Float32Array.from(scores),
+  };
+}
+
+/** A batch whose texts are all as long as they may be, of words that hardly ever meet. */
+export function fullBatch(shape: BatchShape): BenchBatch {
+  let word = 0;
+  const text = (length: number) =>
+    hashedIds(Array.from({ length: length - 2 }, () => `w${word++}`).join(' '), length, shape.vocab);
+  const passages = shape.batch * shape.group;
+  return {
+    texts: [
+      ...Array.from({ length: shape.batch }, () => text(shape.queryMaxLen)),
+      ...Array.from({ length: passages }, () => text(shape.passageMaxLen)),
+    ],
+    queries: shape.batch,
+    group: shape.group,
+    teacherScores: Float32Array.from({ length: passages }, (_, i) => (i % shape.group === 0 ? 100 : 90)),
+  };
+}
+
+/** On the device. Dispose of its tokens. */
+export function lossBatch(gpu: Gpu, config: EncoderConfig, batch: BenchBatch): M3LossBatch {
+  return {
+    tokens: new TokenBatch(gpu, batch.texts, config),
+    queries: batch.queries,
+    group: batch.group,
+    specialIds: SPECIAL_IDS,
+    teacherScores: batch.teacherScores,
+    noInBatchNeg: false,
+    selfDistill: true,
+  };
+}
