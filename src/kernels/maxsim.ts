@@ -3,6 +3,9 @@
  * vectors. Tiled: only the maximum and its position per (query token, passage) are kept, never the similarity
  * tensor. The first token of each text (CLS) takes no part.
  *
+ * Even those grow with query tokens × passages, so large batches are worked on in blocks of whole queries. One
+ * block keeps its positions for the gradient; of several, the gradient finds them again block by block.
+ *
  * Forward is a matmul tile whose columns are one passage's tokens, folded into a running maximum.
  * dQ gathers the winning passage tokens. dP walks each passage's (query token, winner) list in order, one thread
  * per column, so sums have a fixed order and need no atomics.
@@ -22,14 +25,35 @@ export interface MaxSimLayout {
   readonly tokens: Tensor;
   /** Scored passages per query: all, or the own group. */
   readonly columns: number;
-  /** [tiles, 4] u32: first row, end row, query's first passage, unused; 32 rows at most, of one passage range. */
+  /**
+   * [tiles, 4] u32: first row, end row, query's first passage, unused; 32 rows at most, of one passage range and
+   * one block.
+   */
   readonly tiles: Tensor;
+  /** Cover all queries in order. */
+  readonly blocks: readonly MaxSimBlock[];
+}
+
+/** Consecutive queries whose maxima and positions, [rows, columns] each, are in memory together. */
+export interface MaxSimBlock {
+  readonly firstQuery: number;
+  readonly queries: number;
+  readonly firstRow: number;
+  readonly rows: number;
+  readonly firstTile: number;
+  readonly tiles: number;
 }
 
 export interface MaxSimResult {
   /** [queries, columns] */
   readonly scores: Tensor;
-  /** [rows, columns] u32: winning passage token, or NONE. */
+  /** [rows, columns] u32: winning passage token, or NONE. Undefined when the layout has several blocks. */
+  readonly positions: Tensor | undefined;
+}
+
+/** Maxima and positions of one block: [block.rows, columns] f32 and u32. */
+interface Winners {
+  readonly best: Tensor;
   readonly positions: Tensor;
 }
 
@@ -47,18 +71,31 @@ fn finish(row: u32, slot: u32, passage: u32, best: f32, at: u32) {
   var position = at;
   if (passages[passage].z != 0u && !(value > 0.0)) { value = 0.0; position = ${NONE}; }
   if (passages[passage].x >= passages[passage].y) { value = 0.0; position = ${NONE}; }
-  outBest[row * p.columns + slot] = value;
-  outAt[row * p.columns + slot] = position;
+  let i = (row - p.firstRow) * p.columns + slot;
+  outBest[i] = value;
+  outAt[i] = position;
 }`;
 
-/** vectors: [T,C], C a multiple of 4. */
+/** vectors: [T,C]. */
 export function maxSim(vectors: Tensor, layout: MaxSimLayout): MaxSimResult {
+  const scores = Tensor.empty(vectors.gpu, [layout.queries.rows, layout.columns]);
+  let kept: Tensor | undefined;
+  for (const block of layout.blocks) {
+    const { best, positions } = winners(vectors, layout, block);
+    meanOverTokens(best, layout, block, scores);
+    best.dispose();
+    if (layout.blocks.length === 1) kept = positions;
+    else positions.dispose();
+  }
+  return { scores, positions: kept };
+}
+
+function winners(vectors: Tensor, layout: MaxSimLayout, block: MaxSimBlock): Winners {
   const { cols } = vectors;
   const gpu = vectors.gpu;
-  if (cols % 4 !== 0) return maxSimScalar(vectors, layout);
-  const rows = layout.tokens.rows;
-  const best = Tensor.empty(gpu, [rows, layout.columns]);
-  const positions = Tensor.empty(gpu, [rows, layout.columns], 'u32');
+  if (cols % 4 !== 0) return winnersScalar(vectors, layout, block);
+  const best = Tensor.empty(gpu, [block.rows, layout.columns]);
+  const positions = Tensor.empty(gpu, [block.rows, layout.columns], 'u32');
   const buffers = {
     V: 'array<vec4f>',
     tokens: 'array<vec2u>',
@@ -67,7 +104,7 @@ export function maxSim(vectors: Tensor, layout: MaxSimLayout): MaxSimResult {
     outBest: 'array<f32>',
     outAt: 'array<u32>',
   };
-  const params = { cols4: 'u32', columns: 'u32' } as const;
+  const params = { cols4: 'u32', columns: 'u32', firstRow: 'u32', firstTile: 'u32' } as const;
   const shader = gpu.capabilities.subgroup8
     ? shaderOf('maxSim.subgroup8', () => {
         const lines: string[] = [];
@@ -88,7 +125,7 @@ export function maxSim(vectors: Tensor, layout: MaxSimLayout): MaxSimResult {
           body: `${FOLD}
 @compute @workgroup_size(8)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
-  let tile = tiles[group.x];
+  let tile = tiles[p.firstTile + group.x];
   let slot = group.y;
   let passage = tile.z + slot;
   let begin = passages[passage].x;
@@ -138,7 +175,7 @@ var<workgroup> tops: array<array<f32, 4>, 32>;
 var<workgroup> ats: array<array<u32, 4>, 32>;
 @compute @workgroup_size(128)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) local: u32) {
-  let tile = tiles[group.x];
+  let tile = tiles[p.firstTile + group.x];
   let slot = group.y;
   let passage = tile.z + slot;
   let begin = passages[passage].x;
@@ -180,23 +217,20 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lo
   shader.run(
     gpu,
     [vectors, layout.tokens, layout.passages, layout.tiles, best, positions],
-    { cols4: cols / 4, columns: layout.columns },
-    [layout.tiles.rows, layout.columns],
+    { cols4: cols / 4, columns: layout.columns, firstRow: block.firstRow, firstTile: block.firstTile },
+    [block.tiles, layout.columns],
   );
-  const scores = meanOverTokens(best, layout);
-  best.dispose();
-  return { scores, positions };
+  return { best, positions };
 }
 
 /** Any width, one thread a (query token, passage): for head widths that are not whole vec4s. */
-function maxSimScalar(vectors: Tensor, layout: MaxSimLayout): MaxSimResult {
+function winnersScalar(vectors: Tensor, layout: MaxSimLayout, block: MaxSimBlock): Winners {
   const gpu = vectors.gpu;
-  const rows = layout.tokens.rows;
-  const best = Tensor.empty(gpu, [rows, layout.columns]);
-  const positions = Tensor.empty(gpu, [rows, layout.columns], 'u32');
+  const best = Tensor.empty(gpu, [block.rows, layout.columns]);
+  const positions = Tensor.empty(gpu, [block.rows, layout.columns], 'u32');
   shaderOf('maxSim.scalar', () => ({
     label: 'maxSim.scalar',
-    params: { cols: 'u32', columns: 'u32', count: 'u32' } as const,
+    params: { cols: 'u32', columns: 'u32', firstRow: 'u32', count: 'u32' } as const,
     buffers: {
       V: 'array<f32>',
       tokens: 'array<vec2u>',
@@ -208,7 +242,7 @@ function maxSimScalar(vectors: Tensor, layout: MaxSimLayout): MaxSimResult {
     body: `${FOLD}
 ${FLAT_MAIN}
   if (i >= p.count) { return; }
-  let row = i / p.columns;
+  let row = p.firstRow + i / p.columns;
   let slot = i % p.columns;
   let token = tokens[row];
   let passage = queries[token.y].z + slot;
@@ -224,71 +258,90 @@ ${FLAT_MAIN}
   })).run(
     gpu,
     [vectors, layout.tokens, layout.queries, layout.passages, best, positions],
-    { cols: vectors.cols, columns: layout.columns, count: rows * layout.columns },
-    flatGrid(rows * layout.columns),
+    { cols: vectors.cols, columns: layout.columns, firstRow: block.firstRow, count: best.size },
+    flatGrid(best.size),
   );
-  const scores = meanOverTokens(best, layout);
-  best.dispose();
-  return { scores, positions };
+  return { best, positions };
 }
 
-function meanOverTokens(best: Tensor, layout: MaxSimLayout): Tensor {
-  const scores = Tensor.empty(best.gpu, [layout.queries.rows, layout.columns]);
+/** Writes the block's rows of `scores`. */
+function meanOverTokens(best: Tensor, layout: MaxSimLayout, block: MaxSimBlock, scores: Tensor): void {
+  const count = block.queries * layout.columns;
   shaderOf('maxSimMean', () => ({
     label: 'maxSimMean',
-    params: { columns: 'u32', count: 'u32' } as const,
+    params: { columns: 'u32', firstQuery: 'u32', firstRow: 'u32', count: 'u32' } as const,
     buffers: { B: 'array<f32>', queries: 'array<vec4u>', outS: 'array<f32>' },
     body: `${FLAT_MAIN}
   if (i >= p.count) { return; }
-  let query = queries[i / p.columns];
+  let query = queries[p.firstQuery + i / p.columns];
+  let row = query.w - p.firstRow;
   let tokens = query.y - query.x;
   var sum = 0.0;
-  for (var k = 0u; k < tokens; k++) { sum += B[(query.w + k) * p.columns + i % p.columns]; }
-  outS[i] = sum / f32(max(1u, tokens));
+  for (var k = 0u; k < tokens; k++) { sum += B[(row + k) * p.columns + i % p.columns]; }
+  outS[p.firstQuery * p.columns + i] = sum / f32(max(1u, tokens));
 }`,
   })).run(
     best.gpu,
     [best, layout.queries, scores],
-    { columns: layout.columns, count: scores.size },
-    flatGrid(scores.size),
+    { columns: layout.columns, firstQuery: block.firstQuery, firstRow: block.firstRow, count },
+    flatGrid(count),
   );
-  return scores;
 }
 
-/** d vectors [T,C] of dScores [queries, columns]; rows that take no part are zero. */
+/**
+ * d vectors [T,C] of dScores [queries, columns]; rows that take no part are zero. `positions` is what `maxSim` returned for the same vectors and layout.
+ */
 export function maxSimGradient(
   vectors: Tensor,
-  positions: Tensor,
+  positions: Tensor | undefined,
   layout: MaxSimLayout,
   dScores: Tensor,
 ): Tensor {
+  if (dScores.size !== layout.queries.rows * layout.columns)
+    throw new ShapeError(
+      `maxSim: gradient ${formatShape(dScores.shape)} for ${layout.queries.rows}×${layout.columns} scores`,
+    );
+  const dVectors = Tensor.zeros(vectors.gpu, vectors.shape);
+  // In query order, so that sums over a passage have the same order whatever the blocks.
+  for (const block of layout.blocks) {
+    const found = positions ? undefined : winners(vectors, layout, block);
+    found?.best.dispose();
+    addBlockGradient(vectors, positions ?? found!.positions, layout, block, dScores, dVectors);
+    found?.positions.dispose();
+  }
+  return dVectors;
+}
+
+function addBlockGradient(
+  vectors: Tensor,
+  positions: Tensor,
+  layout: MaxSimLayout,
+  block: MaxSimBlock,
+  dScores: Tensor,
+  dVectors: Tensor,
+): void {
   const gpu = vectors.gpu;
   const { cols } = vectors;
   const vec = cols % 4 === 0;
   const type = vec ? 'vec4f' : 'f32';
   const width = vec ? cols / 4 : cols;
-  if (dScores.size !== layout.queries.rows * layout.columns)
-    throw new ShapeError(
-      `maxSim: gradient ${formatShape(dScores.shape)} for ${layout.queries.rows}×${layout.columns} scores`,
-    );
-  const dVectors = Tensor.zeros(gpu, vectors.shape);
   shaderOf(`maxSimDQ.${vec}`, () => ({
     label: 'maxSimDQ',
-    params: { width: 'u32', columns: 'u32', rows: 'u32' } as const,
+    params: { width: 'u32', columns: 'u32', firstRow: 'u32', rows: 'u32' } as const,
     buffers: {
       V: `array<${type}>`,
       A: 'array<u32>',
       DS: 'array<f32>',
       tokens: 'array<vec2u>',
       queries: 'array<vec4u>',
-      outV: `array<${type}>`,
+      ioV: `array<${type}>`,
     },
     body: `
 @compute @workgroup_size(32)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
   let row = group.y * groups.x + group.x;
   if (row >= p.rows) { return; }
-  let token = tokens[row];
+  let token = tokens[p.firstRow + row];
   let share = 1.0 / f32(queries[token.y].y - queries[token.y].x);
   for (var c = lane; c < p.width; c += 32u) {
     var sum = ${type}();
@@ -296,23 +349,29 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
       let at = A[row * p.columns + s];
       if (at != ${NONE}) { sum += V[at * p.width + c] * (DS[token.y * p.columns + s] * share); }
     }
-    outV[token.x * p.width + c] = sum;
+    ioV[token.x * p.width + c] = sum;
   }
 }`,
   })).run(
     gpu,
     [vectors, positions, dScores, layout.tokens, layout.queries, dVectors],
-    { width, columns: layout.columns, rows: layout.tokens.rows },
-    rowGrid(layout.tokens.rows),
+    { width, columns: layout.columns, firstRow: block.firstRow, rows: block.rows },
+    rowGrid(block.rows),
   );
   // One workgroup a (passage, 8 columns): few columns a workgroup keep many workgroups in flight, since each
   // walks all query tokens in order.
-  const passages = layout.passages.rows;
-  const queries = layout.queries.rows;
-  const own = layout.columns !== passages;
+  const own = layout.columns !== layout.passages.rows;
   shaderOf(`maxSimDP.${vec}`, () => ({
     label: 'maxSimDP',
-    params: { width: 'u32', columns: 'u32', queries: 'u32', own: 'u32' } as const,
+    params: {
+      width: 'u32',
+      columns: 'u32',
+      firstQuery: 'u32',
+      queries: 'u32',
+      firstRow: 'u32',
+      firstPassage: 'u32',
+      own: 'u32',
+    } as const,
     buffers: {
       V: `array<${type}>`,
       A: 'array<u32>',
@@ -323,18 +382,19 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
     body: `
 @compute @workgroup_size(8)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let passage = group.y;
+  let passage = p.firstPassage + group.y;
   let c = group.x * 8u + lane;
   if (c >= p.width) { return; }
   // With own groups only, query ⌊passage / columns⌋ alone scores this passage.
-  let first = select(0u, passage / p.columns, p.own != 0u);
-  let after = select(p.queries, first + 1u, p.own != 0u);
+  let first = select(p.firstQuery, passage / p.columns, p.own != 0u);
+  let after = select(p.firstQuery + p.queries, first + 1u, p.own != 0u);
   for (var q = first; q < after; q++) {
     let query = queries[q];
     let slot = passage - query.z;
+    let row = query.w - p.firstRow;
     let weight = DS[q * p.columns + slot] / f32(max(1u, query.y - query.x));
     for (var t = query.x; t < query.y; t++) {
-      let at = A[(query.w + t - query.x) * p.columns + slot];
+      let at = A[(row + t - query.x) * p.columns + slot];
       if (at != ${NONE}) { ioV[at * p.width + c] += V[t * p.width + c] * weight; }
     }
   }
@@ -342,10 +402,17 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
   })).run(
     gpu,
     [vectors, positions, dScores, layout.queries, dVectors],
-    { width, columns: layout.columns, queries, own: own ? 1 : 0 },
-    [Math.ceil(width / 8), passages],
+    {
+      width,
+      columns: layout.columns,
+      firstQuery: block.firstQuery,
+      queries: block.queries,
+      firstRow: block.firstRow,
+      firstPassage: own ? block.firstQuery * layout.columns : 0,
+      own: own ? 1 : 0,
+    },
+    [Math.ceil(width / 8), own ? block.queries * layout.columns : layout.passages.rows],
   );
-  return dVectors;
 }
 
 /** Float64 reference of one pair: q, p row-major [n,C] without CLS rows. */

@@ -2,7 +2,7 @@
  * Host-side index lists for the score kernels: which tokens are compared (ColBERT), which ids match (lexical).
  * A batch is packed as queries first, then passages query-major.
  */
-import type { MaxSimLayout } from '../kernels/maxsim.js';
+import type { MaxSimBlock, MaxSimLayout } from '../kernels/maxsim.js';
 import { MAXSIM_TILE_ROWS } from '../kernels/maxsim.js';
 import type { SparseMatches } from '../kernels/sparse.js';
 import type { PackedSequences } from '../tensor/packed.js';
@@ -15,33 +15,60 @@ export interface PairOptions {
   ownGroup?: boolean;
 }
 
-/** `floor`: per passage, whether padding floored its maxima at 0 upstream (compat colbert-floor). */
+/** Bytes of ColBERT maxima and positions that are in memory together, unless one query alone takes more. */
+const BLOCK_BYTES = 32 << 20;
+
+export interface MaxSimOptions extends PairOptions {
+  /** Per passage, whether padding floored its maxima at 0 upstream (compat colbert-floor). */
+  floor?: readonly boolean[] | undefined;
+  /** Bound of maxima and positions of a block of queries; by default 32 MiB. */
+  blockBytes?: number;
+}
+
 export function maxSimLayout(
   packed: PackedSequences,
-  { queries, ownGroup = false, floor }: PairOptions & { floor?: readonly boolean[] | undefined },
+  { queries, ownGroup = false, floor, blockBytes = BLOCK_BYTES }: MaxSimOptions,
 ): MaxSimLayout {
   const { bounds } = packed;
   const passages = packed.count - queries;
   const columns = ownGroup ? passages / queries : passages;
   const key = `maxSim.${queries}.${ownGroup}.${floor ? floor.map(Number).join('') : ''}`;
+  // Every text before it has a row per token but for its CLS.
+  const rowOf = (query: number) => bounds[query]! - query;
   const queryList: number[] = [];
   const tokenList: number[] = [];
-  const tiles: number[] = [];
   for (let b = 0; b < queries; b++) {
     const first = bounds[b]! + 1;
     const end = bounds[b + 1]!;
-    const row = tokenList.length / 2;
-    queryList.push(first, end, ownGroup ? b * columns : 0, row);
+    queryList.push(first, end, ownGroup ? b * columns : 0, rowOf(b));
     for (let t = first; t < end; t++) tokenList.push(t, b);
-    if (ownGroup)
-      for (let r = row; r < row + end - first; r += MAXSIM_TILE_ROWS)
-        tiles.push(r, Math.min(r + MAXSIM_TILE_ROWS, row + end - first), b * columns, 0);
   }
-  const rows = tokenList.length / 2;
-  // Against all passages a tile may cross queries: rows are only rows.
-  if (!ownGroup)
-    for (let r = 0; r < rows; r += MAXSIM_TILE_ROWS)
-      tiles.push(r, Math.min(r + MAXSIM_TILE_ROWS, rows), 0, 0);
+  const tiles: number[] = [];
+  const addTiles = (first: number, end: number, passage: number) => {
+    for (let row = first; row < end; row += MAXSIM_TILE_ROWS)
+      tiles.push(row, Math.min(row + MAXSIM_TILE_ROWS, end), passage, 0);
+  };
+  // Both arrays have 4 bytes an element, are in memory together and are bound one by one in whole vec4s.
+  const bindable = Math.floor(packed.gpu.capabilities.maxBindingSize / 16) * 4;
+  const mostRows = Math.min(blockBytes / 8, bindable) / columns;
+  const blocks: MaxSimBlock[] = [];
+  for (let first = 0; first < queries; ) {
+    let after = first + 1;
+    while (after < queries && rowOf(after + 1) - rowOf(first) <= mostRows) after++;
+    const firstTile = tiles.length / 4;
+    // Against all passages a tile may cross queries: rows are only rows.
+    if (ownGroup) for (let b = first; b < after; b++) addTiles(rowOf(b), rowOf(b + 1), b * columns);
+    else addTiles(rowOf(first), rowOf(after), 0);
+    blocks.push({
+      firstQuery: first,
+      queries: after - first,
+      firstRow: rowOf(first),
+      rows: rowOf(after) - rowOf(first),
+      firstTile,
+      tiles: tiles.length / 4 - firstTile,
+    });
+    first = after;
+  }
   const passageList: number[] = [];
   for (let j = 0; j < passages; j++)
     passageList.push(bounds[queries + j]! + 1, bounds[queries + j + 1]!, floor?.[j] ? 1 : 0, 0);
@@ -51,8 +78,9 @@ export function maxSimLayout(
     queries: device('queries', queryList, 4),
     passages: device('passages', passageList, 4),
     tokens: device('tokens', tokenList, 2),
-    tiles: device('tiles', tiles, 4),
+    tiles: device(`tiles.${blockBytes}`, tiles, 4),
     columns,
+    blocks,
   };
 }
 

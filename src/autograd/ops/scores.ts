@@ -11,12 +11,9 @@ import { record } from '../tape.js';
 /** 1/n_q Σ_i max_j q_i·p_j for the pairs of `layout`. vectors: [T,C]; returns [queries, columns]. */
 export function maxSim(vectors: Tensor, layout: MaxSimLayout): Tensor {
   const { scores, positions } = maxSimKernel(vectors, layout);
-  return record(
-    'maxSim',
-    scores,
-    [vectors, positions],
-    [[vectors, (dScores) => maxSimGradient(vectors, positions, layout, dScores)]],
-  );
+  return record('maxSim', scores, positions ? [vectors, positions] : [vectors], [
+    [vectors, (dScores) => maxSimGradient(vectors, positions, layout, dScores)],
+  ]);
 }
 
 /** Σ over shared ids of the two weights, for the pairs of `matches`. weights: [groups]. */

@@ -1,0 +1,148 @@
+/**
+ * ColBERT scores in blocks of queries: the same bits as in one block, in bounded memory. Whether the values are
+ * right is the op table's business.
+ */
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import { backward, maxSim } from '../src/autograd/index.js';
+import { Gpu } from '../src/gpu/gpu.js';
+import { maxSim as maxSimKernel } from '../src/kernels/maxsim.js';
+import { type MaxSimOptions, maxSimLayout } from '../src/models/score-layout.js';
+import { PackedSequences } from '../src/tensor/packed.js';
+import { CounterRandom } from '../src/tensor/random.js';
+import { scope } from '../src/tensor/scope.js';
+import { Tensor } from '../src/tensor/tensor.js';
+
+const random = new CounterRandom(11, 0);
+const values = (count: number) => Float32Array.from({ length: count }, () => random.uniform() - 0.5);
+const sum = (list: readonly number[]) => list.reduce((a, b) => a + b, 0);
+
+/** Scores, gradient and number of blocks of one batch. */
+async function run(
+  gpu: Gpu,
+  lengths: readonly number[],
+  data: Float32Array,
+  seed: Float32Array,
+  options: MaxSimOptions,
+) {
+  const packed = new PackedSequences(gpu, lengths);
+  try {
+    return await scope(async () => {
+      const shape = [packed.tokens, data.length / packed.tokens];
+      const vectors = Tensor.from(gpu, data, shape);
+      vectors.requiresGrad = true;
+      const layout = maxSimLayout(packed, options);
+      const scores = maxSim(vectors, layout);
+      const read = await scores.toArray();
+      backward(scores, Tensor.from(gpu, seed, scores.shape));
+      return { blocks: layout.blocks.length, scores: read, gradient: await vectors.grad!.toArray() };
+    });
+  } finally {
+    packed.dispose();
+  }
+}
+
+// Texts of CLS only among queries and passages; a query of more than one tile; 60 rows of query tokens.
+const QUERIES = [1, 4, 40, 3, 1, 17];
+const PASSAGES = [3, 9, 1, 28, 4, 7, 2, 33, 6, 5, 1, 12];
+const LENGTHS = [...QUERIES, ...PASSAGES];
+const ROWS = sum(QUERIES) - QUERIES.length;
+
+for (const kernels of ['subgroup8', 'workgroup'] as const)
+  describe(`MaxSim in blocks with ${kernels} kernels`, () => {
+    let gpu: Gpu;
+    let skip = false;
+    before(async () => {
+      gpu = await Gpu.open({ kernels });
+      skip = kernels === 'subgroup8' && gpu.capabilities.subgroupMinSize < 8;
+    });
+    after(() => gpu.close());
+
+    for (const cols of [8, 6])
+      for (const ownGroup of [false, true])
+        for (const floored of [false, true])
+          test(`the same bits: width ${cols}${ownGroup ? ' own group' : ''}${floored ? ' floored' : ''}`, async (t) => {
+            if (skip) return t.skip('the adapter has no subgroups of 8');
+            const columns = PASSAGES.length / (ownGroup ? QUERIES.length : 1);
+            const data = values(sum(LENGTHS) * cols);
+            const seed = values(QUERIES.length * columns);
+            const options = {
+              queries: QUERIES.length,
+              ownGroup,
+              floor: floored ? PASSAGES.map((_, j) => j % 3 !== 1) : undefined,
+            };
+            const live = gpu.memory().liveBuffers;
+            const whole = await run(gpu, LENGTHS, data, seed, options);
+            assert.equal(whole.blocks, 1);
+            // Every query by itself; the last alone; the long query fills a block exactly.
+            for (const [blockBytes, blocks] of [
+              [1, 6],
+              [45 * 8 * columns, 2],
+              [39 * 8 * columns, 3],
+            ] as const) {
+              const parts = await run(gpu, LENGTHS, data, seed, { ...options, blockBytes });
+              assert.deepEqual(parts, { ...whole, blocks });
+            }
+            assert.equal(gpu.memory().liveBuffers, live, 'no buffer is left behind');
+          });
+
+    test('positions beyond the binding limit', async (t) => {
+      if (skip) return t.skip('the adapter has no subgroups of 8');
+      // 100 queries of 8 tokens × 100 passages: 320 kB of positions.
+      const lengths = new Array<number>(200).fill(9);
+      const data = values(1800 * 8);
+      const seed = values(100 * 100);
+      const whole = await run(gpu, lengths, data, seed, { queries: 100 });
+      assert.equal(whole.blocks, 1);
+      const limited = await Gpu.open({ kernels, maxBindingSize: 65536 });
+      try {
+        const parts = await run(limited, lengths, data, seed, { queries: 100 });
+        assert.deepEqual(parts, { ...whole, blocks: 5 });
+      } finally {
+        await limited.close();
+      }
+    });
+
+    test('memory is that of one block', async (t) => {
+      if (skip) return t.skip('the adapter has no subgroups of 8');
+      // 64 queries of 8 tokens × 64 passages: 256 kB of maxima and positions; vectors of 288 kB.
+      const lengths = new Array<number>(128).fill(9);
+      const fresh = await Gpu.open({ kernels });
+      try {
+        const packed = new PackedSequences(fresh, lengths);
+        const layout = maxSimLayout(packed, { queries: 64, blockBytes: 16384 });
+        assert.equal(layout.blocks.length, 16);
+        const vectors = Tensor.from(fresh, values(1152 * 64), [1152, 64]);
+        vectors.requiresGrad = true;
+        const before = fresh.memory();
+        scope(() => {
+          const scores = maxSim(vectors, layout);
+          backward(scores, Tensor.from(fresh, values(scores.size), scores.shape));
+        });
+        const used = fresh.memory().peak - sum(Object.values(before.live));
+        // 16 kB each: scores, their seed, and a block's maxima and positions; and twice the gradient.
+        assert.ok(used <= 3 * 16384 + 2 * 327680, `${used} bytes`);
+        vectors.dispose();
+        packed.dispose();
+        assert.equal(fresh.memory().liveBuffers, 0);
+      } finally {
+        await fresh.close();
+      }
+    });
+  });
+
+test('one block keeps its positions, several do not', async () => {
+  const gpu = await Gpu.open();
+  const packed = new PackedSequences(gpu, LENGTHS);
+  scope(() => {
+    const vectors = Tensor.from(gpu, values(packed.tokens * 8), [packed.tokens, 8]);
+    const queries = QUERIES.length;
+    const one = maxSimKernel(vectors, maxSimLayout(packed, { queries }));
+    assert.deepEqual(one.positions?.shape, [ROWS, PASSAGES.length]);
+    const layout = maxSimLayout(packed, { queries, blockBytes: 500 });
+    assert.equal(maxSimKernel(vectors, layout).positions, undefined);
+  });
+  packed.dispose();
+  assert.equal(gpu.memory().liveBuffers, 0);
+  await gpu.close();
+});
