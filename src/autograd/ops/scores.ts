@@ -12,7 +12,13 @@ import { record } from '../tape.js';
 export function maxSim(vectors: Tensor, layout: MaxSimLayout): Tensor {
   const { scores, positions } = maxSimKernel(vectors, layout);
   return record('maxSim', scores, positions ? [vectors, positions] : [vectors], [
-    [vectors, (dScores) => maxSimGradient(vectors, positions, layout, dScores)],
+    [
+      vectors,
+      (dScores, into) => {
+        const dVectors = maxSimGradient(vectors, positions, layout, dScores, into);
+        return into ? undefined : dVectors;
+      },
+    ],
   ]);
 }
 
