@@ -1,7 +1,7 @@
 /** Memory and the tape under stress: small budgets, many sizes, textures, errors, graphs that are dropped. */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { add, attention, backward, exp, mul, scale, sum } from '../src/autograd/index.js';
+import { add, attention, backward, exp, mul, scale, softmax, sum } from '../src/autograd/index.js';
 import { MachineError } from '../src/errors.js';
 import { Gpu } from '../src/gpu/gpu.js';
 import { M3Model } from '../src/models/m3.js';
@@ -109,7 +109,7 @@ test('a model that does not load leaves no memory behind', () => {
 test('a tensor beyond the binding limit is an error that names the op', async () => {
   const limited = await Gpu.open({ maxBindingSize: 65536 });
   scope(() =>
-    assert.throws(() => exp(ones(limited, 20_000)), /exp: a tensor of 80\.0 kB exceeds the 65\.5 kB/),
+    assert.throws(() => softmax(ones(limited, 20_000)), /softmax: a tensor of 80\.0 kB exceeds the 65\.5 kB/),
   );
   await limited.close();
 });

@@ -77,10 +77,10 @@ const purposes = (): Record<Purpose, number> => ({
   workspace: 0,
 });
 
-/** Four classes per power of two: at most 25 % is lost, and varying lengths still meet. */
+/** Eight classes per power of two: at most an eighth is lost, and varying lengths still meet. */
 export function sizeClass(bytes: number): number {
   if (bytes <= 256) return 256;
-  const step = 2 ** Math.max(8, Math.floor(Math.log2(bytes - 1)) - 2);
+  const step = 2 ** Math.max(8, Math.floor(Math.log2(bytes - 1)) - 3);
   return Math.ceil(bytes / step) * step;
 }
 

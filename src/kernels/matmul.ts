@@ -10,9 +10,10 @@
  */
 import { ShapeError } from '../errors.js';
 import { formatShape } from '../tensor/shape.js';
-import { Tensor } from '../tensor/tensor.js';
+import { bytesPerElement, Tensor } from '../tensor/tensor.js';
 import { type FloatDType, floatDType, load4, type Shader, shaderOf, store4, vec4Type } from './launch.js';
 import { functions, unary, unaryFormulas } from './pointwise.js';
+import { rowPieces } from './ranges.js';
 
 export interface MatmulOptions {
   /** A is stored [K,M]. */
@@ -99,13 +100,37 @@ export function matmul(a: Tensor, b: Tensor, options: MatmulOptions = {}): Tenso
     gpu.capabilities.subgroup8 && fits
       ? [subgroup8(form), ROW_GROUPS * 8, TILE_COLUMNS]
       : [tile64(form), 64, 64];
-  shader.run(
+  // Rows that one binding cannot see: of A and C, or with transA of A and B, whose products then add up.
+  const width = (tensor: Tensor) => bytesPerElement[tensor.dtype];
+  const rows = transA ? K : M;
+  const pieces = rowPieces(
     gpu,
-    // Without a bias something must be bound all the same.
-    [a, b, bias ?? b.binding(), c, ...(preActivation ? [preActivation] : [])],
-    { M, N, K, hasBias: bias ? 1 : 0, accumulate: options.accumulate ? 1 : 0 },
-    [Math.ceil(N / tileN), Math.ceil(M / tileM)],
+    rows,
+    transA ? Math.max(M * width(a), N * width(b)) : Math.max(K * width(a), N * width(c)),
   );
+  for (const [n, { start, count }] of pieces.entries()) {
+    const part = (tensor: Tensor, cols: number) =>
+      pieces.length === 1 ? tensor : tensor.bindingRange(start * cols, count * cols);
+    shader.run(
+      gpu,
+      [
+        part(a, transA ? M : K),
+        transA ? part(b, N) : b,
+        // Without a bias something must be bound all the same.
+        bias ?? b.bindingRange(0, 4),
+        transA ? c : part(c, N),
+        ...(preActivation ? [part(preActivation, N)] : []),
+      ],
+      {
+        M: transA ? M : count,
+        N,
+        K: transA ? count : K,
+        hasBias: bias && !(transA && n > 0) ? 1 : 0,
+        accumulate: options.accumulate || (transA && n > 0) ? 1 : 0,
+      },
+      [Math.ceil(N / tileN), Math.ceil((transA ? M : count) / tileM)],
+    );
+  }
   return c;
 }
 

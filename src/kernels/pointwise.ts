@@ -4,6 +4,7 @@
  * are computed in f32 and rounded once, when written.
  */
 import { ShapeError } from '../errors.js';
+import type { Binding } from '../gpu/gpu.js';
 import { broadcastShapes, formatShape, type Shape, sameShape, sizeOf, stridesOf } from '../tensor/shape.js';
 import { Tensor } from '../tensor/tensor.js';
 import {
@@ -120,7 +121,21 @@ fn tanhInner(x: T) -> T { return tanh(clamp(0.7978845608028654 * (x + 0.044715 *
 `;
 
 const UNARY_PARAMS = { count: 'u32', s: 'f32' } as const;
-const vectors = (tensor: Tensor) => Math.ceil(tensor.size / 4);
+
+/** Runs an elementwise shader over `size` elements, in as many pieces as bindings need. */
+function runFlat(
+  like: Tensor,
+  tensors: readonly Tensor[],
+  run: (parts: (Tensor | Binding)[], units: number, start: number) => void,
+): void {
+  const ranges = flatRanges(like, 0, like.size);
+  for (const { start, count } of ranges)
+    run(
+      ranges.length === 1 ? [...tensors] : tensors.map((tensor) => tensor.bindingRange(start, count)),
+      Math.ceil(count / 4),
+      start,
+    );
+}
 
 export function unary(name: UnaryName, x: Tensor, s = 0): Tensor {
   const dtype = floatDType(name, x);
@@ -137,7 +152,7 @@ ${FLAT_MAIN}
   ${store4(dtype, 'outY', 'i', unaryFormulas[name].forward)}
 }`,
   }));
-  shader.run(x.gpu, [x, y], { count: vectors(x), s }, flatGrid(vectors(x)));
+  runFlat(x, [x, y], (parts, count) => shader.run(x.gpu, parts, { count, s }, flatGrid(count)));
   return y;
 }
 
@@ -164,7 +179,7 @@ ${FLAT_MAIN}
 }`,
   }));
   const tensors = formula.saves === 'nothing' ? [dy, dx] : [dy, dx, saved!];
-  shader.run(dy.gpu, tensors, { count: vectors(dy), s }, flatGrid(vectors(dy)));
+  runFlat(dy, tensors, (parts, count) => shader.run(dy.gpu, parts, { count, s }, flatGrid(count)));
   return dx;
 }
 
@@ -280,8 +295,9 @@ ${FLAT_MAIN}
   ${store4(dtype, 'outY', 'i', formula)}
 }`,
     }));
-    const vecs = Math.ceil(count / 4);
-    shader.run(a.gpu, [...operands.map(([, tensor]) => tensor), out], { count: vecs }, flatGrid(vecs));
+    runFlat(out, [...operands.map(([, tensor]) => tensor), out], (parts, units) =>
+      shader.run(a.gpu, parts, { count: units }, flatGrid(units)),
+    );
     return out;
   }
   const plan = broadcastPlan(label, shape, [a.shape, b.shape]);
@@ -359,7 +375,6 @@ export function addInPlace(target: Tensor, source: Tensor): void {
   const dtype = floatDType('addInPlace', target);
   if (dtype === 'f16' && !vec)
     throw new ShapeError(`addInPlace: f16 needs whole groups of 4 values: ${formatShape(target.shape)}`);
-  const count = vec ? target.size / 4 : target.size;
   const type = vec ? vec4Type(dtype) : 'array<f32>';
   const shader = shaderOf(`addInPlace.${vec}.${dtype}`, () => ({
     label: 'addInPlace',
@@ -370,7 +385,10 @@ export function addInPlace(target: Tensor, source: Tensor): void {
   ${vec ? store4(dtype, 'ioY', 'i', `${load4(dtype, 'ioY', 'i')} + ${load4(dtype, 'X', 'i')}`) : 'ioY[i] += X[i];'}
 }`,
   }));
-  shader.run(target.gpu, [target, source], { count }, flatGrid(count));
+  runFlat(target, [target, source], (parts, units) => {
+    const count = vec ? units : target.size;
+    shader.run(target.gpu, parts, { count }, flatGrid(count));
+  });
 }
 
 /** A tensor of one value everywhere. */
@@ -385,7 +403,7 @@ export function full(like: Tensor, shape: Shape, value: number): Tensor {
   outY[i] = vec4f(p.value);
 }`,
   }));
-  shader.run(like.gpu, [out], { count: vectors(out), value }, flatGrid(vectors(out)));
+  runFlat(out, [out], (parts, count) => shader.run(like.gpu, parts, { count, value }, flatGrid(count)));
   return out;
 }
 
@@ -441,22 +459,24 @@ ${FLAT_MAIN}
 }`,
     };
   });
-  const count = vectors(x);
-  const blocks = Math.ceil((count + (first % 2)) / 2);
-  shader.run(
-    x.gpu,
-    [x, y],
-    {
-      count,
-      blocks,
-      first,
-      threshold,
-      scale: 65536 / (65536 - threshold),
-      seed: random.seed,
-      stream: random.stream,
-    },
-    flatGrid(blocks),
-  );
+  runFlat(x, [x, y], (parts, count, start) => {
+    const from = first + start / 4;
+    const blocks = Math.ceil((count + (from % 2)) / 2);
+    shader.run(
+      x.gpu,
+      parts,
+      {
+        count,
+        blocks,
+        first: from,
+        threshold,
+        scale: 65536 / (65536 - threshold),
+        seed: random.seed,
+        stream: random.stream,
+      },
+      flatGrid(blocks),
+    );
+  });
   return y;
 }
 

@@ -3,7 +3,7 @@
  * are walked by one thread each, in chunks of rows whose partial sums a second pass adds in fixed order. Fixed
  * order makes results reproducible to the bit, and short chains keep f32 rounding small.
  */
-import { Tensor } from '../tensor/tensor.js';
+import { bytesPerElement, Tensor } from '../tensor/tensor.js';
 import {
   COLUMN_WORKGROUP,
   columnUnit,
@@ -105,7 +105,15 @@ function columnSums(
   const unit = columnUnit('sum', inner, dtype);
   const shader = shaderOf(`columnSums.${dtype}.${unit.key}`, () => ({
     label: 'columnSums',
-    params: { outer: 'u32', length: 'u32', units: 'u32', chunk: 'u32', scale: 'f32' } as const,
+    params: {
+      outer: 'u32',
+      length: 'u32',
+      units: 'u32',
+      chunk: 'u32',
+      first: 'u32',
+      chunks: 'u32',
+      scale: 'f32',
+    } as const,
     buffers: { X: unit.type(dtype), outY: unit.type('f32') },
     body: `
 @compute @workgroup_size(${COLUMN_WORKGROUP})
@@ -118,16 +126,25 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
     let end = min(p.length, start + p.chunk);
     var sum = ${unit.value}();
     for (var r = start; r < end; r++) { sum += ${unit.load(dtype, 'X', 'base + r * p.units')}; }
-    outY[(o * groups.y + group.y) * p.units + column] = sum * p.scale;
+    outY[(o * p.chunks + p.first + group.y) * p.units + column] = sum * p.scale;
   }
 }`,
   }));
-  shader.run(
-    x.gpu,
-    [x, out],
-    { outer, length, units: unit.count, chunk: chunks === 1 ? length : CHUNK, scale },
-    [Math.ceil(unit.count / COLUMN_WORKGROUP), chunks, Math.min(outer, 65535)],
-  );
+  const chunk = chunks === 1 ? length : CHUNK;
+  const groups = Math.ceil(unit.count / COLUMN_WORKGROUP);
+  // Rows that one binding cannot see: each piece is whole chunks (64 rows at least, and CHUNK is two of those).
+  const step =
+    Math.floor(x.gpu.capabilities.maxBindingSize / (inner * bytesPerElement[dtype]) / CHUNK) * CHUNK;
+  const pieces = outer === 1 && chunks > 1 && step > 0 ? Math.ceil(length / step) : 1;
+  for (let n = 0; n < pieces; n++) {
+    const rows = pieces === 1 ? length : Math.min(step, length - n * step);
+    shader.run(
+      x.gpu,
+      [pieces === 1 ? x : x.bindingRange(n * step * inner, rows * inner), out],
+      { outer, length: rows, units: unit.count, chunk, first: (n * step) / CHUNK, chunks, scale },
+      [groups, Math.ceil(rows / chunk), Math.min(outer, 65535)],
+    );
+  }
 }
 
 /** Column sums of a [rows, cols] tensor: the gradient of a bias. */

@@ -34,6 +34,13 @@ export interface EncodeOptions {
 
 const activation = { geluTanh, relu };
 
+/** use(x), and x is not needed any more: what backward wants of it the tape keeps, the rest is free at once. */
+function consume(x: Tensor, use: (x: Tensor) => Tensor): Tensor {
+  const y = use(x);
+  if (y !== x) x.dispose();
+  return y;
+}
+
 /** Names and shapes as in a Hugging Face weight file, without any prefix; query, key and value are fused. */
 export function encoderParameters(config: EncoderConfig): Omit<ParameterSpec, 'decay' | 'trainable'>[] {
   const { hiddenSize: H, intermediateSize: F } = config;
@@ -96,43 +103,44 @@ export function encode(
   const dense = (name: string, x: Tensor, dtype?: FloatDType) =>
     linear(x, weight(`${name}.weight`), weight(`${name}.bias`), dtype);
 
+  /** What follows a sublayer: its projection, dropout, and LayerNorm of the sum with what went in. */
+  const output = (name: string, x: Tensor, residual: Tensor, dtype: FloatDType) =>
+    consume(consume(dense(`${name}.dense`, x, 'f32'), drop), (branch) =>
+      norm(`${name}.LayerNorm`, branch, residual, dtype),
+    );
+
   const layer = (i: number, input: Tensor): Tensor => {
     const at = `encoder.layer.${i}`;
-    const qkv = dense(`${at}.attention.self.qkv`, input);
-    const context = attention(
-      qkv,
-      batch.packed,
-      config.heads,
-      options.dropout && config.attentionDropout > 0
-        ? { probability: config.attentionDropout, ...stream() }
-        : undefined,
+    const context = consume(dense(`${at}.attention.self.qkv`, input), (qkv) =>
+      attention(
+        qkv,
+        batch.packed,
+        config.heads,
+        options.dropout && config.attentionDropout > 0
+          ? { probability: config.attentionDropout, ...stream() }
+          : undefined,
+      ),
     );
-    const attended = norm(
-      `${at}.attention.output.LayerNorm`,
-      drop(dense(`${at}.attention.output.dense`, context, 'f32')),
-      input,
-      store.precision,
-    );
+    const attended = consume(context, (x) => output(`${at}.attention.output`, x, input, store.precision));
     const widen = `${at}.intermediate.dense`;
     const inner =
       config.activation === 'gelu'
         ? linearGelu(attended, weight(`${widen}.weight`), weight(`${widen}.bias`))
-        : activation[config.activation](dense(widen, attended));
-    return norm(
-      `${at}.output.LayerNorm`,
-      drop(dense(`${at}.output.dense`, inner, 'f32')),
-      attended,
-      i === config.layers - 1 ? 'f32' : store.precision,
+        : consume(dense(widen, attended), activation[config.activation]);
+    return consume(inner, (x) =>
+      output(`${at}.output`, x, attended, i === config.layers - 1 ? 'f32' : store.precision),
     );
   };
 
-  let hidden = scope(() => {
+  const embeddings = () => {
     const words = gatherRows(weight('embeddings.word_embeddings.weight'), batch.words);
     const positions = gatherRows(weight('embeddings.position_embeddings.weight'), batch.positions);
     // Every token is of type 0.
     const types = sliceRows(weight('embeddings.token_type_embeddings.weight'), 0, 1);
     return drop(norm('embeddings.LayerNorm', add(add(words, positions), types), undefined, store.precision));
-  });
+  };
+
+  let hidden = options.recompute ? checkpoint(embeddings) : scope(embeddings);
   options.onHidden?.(0, hidden);
   for (let i = 0; i < config.layers; i++) {
     const input = hidden;

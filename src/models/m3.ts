@@ -183,7 +183,7 @@ export class M3Model {
       pooling === 'mean'
         ? segmentMean(hidden, batch.packed)
         : gatherRows(hidden, pooling === 'cls' ? batch.first : batch.last);
-    return normalize ? normalizeRows(pooled) : pooled;
+    return normalize ? normalized(pooled) : pooled;
   }
 
   /** Token vectors [T, colbertDim]; those of first tokens (CLS) are not used by any score. */
@@ -193,7 +193,7 @@ export class M3Model {
       this.store.get('colbert_linear.weight'),
       this.store.get('colbert_linear.bias'),
     );
-    return this.settings.normalize ? normalizeRows(vectors) : vectors;
+    return this.settings.normalize ? normalized(vectors) : vectors;
   }
 
   /** Token weights [T], not negative. */
@@ -298,6 +298,13 @@ export class M3Model {
       yield new Float32Array(await this.gpu.read(range));
     }
   }
+}
+
+/** The vectors themselves are not needed any more. */
+function normalized(vectors: Tensor): Tensor {
+  const result = normalizeRows(vectors);
+  vectors.dispose();
+  return result;
 }
 
 function settingsOf(options: M3Options): M3Settings {

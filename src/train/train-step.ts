@@ -44,6 +44,8 @@ export async function forwardBackward(
     const hidden = model.hidden(batch.tokens, { dropout: context.random, recompute: settings.recompute });
     const texts = model.represent(hidden, batch.tokens, settings.unified);
     const { loss } = await m3Loss(texts, batch, settings, context.communicator);
+    // From here the tape knows what it needs; these handles would hold it until the end.
+    for (const tensor of [hidden, texts.dense, texts.sparse, texts.colbert]) tensor?.dispose();
     // A batch on which nothing trains (one query, one passage) has a constant loss and no graph.
     if (loss.node) backward(loss, full(loss, loss.shape, lossScale));
     return loss.item();
@@ -158,7 +160,9 @@ function encodeChunk(
   try {
     scope(() => {
       const hidden = model.hidden(tokens, { dropout: context.random, recompute: settings.recompute });
-      use(model.represent(hidden, tokens, settings.unified), { first: bounds[from]!, end: bounds[to]! });
+      const texts = model.represent(hidden, tokens, settings.unified);
+      hidden.dispose();
+      use(texts, { first: bounds[from]!, end: bounds[to]! });
     });
   } finally {
     tokens.dispose();
