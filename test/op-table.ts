@@ -25,6 +25,9 @@ export interface OpCase {
   reference(inputs: Float64Array[]): Float64Array;
   /** Largest error of the result and of gradients, relative to the largest reference value. */
   tolerance?: number;
+  gradientTolerance?: number;
+  /** Inputs that may be f16 (the others stay f32): the op is then tested in mixed precision too. */
+  halves?: number[] | undefined;
   /** The one kernel family to test it in. */
   only?: 'subgroup8' | undefined;
 }
@@ -35,6 +38,7 @@ const positive = new Set<string>(['log', 'sqrt', 'reciprocal']);
 const unaryCases: OpCase[] = (Object.keys(unaryFormulas) as UnaryName[]).map((name) => ({
   name,
   inputs: [[3, 7]],
+  halves: [0],
   range: positive.has(name) ? [0.5, 2] : [-3, 3],
   run: (_, [x]) => (name === 'scale' || name === 'shift' ? ops[name](x!, 1.7) : ops[name as Unary](x!)),
   reference: ([x]) => x!.map((v) => unaryFormulas[name].host(v, 1.7)),
@@ -82,6 +86,7 @@ const binaryCases: OpCase[] = (Object.keys(binaryFormulas) as BinaryName[]).flat
     ).map(([sa, sb]) => ({
       name: `${name} [${sa}] [${sb}]`,
       inputs: [sa, sb],
+      halves: String(sa) === String(sb) ? [0, 1] : undefined,
       range: name === 'div' ? [0.5, 2] : [-2, 2],
       run: (_: Gpu, [a, b]: Tensor[]) => ops[name](a!, b!),
       reference: ([a, b]: Float64Array[]) => broadcastReference(binaryFormulas[name].host, a!, b!, sa, sb),
@@ -138,6 +143,7 @@ const matmulCases: OpCase[] = (
 ).map(([M, N, K, transB]) => ({
   name: `matmul ${M}×${K}·${K}×${N}${transB ? ' transB' : ''}`,
   inputs: [[M, K], transB ? [N, K] : [K, N]],
+  halves: K % 4 === 0 && N % 4 === 0 ? [0, 1] : undefined,
   run: (_, [a, b]) => ops.matmul(a!, b!, { transB }),
   reference: ([a, b]) => matmulReference(a!, b!, { M, N, K, transB }),
 }));
@@ -153,6 +159,7 @@ const linearCases: OpCase[] = (
   return {
     name: `linear [${shape}] → ${out}`,
     inputs: [shape, [out, K], [out]],
+    halves: K % 4 === 0 && out % 4 === 0 ? [0] : undefined,
     run: (_, [x, w, b]) => ops.linear(x!, w!, b!),
     reference: ([x, w, b]) => matmulReference(x!, w!, { M: x!.length / K, N: out, K, transB: true }, b!),
   };
@@ -161,6 +168,7 @@ const linearCases: OpCase[] = (
 const linearGeluCases: OpCase[] = [12, 5].map((out) => ({
   name: `linearGelu → ${out}`,
   inputs: [[9, 8], [out, 8], [out]],
+  halves: out % 4 === 0 ? [0] : undefined,
   run: (_, [x, w, b]) => ops.linearGelu(x!, w!, b!),
   reference: ([x, w, b]) =>
     matmulReference(x!, w!, { M: 9, N: out, K: 8, transB: true }, b!).map((v) => unaryFormulas.gelu.host(v)),
@@ -174,12 +182,14 @@ const layerNormCases: OpCase[] = [
   {
     name: `layerNorm ${rows}×${cols}`,
     inputs: [[rows!, cols!], [cols!], [cols!]],
+    halves: cols! % 4 === 0 ? [0] : undefined,
     run: (_, [x, g, b]) => ops.layerNorm(x!, g!, b!, 1e-5),
     reference: ([x, g, b]) => layerNormReference(x!, g!, b!, cols!, 1e-5),
   } satisfies OpCase,
   {
     name: `layerNorm with residual ${rows}×${cols}`,
     inputs: [[rows!, cols!], [cols!], [cols!], [rows!, cols!]],
+    halves: cols! % 4 === 0 ? [0, 3] : undefined,
     run: (_, [x, g, b, r]) => ops.layerNorm(x!, g!, b!, 1e-5, r),
     reference: ([x, g, b, r]) =>
       layerNormReference(
@@ -207,6 +217,7 @@ const attentionCases: OpCase[] = (
     // 64 components unrolled over workgroup memory take lavapipe 20 s to compile.
     only: d === 64 ? 'subgroup8' : undefined,
     inputs: [[tokens, 3 * heads * d]],
+    halves: [0],
     run: (gpu, [qkv]) => {
       const packed = new PackedSequences(gpu, lengths);
       pending.push(packed);
@@ -269,6 +280,15 @@ const rowCases: OpCase[] = [
         Float64Array.from(rowsOf(x!, cols).flatMap((row) => row.map((v) => v / Math.hypot(...row)))),
     }),
   ),
+  {
+    name: 'cast to f16 and back',
+    inputs: [[5, 6]],
+    halves: [0],
+    run: (_, [x]) => ops.cast(ops.cast(x!, x!.dtype === 'f16' ? 'f32' : 'f16'), x!.dtype as 'f32' | 'f16'),
+    reference: ([x]) => x!.slice(),
+    tolerance: 5e-4,
+    gradientTolerance: 1e-3,
+  },
   {
     name: 'reshape',
     inputs: [[6, 4]],

@@ -6,6 +6,7 @@
 import { InputError } from '../errors.js';
 import { adopt, type Counter, isRecording, rehearse, scope, withGrad } from '../tensor/scope.js';
 import { Tensor } from '../tensor/tensor.js';
+import { reshape } from './ops/shape.js';
 import { propagate, record, wantsGradient } from './tape.js';
 
 /**
@@ -36,9 +37,11 @@ export function checkpoint(fn: (...inputs: Tensor[]) => Tensor, ...inputs: Tenso
         const result = fn(...inputs);
         if (!(result instanceof Tensor))
           throw new InputError('checkpoint: the function must return one tensor, and not a promise of it');
-        return inputs.includes(result) ? result.detach() : result;
+        return result;
       }),
   );
+  // An input that comes back as it is: nothing to compute again.
+  if (inputs.includes(output)) return reshape(output, output.shape);
   if (!trains) return output;
 
   const wants = inputs.map(wantsGradient);

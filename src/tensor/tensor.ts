@@ -244,9 +244,15 @@ export class Tensor {
     source.check();
     this.check();
     const width = bytesPerElement[this.dtype];
+    // Copies are of whole words; an odd half at the end of both has the room that every allocation has.
+    const size = Math.ceil(source.bytes / 4) * 4;
+    if ((start * width) % 4 !== 0 || (size > source.bytes && start + source.size < this.size))
+      throw new ShapeError(
+        `copy: halves are copied in pairs: ${source.size} of them to ${start} of ${formatShape(this.shape)}`,
+      );
     this.gpu.copy(
-      { entry: source.storage.entry, offset: source.byteOffset, size: source.bytes },
-      { entry: this.storage.entry, offset: this.byteOffset + start * width, size: source.bytes },
+      { entry: source.storage.entry, offset: source.byteOffset, size },
+      { entry: this.storage.entry, offset: this.byteOffset + start * width, size },
     );
   }
 

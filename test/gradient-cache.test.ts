@@ -1,0 +1,134 @@
+/** Gradient caching: the gradients of the whole batch, chunk by chunk, in every loss mode, dropout on; and its memory. */
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { adamW, fullBatch, lossBatch, presetConfig, stepSettings } from '../bench/presets.js';
+import { Gpu } from '../src/gpu/gpu.js';
+import type { FloatDType } from '../src/kernels/launch.js';
+import { M3Model } from '../src/models/m3.js';
+import { RandomStreams } from '../src/tensor/random-streams.js';
+import { type Communicator, TurnTable } from '../src/train/communicator.js';
+import type { M3LossBatch } from '../src/train/losses/m3-loss.js';
+import { planMemory } from '../src/train/memory-plan.js';
+import { forwardBackward, lossOf, type StepSettings } from '../src/train/train-step.js';
+import { drawnBatch, dropoutModel, GROUP, settings } from './training-cases.js';
+
+const gpus: Gpu[] = [];
+before(async () => {
+  gpus.push(await Gpu.open({ kernels: 'subgroup8' }), await Gpu.open({ kernels: 'workgroup' }));
+});
+after(async () => {
+  for (const gpu of gpus) await gpu.close();
+});
+
+interface Outcome {
+  loss: number;
+  counter: number;
+  gradients: Map<string, Float32Array>;
+}
+
+async function gradientsOf(
+  gpu: Gpu,
+  step: Partial<StepSettings>,
+  more: Partial<M3LossBatch>,
+  precision: FloatDType = 'f32',
+  communicator?: Communicator,
+): Promise<Outcome> {
+  const model = dropoutModel(gpu, precision);
+  const batch = drawnBatch(model, 4, more);
+  const random = new RandomStreams(3, 17);
+  const loss = await forwardBackward(model, batch, { ...settings, ...step }, { random, communicator });
+  batch.tokens.dispose();
+  const gradients = await model.store.readGradients();
+  model.dispose();
+  return { loss, counter: random.counter, gradients };
+}
+
+function same(got: Outcome, want: Outcome, bound: number): void {
+  assert.ok(Math.abs(got.loss - want.loss) <= bound * Math.abs(want.loss), `loss ${got.loss}, ${want.loss}`);
+  assert.equal(got.counter, want.counter);
+  assert.deepEqual([...got.gradients.keys()], [...want.gradients.keys()]);
+  const length = (values: ArrayLike<number>) =>
+    Math.sqrt(Array.from(values, (v) => v * v).reduce((a, b) => a + b));
+  for (const [name, gradient] of want.gradients) {
+    const difference = length(got.gradients.get(name)!.map((value, i) => value - gradient[i]!));
+    // The true gradient of a key bias is 0; what is there is rounding.
+    const size = name.endsWith('key.bias')
+      ? length(want.gradients.get(name.replace(/bias$/, 'weight'))!)
+      : length(gradient);
+    assert.ok(difference <= bound * size, `${name}: off by ${difference / size}`);
+  }
+}
+
+const modes: [string, Partial<StepSettings>, Partial<M3LossBatch>][] = [
+  ['m3_kd_loss, self-distillation', {}, {}],
+  ['m3_kd_loss', {}, { selfDistill: false }],
+  ['kl_div, self-distillation', { kind: 'kl_div' }, {}],
+  ['no teacher, self-distillation', {}, { teacherScores: null }],
+  ['no teacher', {}, { teacherScores: null, selfDistill: false }],
+  ['no in-batch negatives', {}, { noInBatchNeg: true }],
+  ['dense only', { unified: false }, { selfDistill: false }],
+  ['dense only, kl_div', { unified: false, kind: 'kl_div' }, { selfDistill: false }],
+  ['floored ColBERT', {}, { floor: Array.from({ length: 4 * GROUP }, (_, i) => i % 2 === 0) }],
+];
+
+for (const [name, step, more] of modes)
+  test(`chunks of 5, 3 and 1 give the gradients of the whole batch: ${name}`, async () => {
+    const whole = await gradientsOf(gpus[0]!, step, more);
+    for (const subBatchSize of [5, 3, 1])
+      same(await gradientsOf(gpus[0]!, { ...step, subBatchSize }, more), whole, 1e-5);
+    assert.equal(gpus[0]!.memory().liveBuffers, 0);
+  });
+
+test('the same with recomputation inside, in f16, and in the other kernels', async () => {
+  for (const gpu of gpus)
+    for (const precision of ['f32', 'f16'] as const) {
+      const whole = await gradientsOf(gpu, {}, {}, precision);
+      same(await gradientsOf(gpu, { subBatchSize: 4, recompute: true }, {}, precision), whole, 1e-5);
+    }
+});
+
+test('two ranks with cross-device negatives', async () => {
+  const outcomes = [];
+  for (const subBatchSize of [null, 3]) {
+    const table = new TurnTable(2);
+    const play = (rank: number) =>
+      gradientsOf(
+        gpus[0]!,
+        { unified: false, negativesCrossDevice: true, subBatchSize },
+        { selfDistill: false },
+        'f32',
+        table.rank(rank),
+      );
+    for (const rank of [0, 1]) await play(rank);
+    table.replay();
+    outcomes.push([await play(0), await play(1)]);
+  }
+  for (const rank of [0, 1]) same(outcomes[1]![rank]!, outcomes[0]![rank]!, 1e-5);
+});
+
+test('validation is the loss without dropout, chunked or not', async () => {
+  const model = dropoutModel(gpus[0]!, 'f32');
+  const batch = drawnBatch(model, 4);
+  const whole = await lossOf(model, batch, settings);
+  const parts = await lossOf(model, batch, { ...settings, subBatchSize: 3 });
+  assert.ok(Math.abs(parts - whole) <= 1e-6 * whole);
+  batch.tokens.dispose();
+  model.dispose();
+  assert.equal(gpus[0]!.memory().liveBuffers, 0);
+});
+
+test('peak activations of tiny: 256 queries in chunks of 16 texts at most 1.5 times 16 queries at once', async () => {
+  const config = presetConfig('tiny');
+  const activations = async (batch: number, subBatchSize: number | null) => {
+    const shape = { batch, group: 8, queryMaxLen: 32, passageMaxLen: 128, vocab: config.vocabSize };
+    const report = await planMemory(gpus[0]!.capabilities, {
+      model: (gpu) => M3Model.empty(gpu, config),
+      optimizer: adamW,
+      settings: stepSettings(false, subBatchSize),
+      batches: (model) => [lossBatch(model.gpu, config, fullBatch(shape))],
+    });
+    return report.highest.activations;
+  };
+  const [small, cached] = [await activations(16, null), await activations(256, 16)];
+  assert.ok(cached <= 1.5 * small, `${cached} bytes against ${small}`);
+});

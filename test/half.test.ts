@@ -1,0 +1,86 @@
+/** f16 as a format of memory: rounding, overflow, NaN, odd ends, and what is refused. */
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { add, attention, backward, cast, linear, mul, softmax, sum } from '../src/autograd/index.js';
+import { Gpu } from '../src/gpu/gpu.js';
+import { f16ToF32, f32ToF16 } from '../src/tensor/dtype.js';
+import { PackedSequences } from '../src/tensor/packed.js';
+import { scope } from '../src/tensor/scope.js';
+import { Tensor } from '../src/tensor/tensor.js';
+
+const gpus: Gpu[] = [];
+before(async () => {
+  gpus.push(await Gpu.open({ kernels: 'subgroup8' }), await Gpu.open({ kernels: 'workgroup' }));
+});
+after(async () => {
+  for (const gpu of gpus) await gpu.close();
+});
+
+test('every finite half survives the way through f32 and back; numbers round to the nearest', async () => {
+  const gpu = gpus[0]!;
+  await scope(async () => {
+    const all = Uint16Array.from({ length: 65536 }, (_, i) => i).filter((bits) => (bits & 0x7c00) !== 0x7c00);
+    const tensor = Tensor.from(gpu, all, [all.length], 'f16');
+    const wide = cast(tensor, 'f32');
+    const numbers = (await wide.toArray()) as Float32Array;
+    const same = (a: number, b: number) => Object.is(a, b) || (a === 0 && b === 0);
+    f16ToF32(all).forEach((want, i) => {
+      // Drivers may flush what is below the smallest normal half.
+      if (Math.abs(want) >= 2 ** -14) assert.ok(same(numbers[i]!, want), `${numbers[i]} instead of ${want}`);
+    });
+    const back = (await cast(wide, 'f16').toArray()) as Uint16Array;
+    all.forEach((bits, i) => {
+      if ((bits & 0x7fff) >= 0x400) assert.equal(back[i], bits);
+    });
+    const drawn = Float32Array.from({ length: 4096 }, (_, i) => Math.sin(i * 12.9898) * 10 ** ((i % 9) - 4));
+    const rounded = await cast(Tensor.from(gpu, drawn, [4096]), 'f16').toFloat32();
+    drawn.forEach((value, i) => {
+      const unit = 2 ** (Math.floor(Math.log2(Math.max(Math.abs(value), 2 ** -14))) - 10);
+      assert.ok(Math.abs(rounded[i]! - value) <= 0.51 * unit, `${value} became ${rounded[i]}`);
+    });
+  });
+});
+
+test('beyond the largest half is infinity, a NaN stays one, and both reach the end of a product', async () => {
+  for (const gpu of gpus)
+    await scope(async () => {
+      const x = Tensor.from(gpu, [65504, -65504, 65520, -65520, 1e30, -1e30, Number.NaN, 3], [8]);
+      const y = await cast(x, 'f16').toFloat32();
+      assert.deepEqual([...y], [65504, -65504, Infinity, -Infinity, Infinity, -Infinity, Number.NaN, 3]);
+      // 4 · 200 · 200 is 160,000.
+      const big = Tensor.from(gpu, f32ToF16(new Float32Array(16).fill(200)), [4, 4], 'f16');
+      const product = await linear(big, Tensor.from(gpu, new Float32Array(16).fill(200), [4, 4])).toFloat32();
+      assert.ok(product.every((value) => value === Infinity));
+      assert.ok((await mul(cast(x, 'f16'), cast(x, 'f16')).toFloat32()).some((value) => Number.isNaN(value)));
+    });
+});
+
+test('attention in f16: large logits do not overflow, a mask is no number', async () => {
+  for (const gpu of gpus)
+    await scope(async () => {
+      const [tokens, H] = [11, 128];
+      const data = Float32Array.from({ length: tokens * 3 * H }, (_, i) => 30 * Math.sin(i * 1.618));
+      const packed = new PackedSequences(gpu, [7, 4]);
+      const qkv = Tensor.from(gpu, f32ToF16(data), [tokens, 3 * H], 'f16');
+      qkv.requiresGrad = true;
+      const out = attention(qkv, packed, 4);
+      assert.ok((await out.toFloat32()).every((value) => Math.abs(value) <= 30));
+      backward(sum(cast(out, 'f32')));
+      assert.ok((await qkv.grad!.toFloat32()).every(Number.isFinite));
+      qkv.grad!.dispose();
+      packed.dispose();
+    });
+});
+
+test('mixed operands and formats that do not fit are errors that name op and format', () => {
+  const gpu = gpus[0]!;
+  scope(() => {
+    const half = Tensor.from(gpu, new Uint16Array(8), [2, 4], 'f16');
+    const single = Tensor.from(gpu, new Float32Array(8), [2, 4]);
+    assert.throws(() => softmax(half), /softmax: works on f32 here, operand 0 \[2,4\] is f16/);
+    assert.throws(() => add(half, single), /add: works on f16 here, operand 1 \[2,4\] is f32/);
+    assert.throws(() => linear(half, Tensor.from(gpu, new Float32Array(12), [3, 4])), /whole groups of 4/);
+    const words = Tensor.from(gpu, new Uint32Array(8), [2, 4], 'u32');
+    assert.throws(() => cast(words, 'f16'), /cast: needs floats, \[2,4\] is u32/);
+  });
+});
