@@ -1,10 +1,12 @@
-/** Tensors larger than one binding: gather and its gradient, AdamW, the norm, upload and readback. */
+/** Tensors larger than one binding: gather and its gradient, AdamW, the norm, casts, transfer, activations. */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { backward, gatherRows } from '../src/autograd/index.js';
+import { add, backward, cast, dropout, gatherRows, linear, linearGelu } from '../src/autograd/index.js';
 import { ParameterStore } from '../src/autograd/parameters.js';
 import { Gpu } from '../src/gpu/gpu.js';
 import { globalNorm } from '../src/kernels/adamw.js';
+import { fillNormal } from '../src/kernels/random.js';
+import { f16ToF32, f32ToF16 } from '../src/tensor/dtype.js';
 import { CounterRandom } from '../src/tensor/random.js';
 import { RowIndex } from '../src/tensor/row-index.js';
 import { scope } from '../src/tensor/scope.js';
@@ -24,13 +26,15 @@ const values = (count: number) => Float32Array.from({ length: count }, () => ran
 const ids = Uint32Array.from({ length: 150 }, () => random.int(ROWS));
 
 test('a table and flat parameters train as one float64 AdamW says, untouched rows included', async () => {
-  const store = new ParameterStore(gpu, [
+  const specs = [
     { name: 'table', shape: [ROWS, COLS], table: true, trainable: true, decay: true },
-    { name: 'dense', shape: [60, 1000], trainable: true, decay: true },
+    { name: 'dense', shape: [60, 1000], trainable: true, decay: true, product: true },
     { name: 'bias', shape: [7], trainable: true, decay: false },
-  ]);
+  ];
+  const store = new ParameterStore(gpu, specs, 'f16');
   const start = new Map(['table', 'dense', 'bias'].map((name) => [name, values(store.get(name).size)]));
   for (const [name, data] of start) store.get(name).write(data);
+  store.refreshHalves();
   const options = { beta1: 0.9, beta2: 0.99, eps: 1e-8, weightDecay: 0.1, maxGradNorm: 0.5 };
   const optimizer = new AdamW(store, options);
   const state = new Map(
@@ -92,6 +96,9 @@ test('a table and flat parameters train as one float64 AdamW says, untouched row
     });
     assert.ok(worst < 2e-6, `${name} is off by ${worst}`);
   }
+  // The copy that products read was written along.
+  const dense = store.get('dense');
+  assert.deepEqual(await dense.half!.toArray(), f32ToF16(await dense.toFloat32()));
   optimizer.dispose();
   store.dispose();
   assert.equal(gpu.memory().liveBuffers, 0);
@@ -103,5 +110,86 @@ test('norm of a tensor larger than a binding', async () => {
     const norm = await globalNorm([Tensor.from(gpu, data, [data.length])]).item();
     const want = Math.sqrt(data.reduce((sum, v) => sum + v * v, 0));
     assert.ok(Math.abs(norm - want) < 1e-5 * want);
+  });
+});
+
+/** One way of computing on an adapter with the limit and on one without: the same to the bit, since pieces are rows. */
+for (const kernels of ['subgroup8', 'workgroup'] as const)
+  for (const dtype of ['f32', 'f16'] as const)
+    test(`activations larger than a binding: products, GELU, dropout, sums, casts: ${kernels} ${dtype}`, async () => {
+      const [T, H, F] = [700, 32, 128]; // [T, F] f32 is 358 kB
+      const data = {
+        x: values(T * H),
+        w: values(F * H),
+        v: values(H * F),
+        b: values(F),
+        seed: values(T * H),
+      };
+      const run = async (maxBindingSize: number | undefined) => {
+        const own = await Gpu.open({ kernels, ...(maxBindingSize ? { maxBindingSize } : {}) });
+        const results = await scope(async () => {
+          const leaf = (array: Float32Array, shape: number[]) => {
+            const tensor = Tensor.from(own, array, shape);
+            tensor.requiresGrad = true;
+            return tensor;
+          };
+          const leaves = {
+            x: leaf(data.x, [T, H]),
+            w: leaf(data.w, [F, H]),
+            v: leaf(data.v, [H, F]),
+            b: leaf(data.b, [F]),
+          };
+          const x = dtype === 'f16' ? cast(leaves.x, 'f16') : leaves.x;
+          const inner = dropout(linearGelu(x, leaves.w, leaves.b), 0.3, { seed: 1, stream: 2 });
+          const y = linear(add(inner, inner), leaves.v, undefined, 'f32');
+          backward(y, Tensor.from(own, data.seed, [T, H]));
+          const arrays = [await y.toFloat32()];
+          for (const tensor of Object.values(leaves)) {
+            arrays.push(await tensor.grad!.toFloat32());
+            tensor.grad!.dispose();
+          }
+          return arrays;
+        });
+        assert.equal(own.memory().liveBuffers, 0);
+        await own.close();
+        return results;
+      };
+      const [whole, pieces] = [await run(undefined), await run(65536)];
+      whole.forEach((want, n) => {
+        // dW adds up pieces of rows; everything else is the same arithmetic.
+        const top = want.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+        pieces[n]!.forEach((value, i) => {
+          const bound = n === 2 || n === 3 ? 1e-5 * top : 0;
+          assert.ok(Math.abs(value - want[i]!) <= bound, `result ${n} at ${i}: ${value}, ${want[i]}`);
+        });
+      });
+    });
+
+test('casts and random weights of tensors larger than a binding', async () => {
+  await scope(async () => {
+    const data = values(70_001);
+    const x = Tensor.from(gpu, data, [data.length]);
+    const back = await cast(cast(x, 'f16'), 'f32').toFloat32();
+    const want = f16ToF32(f32ToF16(data));
+    back.forEach((value, i) => {
+      assert.ok(Math.abs(value - want[i]!) <= 2 ** -24, `${i}`);
+    });
+    const drawn = Tensor.empty(gpu, [70_002]);
+    fillNormal(drawn, 0.5, { seed: 3, stream: 1 });
+    const z = await drawn.toFloat32();
+    const mean = z.reduce((sum, v) => sum + v, 0) / z.length;
+    const variance = z.reduce((sum, v) => sum + (v - mean) ** 2, 0) / z.length;
+    assert.ok(Math.abs(mean) < (5 * 0.5) / Math.sqrt(z.length), `mean ${mean}`);
+    assert.ok(Math.abs(variance - 0.25) < 0.25 * 5 * Math.sqrt(2 / z.length), `variance ${variance}`);
+    // A piece goes on where the one before it ended.
+    const whole = await Gpu.open();
+    const same = scope(() => {
+      const tensor = Tensor.empty(whole, [70_002]).keep();
+      fillNormal(tensor, 0.5, { seed: 3, stream: 1 });
+      return tensor;
+    });
+    assert.deepEqual(await same.toFloat32(), z);
+    same.dispose();
+    await whole.close();
   });
 });

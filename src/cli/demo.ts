@@ -115,6 +115,7 @@ export async function demo(argv: readonly string[]): Promise<number> {
     ['--logging_steps', '20'],
     ['--save_strategy', 'no'],
     ['--seed', values.seed],
+    ...(values.fp16 ? [['--fp16', 'True']] : []),
     ...(values.adapter ? [['--adapter', values.adapter]] : []),
   ].flat();
   note(`dawntune finetune ${flags.join(' ')}`);
@@ -141,6 +142,7 @@ function parseDemoArguments(argv: readonly string[]) {
         output_dir: { type: 'string', default: 'output/demo' },
         steps: { type: 'string', default: '100' },
         seed: { type: 'string', default: '42' },
+        fp16: { type: 'boolean', default: false },
         adapter: { type: 'string' },
       },
     });

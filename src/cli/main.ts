@@ -14,7 +14,7 @@ const commands: Record<string, { summary: string; usage?: string; load: () => Pr
   },
   demo: {
     summary: 'train a small multilingual retriever from random weights and show what it learnt',
-    usage: '[--output_dir FOLDER] [--steps N] [--seed N] [--adapter NAME]',
+    usage: '[--output_dir FOLDER] [--steps N] [--seed N] [--fp16] [--adapter NAME]',
     load: async () => (await import('./demo.js')).demo,
   },
   parity: {

@@ -148,6 +148,7 @@ export async function finetune(
     const inAll = new Mean();
 
     report.start(totalSteps);
+    if (precision === 'float16') log({ event: 'loss_scale', loss_scale: scaler.scale, step: 0 });
     while (state.global_step < totalSteps) {
       const window = windows.next().value;
       let loss = 0;
