@@ -7,13 +7,15 @@ import Benchmark from 'benchmark';
 import { MachineError } from '../src/errors.js';
 import { Gpu } from '../src/gpu/gpu.js';
 import { attention, attentionGradient, attentionReference } from '../src/kernels/attention.js';
+import type { FloatDType } from '../src/kernels/launch.js';
 import { layerNorm, layerNormReference } from '../src/kernels/layer-norm.js';
 import { matmul, matmulReference } from '../src/kernels/matmul.js';
 import { unary, unaryFormulas } from '../src/kernels/pointwise.js';
+import { f16ToF32, f32ToF16 } from '../src/tensor/dtype.js';
 import { PackedSequences } from '../src/tensor/packed.js';
 import { CounterRandom } from '../src/tensor/random.js';
 import { scope } from '../src/tensor/scope.js';
-import { Tensor } from '../src/tensor/tensor.js';
+import { bytesPerElement, Tensor } from '../src/tensor/tensor.js';
 
 interface KernelBench {
   name: string;
@@ -21,11 +23,14 @@ interface KernelBench {
   work: number;
   unit: 'GFLOP/s' | 'GB/s';
   run(): Tensor;
+  readonly tolerance: number;
   /** Checks some of the result; returns the largest error relative to the largest reference value. */
   error(result: Float32Array): number;
 }
 
 const TOLERANCE = 1e-4;
+/** Of results that are rounded to halves. */
+const HALF_TOLERANCE = 2e-3;
 
 /** Rows of a result to compare with the reference: first, last, and one in the middle. */
 const probes = (rows: number) => [0, Math.floor(rows / 2), rows - 1];
@@ -33,7 +38,9 @@ const probes = (rows: number) => [0, Math.floor(rows / 2), rows - 1];
 function benches(gpu: Gpu): KernelBench[] {
   const random = new CounterRandom(1, 0);
   const values = (count: number) => Float32Array.from({ length: count }, () => random.uniform() - 0.5);
-  const tensor = (data: Float32Array, shape: number[]) => Tensor.from(gpu, data, shape).keep();
+  const tensor = (data: Float32Array, shape: number[], dtype: FloatDType = 'f32') =>
+    (dtype === 'f16' ? Tensor.from(gpu, f32ToF16(data), shape, 'f16') : Tensor.from(gpu, data, shape)).keep();
+  const halves = (data: Float32Array) => f16ToF32(f32ToF16(data));
   const worst = (got: (i: number) => number, want: Float64Array) => {
     let top = 1e-6;
     let error = 0;
@@ -45,19 +52,29 @@ function benches(gpu: Gpu): KernelBench[] {
   };
   const list: KernelBench[] = [];
 
-  for (const [T, K, N] of [
-    [1728, 384, 1536],
-    [1728, 1024, 4096],
+  for (const [T, K, N, dtype] of [
+    [1728, 384, 1536, 'f32'],
+    [1728, 384, 1536, 'f16'],
+    [1728, 1024, 4096, 'f32'],
+    [1728, 1024, 4096, 'f16'],
   ] as const) {
-    const [x, w, dy] = [values(T * K), values(N * K), values(T * N)];
-    const [tx, tw, tdy] = [tensor(x, [T, K]), tensor(w, [N, K]), tensor(dy, [T, N])];
+    const drawn = [values(T * K), values(N * K), values(T * N)];
+    const [x, w, dy] = (dtype === 'f16' ? drawn.map(halves) : drawn) as [
+      Float32Array,
+      Float32Array,
+      Float32Array,
+    ];
+    const [tx, tw, tdy] = [tensor(x, [T, K], dtype), tensor(w, [N, K], dtype), tensor(dy, [T, N], dtype)];
+    // Weight gradients are f32 in mixed precision too.
+    const tolerance = dtype === 'f16' ? HALF_TOLERANCE : TOLERANCE;
     const rowsError =
       (width: number, row: (r: number) => Float64Array, rows: number) => (got: Float32Array) =>
         Math.max(...probes(rows).map((r) => worst((i) => got[r * width + i]!, row(r))));
     const work = 2 * T * K * N;
     list.push(
       {
-        name: `matmul y = x·Wᵀ ${T}×${K}×${N}`,
+        name: `matmul y = x·Wᵀ ${T}×${K}×${N} ${dtype}`,
+        tolerance,
         work,
         unit: 'GFLOP/s',
         run: () => matmul(tx, tw, { transB: true }),
@@ -68,7 +85,8 @@ function benches(gpu: Gpu): KernelBench[] {
         ),
       },
       {
-        name: `matmul dx = dy·W ${T}×${N}×${K}`,
+        name: `matmul dx = dy·W ${T}×${N}×${K} ${dtype}`,
+        tolerance,
         work,
         unit: 'GFLOP/s',
         run: () => matmul(tdy, tw),
@@ -79,10 +97,11 @@ function benches(gpu: Gpu): KernelBench[] {
         ),
       },
       {
-        name: `matmul dW = dyᵀ·x ${N}×${T}×${K}`,
+        name: `matmul dW = dyᵀ·x ${N}×${T}×${K} ${dtype}`,
+        tolerance: TOLERANCE,
         work,
         unit: 'GFLOP/s',
-        run: () => matmul(tdy, tx, { transA: true }),
+        run: () => matmul(tdy, tx, { transA: true, dtype: 'f32' }),
         error: rowsError(
           K,
           (r) =>
@@ -97,15 +116,18 @@ function benches(gpu: Gpu): KernelBench[] {
     );
   }
 
-  for (const [heads, d] of [
-    [12, 32],
-    [16, 64],
+  for (const [heads, d, dtype] of [
+    [12, 32, 'f32'],
+    [12, 32, 'f16'],
+    [16, 64, 'f32'],
+    [16, 64, 'f16'],
   ] as const) {
+    const tolerance = dtype === 'f16' ? HALF_TOLERANCE : TOLERANCE;
     const lengths = new Array<number>(8).fill(128);
     const packed = new PackedSequences(gpu, lengths);
     const [T, H] = [packed.tokens, heads * d];
-    const qkv = values(T * 3 * H);
-    const tqkv = tensor(qkv, [T, 3 * H]);
+    const qkv = dtype === 'f16' ? halves(values(T * 3 * H)) : values(T * 3 * H);
+    const tqkv = tensor(qkv, [T, 3 * H], dtype);
     const { out, logSumExp } = attention(tqkv, packed, heads);
     out.keep();
     logSumExp.keep();
@@ -113,7 +135,8 @@ function benches(gpu: Gpu): KernelBench[] {
     const first = () => attentionReference(qkv.subarray(0, 128 * 3 * H), [0, 128], heads, H);
     list.push(
       {
-        name: `attention 8×128, ${heads} heads of ${d}`,
+        name: `attention 8×128, ${heads} heads of ${d} ${dtype}`,
+        tolerance,
         work: 2 * pairs,
         unit: 'GFLOP/s',
         run: () => attention(tqkv, packed, heads).out,
@@ -121,7 +144,8 @@ function benches(gpu: Gpu): KernelBench[] {
       },
       {
         // Five products are needed; two of them are computed twice here, and count once.
-        name: `attention gradient 8×128, ${heads} heads of ${d}`,
+        name: `attention gradient 8×128, ${heads} heads of ${d} ${dtype}`,
+        tolerance,
         work: 5 * pairs,
         unit: 'GFLOP/s',
         run: () => attentionGradient(tqkv, out, logSumExp, out, packed, heads),
@@ -145,38 +169,44 @@ function benches(gpu: Gpu): KernelBench[] {
   }
 
   const [rows, cols] = [4096, 1024];
-  const x = values(rows * cols);
-  const tx = tensor(x, [rows, cols]);
   const [gamma, beta] = [values(cols), values(cols)];
   const [tg, tb] = [tensor(gamma, [cols]), tensor(beta, [cols])];
-  list.push(
-    {
-      name: `LayerNorm ${rows}×${cols}`,
-      work: 8 * rows * cols,
-      unit: 'GB/s',
-      run: () => layerNorm(tx, undefined, tg, tb, 1e-5).y,
-      error: (got) =>
-        Math.max(
-          ...probes(rows).map((r) =>
-            worst(
-              (i) => got[r * cols + i]!,
-              layerNormReference(x.subarray(r * cols, (r + 1) * cols), gamma, beta, cols, 1e-5),
+  for (const dtype of ['f32', 'f16'] as const) {
+    const tolerance = dtype === 'f16' ? HALF_TOLERANCE : TOLERANCE;
+    const x = dtype === 'f16' ? halves(values(rows * cols)) : values(rows * cols);
+    const tx = tensor(x, [rows, cols], dtype);
+    const bytes = 2 * bytesPerElement[dtype] * rows * cols;
+    list.push(
+      {
+        name: `LayerNorm ${rows}×${cols} ${dtype}`,
+        tolerance,
+        work: bytes,
+        unit: 'GB/s',
+        run: () => layerNorm(tx, undefined, tg, tb, 1e-5).y,
+        error: (got) =>
+          Math.max(
+            ...probes(rows).map((r) =>
+              worst(
+                (i) => got[r * cols + i]!,
+                layerNormReference(x.subarray(r * cols, (r + 1) * cols), gamma, beta, cols, 1e-5),
+              ),
             ),
           ),
-        ),
-    },
-    {
-      name: `GELU ${rows}×${cols}`,
-      work: 8 * rows * cols,
-      unit: 'GB/s',
-      run: () => unary('gelu', tx),
-      error: (got) =>
-        worst(
-          (i) => got[i]!,
-          Float64Array.from(x.subarray(0, 4096), (v) => unaryFormulas.gelu.host(v)),
-        ),
-    },
-  );
+      },
+      {
+        name: `GELU ${rows}×${cols} ${dtype}`,
+        tolerance,
+        work: bytes,
+        unit: 'GB/s',
+        run: () => unary('gelu', tx),
+        error: (got) =>
+          worst(
+            (i) => got[i]!,
+            Float64Array.from(x.subarray(0, 4096), (v) => unaryFormulas.gelu.host(v)),
+          ),
+      },
+    );
+  }
   return list;
 }
 
@@ -202,8 +232,8 @@ export async function benchKernels({
     cpuSeconds: number;
   }[] = [];
   for (const bench of benches(gpu)) {
-    const error = await scope(async () => bench.error((await bench.run().toArray()) as Float32Array));
-    if (!(error <= TOLERANCE))
+    const error = await scope(async () => bench.error(await bench.run().toFloat32()));
+    if (!(error <= bench.tolerance))
       throw new MachineError(`${bench.name}: wrong by ${error}: no timing of a wrong result`);
     const before = process.cpuUsage();
     const { median, runs } = await sample(gpu, bench);
@@ -219,7 +249,7 @@ export async function benchKernels({
     rows.push(row);
     if (!json)
       process.stdout.write(
-        `${row.kernel.padEnd(44)}${row.value.toFixed(1).padStart(8)} ${row.unit.padEnd(8)}${row.milliseconds.toFixed(2).padStart(9)} ms  ${row.cpuSeconds.toFixed(3)} cpu-s  error ${row.error.toExponential(1)}\n`,
+        `${row.kernel.padEnd(48)}${row.value.toFixed(1).padStart(8)} ${row.unit.padEnd(8)}${row.milliseconds.toFixed(2).padStart(9)} ms  ${row.cpuSeconds.toFixed(3)} cpu-s  error ${row.error.toExponential(1)}\n`,
       );
   }
   if (json)
