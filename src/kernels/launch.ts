@@ -99,10 +99,15 @@ const HALVES = `alias Half2 = u32;
 alias Half4 = vec2u;
 fn unpackHalves(v: vec2u) -> vec4f { return vec4f(unpack2x16float(v.x), unpack2x16float(v.y)); }
 fn packHalves(v: vec4f) -> vec2u {
-  let over = abs(v) >= vec4f(65520.0);
-  let bits = select(vec4u(), vec4u(1u, 0x10000u, 1u, 0x10000u), over);
-  let inside = select(v, sign(v) * 65504.0, over);
-  return vec2u(pack2x16float(inside.xy) + (bits.x | bits.y), pack2x16float(inside.zw) + (bits.z | bits.w));
+  let bits = bitcast<vec4u>(v);
+  let size = bits & vec4u(0x7fffffffu);
+  // Rebias the exponent and round away 13 bits of mantissa, ties to even; a carry walks into the exponent.
+  var half = (size - vec4u(0x38000000u) + vec4u(0xfffu) + ((size >> vec4u(13u)) & vec4u(1u))) >> vec4u(13u);
+  // Below 2^-14: units of 2^-24. From 65520 on: infinity; and what is no number stays none.
+  half = select(half, vec4u(round(abs(v) * 16777216.0)), size < vec4u(0x38800000u));
+  half = select(half, vec4u(0x7c00u) | select(vec4u(), vec4u(0x200u), size > vec4u(0x7f800000u)), size >= vec4u(0x477ff000u));
+  half |= (bits >> vec4u(16u)) & vec4u(0x8000u);
+  return vec2u(half.x | (half.y << 16u), half.z | (half.w << 16u));
 }`;
 
 /** WGSL type of a buffer of `dtype` whose unit is four values. */

@@ -254,11 +254,16 @@ function tile64(form: Form): MatmulShader {
       : `return ${buffer}[${index}];`;
   // A thread owns 4 neighbouring columns: whole groups of halves, single values of f32.
   const result = form.c === 'f16' ? 'array<Half4>' : 'array<f32>';
+  // GELU is taken of the pre-activation as it is stored: forward is then what the gradient differentiates.
+  const activate = (at: string) =>
+    form.c === 'f16'
+      ? `{ let u = packHalves(sum); outU[${at}] = u; let x = unpackHalves(u); sum = ${unaryFormulas.gelu.forward}; }`
+      : `{ let x = sum; outU[${at}] = x; sum = ${unaryFormulas.gelu.forward}; }`;
   const epilogue = (sum: string, bias: string, at: string) => `
       var sum = ${sum};
       if (p.hasBias != 0u) { sum += ${bias}; }
       if (p.accumulate != 0u) { sum += ${form.c === 'f16' ? load4('f16', 'outC', at) : `outC[${at}]`}; }
-      ${gelu ? `{ let x = sum; ${form.c === 'f16' ? store4('f16', 'outU', at, 'x') : `outU[${at}] = x;`} sum = ${unaryFormulas.gelu.forward}; }` : ''}
+      ${gelu ? activate(at) : ''}
       ${form.c === 'f16' ? store4('f16', 'outC', at, 'sum') : `outC[${at}] = sum;`}`;
   return shaderOf(`matmul.tile64.${keyOf(form)}`, () => ({
     label: `matmul${transA ? 'T' : 'N'}${transB ? 'T' : 'N'}.tile64`,

@@ -17,7 +17,7 @@ import { type FinetuneArguments, intervalInSteps } from './arguments.js';
 import { saveCheckpoint, saveModel, type TrainerState } from './checkpoints.js';
 import { collate } from './collate.js';
 import { readDeepSpeed } from './deepspeed.js';
-import { defaultLossScaling, LossScaler } from './loss-scale.js';
+import { defaultLossScaling, type LossScaleEvent, LossScaler } from './loss-scale.js';
 import type { M3LossBatch } from './losses/m3-loss.js';
 import { planMemory, requireMemory } from './memory-plan.js';
 import { AdamW, type AdamWOptions } from './optimizer.js';
@@ -165,7 +165,7 @@ export async function finetune(
       state.global_step++;
       state.epoch = state.global_step / stepsPerEpoch;
       if (!skipped) completed++;
-      const event = scaler.update(skipped);
+      const event = updateScale(scaler, skipped, `step ${state.global_step}, loss ${loss}`);
       if (event) log({ ...event, step: state.global_step });
       if (!skipped && !Number.isFinite(loss))
         throw new MachineError(
@@ -215,6 +215,15 @@ export async function finetune(
     optimizer?.dispose();
     model?.dispose();
     await gpu.close();
+  }
+}
+
+/** `LossScaler.update`, whose errors begin with `where`. */
+function updateScale(scaler: LossScaler, overflow: boolean, where: string): LossScaleEvent | undefined {
+  try {
+    return scaler.update(overflow);
+  } catch (error) {
+    throw error instanceof MachineError ? new MachineError(`${where}: ${error.message}`) : error;
   }
 }
 
