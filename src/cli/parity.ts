@@ -23,66 +23,12 @@ import { type Communicator, TurnTable } from '../train/communicator.js';
 import { m3Loss, m3LossWeights } from '../train/losses/m3-loss.js';
 import type { DistillationKind } from '../train/losses/score-loss.js';
 import { AdamW } from '../train/optimizer.js';
-
-export const BOUNDS = {
-  /** Relative; absolute `lossZero` where the golden is 0. */
-  loss: 5e-5,
-  lossZero: 1e-6,
-  /** Gradient norms and gradient tensors, relative L2. */
-  gradient: 3e-4,
-  /** ‖key bias gradient‖ relative to the same layer's key weight gradient: the true gradient is 0. */
-  keyBias: 1e-4,
-  /** Hidden states and scores, relative to the largest golden value. */
-  state: 1e-4,
-  /** Ten steps: loss and gradient norm. */
-  tenSteps: 2e-4,
-  /** Ten steps: ‖Δ − Δ*‖ / ‖Δ*‖ of parameters, and of the word embeddings. */
-  update: 2e-3,
-  updateWords: 1e-2,
-  /** Two ranks: loss, gradient norm, gradients. */
-  ranks: 3e-4,
-  /** Dense, lexical, ColBERT output and scores of encoding. */
-  encode: 1e-4,
-} as const;
-
-/**
- * With `--fp16`: the engine's mixed precision against the same float32 figures. The goldens' model is a hard case for
- * halves: 64 columns to average over, weights of 0.2, logits of ±50. Rounding the operands of its products to f16 and
- * computing all else exactly already moves hidden states by 1.2e-3; PyTorch's autocast moves them by 1.5e-3 and its
- * losses by 3e-3 (root mean square over the cases, at most 9e-3), this engine its by 1.2e-3.
- */
-export const HALF_BOUNDS = {
-  ...BOUNDS,
-  /** Root mean square over all loss cases, relative. */
-  lossMean: 2e-3,
-  /** Any one of them. */
-  loss: 4e-3,
-  /** Gradient norms. */
-  gradient: 1e-2,
-  /** 1 − cosine of every gradient tensor. */
-  cosine: 5e-4,
-  /** The same for the ColBERT head, whose maxima jump to another token when two are as good as equal. */
-  cosineColbert: 5e-3,
-  keyBias: 2e-3,
-  state: 1e-2,
-  tenSteps: 1e-2,
-  /** 1 − cosine of the update of each parameter: Adam divides a gradient by its own size, noise too. */
-  update: 1e-2,
-  ranks: 1e-2,
-  encode: 1e-2,
-} as const;
+import { BOUNDS, cosineOf, HALF_BOUNDS, largestError, length, relativeError } from './parity-measures.js';
+import { type ParityCheck, renderParity } from './parity-report.js';
 
 /** Mistakes that the command must notice; `--deliberate_error` makes one. */
 export const deliberateErrors = ['tanh-gelu', 'beta2', 'decay-biases', 'missing-term'] as const;
 export type DeliberateError = (typeof deliberateErrors)[number];
-
-export interface ParityCheck {
-  readonly section: string;
-  readonly name: string;
-  readonly measured: number;
-  readonly bound: number;
-  readonly ok: boolean;
-}
 
 export interface ParityOptions {
   adapter?: string | undefined;
@@ -695,95 +641,6 @@ class Parity {
 
 const without = (name: string): ReadonlySet<string> =>
   new Set([...ALL_COMPAT].filter((other) => other !== name));
-
-const length = (values: ArrayLike<number>): number => {
-  let total = 0;
-  for (let i = 0; i < values.length; i++) total += values[i]! * values[i]!;
-  return Math.sqrt(total);
-};
-
-/** ‖got − want‖₂ / ‖want‖₂; the absolute size where the golden is 0. NaN anywhere fails. */
-function relativeError(got: ArrayLike<number>, want: ArrayLike<number>): number {
-  if (got.length !== want.length) return Number.POSITIVE_INFINITY;
-  const difference = length(Array.from(got, (v, i) => v - want[i]!));
-  const size = length(want);
-  return size === 0 ? difference : difference / size;
-}
-
-/** NaN when the lengths or a number are wrong; 1 for two zeros. */
-function cosineOf(got: ArrayLike<number>, want: ArrayLike<number>): number {
-  if (got.length !== want.length) return Number.NaN;
-  let dot = 0;
-  for (let i = 0; i < want.length; i++) dot += got[i]! * want[i]!;
-  const sizes = length(got) * length(want);
-  return sizes === 0 && length(got) === length(want) ? 1 : dot / sizes;
-}
-
-/** Largest difference relative to the largest golden value (at least 1). */
-function largestError(got: ArrayLike<number>, want: ArrayLike<number>): number {
-  if (got.length !== want.length) return Number.POSITIVE_INFINITY;
-  let top = 1;
-  let worst = 0;
-  for (let i = 0; i < want.length; i++) {
-    top = Math.max(top, Math.abs(want[i]!));
-    const error = Math.abs(got[i]! - want[i]!);
-    if (Number.isNaN(error)) return error;
-    if (error > worst) worst = error;
-  }
-  return worst / top;
-}
-
-/** One line a section and kind of check: the worst of it. Failures are listed one by one. */
-export function renderParity(checks: readonly ParityCheck[]): string {
-  const rows = new Map<
-    string,
-    { section: string; kind: string; count: number; worst: ParityCheck; failed: number }
-  >();
-  for (const check of checks) {
-    const kind = check.name
-      .replace(/^gradient .*|^‖gradient .*/, (text) =>
-        text.startsWith('‖') ? 'key bias gradients' : 'gradients',
-      )
-      .replace(/^Δ .*key\.bias.*/, 'updates of key biases')
-      .replace(/^Δ .*word_embeddings.*/, 'updates of word embeddings')
-      .replace(/^Δ .*/, 'updates')
-      .replace(/^step \d+ /, '')
-      .replace(/^hidden state \d+/, 'hidden states')
-      .replace(/^.*pooler.*/, 'pooler');
-    const key = `${check.section}\n${kind}`;
-    const row = rows.get(key) ?? { section: check.section, kind, count: 0, worst: check, failed: 0 };
-    row.count++;
-    if (!check.ok) row.failed++;
-    if (!(check.measured / check.bound <= row.worst.measured / row.worst.bound)) row.worst = check;
-    rows.set(key, row);
-  }
-  const number = (value: number) => (Number.isInteger(value) ? String(value) : value.toExponential(1));
-  const table = [...rows.values()].map((row) => [
-    row.section,
-    row.kind,
-    String(row.count),
-    number(row.worst.measured),
-    number(row.worst.bound),
-    row.failed ? 'FAIL' : 'ok',
-  ]);
-  const header = ['section', 'check', 'n', 'worst', 'bound', ''];
-  const widths = header.map((title, c) => Math.max(title.length, ...table.map((row) => row[c]!.length)));
-  const line = (row: string[]) =>
-    row
-      .map((cell, c) => cell.padEnd(widths[c]!))
-      .join('  ')
-      .trimEnd();
-  const failures = checks.filter((check) => !check.ok);
-  return [
-    line(header),
-    ...table.map(line),
-    '',
-    ...failures
-      .slice(0, 40)
-      .map(({ section, name, measured, bound }) => `FAIL ${section}: ${name}: ${measured} > ${bound}`),
-    `${checks.length - failures.length} of ${checks.length} checks hold`,
-  ].join('\n');
-}
 
 /** `dawntune parity FOLDER [--fp16] [--adapter NAME] [--deliberate_error NAME]`. */
 export async function parity(argv: readonly string[]): Promise<number> {
