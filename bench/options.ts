@@ -16,7 +16,6 @@ export interface BenchOptions {
   fp16: boolean;
   gradientCheckpointing: boolean;
   subBatchSize: number | null;
-  maxGpuMemory: number | undefined;
   run: boolean;
   long: boolean;
 }
@@ -81,7 +80,6 @@ export function parseBench(
     fp16: values.fp16 === true,
     gradientCheckpointing: values.gradient_checkpointing === true,
     subBatchSize: count('sub_batch_size', null),
-    maxGpuMemory: undefined,
     run: values.run === true,
     long: values.long === true,
   };

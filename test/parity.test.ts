@@ -1,5 +1,6 @@
 /** The goldens hold, and the command notices a mistake when there is one. */
 import assert from 'node:assert/strict';
+import fs from 'node:fs';
 import { test } from 'node:test';
 import { deliberateErrors, runParity } from '../src/cli/parity.js';
 import { golden } from './repository.js';
@@ -22,6 +23,24 @@ test('every golden holds in mixed precision', async () => {
   );
   // It was f16: no float32 run is that far off.
   assert.ok(checks.some(({ name, measured }) => name === 'hidden state 1' && measured > 1e-4));
+
+  // Halves cost no more here than they cost PyTorch.
+  const { losses } = JSON.parse(fs.readFileSync(golden('half', 'pytorch.json'), 'utf8')) as {
+    losses: Record<string, { float32: number; autocast: number }>;
+  };
+  const rootMeanSquare = (errors: number[]) =>
+    Math.sqrt(errors.reduce((sum, error) => sum + error * error, 0) / errors.length);
+  const errorOf = (id: string) => {
+    const sections = [`loss ${id} intended`, `loss ${id}`];
+    return sections.flatMap((section) =>
+      checks.filter((check) => check.section === section && check.name === 'loss'),
+    )[0]!.measured;
+  };
+  const ours = rootMeanSquare(Object.keys(losses).map(errorOf));
+  const theirs = rootMeanSquare(
+    Object.values(losses).map(({ float32, autocast }) => (autocast - float32) / float32),
+  );
+  assert.ok(ours < theirs, `${ours} here, ${theirs} there`);
 });
 
 for (const deliberateError of deliberateErrors)
