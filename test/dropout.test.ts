@@ -4,6 +4,7 @@ import { after, before, test } from 'node:test';
 import { attention, backward, dropout, sum } from '../src/autograd/index.js';
 import { Gpu } from '../src/gpu/gpu.js';
 import { threefry4x32 } from '../src/kernels/random.js';
+import { f32ToF16 } from '../src/tensor/dtype.js';
 import { PackedSequences } from '../src/tensor/packed.js';
 import { scope } from '../src/tensor/scope.js';
 import { Tensor } from '../src/tensor/tensor.js';
@@ -141,3 +142,110 @@ for (const which of [0, 1])
     });
     packed.dispose();
   });
+
+const ones = (gpu: Gpu, shape: number[], dtype: 'f32' | 'f16' = 'f32') => {
+  const values = new Float32Array(shape.reduce((a, b) => a * b, 1)).fill(1);
+  return dtype === 'f16' ? Tensor.from(gpu, f32ToF16(values), shape, 'f16') : Tensor.from(gpu, values, shape);
+};
+/** 1 where the value was dropped. */
+const mask = async (x: Tensor) => (await x.toFloat32()).map((value) => (value === 0 ? 1 : 0));
+
+for (const rate of [0.1, 0.5])
+  test(`statistics of the mask at rate ${rate}: no correlation along it, between streams, or between seeds`, async () => {
+    const gpu = gpus[0]!;
+    const [rows, cols] = [512, 512];
+    const n = rows * cols;
+    const draw = (seed: number, stream: number) =>
+      scope(() => mask(dropout(ones(gpu, [rows, cols]), rate, { seed, stream })));
+    const a = await draw(1, 1);
+    // What is dropped has probability in units of 1/65536.
+    const p = Math.round(rate * 65536) / 65536;
+    const five = 5 * Math.sqrt(1 / n);
+    const variance = p * (1 - p);
+    const mean = a.reduce((sum, v) => sum + v, 0) / n;
+    assert.ok(Math.abs(mean - p) < 5 * Math.sqrt(variance / n), `rate ${mean}`);
+    const correlation = (x: Float32Array, y: Float32Array, lag: number) => {
+      let sum = 0;
+      for (let i = 0; i + lag < n; i++) sum += (x[i]! - p) * (y[i + lag]! - p);
+      return sum / (n - lag) / variance;
+    };
+    // Neighbours, the words and halves of one Threefry block, the next block, the next row.
+    for (const lag of [1, 2, 3, 4, 5, 7, 8, 16, cols, 4 * cols]) {
+      const r = correlation(a, a, lag);
+      assert.ok(Math.abs(r) < five * 1.01, `lag ${lag}: ${r}`);
+    }
+    for (const [seed, stream] of [
+      [1, 2],
+      [2, 1],
+      [1, 65537],
+    ] as const) {
+      const r = correlation(a, await draw(seed, stream), 0);
+      assert.ok(Math.abs(r) < five, `seed ${seed}, stream ${stream}: ${r}`);
+    }
+    assert.deepEqual(await draw(1, 1), a);
+    // Rows and columns drop their share each: χ² with 511 degrees of freedom stays below 511 + 5·√1022.
+    for (const of of [(i: number) => i % cols, (i: number) => Math.floor(i / cols)]) {
+      const counts = new Float64Array(512);
+      a.forEach((v, i) => {
+        counts[of(i)]! += v;
+      });
+      const chi = counts.reduce((sum, count) => sum + (count - 512 * p) ** 2 / (512 * variance), 0);
+      assert.ok(Math.abs(chi - 512) < 5 * Math.sqrt(2 * 512), `χ² ${chi}`);
+    }
+  });
+
+test('f16 draws the mask of f32, in both kernel families', async () => {
+  const draws = [];
+  for (const gpu of gpus)
+    for (const dtype of ['f32', 'f16'] as const)
+      draws.push(await scope(() => mask(dropout(ones(gpu, [33, 20], dtype), 0.3, { seed: 4, stream: 5 }))));
+  for (const other of draws.slice(1)) assert.deepEqual(other, draws[0]);
+});
+
+for (const cols of [4, 12, 64])
+  test(`a part of a batch draws what the whole batch draws for its rows: ${cols} columns`, async () => {
+    const gpu = gpus[0]!;
+    const random = { seed: 6, stream: 7 };
+    const whole = await scope(() => mask(dropout(ones(gpu, [40, cols]), 0.4, random)));
+    for (const [from, to] of [
+      [0, 40],
+      [1, 2],
+      [3, 20],
+      [17, 40],
+      [8, 16],
+    ] as const)
+      for (const dtype of ['f32', 'f16'] as const) {
+        const part = await scope(() =>
+          mask(dropout(ones(gpu, [to - from, cols], dtype), 0.4, { ...random, firstRow: from })),
+        );
+        assert.deepEqual(part, whole.slice(from * cols, to * cols), `rows ${from} to ${to}`);
+      }
+  });
+
+test('attention drops the same for a sequence alone as for it within the batch', async () => {
+  for (const gpu of gpus)
+    await scope(async () => {
+      const [lengths, H] = [[5, 18, 9], 64];
+      const data = Float32Array.from({ length: 32 * 3 * H }, (_, i) => Math.sin(i * 0.7331));
+      const random = { seed: 8, stream: 9, probability: 0.3 };
+      const run = async (from: number, to: number, sequences: number[], firstRow: number) => {
+        const packed = new PackedSequences(gpu, sequences);
+        const part = data.subarray(from * 3 * H, to * 3 * H);
+        const qkv = Tensor.from(gpu, part, [to - from, 3 * H]);
+        qkv.requiresGrad = true;
+        const out = attention(qkv, packed, 4, { ...random, firstRow });
+        const values = await out.toFloat32();
+        backward(sum(out));
+        const gradient = await qkv.grad!.toFloat32();
+        qkv.grad!.dispose();
+        packed.dispose();
+        return { values, gradient };
+      };
+      const whole = await run(0, 32, lengths, 0);
+      const alone = await run(5, 23, [18], 5);
+      assert.deepEqual(alone.values, whole.values.slice(5 * H, 23 * H));
+      assert.deepEqual(alone.gradient, whole.gradient.slice(5 * 3 * H, 23 * 3 * H));
+      const moved = await run(5, 23, [18], 6);
+      assert.notDeepEqual(moved.values, alone.values);
+    });
+});
