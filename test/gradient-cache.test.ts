@@ -117,6 +117,25 @@ test('validation is the loss without dropout, chunked or not', async () => {
   assert.equal(gpus[0]!.memory().liveBuffers, 0);
 });
 
+test('token vectors beyond the binding limit', async () => {
+  const outcomes: Outcome[] = [];
+  for (const limit of [undefined, 131072]) {
+    // Some 3,000 tokens, 760 kB of vectors; the weights and a chunk's activations fit.
+    const gpu = await Gpu.open(limit ? { maxBindingSize: limit } : {});
+    const model = dropoutModel(gpu, 'f32');
+    const batch = drawnBatch(model, 40);
+    assert.ok(batch.tokens.packed.tokens * 64 * 4 > 5 * 131072);
+    const random = new RandomStreams(3);
+    const loss = await forwardBackward(model, batch, { ...settings, subBatchSize: 4 }, { random });
+    batch.tokens.dispose();
+    outcomes.push({ loss, counter: random.counter, gradients: await model.store.readGradients() });
+    model.dispose();
+    assert.equal(gpu.memory().liveBuffers, 0);
+    await gpu.close();
+  }
+  same(outcomes[1]!, outcomes[0]!, 1e-5);
+});
+
 test('peak activations of tiny: 256 queries in chunks of 16 texts at most 1.5 times 16 queries at once', async () => {
   const config = presetConfig('tiny');
   const activations = async (batch: number, subBatchSize: number | null) => {

@@ -37,7 +37,12 @@ async function run(
       const scores = maxSim(vectors, layout);
       const read = await scores.toArray();
       backward(scores, Tensor.from(gpu, seed, scores.shape));
-      return { blocks: layout.blocks.length, scores: read, gradient: await vectors.grad!.toArray() };
+      return {
+        blocks: layout.blocks.length,
+        parts: layout.blocks[0]!.parts.length,
+        scores: read,
+        gradient: await vectors.grad!.toArray(),
+      };
     });
   } finally {
     packed.dispose();
@@ -120,6 +125,35 @@ for (const kernels of ['subgroup8', 'workgroup'] as const)
         await limited.close();
       }
     });
+
+    for (const cols of [64, 6])
+      for (const ownGroup of [false, true])
+        test(`vectors beyond the binding limit: width ${cols}${ownGroup ? ' own group' : ''}`, async (t) => {
+          if (skip) return t.skip('the adapter has no subgroups of 8');
+          // 20 queries and 60 passages of 3 to 40 tokens: some 1,700 tokens, 440 kB at width 64, 41 kB at 6.
+          const lengths = Array.from({ length: 80 }, () => 3 + random.int(38));
+          const data = values(sum(lengths) * cols);
+          const seed = values(20 * (ownGroup ? 3 : 60));
+          const options = { queries: 20, ownGroup, width: cols };
+          const whole = await run(gpu, lengths, data, seed, options);
+          assert.equal(whole.blocks, 1);
+          assert.equal(whole.parts, 1);
+          const limited = await Gpu.open({ kernels, maxBindingSize: cols === 64 ? 65536 : 16384 });
+          try {
+            const parts = await run(limited, lengths, data, seed, options);
+            assert.ok(parts.blocks > 1, `${parts.blocks} blocks`);
+            assert.ok(ownGroup ? parts.parts === 1 : parts.parts > 1, `${parts.parts} parts`);
+            assert.deepEqual(parts.scores, whole.scores);
+            // A query row adds up its passages part by part.
+            const top = Math.max(...Array.from(whole.gradient, Math.abs));
+            whole.gradient.forEach((want, i) => {
+              const bound = ownGroup ? 0 : 1e-6 * top;
+              assert.ok(Math.abs(parts.gradient[i]! - want) <= bound, `${parts.gradient[i]}, ${want}`);
+            });
+          } finally {
+            await limited.close();
+          }
+        });
 
     test('memory is that of one block, and no second gradient', async (t) => {
       if (skip) return t.skip('the adapter has no subgroups of 8');

@@ -4,13 +4,15 @@
  * tensor. The first token of each text (CLS) takes no part.
  *
  * Even those grow with query tokens × passages, so large batches are worked on in blocks of whole queries. One
- * block keeps its positions for the gradient; of several, the gradient finds them again block by block.
+ * block keeps its positions for the gradient; of several, the gradient finds them again block by block. Where one
+ * binding cannot see all vectors, a block meets the passages part by part.
  *
  * Forward is a matmul tile whose columns are one passage's tokens, folded into a running maximum.
  * dQ gathers the winning passage tokens. dP walks each passage's (query token, winner) list in order, one thread
  * per column, so sums have a fixed order and need no atomics.
  */
 import { ShapeError } from '../errors.js';
+import type { Binding } from '../gpu/gpu.js';
 import { formatShape } from '../tensor/shape.js';
 import { Tensor } from '../tensor/tensor.js';
 import { FLAT_MAIN, flatGrid, rowGrid, shaderOf } from './launch.js';
@@ -42,7 +44,38 @@ export interface MaxSimBlock {
   readonly rows: number;
   readonly firstTile: number;
   readonly tiles: number;
+  /** Tokens [begin, end) of the queries. */
+  readonly tokens: TokenRange;
+  /** The passages that these queries are scored against, in order, cut so that one binding sees a part's tokens. */
+  readonly parts: readonly MaxSimPart[];
 }
+
+export interface TokenRange {
+  readonly begin: number;
+  readonly end: number;
+}
+
+/** Consecutive passages, and for each query the columns that they are. */
+export interface MaxSimPart {
+  readonly firstPassage: number;
+  readonly passages: number;
+  readonly firstSlot: number;
+  readonly slots: number;
+  readonly tokens: TokenRange;
+}
+
+/**
+ * The rows of [T,C] vectors that a kernel sees as one binding, and the token that its first row is: all of them
+ * where they fit, else those of `tokens`, from a boundary that any adapter can bind at.
+ */
+function windowOf(vectors: Tensor, tokens: TokenRange): { rows: Tensor | Binding; base: number } {
+  if (vectors.bytes <= vectors.gpu.capabilities.maxBindingSize) return { rows: vectors, base: 0 };
+  const base = windowBase(tokens.begin);
+  return { rows: vectors.bindingRange(base * vectors.cols, (tokens.end - base) * vectors.cols), base };
+}
+
+/** Where a window that must show token `begin` starts: at a multiple of 64 rows. */
+export const windowBase = (begin: number): number => Math.floor(begin / 64) * 64;
 
 export interface MaxSimResult {
   /** [queries, columns] */
@@ -97,6 +130,7 @@ function winners(vectors: Tensor, layout: MaxSimLayout, block: MaxSimBlock): Win
   const best = Tensor.empty(gpu, [block.rows, layout.columns]);
   const positions = Tensor.empty(gpu, [block.rows, layout.columns], 'u32');
   const buffers = {
+    Q: 'array<vec4f>',
     V: 'array<vec4f>',
     tokens: 'array<vec2u>',
     passages: 'array<vec4u>',
@@ -104,13 +138,21 @@ function winners(vectors: Tensor, layout: MaxSimLayout, block: MaxSimBlock): Win
     outBest: 'array<f32>',
     outAt: 'array<u32>',
   };
-  const params = { cols4: 'u32', columns: 'u32', firstRow: 'u32', firstTile: 'u32' } as const;
+  const params = {
+    cols4: 'u32',
+    columns: 'u32',
+    firstRow: 'u32',
+    firstTile: 'u32',
+    firstSlot: 'u32',
+    queryBase: 'u32',
+    passageBase: 'u32',
+  } as const;
   const shader = gpu.capabilities.subgroup8
     ? shaderOf('maxSim.subgroup8', () => {
         const lines: string[] = [];
-        for (const r of range(ROW_GROUPS)) lines.push(`let a${r} = V[own${r} + k];`);
+        for (const r of range(ROW_GROUPS)) lines.push(`let a${r} = Q[own${r} + k];`);
         for (const v of range(COLUMNS / 8))
-          lines.push(`let b${v} = V[min(t + ${8 * v}u + lane, last) * p.cols4 + k];`);
+          lines.push(`let b${v} = V[(min(t + ${8 * v}u + lane, last) - p.passageBase) * p.cols4 + k];`);
         for (const c of range(COLUMNS))
           for (const x of AXES) {
             lines.push(`{ let b = subgroupBroadcast(b${Math.floor(c / 8)}.${x}, ${c % 8}u);`);
@@ -126,7 +168,7 @@ function winners(vectors: Tensor, layout: MaxSimLayout, block: MaxSimBlock): Win
 @compute @workgroup_size(8)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
   let tile = tiles[p.firstTile + group.x];
-  let slot = group.y;
+  let slot = p.firstSlot + group.y;
   let passage = tile.z + slot;
   let begin = passages[passage].x;
   let end = passages[passage].y;
@@ -134,7 +176,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) la
   ${range(ROW_GROUPS)
     .map(
       (r) =>
-        `let row${r} = tile.x + ${8 * r}u + lane; let own${r} = tokens[min(row${r}, tile.y - 1u)].x * p.cols4; var best${r} = -3.4e38; var at${r} = 0u;`,
+        `let row${r} = tile.x + ${8 * r}u + lane; let own${r} = (tokens[min(row${r}, tile.y - 1u)].x - p.queryBase) * p.cols4; var best${r} = -3.4e38; var at${r} = 0u;`,
     )
     .join('\n  ')}
   for (var t = begin; t < end; t += ${COLUMNS}u) {
@@ -176,7 +218,7 @@ var<workgroup> ats: array<array<u32, 4>, 32>;
 @compute @workgroup_size(128)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) local: u32) {
   let tile = tiles[p.firstTile + group.x];
-  let slot = group.y;
+  let slot = p.firstSlot + group.y;
   let passage = tile.z + slot;
   let begin = passages[passage].x;
   let end = passages[passage].y;
@@ -188,8 +230,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lo
     var c = vec4f();
     for (var k = 0u; k < p.cols4; k += 4u) {
       let have = k + h < p.cols4;
-      qs[r][h] = select(vec4f(), V[tokens[min(tile.x + r, tile.y - 1u)].x * p.cols4 + min(k + h, p.cols4 - 1u)], have);
-      if (local < 64u) { ps[local / 4u][h] = select(vec4f(), V[min(t + local / 4u, end - 1u) * p.cols4 + min(k + h, p.cols4 - 1u)], have); }
+      qs[r][h] = select(vec4f(), Q[(tokens[min(tile.x + r, tile.y - 1u)].x - p.queryBase) * p.cols4 + min(k + h, p.cols4 - 1u)], have);
+      if (local < 64u) { ps[local / 4u][h] = select(vec4f(), V[(min(t + local / 4u, end - 1u) - p.passageBase) * p.cols4 + min(k + h, p.cols4 - 1u)], have); }
       workgroupBarrier();
       for (var e = 0u; e < 4u; e++) {
         let q = qs[r][e];
@@ -214,12 +256,24 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lo
   }
 }`,
       }));
-  shader.run(
-    gpu,
-    [vectors, layout.tokens, layout.passages, layout.tiles, best, positions],
-    { cols4: cols / 4, columns: layout.columns, firstRow: block.firstRow, firstTile: block.firstTile },
-    [block.tiles, layout.columns],
-  );
+  const own = windowOf(vectors, block.tokens);
+  for (const part of block.parts) {
+    const other = windowOf(vectors, part.tokens);
+    shader.run(
+      gpu,
+      [own.rows, other.rows, layout.tokens, layout.passages, layout.tiles, best, positions],
+      {
+        cols4: cols / 4,
+        columns: layout.columns,
+        firstRow: block.firstRow,
+        firstTile: block.firstTile,
+        firstSlot: part.firstSlot,
+        queryBase: own.base,
+        passageBase: other.base,
+      },
+      [block.tiles, part.slots],
+    );
+  }
   return { best, positions };
 }
 
@@ -228,10 +282,20 @@ function winnersScalar(vectors: Tensor, layout: MaxSimLayout, block: MaxSimBlock
   const gpu = vectors.gpu;
   const best = Tensor.empty(gpu, [block.rows, layout.columns]);
   const positions = Tensor.empty(gpu, [block.rows, layout.columns], 'u32');
-  shaderOf('maxSim.scalar', () => ({
+  const shader = shaderOf('maxSim.scalar', () => ({
     label: 'maxSim.scalar',
-    params: { cols: 'u32', columns: 'u32', firstRow: 'u32', count: 'u32' } as const,
+    params: {
+      cols: 'u32',
+      columns: 'u32',
+      firstRow: 'u32',
+      count: 'u32',
+      firstSlot: 'u32',
+      slots: 'u32',
+      queryBase: 'u32',
+      passageBase: 'u32',
+    } as const,
     buffers: {
+      Q: 'array<f32>',
       V: 'array<f32>',
       tokens: 'array<vec2u>',
       queries: 'array<vec4u>',
@@ -242,25 +306,42 @@ function winnersScalar(vectors: Tensor, layout: MaxSimLayout, block: MaxSimBlock
     body: `${FOLD}
 ${FLAT_MAIN}
   if (i >= p.count) { return; }
-  let row = p.firstRow + i / p.columns;
-  let slot = i % p.columns;
+  let row = p.firstRow + i / p.slots;
+  let slot = p.firstSlot + i % p.slots;
   let token = tokens[row];
   let passage = queries[token.y].z + slot;
+  let own = (token.x - p.queryBase) * p.cols;
   var best = -3.4e38;
   var at = 0u;
   for (var t = passages[passage].x; t < passages[passage].y; t++) {
+    let other = (t - p.passageBase) * p.cols;
     var sum = 0.0;
-    for (var k = 0u; k < p.cols; k++) { sum += V[token.x * p.cols + k] * V[t * p.cols + k]; }
+    for (var k = 0u; k < p.cols; k++) { sum += Q[own + k] * V[other + k]; }
     if (sum > best) { best = sum; at = t; }
   }
   finish(row, slot, passage, best, at);
 }`,
-  })).run(
-    gpu,
-    [vectors, layout.tokens, layout.queries, layout.passages, best, positions],
-    { cols: vectors.cols, columns: layout.columns, firstRow: block.firstRow, count: best.size },
-    flatGrid(best.size),
-  );
+  }));
+  const own = windowOf(vectors, block.tokens);
+  for (const part of block.parts) {
+    const other = windowOf(vectors, part.tokens);
+    const count = block.rows * part.slots;
+    shader.run(
+      gpu,
+      [own.rows, other.rows, layout.tokens, layout.queries, layout.passages, best, positions],
+      {
+        cols: vectors.cols,
+        columns: layout.columns,
+        firstRow: block.firstRow,
+        count,
+        firstSlot: part.firstSlot,
+        slots: part.slots,
+        queryBase: own.base,
+        passageBase: other.base,
+      },
+      flatGrid(count),
+    );
+  }
   return { best, positions };
 }
 
@@ -332,19 +413,35 @@ function addBlockGradient(
   const vec = cols % 4 === 0;
   const type = vec ? 'vec4f' : 'f32';
   const width = vec ? cols / 4 : cols;
-  // Each query row is met once: into a fresh gradient it is written, since reading it first costs a tenth.
-  shaderOf(`maxSimDQ.${vec}.${fresh}`, () => ({
-    label: 'maxSimDQ',
-    params: { width: 'u32', columns: 'u32', firstRow: 'u32', rows: 'u32' } as const,
-    buffers: {
-      V: `array<${type}>`,
-      A: 'array<u32>',
-      DS: 'array<f32>',
-      tokens: 'array<vec2u>',
-      queries: 'array<vec4u>',
-      ioV: `array<${type}>`,
-    },
-    body: `
+  const own = windowOf(vectors, block.tokens);
+  const dOwn = windowOf(dVectors, block.tokens);
+  const alone = layout.columns !== layout.passages.rows;
+  for (const [n, part] of block.parts.entries()) {
+    const other = windowOf(vectors, part.tokens);
+    const dOther = windowOf(dVectors, part.tokens);
+    // A query row's first visit writes into a fresh gradient, since reading it first costs a tenth.
+    const first = fresh && n === 0;
+    shaderOf(`maxSimDQ.${vec}.${first}`, () => ({
+      label: 'maxSimDQ',
+      params: {
+        width: 'u32',
+        columns: 'u32',
+        firstRow: 'u32',
+        rows: 'u32',
+        firstSlot: 'u32',
+        endSlot: 'u32',
+        queryBase: 'u32',
+        passageBase: 'u32',
+      } as const,
+      buffers: {
+        V: `array<${type}>`,
+        A: 'array<u32>',
+        DS: 'array<f32>',
+        tokens: 'array<vec2u>',
+        queries: 'array<vec4u>',
+        ioV: `array<${type}>`,
+      },
+      body: `
 @compute @workgroup_size(32)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
   let row = group.y * groups.x + group.x;
@@ -353,41 +450,51 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   let share = 1.0 / f32(queries[token.y].y - queries[token.y].x);
   for (var c = lane; c < p.width; c += 32u) {
     var sum = ${type}();
-    for (var s = 0u; s < p.columns; s++) {
+    for (var s = p.firstSlot; s < p.endSlot; s++) {
       let at = A[row * p.columns + s];
-      if (at != ${NONE}) { sum += V[at * p.width + c] * (DS[token.y * p.columns + s] * share); }
+      if (at != ${NONE}) { sum += V[(at - p.passageBase) * p.width + c] * (DS[token.y * p.columns + s] * share); }
     }
-    ioV[token.x * p.width + c] ${fresh ? '=' : '+='} sum;
+    ioV[(token.x - p.queryBase) * p.width + c] ${first ? '=' : '+='} sum;
   }
 }`,
-  })).run(
-    gpu,
-    [vectors, positions, dScores, layout.tokens, layout.queries, dVectors],
-    { width, columns: layout.columns, firstRow: block.firstRow, rows: block.rows },
-    rowGrid(block.rows),
-  );
-  // One workgroup a (passage, 8 columns): few columns a workgroup keep many workgroups in flight, since each
-  // walks all query tokens in order.
-  const own = layout.columns !== layout.passages.rows;
-  shaderOf(`maxSimDP.${vec}`, () => ({
-    label: 'maxSimDP',
-    params: {
-      width: 'u32',
-      columns: 'u32',
-      firstQuery: 'u32',
-      queries: 'u32',
-      firstRow: 'u32',
-      firstPassage: 'u32',
-      own: 'u32',
-    } as const,
-    buffers: {
-      V: `array<${type}>`,
-      A: 'array<u32>',
-      DS: 'array<f32>',
-      queries: 'array<vec4u>',
-      ioV: `array<${type}>`,
-    },
-    body: `
+    })).run(
+      gpu,
+      [other.rows, positions, dScores, layout.tokens, layout.queries, dOwn.rows],
+      {
+        width,
+        columns: layout.columns,
+        firstRow: block.firstRow,
+        rows: block.rows,
+        firstSlot: part.firstSlot,
+        endSlot: part.firstSlot + part.slots,
+        queryBase: dOwn.base,
+        passageBase: other.base,
+      },
+      rowGrid(block.rows),
+    );
+    // One workgroup a (passage, 8 columns): few columns a workgroup keep many workgroups in flight, since each
+    // walks all query tokens in order.
+    shaderOf(`maxSimDP.${vec}`, () => ({
+      label: 'maxSimDP',
+      params: {
+        width: 'u32',
+        columns: 'u32',
+        firstQuery: 'u32',
+        queries: 'u32',
+        firstRow: 'u32',
+        firstPassage: 'u32',
+        own: 'u32',
+        queryBase: 'u32',
+        passageBase: 'u32',
+      } as const,
+      buffers: {
+        V: `array<${type}>`,
+        A: 'array<u32>',
+        DS: 'array<f32>',
+        queries: 'array<vec4u>',
+        ioV: `array<${type}>`,
+      },
+      body: `
 @compute @workgroup_size(8)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
   let passage = p.firstPassage + group.y;
@@ -403,24 +510,27 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
     let weight = DS[q * p.columns + slot] / f32(max(1u, query.y - query.x));
     for (var t = query.x; t < query.y; t++) {
       let at = A[(row + t - query.x) * p.columns + slot];
-      if (at != ${NONE}) { ioV[at * p.width + c] += V[t * p.width + c] * weight; }
+      if (at != ${NONE}) { ioV[(at - p.passageBase) * p.width + c] += V[(t - p.queryBase) * p.width + c] * weight; }
     }
   }
 }`,
-  })).run(
-    gpu,
-    [vectors, positions, dScores, layout.queries, dVectors],
-    {
-      width,
-      columns: layout.columns,
-      firstQuery: block.firstQuery,
-      queries: block.queries,
-      firstRow: block.firstRow,
-      firstPassage: own ? block.firstQuery * layout.columns : 0,
-      own: own ? 1 : 0,
-    },
-    [Math.ceil(width / 8), own ? block.queries * layout.columns : layout.passages.rows],
-  );
+    })).run(
+      gpu,
+      [own.rows, positions, dScores, layout.queries, dOther.rows],
+      {
+        width,
+        columns: layout.columns,
+        firstQuery: block.firstQuery,
+        queries: block.queries,
+        firstRow: block.firstRow,
+        firstPassage: part.firstPassage,
+        own: alone ? 1 : 0,
+        queryBase: own.base,
+        passageBase: dOther.base,
+      },
+      [Math.ceil(width / 8), part.passages],
+    );
+  }
 }
 
 /** Float64 reference of one pair: q, p row-major [n,C] without CLS rows. */

@@ -2,8 +2,13 @@
  * Host-side index lists for the score kernels: which tokens are compared (ColBERT), which ids match (lexical).
  * A batch is packed as queries first, then passages query-major.
  */
-import type { MaxSimBlock, MaxSimLayout } from '../kernels/maxsim.js';
-import { MAXSIM_TILE_ROWS } from '../kernels/maxsim.js';
+import {
+  MAXSIM_TILE_ROWS,
+  type MaxSimBlock,
+  type MaxSimLayout,
+  type MaxSimPart,
+  windowBase,
+} from '../kernels/maxsim.js';
 import type { SparseMatches } from '../kernels/sparse.js';
 import type { PackedSequences } from '../tensor/packed.js';
 import type { Tensor } from '../tensor/tensor.js';
@@ -23,11 +28,13 @@ export interface MaxSimOptions extends PairOptions {
   floor?: readonly boolean[] | undefined;
   /** Bound of maxima and positions of a block of queries; by default 32 MiB. */
   blockBytes?: number;
+  /** Columns of the vectors, where one binding may be too small for all of them. */
+  width?: number;
 }
 
 export function maxSimLayout(
   packed: PackedSequences,
-  { queries, ownGroup = false, floor, blockBytes = BLOCK_BYTES }: MaxSimOptions,
+  { queries, ownGroup = false, floor, blockBytes = BLOCK_BYTES, width = 0 }: MaxSimOptions,
 ): MaxSimLayout {
   const { bounds } = packed;
   const passages = packed.count - queries;
@@ -48,13 +55,44 @@ export function maxSimLayout(
     for (let row = first; row < end; row += MAXSIM_TILE_ROWS)
       tiles.push(row, Math.min(row + MAXSIM_TILE_ROWS, end), passage, 0);
   };
+  const { maxBindingSize } = packed.gpu.capabilities;
   // Both arrays have 4 bytes an element, are in memory together and are bound one by one in whole vec4s.
-  const bindable = Math.floor(packed.gpu.capabilities.maxBindingSize / 16) * 4;
+  const bindable = Math.floor(maxBindingSize / 16) * 4;
   const mostRows = Math.min(blockBytes / 8, bindable) / columns;
+  const whole = packed.tokens * width * 4 <= maxBindingSize;
+  /** Whether one binding sees the tokens of texts [from, to). */
+  const visible = (from: number, to: number) =>
+    whole || (bounds[to]! - windowBase(bounds[from]!)) * width * 4 <= maxBindingSize;
+  const tokensOf = (from: number, to: number) => ({ begin: bounds[from]!, end: bounds[to]! });
+  /** Passages [from, to) in parts, in the columns from `firstSlot` on. */
+  const partsOf = (from: number, to: number, firstSlot: number): MaxSimPart[] => {
+    const parts: MaxSimPart[] = [];
+    for (let first = from; first < to; ) {
+      let after = first + 1;
+      while (after < to && visible(queries + first, queries + after + 1)) after++;
+      parts.push({
+        firstPassage: first,
+        passages: after - first,
+        firstSlot: firstSlot + first - from,
+        slots: after - first,
+        tokens: tokensOf(queries + first, queries + after),
+      });
+      first = after;
+    }
+    return parts;
+  };
+  const all = ownGroup ? [] : partsOf(0, passages, 0);
   const blocks: MaxSimBlock[] = [];
   for (let first = 0; first < queries; ) {
     let after = first + 1;
-    while (after < queries && rowOf(after + 1) - rowOf(first) <= mostRows) after++;
+    while (
+      after < queries &&
+      rowOf(after + 1) - rowOf(first) <= mostRows &&
+      visible(first, after + 1) &&
+      // Own groups of a block are one part: their columns are the same for all its queries.
+      (!ownGroup || visible(queries + first * columns, queries + (after + 1) * columns))
+    )
+      after++;
     const firstTile = tiles.length / 4;
     // Against all passages a tile may cross queries: rows are only rows.
     if (ownGroup) for (let b = first; b < after; b++) addTiles(rowOf(b), rowOf(b + 1), b * columns);
@@ -66,6 +104,18 @@ export function maxSimLayout(
       rows: rowOf(after) - rowOf(first),
       firstTile,
       tiles: tiles.length / 4 - firstTile,
+      tokens: tokensOf(first, after),
+      parts: ownGroup
+        ? [
+            {
+              firstPassage: first * columns,
+              passages: (after - first) * columns,
+              firstSlot: 0,
+              slots: columns,
+              tokens: tokensOf(queries + first * columns, queries + after * columns),
+            },
+          ]
+        : all,
     });
     first = after;
   }
@@ -78,7 +128,7 @@ export function maxSimLayout(
     queries: device('queries', queryList, 4),
     passages: device('passages', passageList, 4),
     tokens: device('tokens', tokenList, 2),
-    tiles: device(`tiles.${blockBytes}`, tiles, 4),
+    tiles: device(`tiles.${blockBytes}.${width}`, tiles, 4),
     columns,
     blocks,
   };

@@ -81,6 +81,7 @@ export function colbertScores(
     queries: batch.queries,
     ownGroup: own,
     floor: batch.floor,
+    width: vectors.cols,
   });
   return scale(maxSim(vectors, layout), 1 / temperature);
 }
