@@ -67,13 +67,20 @@ export class Shader<P extends Record<string, ParamType>> {
     Object.values(this.definition.buffers).forEach((type, i) => {
       const tensor = tensors[i];
       if (!tensor || !('dtype' in tensor)) return;
-      const wants = type.includes('Half') ? 'f16' : /<(vec\d)?u(32)?>/.test(type) ? 'u32' : 'f32';
+      const wants = elementType(type);
       if (tensor.dtype !== wants)
         throw new ShapeError(
           `${this.definition.label}: works on ${wants} here, operand ${i} [${tensor.shape}] is ${tensor.dtype}`,
         );
     });
   }
+}
+
+/** Of a WGSL buffer type. */
+function elementType(type: string): DType {
+  if (type.includes('Half')) return 'f16';
+  const scalar = /<(?:vec\d)?([fiu])(?:32)?>/.exec(type)?.[1];
+  return scalar === 'u' ? 'u32' : scalar === 'i' ? 'i32' : 'f32';
 }
 
 // ---- number formats ------------------------------------------------------------------------------------------
