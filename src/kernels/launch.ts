@@ -24,10 +24,12 @@ export interface ShaderDefinition<P extends Record<string, ParamType>> {
 export class Shader<P extends Record<string, ParamType>> {
   readonly source: ShaderSource;
   private readonly names: (keyof P & string)[];
+  private readonly elementTypes: DType[];
 
   constructor(private readonly definition: ShaderDefinition<P>) {
     this.names = Object.keys(definition.params);
     if (this.names.length > 16) throw new RangeError(`${definition.label}: more than 64 bytes of parameters`);
+    this.elementTypes = Object.values(definition.buffers).map(elementType);
     const fields = this.names.map((name) => `${name}: ${definition.params[name]}`).join(', ');
     const buffers = Object.entries(definition.buffers).map(([name, type], i) =>
       type.startsWith('texture')
@@ -64,11 +66,9 @@ export class Shader<P extends Record<string, ParamType>> {
 
   /** Bits of one format read as another would be a wrong number without any error. */
   private checkTypes(tensors: readonly (Tensor | Binding | RowTexture)[]): void {
-    Object.values(this.definition.buffers).forEach((type, i) => {
-      const tensor = tensors[i];
-      if (!tensor || !('dtype' in tensor)) return;
-      const wants = elementType(type);
-      if (tensor.dtype !== wants)
+    tensors.forEach((tensor, i) => {
+      const wants = this.elementTypes[i];
+      if ('dtype' in tensor && tensor.dtype !== wants)
         throw new ShapeError(
           `${this.definition.label}: works on ${wants} here, operand ${i} [${tensor.shape}] is ${tensor.dtype}`,
         );
