@@ -1,5 +1,8 @@
 /** The memory of training steps: what was planned, and the same after a thousand steps as after a hundred. */
 import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
 import { after, before, test } from 'node:test';
 import { presetConfig } from '../bench/presets.js';
 import { Gpu } from '../src/gpu/gpu.js';
@@ -9,17 +12,25 @@ import { M3Model } from '../src/models/m3.js';
 import { TokenBatch } from '../src/models/token-batch.js';
 import { CounterRandom } from '../src/tensor/random.js';
 import { RandomStreams } from '../src/tensor/random-streams.js';
+import { parseFinetuneArguments } from '../src/train/arguments.js';
 import type { M3LossBatch } from '../src/train/losses/m3-loss.js';
 import { planMemory, requireMemory } from '../src/train/memory-plan.js';
 import { AdamW, type AdamWOptions } from '../src/train/optimizer.js';
+import { silentReporter } from '../src/train/report.js';
 import { forwardBackward, type StepSettings } from '../src/train/train-step.js';
+import { finetune } from '../src/train/trainer.js';
+import { golden } from './repository.js';
 import { drawnBatch, dropoutModel, settings } from './training-cases.js';
 
 let gpu: Gpu;
 before(async () => {
   gpu = await Gpu.open();
 });
-after(() => gpu.close());
+const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'dawntune-memory-'));
+after(async () => {
+  await gpu.close();
+  fs.rmSync(folder, { recursive: true, force: true });
+});
 
 const options: AdamWOptions = { beta1: 0.9, beta2: 0.999, eps: 1e-8, weightDecay: 0.01, maxGradNorm: 1 };
 const liveBytes = ({ live }: MemoryReport) => Object.values(live).reduce((a, b) => a + b, 0);
@@ -53,6 +64,57 @@ for (const precision of ['f32', 'f16'] as FloatDType[])
         assert.deepEqual(peakByPurpose, planned.peakByPurpose);
         assert.equal(gpu.memory().liveBuffers, 0);
       });
+
+test('micro-batches that add up leave one piece of gradient a table', async () => {
+  const model = dropoutModel(gpu, 'f32');
+  for (const subBatchSize of [null, 4])
+    for (const queries of [2, 3, 4]) {
+      const batch = drawnBatch(model, queries);
+      await forwardBackward(model, batch, { ...settings, subBatchSize });
+      batch.tokens.dispose();
+      assert.deepEqual(
+        model.store.tables.map(({ tensor }) => tensor.rowGradients!.length),
+        [1],
+      );
+    }
+  model.dispose();
+  assert.equal(gpu.memory().liveBuffers, 0);
+});
+
+/** What a run planned and what it took. The golden model's texts are as they come, not the longest every time. */
+async function plannedAndTaken(...more: string[]): Promise<{ planned: number; taken: number }> {
+  const words = [
+    ...['--model_name_or_path', golden('model')],
+    ...['--train_data', golden('example_data', 'retrieval', 'nq.jsonl')],
+    ...['--output_dir', path.join(folder, 'run'), '--save_strategy', 'no'],
+    ...['--train_group_size', '3', '--query_max_len', '16', '--passage_max_len', '32'],
+    ...['--per_device_train_batch_size', '2', '--unified_finetuning', 'True'],
+    ...more,
+  ];
+  const own = await Gpu.open();
+  let planned = 0;
+  const expect = own.pool.expect.bind(own.pool);
+  own.pool.expect = (bytes) => {
+    planned = bytes;
+    expect(bytes);
+  };
+  await finetune(parseFinetuneArguments(words).args, silentReporter, async () => own);
+  return { planned, taken: own.memory().peak };
+}
+
+for (const line of [
+  '--max_steps 10',
+  '--max_steps 10 --fp16 --gradient_checkpointing',
+  '--max_steps 10 --fp16 --gradient_checkpointing --sub_batch_size 2',
+  '--max_steps 2 --gradient_accumulation_steps 2',
+  '--max_steps 2 --gradient_accumulation_steps 5',
+  '--max_steps 2 --gradient_accumulation_steps 5 --fp16 --gradient_checkpointing',
+])
+  test(`a run takes what it planned: ${line}`, async () => {
+    const { planned, taken } = await plannedAndTaken(...line.split(' '));
+    // Other batches than the longest have other words: their rows of gradient add up over micro-batches.
+    assert.ok(taken > 0.95 * planned && taken <= 1.015 * planned, `${taken} of ${planned} bytes`);
+  });
 
 test('what does not fit is refused with the table', async () => {
   const report = await planMemory(gpu.capabilities, {

@@ -48,8 +48,14 @@ export async function forwardBackward(
     for (const tensor of [hidden, texts.dense, texts.sparse, texts.colbert]) tensor?.dispose();
     // A batch on which nothing trains (one query, one passage) has a constant loss and no graph.
     if (loss.node) backward(loss, full(loss, loss.shape, lossScale));
+    mergeTables(model);
     return loss.item();
   });
+}
+
+/** Tables collect a piece of gradient a batch or chunk; left apart, they would add up to all tokens of a step. */
+function mergeTables({ store }: M3Model): void {
+  for (const table of store.tables) store.mergedRows(table);
 }
 
 /** The loss alone: no graph, no dropout. */
@@ -112,9 +118,9 @@ async function cachedForwardBackward(
         seed(texts.colbert, colbert, first, end);
         if (roots.length > 0) backwardAll(roots);
       });
-      // Tables collect a piece of gradient a chunk; left apart, they would add up to the whole batch's tokens.
-      if (n % 8 === 7) for (const table of model.store.tables) model.store.mergedRows(table);
+      if (n % 8 === 7) mergeTables(model);
     }
+    mergeTables(model);
     return loss;
   });
 }
