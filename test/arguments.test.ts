@@ -587,6 +587,10 @@ test('what a DeepSpeed file cannot say here is refused with file and key', () =>
     ],
     [{ fp16: { enabled: 'yes' } }, /^ds\.json: fp16\.enabled: expected "auto", true or false, found "yes"$/],
     [
+      { fp16: { initial_scale_power: 1024 } },
+      /fp16\.initial_scale_power: expected "auto" or a number from 0 to 127, found 1024$/,
+    ],
+    [
       { train_micro_batch_size_per_gpu: 4 },
       /expected 2 or "auto" \(--per_device_train_batch_size\), found 4$/,
     ],

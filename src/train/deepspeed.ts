@@ -112,6 +112,8 @@ export function parseDeepSpeed(
   if (half && brain) throw root.wrong('fp16', 'at most one of fp16 and bf16 enabled', 'both');
   const scale = fp16.number('loss_scale', 0) ?? 0;
   const power = fp16.number('initial_scale_power', 0) ?? 16;
+  // Beyond f32 a scale is infinite, and half of it too: every step would be skipped to the end of the run.
+  if (power > 127) throw fp16.wrong('initial_scale_power', '"auto" or a number from 0 to 127', power);
   const window = fp16.number('loss_scale_window', 1) ?? 1000;
   const hysteresis = fp16.number('hysteresis', 1) ?? 2;
   const minimumScale = fp16.number('min_loss_scale', 0) ?? 1;
