@@ -5,6 +5,7 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
+import fc from 'fast-check';
 import { ParameterStore } from '../src/autograd/parameters.js';
 import { MachineError } from '../src/errors.js';
 import { Gpu } from '../src/gpu/gpu.js';
@@ -76,6 +77,92 @@ test('without a file: PyTorch’s GradScaler', () => {
     loss_scale: 65536,
     previous_loss_scale: 32768,
   });
+});
+
+/** `DynamicLossScaler.update_scale` of DeepSpeed (`runtime/fp16/loss_scaler.py`); undefined: it raises. */
+function deepSpeedCourse(
+  scaling: Extract<LossScaling, { kind: 'dynamic' }>,
+  overflows: readonly boolean[],
+): (number | undefined)[] {
+  let scale = scaling.initialScale;
+  let hysteresis = scaling.hysteresis;
+  let lastOverflow = -1;
+  return overflows.map((overflow, iteration) => {
+    if (overflow) {
+      if (scaling.hysteresis === 1 || hysteresis === 1) {
+        if (scale === scaling.minimumScale) return undefined;
+        scale = Math.max(scale / 2, scaling.minimumScale);
+      } else hysteresis--;
+      lastOverflow = iteration;
+    } else if ((iteration - lastOverflow) % scaling.window === 0) {
+      hysteresis = scaling.hysteresis;
+      scale *= 2;
+    }
+    return scale;
+  });
+}
+
+/** PyTorch's `_amp_update_scale_`: a tracker of good steps that growth and overflow set back. */
+function gradScalerCourse(initialScale: number, window: number, overflows: readonly boolean[]): number[] {
+  let scale = initialScale;
+  let tracker = 0;
+  return overflows.map((overflow) => {
+    if (overflow) {
+      scale /= 2;
+      tracker = 0;
+    } else if (++tracker === window) {
+      scale *= 2;
+      tracker = 0;
+    }
+    return scale;
+  });
+}
+
+test('whatever overflows: the scales of DeepSpeed’s rules and of GradScaler’s', () => {
+  const steps = fc.array(
+    fc.integer({ min: 0, max: 3 }).map((n) => n === 0),
+    { maxLength: 60 },
+  );
+  fc.assert(
+    fc.property(
+      steps,
+      fc.integer({ min: 1, max: 5 }),
+      fc.integer({ min: 1, max: 4 }),
+      fc.integer({ min: 0, max: 8 }),
+      (overflows, window, hysteresis, power) => {
+        const scaling = {
+          kind: 'dynamic',
+          initialScale: 256,
+          window,
+          hysteresis,
+          minimumScale: 2 ** power,
+        } as const;
+        const scaler = new LossScaler(scaling);
+        for (const [i, expected] of deepSpeedCourse(scaling, overflows).entries()) {
+          if (expected === undefined) {
+            assert.throws(() => scaler.update(true), MachineError);
+            return;
+          }
+          const before = scaler.scale;
+          const event = scaler.update(overflows[i]!);
+          assert.equal(scaler.scale, expected);
+          const told = overflows[i]! ? 'overflow' : expected !== before ? 'loss_scale' : undefined;
+          assert.equal(event?.event, told);
+        }
+      },
+    ),
+  );
+  fc.assert(
+    fc.property(steps, fc.integer({ min: 1, max: 5 }), (overflows, window) => {
+      const scaling = { ...defaultLossScaling, window, minimumScale: 0 } as LossScaling;
+      const scaler = new LossScaler(scaling);
+      const scales = overflows.map((overflow) => {
+        scaler.update(overflow);
+        return scaler.scale;
+      });
+      assert.deepEqual(scales, gradScalerCourse(65536, window, overflows));
+    }),
+  );
 });
 
 test('what cannot be lowered ends the run', () => {
@@ -225,6 +312,35 @@ test('overflows are logged and skipped, and the schedule does not count them', a
   };
   assert.ok(weight('overflow').every(Number.isFinite));
   assert.notDeepEqual(weight('overflow'), weight('plain'));
+});
+
+test('skipped steps leave no trace: the model is, to the bit, that of a run that began with the lower scale', async () => {
+  // One batch, step after step, so that a step that was skipped did not use up data that others see.
+  const row = (n: number) => ({
+    query: `a question about number ${n}`,
+    pos: [`the answer is ${n}`],
+    neg: ['something else altogether'],
+  });
+  const data = path.join(folder, 'one-batch.jsonl');
+  fs.writeFileSync(data, [row(1), row(1)].map((each) => `${JSON.stringify(each)}\n`).join(''));
+  const fixed = (steps: number) => [
+    ...['--train_data', data, '--train_group_size', '2', '--lr_scheduler_type', 'constant'],
+    ...['--warmup_steps', '0', '--gradient_accumulation_steps', '2', '--weight_decay', '0.1'],
+    ...['--max_steps', `${steps}`],
+  ];
+  const files = ['model.safetensors', 'colbert_linear.pt', 'sparse_linear.pt'];
+  const read = (name: string) => files.map((file) => fs.readFileSync(path.join(folder, name, file)));
+  const rule = { hysteresis: 1, loss_scale_window: 1000 };
+  const log = await run('late', { ...rule, initial_scale_power: 26 }, ...fixed(16));
+  const skipped = events(log).filter(({ event }) => event === 'overflow').length;
+  assert.ok(skipped > 0 && skipped < 12, `${skipped} overflows`);
+  const last = log.filter((entry) => 'loss_scale' in entry).at(-1)!;
+  assert.equal(last['loss_scale'], 2 ** (26 - skipped));
+  await run('lower', { ...rule, initial_scale_power: 26 - skipped }, ...fixed(16 - skipped));
+  assert.deepEqual(read('late'), read('lower'));
+  // And one step more or less would show.
+  await run('shorter', { ...rule, initial_scale_power: 26 - skipped }, ...fixed(15 - skipped));
+  assert.notDeepEqual(read('late'), read('shorter'));
 });
 
 test('growth is logged; without a file the first scale is', async () => {
