@@ -3,7 +3,9 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { adamW, hashedIds, lossBatch, presetConfig, stepSettings } from '../bench/presets.js';
 import { planRun } from '../bench/training-run.js';
+import type { Capabilities } from '../src/gpu/capabilities.js';
 import { Gpu } from '../src/gpu/gpu.js';
+import type { MemoryReport, Purpose } from '../src/gpu/memory.js';
 import { parseEncoderConfig } from '../src/models/config.js';
 import { M3Model } from '../src/models/m3.js';
 import { RandomStreams } from '../src/tensor/random-streams.js';
@@ -17,34 +19,78 @@ before(async () => {
 after(() => gpu.close());
 
 /** A query, one passage of so many tokens, and a short one. */
-function longBatch(tokens: number, vocab: number) {
-  const words = Array.from({ length: tokens }, (_, i) => `w${i}`).join(' ');
+function longBatch(tokens: number, vocab: number, queryTokens = 8) {
+  const text = (name: string, length: number) =>
+    hashedIds(Array.from({ length }, (_, i) => `${name}${i}`).join(' '), length, vocab);
   return {
-    texts: [hashedIds('w1 w2 w3', 8, vocab), hashedIds(words, tokens, vocab), hashedIds('w8 w9', 8, vocab)],
+    texts: [text('q', queryTokens), text('w', tokens), text('v', 8)],
     queries: 1,
     group: 2,
     teacherScores: Float32Array.of(3, 1),
   };
 }
 
+const LENGTHS = [1024, 2048, 4096, 8192];
+
+/** What training on texts of each length takes, on an adapter like this one. */
+function plans(
+  model: { name: string; layers?: number; fp16: boolean; recompute: boolean },
+  more: Partial<Capabilities> = {},
+  longQuery = false,
+): Promise<MemoryReport[]> {
+  const config = presetConfig(model.name, model.layers);
+  const like = Gpu.plan({ ...gpu.capabilities, ...more });
+  const settings = { config, fp16: model.fp16, step: stepSettings(model.recompute, null) };
+  return Promise.all(
+    LENGTHS.map((tokens) =>
+      planRun(like, settings, longBatch(tokens, config.vocabSize, longQuery ? tokens : 8)),
+    ),
+  );
+}
+
+const perToken = (reports: readonly MemoryReport[], purpose: Purpose) =>
+  reports.map(({ highest }, i) => highest[purpose] / LENGTHS[i]!);
+
+function assertLinear(reports: readonly MemoryReport[]): void {
+  for (const purpose of ['activations', 'workspace'] as const) {
+    const figures = perToken(reports, purpose);
+    // Size classes make steps of an eighth; what does not grow at all may fall.
+    for (const [i, figure] of figures.entries())
+      assert.ok(
+        figure <= 1.1 * Math.min(...figures.slice(0, i + 1)),
+        `${purpose}, bytes a token: ${figures.map(Math.round)}`,
+      );
+  }
+  const peaks = reports.map(({ peakByPurpose }) => peakByPurpose.activations);
+  assert.ok(peaks.at(-1)! <= 8.8 * peaks[0]!, `activations at the peak: ${peaks}`);
+}
+
 for (const [name, layers] of [
-  ['tiny', undefined],
+  ['tiny', 4],
   ['bge-m3', 1],
 ] as const)
   for (const fp16 of [false, true])
     for (const recompute of [false, true])
-      test(`activations grow with the tokens and no faster: ${name} ${fp16 ? 'f16' : 'f32'}${recompute ? ', recompute' : ''}`, async () => {
-        const config = presetConfig(name, layers);
-        const perToken: number[] = [];
-        for (const tokens of [1024, 2048, 4096, 8192]) {
-          const settings = { config, fp16, step: stepSettings(recompute, null) };
-          const { highest } = await planRun(gpu, settings, longBatch(tokens, config.vocabSize));
-          perToken.push(highest.activations / tokens);
-        }
-        // Size classes make steps of an eighth.
-        const [first, last] = [Math.min(...perToken), Math.max(...perToken)];
-        assert.ok(last <= 1.1 * first, `bytes a token: ${perToken.map(Math.round)}`);
+      test(`memory grows with the tokens and no faster: ${name} ${fp16 ? 'f16' : 'f32'}${recompute ? ', recompute' : ''}`, async () => {
+        for (const subgroup8 of [false, true])
+          assertLinear(await plans({ name, layers, fp16, recompute }, { subgroup8 }));
       });
+
+test('a query as long as its passage: their token scores are not held', async () => {
+  for (const fp16 of [false, true])
+    for (const subgroup8 of [false, true])
+      assertLinear(await plans({ name: 'tiny', fp16, recompute: true }, { subgroup8 }, true));
+});
+
+test('bytes a token: halves take little more than half, recomputation a fraction', async () => {
+  const figure = async (fp16: boolean, recompute: boolean) =>
+    perToken(await plans({ name: 'tiny', fp16, recompute }), 'activations').at(-1)!;
+  const [whole, halves] = [await figure(false, false), await figure(true, false)];
+  const [wholeAgain, halvesAgain] = [await figure(false, true), await figure(true, true)];
+  const found = `${[whole, halves, wholeAgain, halvesAgain].map(Math.round)} bytes a token`;
+  assert.ok(halves <= 0.6 * whole && halvesAgain <= 0.6 * wholeAgain, found);
+  assert.ok(wholeAgain <= 0.6 * whole && halvesAgain <= 0.6 * halves, found);
+});
 
 test('8,192 tokens train', async () => {
   const config = parseEncoderConfig({
