@@ -202,6 +202,29 @@ test('f16 draws the mask of f32, in both kernel families', async () => {
   for (const other of draws.slice(1)) assert.deepEqual(other, draws[0]);
 });
 
+test('a tensor beyond a binding draws as one that fits, also from an odd group on', async () => {
+  const limited = await Gpu.open({ maxBindingSize: 65536 });
+  for (const [rows, cols, firstRow] of [
+    [9001, 4, 3],
+    [3001, 12, 5],
+  ] as const)
+    for (const dtype of ['f32', 'f16'] as const) {
+      const draw = (gpu: Gpu) =>
+        scope(() => mask(dropout(ones(gpu, [rows, cols], dtype), 0.4, { seed: 6, stream: 7, firstRow })));
+      assert.deepEqual(await draw(limited), await draw(gpus[0]!), `${rows} × ${cols} ${dtype}`);
+    }
+  await limited.close();
+});
+
+test('rows of part of a batch must be whole groups of 4', () => {
+  scope(() =>
+    assert.throws(
+      () => dropout(ones(gpus[0]!, [3, 6]), 0.4, { seed: 6, stream: 7, firstRow: 1 }),
+      /dropout: part of a batch needs rows of whole groups of 4 values: \[3,6\]/,
+    ),
+  );
+});
+
 for (const cols of [4, 12, 64])
   test(`a part of a batch draws what the whole batch draws for its rows: ${cols} columns`, async () => {
     const gpu = gpus[0]!;
@@ -222,30 +245,99 @@ for (const cols of [4, 12, 64])
       }
   });
 
-test('attention drops the same for a sequence alone as for it within the batch', async () => {
-  for (const gpu of gpus)
-    await scope(async () => {
-      const [lengths, H] = [[5, 18, 9], 64];
-      const data = Float32Array.from({ length: 32 * 3 * H }, (_, i) => Math.sin(i * 0.7331));
-      const random = { seed: 8, stream: 9, probability: 0.3 };
-      const run = async (from: number, to: number, sequences: number[], firstRow: number) => {
-        const packed = new PackedSequences(gpu, sequences);
-        const part = data.subarray(from * 3 * H, to * 3 * H);
-        const qkv = Tensor.from(gpu, part, [to - from, 3 * H]);
-        qkv.requiresGrad = true;
-        const out = attention(qkv, packed, 4, { ...random, firstRow });
-        const values = await out.toFloat32();
-        backward(sum(out));
-        const gradient = await qkv.grad!.toFloat32();
-        qkv.grad!.dispose();
-        packed.dispose();
-        return { values, gradient };
-      };
-      const whole = await run(0, 32, lengths, 0);
-      const alone = await run(5, 23, [18], 5);
-      assert.deepEqual(alone.values, whole.values.slice(5 * H, 23 * H));
-      assert.deepEqual(alone.gradient, whole.gradient.slice(5 * 3 * H, 23 * 3 * H));
-      const moved = await run(5, 23, [18], 6);
-      assert.notDeepEqual(moved.values, alone.values);
-    });
-});
+for (const dtype of ['f32', 'f16'] as const)
+  test(`attention drops the same for a sequence alone as for it within the batch: ${dtype}`, async () => {
+    for (const gpu of gpus)
+      await scope(async () => {
+        // Rows of halves fill textures from 128 columns on.
+        const [lengths, H] = [[5, 18, 9], 128];
+        const values = Float32Array.from({ length: 32 * 3 * H }, (_, i) => Math.sin(i * 0.7331));
+        const data = dtype === 'f16' ? f32ToF16(values) : values;
+        const random = { seed: 8, stream: 9, probability: 0.3 };
+        const run = async (from: number, to: number, sequences: number[], firstRow: number) => {
+          const packed = new PackedSequences(gpu, sequences);
+          const part = data.subarray(from * 3 * H, to * 3 * H);
+          const qkv = Tensor.from(gpu, part, [to - from, 3 * H], dtype);
+          qkv.requiresGrad = true;
+          const out = attention(qkv, packed, 8, { ...random, firstRow });
+          const values = await out.toFloat32();
+          backward(out, ones(gpu, [...out.shape], dtype));
+          const gradient = await qkv.grad!.toFloat32();
+          qkv.grad!.dispose();
+          packed.dispose();
+          return { values, gradient };
+        };
+        const whole = await run(0, 32, lengths, 0);
+        const alone = await run(5, 23, [18], 5);
+        assert.deepEqual(alone.values, whole.values.slice(5 * H, 23 * H));
+        assert.deepEqual(alone.gradient, whole.gradient.slice(5 * 3 * H, 23 * 3 * H));
+        const moved = await run(5, 23, [18], 6);
+        assert.notDeepEqual(moved.values, alone.values);
+      });
+  });
+
+/**
+ * The masks of attention at once, 1 where a probability was dropped: [sequence, query, head, key]. Scores are 0, so
+ * that every probability is 1/T, and the value of key j is the unit vector j.
+ */
+async function attentionMasks(
+  gpu: Gpu,
+  sequences: number,
+  dtype: 'f32' | 'f16',
+  random: { seed: number; stream: number; firstRow?: number },
+  probability: number,
+): Promise<Float32Array> {
+  const [T, heads] = [16, 8];
+  const H = heads * T;
+  const values = new Float32Array(sequences * T * 3 * H);
+  for (let i = 0; i < sequences * T; i++)
+    for (let head = 0; head < heads; head++) values[i * 3 * H + 2 * H + head * T + (i % T)] = 1;
+  return scope(async () => {
+    const packed = new PackedSequences(gpu, new Array<number>(sequences).fill(T));
+    const shape = [sequences * T, 3 * H];
+    const qkv =
+      dtype === 'f16' ? Tensor.from(gpu, f32ToF16(values), shape, 'f16') : Tensor.from(gpu, values, shape);
+    const result = await mask(attention(qkv, packed, heads, { ...random, probability }));
+    packed.dispose();
+    return result;
+  });
+}
+
+for (const rate of [0.1, 0.5])
+  test(`statistics of attention's mask at rate ${rate}: queries, keys, heads, sequences, streams and seeds`, async () => {
+    const [sequences, T, heads] = [128, 16, 8];
+    const draw = (gpu: Gpu, dtype: 'f32' | 'f16', seed: number, stream: number, firstRow = 0) =>
+      attentionMasks(gpu, sequences, dtype, { seed, stream, firstRow }, rate);
+    const a = await draw(gpus[0]!, 'f32', 3, 4);
+    const n = a.length;
+    assert.equal(n, sequences * T * heads * T);
+    for (const gpu of gpus)
+      for (const dtype of ['f32', 'f16'] as const) assert.deepEqual(await draw(gpu, dtype, 3, 4), a);
+    const p = Math.round(rate * 65536) / 65536;
+    const variance = p * (1 - p);
+    const mean = a.reduce((sum, v) => sum + v, 0) / n;
+    assert.ok(Math.abs(mean - p) < 5 * Math.sqrt(variance / n), `rate ${mean}`);
+    const correlation = (x: Float32Array, y: Float32Array, lag: number) => {
+      let sum = 0;
+      for (let i = 0; i + lag < n; i++) sum += (x[i]! - p) * (y[i + lag]! - p);
+      return sum / (n - lag) / variance;
+    };
+    const [head, query, sequence] = [T, heads * T, T * heads * T];
+    // Keys of one block and the next, the other head, the query that shares the block and the next, the sequence.
+    for (const lag of [1, 2, 3, 4, 8, head, query, 2 * query, query + 1, sequence]) {
+      const r = correlation(a, a, lag);
+      assert.ok(Math.abs(r) < 5 / Math.sqrt(n - lag), `lag ${lag}: ${r}`);
+    }
+    // Another stream, another seed, and the same at another place of a batch.
+    for (const [seed, stream, firstRow] of [
+      [3, 5, 0],
+      [4, 4, 0],
+      [3, 4, 1],
+    ] as const) {
+      const r = correlation(a, await draw(gpus[0]!, 'f32', seed, stream, firstRow), 0);
+      assert.ok(
+        Math.abs(r) < 5 / Math.sqrt(n),
+        `seed ${seed}, stream ${stream}, first row ${firstRow}: ${r}`,
+      );
+    }
+  });
