@@ -116,6 +116,24 @@ for (const line of [
     assert.ok(taken > 0.95 * planned && taken <= 1.015 * planned, `${taken} of ${planned} bytes`);
   });
 
+test('evaluation on longer texts than those that train is planned too', async () => {
+  const sts = ['--train_data', golden('example_data', 'sts', 'sts.jsonl')];
+  const eight = ['--train_group_size', '8', '--passage_max_len', '256', '--gradient_checkpointing', '--fp16'];
+  const words = [...sts, ...eight, '--max_steps', '2'];
+  const training = await plannedAndTaken(...words);
+  const both = await plannedAndTaken(
+    ...words,
+    '--eval_data',
+    golden('example_data', 'retrieval', 'nq.jsonl'),
+  );
+  assert.ok(both.planned > 1.05 * training.planned, `${both.planned} and ${training.planned} bytes planned`);
+  // The longest rows of the file need not meet in one batch.
+  assert.ok(
+    both.taken > training.planned && both.taken <= 1.015 * both.planned,
+    `${both.taken} of ${both.planned} bytes`,
+  );
+});
+
 test('what does not fit is refused with the table', async () => {
   const report = await planMemory(gpu.capabilities, {
     model: (on) => dropoutModel(on, 'f32'),

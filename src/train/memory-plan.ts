@@ -11,7 +11,7 @@ import type { M3Model } from '../models/m3.js';
 import { RandomStreams } from '../tensor/random-streams.js';
 import type { M3LossBatch } from './losses/m3-loss.js';
 import { AdamW, type AdamWOptions } from './optimizer.js';
-import { forwardBackward, type StepSettings } from './train-step.js';
+import { forwardBackward, lossOf, type StepSettings } from './train-step.js';
 
 export interface PlannedStep {
   /** Of a model whose weights need not be set. */
@@ -20,6 +20,8 @@ export interface PlannedStep {
   readonly settings: StepSettings;
   /** The micro-batches of a step. */
   readonly batches: (model: M3Model) => M3LossBatch[];
+  /** Of evaluation between steps, if there is any. */
+  readonly evaluation?: ((model: M3Model) => M3LossBatch[]) | undefined;
 }
 
 /** The accounted memory of training steps on an adapter like this. @throws MachineError when no adapter like it could. */
@@ -35,6 +37,10 @@ export async function planMemory(capabilities: Capabilities, step: PlannedStep):
       batch.tokens.dispose();
     }
     await optimizer.step(0);
+    for (const batch of step.evaluation?.(model) ?? []) {
+      await lossOf(model, batch, step.settings);
+      batch.tokens.dispose();
+    }
   }
   const report = gpu.memory();
   optimizer.dispose();

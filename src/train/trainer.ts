@@ -104,6 +104,7 @@ export async function finetune(
       optimizer: adamOptions,
       settings,
       batches: (planned) => longestBatches(planned, tokenizer, args, data, accumulation),
+      evaluation: evalData && ((planned) => longestBatches(planned, tokenizer, args, evalData, 1)),
     });
     requireMemory(memory, gpu.pool.budget, (line) => report.note(line));
     gpu.pool.expect(memory.peak);
