@@ -212,7 +212,6 @@ for (const [name, step] of [
 for (const [name, precision, step] of [
   ['f32', 'f32', settings],
   ['f16, recomputed', 'f16', { ...settings, recompute: true }],
-  ['f16 in chunks of 3', 'f16', { ...settings, recompute: true, subBatchSize: 3 }],
 ] as const)
   test(`a thousand steps of the golden model, none of them known to be the longest: ${name}`, async () => {
     const planned = Gpu.plan(gpu.capabilities);
