@@ -22,6 +22,12 @@ const suites: Record<string, (argv: string[]) => Promise<void>> = {
   memory: benchMemory,
 };
 
+// A reader that went away (`| head -1`) is no error.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code === 'EPIPE') process.exit(0);
+  throw error;
+});
+
 const [first, ...rest] = process.argv.slice(2);
 const named = first !== undefined && !first.startsWith('-');
 const suite = suites[named ? first : 'kernels'];

@@ -4,7 +4,7 @@
  * this machine can be weighed; `--run` takes the steps too and shows both. `--long` weighs one sequence of 1k to 8k
  * tokens instead.
  */
-import { MachineError } from '../src/errors.js';
+import { InputError, MachineError } from '../src/errors.js';
 import { Gpu } from '../src/gpu/gpu.js';
 import { formatBytes, type MemoryReport } from '../src/gpu/memory.js';
 import { parseBench } from './options.js';
@@ -52,6 +52,9 @@ export async function benchMemory(argv: readonly string[]): Promise<void> {
     ],
     { model: 'bge-m3', batch: 2, group: 8, queryMaxLen: 512, passageMaxLen: 512 },
   );
+  const fixed = argv.find((word) => /^--(batch|group|query_max_len|passage_max_len)\b/.test(word));
+  if (options.long && fixed)
+    throw new InputError(`bench memory: ${fixed} has no meaning with --long, which weighs one sequence`);
   const config = presetConfig(options.model, options.layers);
   const shape: BatchShape = { ...options, vocab: config.vocabSize };
   const gpu = await Gpu.open(options.adapter ? { adapter: options.adapter } : {});

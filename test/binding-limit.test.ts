@@ -232,3 +232,51 @@ test('a model is loaded, trained and saved through bindings smaller than its tab
   for (const file of [whole, pieces]) file.close();
   fs.rmSync(folder, { recursive: true, force: true });
 });
+
+test('more touched rows than a binding holds: merged pieces, their sum and the update', async () => {
+  const specs = [{ name: 'table', shape: [ROWS, COLS], table: true, trainable: true, decay: false }];
+  const data = values(ROWS * COLS);
+  // 170 rows of 96 f32 fit a binding: 710 are touched, some twice, in pieces of 150.
+  const pieces = [0, 140, 850, 280, 420, 300].map((first) =>
+    Uint32Array.from({ length: 150 }, (_, i) => (first + i) % ROWS),
+  );
+  const seeds = pieces.map((piece) => values(piece.length * COLS));
+  const run = async (on: Gpu) => {
+    const store = new ParameterStore(on, specs);
+    store.get('table').write(data);
+    const optimizer = new AdamW(store, {
+      beta1: 0.9,
+      beta2: 0.99,
+      eps: 1e-8,
+      weightDecay: 0,
+      maxGradNorm: 0,
+    });
+    scope(() => {
+      pieces.forEach((piece, n) => {
+        const index = new RowIndex(on, piece);
+        const out = gatherRows(store.get('table'), index);
+        backward(out, Tensor.from(on, seeds[n]!, out.shape));
+        index.dispose();
+      });
+    });
+    const gradient = (await store.readGradients()).get('table')!;
+    await optimizer.step(1e-2);
+    const weights = await store.get('table').toFloat32();
+    optimizer.dispose();
+    store.dispose();
+    return { gradient, weights };
+  };
+  const want = new Float64Array(ROWS * COLS);
+  pieces.forEach((piece, n) => {
+    piece.forEach((row, i) => {
+      for (let c = 0; c < COLS; c++) want[row * COLS + c]! += seeds[n]![i * COLS + c]!;
+    });
+  });
+  const unlimited = await Gpu.open();
+  const [whole, limited] = [await run(unlimited), await run(gpu)];
+  await unlimited.close();
+  want.forEach((value, i) => {
+    assert.ok(Math.abs(limited.gradient[i]! - value) < 1e-6, `gradient ${i}`);
+  });
+  assert.deepEqual(limited, whole);
+});

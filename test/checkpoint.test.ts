@@ -129,3 +129,26 @@ test('a tensor on the tape that is no input is refused; so is a promise; without
   });
   assert.equal(gpu.memory().liveBuffers, 0);
 });
+
+test('a parameter that comes back as it is, and a result that nothing trainable led to', async () => {
+  const gpu = gpus[0]!;
+  await scope(async () => {
+    const [a, w] = [leaf(gpu, [1, 2, 3, 4]), leaf(gpu, [5, 6, 7, 8])];
+    for (let n = 1; n <= 2; n++) {
+      const y = checkpoint((x) => {
+        exp(x);
+        return w;
+      }, a);
+      backward(sum(y));
+      assert.deepEqual([...(await w.grad!.toArray())], [n, n, n, n]);
+      assert.equal(w.node, undefined);
+    }
+    const y = checkpoint((x) => {
+      exp(x);
+      return exp(x.detach());
+    }, a);
+    backward(sum(mul(y, w)));
+    assert.equal(a.grad, undefined);
+  });
+  assert.equal(gpu.memory().liveBuffers, 0);
+});

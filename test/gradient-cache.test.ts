@@ -136,6 +136,35 @@ test('token vectors beyond the binding limit', async () => {
   same(outcomes[1]!, outcomes[0]!, 1e-5);
 });
 
+test('own groups beyond the binding limit', async () => {
+  const outcomes: Outcome[] = [];
+  for (const limit of [undefined, 131072]) {
+    const gpu = await Gpu.open(limit ? { maxBindingSize: limit } : {});
+    const model = dropoutModel(gpu, 'f32');
+    // One query with 120 passages: their vectors have some 600 kB.
+    const drawn = drawnBatch(model, 30);
+    const { tokens } = drawn;
+    const batch: M3LossBatch = {
+      ...drawn,
+      tokens: tokens.part(29, 120),
+      queries: 1,
+      group: 90,
+      teacherScores: drawn.teacherScores!,
+      noInBatchNeg: true,
+    };
+    assert.ok(batch.tokens.packed.tokens * 64 * 4 > 3 * 131072);
+    const random = new RandomStreams(3);
+    const loss = await forwardBackward(model, batch, { ...settings, subBatchSize: 4 }, { random });
+    batch.tokens.dispose();
+    tokens.dispose();
+    outcomes.push({ loss, counter: random.counter, gradients: await model.store.readGradients() });
+    model.dispose();
+    assert.equal(gpu.memory().liveBuffers, 0);
+    await gpu.close();
+  }
+  same(outcomes[1]!, outcomes[0]!, 1e-5);
+});
+
 test('peak activations of tiny: 256 queries in chunks of 16 texts at most 1.5 times 16 queries at once', async () => {
   const config = presetConfig('tiny');
   const activations = async (batch: number, subBatchSize: number | null) => {

@@ -1,10 +1,25 @@
 /** f16 as a format of memory: rounding, overflow, NaN, odd ends, and what is refused. */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { add, attention, backward, cast, linear, mul, softmax, sum } from '../src/autograd/index.js';
+import {
+  add,
+  attention,
+  backward,
+  cast,
+  exp,
+  gatherRows,
+  layerNorm,
+  linear,
+  mul,
+  scale,
+  sliceRows,
+  softmax,
+  sum,
+} from '../src/autograd/index.js';
 import { Gpu } from '../src/gpu/gpu.js';
 import { f16ToF32, f32ToF16 } from '../src/tensor/dtype.js';
 import { PackedSequences } from '../src/tensor/packed.js';
+import { RowIndex } from '../src/tensor/row-index.js';
 import { scope } from '../src/tensor/scope.js';
 import { Tensor } from '../src/tensor/tensor.js';
 
@@ -83,4 +98,39 @@ test('mixed operands and formats that do not fit are errors that name op and for
     const words = Tensor.from(gpu, new Uint32Array(8), [2, 4], 'u32');
     assert.throws(() => cast(words, 'f16'), /cast: needs floats, \[2,4\] is u32/);
   });
+});
+
+test('formats are checked in pieces too, and gradients come back in the format of their input', async () => {
+  const limited = await Gpu.open({ maxBindingSize: 4096 });
+  scope(() => {
+    const half = Tensor.from(limited, new Uint16Array(4096), [4096], 'f16');
+    const single = Tensor.from(limited, new Float32Array(4096), [4096]);
+    assert.throws(() => add(single, half), /add: works on f32 here, operand 1 is f16/);
+  });
+  await limited.close();
+  const gpu = gpus[0]!;
+  await scope(async () => {
+    const half = Tensor.from(gpu, f32ToF16(Float32Array.of(1, 2, 3, 4, 5, 6, 7, 8)), [2, 4], 'f16');
+    half.requiresGrad = true;
+    const index = new RowIndex(gpu, Uint32Array.of(1, 0));
+    assert.throws(() => gatherRows(half, index), /gatherRows: works on f32.*f16/);
+    index.dispose();
+    backward(sum(cast(sliceRows(half, 1, 2), 'f32')));
+    assert.deepEqual([...(await half.grad!.toFloat32())], [0, 0, 0, 0, 1, 1, 1, 1]);
+    half.grad!.dispose();
+    half.grad = undefined;
+    // One x for an f16 residual and by itself: gradients of both formats meet.
+    const x = Tensor.from(gpu, Float32Array.of(1, 2, 4, 3, 5, 8, 6, 7), [2, 4]);
+    x.requiresGrad = true;
+    const gamma = Tensor.from(gpu, [1, 1, 1, 1], [4]);
+    const y = exp(scale(x, 0.1));
+    const out = layerNorm(y, gamma, gamma, 1e-5, half, 'f32');
+    backward(sum(mul(add(out, y), y)));
+    assert.equal(x.grad!.dtype, 'f32');
+    assert.equal(half.grad!.dtype, 'f16');
+    assert.ok((await x.grad!.toFloat32()).every(Number.isFinite));
+    x.grad!.dispose();
+    half.grad!.dispose();
+  });
+  assert.equal(gpu.memory().liveBuffers, 0);
 });

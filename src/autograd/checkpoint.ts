@@ -40,8 +40,8 @@ export function checkpoint(fn: (...inputs: Tensor[]) => Tensor, ...inputs: Tenso
         return result;
       }),
   );
-  // An input that comes back as it is: nothing to compute again.
-  if (inputs.includes(output)) return reshape(output, output.shape);
+  // An input or a parameter that comes back as it is: nothing to compute again.
+  if (inputs.includes(output) || wantsGradient(output)) return reshape(output, output.shape);
   if (!trains) return output;
 
   const wants = inputs.map(wantsGradient);
@@ -56,7 +56,8 @@ export function checkpoint(fn: (...inputs: Tensor[]) => Tensor, ...inputs: Tenso
         return input;
       });
       const result = withGrad(() => scope(() => fn(...again)));
-      gradients = propagate([[result, dy]], again);
+      // What trains in it may have nothing to do with what it returns.
+      gradients = result.node ? propagate([[result, dy]], again) : [];
       for (const gradient of gradients) if (gradient) adopt(gradient);
     } finally {
       for (const [counter, value] of after) counter.counter = value;

@@ -4,7 +4,8 @@
  * computed, and what backward has used is freed as it goes.
  */
 import { InputError, ShapeError } from '../errors.js';
-import { addInPlace, binary, full } from '../kernels/pointwise.js';
+import { floatDType } from '../kernels/launch.js';
+import { addInPlace, binary, cast, full } from '../kernels/pointwise.js';
 import { isRecording, noteUnrecorded, scope } from '../tensor/scope.js';
 import { formatShape, sameShape } from '../tensor/shape.js';
 import { type TapeNode, Tensor } from '../tensor/tensor.js';
@@ -143,7 +144,7 @@ export function propagate(
   const gradients = new Map<Node | Tensor, Tensor>();
   const add = (to: Node | Tensor, part: Tensor) => {
     const sofar = gradients.get(to);
-    const sum = sofar ? binary('add', sofar, part) : part.detach();
+    const sum = sofar ? addGradients(sofar, part) : part.detach();
     sofar?.dispose();
     gradients.set(to, sum.keep());
   };
@@ -177,7 +178,13 @@ export function propagate(
   }
 }
 
-function accumulateLeaf(leaf: Tensor, part: Tensor): void {
+/** Ops that mix formats may hand one input gradients of either. */
+function addGradients(a: Tensor, b: Tensor): Tensor {
+  return a.dtype === b.dtype ? binary('add', a, b) : binary('add', cast(a, 'f32'), cast(b, 'f32'));
+}
+
+function accumulateLeaf(leaf: Tensor, gradient: Tensor): void {
+  const part = gradient.dtype === leaf.dtype ? gradient : cast(gradient, floatDType('backward', leaf));
   if (leaf.grad) addInPlace(leaf.grad, part);
   else {
     // A copy: the part may share storage with a gradient that others still read.

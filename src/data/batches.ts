@@ -7,7 +7,7 @@ import { InputError } from '../errors.js';
 import { CounterRandom } from '../tensor/random.js';
 import { type Dataset, type DatasetOptions, openDatasets, STREAM } from './datasets.js';
 import { type PromptOptions, Prompts } from './prompts.js';
-import type { RowFacts, RowPlace } from './rows.js';
+import type { RowFacts, RowPlace, TrainRow } from './rows.js';
 import { groupSizeOf, needsNegatives, sampleGroup } from './sampling.js';
 
 export interface DataOptions extends DatasetOptions, PromptOptions {
@@ -165,11 +165,7 @@ export class TrainingData {
         const groupSize = rows.reduce((most, row) => Math.max(most, groupOf(row)), 1);
         const texts = rows.map((index) => {
           const row = dataset.row(index);
-          const passages = [...row.pos, ...row.neg].sort((a, b) => b.length - a.length);
-          return {
-            row,
-            passages: Array.from({ length: groupSize }, (_, i) => passages[i % passages.length]!),
-          };
+          return { row, passages: longestGroup(row, groupSize) };
         });
         const scored = this.options.knowledgeDistillation && dataset.facts(rows[0]!).scored;
         return {
@@ -277,6 +273,16 @@ export class TrainingData {
     if (shared && withoutNegatives && largestGroup > 1)
       throw needsNegatives(withoutNegatives.place, largestGroup);
   }
+}
+
+/** The longest that `sampleGroup` may draw: one positive, and each negative as often as it may come. */
+function longestGroup(row: TrainRow, groupSize: number): string[] {
+  const byLength = (texts: readonly string[]) =>
+    [...texts].sort((a, b) => Buffer.byteLength(b) - Buffer.byteLength(a));
+  const k = groupSize - 1;
+  const copies = Math.ceil(k / Math.max(1, row.neg.length));
+  const negatives = byLength(row.neg).flatMap((text) => new Array<string>(copies).fill(text));
+  return [byLength(row.pos)[0]!, ...negatives.slice(0, k)];
 }
 
 /** @throws InputError naming both rows when they differ in what rows of one batch must share. */

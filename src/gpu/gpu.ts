@@ -52,6 +52,8 @@ export interface Binding {
   readonly entry: PoolBuffer;
   readonly offset: number;
   readonly size: number;
+  /** What the numbers are, where it is known, so that a kernel for others can refuse. */
+  readonly dtype?: string | undefined;
 }
 
 interface Pipeline {

@@ -112,11 +112,12 @@ ${UPDATE}
 
 /**
  * The same update of a whole [V,C] table whose gradient exists for some rows only: rowOf [V] u32 names the row of
- * `gradients` [U,C], or 0xffffffff. Rows without one move by their moments (and decay), exactly as with zeros.
+ * `gradients` [U,C], or 0xffffffff; rows [U], ascending, says the same the other way round. Rows without one move by their moments (and decay), exactly as with zeros.
  */
 export function adamWRows(
   weights: Tensor,
   gradients: Tensor,
+  rows: Uint32Array,
   rowOf: Tensor,
   moment1: Tensor,
   moment2: Tensor,
@@ -129,7 +130,7 @@ export function adamWRows(
   const width = vec ? cols / 4 : cols;
   const shader = shaderOf(`adamWRows.${vec}`, () => ({
     label: 'adamWRows',
-    params: { ...PARAMS, firstRow: 'u32' } as const,
+    params: { ...PARAMS, firstRow: 'u32', firstGradient: 'u32' } as const,
     buffers: {
       ioP: `array<${type}>`,
       G: `array<${type}>`,
@@ -143,17 +144,32 @@ export function adamWRows(
   ${SKIP}
   let source = rowOf[p.firstRow + i / p.width];
   var g = ${type}();
-  if (source != 0xffffffffu) { g = G[source * p.width + i % p.width] * factor[0]; }
+  if (source != 0xffffffffu) { g = G[(source - p.firstGradient) * p.width + i % p.width] * factor[0]; }
 ${UPDATE}
 }`,
   }));
-  for (const range of rowRanges(weights)) {
+  let after = 0;
+  // The gradients of a range of rows lie side by side, and are bound from a multiple of 64 of them on.
+  for (const range of rowRanges(weights, 64)) {
     const part = (tensor: Tensor): Binding => tensor.bindingRange(range.start * cols, range.count * cols);
+    const firstGradient = Math.min(
+      Math.floor(after / 64) * 64,
+      Math.max(0, Math.floor((gradients.rows - 1) / 64) * 64),
+    );
+    while (after < rows.length && rows[after]! < range.start + range.count) after++;
+    const seen = Math.max(1, after - firstGradient);
     const count = range.count * width;
     shader.run(
       weights.gpu,
-      [part(weights), gradients, rowOf, part(moment1), part(moment2), factor],
-      { ...parameters(settings), count, width, firstRow: range.start },
+      [
+        part(weights),
+        gradients.bindingRange(firstGradient * cols, seen * cols),
+        rowOf,
+        part(moment1),
+        part(moment2),
+        factor,
+      ],
+      { ...parameters(settings), count, width, firstRow: range.start, firstGradient },
       flatGrid(count),
     );
   }

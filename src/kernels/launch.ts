@@ -68,9 +68,9 @@ export class Shader<P extends Record<string, ParamType>> {
   private checkTypes(tensors: readonly (Tensor | Binding | RowTexture)[]): void {
     tensors.forEach((tensor, i) => {
       const wants = this.elementTypes[i];
-      if ('dtype' in tensor && tensor.dtype !== wants)
+      if ('dtype' in tensor && tensor.dtype !== undefined && tensor.dtype !== wants)
         throw new ShapeError(
-          `${this.definition.label}: works on ${wants} here, operand ${i} [${tensor.shape}] is ${tensor.dtype}`,
+          `${this.definition.label}: works on ${wants} here, operand ${i}${'shape' in tensor ? ` [${tensor.shape}]` : ''} is ${tensor.dtype}`,
         );
     });
   }

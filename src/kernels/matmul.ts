@@ -117,7 +117,7 @@ export function matmul(a: Tensor, b: Tensor, options: MatmulOptions = {}): Tenso
         part(a, transA ? M : K),
         transA ? part(b, N) : b,
         // Without a bias something must be bound all the same.
-        bias ?? b.bindingRange(0, 4),
+        bias ?? { ...b.bindingRange(0, 4), dtype: undefined },
         transA ? c : part(c, N),
         ...(preActivation ? [part(preActivation, N)] : []),
       ],

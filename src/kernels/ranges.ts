@@ -24,9 +24,9 @@ export function rowsPerBinding(cols: number, maxBindingSize: number): number {
   return Math.max(64, Math.floor(maxBindingSize / (cols * 4) / 64) * 64);
 }
 
-/** [start, count] row ranges of a table that each fit one binding. */
-export function rowRanges(table: Tensor): { start: number; count: number }[] {
-  const step = rowsPerBinding(table.cols, table.gpu.capabilities.maxBindingSize);
+/** [start, count] row ranges of a table that each fit one binding, with room for `spare` more rows (of 64s). */
+export function rowRanges(table: Tensor, spare = 0): { start: number; count: number }[] {
+  const step = Math.max(64, rowsPerBinding(table.cols, table.gpu.capabilities.maxBindingSize) - spare);
   const ranges: { start: number; count: number }[] = [];
   for (let start = 0; start < table.rows; start += step)
     ranges.push({ start, count: Math.min(step, table.rows - start) });

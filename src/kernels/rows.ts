@@ -14,6 +14,8 @@ import { rowRanges } from './ranges.js';
  * caller checks). Returns [n,C].
  */
 export function gatherRows(table: Tensor, index: Tensor, out?: Tensor): Tensor {
+  if (table.dtype !== 'f32')
+    throw new ShapeError(`gatherRows: works on f32, the table ${formatShape(table.shape)} is ${table.dtype}`);
   const { cols } = table;
   const result = out ?? Tensor.empty(table.gpu, [index.size, cols]);
   const vec = cols % 4 === 0;
@@ -64,7 +66,10 @@ export interface RowSegments {
   readonly rows: Tensor;
 }
 
-/** out[rows[u]] (+)= Σ_{k in segment u} x[order[k]]. Rows of `out` that no segment names keep their values. */
+/**
+ * out[rows[u]] (+)= Σ_{k in segment u} x[order[k]]. Rows of `out` that no segment names keep their values. Both may
+ * be larger than a binding: then ranges of `out` meet ranges of x one after the other.
+ */
 export function segmentSumRows(x: Tensor, segments: RowSegments, out: Tensor, accumulate: boolean): void {
   const { cols } = x;
   if (out.cols !== cols)
@@ -74,7 +79,15 @@ export function segmentSumRows(x: Tensor, segments: RowSegments, out: Tensor, ac
     const type = vec ? 'vec4f' : 'f32';
     return {
       label: 'segmentSumRows',
-      params: { segments: 'u32', cols: 'u32', accumulate: 'u32' } as const,
+      params: {
+        segments: 'u32',
+        cols: 'u32',
+        accumulate: 'u32',
+        first: 'u32',
+        end: 'u32',
+        firstX: 'u32',
+        endX: 'u32',
+      } as const,
       buffers: {
         X: `array<${type}>`,
         order: 'array<u32>',
@@ -87,24 +100,45 @@ export function segmentSumRows(x: Tensor, segments: RowSegments, out: Tensor, ac
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
   let segment = group.y * groups.x + group.x;
   if (segment >= p.segments) { return; }
+  let target_ = rows[segment];
+  if (target_ < p.first || target_ >= p.end) { return; }
   let begin = starts[segment];
   let end = starts[segment + 1u];
-  let base = rows[segment] * p.cols;
+  let base = (target_ - p.first) * p.cols;
   for (var c = lane; c < p.cols; c += 32u) {
     var sum = ${type}();
-    for (var k = begin; k < end; k++) { sum += X[order[k] * p.cols + c]; }
+    for (var k = begin; k < end; k++) {
+      let row = order[k];
+      if (row >= p.firstX && row < p.endX) { sum += X[(row - p.firstX) * p.cols + c]; }
+    }
     if (p.accumulate != 0u) { sum += ioY[base + c]; }
     ioY[base + c] = sum;
   }
 }`,
     };
   });
-  shader.run(
-    x.gpu,
-    [x, segments.order, segments.starts, segments.rows, out],
-    { segments: segments.rows.size, cols: vec ? cols / 4 : cols, accumulate: accumulate ? 1 : 0 },
-    rowGrid(segments.rows.size),
-  );
+  for (const to of rowRanges(out))
+    for (const [n, from] of rowRanges(x).entries())
+      shader.run(
+        x.gpu,
+        [
+          x.bindingRange(from.start * cols, from.count * cols),
+          segments.order,
+          segments.starts,
+          segments.rows,
+          out.bindingRange(to.start * cols, to.count * cols),
+        ],
+        {
+          segments: segments.rows.size,
+          cols: vec ? cols / 4 : cols,
+          accumulate: accumulate || n > 0 ? 1 : 0,
+          first: to.start,
+          end: to.start + to.count,
+          firstX: from.start,
+          endX: from.start + from.count,
+        },
+        rowGrid(segments.rows.size),
+      );
 }
 
 /** Mean of each sequence's rows. x: [T,C]; cuSeqlens: [S+1] u32. Returns [S,C]. */

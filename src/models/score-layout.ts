@@ -89,7 +89,7 @@ export function maxSimLayout(
       after < queries &&
       rowOf(after + 1) - rowOf(first) <= mostRows &&
       visible(first, after + 1) &&
-      // Own groups of a block are one part: their columns are the same for all its queries.
+      // Own groups of several queries are one part: their columns are the same for all. A query alone may have more.
       (!ownGroup || visible(queries + first * columns, queries + (after + 1) * columns))
     )
       after++;
@@ -105,17 +105,19 @@ export function maxSimLayout(
       firstTile,
       tiles: tiles.length / 4 - firstTile,
       tokens: tokensOf(first, after),
-      parts: ownGroup
-        ? [
-            {
-              firstPassage: first * columns,
-              passages: (after - first) * columns,
-              firstSlot: 0,
-              slots: columns,
-              tokens: tokensOf(queries + first * columns, queries + after * columns),
-            },
-          ]
-        : all,
+      parts: !ownGroup
+        ? all
+        : after === first + 1
+          ? partsOf(first * columns, after * columns, 0)
+          : [
+              {
+                firstPassage: first * columns,
+                passages: (after - first) * columns,
+                firstSlot: 0,
+                slots: columns,
+                tokens: tokensOf(queries + first * columns, queries + after * columns),
+              },
+            ],
     });
     first = after;
   }

@@ -150,6 +150,7 @@ export class Tensor {
       entry: this.storage.entry,
       offset: this.byteOffset + start * width,
       size: Math.ceil((count * width) / BINDING_GRANULE) * BINDING_GRANULE,
+      dtype: this.dtype,
     };
   }
 

@@ -19,6 +19,8 @@ export const defaultLossScaling: LossScaling = {
 /** A fixed scale that overflows so often in a row is too large for this model. */
 const FIXED_PATIENCE = 10;
 
+const LARGEST = 2 ** 100;
+
 export interface LossScaleEvent {
   readonly event: 'overflow' | 'loss_scale';
   /** The scale from the next step on, and that of this step. */
@@ -51,6 +53,8 @@ export class LossScaler {
       this.overflows = 0;
       if (scaling?.kind !== 'dynamic' || this.good % scaling.window !== 0) return undefined;
       this.hysteresis = scaling.hysteresis;
+      // Where gradients are 0 nothing ever overflows, and f32 has to hold the scale.
+      if (scale >= LARGEST) return undefined;
       this.scale *= 2;
       return { event: 'loss_scale', loss_scale: this.scale, previous_loss_scale: scale };
     }

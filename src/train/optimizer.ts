@@ -101,7 +101,16 @@ export class AdamW {
         });
         const map = Tensor.from(store.gpu, rowOf, [rowOf.length], 'u32', 'workspace');
         const values = gradient?.values ?? Tensor.zeros(store.gpu, [1, table.tensor.cols]);
-        adamWRows(table.tensor, values, map, m, v, factor, settings(table.decay));
+        adamWRows(
+          table.tensor,
+          values,
+          gradient?.rows ?? new Uint32Array(),
+          map,
+          m,
+          v,
+          factor,
+          settings(table.decay),
+        );
       }
       store.refreshLooseHalves((parameter) => parameter.trainable);
       return norm;

@@ -10,6 +10,7 @@ import { formatBytes } from '../gpu/memory.js';
 import { globalNorm } from '../kernels/adamw.js';
 import { resolveModelFolder } from '../models/hub-cache.js';
 import { decaysByDefault, M3Model } from '../models/m3.js';
+import { TokenBatch } from '../models/token-batch.js';
 import { Tokenizer } from '../models/tokenizer.js';
 import { RandomStreams } from '../tensor/random-streams.js';
 import { scope } from '../tensor/scope.js';
@@ -300,6 +301,18 @@ function withPlaces(error: unknown, batch: TrainBatch): unknown {
   return new InputError(`${error.message} (rows ${places})`);
 }
 
+/** The same lengths with ids that batch number `n` of a step may have and the ones before it had not. */
+function withOtherWords(model: M3Model, batch: M3LossBatch, n: number): M3LossBatch {
+  const { packed, ids } = batch.tokens;
+  const { vocabSize } = model.config;
+  const texts = Array.from({ length: packed.count }, (_, text) =>
+    ids
+      .subarray(packed.bounds[text]!, packed.bounds[text + 1]!)
+      .map((_, i) => (n * packed.tokens + packed.bounds[text]! + i) % vocabSize),
+  );
+  return { ...batch, tokens: new TokenBatch(model.gpu, texts, model.config) };
+}
+
 /** A token of the tokenizers in use is four to five bytes of text on average, hardly ever more than this. */
 const BYTES_PER_TOKEN = 8;
 
@@ -322,9 +335,10 @@ function longestBatches(
     });
   const longest = candidates.reduce((a, b) => (b.tokens.packed.tokens > a.tokens.packed.tokens ? b : a));
   for (const other of candidates) if (other !== longest) other.tokens.dispose();
-  // Gradients of table rows add up to those of the union; two batches are enough to see that.
-  if (accumulation === 1) return [longest];
-  return [longest, { ...longest, tokens: longest.tokens.part(0, longest.tokens.packed.count) }];
+  // Each batch of a step touches other rows of the tables, whose gradients pile up until the optimiser.
+  return Array.from({ length: accumulation }, (_, n) =>
+    n === 0 ? longest : withOtherWords(model, longest, n),
+  );
 }
 
 function stepSettings(args: FinetuneArguments): StepSettings {

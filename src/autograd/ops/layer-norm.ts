@@ -6,7 +6,7 @@ import type { Tensor } from '../../tensor/tensor.js';
 import { record } from '../tape.js';
 
 /**
- * LayerNorm(x + residual)·γ + β over the last dimension. x, residual: [...,H] of one dtype; gamma, beta: [H] f32.
+ * LayerNorm(x + residual)·γ + β over the last dimension. x, residual: [...,H], each f32 or f16; gamma, beta: [H] f32.
  * The result is of `dtype`, by default that of x; statistics are f32.
  */
 export function layerNorm(

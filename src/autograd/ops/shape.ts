@@ -27,7 +27,7 @@ export function sliceRows(x: Tensor, start: number, end: number): Tensor {
       [
         x,
         (dy) => {
-          const dx = Tensor.zeros(dy.gpu, own);
+          const dx = Tensor.zeros(dy.gpu, own, dy.dtype);
           dx.copyFrom(dy, start * width);
           return dx;
         },
