@@ -116,8 +116,14 @@ const today = () => new Date().toISOString().slice(0, 10);
 const columns = ['weights', 'gradients', 'optimizer', 'activations', 'workspace', 'total'];
 
 function header(gpu: Gpu, run: boolean): string {
-  const titles = ['tokens', '', 'recompute', ...columns, ...(run ? ['measured', 'ratio', 'seconds'] : [])];
-  return `accounted GPU memory at its peak · ${gpu.capabilities.name} · ${today()}\n${'model'.padEnd(18)}${titles.map((title) => title.padStart(12)).join('')}\n`;
+  const titles = [
+    'tokens',
+    'precision',
+    'recompute',
+    ...columns,
+    ...(run ? ['measured', 'ratio', 'seconds'] : []),
+  ];
+  return `GPU memory at its peak, planned${run ? ' and measured' : ''} · ${gpu.capabilities.name} · ${today()}\n${'model'.padEnd(18)}${titles.map((title) => title.padStart(12)).join('')}\n`;
 }
 
 function line(row: Row): string {

@@ -139,11 +139,20 @@ export function fileBatch(file: string, index: number, shape: BatchShape): Bench
   };
 }
 
-/** A batch whose texts are all as long as they may be, of words that hardly ever meet. */
+/** Words that all texts of a full batch begin with: the sparse head learns from what texts share only. */
+const SHARED_WORDS = 8;
+
+/** A batch whose texts are all as long as they may be, and share little more than their first words. */
 export function fullBatch(shape: BatchShape): BenchBatch {
   let word = 0;
   const text = (length: number) =>
-    hashedIds(Array.from({ length: length - 2 }, () => `w${word++}`).join(' '), length, shape.vocab);
+    hashedIds(
+      Array.from({ length: length - 2 }, (_, i) => (i < SHARED_WORDS ? `shared${i}` : `w${word++}`)).join(
+        ' ',
+      ),
+      length,
+      shape.vocab,
+    );
   const passages = shape.batch * shape.group;
   return {
     texts: [

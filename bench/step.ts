@@ -54,9 +54,11 @@ export async function benchStep(argv: readonly string[]): Promise<void> {
     const result = await runSteps(gpu, settings, batches, note);
     const idle = result.unchanged.filter((name) => !name.endsWith('attention.self.key.bias'));
     if (result.notFinite > 0)
-      throw new MachineError(`${result.notFinite} weights are not finite after ${count} steps: no timing`);
+      throw new MachineError(`no timing: ${result.notFinite} weights are not finite after the last step`);
     if (idle.length > 0)
-      throw new MachineError(`these tensors did not change in ${count} steps: ${idle.join(', ')}: no timing`);
+      throw new MachineError(
+        `no timing: ${count === 1 ? 'the step' : `${count} steps`} left these tensors as they were: ${idle.join(', ')}`,
+      );
 
     const timed = result.steps.slice(count === 1 ? 0 : 1);
     const seconds = median(timed.map((step) => step.seconds));

@@ -185,7 +185,7 @@ export const finetuneFlags = {
   ...group('Machine', {
     nproc_per_node: withDefault(positive, 1, 'ranks on this machine'),
     adapter: optional(text('part of an adapter name'), 'the GPU to use, by a part of its name'),
-    max_gpu_memory: optional(byteSize, 'the most GPU memory to use'),
+    max_gpu_memory: optional(byteSize, 'the most GPU memory to use, such as 12GB'),
   }),
   ...group('Other', {
     flagembedding_compat: withDefault(compat, new Set<CompatName>(), 'FlagEmbedding behaviours to restore'),

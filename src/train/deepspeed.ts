@@ -118,6 +118,8 @@ export function parseDeepSpeed(
   const hysteresis = fp16.number('hysteresis', 1) ?? 2;
   const minimumScale = fp16.number('min_loss_scale', 0) ?? 1;
   if (minimumScale === 0) throw fp16.wrong('min_loss_scale', '"auto" or a number above 0', 0);
+  if (scale === 0 && minimumScale > 2 ** power)
+    throw fp16.wrong('min_loss_scale', `at most the initial scale, ${2 ** power}`, minimumScale);
   for (const key of ['auto_cast', 'consecutive_hysteresis', 'fp16_master_weights_and_grads']) fp16.skip(key);
   bf16.skip('immediate_grad_update');
   const dynamic = { kind: 'dynamic', initialScale: 2 ** power, window, hysteresis, minimumScale } as const;

@@ -72,7 +72,7 @@ export class LossScaler {
     } else if (this.hysteresis > 1) this.hysteresis--;
     else if (scale <= scaling.minimumScale)
       throw new MachineError(
-        `f16 overflows at the smallest loss scale ${scaling.minimumScale}, after ${this.overflows} overflows in a row: ` +
+        `f16 overflows at the smallest loss scale ${scaling.minimumScale}, after ${this.overflows === 1 ? 'an overflow' : `${this.overflows} overflows in a row`}: ` +
           'nothing of this step is saved; lower --learning_rate, look at its data, or train without --fp16',
       );
     else this.scale = Math.max(scaling.minimumScale, scale / 2);

@@ -61,6 +61,6 @@ export function requireMemory(report: MemoryReport, budget: number, note: (line:
   note(`GPU memory that the longest batch would take:\n${renderMemory(report)}`);
   throw new MachineError(
     `training would take ${formatBytes(report.peak)} of GPU memory, the budget is ${formatBytes(budget)}: ` +
-      'use --gradient_checkpointing, --fp16, --sub_batch_size, smaller batches or lengths, or raise --max_gpu_memory',
+      'use --gradient_checkpointing, --fp16 or --sub_batch_size where they are not in use yet, smaller batches or lengths, or raise --max_gpu_memory',
   );
 }
