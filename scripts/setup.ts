@@ -1,6 +1,7 @@
 /** `node dist/scripts/setup.js`: `dawntune setup` for the npm scripts, which run before anything is installed. */
-import { setup } from '../src/cli/setup.js';
+
 import { InputError, MachineError } from '../src/errors.js';
+import { setup } from '../src/setup/setup.js';
 
 try {
   process.exitCode = await setup(process.argv.slice(2));

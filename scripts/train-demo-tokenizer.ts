@@ -11,9 +11,9 @@ import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import { demoTokenizerFolder, demoTrainingTexts } from '../src/data/demo-data.js';
-import { writeFileAtomic } from '../src/models/atomic-file.js';
-import { readSentencePiece, xlmRobertaTokenizerJson } from '../src/models/sentencepiece.js';
+import { demoTokenizerFolder, demoTrainingTexts } from '../src/demo/demo-data.js';
+import { writeFileAtomic } from '../src/files/atomic.js';
+import { readSentencePiece, xlmRobertaTokenizerJson } from '../src/tokenizer/sentencepiece.js';
 
 const VOCABULARY = 4000;
 /** fairseq's order adds `<pad>` and `<mask>` to SentencePiece's own pieces. */

@@ -6,11 +6,7 @@ export type { Capabilities } from './gpu/capabilities.js';
 export { Gpu, type GpuOptions } from './gpu/gpu.js';
 export { type EncoderConfig, readEncoderConfig } from './models/config.js';
 export { M3Model, type M3Options } from './models/m3.js';
-export { SafetensorsFile, SafetensorsWriter, writeSafetensors } from './models/safetensors.js';
 export { TokenBatch } from './models/token-batch.js';
-export { Tokenizer } from './models/tokenizer.js';
-export { readTorchFile, TorchFile, writeTorchFile } from './models/torch-file.js';
-export { openWeights, type WeightSource } from './models/weight-source.js';
 export {
   colbertScore,
   denseScore,
@@ -25,6 +21,7 @@ export { RandomStreams } from './tensor/random-streams.js';
 export { RowIndex } from './tensor/row-index.js';
 export { noGrad, scope } from './tensor/scope.js';
 export { type DType, Tensor } from './tensor/tensor.js';
+export { Tokenizer } from './tokenizer/tokenizer.js';
 export { type FinetuneArguments, parseFinetuneArguments } from './train/arguments.js';
 export { collate } from './train/collate.js';
 export { type Communicator, SingleCommunicator, TurnTable } from './train/communicator.js';
@@ -32,3 +29,7 @@ export { type M3LossBatch, type M3LossSettings, m3Loss } from './train/losses/m3
 export { AdamW } from './train/optimizer.js';
 export { consoleReporter, type Reporter, silentReporter } from './train/report.js';
 export { finetune } from './train/trainer.js';
+export { openWeights } from './weights/open.js';
+export { SafetensorsFile, SafetensorsWriter, writeSafetensors } from './weights/safetensors.js';
+export type { WeightSource } from './weights/source.js';
+export { readTorchFile, TorchFile, writeTorchFile } from './weights/torch-file.js';

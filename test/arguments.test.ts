@@ -480,7 +480,7 @@ test('sizes in bytes', () => {
 // ---- the DeepSpeed file ----
 
 const deepSpeed = (change: object, command = '--learning_rate 1e-5 --fp16 --per_device_train_batch_size 2') =>
-  parseDeepSpeed(JSON.stringify({ ...stage0, ...change }), 'ds.json', parse(command).args);
+  parseDeepSpeed({ ...stage0, ...change }, 'ds.json', parse(command).args);
 
 test('the mission’s DeepSpeed file resolves from the flags', () => {
   const { settings, notices } = deepSpeed({});
@@ -505,7 +505,7 @@ test('the mission’s DeepSpeed file resolves from the flags', () => {
     maxGradNorm: 1,
   });
   assert.deepEqual(notices, ['ds.json: no effect here: steps_per_print, wall_clock_breakdown']);
-  const plain = parseDeepSpeed('{}', 'ds.json', parse('--weight_decay 0.1').args).settings;
+  const plain = parseDeepSpeed({}, 'ds.json', parse('--weight_decay 0.1').args).settings;
   assert.equal(plain.precision, 'float32');
   assert.equal(plain.lossScaling, null);
   assert.equal(plain.scheduler, null);
@@ -599,12 +599,8 @@ test('what a DeepSpeed file cannot say here is refused with file and key', () =>
   ];
   for (const [change, message] of cases) refuses(() => deepSpeed(change), message);
   const { args } = parse();
-  refuses(() => parseDeepSpeed('{', 'ds.json', args), /^ds\.json: expected JSON, found /);
-  refuses(() => parseDeepSpeed('[]', 'ds.json', args), /^ds\.json: expected an object, found \[\]$/);
-  refuses(
-    () => readDeepSpeed('/no/ds.json', args),
-    /^--deepspeed: \/no\/ds\.json: expected a JSON file, found no such file$/,
-  );
+  refuses(() => parseDeepSpeed([], 'ds.json', args), /^ds\.json: expected an object, found \[\]$/);
+  refuses(() => readDeepSpeed('/no/ds.json', args), /^\/no\/ds\.json: cannot read: no such file or folder$/);
 });
 
 // ---- schedules ----
@@ -648,7 +644,7 @@ test('warm-up steps: the number, else the share rounded up', () => {
 test('the learning rate of the mission’s run: linear, or DeepSpeed’s logarithm when asked', () => {
   const run = (command: string) => {
     const { args } = parse(`--learning_rate 1e-5 --warmup_ratio 0.1 ${command}`);
-    const { settings } = parseDeepSpeed(JSON.stringify(stage0), 'ds.json', args);
+    const { settings } = parseDeepSpeed(stage0, 'ds.json', args);
     const rate = learningRateOf(args, 62, settings);
     return firstSteps((completed) => rate(completed) * 1e5, 4);
   };

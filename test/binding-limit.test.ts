@@ -9,7 +9,6 @@ import { ParameterStore } from '../src/autograd/parameters.js';
 import { Gpu } from '../src/gpu/gpu.js';
 import { globalNorm } from '../src/kernels/adamw.js';
 import { fillNormal } from '../src/kernels/random.js';
-import { SafetensorsFile } from '../src/models/safetensors.js';
 import { f16ToF32, f32ToF16 } from '../src/tensor/dtype.js';
 import { CounterRandom } from '../src/tensor/random.js';
 import { RowIndex } from '../src/tensor/row-index.js';
@@ -19,6 +18,7 @@ import { parseFinetuneArguments } from '../src/train/arguments.js';
 import { AdamW } from '../src/train/optimizer.js';
 import { silentReporter } from '../src/train/report.js';
 import { finetune } from '../src/train/trainer.js';
+import { SafetensorsFile } from '../src/weights/safetensors.js';
 import { golden } from './repository.js';
 
 const ROWS = 1000;

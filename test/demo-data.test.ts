@@ -12,7 +12,7 @@ import {
   demoRows,
   demoTrainingTexts,
   writeDemoJsonl,
-} from '../src/data/demo-data.js';
+} from '../src/demo/demo-data.js';
 
 const rows = demoRows(1);
 

@@ -1,38 +1,101 @@
-/** Imports point down only: cli → train → retrieval → data → models → autograd → kernels → tensor → gpu. */
+/** The house: imports point down only, and inside a room they do not run in circles. */
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
 import { repositoryRoot } from './repository.js';
 
-const ROOMS = ['gpu', 'tensor', 'kernels', 'autograd', 'models', 'data', 'retrieval', 'train', 'cli'];
+/** From the ground up. errors.ts, show.ts and flags.ts stand below all of them, index.ts above. */
+const ROOMS = [
+  'files',
+  'gpu',
+  'setup',
+  'tensor',
+  'kernels',
+  'autograd',
+  'tokenizer',
+  'weights',
+  'models',
+  'data',
+  'retrieval',
+  'train',
+  'parity',
+  'demo',
+  'cli',
+];
+const GROUND = ['errors.ts', 'show.ts', 'flags.ts'];
 
+const src = path.join(repositoryRoot, 'src');
+const files = fs
+  .readdirSync(src, { recursive: true, encoding: 'utf8' })
+  .filter((file) => file.endsWith('.ts'))
+  .map((file) => file.split(path.sep).join('/'));
+
+/** The files that a file imports, types included, as names below src. */
 function imports(file: string): string[] {
-  const text = fs.readFileSync(file, 'utf8');
-  return [...text.matchAll(/(?:from|import)\s*\(?\s*'(\.[^']*)'/g)].map((match) => match[1]!);
+  const text = fs.readFileSync(path.join(src, file), 'utf8');
+  return [...text.matchAll(/(?:from|import)\s*\(?\s*'(\.[^']*)\.js'/g)].map(([, target]) =>
+    path.posix.join(path.posix.dirname(file), `${target}.ts`),
+  );
 }
 
+const roomOf = (file: string): string => (file.includes('/') ? file.split('/')[0]! : '');
+
+test('every file stands in a room, and every room is known', () => {
+  const strangers = files.filter((file) =>
+    file.includes('/') ? !ROOMS.includes(roomOf(file)) : ![...GROUND, 'index.ts'].includes(file),
+  );
+  assert.deepEqual(strangers, []);
+});
+
 test('no room imports from a room above it', () => {
-  const src = path.join(repositoryRoot, 'src');
   const wrong: string[] = [];
   let seen = 0;
-  for (const file of fs.readdirSync(src, { recursive: true, encoding: 'utf8' })) {
-    if (!file.endsWith('.ts')) continue;
-    const room = file.split(path.sep)[0]!;
-    // errors.ts and flags.ts stand beside the rooms, index.ts above them.
-    if (!ROOMS.includes(room)) continue;
-    for (const target of imports(path.join(src, file))) {
+  for (const file of files) {
+    if (file === 'index.ts') continue;
+    const floor = ROOMS.indexOf(roomOf(file));
+    for (const target of imports(file)) {
       seen++;
-      const resolved = path.relative(src, path.resolve(path.dirname(path.join(src, file)), target));
-      const other = resolved.split(path.sep)[0]!;
-      if (
-        ROOMS.includes(other)
-          ? ROOMS.indexOf(other) > ROOMS.indexOf(room)
-          : other === 'index.js' || other === '..'
-      )
-        wrong.push(`${file} → ${resolved}`);
+      assert.ok(files.includes(target), `${file} imports ${target}, which is not there`);
+      if (target === 'index.ts' || ROOMS.indexOf(roomOf(target)) > floor) wrong.push(`${file} → ${target}`);
     }
   }
-  assert.ok(seen > 200, `looked at ${seen} imports`);
+  assert.ok(seen > 300, `looked at ${seen} imports`);
   assert.deepEqual(wrong, []);
+});
+
+/** A circle of imports that begins and ends at the same file, or undefined. */
+function circle(arrows: ReadonlyMap<string, readonly string[]>): string[] | undefined {
+  const done = new Set<string>();
+  const walk = (file: string, trail: string[]): string[] | undefined => {
+    if (trail.includes(file)) return [...trail.slice(trail.indexOf(file)), file];
+    if (done.has(file)) return undefined;
+    for (const target of arrows.get(file) ?? []) {
+      const found = walk(target, [...trail, file]);
+      if (found) return found;
+    }
+    done.add(file);
+    return undefined;
+  };
+  for (const file of arrows.keys()) {
+    const found = walk(file, []);
+    if (found) return found;
+  }
+  return undefined;
+}
+
+test('no files import each other in a circle, types included', () => {
+  assert.deepEqual(circle(new Map(files.map((file) => [file, imports(file)]))), undefined);
+});
+
+test('the search finds a circle', () => {
+  const arrows = new Map([
+    ['a', ['b', 'd']],
+    ['b', ['c']],
+    ['c', ['a']],
+    ['d', []],
+  ]);
+  assert.deepEqual(circle(arrows), ['a', 'b', 'c', 'a']);
+  arrows.set('c', ['d']);
+  assert.equal(circle(arrows), undefined);
 });

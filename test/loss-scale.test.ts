@@ -10,7 +10,6 @@ import { ParameterStore } from '../src/autograd/parameters.js';
 import { MachineError } from '../src/errors.js';
 import { Gpu } from '../src/gpu/gpu.js';
 import type { FloatDType } from '../src/kernels/launch.js';
-import { SafetensorsFile } from '../src/models/safetensors.js';
 import { CounterRandom } from '../src/tensor/random.js';
 import { Tensor } from '../src/tensor/tensor.js';
 import { parseFinetuneArguments } from '../src/train/arguments.js';
@@ -19,6 +18,7 @@ import { defaultLossScaling, LossScaler } from '../src/train/loss-scale.js';
 import { AdamW } from '../src/train/optimizer.js';
 import { type LogEntry, silentReporter } from '../src/train/report.js';
 import { finetune } from '../src/train/trainer.js';
+import { SafetensorsFile } from '../src/weights/safetensors.js';
 import { golden, repositoryRoot } from './repository.js';
 
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'dawntune-scale-'));

@@ -10,10 +10,7 @@ import { after, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import fc from 'fast-check';
 import { InputError, MachineError, ShapeError } from '../src/errors.js';
-import { AtomicFile, isTemporaryName, writeFileAtomic } from '../src/models/atomic-file.js';
-import { SafetensorsFile, SafetensorsWriter, writeSafetensors } from '../src/models/safetensors.js';
-import { writeTorchFile } from '../src/models/torch-file.js';
-import { openWeights } from '../src/models/weight-source.js';
+import { AtomicFile, isTemporaryName, writeFileAtomic } from '../src/files/atomic.js';
 import {
   bf16ToF32,
   bytesOf,
@@ -23,6 +20,9 @@ import {
   f32ToBf16,
   f32ToF16,
 } from '../src/tensor/dtype.js';
+import { openWeights } from '../src/weights/open.js';
+import { SafetensorsFile, SafetensorsWriter, writeSafetensors } from '../src/weights/safetensors.js';
+import { writeTorchFile } from '../src/weights/torch-file.js';
 
 const golden = fileURLToPath(new URL('../../test/golden/', import.meta.url));
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'dawntune-safetensors-'));
@@ -116,7 +116,7 @@ describe('atomic files', () => {
     const home = fs.mkdtempSync(path.join(folder, 'killed-'));
     const file = path.join(home, 'model.safetensors');
     fs.writeFileSync(file, 'old');
-    const module = new URL('../src/models/atomic-file.js', import.meta.url);
+    const module = new URL('../src/files/atomic.js', import.meta.url);
     const script = `
       import { AtomicFile } from ${JSON.stringify(module.href)};
       const file = AtomicFile.create(${JSON.stringify(file)});

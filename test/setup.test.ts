@@ -5,6 +5,15 @@ import os from 'node:os';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import {
+  cacheFolder,
+  driverFolder,
+  listAdapters,
+  parseAdapterList,
+  prepareVulkan,
+  readManifest,
+  requestedSoftware,
+} from '../src/gpu/software-driver.js';
+import {
   choosePackages,
   dependencyOrder,
   machineSettings,
@@ -14,16 +23,7 @@ import {
   patchIcd,
   privateSources,
   readNeeded,
-} from '../src/gpu/driver-download.js';
-import {
-  cacheFolder,
-  driverFolder,
-  listAdapters,
-  parseAdapterList,
-  prepareVulkan,
-  readManifest,
-  requestedSoftware,
-} from '../src/gpu/software-driver.js';
+} from '../src/setup/driver-download.js';
 
 const driverModule = new URL('../src/gpu/software-driver.js', import.meta.url).href;
 const setupProgram = new URL('../scripts/setup.js', import.meta.url).pathname;

@@ -5,11 +5,11 @@ import { after, before, test } from 'node:test';
 import { backward } from '../src/autograd/index.js';
 import { Gpu } from '../src/gpu/gpu.js';
 import { M3Model } from '../src/models/m3.js';
-import { SafetensorsFile } from '../src/models/safetensors.js';
-import { Tokenizer } from '../src/models/tokenizer.js';
 import { scope } from '../src/tensor/scope.js';
+import { Tokenizer } from '../src/tokenizer/tokenizer.js';
 import { collate } from '../src/train/collate.js';
 import { m3Loss } from '../src/train/losses/m3-loss.js';
+import { SafetensorsFile } from '../src/weights/safetensors.js';
 import { golden } from './repository.js';
 
 let gpu: Gpu;

@@ -6,11 +6,11 @@ import path from 'node:path';
 import { after, test } from 'node:test';
 import fc from 'fast-check';
 import { Tokenizer as RustTokenizer } from 'tokenizers';
-import { demoRows, demoTokenizerFolder } from '../src/data/demo-data.js';
+import { demoRows, demoTokenizerFolder } from '../src/demo/demo-data.js';
 import { InputError } from '../src/errors.js';
-import { Charsmap } from '../src/models/charsmap.js';
-import { readSentencePiece } from '../src/models/sentencepiece.js';
-import { Tokenizer } from '../src/models/tokenizer.js';
+import { Charsmap } from '../src/tokenizer/charsmap.js';
+import { readSentencePiece } from '../src/tokenizer/sentencepiece.js';
+import { Tokenizer } from '../src/tokenizer/tokenizer.js';
 
 const golden = path.join(import.meta.dirname, '../../test/golden');
 const model = path.join(golden, 'model');
@@ -315,7 +315,7 @@ test('bad input is one line that names the file', () => {
     name: 'InputError',
     message: `${file}: no such file; a model folder needs its tokenizer.json`,
   });
-  fails('{"model": ', /broken JSON/);
+  fails('{"model": ', /expected JSON, found/);
   fails('[]', /expected a JSON object/);
   fails({}, /expected a tokenizer with a "model"/);
   fails({ ...original, normalizer: { type: 'Precompiled', precompiled_charsmap: 'AAAA' } }, /not a charsmap/);

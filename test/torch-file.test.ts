@@ -8,8 +8,8 @@ import { after, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import fc from 'fast-check';
 import { InputError, ShapeError } from '../src/errors.js';
-import { readTorchFile, TorchFile, writeTorchFile } from '../src/models/torch-file.js';
 import { type FileDType, f16ToF32, f32ToF16, isFloatFileDType, toFloat32 } from '../src/tensor/dtype.js';
+import { readTorchFile, TorchFile, writeTorchFile } from '../src/weights/torch-file.js';
 
 const golden = fileURLToPath(new URL('../../test/golden/torch_files/', import.meta.url));
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'dawntune-torch-'));

@@ -5,14 +5,14 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { after, test } from 'node:test';
+import { isTemporaryName } from '../src/files/atomic.js';
 import { Gpu } from '../src/gpu/gpu.js';
-import { isTemporaryName } from '../src/models/atomic-file.js';
 import { M3Model } from '../src/models/m3.js';
-import { SafetensorsFile } from '../src/models/safetensors.js';
 import { parseFinetuneArguments } from '../src/train/arguments.js';
 import { checkpoints } from '../src/train/checkpoints.js';
 import { silentReporter } from '../src/train/report.js';
 import { finetune } from '../src/train/trainer.js';
+import { SafetensorsFile } from '../src/weights/safetensors.js';
 import { golden, repositoryRoot } from './repository.js';
 
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'dawntune-trainer-'));

@@ -15,12 +15,12 @@ const commands: Record<string, { summary: string; usage?: string; load: () => Pr
   demo: {
     summary: 'train a small multilingual retriever from random weights and show what it learnt',
     usage: '[--output_dir FOLDER] [--steps N] [--seed N] [--fp16] [--adapter NAME]',
-    load: async () => (await import('./demo.js')).demo,
+    load: async () => (await import('../demo/demo.js')).demo,
   },
   parity: {
     summary: 'compare the engine with a folder of FlagEmbedding and PyTorch figures',
     usage: 'FOLDER [--fp16] [--adapter NAME] [--deliberate_error tanh-gelu|beta2|decay-biases|missing-term]',
-    load: async () => (await import('./parity.js')).parity,
+    load: async () => (await import('../parity/parity.js')).parity,
   },
   doctor: {
     summary: 'show the GPU adapters and prove that one works',
@@ -30,7 +30,7 @@ const commands: Record<string, { summary: string; usage?: string; load: () => Pr
   setup: {
     summary: 'provide a software adapter where there is no GPU driver',
     usage: '[--system] [--driver lavapipe|swiftshader]',
-    load: async () => (await import('./setup.js')).setup,
+    load: async () => (await import('../setup/setup.js')).setup,
   },
 };
 

@@ -1,7 +1,7 @@
 /** `config.json` of XLM-RoBERTa, RoBERTa and BERT encoders: what the forward pass needs, checked. */
-import fs from 'node:fs';
 import path from 'node:path';
 import { InputError } from '../errors.js';
+import { readJsonObject } from '../files/json.js';
 
 export interface EncoderConfig {
   readonly family: 'xlm-roberta' | 'bert';
@@ -34,14 +34,7 @@ const activations: Record<string, EncoderConfig['activation']> = {
 /** @throws InputError naming file and key. */
 export function readEncoderConfig(folder: string): EncoderConfig {
   const file = path.join(folder, 'config.json');
-  let raw: Record<string, unknown>;
-  try {
-    raw = JSON.parse(fs.readFileSync(file, 'utf8'));
-  } catch (error) {
-    const missing = (error as NodeJS.ErrnoException).code === 'ENOENT';
-    throw new InputError(`${file}: ${missing ? 'no such file' : `not JSON: ${(error as Error).message}`}`);
-  }
-  return parseEncoderConfig(raw, file);
+  return parseEncoderConfig(readJsonObject(file), file);
 }
 
 export function parseEncoderConfig(raw: Record<string, unknown>, file = 'config.json'): EncoderConfig {

@@ -8,20 +8,21 @@ import path from 'node:path';
 import { gatherRows, linear, normalizeRows, relu, reshape, segmentMean } from '../autograd/index.js';
 import { type Parameter, type ParameterSpec, ParameterStore } from '../autograd/parameters.js';
 import { InputError } from '../errors.js';
+import { writeFileAtomic } from '../files/atomic.js';
 import type { Gpu } from '../gpu/gpu.js';
 import type { FloatDType } from '../kernels/launch.js';
 import { fillNormal } from '../kernels/random.js';
 import { CounterRandom } from '../tensor/random.js';
 import { formatShape, sameShape, sizeOf } from '../tensor/shape.js';
 import type { Tensor } from '../tensor/tensor.js';
-import { writeFileAtomic } from './atomic-file.js';
+import { openWeights } from '../weights/open.js';
+import { SafetensorsWriter } from '../weights/safetensors.js';
+import type { WeightSource } from '../weights/source.js';
+import { TorchFile, writeTorchFile } from '../weights/torch-file.js';
 import { type EncoderConfig, parseEncoderConfig, readEncoderConfig } from './config.js';
 import { type EncodeOptions, encode, encoderParameters } from './encoder.js';
-import { SafetensorsWriter } from './safetensors.js';
 import type { Representations } from './scores.js';
 import type { Pooling, TokenBatch } from './token-batch.js';
-import { TorchFile, writeTorchFile } from './torch-file.js';
-import { openWeights, type WeightSource } from './weight-source.js';
 
 export interface M3Settings {
   pooling: Pooling;

@@ -1,8 +1,8 @@
 /** Texts to M3 embeddings: dense vectors, lexical weights and ColBERT vectors (spec flagembedding-m3 §6). */
 import type { M3Model } from '../models/m3.js';
 import { TokenBatch } from '../models/token-batch.js';
-import type { Tokenizer } from '../models/tokenizer.js';
 import { noGrad, scope } from '../tensor/scope.js';
+import type { Tokenizer } from '../tokenizer/tokenizer.js';
 
 export interface M3Embedding {
   /** Token ids, special ones included. */

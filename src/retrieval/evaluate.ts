@@ -2,8 +2,8 @@
 import type { M3Model } from '../models/m3.js';
 import { colbertScores, denseScores, denseVectors, ensembleScores, lexicalScores } from '../models/scores.js';
 import { TokenBatch } from '../models/token-batch.js';
-import type { Tokenizer } from '../models/tokenizer.js';
 import { noGrad, scope } from '../tensor/scope.js';
+import type { Tokenizer } from '../tokenizer/tokenizer.js';
 
 export const retrievalModes = ['dense', 'sparse', 'colbert', 'hybrid'] as const;
 export type RetrievalMode = (typeof retrievalModes)[number];

@@ -4,7 +4,7 @@
  */
 import fs from 'node:fs';
 import path from 'node:path';
-import { writeFileAtomic } from '../models/atomic-file.js';
+import { writeFileAtomic } from '../files/atomic.js';
 import type { M3Model, TokenizerFiles } from '../models/m3.js';
 import type { LogEntry } from './report.js';
 

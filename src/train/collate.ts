@@ -3,7 +3,7 @@ import type { Gpu } from '../gpu/gpu.js';
 import type { EncoderConfig } from '../models/config.js';
 import type { ScoredBatch } from '../models/scores.js';
 import { TokenBatch } from '../models/token-batch.js';
-import type { Tokenizer } from '../models/tokenizer.js';
+import type { Tokenizer } from '../tokenizer/tokenizer.js';
 
 export interface CollateOptions {
   queryMaxLen: number;

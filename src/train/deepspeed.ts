@@ -3,8 +3,8 @@
  * takes the flag's value. The file's machinery (ZeRO, communication, timers) does not exist here: stage 0 is the
  * only one accepted, keys without effect are reported once, unknown ones too.
  */
-import { readFileSync } from 'node:fs';
 import { InputError } from '../errors.js';
+import { readJson } from '../files/json.js';
 import type { FinetuneArguments } from './arguments.js';
 
 /** How the loss is scaled so that half-precision gradients neither vanish nor overflow. */
@@ -66,30 +66,16 @@ export function readDeepSpeed(
   args: Arguments,
   worldSize = 1,
 ): { settings: DeepSpeedSettings; notices: string[] } {
-  let contents: string;
-  try {
-    contents = readFileSync(file, 'utf8');
-  } catch (error) {
-    const reason =
-      (error as NodeJS.ErrnoException).code === 'ENOENT' ? 'no such file' : (error as Error).message;
-    throw new InputError(`--deepspeed: ${file}: expected a JSON file, found ${reason}`);
-  }
-  return parseDeepSpeed(contents, file, args, worldSize);
+  return parseDeepSpeed(readJson(file), file, args, worldSize);
 }
 
-/** The same from the file's text; `file` is for messages. */
+/** The same from the file's value; `file` is for messages. */
 export function parseDeepSpeed(
-  contents: string,
+  json: unknown,
   file: string,
   args: Arguments,
   worldSize = 1,
 ): { settings: DeepSpeedSettings; notices: string[] } {
-  let json: unknown;
-  try {
-    json = JSON.parse(contents);
-  } catch (error) {
-    throw new InputError(`${file}: expected JSON, found ${(error as Error).message.replace(/\s+/g, ' ')}`);
-  }
   const root = new Section(file, '', json);
   const notices: string[] = [];
 

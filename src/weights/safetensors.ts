@@ -6,10 +6,13 @@
  * streams and publishes the file only when it is complete. Folders and shards belong to `weight-source.ts`.
  */
 import { InputError, ShapeError } from '../errors.js';
+import { AtomicFile } from '../files/atomic.js';
+import { PositionedFile } from '../files/positioned.js';
+import { show } from '../show.js';
 import { encode, type FileDType, fileDTypeBytes, type HostArray, isFloatFileDType } from '../tensor/dtype.js';
 import { formatShape, type Shape, sizeOf } from '../tensor/shape.js';
-import { AtomicFile, PositionedFile, quoted } from './atomic-file.js';
-import type { TensorInfo, WeightSource } from './weight-source.js';
+import type { TensorInfo, WeightSource } from './source.js';
+import { readArray, readFloats, streamFloats } from './stored-arrays.js';
 
 /** The same cap as the reference implementation. */
 const MAX_HEADER_BYTES = 100_000_000;
@@ -76,18 +79,18 @@ export class SafetensorsFile implements WeightSource {
 
   read(name: string): Float32Array {
     const { dtype, position, count } = this.floats(name);
-    return this.file.readFloats(dtype, position, count);
+    return readFloats(this.file, dtype, position, count);
   }
 
   /** The elements as stored, of any dtype: f16 and bf16 are raw bits, i64 a BigInt64Array. */
   readRaw(name: string): HostArray {
     const { dtype, count, begin } = this.entry(name);
-    return this.file.readArray(dtype, this.dataStart + begin, count);
+    return readArray(this.file, dtype, this.dataStart + begin, count);
   }
 
   stream(name: string, maxElements: number): Iterable<{ offset: number; data: Float32Array }> {
     const { dtype, position, count } = this.floats(name);
-    return this.file.streamFloats(dtype, position, count, maxElements);
+    return streamFloats(this.file, dtype, position, count, maxElements);
   }
 
   describe(): string {
@@ -101,16 +104,14 @@ export class SafetensorsFile implements WeightSource {
   private entry(name: string): Entry {
     const entry = this.entries.get(name);
     if (!entry)
-      throw new InputError(
-        `${this.file.path}: no tensor ${quoted(name)} (the file has ${this.entries.size})`,
-      );
+      throw new InputError(`${this.file.path}: no tensor ${show(name)} (the file has ${this.entries.size})`);
     return entry;
   }
 
   private floats(name: string) {
     const { dtype, count, begin } = this.entry(name);
     if (!isFloatFileDType(dtype))
-      throw new InputError(`${this.file.path}: tensor ${quoted(name)}: expected floats, found ${dtype}`);
+      throw new InputError(`${this.file.path}: tensor ${show(name)}: expected floats, found ${dtype}`);
     return { dtype, position: this.dataStart + begin, count };
   }
 }
@@ -153,15 +154,15 @@ function readMetadata(value: unknown, fail: (problem: string) => never): Map<str
   if (!isRecord(value)) return fail('__metadata__: expected an object of strings');
   const metadata = new Map<string, string>();
   for (const [key, text] of Object.entries(value)) {
-    if (typeof text !== 'string') return fail(`__metadata__: ${quoted(key)}: expected a string`);
+    if (typeof text !== 'string') return fail(`__metadata__: ${show(key)}: expected a string`);
     metadata.set(key, text);
   }
   return metadata;
 }
 
 function readEntry(name: string, value: unknown, dataBytes: number, fail: (problem: string) => never): Entry {
-  const wrong = (problem: string) => fail(`tensor ${quoted(name)}: ${problem}`);
-  const found = (part: unknown) => quoted(JSON.stringify(part) ?? 'nothing');
+  const wrong = (problem: string) => fail(`tensor ${show(name)}: ${problem}`);
+  const found = (part: unknown) => show(JSON.stringify(part) ?? 'nothing');
   if (!isRecord(value)) return wrong(`expected an object, found ${found(value)}`);
   const { dtype: code, shape, data_offsets: offsets } = value;
   const dtype = typeof code === 'string' ? dtypeOfCode.get(code) : undefined;
@@ -188,7 +189,7 @@ function checkLayout(entries: Map<string, Entry>, dataBytes: number, fail: (prob
   for (const [name, { begin, end }] of byPosition) {
     if (begin !== expected)
       fail(
-        `tensor ${quoted(name)}: ${begin < expected ? 'overlaps the one before' : 'leaves a gap'}: ` +
+        `tensor ${show(name)}: ${begin < expected ? 'overlaps the one before' : 'leaves a gap'}: ` +
           `expected to begin at ${expected}, found ${begin}`,
       );
     expected = end;
@@ -239,10 +240,10 @@ export class SafetensorsWriter {
     for (const { name, dtype, shape } of ordered) {
       if (name === '__metadata__' || regions.has(name))
         throw new ShapeError(
-          `${path}: tensor name ${quoted(name)} is ${regions.has(name) ? 'repeated' : 'reserved'}`,
+          `${path}: tensor name ${show(name)} is ${regions.has(name) ? 'repeated' : 'reserved'}`,
         );
       if (!isCounts(shape))
-        throw new ShapeError(`${path}: tensor ${quoted(name)}: bad shape ${formatShape(shape)}`);
+        throw new ShapeError(`${path}: tensor ${show(name)}: bad shape ${formatShape(shape)}`);
       const end = size + sizeOf(shape) * fileDTypeBytes(dtype);
       const value = { dtype: codeOfDType.get(dtype), shape, data_offsets: [size, end] };
       fields.push(`${JSON.stringify(name)}:${JSON.stringify(value)}`);
@@ -268,11 +269,11 @@ export class SafetensorsWriter {
    */
   write(name: string, data: HostArray): void {
     const region = this.regions.get(name);
-    if (!region) throw new ShapeError(`${this.file.path}: no tensor ${quoted(name)} was announced`);
+    if (!region) throw new ShapeError(`${this.file.path}: no tensor ${show(name)} was announced`);
     const bytes = encode(region.dtype, data);
     if (region.next + bytes.length > region.end)
       throw new ShapeError(
-        `${this.file.path}: tensor ${quoted(name)}: ${bytes.length} bytes more, room for ${region.end - region.next}`,
+        `${this.file.path}: tensor ${show(name)}: ${bytes.length} bytes more, room for ${region.end - region.next}`,
       );
     this.file.write(bytes, region.next);
     region.next += bytes.length;
@@ -284,7 +285,7 @@ export class SafetensorsWriter {
       if (next !== end) {
         this.abort();
         throw new ShapeError(
-          `${this.file.path}: tensor ${quoted(name)}: ${end - next} bytes were never written`,
+          `${this.file.path}: tensor ${show(name)}: ${end - next} bytes were never written`,
         );
       }
     this.file.commit();

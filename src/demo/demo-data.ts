@@ -10,7 +10,7 @@ import { createRequire } from 'node:module';
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { InputError } from '../errors.js';
-import { writeFileAtomic } from '../models/atomic-file.js';
+import { writeFileAtomic } from '../files/atomic.js';
 import { CounterRandom } from '../tensor/random.js';
 
 /** The translations that the compiler has. */

@@ -7,26 +7,21 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
-import {
-  DEMO_EVALUATION_LANGUAGES,
-  demoNearDuplicates,
-  demoRows,
-  demoTokenizerFolder,
-} from '../data/demo-data.js';
 import { InputError } from '../errors.js';
+import { writeFileAtomic } from '../files/atomic.js';
 import { Gpu } from '../gpu/gpu.js';
-import { writeFileAtomic } from '../models/atomic-file.js';
 import { M3Model } from '../models/m3.js';
-import { Tokenizer } from '../models/tokenizer.js';
 import {
   evaluateRetrieval,
   type RetrievalMetrics,
   type RetrievalMode,
   retrievalModes,
 } from '../retrieval/evaluate.js';
+import { Tokenizer } from '../tokenizer/tokenizer.js';
 import { parseFinetuneArguments } from '../train/arguments.js';
 import { consoleReporter } from '../train/report.js';
 import { finetune } from '../train/trainer.js';
+import { DEMO_EVALUATION_LANGUAGES, demoNearDuplicates, demoRows, demoTokenizerFolder } from './demo-data.js';
 
 const MAX_LENGTH = 64;
 

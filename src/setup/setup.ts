@@ -7,7 +7,6 @@
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { InputError, MachineError } from '../errors.js';
-import { fetchDriver, installSystemWide } from '../gpu/driver-download.js';
 import {
   type AdapterName,
   driverFolder,
@@ -18,6 +17,7 @@ import {
   requestedSoftware,
   type SoftwareDriverName,
 } from '../gpu/software-driver.js';
+import { fetchDriver, installSystemWide } from './driver-download.js';
 
 const DRIVERS: readonly SoftwareDriverName[] = ['lavapipe', 'swiftshader'];
 

@@ -7,6 +7,9 @@
  * class (OrderedDict) and the storage types; any other name and any other opcode is refused, nothing is run.
  */
 import { InputError, ShapeError } from '../errors.js';
+import { AtomicFile } from '../files/atomic.js';
+import { PositionedFile } from '../files/positioned.js';
+import { show } from '../show.js';
 import {
   encode,
   type FileDType,
@@ -17,8 +20,8 @@ import {
   toFloat32,
 } from '../tensor/dtype.js';
 import { formatShape, type Shape, sizeOf, stridesOf } from '../tensor/shape.js';
-import { AtomicFile, PositionedFile, quoted } from './atomic-file.js';
-import type { TensorInfo, WeightSource } from './weight-source.js';
+import type { TensorInfo, WeightSource } from './source.js';
+import { readArray, readFloats, streamFloats } from './stored-arrays.js';
 
 /** A tensor in memory: row-major, f16 and bf16 as raw bits. */
 export interface TorchTensor extends TensorInfo {
@@ -111,20 +114,20 @@ export class TorchFile implements WeightSource {
   read(name: string): Float32Array {
     const { tensor, dtype } = this.floats(name);
     if (!tensor.contiguous) return toFloat32(dtype, this.gather(tensor));
-    return this.file.readFloats(dtype, position(tensor), tensor.count);
+    return readFloats(this.file, dtype, position(tensor), tensor.count);
   }
 
   /** The elements as stored, of any dtype: f16 and bf16 are raw bits, i64 a BigInt64Array. */
   readRaw(name: string): HostArray {
     const tensor = this.tensor(name);
     if (!tensor.contiguous) return this.gather(tensor);
-    return this.file.readArray(tensor.storage.dtype, position(tensor), tensor.count);
+    return readArray(this.file, tensor.storage.dtype, position(tensor), tensor.count);
   }
 
   stream(name: string, maxElements: number): Iterable<{ offset: number; data: Float32Array }> {
     const { tensor, dtype } = this.floats(name);
     if (!tensor.contiguous) return slices(this.read(name), maxElements);
-    return this.file.streamFloats(dtype, position(tensor), tensor.count, maxElements);
+    return streamFloats(this.file, dtype, position(tensor), tensor.count, maxElements);
   }
 
   describe(): string {
@@ -138,9 +141,7 @@ export class TorchFile implements WeightSource {
   private tensor(name: string): StoredTensor {
     const tensor = this.tensors.get(name);
     if (!tensor)
-      throw new InputError(
-        `${this.file.path}: no tensor ${quoted(name)} (the file has ${this.tensors.size})`,
-      );
+      throw new InputError(`${this.file.path}: no tensor ${show(name)} (the file has ${this.tensors.size})`);
     return tensor;
   }
 
@@ -148,14 +149,14 @@ export class TorchFile implements WeightSource {
     const tensor = this.tensor(name);
     const { dtype } = tensor.storage;
     if (!isFloatFileDType(dtype))
-      throw new InputError(`${this.file.path}: tensor ${quoted(name)}: expected floats, found ${dtype}`);
+      throw new InputError(`${this.file.path}: tensor ${show(name)}: expected floats, found ${dtype}`);
     return { tensor, dtype };
   }
 
   /** Row-major copy of a transposed, sliced or expanded tensor. */
   private gather(tensor: StoredTensor): HostArray {
     const { shape, strides, storage, count } = tensor;
-    const source = this.file.readArray(storage.dtype, position(tensor), tensor.span);
+    const source = readArray(this.file, storage.dtype, position(tensor), tensor.span);
     const target = hostArray(storage.dtype, count);
     const index = new Array<number>(shape.length).fill(0);
     let from = 0;
@@ -204,7 +205,7 @@ function collect(file: PositionedFile, object: Value) {
   }
   if (tensors.size === 0 && others.length > 0)
     throw new InputError(
-      `${file.path}: expected a dict of tensors, found only ${others.slice(0, 5).map(quoted).join(', ')}`,
+      `${file.path}: expected a dict of tensors, found only ${others.slice(0, 5).map(show).join(', ')}`,
     );
   return { tensors, others };
 }
@@ -234,7 +235,7 @@ function readZip(file: PositionedFile): Value {
   if (byteorder) {
     const order = latin1(file.readBytes(byteorder.position, Math.min(byteorder.size, 16)));
     if (order.trim() !== 'little')
-      throw new InputError(`${file.path}: expected byte order "little", found ${quoted(order)}`);
+      throw new InputError(`${file.path}: expected byte order "little", found ${show(order)}`);
   }
 
   const unpickler = new Unpickler(file, pickle.position, pickle.position + pickle.size);
@@ -242,11 +243,11 @@ function readZip(file: PositionedFile): Value {
   for (const storage of unpickler.storages) {
     const record = records.get(`${folder}data/${storage.key}`);
     if (!record)
-      throw new InputError(`${file.path}: no record ${quoted(`data/${storage.key}`)}, but a tensor needs it`);
+      throw new InputError(`${file.path}: no record ${show(`data/${storage.key}`)}, but a tensor needs it`);
     const bytes = storage.count * fileDTypeBytes(storage.dtype);
     if (record.size < bytes)
       throw new InputError(
-        `${file.path}: record ${quoted(`data/${storage.key}`)}: expected ${bytes} bytes for ${storage.count} ${storage.dtype}, found ${record.size}`,
+        `${file.path}: record ${show(`data/${storage.key}`)}: expected ${bytes} bytes for ${storage.count} ${storage.dtype}, found ${record.size}`,
       );
     storage.position = record.position;
   }
@@ -277,10 +278,10 @@ function readZipRecords(file: PositionedFile): Map<string, ZipRecord> {
     const next = at + 46 + nameLength + extraLength + directory.getUint16(at + 32, true);
     if (next > size) fail(`directory entry ${i} is cut off`);
     const name = latin1(bytes.subarray(at + 46, at + 46 + nameLength));
-    if (records.has(name)) fail(`record ${quoted(name)} appears twice`);
+    if (records.has(name)) fail(`record ${show(name)} appears twice`);
     if (method !== 0 || (flags & 1) !== 0)
       fail(
-        `record ${quoted(name)}: expected it stored, found it ${method !== 0 ? `compressed (method ${method})` : 'encrypted'}`,
+        `record ${show(name)}: expected it stored, found it ${method !== 0 ? `compressed (method ${method})` : 'encrypted'}`,
       );
     const extra = bytes.subarray(at + 46 + nameLength, at + 46 + nameLength + extraLength);
     const [recordSize, packedSize, header] = widenZip64(extra, [
@@ -289,14 +290,14 @@ function readZipRecords(file: PositionedFile): Map<string, ZipRecord> {
       directory.getUint32(at + 42, true),
     ]);
     if (recordSize !== packedSize)
-      fail(`record ${quoted(name)}: stored size ${packedSize}, expected ${recordSize}`);
-    if (header + 30 > start) fail(`record ${quoted(name)}: header at ${header}, beyond the records`);
+      fail(`record ${show(name)}: stored size ${packedSize}, expected ${recordSize}`);
+    if (header + 30 > start) fail(`record ${show(name)}: header at ${header}, beyond the records`);
     const local = view(file.readBytes(header, 30));
-    if (local.getUint32(0, true) !== 0x04034b50) fail(`record ${quoted(name)}: no header at ${header}`);
+    if (local.getUint32(0, true) !== 0x04034b50) fail(`record ${show(name)}: no header at ${header}`);
     const position = header + 30 + local.getUint16(26, true) + local.getUint16(28, true);
     if (position + recordSize > start)
       fail(
-        `record ${quoted(name)}: expected ${recordSize} bytes at ${position}, found ${Math.max(0, start - position)}`,
+        `record ${show(name)}: expected ${recordSize} bytes at ${position}, found ${Math.max(0, start - position)}`,
       );
     records.set(name, { position, size: recordSize });
     at = next;
@@ -390,7 +391,7 @@ function readLegacy(file: PositionedFile): Value {
   for (const storage of unpickler.storages) {
     const other = storages.get(storage.key);
     if (other && (other.dtype !== storage.dtype || other.count !== storage.count))
-      throw new InputError(`${file.path}: storage ${quoted(storage.key)} is described in two ways`);
+      throw new InputError(`${file.path}: storage ${show(storage.key)} is described in two ways`);
     storages.set(storage.key, storage);
   }
   const keys = unpickler.load();
@@ -408,7 +409,7 @@ function readLegacy(file: PositionedFile): Value {
     const bytes = storage.count * fileDTypeBytes(storage.dtype);
     if (count !== storage.count || at + 8 + bytes > file.size)
       throw new InputError(
-        `${file.path}: storage ${quoted(storage.key)}: expected ${storage.count} ${storage.dtype}, found ` +
+        `${file.path}: storage ${show(storage.key)}: expected ${storage.count} ${storage.dtype}, found ` +
           (count !== storage.count ? `${count}` : `${file.size - at - 8} bytes (truncated)`),
       );
     placed.set(storage.key, at + 8);
@@ -417,7 +418,7 @@ function readLegacy(file: PositionedFile): Value {
   for (const storage of unpickler.storages) {
     const start = placed.get(storage.key);
     if (start === undefined)
-      throw new InputError(`${file.path}: storage ${quoted(storage.key)} of a tensor is not in the file`);
+      throw new InputError(`${file.path}: storage ${show(storage.key)} of a tensor is not in the file`);
     storage.position = start;
   }
   return object;
@@ -683,7 +684,7 @@ class Unpickler {
 
   private global(module: string, name: string): Global {
     const full = `${module} ${name}`;
-    if (!allowedGlobals.has(full)) throw new InputError(`${this.file.path}: refused global ${quoted(full)}`);
+    if (!allowedGlobals.has(full)) throw new InputError(`${this.file.path}: refused global ${show(full)}`);
     return new Global(full);
   }
 
@@ -692,7 +693,7 @@ class Unpickler {
     if (callee === REBUILD_TENSOR) return this.rebuildTensor(args);
     if (callee === REBUILD_PARAMETER && args[0] instanceof StoredTensor) return args[0];
     return this.fail(
-      `refused call of ${quoted(callee)} with (${args.map(describeValue).join(', ').slice(0, 200)})`,
+      `refused call of ${show(callee)} with (${args.map(describeValue).join(', ').slice(0, 200)})`,
     );
   }
 
@@ -700,7 +701,7 @@ class Unpickler {
   private rebuildTensor([storage, offset, shape, strides, , , metadata]: readonly Value[]): StoredTensor {
     if (!(storage instanceof Storage))
       return this.fail(`tensor over ${describeValue(storage)}, expected a storage`);
-    const where = `tensor over storage ${quoted(storage.key)}`;
+    const where = `tensor over storage ${show(storage.key)}`;
     if (metadata instanceof Map && metadata.size > 0)
       this.fail(`${where}: refused conjugated or negated view`);
     if (!isCount(offset)) return this.fail(`${where}: offset ${describeValue(offset)}`);
@@ -737,7 +738,7 @@ class Unpickler {
     const dtype = type instanceof Global ? dtypeOfStorage.get(type.name) : undefined;
     if (dtype === undefined || typeof key !== 'string' || !isCount(count))
       return this.fail(`storage ${describeValue(key)}: expected a type, a key and a count`);
-    if (storageView !== null) return this.fail(`storage ${quoted(key)}: refused view of another storage`);
+    if (storageView !== null) return this.fail(`storage ${show(key)}: refused view of another storage`);
     const storage = new Storage(key, dtype, count);
     this.storages.push(storage);
     return storage;
@@ -843,11 +844,11 @@ function isCount(value: Value | undefined): value is number {
 function describeValue(value: Value | undefined): string {
   if (value === undefined) return 'nothing';
   if (value === null) return 'None';
-  if (typeof value === 'string') return quoted(value);
+  if (typeof value === 'string') return show(value);
   if (typeof value !== 'object') return `${typeof value} ${value}`;
   if (Array.isArray(value)) return 'a list';
   if (value instanceof Map) return 'a dict';
-  if (value instanceof Global) return quoted(value.name);
+  if (value instanceof Global) return show(value.name);
   return `a ${value.constructor.name.toLowerCase().replace('storedtensor', 'tensor')}`;
 }
 
@@ -882,7 +883,7 @@ export function writeTorchFile(
   for (const { name, shape, data } of entries)
     if (data.length !== sizeOf(shape))
       throw new ShapeError(
-        `${path}: tensor ${quoted(name)}: ${data.length} values for shape ${formatShape(shape)}`,
+        `${path}: tensor ${show(name)}: ${data.length} values for shape ${formatShape(shape)}`,
       );
   const zip = new ZipWriter(path);
   try {

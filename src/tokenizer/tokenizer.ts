@@ -9,6 +9,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { Tokenizer as PackageTokenizer } from '@huggingface/tokenizers';
 import { InputError } from '../errors.js';
+import { readJsonObjectIfPresent } from '../files/json.js';
 import { readSentencePiece, xlmRobertaTokenizerJson } from './sentencepiece.js';
 import {
   type AddedToken,
@@ -19,8 +20,11 @@ import {
   UnsupportedComponent,
   usesCharsmap,
   wordSplitterFrom,
-} from './tokenizer-steps.js';
+} from './steps.js';
 import { Unigram } from './unigram.js';
+
+/** Bytes. XLM-R's, a quarter of a million pieces, has 17 MB. */
+const LARGEST_TOKENIZER = 256 << 20;
 
 export interface TokenizerOptions {
   /** What the cache of texts may hold, in characters plus ids; 0 keeps nothing. Default 2^24 (about 50 MB). */
@@ -103,8 +107,8 @@ export class Tokenizer {
     const sentencePiece = path.join(folder, 'sentencepiece.bpe.model');
     let source = file;
     try {
-      let json = readJson(file) as TokenizerJson | null;
-      if (json === null) {
+      let json = readJsonObjectIfPresent(file, { maxBytes: LARGEST_TOKENIZER }) as TokenizerJson | undefined;
+      if (!json) {
         if (!fs.existsSync(sentencePiece))
           throw new InputError(`${file}: no such file; a model folder needs its tokenizer.json`);
         source = sentencePiece;
@@ -117,8 +121,8 @@ export class Tokenizer {
       const pipeline =
         modelType(json.model) === 'Unigram' ? new UnigramPipeline(json) : new PackagePipeline(json);
       const settings = {
-        config: readJson(path.join(folder, 'tokenizer_config.json')) ?? {},
-        specialTokens: readJson(path.join(folder, 'special_tokens_map.json')) ?? {},
+        config: readJsonObjectIfPresent(path.join(folder, 'tokenizer_config.json')) ?? {},
+        specialTokens: readJsonObjectIfPresent(path.join(folder, 'special_tokens_map.json')) ?? {},
       };
       return new Tokenizer(folder, pipeline, json, settings, options);
     } catch (error) {
@@ -423,25 +427,4 @@ function modelType(model: TokenizerJson['model']): string {
   const type = model.type ?? (Array.isArray(model.vocab) ? 'Unigram' : 'WordPiece');
   if (!['Unigram', 'WordPiece', 'BPE'].includes(type)) throw new UnsupportedComponent(`model ${type}`);
   return type;
-}
-
-/** Null when there is no such file. @throws InputError when it is not a JSON object. */
-function readJson(file: string): Record<string, unknown> | null {
-  let text: string;
-  try {
-    text = fs.readFileSync(file, 'utf8');
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
-    throw new InputError(`${file}: cannot read: ${(error as Error).message}`);
-  }
-  try {
-    const value: unknown = JSON.parse(text);
-    if (typeof value === 'object' && value !== null && !Array.isArray(value))
-      return value as Record<string, unknown>;
-  } catch (error) {
-    throw new InputError(
-      `${file}: broken JSON: ${(error as Error).message.replace(/\s+/g, ' ').slice(0, 120)}`,
-    );
-  }
-  throw new InputError(`${file}: expected a JSON object`);
 }

@@ -1,35 +1,12 @@
-/**
- * Named weights to read, whatever file they are in: safetensors or PyTorch, in one file or in shards.
- *
- * `openWeights` picks what Hugging Face's `from_pretrained` picks, in its order. Which names a model needs and
- * what they mean belongs to the model.
- */
+/** Opens the weights of a model folder: safetensors or PyTorch, in one file or in shards, in the order of `from_pretrained`. */
 import fs from 'node:fs';
 import path from 'node:path';
 import { InputError } from '../errors.js';
-import type { FileDType } from '../tensor/dtype.js';
-import { quoted } from './atomic-file.js';
+import { readJsonObject } from '../files/json.js';
+import { show } from '../show.js';
 import { SafetensorsFile } from './safetensors.js';
+import type { TensorInfo, WeightSource } from './source.js';
 import { TorchFile } from './torch-file.js';
-
-export interface TensorInfo {
-  readonly shape: readonly number[];
-  readonly dtype: FileDType;
-}
-
-export interface WeightSource {
-  names(): string[];
-  has(name: string): boolean;
-  /** @throws InputError naming the file when there is no such tensor; so do `read` and `stream`. */
-  info(name: string): TensorInfo;
-  /** All elements, row-major, as f32. @throws InputError when the tensor holds no floats. */
-  read(name: string): Float32Array;
-  /** The same in consecutive pieces of at most `maxElements`; `offset` is in elements. */
-  stream(name: string, maxElements: number): Iterable<{ offset: number; data: Float32Array }>;
-  /** The file, for messages. */
-  describe(): string;
-  close(): void;
-}
 
 interface WeightFile {
   readonly file: string;
@@ -109,7 +86,7 @@ class ShardedWeights implements WeightSource {
   private shard(name: string): WeightSource {
     const file = this.shardOf.get(name);
     if (file === undefined)
-      throw new InputError(`${this.index}: no tensor ${quoted(name)} (it lists ${this.shardOf.size})`);
+      throw new InputError(`${this.index}: no tensor ${show(name)} (it lists ${this.shardOf.size})`);
     let source = this.opened.get(file);
     if (!source) {
       source = this.openShard(path.join(path.dirname(this.index), file));
@@ -120,20 +97,14 @@ class ShardedWeights implements WeightSource {
 }
 
 function readWeightMap(index: string): Map<string, string> {
-  let parsed: unknown;
-  try {
-    parsed = JSON.parse(fs.readFileSync(index, 'utf8'));
-  } catch (error) {
-    throw new InputError(`${index}: cannot read: ${(error as Error).message.replaceAll(/\s+/g, ' ')}`);
-  }
-  const map = (parsed as { weight_map?: unknown } | null)?.weight_map;
+  const map = readJsonObject(index)['weight_map'];
   if (typeof map !== 'object' || map === null || Array.isArray(map))
     throw new InputError(`${index}: expected an object "weight_map" of tensor names to files`);
   const shardOf = new Map<string, string>();
   for (const [name, file] of Object.entries(map)) {
     if (typeof file !== 'string' || file !== path.basename(file) || file === '' || file.startsWith('.'))
       throw new InputError(
-        `${index}: tensor ${quoted(name)}: expected the name of a file beside the index, found ${quoted(String(file))}`,
+        `${index}: tensor ${show(name)}: expected the name of a file beside the index, found ${show(file)}`,
       );
     shardOf.set(name, file);
   }

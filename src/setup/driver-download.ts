@@ -31,7 +31,7 @@ import {
   driverFolder,
   readManifest,
   type SoftwareDriverName,
-} from './software-driver.js';
+} from '../gpu/software-driver.js';
 
 const SWIFTSHADER_PACKAGE = '@sparticuz/chromium@147.0.0';
 const SWIFTSHADER_SHA256 = 'f957ea867313f9815b71dc2ed30cce301e01db4f3973fbdb31ffa5391b0ec45a';

@@ -2,29 +2,30 @@
  * `parity FOLDER`: compares the engine with figures computed by FlagEmbedding and PyTorch, for any folder in the
  * goldens layout, and prints a table. Exit code 0 only if every bound holds. The bounds stand in `BOUNDS`.
  */
-import fs from 'node:fs';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { backward, maxSim, mul, scale, sum } from '../autograd/index.js';
 import { InputError } from '../errors.js';
+import { readJson } from '../files/json.js';
+import { PositionedFile } from '../files/positioned.js';
 import { Gpu } from '../gpu/gpu.js';
 import { globalNorm } from '../kernels/adamw.js';
 import { M3Model, type M3Options } from '../models/m3.js';
-import { SafetensorsFile } from '../models/safetensors.js';
 import { maxSimLayout } from '../models/score-layout.js';
 import type { Pooling } from '../models/token-batch.js';
-import { Tokenizer } from '../models/tokenizer.js';
 import { encodeTexts, hybridScores } from '../retrieval/encode.js';
 import { PackedSequences } from '../tensor/packed.js';
 import { scope } from '../tensor/scope.js';
 import { Tensor } from '../tensor/tensor.js';
+import { Tokenizer } from '../tokenizer/tokenizer.js';
 import { collate } from '../train/collate.js';
 import { type Communicator, TurnTable } from '../train/communicator.js';
 import { m3Loss, m3LossWeights } from '../train/losses/m3-loss.js';
 import type { DistillationKind } from '../train/losses/score-loss.js';
 import { AdamW } from '../train/optimizer.js';
-import { BOUNDS, cosineOf, HALF_BOUNDS, largestError, length, relativeError } from './parity-measures.js';
-import { type ParityCheck, renderParity } from './parity-report.js';
+import { SafetensorsFile } from '../weights/safetensors.js';
+import { BOUNDS, cosineOf, HALF_BOUNDS, largestError, length, relativeError } from './measures.js';
+import { type ParityCheck, renderParity } from './report.js';
 
 /** Mistakes that the command must notice; `--deliberate_error` makes one. */
 export const deliberateErrors = ['tanh-gelu', 'beta2', 'decay-biases', 'missing-term'] as const;
@@ -622,16 +623,9 @@ class Parity {
 
   private json<T>(name: string): T {
     const file = path.join(this.folder, name);
-    try {
-      return JSON.parse(fs.readFileSync(file, 'utf8'));
-    } catch (error) {
-      const missing = ['ENOENT', 'ENOTDIR'].includes((error as NodeJS.ErrnoException).code ?? '');
-      throw new InputError(
-        missing
-          ? `${this.folder}: expected a folder of goldens, found no ${name} in it`
-          : `${file}: cannot be read as JSON: ${(error as Error).message}`,
-      );
-    }
+    if (!PositionedFile.exists(file))
+      throw new InputError(`${this.folder}: expected a folder of goldens, found no ${name} in it`);
+    return readJson(file) as T;
   }
 
   private open(name: string): SafetensorsFile {

@@ -1,0 +1,120 @@
+/**
+ * Files that are written whole or not at all.
+ *
+ * Writing goes to a temporary name in the same folder, is synced, then renamed; whatever kills the process, the
+ * final name holds the old content or the new, never a part. What a killed process leaves behind is called
+ * `.<name>.<pid>-<random>.dawntune-tmp`. What the bytes mean is not known here.
+ */
+import { randomBytes } from 'node:crypto';
+import fs from 'node:fs';
+import path from 'node:path';
+import { InputError, MachineError } from '../errors.js';
+import { printable } from '../show.js';
+import { systemReason } from './reason.js';
+
+const TEMPORARY_SUFFIX = '.dawntune-tmp';
+
+/** Write calls beyond 2 GiB fail or stop short; no file of ours needs more at once. */
+const LARGEST_TRANSFER = 1 << 28;
+
+/** Whether a file name is a leftover of a process that was killed while it wrote. */
+export function isTemporaryName(name: string): boolean {
+  return path.basename(name).startsWith('.') && name.endsWith(TEMPORARY_SUFFIX);
+}
+
+/** A file that appears under its name, complete, at `commit`. */
+export class AtomicFile {
+  /** Where the next `write` goes, in bytes. */
+  position = 0;
+
+  private constructor(
+    /** The final name. */
+    readonly path: string,
+    private readonly temporary: string,
+    private descriptor: number,
+  ) {}
+
+  /** @throws InputError when the folder does not exist or cannot be written. */
+  static create(file: string): AtomicFile {
+    const name = `.${path.basename(file)}.${process.pid}-${randomBytes(4).toString('hex')}${TEMPORARY_SUFFIX}`;
+    const temporary = path.join(path.dirname(file), name);
+    try {
+      if (fs.statSync(file, { throwIfNoEntry: false })?.isDirectory())
+        throw new InputError(`${printable(file)}: cannot write: is a folder`);
+      return new AtomicFile(file, temporary, fs.openSync(temporary, 'wx'));
+    } catch (error) {
+      if (error instanceof InputError) throw error;
+      throw new InputError(`${printable(file)}: cannot write: ${systemReason(error)}`);
+    }
+  }
+
+  /** Writes at `position` and moves it; `at` writes elsewhere and leaves it. @throws MachineError (disk full …). */
+  write(bytes: Uint8Array, at?: number): void {
+    let offset = 0;
+    const start = at ?? this.position;
+    this.attempt(() => {
+      while (offset < bytes.length) {
+        const length = Math.min(bytes.length - offset, LARGEST_TRANSFER);
+        offset += fs.writeSync(this.open(), bytes, offset, length, start + offset);
+      }
+    });
+    if (at === undefined) this.position += bytes.length;
+  }
+
+  /** Syncs the bytes, gives them their name, syncs the folder. */
+  commit(): void {
+    this.attempt(() => {
+      fs.fsyncSync(this.open());
+      this.close();
+      fs.renameSync(this.temporary, this.path);
+      syncFolder(path.dirname(this.path));
+    });
+  }
+
+  /** Forgets what was written; does nothing after `commit` or a second time. */
+  abort(): void {
+    if (this.descriptor < 0) return;
+    this.close();
+    fs.rmSync(this.temporary, { force: true });
+  }
+
+  private open(): number {
+    if (this.descriptor < 0) throw new MachineError(`${printable(this.path)}: written after it was closed`);
+    return this.descriptor;
+  }
+
+  private close(): void {
+    fs.closeSync(this.descriptor);
+    this.descriptor = -1;
+  }
+
+  private attempt(body: () => void): void {
+    try {
+      body();
+    } catch (error) {
+      if (this.descriptor >= 0) this.close();
+      fs.rmSync(this.temporary, { force: true });
+      if (error instanceof MachineError) throw error;
+      const hint =
+        (error as NodeJS.ErrnoException).code === 'ENOSPC' ? '; free space on this disk and rerun' : '';
+      throw new MachineError(`${printable(this.path)}: cannot write: ${systemReason(error)}${hint}`);
+    }
+  }
+}
+
+/** Writes a whole small file atomically. */
+export function writeFileAtomic(file: string, content: string | Uint8Array): void {
+  const target = AtomicFile.create(file);
+  target.write(typeof content === 'string' ? new TextEncoder().encode(content) : content);
+  target.commit();
+}
+
+function syncFolder(folder: string): void {
+  if (process.platform === 'win32') return; // Folders cannot be opened there.
+  const descriptor = fs.openSync(folder, 'r');
+  try {
+    fs.fsyncSync(descriptor);
+  } finally {
+    fs.closeSync(descriptor);
+  }
+}

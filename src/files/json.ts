@@ -1,0 +1,120 @@
+/**
+ * JSON from outside: the one place where it is read. Whatever the file holds, the answer is a value that is safe to
+ * look into or an InputError of one line that blames the file: its size and nesting are bounded, its objects have no
+ * prototype (so that a name out of a file never finds an inherited member), and a file of another kind (a Git LFS
+ * pointer, a web page, an archive) is called what it is. What the values mean belongs to whoever asked.
+ */
+import { InputError } from '../errors.js';
+import { printable, show } from '../show.js';
+import { kindOf } from './kind.js';
+import { PositionedFile } from './positioned.js';
+
+export type JsonObject = Record<string, unknown>;
+
+export interface JsonLimits {
+  /** Bytes; a larger file is refused before it is read. */
+  readonly maxBytes?: number;
+  /** Nested lists and objects. */
+  readonly maxDepth?: number;
+}
+
+const MIB = 1 << 20;
+/** Configurations and lists of tensors; readers of larger things say so. */
+const DEFAULT_BYTES = 64 * MIB;
+const DEFAULT_DEPTH = 100;
+
+/** @throws InputError when the file cannot be read, is too large or is no JSON. */
+export function readJson(file: string, limits: JsonLimits = {}): unknown {
+  return parseJsonBytes(readText(file, limits.maxBytes ?? DEFAULT_BYTES), file, limits);
+}
+
+/** The same for a file that holds one object. @throws InputError. */
+export function readJsonObject(file: string, limits: JsonLimits = {}): JsonObject {
+  return asJsonObject(readJson(file, limits), file);
+}
+
+/** Undefined when there is no such file. @throws InputError when there is one that cannot be read as an object. */
+export function readJsonObjectIfPresent(file: string, limits: JsonLimits = {}): JsonObject | undefined {
+  return PositionedFile.exists(file) ? readJsonObject(file, limits) : undefined;
+}
+
+/** JSON that is in memory already; `where` begins the message. @throws InputError. */
+export function parseJson(text: string, where: string, limits: JsonLimits = {}): unknown {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (error) {
+    throw new InputError(`${printable(where)}: expected JSON, found ${reasonOf(error, text)}`);
+  }
+  makeSafe(value, where, limits.maxDepth ?? DEFAULT_DEPTH);
+  return value;
+}
+
+/** The same from bytes, which must be UTF-8; a byte order mark is skipped. @throws InputError. */
+export function parseJsonBytes(bytes: Uint8Array, where: string, limits: JsonLimits = {}): unknown {
+  const kind = kindOf(bytes);
+  if (kind) throw new InputError(`${printable(where)}: expected JSON, found ${kind}`);
+  let text: string;
+  try {
+    text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+  } catch {
+    throw new InputError(`${printable(where)}: expected JSON, found bytes that are no UTF-8`);
+  }
+  return parseJson(text, where, limits);
+}
+
+/** @throws InputError when the value is no object. */
+export function asJsonObject(value: unknown, where: string): JsonObject {
+  if (isJsonObject(value)) return value;
+  throw new InputError(`${printable(where)}: expected a JSON object, found ${show(value)}`);
+}
+
+export function isJsonObject(value: unknown): value is JsonObject {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function readText(file: string, maxBytes: number): Uint8Array {
+  const source = PositionedFile.open(file);
+  try {
+    if (source.size > maxBytes)
+      throw new InputError(
+        `${printable(file)}: expected at most ${maxBytes / MIB} MiB of JSON, found ${Math.ceil(source.size / MIB)}`,
+      );
+    return source.readBytes(0, source.size);
+  } finally {
+    source.close();
+  }
+}
+
+/** V8 quotes the text around an error, over several lines and in full. */
+function reasonOf(error: unknown, text: string): string {
+  if (text.trim() === '') return 'nothing';
+  if (error instanceof RangeError) return 'a value that is too large';
+  const message = (error as Error).message.replace(/\s+/g, ' ');
+  const at = /at position (\d+)/.exec(message);
+  const what = /^(Unexpected [a-z ]+)/.exec(message)?.[1]?.trim() ?? 'an error';
+  return at
+    ? `an error at character ${at[1]}: ${show(text.slice(Number(at[1]), Number(at[1]) + 20))}`
+    : `${what.toLowerCase()} in ${show(text.slice(0, 60))}`;
+}
+
+/**
+ * Takes the prototype from every object and bounds the nesting. Walked by hand, one level of the value after the
+ * other: a recursive walk would itself run out of stack on what it is to refuse.
+ */
+function makeSafe(value: unknown, where: string, maxDepth: number): void {
+  let level: object[] = typeof value === 'object' && value !== null ? [value] : [];
+  for (let depth = 1; level.length > 0; depth++) {
+    if (depth > maxDepth)
+      throw new InputError(
+        `${printable(where)}: expected at most ${maxDepth} nested lists and objects, found more`,
+      );
+    const next: object[] = [];
+    for (const member of level) {
+      if (!Array.isArray(member)) Object.setPrototypeOf(member, null);
+      for (const inner of Array.isArray(member) ? member : Object.values(member))
+        if (typeof inner === 'object' && inner !== null) next.push(inner);
+    }
+    level = next;
+  }
+}
