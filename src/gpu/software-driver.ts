@@ -1,7 +1,7 @@
 /**
  * Which Vulkan driver this process talks to.
  *
- * A machine with a GPU driver needs nothing from here. For one without, `dawntune setup` (src/cli/setup.ts) unpacks a
+ * A machine with a GPU driver needs nothing from here. For one without, `dawntune setup` (src/setup/setup.ts) unpacks a
  * software driver into a cache folder; this file makes that driver visible to Dawn inside the running process: the
  * Vulkan loader finds it through an environment variable, and dynamic linking through libraries that are already
  * loaded. Fetching drivers does not belong here (driver-download.ts), opening devices neither (gpu.ts).

@@ -2,7 +2,7 @@
  * `dawntune setup`: makes sure that this machine has something to compute on.
  *
  * Looks for an adapter in a fresh process; when there is none, fetches a software driver into the cache folder
- * (src/gpu/driver-download.ts) and looks again. Standard output stays empty; one line on standard error tells.
+ * (src/setup/driver-download.ts) and looks again. Standard output stays empty; one line on standard error tells.
  */
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';

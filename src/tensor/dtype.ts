@@ -3,7 +3,7 @@
  *
  * Conversions to 16 bits round to nearest, ties to even, with subnormals, infinities and NaN payloads kept, so
  * f16 → f32 → f16 is the identity on all 65536 patterns. Hosts are little-endian (every platform Dawn runs on).
- * What a GPU tensor may hold is `DType` in `tensor.ts`; reading files belongs to `src/models`.
+ * What a GPU tensor may hold is `DType` in `tensor.ts`; reading files belongs to `src/weights`.
  */
 import { ShapeError } from '../errors.js';
 
