@@ -1,5 +1,5 @@
 /**
- * The two kinds of failure that reach a user.
+ * The kinds of failure that reach a user.
  *
  * InputError: something the user gave is wrong (a file, a line, a flag, a tensor); exit code 2.
  * MachineError: the machine could not do it (no adapter, memory, device lost, a rank died); exit code 1.
@@ -15,7 +15,36 @@ export class MachineError extends Error {
   override name = 'MachineError';
 }
 
-/** Wrong tensor shapes or dtypes: names the op, e.g. `matmul: inner dimensions differ: [8,64] · [32,16] (f32,f32)`. */
-export class ShapeError extends InputError {
+/** What a ShapeError says of one operand: its name in the op's signature, its shape and its dtype. */
+export interface OperandFacts {
+  readonly name: string;
+  readonly shape: readonly number[];
+  readonly dtype: string;
+}
+
+/**
+ * Operands that an op cannot work on: a fault of the program that called it, not of what the user gave, so it is no
+ * InputError and never blamed on a file or a row. `op` and `operands` are also there as fields. Message:
+ * `matmul: inner dimensions differ: a [8,64] f32 · b [32,16] f16`.
+ */
+export class ShapeError extends Error {
+  readonly exitCode = 1;
   override name = 'ShapeError';
+  readonly operands: readonly OperandFacts[];
+
+  /** `operands`: what is at fault, by name; anything with a shape and a dtype (a Tensor is). */
+  constructor(
+    readonly op: string,
+    readonly problem: string,
+    operands: Readonly<
+      Record<string, { readonly shape: readonly number[]; readonly dtype: string } | undefined>
+    > = {},
+  ) {
+    const facts: OperandFacts[] = [];
+    for (const [name, operand] of Object.entries(operands))
+      if (operand) facts.push({ name, shape: [...operand.shape], dtype: operand.dtype });
+    const list = facts.map(({ name, shape, dtype }) => `${name} [${shape.join(',')}] ${dtype}`).join(' · ');
+    super(`${op}: ${problem}${list ? `: ${list}` : ''}`);
+    this.operands = facts;
+  }
 }

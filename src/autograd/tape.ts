@@ -110,7 +110,8 @@ export function record(
 export function backward(root: Tensor, seed?: Tensor): void {
   if (!seed && root.size !== 1)
     throw new ShapeError(
-      `backward: needs a scalar or a seed of its shape; got ${formatShape(root.shape)} with no seed`,
+      'backward',
+      `needs a scalar or a seed of its shape; got ${formatShape(root.shape)} with no seed`,
     );
   scope(() => backwardAll([[root, seed ?? full(root, root.shape, 1)]]));
 }
@@ -132,7 +133,8 @@ export function propagate(
   for (const [root, seed] of roots) {
     if (!sameShape(seed.shape, root.shape))
       throw new ShapeError(
-        `backward: needs a seed of the root's shape; got ${formatShape(root.shape)} with ${formatShape(seed.shape)}`,
+        'backward',
+        `needs a seed of the root's shape; got ${formatShape(root.shape)} with ${formatShape(seed.shape)}`,
       );
     if (!root.node) throw new InputError('backward: nothing on the tape leads to this tensor');
     starts.push(root.node as Node);

@@ -317,7 +317,8 @@ function checkShapes(qkv: Tensor, heads: number): { tokens: number; hidden: numb
   const headDim = hidden / heads;
   if (qkv.shape.length !== 2 || !Number.isInteger(headDim) || headDim % 4 !== 0 || headDim > 128)
     throw new ShapeError(
-      `attention: qkv ${formatShape(qkv.shape)} with ${heads} heads: head dimension must be a multiple of 4 up to 128`,
+      'attention',
+      `qkv ${formatShape(qkv.shape)} with ${heads} heads: head dimension must be a multiple of 4 up to 128`,
     );
   return { tokens, hidden, headDim };
 }
@@ -360,7 +361,7 @@ function withSources(
         x.rows,
         x.dtype === 'f16' ? 'rgba16float' : 'rgba32float',
       );
-      if (!texture) throw new ShapeError(`attention: ${formatShape(x.shape)} does not fit a texture`);
+      if (!texture) throw new ShapeError('attention', `${formatShape(x.shape)} does not fit a texture`);
       textures.push(texture);
     }
     use(textures);

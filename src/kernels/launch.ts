@@ -70,7 +70,8 @@ export class Shader<P extends Record<string, ParamType>> {
       const wants = this.elementTypes[i];
       if ('dtype' in tensor && tensor.dtype !== undefined && tensor.dtype !== wants)
         throw new ShapeError(
-          `${this.definition.label}: works on ${wants} here, operand ${i}${'shape' in tensor ? ` [${tensor.shape}]` : ''} is ${tensor.dtype}`,
+          this.definition.label,
+          `works on ${wants} here, operand ${i}${'shape' in tensor ? ` [${tensor.shape}]` : ''} is ${tensor.dtype}`,
         );
     });
   }
@@ -91,7 +92,7 @@ export type FloatDType = Extract<DType, 'f32' | 'f16'>;
 /** @throws ShapeError for integers. */
 export function floatDType(op: string, tensor: Tensor): FloatDType {
   if (tensor.dtype === 'f32' || tensor.dtype === 'f16') return tensor.dtype;
-  throw new ShapeError(`${op}: needs floats, [${tensor.shape}] is ${tensor.dtype}`);
+  throw new ShapeError(op, `needs floats, [${tensor.shape}] is ${tensor.dtype}`);
 }
 
 /**
@@ -171,8 +172,7 @@ export function columnUnit(op: string, cols: number, ...dtypes: FloatDType[]): C
       store: store4,
       total: (value) => `dot(${value}, vec4f(1.0))`,
     };
-  if (dtypes.includes('f16'))
-    throw new ShapeError(`${op}: f16 needs rows of whole groups of 4, found ${cols}`);
+  if (dtypes.includes('f16')) throw new ShapeError(op, `f16 needs rows of whole groups of 4, found ${cols}`);
   return {
     count: cols,
     key: 'v1',

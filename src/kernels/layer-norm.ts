@@ -40,7 +40,8 @@ export function layerNorm(
   const { rows, cols } = x;
   if (gamma.size !== cols || beta.size !== cols || (residual && residual.size !== x.size))
     throw new ShapeError(
-      `layerNorm: x ${formatShape(x.shape)}, residual ${residual ? formatShape(residual.shape) : 'none'}, γ ${formatShape(gamma.shape)}, β ${formatShape(beta.shape)}`,
+      'layerNorm',
+      `x ${formatShape(x.shape)}, residual ${residual ? formatShape(residual.shape) : 'none'}, γ ${formatShape(gamma.shape)}, β ${formatShape(beta.shape)}`,
     );
   const from = floatDType('layerNorm', x);
   const other = residual ? floatDType('layerNorm', residual) : from;

@@ -56,28 +56,28 @@ export function matmul(a: Tensor, b: Tensor, options: MatmulOptions = {}): Tenso
   const describe = () =>
     `${formatShape(a.shape)}${transA ? 'ᵀ' : ''} · ${formatShape(b.shape)}${transB ? 'ᵀ' : ''} (${a.dtype},${b.dtype})`;
   if (a.shape.length === 0 || b.shape.length !== 2)
-    throw new ShapeError(`matmul: needs matrices: ${describe()}`);
+    throw new ShapeError('matmul', `needs matrices: ${describe()}`);
   const dtypes = { a: floatDType('matmul', a), b: floatDType('matmul', b) };
   const [M, K] = transA ? [a.cols, a.rows] : [a.rows, a.cols];
   const [N, innerB] = transB ? [b.shape[0]!, b.shape[1]!] : [b.shape[1]!, b.shape[0]!];
-  if (K !== innerB) throw new ShapeError(`matmul: inner dimensions differ: ${describe()}`);
+  if (K !== innerB) throw new ShapeError('matmul', `inner dimensions differ: ${describe()}`);
   if (bias && bias.size !== N)
-    throw new ShapeError(`matmul: bias ${formatShape(bias.shape)} for ${N} columns`);
+    throw new ShapeError('matmul', `bias ${formatShape(bias.shape)} for ${N} columns`);
   const { preActivation } = options;
   if (preActivation && (preActivation.size !== M * N || options.accumulate || out))
-    throw new ShapeError(`matmul: a GELU epilogue needs a new result and a pre-activation of [${M},${N}]`);
+    throw new ShapeError('matmul', `a GELU epilogue needs a new result and a pre-activation of [${M},${N}]`);
   const shape = transA ? [M, N] : [...a.shape.slice(0, -1), N];
   if (out && out.size !== M * N)
-    throw new ShapeError(`matmul: output ${formatShape(out.shape)} for [${M},${N}]`);
+    throw new ShapeError('matmul', `output ${formatShape(out.shape)} for [${M},${N}]`);
   const gpu = a.gpu;
   const c = out ?? Tensor.empty(gpu, shape, options.dtype ?? dtypes.a);
   if (c.dtype === 'f16' && N % 4 !== 0)
-    throw new ShapeError(`matmul: an f16 result needs whole groups of 4 columns: ${describe()}`);
+    throw new ShapeError('matmul', `an f16 result needs whole groups of 4 columns: ${describe()}`);
   if (preActivation && preActivation.dtype !== c.dtype)
-    throw new ShapeError(`matmul: pre-activation ${preActivation.dtype} for a result of ${c.dtype}`);
+    throw new ShapeError('matmul', `pre-activation ${preActivation.dtype} for a result of ${c.dtype}`);
   if (M === 0 || N === 0) return c;
   if (K === 0) {
-    if (bias) throw new ShapeError(`matmul: empty inner dimension with a bias: ${describe()}`);
+    if (bias) throw new ShapeError('matmul', `empty inner dimension with a bias: ${describe()}`);
     if (!options.accumulate) c.fillZero();
     return c;
   }

@@ -382,11 +382,13 @@ export function maxSimGradient(
 ): Tensor {
   if (dScores.size !== layout.queries.rows * layout.columns)
     throw new ShapeError(
-      `maxSim: gradient ${formatShape(dScores.shape)} for ${layout.queries.rows}×${layout.columns} scores`,
+      'maxSim',
+      `gradient ${formatShape(dScores.shape)} for ${layout.queries.rows}×${layout.columns} scores`,
     );
   if (into && into.size !== vectors.size)
     throw new ShapeError(
-      `maxSim: gradient of ${formatShape(vectors.shape)} added to ${formatShape(into.shape)}`,
+      'maxSim',
+      `gradient of ${formatShape(vectors.shape)} added to ${formatShape(into.shape)}`,
     );
   const dVectors = into ?? Tensor.zeros(vectors.gpu, vectors.shape);
   // In query order, so that sums over a passage have the same order whatever the blocks.

@@ -237,7 +237,7 @@ function broadcastPlan(op: string, shape: Shape, operands: Shape[]): { dims: num
     }
   }
   if (dims.length > 4)
-    throw new ShapeError(`${op}: broadcasting needs more than four dimensions: ${formatShape(shape)}`);
+    throw new ShapeError(op, `broadcasting needs more than four dimensions: ${formatShape(shape)}`);
   while (dims.length < 4) {
     dims.unshift(1);
     for (const stride of merged) stride.unshift(0);
@@ -369,12 +369,12 @@ export function binaryGradient(name: BinaryName, which: 0 | 1, a: Tensor, b: Ten
 /** target += source, elementwise, in place. */
 export function addInPlace(target: Tensor, source: Tensor): void {
   if (target.size !== source.size)
-    throw new ShapeError(`addInPlace: ${formatShape(target.shape)} += ${formatShape(source.shape)}`);
+    throw new ShapeError('addInPlace', `${formatShape(target.shape)} += ${formatShape(source.shape)}`);
   // Exactly the elements: what follows a view in a flat buffer is not ours to touch.
   const vec = target.size % 4 === 0;
   const dtype = floatDType('addInPlace', target);
   if (dtype === 'f16' && !vec)
-    throw new ShapeError(`addInPlace: f16 needs whole groups of 4 values: ${formatShape(target.shape)}`);
+    throw new ShapeError('addInPlace', `f16 needs whole groups of 4 values: ${formatShape(target.shape)}`);
   const type = vec ? vec4Type(dtype) : 'array<f32>';
   const shader = shaderOf(`addInPlace.${vec}.${dtype}`, () => ({
     label: 'addInPlace',
@@ -423,7 +423,8 @@ export function dropout(x: Tensor, probability: number, random: RandomStream): T
   const first = ((random.firstRow ?? 0) * x.cols) / 4;
   if (!Number.isInteger(first))
     throw new ShapeError(
-      `dropout: part of a batch needs rows of whole groups of 4 values: ${formatShape(x.shape)}`,
+      'dropout',
+      `part of a batch needs rows of whole groups of 4 values: ${formatShape(x.shape)}`,
     );
   const threshold = dropThreshold(probability);
   const shader = shaderOf(`dropout.${dtype}`, () => {

@@ -15,7 +15,10 @@ import { rowRanges } from './ranges.js';
  */
 export function gatherRows(table: Tensor, index: Tensor, out?: Tensor): Tensor {
   if (table.dtype !== 'f32')
-    throw new ShapeError(`gatherRows: works on f32, the table ${formatShape(table.shape)} is ${table.dtype}`);
+    throw new ShapeError(
+      'gatherRows',
+      `works on f32, the table ${formatShape(table.shape)} is ${table.dtype}`,
+    );
   const { cols } = table;
   const result = out ?? Tensor.empty(table.gpu, [index.size, cols]);
   const vec = cols % 4 === 0;
@@ -73,7 +76,7 @@ export interface RowSegments {
 export function segmentSumRows(x: Tensor, segments: RowSegments, out: Tensor, accumulate: boolean): void {
   const { cols } = x;
   if (out.cols !== cols)
-    throw new ShapeError(`segmentSum: ${formatShape(x.shape)} into ${formatShape(out.shape)}`);
+    throw new ShapeError('segmentSum', `${formatShape(x.shape)} into ${formatShape(out.shape)}`);
   const vec = cols % 4 === 0;
   const shader = shaderOf(`segmentSumRows.${vec}`, () => {
     const type = vec ? 'vec4f' : 'f32';

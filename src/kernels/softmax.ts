@@ -91,7 +91,7 @@ export function logSoftmaxGradient(y: Tensor, dy: Tensor): Tensor {
 
 function checkRows(op: string, x: Tensor, other: Tensor, size: number): void {
   if (x.shape.length !== 2 || other.size !== size)
-    throw new ShapeError(`${op}: scores ${formatShape(x.shape)} with targets ${formatShape(other.shape)}`);
+    throw new ShapeError(op, `scores ${formatShape(x.shape)} with targets ${formatShape(other.shape)}`);
 }
 
 /** logsumexp(X_r) − X_r,target(r) per row. X: [R,C]; targets: [R] u32, each below C. */
@@ -170,7 +170,8 @@ export function distillationRows(x: Tensor, teacher: Tensor, ownOnly: boolean): 
   checkRows('m3 distillation', x, teacher, x.rows * group);
   if (x.cols < (ownOnly ? group : x.rows * group))
     throw new ShapeError(
-      `m3 distillation: scores ${formatShape(x.shape)} with teacher ${formatShape(teacher.shape)}`,
+      'm3 distillation',
+      `scores ${formatShape(x.shape)} with teacher ${formatShape(teacher.shape)}`,
     );
   const loss = Tensor.empty(x.gpu, [x.rows]);
   distillationShader(x, false).run(

@@ -67,7 +67,8 @@ export function encode(dtype: FileDType, data: HostArray): Uint8Array {
   if (dtype === 'bf16' && data instanceof Float32Array) return bytesOf(f32ToBf16(data));
   if (!(data instanceof hostArrays[dtype]))
     throw new ShapeError(
-      `encode: ${dtype} takes a ${hostArrays[dtype].name}, found ${data.constructor.name}`,
+      'encode',
+      `${dtype} takes a ${hostArrays[dtype].name}, found ${data.constructor.name}`,
     );
   return bytesOf(data);
 }
@@ -78,7 +79,7 @@ export function toFloat32(dtype: FileDType, data: HostArray): Float32Array {
   if (dtype === 'f16' && data instanceof Uint16Array) return f16ToF32(data);
   if (dtype === 'bf16' && data instanceof Uint16Array) return bf16ToF32(data);
   if (dtype === 'f64' && data instanceof Float64Array) return new Float32Array(data);
-  throw new ShapeError(`toFloat32: expected floats, found ${dtype} in a ${data.constructor.name}`);
+  throw new ShapeError('toFloat32', `expected floats, found ${dtype} in a ${data.constructor.name}`);
 }
 
 // ---- f16 ---------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ export class PackedSequences {
   ) {
     this.bounds = new Uint32Array(lengths.length + 1);
     for (let s = 0; s < lengths.length; s++) {
-      if (!(lengths[s]! > 0)) throw new ShapeError(`packed sequences: sequence ${s} is empty`);
+      if (!(lengths[s]! > 0)) throw new ShapeError('packed sequences', `sequence ${s} is empty`);
       this.bounds[s + 1] = this.bounds[s]! + lengths[s]!;
     }
   }

@@ -40,7 +40,7 @@ export class RowIndex {
     const { unique } = this.sort();
     const last = unique[unique.length - 1];
     if (last !== undefined && last >= rows)
-      throw new ShapeError(`gather: row ${last} of a table of ${rows} rows`);
+      throw new ShapeError('gather', `row ${last} of a table of ${rows} rows`);
   }
 
   /** Segments that add to the rows they name. */

@@ -21,7 +21,7 @@ export function broadcastShapes(op: string, a: Shape, b: Shape): number[] {
     const x = a[a.length - rank + i] ?? 1;
     const y = b[b.length - rank + i] ?? 1;
     if (x !== y && x !== 1 && y !== 1)
-      throw new ShapeError(`${op}: shapes do not broadcast: ${formatShape(a)} and ${formatShape(b)}`);
+      throw new ShapeError(op, `shapes do not broadcast: ${formatShape(a)} and ${formatShape(b)}`);
     result[i] = x === 1 ? y : x;
   }
   return result;
@@ -42,7 +42,7 @@ export function stridesOf(shape: Shape): number[] {
 export function normalizeAxis(op: string, axis: number, rank: number): number {
   const result = axis < 0 ? axis + rank : axis;
   if (!Number.isInteger(result) || result < 0 || result >= rank)
-    throw new ShapeError(`${op}: axis ${axis} is out of range for rank ${rank}`);
+    throw new ShapeError(op, `axis ${axis} is out of range for rank ${rank}`);
   return result;
 }
 

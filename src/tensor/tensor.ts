@@ -76,7 +76,7 @@ export class Tensor {
   static empty(gpu: Gpu, shape: Shape, dtype: DType = 'f32', purpose: Purpose = 'activations'): Tensor {
     for (const extent of shape)
       if (!Number.isInteger(extent) || extent < 0)
-        throw new ShapeError(`tensor: bad shape ${formatShape(shape)}`);
+        throw new ShapeError('tensor', `bad shape ${formatShape(shape)}`);
     const bytes = Math.max(BINDING_GRANULE, sizeOf(shape) * bytesPerElement[dtype]);
     const entry = gpu.pool.allocate(Math.ceil(bytes / BINDING_GRANULE) * BINDING_GRANULE, purpose);
     return new Tensor(new Storage(gpu, entry), [...shape], dtype, 0);
@@ -97,7 +97,7 @@ export class Tensor {
     purpose: Purpose = 'activations',
   ): Tensor {
     if (data.length !== sizeOf(shape))
-      throw new ShapeError(`tensor: ${data.length} values for shape ${formatShape(shape)}`);
+      throw new ShapeError('tensor', `${data.length} values for shape ${formatShape(shape)}`);
     const tensor = Tensor.empty(gpu, shape, dtype, purpose);
     if (data.length > 0)
       gpu.upload(tensor.binding(), ArrayBuffer.isView(data) ? data : hostArray(dtype, data));
@@ -180,12 +180,13 @@ export class Tensor {
     const data = await this.toArray();
     if (data instanceof Float32Array) return data;
     if (this.dtype === 'f16') return f16ToF32(data as Uint16Array);
-    throw new ShapeError(`toFloat32: ${formatShape(this.shape)} is ${this.dtype}`);
+    throw new ShapeError('toFloat32', `${formatShape(this.shape)} is ${this.dtype}`);
   }
 
   /** The one value of a tensor of size 1. */
   async item(): Promise<number> {
-    if (this.size !== 1) throw new ShapeError(`item: needs one element, shape is ${formatShape(this.shape)}`);
+    if (this.size !== 1)
+      throw new ShapeError('item', `needs one element, shape is ${formatShape(this.shape)}`);
     return (await this.toArray())[0]!;
   }
 
@@ -195,7 +196,8 @@ export class Tensor {
   view(shape: Shape): Tensor {
     if (sizeOf(shape) !== this.size)
       throw new ShapeError(
-        `view: ${formatShape(this.shape)} has ${this.size} elements, ${formatShape(shape)} ${sizeOf(shape)}`,
+        'view',
+        `${formatShape(this.shape)} has ${this.size} elements, ${formatShape(shape)} ${sizeOf(shape)}`,
       );
     this.storage.retain();
     return new Tensor(this.storage, [...shape], this.dtype, this.byteOffset);
@@ -209,7 +211,10 @@ export class Tensor {
     const width = bytesPerElement[this.dtype];
     const offset = this.byteOffset + start * width;
     if (start < 0 || start + sizeOf(shape) > this.size)
-      throw new ShapeError(`view: elements ${start}..${start + sizeOf(shape)} of ${formatShape(this.shape)}`);
+      throw new ShapeError(
+        'view',
+        `elements ${start}..${start + sizeOf(shape)} of ${formatShape(this.shape)}`,
+      );
     if (offset % this.gpu.capabilities.bindingAlignment !== 0) return undefined;
     if (!padded && start + sizeOf(shape) < this.size && (sizeOf(shape) * width) % BINDING_GRANULE !== 0)
       return undefined;
@@ -228,7 +233,7 @@ export class Tensor {
   write(data: Float32Array | Int32Array | Uint32Array | Uint16Array, start = 0): void {
     this.check();
     if (start < 0 || start + data.length > this.size)
-      throw new ShapeError(`write: ${data.length} values at ${start} of ${formatShape(this.shape)}`);
+      throw new ShapeError('write', `${data.length} values at ${start} of ${formatShape(this.shape)}`);
     const width = bytesPerElement[this.dtype];
     this.gpu.upload(
       { entry: this.storage.entry, offset: this.byteOffset + start * width, size: data.byteLength },
@@ -240,7 +245,8 @@ export class Tensor {
   copyFrom(source: Tensor, start = 0): void {
     if (start + source.size > this.size || source.dtype !== this.dtype)
       throw new ShapeError(
-        `copy: ${formatShape(source.shape)} ${source.dtype} into ${formatShape(this.shape)} ${this.dtype} at ${start}`,
+        'copy',
+        `${formatShape(source.shape)} ${source.dtype} into ${formatShape(this.shape)} ${this.dtype} at ${start}`,
       );
     source.check();
     this.check();
@@ -249,7 +255,8 @@ export class Tensor {
     const size = Math.ceil(source.bytes / 4) * 4;
     if ((start * width) % 4 !== 0 || (size > source.bytes && start + source.size < this.size))
       throw new ShapeError(
-        `copy: halves are copied in pairs: ${source.size} of them to ${start} of ${formatShape(this.shape)}`,
+        'copy',
+        `halves are copied in pairs: ${source.size} of them to ${start} of ${formatShape(this.shape)}`,
       );
     this.gpu.copy(
       { entry: source.storage.entry, offset: source.byteOffset, size },

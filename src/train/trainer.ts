@@ -10,6 +10,7 @@ import { formatBytes } from '../gpu/memory.js';
 import { globalNorm } from '../kernels/adamw.js';
 import { resolveModelFolder } from '../models/hub-cache.js';
 import { decaysByDefault, M3Model } from '../models/m3.js';
+import type { ScoredBatch } from '../models/scores.js';
 import { TokenBatch } from '../models/token-batch.js';
 import { RandomStreams } from '../tensor/random-streams.js';
 import { scope } from '../tensor/scope.js';
@@ -255,7 +256,7 @@ async function evaluateLoss(
   return mean.value;
 }
 
-/** Tokenises and packs a batch for `use`; errors in its texts name its rows. */
+/** Tokenises and packs a batch for `use`. */
 async function withBatch<T>(
   model: M3Model,
   tokenizer: Tokenizer,
@@ -264,17 +265,15 @@ async function withBatch<T>(
   selfDistill: boolean,
   use: (batch: M3LossBatch) => Promise<T>,
 ): Promise<T> {
-  let packed: M3LossBatch | undefined;
+  const packed = lossBatch(model, tokenizer, args, batch, selfDistill);
   try {
-    packed = lossBatch(model, tokenizer, args, batch, selfDistill);
     return await use(packed);
-  } catch (error) {
-    throw withPlaces(error, batch);
   } finally {
-    packed?.tokens.dispose();
+    packed.tokens.dispose();
   }
 }
 
+/** @throws InputError of a text, which names the rows of the batch; what `use` throws later is not blamed on them. */
 function lossBatch(
   model: M3Model,
   tokenizer: Tokenizer,
@@ -282,23 +281,25 @@ function lossBatch(
   batch: TrainBatch,
   selfDistill: boolean,
 ): M3LossBatch {
-  return {
-    ...collate(model.gpu, tokenizer, model.config, batch.queries, batch.passages, {
+  let scored: ScoredBatch;
+  try {
+    scored = collate(model.gpu, tokenizer, model.config, batch.queries, batch.passages, {
       queryMaxLen: args.queryMaxLen,
       passageMaxLen: args.passageMaxLen,
       padToMultipleOf: args.padToMultipleOf ?? null,
       colbertFloor: args.flagembeddingCompat.has('colbert-floor'),
-    }),
+    });
+  } catch (error) {
+    if (!(error instanceof InputError)) throw error;
+    const places = batch.rows.map(({ file, line }) => `${file}:${line}`).join(', ');
+    throw new InputError(`${error.message} (rows ${places})`);
+  }
+  return {
+    ...scored,
     teacherScores: args.knowledgeDistillation ? batch.teacherScores : null,
     noInBatchNeg: batch.noInBatchNeg,
     selfDistill,
   };
-}
-
-function withPlaces(error: unknown, batch: TrainBatch): unknown {
-  if (!(error instanceof InputError)) return error;
-  const places = batch.rows.map(({ file, line }) => `${file}:${line}`).join(', ');
-  return new InputError(`${error.message} (rows ${places})`);
 }
 
 /** The same lengths with ids that batch number `n` of a step may have and the ones before it had not. */
@@ -326,13 +327,7 @@ function longestBatches(
 ): M3LossBatch[] {
   const candidates = data
     .heaviest({ query: BYTES_PER_TOKEN * args.queryMaxLen, passage: BYTES_PER_TOKEN * args.passageMaxLen })
-    .map((batch) => {
-      try {
-        return lossBatch(model, tokenizer, args, batch, args.useSelfDistill);
-      } catch (error) {
-        throw withPlaces(error, batch);
-      }
-    });
+    .map((batch) => lossBatch(model, tokenizer, args, batch, args.useSelfDistill));
   const longest = candidates.reduce((a, b) => (b.tokens.packed.tokens > a.tokens.packed.tokens ? b : a));
   for (const other of candidates) if (other !== longest) other.tokens.dispose();
   // Each batch of a step touches other rows of the tables, whose gradients pile up until the optimiser.

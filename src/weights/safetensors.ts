@@ -5,7 +5,7 @@
  * The reader checks the whole header before it believes any of it and then reads by position; the writer
  * streams and publishes the file only when it is complete. Folders and shards belong to `weight-source.ts`.
  */
-import { InputError, ShapeError } from '../errors.js';
+import { InputError } from '../errors.js';
 import { AtomicFile } from '../files/atomic.js';
 import { PositionedFile } from '../files/positioned.js';
 import { show } from '../show.js';
@@ -226,7 +226,7 @@ export class SafetensorsWriter {
     private readonly regions: Map<string, { dtype: FileDType; next: number; readonly end: number }>,
   ) {}
 
-  /** @throws InputError when the path cannot be written, ShapeError for a bad or repeated name or shape. */
+  /** @throws InputError when the path cannot be written, and for a bad or repeated name or shape. */
   static create(
     path: string,
     tensors: readonly TensorSpec[],
@@ -239,11 +239,11 @@ export class SafetensorsWriter {
     let size = 0;
     for (const { name, dtype, shape } of ordered) {
       if (name === '__metadata__' || regions.has(name))
-        throw new ShapeError(
+        throw new InputError(
           `${path}: tensor name ${show(name)} is ${regions.has(name) ? 'repeated' : 'reserved'}`,
         );
       if (!isCounts(shape))
-        throw new ShapeError(`${path}: tensor ${show(name)}: bad shape ${formatShape(shape)}`);
+        throw new InputError(`${path}: tensor ${show(name)}: bad shape ${formatShape(shape)}`);
       const end = size + sizeOf(shape) * fileDTypeBytes(dtype);
       const value = { dtype: codeOfDType.get(dtype), shape, data_offsets: [size, end] };
       fields.push(`${JSON.stringify(name)}:${JSON.stringify(value)}`);
@@ -265,26 +265,26 @@ export class SafetensorsWriter {
 
   /**
    * Appends `data` to tensor `name`; tensors may come in any order. A Float32Array is rounded where the tensor is
-   * f16 or bf16, other arrays must be of the tensor's own type. @throws ShapeError when it does not fit.
+   * f16 or bf16, other arrays must be of the tensor's own type. @throws InputError when it does not fit.
    */
   write(name: string, data: HostArray): void {
     const region = this.regions.get(name);
-    if (!region) throw new ShapeError(`${this.file.path}: no tensor ${show(name)} was announced`);
+    if (!region) throw new InputError(`${this.file.path}: no tensor ${show(name)} was announced`);
     const bytes = encode(region.dtype, data);
     if (region.next + bytes.length > region.end)
-      throw new ShapeError(
+      throw new InputError(
         `${this.file.path}: tensor ${show(name)}: ${bytes.length} bytes more, room for ${region.end - region.next}`,
       );
     this.file.write(bytes, region.next);
     region.next += bytes.length;
   }
 
-  /** Publishes the file. @throws ShapeError when a tensor is incomplete, and then there is no file. */
+  /** Publishes the file. @throws InputError when a tensor is incomplete, and then there is no file. */
   finish(): void {
     for (const [name, { next, end }] of this.regions)
       if (next !== end) {
         this.abort();
-        throw new ShapeError(
+        throw new InputError(
           `${this.file.path}: tensor ${show(name)}: ${end - next} bytes were never written`,
         );
       }

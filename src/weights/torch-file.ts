@@ -6,7 +6,7 @@
  * A pickle is a program. The interpreter here knows two functions (rebuild a tensor, rebuild a parameter), one
  * class (OrderedDict) and the storage types; any other name and any other opcode is refused, nothing is run.
  */
-import { InputError, ShapeError } from '../errors.js';
+import { InputError } from '../errors.js';
 import { AtomicFile } from '../files/atomic.js';
 import { PositionedFile } from '../files/positioned.js';
 import { show } from '../show.js';
@@ -871,7 +871,7 @@ export interface TorchEntry {
 /**
  * Writes a state dict, atomically: `torch.load(path, weights_only=True)` gives an OrderedDict of contiguous CPU
  * tensors. For heads and small models; a file of 4 GiB or more is refused (write safetensors then).
- * @throws ShapeError when data and shape differ or a name repeats.
+ * @throws InputError when data and shape differ or a name repeats.
  */
 export function writeTorchFile(
   path: string,
@@ -879,10 +879,10 @@ export function writeTorchFile(
   { dtype = 'f32' }: { dtype?: 'f32' | 'f16' } = {},
 ): void {
   if (new Set(entries.map((entry) => entry.name)).size !== entries.length)
-    throw new ShapeError(`${path}: a tensor name is repeated`);
+    throw new InputError(`${path}: a tensor name is repeated`);
   for (const { name, shape, data } of entries)
     if (data.length !== sizeOf(shape))
-      throw new ShapeError(
+      throw new InputError(
         `${path}: tensor ${show(name)}: ${data.length} values for shape ${formatShape(shape)}`,
       );
   const zip = new ZipWriter(path);

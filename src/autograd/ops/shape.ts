@@ -14,7 +14,7 @@ export function reshape(x: Tensor, shape: Shape): Tensor {
 export function sliceRows(x: Tensor, start: number, end: number): Tensor {
   const rows = x.shape[0] ?? 0;
   if (x.shape.length === 0 || start < 0 || end > rows || start > end)
-    throw new ShapeError(`sliceRows: ${start}..${end} of ${formatShape(x.shape)}`);
+    throw new ShapeError('sliceRows', `${start}..${end} of ${formatShape(x.shape)}`);
   const width = rows === 0 ? 0 : x.size / rows;
   const shape = [end - start, ...x.shape.slice(1)];
   const y = x.viewAt(start * width, shape) ?? copySlice(x, start * width, shape);
@@ -46,14 +46,14 @@ function copySlice(x: Tensor, start: number, shape: Shape): Tensor {
 /** Stacks tensors along the first dimension. */
 export function concatRows(tensors: readonly Tensor[]): Tensor {
   const first = tensors[0];
-  if (!first) throw new ShapeError('concatRows: needs at least one tensor');
+  if (!first) throw new ShapeError('concatRows', 'needs at least one tensor');
   const rest = first.shape.slice(1);
   for (const tensor of tensors)
     if (
       tensor.shape.length !== first.shape.length ||
       tensor.shape.slice(1).some((extent, i) => extent !== rest[i])
     )
-      throw new ShapeError(`concatRows: ${formatShape(first.shape)} and ${formatShape(tensor.shape)}`);
+      throw new ShapeError('concatRows', `${formatShape(first.shape)} and ${formatShape(tensor.shape)}`);
   const y = Tensor.empty(
     first.gpu,
     [tensors.reduce((sum, tensor) => sum + tensor.shape[0]!, 0), ...rest],
