@@ -270,12 +270,10 @@ test('special tokens, sizes and files of a model folder', () => {
   const { clsId, padId, sepId, unkId, maskId, vocabSize, modelMaxLength } = tokenizer;
   assert.deepEqual([clsId, padId, sepId, unkId, maskId], [0, 1, 2, 3, 3999]);
   assert.deepEqual([vocabSize, modelMaxLength], [4000, 512]);
-  assert.deepEqual(tokenizer.files(), [
-    'tokenizer.json',
-    'tokenizer_config.json',
-    'special_tokens_map.json',
-    'sentencepiece.bpe.model',
-  ]);
+  assert.deepEqual(
+    [...tokenizer.files.keys()],
+    ['tokenizer.json', 'tokenizer_config.json', 'special_tokens_map.json', 'sentencepiece.bpe.model'],
+  );
   assert.equal(Tokenizer.load(folderWith(original)).modelMaxLength, Number.POSITIVE_INFINITY);
 });
 
@@ -284,7 +282,7 @@ test('the demo tokenizer: XLM-R order, below 1 MB, the same ids from sentencepie
   const tokenizer = Tokenizer.load(folder);
   const { clsId, padId, sepId, unkId, maskId, vocabSize } = tokenizer;
   assert.deepEqual([clsId, padId, sepId, unkId, maskId, vocabSize], [0, 1, 2, 3, 3999, 4000]);
-  const bytes = tokenizer.files().map((name) => fs.statSync(path.join(folder, name)).size);
+  const bytes = [...tokenizer.files.values()].map(({ length }) => length);
   assert.ok(bytes.length === 4 && bytes.reduce((sum, size) => sum + size) <= 1e6);
 
   const alone = fs.mkdtempSync(path.join(temporary, 'alone-'));
@@ -294,6 +292,40 @@ test('the demo tokenizer: XLM-R order, below 1 MB, the same ids from sentencepie
     assert.deepEqual(converted.encode(text), tokenizer.encode(text));
     assert.equal(tokenizer.encode(text).filter((id) => id >= 4000).length, 0);
   }
+});
+
+test('tokenizer files are read once, from the folder itself', async () => {
+  const folder = fs.mkdtempSync(path.join(temporary, 'links-'));
+  const outside = path.join(temporary, 'outside.json');
+  fs.copyFileSync(path.join(model, 'tokenizer.json'), outside);
+  fs.copyFileSync(outside, path.join(folder, 'tokenizer.json'));
+  const tokenizer = Tokenizer.load(folder);
+  fs.rmSync(path.join(folder, 'tokenizer.json'));
+  assert.deepEqual(Buffer.from(tokenizer.files.get('tokenizer.json')!), fs.readFileSync(outside));
+  const link = (name: string, target: string) => {
+    fs.rmSync(path.join(folder, name), { force: true });
+    fs.symlinkSync(target, path.join(folder, name));
+  };
+  link('tokenizer.json', outside);
+  assert.throws(() => Tokenizer.load(folder), {
+    name: 'InputError',
+    message: /tokenizer\.json: .* a link to/,
+  });
+  link('tokenizer.json', path.join(folder, 'nowhere'));
+  assert.throws(() => Tokenizer.load(folder), { name: 'InputError', message: /does not exist/ });
+  fs.copyFileSync(outside, path.join(folder, 'here.json'));
+  link('tokenizer.json', 'here.json');
+  assert.equal(Tokenizer.load(folder).vocabSize, 4000);
+  link('vocab.txt', outside);
+  assert.throws(() => Tokenizer.load(folder), { name: 'InputError', message: /vocab\.txt: .* a link to/ });
+
+  const cache = path.join(temporary, 'models--org--name');
+  const snapshot = path.join(cache, 'snapshots', 'abc');
+  fs.mkdirSync(snapshot, { recursive: true });
+  fs.mkdirSync(path.join(cache, 'blobs'));
+  fs.copyFileSync(outside, path.join(cache, 'blobs', '123'));
+  fs.symlinkSync('../../blobs/123', path.join(snapshot, 'tokenizer.json'));
+  assert.equal(Tokenizer.load(snapshot).vocabSize, 4000);
 });
 
 test('bad input is one line that names the file', () => {

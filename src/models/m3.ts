@@ -45,10 +45,9 @@ export interface M3Options extends Partial<M3Settings> {
   activation?: EncoderConfig['activation'];
 }
 
-/** Where a tokenizer's files are, for copying them along with a model. */
+/** A tokenizer's files, name to bytes, which are written along with a model. */
 export interface TokenizerFiles {
-  readonly folder: string;
-  files(): string[];
+  readonly files: ReadonlyMap<string, Uint8Array>;
 }
 
 /** Prefix of encoder parameters, as in FlagEmbedding's wrapper: `model.encoder.layer.0…`. */
@@ -216,7 +215,7 @@ export class M3Model {
   // ---- saving ------------------------------------------------------------------------------------------------
 
   /**
-   * Writes config.json, model.safetensors and the two heads; the tokenizer's files are copied along. Every file appears
+   * Writes config.json, model.safetensors and the two heads; the tokenizer's files are written along. Every file appears
    * whole or not at all.
    */
   async save(folder: string, tokenizer?: TokenizerFiles): Promise<void> {
@@ -247,11 +246,7 @@ export class M3Model {
       }
       writeTorchFile(path.join(folder, `${head}.pt`), entries);
     }
-    for (const file of tokenizer?.files() ?? []) {
-      const source = path.resolve(tokenizer!.folder, file);
-      const target = path.resolve(folder, file);
-      if (source !== target) writeFileAtomic(target, fs.readFileSync(source));
-    }
+    for (const [name, bytes] of tokenizer?.files ?? []) writeFileAtomic(path.join(folder, name), bytes);
     writeFileAtomic(path.join(folder, 'config.json'), `${JSON.stringify(this.config.raw, null, 2)}\n`);
   }
 

@@ -5,11 +5,11 @@
  * and does not split words at ▁; WordPiece and BPE models run in that package. The ids to equal are those of the
  * Rust `tokenizers`. Padding does not exist here (batches are packed), nor do pairs of texts.
  */
-import fs from 'node:fs';
 import path from 'node:path';
 import { Tokenizer as PackageTokenizer } from '@huggingface/tokenizers';
 import { InputError } from '../errors.js';
-import { readJsonObjectIfPresent } from '../files/json.js';
+import { asJsonObject, parseJsonBytes } from '../files/json.js';
+import { readTokenizerFiles } from './folder.js';
 import { readSentencePiece, xlmRobertaTokenizerJson } from './sentencepiece.js';
 import {
   type AddedToken,
@@ -23,27 +23,10 @@ import {
 } from './steps.js';
 import { Unigram } from './unigram.js';
 
-/** Bytes. XLM-R's, a quarter of a million pieces, has 17 MB. */
-const LARGEST_TOKENIZER = 256 << 20;
-
 export interface TokenizerOptions {
   /** What the cache of texts may hold, in characters plus ids; 0 keeps nothing. Default 2^24 (about 50 MB). */
   cacheSize?: number;
 }
-
-/** Everything that belongs to a tokenizer in a model folder; what of it exists is copied along with a model. */
-const TOKENIZER_FILES = [
-  'tokenizer.json',
-  'tokenizer_config.json',
-  'special_tokens_map.json',
-  'added_tokens.json',
-  'sentencepiece.bpe.model',
-  'spiece.model',
-  'tokenizer.model',
-  'vocab.txt',
-  'vocab.json',
-  'merges.txt',
-];
 
 /** Others @huggingface/tokenizers would guess at. */
 const MODEL_TYPES = ['Unigram', 'WordPiece', 'BPE'];
@@ -66,6 +49,8 @@ export class Tokenizer {
 
   private constructor(
     readonly folder: string,
+    /** The folder's tokenizer files as they were when it was loaded: for whoever writes them beside a model. */
+    readonly files: ReadonlyMap<string, Uint8Array>,
     private readonly pipeline: Pipeline,
     json: TokenizerJson,
     settings: Settings,
@@ -103,16 +88,22 @@ export class Tokenizer {
    * and special_tokens_map.json. @throws InputError when missing, broken or of an unknown kind.
    */
   static load(folder: string, options: TokenizerOptions = {}): Tokenizer {
+    const files = readTokenizerFiles(folder);
     const file = path.join(folder, 'tokenizer.json');
-    const sentencePiece = path.join(folder, 'sentencepiece.bpe.model');
+    const object = (name: string) => {
+      const bytes = files.get(name);
+      const where = path.join(folder, name);
+      return bytes === undefined ? undefined : asJsonObject(parseJsonBytes(bytes, where), where);
+    };
     let source = file;
     try {
-      let json = readJsonObjectIfPresent(file, { maxBytes: LARGEST_TOKENIZER }) as TokenizerJson | undefined;
+      let json = object('tokenizer.json') as TokenizerJson | undefined;
       if (!json) {
-        if (!fs.existsSync(sentencePiece))
+        const sentencePiece = files.get('sentencepiece.bpe.model');
+        if (!sentencePiece)
           throw new InputError(`${file}: no such file; a model folder needs its tokenizer.json`);
-        source = sentencePiece;
-        json = xlmRobertaTokenizerJson(readSentencePiece(fs.readFileSync(sentencePiece))) as TokenizerJson;
+        source = path.join(folder, 'sentencepiece.bpe.model');
+        json = xlmRobertaTokenizerJson(readSentencePiece(sentencePiece)) as TokenizerJson;
       }
       if (typeof json.model !== 'object' || json.model === null || json.model.vocab === undefined)
         throw new InputError(`${file}: expected a tokenizer with a "model", found none`);
@@ -121,10 +112,10 @@ export class Tokenizer {
       const pipeline =
         modelType(json.model) === 'Unigram' ? new UnigramPipeline(json) : new PackagePipeline(json);
       const settings = {
-        config: readJsonObjectIfPresent(path.join(folder, 'tokenizer_config.json')) ?? {},
-        specialTokens: readJsonObjectIfPresent(path.join(folder, 'special_tokens_map.json')) ?? {},
+        config: object('tokenizer_config.json') ?? {},
+        specialTokens: object('special_tokens_map.json') ?? {},
       };
-      return new Tokenizer(folder, pipeline, json, settings, options);
+      return new Tokenizer(folder, files, pipeline, json, settings, options);
     } catch (error) {
       if (error instanceof InputError) throw error;
       const { message } = error as Error;
@@ -163,11 +154,6 @@ export class Tokenizer {
 
   decode(ids: ArrayLike<number>, skipSpecialTokens = true): string {
     return this.pipeline.decode(Array.from(ids), skipSpecialTokens);
-  }
-
-  /** The names of the tokenizer's files in `folder`. */
-  files(): string[] {
-    return TOKENIZER_FILES.filter((name) => fs.existsSync(path.join(this.folder, name)));
   }
 
   /** At least the first `limit` ids of the text without special tokens, or all. */
