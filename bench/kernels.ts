@@ -5,6 +5,7 @@
  */
 import Benchmark from 'benchmark';
 import { MachineError } from '../src/errors.js';
+import { parseFlags } from '../src/flags.js';
 import { Gpu } from '../src/gpu/gpu.js';
 import { attention, attentionGradient, attentionReference } from '../src/kernels/attention.js';
 import type { FloatDType } from '../src/kernels/launch.js';
@@ -16,6 +17,7 @@ import { PackedSequences } from '../src/tensor/packed.js';
 import { CounterRandom } from '../src/tensor/random.js';
 import { scope } from '../src/tensor/scope.js';
 import { bytesPerElement, Tensor } from '../src/tensor/tensor.js';
+import { kernelsFlags } from './options.js';
 
 interface KernelBench {
   name: string;
@@ -210,13 +212,8 @@ function benches(gpu: Gpu): KernelBench[] {
   return list;
 }
 
-export async function benchKernels({
-  json = false,
-  adapter,
-}: {
-  json?: boolean;
-  adapter?: string;
-}): Promise<void> {
+export async function benchKernels(argv: readonly string[]): Promise<void> {
+  const { json, adapter } = parseFlags(kernelsFlags, argv).values;
   const gpu = await Gpu.open(adapter ? { adapter } : {});
   const { name, software } = gpu.capabilities;
   const date = new Date().toISOString().slice(0, 10);

@@ -1,26 +1,18 @@
-/** `npm run bench -- SUITE [flags]`. One suite a file. */
-import { parseArgs } from 'node:util';
+/** `npm run bench -- SUITE [flags]`. One suite a file; without a name the kernels. */
 import { InputError } from '../src/errors.js';
+import { renderHelp, usageLine, wantsHelp } from '../src/flag-help.js';
+import type { FlagTable } from '../src/flags.js';
+import { show } from '../src/show.js';
 import { benchKernels } from './kernels.js';
 import { benchMemory } from './memory.js';
+import { kernelsFlags, memoryFlags, stepFlags } from './options.js';
 import { benchStep } from './step.js';
 
-const suites: Record<string, (argv: string[]) => Promise<void>> = {
-  async kernels(argv) {
-    let values: { json: boolean; adapter?: string };
-    try {
-      values = parseArgs({
-        args: argv,
-        options: { json: { type: 'boolean', default: false }, adapter: { type: 'string' } },
-      }).values;
-    } catch (error) {
-      throw new InputError(`bench kernels: ${(error as Error).message.split('\n')[0]}`);
-    }
-    await benchKernels({ json: values.json, ...(values.adapter ? { adapter: values.adapter } : {}) });
-  },
-  step: benchStep,
-  memory: benchMemory,
-};
+const suites = new Map<string, { flags: FlagTable; run: (argv: readonly string[]) => Promise<void> }>([
+  ['kernels', { flags: kernelsFlags, run: benchKernels }],
+  ['step', { flags: stepFlags, run: benchStep }],
+  ['memory', { flags: memoryFlags, run: benchMemory }],
+]);
 
 // A reader that went away (`| head -1`) is no error.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
@@ -28,13 +20,17 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   throw error;
 });
 
-const [first, ...rest] = process.argv.slice(2);
-const named = first !== undefined && !first.startsWith('-');
-const suite = suites[named ? first : 'kernels'];
+const words = process.argv.slice(2);
+const named = words[0] !== undefined && !words[0].startsWith('-');
+const name = named ? words[0]! : 'kernels';
+const argv = named ? words.slice(1) : words;
 try {
+  const suite = suites.get(name);
   if (!suite)
-    throw new InputError(`bench: expected one of ${Object.keys(suites).join(', ')}, found "${first}"`);
-  await suite(named ? rest : process.argv.slice(2));
+    throw new InputError(`bench: expected one of ${[...suites.keys()].join(', ')}, found ${show(name)}`);
+  if (wantsHelp(argv))
+    process.stdout.write(renderHelp(usageLine(`npm run bench -- ${name}`, suite.flags), suite.flags));
+  else await suite.run(argv);
 } catch (error) {
   const known = error instanceof Error && 'exitCode' in error;
   process.stderr.write(`${known ? (error as Error).message : ((error as Error).stack ?? error)}\n`);

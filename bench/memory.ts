@@ -5,9 +5,10 @@
  * tokens instead.
  */
 import { InputError, MachineError } from '../src/errors.js';
+import { parseFlags } from '../src/flags.js';
 import { Gpu } from '../src/gpu/gpu.js';
 import { formatBytes, type MemoryReport } from '../src/gpu/memory.js';
-import { parseBench } from './options.js';
+import { memoryFlags } from './options.js';
 import {
   type BatchShape,
   type BenchBatch,
@@ -34,31 +35,14 @@ interface Row {
 }
 
 export async function benchMemory(argv: readonly string[]): Promise<void> {
-  const options = parseBench(
-    'memory',
-    argv,
-    [
-      'json',
-      'adapter',
-      'model',
-      'layers',
-      'batch',
-      'group',
-      'query_max_len',
-      'passage_max_len',
-      'sub_batch_size',
-      'run',
-      'long',
-    ],
-    { model: 'bge-m3', batch: 2, group: 8, queryMaxLen: 512, passageMaxLen: 512 },
-  );
-  const fixed = argv.find((word) => /^--(batch|group|query_max_len|passage_max_len)\b/.test(word));
+  const { values: options, given } = parseFlags(memoryFlags, argv);
+  const fixed = ['batch', 'group', 'query_max_len', 'passage_max_len'].find((name) => given.has(name));
   if (options.long && fixed)
-    throw new InputError(`bench memory: ${fixed} has no meaning with --long, which weighs one sequence`);
-  const config = presetConfig(options.model, options.layers);
+    throw new InputError(`bench memory: --${fixed} has no meaning with --long, which weighs one sequence`);
+  const config = presetConfig(options.model, options.layers ?? undefined);
   const shape: BatchShape = { ...options, vocab: config.vocabSize };
   const gpu = await Gpu.open(options.adapter ? { adapter: options.adapter } : {});
-  const model = options.layers === undefined ? options.model : `${options.model}, ${options.layers} layers`;
+  const model = options.layers === null ? options.model : `${options.model}, ${options.layers} layers`;
   const rows: Row[] = [];
   try {
     const cases: { batch: BenchBatch; fp16: boolean; recompute: boolean }[] = options.long

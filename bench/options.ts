@@ -1,86 +1,53 @@
-/** The flags of the suites that train: parsed, checked, with the error that names the flag. */
-import { parseArgs } from 'node:util';
-import { InputError } from '../src/errors.js';
+/** The flags of the bench suites: a table each, put together from the groups that they share. */
+import { adapterFlag, boolean, group, integer, optional, text, withDefault } from '../src/flags.js';
 
-export interface BenchOptions {
-  json: boolean;
-  adapter: string | undefined;
-  model: string;
-  layers: number | undefined;
-  data: string | undefined;
-  batch: number;
-  group: number;
-  queryMaxLen: number;
-  passageMaxLen: number;
-  steps: number;
-  fp16: boolean;
-  gradientCheckpointing: boolean;
-  subBatchSize: number | null;
-  run: boolean;
-  long: boolean;
-}
+const outputFlags = group('Output', {
+  json: withDefault(boolean, false, 'one JSON object on standard output instead of lines'),
+});
 
-const options = {
-  json: { type: 'boolean', default: false },
-  adapter: { type: 'string' },
-  model: { type: 'string' },
-  layers: { type: 'string' },
-  data: { type: 'string' },
-  batch: { type: 'string' },
-  group: { type: 'string' },
-  query_max_len: { type: 'string' },
-  passage_max_len: { type: 'string' },
-  steps: { type: 'string' },
-  fp16: { type: 'boolean', default: false },
-  gradient_checkpointing: { type: 'boolean', default: false },
-  sub_batch_size: { type: 'string' },
-  run: { type: 'boolean', default: false },
-  long: { type: 'boolean', default: false },
-} as const;
+const modelFlags = (model: string) =>
+  group('Model', {
+    model: withDefault(text('a preset'), model, 'the preset: tiny, minilm or bge-m3'),
+    layers: optional(integer(1), 'cut the preset down to so many layers'),
+  });
 
-type Name = keyof typeof options;
+/** Texts have two special tokens and at least one word. */
+const length = integer(3, 'an integer of at least 3');
 
-/** `allowed`: the flags this suite knows. @throws InputError naming the flag. */
-export function parseBench(
-  suite: string,
-  argv: readonly string[],
-  allowed: readonly Name[],
-  defaults: Pick<BenchOptions, 'model' | 'batch' | 'group' | 'queryMaxLen' | 'passageMaxLen'>,
-): BenchOptions {
-  let values: ReturnType<typeof parseArgs<{ options: typeof options }>>['values'];
-  try {
-    const known = Object.fromEntries(allowed.map((name) => [name, options[name]]));
-    values = parseArgs({ args: [...argv], options: known }).values as typeof values;
-  } catch (error) {
-    throw new InputError(`bench ${suite}: ${(error as Error).message.split('\n')[0]}`);
-  }
-  const count = <T>(name: Name, fallback: T): number | T => {
-    const value = values[name];
-    if (value === undefined) return fallback;
-    if (typeof value !== 'string' || !/^[1-9]\d*$/.test(value))
-      throw new InputError(`--${name}: expected a positive integer, found "${value}"`);
-    return Number(value);
-  };
-  const length = (name: Name, fallback: number): number => {
-    const value = count(name, fallback);
-    if (value < 3) throw new InputError(`--${name}: expected at least 3, found ${value}`);
-    return value;
-  };
-  return {
-    json: values.json === true,
-    adapter: values.adapter,
-    model: values.model ?? defaults.model,
-    layers: count('layers', undefined),
-    data: values.data,
-    batch: count('batch', defaults.batch),
-    group: count('group', defaults.group),
-    queryMaxLen: length('query_max_len', defaults.queryMaxLen),
-    passageMaxLen: length('passage_max_len', defaults.passageMaxLen),
-    steps: count('steps', 3),
-    fp16: values.fp16 === true,
-    gradientCheckpointing: values.gradient_checkpointing === true,
-    subBatchSize: count('sub_batch_size', null),
-    run: values.run === true,
-    long: values.long === true,
-  };
-}
+const batchFlags = (defaults: { queryMaxLen: number; passageMaxLen: number }) =>
+  group('Batch', {
+    batch: withDefault(integer(1), 2, 'queries a step'),
+    group: withDefault(integer(1), 8, 'passages per query'),
+    query_max_len: withDefault(length, defaults.queryMaxLen, 'longest query, in tokens'),
+    passage_max_len: withDefault(length, defaults.passageMaxLen, 'longest passage, in tokens'),
+    sub_batch_size: optional(integer(1), 'encode in chunks of so many texts'),
+  });
+
+export const kernelsFlags = { ...outputFlags, ...adapterFlag };
+
+export const stepFlags = {
+  ...modelFlags('minilm'),
+  ...batchFlags({ queryMaxLen: 64, passageMaxLen: 256 }),
+  ...group('Step', {
+    data: optional(
+      text('a path'),
+      'JSONL file to take the texts from; without it texts of the longest length',
+    ),
+    steps: withDefault(integer(1), 3, 'steps that are timed'),
+    fp16: withDefault(boolean, false, 'mixed precision'),
+    gradient_checkpointing: withDefault(boolean, false, 'recompute activations'),
+  }),
+  ...outputFlags,
+  ...adapterFlag,
+};
+
+export const memoryFlags = {
+  ...modelFlags('bge-m3'),
+  ...batchFlags({ queryMaxLen: 512, passageMaxLen: 512 }),
+  ...group('Memory', {
+    run: withDefault(boolean, false, 'take the steps too and compare'),
+    long: withDefault(boolean, false, 'one sequence of 1k to 8k tokens instead of a batch'),
+  }),
+  ...outputFlags,
+  ...adapterFlag,
+};

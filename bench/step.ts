@@ -4,40 +4,22 @@
  * were, or makes one that is not finite, is an error and no figure.
  */
 import { MachineError } from '../src/errors.js';
+import { parseFlags } from '../src/flags.js';
 import { Gpu } from '../src/gpu/gpu.js';
 import { formatBytes } from '../src/gpu/memory.js';
 import { requireMemory } from '../src/train/memory-plan.js';
-import { parseBench } from './options.js';
+import { stepFlags } from './options.js';
 import { fileBatch, fullBatch, presetConfig, stepSettings } from './presets.js';
 import { planRun, runSteps } from './training-run.js';
 
 export async function benchStep(argv: readonly string[]): Promise<void> {
-  const options = parseBench(
-    'step',
-    argv,
-    [
-      'json',
-      'adapter',
-      'model',
-      'layers',
-      'data',
-      'batch',
-      'group',
-      'query_max_len',
-      'passage_max_len',
-      'steps',
-      'fp16',
-      'gradient_checkpointing',
-      'sub_batch_size',
-    ],
-    { model: 'minilm', batch: 2, group: 8, queryMaxLen: 64, passageMaxLen: 256 },
-  );
-  const config = presetConfig(options.model, options.layers);
+  const { values: options } = parseFlags(stepFlags, argv);
+  const config = presetConfig(options.model, options.layers ?? undefined);
   const shape = { ...options, vocab: config.vocabSize };
   // One step more than is timed, to warm up, unless one is all.
   const count = options.steps === 1 ? 1 : options.steps + 1;
   const batches = Array.from({ length: count }, (_, i) =>
-    options.data === undefined ? fullBatch(shape) : fileBatch(options.data, i, shape),
+    options.data === null ? fullBatch(shape) : fileBatch(options.data, i, shape),
   );
   const note = (line: string) => process.stderr.write(`${line}\n`);
   const gpu = await Gpu.open(options.adapter ? { adapter: options.adapter } : {});
@@ -64,7 +46,7 @@ export async function benchStep(argv: readonly string[]): Promise<void> {
     const seconds = median(timed.map((step) => step.seconds));
     const tokens = median(timed.map((step) => step.tokens));
     const row = {
-      model: options.layers === undefined ? options.model : `${options.model}, ${options.layers} layers`,
+      model: options.layers === null ? options.model : `${options.model}, ${options.layers} layers`,
       batch: options.batch,
       group: options.group,
       precision: options.fp16 ? 'f16' : 'f32',

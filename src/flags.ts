@@ -1,9 +1,8 @@
 /**
  * Command-line flags as a table: each flag declares its type, default and help once, and the table parses argv,
- * yields a typed record and renders the help text (src/cli/flags.ts). Spelling follows Hugging Face's parser:
+ * and yields a typed record; the help text is rendered from it too (src/flag-help.ts). Spelling follows Hugging Face's parser:
  * `--name_like_this` or `--name-like-this`, `--flag=value`, booleans as `--flag`, `--flag True` or, for those that
- * are on by default, `--no_flag`. Stands beside errors.ts, below all rooms, because the training arguments are
- * such a table too.
+ * are on by default, `--no_flag`. Stands beside errors.ts, below all rooms, because every command has such a table.
  */
 import { InputError } from './errors.js';
 
@@ -178,6 +177,16 @@ export function group<Members extends Record<string, Declaration<any>>>(
   return Object.fromEntries(entries);
 }
 
+// ---- flags that several commands have ----
+
+export const adapterFlag = group('Machine', {
+  adapter: optional(text('part of an adapter name'), 'the GPU to use, by a part of its name'),
+});
+
+export const debugFlag = group('Other', {
+  debug: withDefault(boolean, false, 'print stack traces'),
+});
+
 // ---- parsing ----
 
 export interface ParseOptions {
@@ -236,8 +245,11 @@ export function parseFlags<const Table extends FlagTable>(
 
     const takesWord = !flag || flag.type.many || !isNegation;
     const words: string[] = attached === null ? [] : [attached];
+    // Where a word may stand alone, one that a bare flag cannot read is no value of it.
+    const mayStandAlone = options.positionals && flag?.type.bare !== undefined && !flag.type.many;
+    const isValue = (word: string) => !mayStandAlone || flag.type.parse([word]) !== undefined;
     if (attached === null && takesWord)
-      while (next < argv.length && !isFlag(argv[next]!) && argv[next] !== '--') {
+      while (next < argv.length && !isFlag(argv[next]!) && argv[next] !== '--' && isValue(argv[next]!)) {
         words.push(argv[next++]!);
         if (flag && !flag.type.many) break;
       }

@@ -7,6 +7,9 @@ import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { loadDatasets } from '../src/data/batches.js';
+import { InputError } from '../src/errors.js';
+import { renderHelp, wantsHelp } from '../src/flag-help.js';
 import {
   byteSize,
   editDistance,
@@ -16,14 +19,10 @@ import {
   nearestName,
   optional,
   parseFlags,
-  renderHelp,
   required,
   text,
-  wantsHelp,
   withDefault,
-} from '../src/cli/flags.js';
-import { loadDatasets } from '../src/data/batches.js';
-import { InputError } from '../src/errors.js';
+} from '../src/flags.js';
 import {
   compatNames,
   type FinetuneArguments,

@@ -5,7 +5,7 @@ import path from 'node:path';
 import { test } from 'node:test';
 import { repositoryRoot } from './repository.js';
 
-/** From the ground up. errors.ts, show.ts and flags.ts stand below all of them, index.ts above. */
+/** From the ground up. The files of GROUND stand below all of them, index.ts above. */
 const ROOMS = [
   'files',
   'gpu',
@@ -23,7 +23,7 @@ const ROOMS = [
   'demo',
   'cli',
 ];
-const GROUND = ['errors.ts', 'show.ts', 'flags.ts'];
+const GROUND = ['errors.ts', 'show.ts', 'flags.ts', 'flag-help.ts'];
 
 const src = path.join(repositoryRoot, 'src');
 const files = fs

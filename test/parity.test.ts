@@ -2,7 +2,8 @@
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import { test } from 'node:test';
-import { deliberateErrors, runParity } from '../src/parity/parity.js';
+import { deliberateErrors } from '../src/parity/arguments.js';
+import { runParity } from '../src/parity/parity.js';
 import { golden } from './repository.js';
 
 test('every golden holds', async () => {

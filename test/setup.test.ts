@@ -276,7 +276,7 @@ describe('runtime', () => {
     assert.match(chosen.stderr, /^dawntune: no WebGPU adapter found .*\n$/);
     const flag = spawnSync(process.execPath, [setupProgram, '--sytem'], { env: bare(), encoding: 'utf8' });
     assert.equal(flag.status, 2);
-    assert.equal(flag.stderr, 'dawntune: setup: expected --system or --driver, found "--sytem"\n');
+    assert.equal(flag.stderr, 'dawntune: unknown flag --sytem; the nearest is --system\n');
   });
 
   test('setup does nothing and says nothing where an adapter exists', async (context) => {

@@ -14,6 +14,7 @@ import {
   prepareVulkan,
   withoutChatter,
 } from '../gpu/software-driver.js';
+import { parseDoctorArguments } from './doctor-arguments.js';
 
 const LIMITS = [
   'maxBufferSize',
@@ -41,7 +42,7 @@ const instances: GPU[] = [];
  * @throws InputError for unknown arguments; MachineError when there is no adapter.
  */
 export async function doctor(args: readonly string[] = []): Promise<number> {
-  const wanted = parse(args) ?? process.env['DAWNTUNE_ADAPTER'];
+  const wanted = parseDoctorArguments(args).adapter ?? process.env['DAWNTUNE_ADAPTER'];
   const row = (name: string, value: string) => console.log(`${name.padEnd(40)}${value}`);
 
   const environment = prepareVulkan();
@@ -92,14 +93,6 @@ export async function doctor(args: readonly string[] = []): Promise<number> {
     problem ?? (software ? 'works, on the processor: fit for tests and demos, slow for training' : 'works'),
   );
   return problem ? 1 : 0;
-}
-
-function parse(args: readonly string[]): string | undefined {
-  const [flag, value, ...rest] = args.flatMap((argument) => argument.split(/=(.*)/s).filter(Boolean));
-  if (!flag) return undefined;
-  if (flag !== '--adapter' || !value || rest.length > 0)
-    throw new InputError(`doctor: expected --adapter NAME, found "${args.join(' ')}"`);
-  return value;
 }
 
 function bytes(value: number): string {

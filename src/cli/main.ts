@@ -1,43 +1,67 @@
 #!/usr/bin/env node
-/** The `dawntune` command: one subcommand a file, and the one place where errors become lines and exit codes. */
-import fs from 'node:fs';
-import { Command } from 'commander';
-import type { InputError } from '../errors.js';
+/**
+ * The `dawntune` command: one subcommand a file, each with a table of its flags, and the one place where help is
+ * printed and where errors become lines and exit codes.
+ */
+import { fileURLToPath } from 'node:url';
+import { InputError } from '../errors.js';
+import { readJsonObject } from '../files/json.js';
+import { renderHelp, usageLine, wantsHelp } from '../flag-help.js';
+import { booleanOf, type FlagTable, nearestName } from '../flags.js';
+import { show } from '../show.js';
 
-type Run = (argv: readonly string[]) => Promise<number>;
-
-/** Loaded when used: `--help` should not load a GPU driver. */
-const commands: Record<string, { summary: string; usage?: string; load: () => Promise<Run> }> = {
-  finetune: {
-    summary: 'fine-tune a BGE-M3 model (FlagEmbedding’s flags)',
-    load: async () => (await import('./finetune.js')).finetuneCommand,
-  },
-  demo: {
-    summary: 'train a small multilingual retriever from random weights and show what it learnt',
-    usage: '[--output_dir FOLDER] [--steps N] [--seed N] [--fp16] [--adapter NAME]',
-    load: async () => (await import('../demo/demo.js')).demo,
-  },
-  parity: {
-    summary: 'compare the engine with a folder of FlagEmbedding and PyTorch figures',
-    usage: 'FOLDER [--fp16] [--adapter NAME] [--deliberate_error tanh-gelu|beta2|decay-biases|missing-term]',
-    load: async () => (await import('../parity/parity.js')).parity,
-  },
-  doctor: {
-    summary: 'show the GPU adapters and prove that one works',
-    usage: '[--adapter NAME]',
-    load: async () => (await import('./doctor.js')).doctor,
-  },
-  setup: {
-    summary: 'provide a software adapter where there is no GPU driver',
-    usage: '[--system] [--driver lavapipe|swiftshader]',
-    load: async () => (await import('../setup/setup.js')).setup,
-  },
-};
-
-function packageVersion(): string {
-  const file = new URL('../../../package.json', import.meta.url);
-  return JSON.parse(fs.readFileSync(file, 'utf8')).version;
+interface CliCommand {
+  readonly summary: string;
+  /** What stands before the flags. */
+  readonly positionals?: string;
+  readonly flags: () => Promise<FlagTable>;
+  readonly load: () => Promise<(argv: readonly string[]) => Promise<number>>;
 }
+
+/** Code and flags are loaded when they are used: help does not load a GPU driver. */
+const commands = new Map<string, CliCommand>([
+  [
+    'finetune',
+    {
+      summary: 'fine-tune a BGE-M3 model (FlagEmbedding’s flags)',
+      flags: async () => (await import('../train/arguments.js')).finetuneFlags,
+      load: async () => (await import('./finetune.js')).finetuneCommand,
+    },
+  ],
+  [
+    'demo',
+    {
+      summary: 'train a small multilingual retriever from random weights and show what it learnt',
+      flags: async () => (await import('../demo/arguments.js')).demoFlags,
+      load: async () => (await import('../demo/demo.js')).demo,
+    },
+  ],
+  [
+    'parity',
+    {
+      summary: 'compare the engine with a folder of FlagEmbedding and PyTorch figures',
+      positionals: 'FOLDER',
+      flags: async () => (await import('../parity/arguments.js')).parityFlags,
+      load: async () => (await import('../parity/parity.js')).parity,
+    },
+  ],
+  [
+    'doctor',
+    {
+      summary: 'show the GPU adapters and prove that one works',
+      flags: async () => (await import('./doctor-arguments.js')).doctorFlags,
+      load: async () => (await import('./doctor.js')).doctor,
+    },
+  ],
+  [
+    'setup',
+    {
+      summary: 'provide a software adapter where there is no GPU driver',
+      flags: async () => (await import('../setup/arguments.js')).setupFlags,
+      load: async () => (await import('../setup/setup.js')).setup,
+    },
+  ],
+]);
 
 // A reader that went away (`| head -1`) or a full disk must not end a training run: the records are in
 // trainer_state.json too.
@@ -48,37 +72,78 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   outputLost = true;
 });
 
-async function main(): Promise<void> {
-  const program = new Command('dawntune')
-    .description('Fine-tune BGE-M3 on WebGPU: dense, sparse and ColBERT, on any GPU or a CPU')
-    .version(packageVersion())
-    .enablePositionalOptions()
-    .configureOutput({ outputError: (text) => process.stderr.write(text.replace(/^error: /, 'dawntune: ')) })
-    .exitOverride((error) => process.exit(error.exitCode === 0 ? 0 : 2));
-  for (const [name, { summary, usage, load }] of Object.entries(commands))
-    program
-      .command(name)
-      .summary(summary)
-      .helpOption(false)
-      .allowUnknownOption()
-      .passThroughOptions()
-      .argument('[arguments...]')
-      .action(async (argv: string[]) => {
-        // A command without a usage line here renders its own help.
-        if (usage && argv.some((word) => word === '--help' || word === '-h'))
-          process.stdout.write(`dawntune ${name} ${usage}\n\n${summary}\n`);
-        else process.exitCode = await (await load())(argv);
-      });
-  await program.parseAsync();
+function overview(): string {
+  const list = [...commands].map(([name, { summary }]) => `  ${name.padEnd(10)}${summary}`);
+  return [
+    'dawntune COMMAND [flags]',
+    '',
+    'Fine-tune BGE-M3 on WebGPU: dense, sparse and ColBERT, on any GPU or a CPU',
+    '',
+    'Commands:',
+    ...list,
+    '',
+    '`dawntune COMMAND --help` lists the flags of a command, `dawntune --version` says which version this is.',
+    '',
+  ].join('\n');
 }
 
-main().catch((error: unknown) => {
-  const known = error instanceof Error && 'exitCode' in error;
-  const debug = process.argv.some((word) => /^--debug(=true|=1)?$/i.test(word));
-  if (known && !debug) process.stderr.write(`dawntune: ${(error as Error).message}\n`);
-  else
-    process.stderr.write(
-      `dawntune: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`,
+async function helpOf(name: string, { summary, positionals, flags }: CliCommand): Promise<string> {
+  const table = await flags();
+  const usage = usageLine(['dawntune', name, ...(positionals ? [positionals] : [])].join(' '), table);
+  return renderHelp(`${usage}\n\n${summary}`, table);
+}
+
+function packageVersion(): string {
+  return String(readJsonObject(fileURLToPath(new URL('../../../package.json', import.meta.url)))['version']);
+}
+
+async function main([name, ...argv]: string[]): Promise<number> {
+  if (name === undefined) {
+    process.stderr.write(overview());
+    return 2;
+  }
+  if (name === '--version' || name === '-V') {
+    process.stdout.write(`${packageVersion()}\n`);
+    return 0;
+  }
+  const asksFor = name === 'help' ? argv[0] : name;
+  if (asksFor === undefined || wantsHelp([asksFor])) {
+    process.stdout.write(overview());
+    return 0;
+  }
+  const command = commands.get(asksFor);
+  if (!command) {
+    const nearest = nearestName(asksFor, [...commands.keys()]);
+    throw new InputError(
+      `unknown command ${show(asksFor)}${nearest === null ? '' : `; the nearest is ${nearest}`}; the commands are ${[...commands.keys()].join(', ')}`,
     );
-  process.exit(known ? (error as InputError).exitCode : 1);
-});
+  }
+  if (name === 'help' || wantsHelp(argv)) {
+    process.stdout.write(await helpOf(asksFor, command));
+    return 0;
+  }
+  return (await command.load())(argv);
+}
+
+/** Whether `--debug` is among the words, in any of the spellings of a boolean flag. */
+function asksForStack(argv: readonly string[]): boolean {
+  const at = argv.findLastIndex((word) => /^--debug(=|$)/i.test(word));
+  if (at < 0) return false;
+  const value = argv[at]!.split('=')[1] ?? argv[at + 1] ?? '';
+  return booleanOf(value) ?? true;
+}
+
+main(process.argv.slice(2)).then(
+  (code) => {
+    process.exitCode = code;
+  },
+  (error: unknown) => {
+    const known = error instanceof Error && 'exitCode' in error;
+    if (known && !asksForStack(process.argv)) process.stderr.write(`dawntune: ${(error as Error).message}\n`);
+    else
+      process.stderr.write(
+        `dawntune: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`,
+      );
+    process.exit(known ? (error as InputError).exitCode : 1);
+  },
+);

@@ -6,8 +6,6 @@
  */
 import fs from 'node:fs';
 import path from 'node:path';
-import { parseArgs } from 'node:util';
-import { InputError } from '../errors.js';
 import { writeFileAtomic } from '../files/atomic.js';
 import { Gpu } from '../gpu/gpu.js';
 import { M3Model } from '../models/m3.js';
@@ -21,6 +19,7 @@ import { Tokenizer } from '../tokenizer/tokenizer.js';
 import { parseFinetuneArguments } from '../train/arguments.js';
 import { consoleReporter } from '../train/report.js';
 import { finetune } from '../train/trainer.js';
+import { parseDemoArguments } from './arguments.js';
 import { DEMO_EVALUATION_LANGUAGES, demoNearDuplicates, demoRows, demoTokenizerFolder } from './demo-data.js';
 
 const MAX_LENGTH = 64;
@@ -49,9 +48,7 @@ const MODEL = {
 type Table = Record<RetrievalMode, RetrievalMetrics>;
 
 export async function demo(argv: readonly string[]): Promise<number> {
-  const { values } = parseDemoArguments(argv);
-  const output = values.output_dir;
-  const seed = Number(values.seed);
+  const { outputDir: output, steps, seed, fp16, adapter } = parseDemoArguments(argv);
   const data = demoRows(seed, DEMO_EVALUATION_LANGUAGES);
   const initial = path.join(output, 'random-model');
   fs.mkdirSync(output, { recursive: true });
@@ -64,7 +61,7 @@ export async function demo(argv: readonly string[]): Promise<number> {
 
   const tokenizer = Tokenizer.load(demoTokenizerFolder());
   const evaluate = async (folder: string): Promise<Table> => {
-    const gpu = await Gpu.open(values.adapter ? { adapter: values.adapter } : {});
+    const gpu = await Gpu.open(adapter ? { adapter } : {});
     const model = M3Model.load(gpu, folder, { pooling: 'mean' });
     try {
       return await evaluateRetrieval(
@@ -83,7 +80,7 @@ export async function demo(argv: readonly string[]): Promise<number> {
     }
   };
 
-  const gpu = await Gpu.open(values.adapter ? { adapter: values.adapter } : {});
+  const gpu = await Gpu.open(adapter ? { adapter } : {});
   const model = M3Model.random(gpu, MODEL, { seed, pooling: 'mean' });
   await model.save(initial, tokenizer);
   model.dispose();
@@ -100,7 +97,7 @@ export async function demo(argv: readonly string[]): Promise<number> {
     ['--passage_max_len', String(MAX_LENGTH)],
     ['--per_device_train_batch_size', '64'],
     ['--dataloader_drop_last', 'True'],
-    ['--max_steps', values.steps],
+    ['--max_steps', String(steps)],
     ['--learning_rate', '2e-3'],
     ['--warmup_steps', '10'],
     ['--temperature', '0.02'],
@@ -109,9 +106,9 @@ export async function demo(argv: readonly string[]): Promise<number> {
     ['--use_self_distill', 'True'],
     ['--logging_steps', '20'],
     ['--save_strategy', 'no'],
-    ['--seed', values.seed],
-    ...(values.fp16 ? [['--fp16', 'True']] : []),
-    ...(values.adapter ? [['--adapter', values.adapter]] : []),
+    ['--seed', String(seed)],
+    ...(fp16 ? [['--fp16', 'True']] : []),
+    ...(adapter ? [['--adapter', adapter]] : []),
   ].flat();
   note(`dawntune finetune ${flags.join(' ')}`);
   const { args } = parseFinetuneArguments(flags);
@@ -124,31 +121,9 @@ export async function demo(argv: readonly string[]): Promise<number> {
     `(${demoNearDuplicates()} of the candidates have a near-duplicate in training: a demonstration, no benchmark)\n`,
   );
   process.stdout.write(
-    `\n${values.steps} steps of 64 pairs in ${seconds.toFixed(0)} s; model in ${path.join(output, 'model')}\n`,
+    `\n${steps} steps of 64 pairs in ${seconds.toFixed(0)} s; model in ${path.join(output, 'model')}\n`,
   );
   return 0;
-}
-
-function parseDemoArguments(argv: readonly string[]) {
-  try {
-    const parsed = parseArgs({
-      args: [...argv],
-      options: {
-        output_dir: { type: 'string', default: 'output/demo' },
-        steps: { type: 'string', default: '100' },
-        seed: { type: 'string', default: '42' },
-        fp16: { type: 'boolean', default: false },
-        adapter: { type: 'string' },
-      },
-    });
-    for (const name of ['steps', 'seed'] as const)
-      if (!/^[1-9]\d*$/.test(parsed.values[name]))
-        throw new InputError(`--${name}: expected a positive integer, found "${parsed.values[name]}"`);
-    return parsed;
-  } catch (error) {
-    if (error instanceof InputError) throw error;
-    throw new InputError(`demo: ${(error as Error).message.split('\n')[0]}`);
-  }
 }
 
 function renderTable(before: Table, after: Table): string {

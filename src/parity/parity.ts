@@ -3,7 +3,6 @@
  * goldens layout, and prints a table. Exit code 0 only if every bound holds. The bounds stand in `BOUNDS`.
  */
 import path from 'node:path';
-import { parseArgs } from 'node:util';
 import { backward, maxSim, mul, scale, sum } from '../autograd/index.js';
 import { InputError } from '../errors.js';
 import { readJson } from '../files/json.js';
@@ -24,12 +23,9 @@ import { m3Loss, m3LossWeights } from '../train/losses/m3-loss.js';
 import type { DistillationKind } from '../train/losses/score-loss.js';
 import { AdamW } from '../train/optimizer.js';
 import { SafetensorsFile } from '../weights/safetensors.js';
+import { type DeliberateError, parseParityArguments } from './arguments.js';
 import { BOUNDS, cosineOf, HALF_BOUNDS, largestError, length, relativeError } from './measures.js';
 import { type ParityCheck, renderParity } from './report.js';
-
-/** Mistakes that the command must notice; `--deliberate_error` makes one. */
-export const deliberateErrors = ['tanh-gelu', 'beta2', 'decay-biases', 'missing-term'] as const;
-export type DeliberateError = (typeof deliberateErrors)[number];
 
 export interface ParityOptions {
   adapter?: string | undefined;
@@ -636,36 +632,12 @@ class Parity {
 const without = (name: string): ReadonlySet<string> =>
   new Set([...ALL_COMPAT].filter((other) => other !== name));
 
-/** `dawntune parity FOLDER [--fp16] [--adapter NAME] [--deliberate_error NAME]`. */
 export async function parity(argv: readonly string[]): Promise<number> {
-  const { values, positionals } = parseArgs({
-    args: [...argv],
-    allowPositionals: true,
-    strict: false,
-    options: {
-      adapter: { type: 'string' },
-      deliberate_error: { type: 'string' },
-      fp16: { type: 'boolean', default: false },
-    },
-  });
-  const known = ['fp16', 'adapter', 'deliberate_error'];
-  const unknown = Object.keys(values).find((name) => !known.includes(name));
-  if (unknown)
-    throw new InputError(
-      `parity: unknown flag --${unknown}; known are ${known.map((name) => `--${name}`).join(', ')}`,
-    );
-  const [folder] = positionals;
-  if (positionals.length !== 1 || !folder) throw new InputError('parity: expected one folder of goldens');
-  const mistake = values['deliberate_error'];
-  const deliberateError = deliberateErrors.find((name) => name === mistake);
-  if (mistake !== undefined && !deliberateError)
-    throw new InputError(
-      `--deliberate_error: expected one of ${deliberateErrors.join(', ')}, found "${mistake}"`,
-    );
+  const { folder, fp16, adapter, deliberateError } = parseParityArguments(argv);
   const checks = await runParity(folder, {
-    adapter: values['adapter'] as string | undefined,
-    deliberateError,
-    fp16: values['fp16'] === true,
+    adapter: adapter ?? undefined,
+    deliberateError: deliberateError ?? undefined,
+    fp16,
   });
   process.stdout.write(`${renderParity(checks)}\n`);
   return checks.every((check) => check.ok) ? 0 : 1;

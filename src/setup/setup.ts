@@ -6,7 +6,7 @@
  */
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
-import { InputError, MachineError } from '../errors.js';
+import { MachineError } from '../errors.js';
 import {
   type AdapterName,
   driverFolder,
@@ -17,9 +17,8 @@ import {
   requestedSoftware,
   type SoftwareDriverName,
 } from '../gpu/software-driver.js';
+import { parseSetupArguments, softwareDrivers } from './arguments.js';
 import { fetchDriver, installSystemWide } from './driver-download.js';
-
-const DRIVERS: readonly SoftwareDriverName[] = ['lavapipe', 'swiftshader'];
 
 /** Adapters that a fresh process sees: a driver that crashes must not take this one along, and its chatter is dropped. */
 async function probe(software?: SoftwareDriverName): Promise<AdapterName[]> {
@@ -43,29 +42,6 @@ function loads(driver: SoftwareDriverName): boolean {
   }
 }
 
-interface SetupOptions {
-  readonly system: boolean;
-  readonly driver: SoftwareDriverName | undefined;
-}
-
-function parse(args: readonly string[]): SetupOptions {
-  let system = false;
-  const requested = requestedSoftware();
-  let driver = requested === 'none' ? undefined : requested;
-  for (let i = 0; i < args.length; i++) {
-    const argument = args[i] ?? '';
-    const [flag, inline] = argument.split('=', 2);
-    if (flag === '--system') system = true;
-    else if (flag === '--driver') {
-      const name = inline ?? args[++i];
-      driver = DRIVERS.find((known) => known === name);
-      if (!driver)
-        throw new InputError(`setup --driver: expected ${DRIVERS.join(' or ')}, found "${name ?? ''}"`);
-    } else throw new InputError(`setup: expected --system or --driver, found "${argument}"`);
-  }
-  return { system, driver };
-}
-
 function say(line: string): void {
   process.stderr.write(`dawntune setup: ${line}\n`);
 }
@@ -75,7 +51,9 @@ function say(line: string): void {
  * @throws InputError for unknown arguments; MachineError when no driver can be had.
  */
 export async function setup(args: readonly string[]): Promise<number> {
-  const { system, driver } = parse(args);
+  const { system, driver: asked } = parseSetupArguments(args);
+  const requested = requestedSoftware();
+  const driver = asked ?? (requested === 'none' ? undefined : requested);
   if (system) {
     await installSystemWide();
     const [adapter] = await probe();
@@ -91,7 +69,7 @@ export async function setup(args: readonly string[]): Promise<number> {
     throw noAdapterError();
 
   const failures: string[] = [];
-  for (const name of driver ? [driver] : DRIVERS) {
+  for (const name of driver ? [driver] : softwareDrivers) {
     const started = Date.now();
     if (process.stderr.isTTY) say(`no Vulkan adapter; fetching ${name} into ${driverFolder(name)} …`);
     try {

@@ -5,10 +5,12 @@
  */
 import { InputError } from '../errors.js';
 import {
+  adapterFlag,
   anyText,
   boolean,
   byteSize,
   choice,
+  debugFlag,
   decimal,
   type FlagValues,
   group,
@@ -182,15 +184,15 @@ export const finetuneFlags = {
     resume_from_checkpoint: optional(text('a checkpoint'), 'continue a run from a checkpoint'),
     disable_tqdm: optional(boolean, 'no progress bar'),
   }),
+  ...adapterFlag,
   ...group('Machine', {
     nproc_per_node: withDefault(positive, 1, 'ranks on this machine'),
-    adapter: optional(text('part of an adapter name'), 'the GPU to use, by a part of its name'),
     max_gpu_memory: optional(byteSize, 'the most GPU memory to use, such as 12GB'),
   }),
   ...group('Other', {
     flagembedding_compat: withDefault(compat, new Set<CompatName>(), 'FlagEmbedding behaviours to restore'),
-    debug: withDefault(boolean, false, 'print stack traces'),
   }),
+  ...debugFlag,
 };
 
 /** Keys are the flags in camel case: `--train_group_size` is `trainGroupSize`. */

@@ -1,14 +1,23 @@
 /**
- * What every command needs of its flag table: the declarations and the parser (src/flags.ts), and the help text
- * rendered from the same table.
+ * The help of a command, rendered from its flag table (src/flags.ts): the usage line and the list of flags. Stands
+ * beside flags.ts, below all rooms.
  */
-import type { Flag, FlagTable } from '../flags.js';
-
-export * from '../flags.js';
+import type { Flag, FlagTable } from './flags.js';
 
 /** Whether argv asks for help instead of work. */
 export function wantsHelp(argv: readonly string[]): boolean {
   return argv.some((word) => word === '--help' || word === '-h');
+}
+
+/** The words of a flag in help and usage: its name and what stands for its value. */
+function spelled(name: string, { type }: Flag<unknown>): string {
+  return `--${name} ${type.bare === undefined ? type.placeholder : `[${type.placeholder}]`}`;
+}
+
+/** `dawntune parity FOLDER [flags]`: the words of the command, then the flags that must be given. */
+export function usageLine(command: string, table: FlagTable): string {
+  const needed = Object.entries(table).filter(([, flag]) => flag.fallback === undefined);
+  return [command, ...needed.map(([name, flag]) => spelled(name, flag)), '[flags]'].join(' ');
 }
 
 /** The help text: usage line, then the flags under the headings of their groups. Inert ones are left out. */
@@ -23,9 +32,7 @@ export function renderHelp(usage: string, table: FlagTable, width = 100): string
   for (const [title, members] of groups) {
     lines.push('', `${title}:`);
     for (const [name, flag] of members) {
-      lines.push(
-        `  --${name} ${flag.type.bare === undefined ? flag.type.placeholder : `[${flag.type.placeholder}]`}`,
-      );
+      lines.push(`  ${spelled(name, flag)}`);
       lines.push(...wrap(`${flag.help}${defaultNote(flag)}`, width, '      '));
     }
   }

@@ -1,0 +1,29 @@
+/** The flags of `dawntune setup`. */
+import {
+  boolean,
+  choice,
+  debugFlag,
+  type FlagValues,
+  group,
+  optional,
+  parseFlags,
+  withDefault,
+} from '../flags.js';
+import type { SoftwareDriverName } from '../gpu/software-driver.js';
+
+export const softwareDrivers = ['lavapipe', 'swiftshader'] as const satisfies readonly SoftwareDriverName[];
+
+export const setupFlags = {
+  ...group('Setup', {
+    system: withDefault(boolean, false, 'install lavapipe for the whole machine with apt, as root'),
+    driver: optional(choice(softwareDrivers), 'put this driver into the cache folder and no other'),
+  }),
+  ...debugFlag,
+};
+
+export type SetupArguments = FlagValues<typeof setupFlags>;
+
+/** @throws InputError, one line that names the flag. */
+export function parseSetupArguments(argv: readonly string[]): SetupArguments {
+  return parseFlags(setupFlags, argv).values;
+}
