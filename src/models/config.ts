@@ -15,7 +15,8 @@ export interface EncoderConfig {
   readonly layerNormEps: number;
   readonly hiddenDropout: number;
   readonly attentionDropout: number;
-  readonly padId: number;
+  /** The row of the word embeddings that does not train; undefined: a BERT without padding (`null` in the file). */
+  readonly padId: number | undefined;
   readonly initializerRange: number;
   readonly activation: 'gelu' | 'geluTanh' | 'relu';
   /** Most tokens of one text: RoBERTa counts positions from padId + 1. */
@@ -65,14 +66,18 @@ export function parseEncoderConfig(raw: Record<string, unknown>, file = 'config.
   if (!Number.isInteger(headDim) || headDim % 4 !== 0 || headDim > 128)
     throw fail('num_attention_heads', `heads whose size divides ${hiddenSize} into multiples of 4 up to 128`);
   const maxPositions = count('max_position_embeddings', 512);
-  const padId = number('pad_token_id', family === 'bert' ? 0 : 1);
+  const vocabSize = count('vocab_size');
+  // An explicit null means that no row is padding; RoBERTa cannot number positions without one.
+  const padId = raw['pad_token_id'] === null ? undefined : number('pad_token_id', family === 'bert' ? 0 : 1);
+  if (padId === undefined ? family !== 'bert' : !Number.isInteger(padId) || padId >= vocabSize)
+    throw fail('pad_token_id', `a token id below ${vocabSize}`);
   return {
     family,
     hiddenSize,
     layers: count('num_hidden_layers'),
     heads,
     intermediateSize: count('intermediate_size'),
-    vocabSize: count('vocab_size'),
+    vocabSize,
     maxPositions,
     typeVocabSize: count('type_vocab_size', 1),
     layerNormEps: number('layer_norm_eps', 1e-12),
@@ -81,7 +86,7 @@ export function parseEncoderConfig(raw: Record<string, unknown>, file = 'config.
     padId,
     initializerRange: number('initializer_range', 0.02),
     activation,
-    maxTokens: family === 'bert' ? maxPositions : maxPositions - padId - 1,
+    maxTokens: family === 'bert' ? maxPositions : maxPositions - padId! - 1,
     raw,
   };
 }

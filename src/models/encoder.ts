@@ -133,8 +133,13 @@ export function encode(
   };
 
   const embeddings = () => {
-    const words = gatherRows(weight('embeddings.word_embeddings.weight'), batch.words);
-    const positions = gatherRows(weight('embeddings.position_embeddings.weight'), batch.positions);
+    // transformers builds both of RoBERTa's tables, but of BERT's only the words', with `padding_idx`.
+    const words = gatherRows(weight('embeddings.word_embeddings.weight'), batch.words, {
+      paddingIndex: config.padId,
+    });
+    const positions = gatherRows(weight('embeddings.position_embeddings.weight'), batch.positions, {
+      paddingIndex: config.family === 'bert' ? undefined : config.padId,
+    });
     // Every token is of type 0.
     const types = sliceRows(weight('embeddings.token_type_embeddings.weight'), 0, 1);
     return drop(norm('embeddings.LayerNorm', add(add(words, positions), types), undefined, store.precision));

@@ -162,7 +162,7 @@ export class M3Model {
       else if (name.includes('bias')) tensor.fillZero();
       else fillNormal(tensor, parsed.initializerRange, { seed, stream });
       // The row of the padding token is zero, as in nn.Embedding.
-      if (name.endsWith('word_embeddings.weight'))
+      if (name.endsWith('word_embeddings.weight') && parsed.padId !== undefined)
         tensor.write(new Float32Array(parsed.hiddenSize), parsed.padId * parsed.hiddenSize);
     }
     store.refreshHalves();

@@ -51,7 +51,7 @@ export class TokenBatch {
         this.ids[at] = id;
         if (config.family === 'bert') positions[at] = i;
         // RoBERTa counts what is not padding, from padId + 1; a literal <pad> keeps padId.
-        else positions[at] = id === config.padId ? config.padId : config.padId + ++count;
+        else positions[at] = id === config.padId ? id : config.padId! + ++count;
       }
     }
     this.words = new RowIndex(gpu, this.ids);

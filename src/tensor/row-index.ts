@@ -1,6 +1,7 @@
 /**
  * A list of row numbers known on the host, with what the device needs: the list itself for gathers, and the
- * positions sorted by row for the gradient, which is then a sum over segments in a fixed order.
+ * positions sorted by row for the gradient, which is then a sum over segments in a fixed order. The gradient may
+ * leave a row out, as the gradient of an embedding does with its padding row.
  */
 import { ShapeError } from '../errors.js';
 import type { Gpu } from '../gpu/gpu.js';
@@ -12,12 +13,65 @@ export interface Segments {
   readonly rows: Tensor;
 }
 
-export class RowIndex {
-  private idsTensor: Tensor | undefined;
-  private sorted: { order: Uint32Array; starts: Uint32Array; unique: Uint32Array } | undefined;
+/** Positions of the index sorted by row, without those of a row that is left out. */
+class SortedRows {
+  readonly unique: Uint32Array;
+  private readonly order: Uint32Array;
+  private readonly starts: Uint32Array;
   private device: { order: Tensor; starts: Tensor } | undefined;
   private rowsTensor: Tensor | undefined;
   private compactTensor: Tensor | undefined;
+
+  constructor(
+    private readonly gpu: Gpu,
+    values: Uint32Array,
+    without: number | undefined,
+  ) {
+    const order = Uint32Array.from(values, (_, i) => i).filter((i) => values[i] !== without);
+    order.sort((a, b) => values[a]! - values[b]! || a - b);
+    const unique: number[] = [];
+    const starts: number[] = [];
+    order.forEach((position, i) => {
+      if (i === 0 || values[position] !== values[order[i - 1]!]) {
+        unique.push(values[position]!);
+        starts.push(i);
+      }
+    });
+    starts.push(order.length);
+    this.order = order;
+    this.starts = Uint32Array.from(starts);
+    this.unique = Uint32Array.from(unique);
+  }
+
+  segments(): Segments {
+    this.rowsTensor ??= upload(this.gpu, this.unique);
+    return { ...this.deviceOrder(), rows: this.rowsTensor };
+  }
+
+  compactSegments(): Segments {
+    this.compactTensor ??= upload(
+      this.gpu,
+      this.unique.map((_, i) => i),
+    );
+    return { ...this.deviceOrder(), rows: this.compactTensor };
+  }
+
+  dispose(): void {
+    for (const tensor of [this.device?.order, this.device?.starts, this.rowsTensor, this.compactTensor])
+      tensor?.dispose();
+    this.device = this.rowsTensor = this.compactTensor = undefined;
+  }
+
+  private deviceOrder(): { order: Tensor; starts: Tensor } {
+    this.device ??= { order: upload(this.gpu, this.order), starts: upload(this.gpu, this.starts) };
+    return this.device;
+  }
+}
+
+export class RowIndex {
+  private idsTensor: Tensor | undefined;
+  /** By the row that is left out. */
+  private readonly sorted = new Map<number | undefined, SortedRows>();
 
   constructor(
     private readonly gpu: Gpu,
@@ -26,73 +80,51 @@ export class RowIndex {
 
   /** [n] u32 on the device. */
   get ids(): Tensor {
-    this.idsTensor ??= this.upload(this.values);
+    this.idsTensor ??= upload(this.gpu, this.values);
     return this.idsTensor;
   }
 
-  /** Distinct rows, ascending. */
-  get unique(): Uint32Array {
-    return this.sort().unique;
+  /** Distinct rows, ascending; `without` is left out. */
+  unique(without?: number): Uint32Array {
+    return this.sort(without).unique;
   }
 
   /** @throws ShapeError when a row is not below `rows`. */
   check(rows: number): void {
-    const { unique } = this.sort();
+    const unique = this.unique();
     const last = unique[unique.length - 1];
     if (last !== undefined && last >= rows)
-      throw new ShapeError('gather', `row ${last} of a table of ${rows} rows`);
+      throw new ShapeError('gatherRows', `row ${last} of a table of ${rows} rows`);
   }
 
-  /** Segments that add to the rows they name. */
-  segments(): Segments {
-    this.rowsTensor ??= this.upload(this.sort().unique);
-    return { ...this.deviceOrder(), rows: this.rowsTensor };
+  /** Segments that add to the rows they name; no segment adds to `without`. */
+  segments(without?: number): Segments {
+    return this.sort(without).segments();
   }
 
-  /** Segments that add to rows 0..unique−1 of a compact gradient. */
-  compactSegments(): Segments {
-    this.compactTensor ??= this.upload(this.sort().unique.map((_, i) => i));
-    return { ...this.deviceOrder(), rows: this.compactTensor };
+  /** Segments that add to rows 0..n−1 of a compact gradient, n the length of `unique(without)`. */
+  compactSegments(without?: number): Segments {
+    return this.sort(without).compactSegments();
   }
 
   dispose(): void {
-    for (const tensor of [
-      this.idsTensor,
-      this.device?.order,
-      this.device?.starts,
-      this.rowsTensor,
-      this.compactTensor,
-    ])
-      tensor?.dispose();
-    this.idsTensor = this.device = this.rowsTensor = this.compactTensor = undefined;
+    this.idsTensor?.dispose();
+    this.idsTensor = undefined;
+    for (const sorted of this.sorted.values()) sorted.dispose();
   }
 
-  private deviceOrder(): { order: Tensor; starts: Tensor } {
-    const { order, starts } = this.sort();
-    this.device ??= { order: this.upload(order), starts: this.upload(starts) };
-    return this.device;
-  }
-
-  private sort() {
-    if (!this.sorted) {
-      const { values } = this;
-      const order = Uint32Array.from(values, (_, i) => i);
-      order.sort((a, b) => values[a]! - values[b]! || a - b);
-      const unique: number[] = [];
-      const starts: number[] = [];
-      order.forEach((position, i) => {
-        if (i === 0 || values[position] !== values[order[i - 1]!]) {
-          unique.push(values[position]!);
-          starts.push(i);
-        }
-      });
-      starts.push(order.length);
-      this.sorted = { order, starts: Uint32Array.from(starts), unique: Uint32Array.from(unique) };
+  private sort(without?: number): SortedRows {
+    // A row that does not occur needs no order of its own.
+    const key = without !== undefined && this.values.includes(without) ? without : undefined;
+    let sorted = this.sorted.get(key);
+    if (!sorted) {
+      sorted = new SortedRows(this.gpu, this.values, key);
+      this.sorted.set(key, sorted);
     }
-    return this.sorted;
+    return sorted;
   }
+}
 
-  private upload(data: Uint32Array): Tensor {
-    return Tensor.from(this.gpu, data, [data.length], 'u32', 'workspace').keep();
-  }
+function upload(gpu: Gpu, data: Uint32Array): Tensor {
+  return Tensor.from(gpu, data, [data.length], 'u32', 'workspace').keep();
 }

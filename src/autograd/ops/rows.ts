@@ -1,17 +1,28 @@
 /** Gathering rows, pooling, and row normalisation. */
+import { ShapeError } from '../../errors.js';
 import * as kernels from '../../kernels/rows.js';
 import type { PackedSequences } from '../../tensor/packed.js';
 import type { RowIndex } from '../../tensor/row-index.js';
 import { Tensor } from '../../tensor/tensor.js';
 import { record } from '../tape.js';
 
+export interface GatherOptions {
+  /**
+   * This row is read, but gets no gradient from here: PyTorch's `padding_idx`, from −V on as there. What other ops
+   * do with the row counts.
+   */
+  paddingIndex?: number | undefined;
+}
+
 /**
- * out[i] = table[index[i]]. table: [V,C], of any size; returns [n,C]. A table that collects `rowGradients` gets
- * its gradient for the touched rows only, any other a dense one.
+ * out[i] = table[index[i]], PyTorch's `embedding`. table: [V,C], of any size; returns [n,C]. A table that collects
+ * `rowGradients` gets its gradient for the touched rows only, any other a dense one.
+ * @throws ShapeError when a row or the padding row is not one of the table.
  */
-export function gatherRows(table: Tensor, index: RowIndex): Tensor {
-  index.check(table.shape[0]!);
+export function gatherRows(table: Tensor, index: RowIndex, options: GatherOptions = {}): Tensor {
   const shape = table.shape;
+  index.check(shape[0]!);
+  const padding = paddingRow(shape[0]!, options.paddingIndex);
   return record(
     'gatherRows',
     kernels.gatherRows(table, index.ids),
@@ -21,18 +32,28 @@ export function gatherRows(table: Tensor, index: RowIndex): Tensor {
         table,
         (dy, into) => {
           if (table.rowGradients) {
-            const values = Tensor.empty(dy.gpu, [index.unique.length, dy.cols], 'f32', 'gradients').keep();
-            kernels.segmentSumRows(dy, index.compactSegments(), values, false);
-            table.rowGradients.push({ rows: index.unique, values });
+            const rows = index.unique(padding);
+            if (rows.length === 0) return undefined;
+            const values = Tensor.empty(dy.gpu, [rows.length, dy.cols], 'f32', 'gradients').keep();
+            kernels.segmentSumRows(dy, index.compactSegments(padding), values, false);
+            table.rowGradients.push({ rows, values });
             return undefined;
           }
           const target = into ?? Tensor.zeros(dy.gpu, shape);
-          kernels.segmentSumRows(dy, index.segments(), target, true);
+          kernels.segmentSumRows(dy, index.segments(padding), target, true);
           return into ? undefined : target;
         },
       ],
     ],
   );
+}
+
+/** Negative: counted from the end. */
+function paddingRow(rows: number, paddingIndex: number | undefined): number | undefined {
+  if (paddingIndex === undefined) return undefined;
+  if (!Number.isInteger(paddingIndex) || paddingIndex < -rows || paddingIndex >= rows)
+    throw new ShapeError('gatherRows', `padding index ${paddingIndex} of a table of ${rows} rows`);
+  return paddingIndex < 0 ? rows + paddingIndex : paddingIndex;
 }
 
 /** Mean of each sequence's rows. x: [T,C] → [S,C]. */
