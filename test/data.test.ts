@@ -76,7 +76,12 @@ test('the example data gives upstream’s number of batches', () => {
   assert.equal(loadDatasets({ ...missionOptions, perDeviceTrainBatchSize: 4 }).batchesPerEpoch(1), 31);
   assert.equal([...data.epoch(0)].length, 65);
   assert.equal([...data.epoch(0, { rank: 1, worldSize: 2 })].length, 31);
-  assert.deepEqual(data.notices, []);
+  assert.deepEqual(data.usage().notices, []);
+  assert.equal(data.notices.length, 1);
+  assert.match(
+    data.notices[0]!,
+    /^--train_data: 50 of 80 rows have no scores and train without a teacher in spite of --knowledge_distillation \(.* and 2 more\)$/,
+  );
 });
 
 test('group sizes, batch sizes, flags and teachers of the example data', () => {
@@ -470,7 +475,22 @@ test('small files are merged within their directory, dropped below the second th
       ['merge (small files)', 5, 2, 2],
     ],
   );
-  assert.deepEqual(kept.notices, [`${alone}: left out: 2 rows are fewer than --small_threshold 4`]);
+  assert.deepEqual(kept.usage(), {
+    rows: 16,
+    used: 13,
+    unused: [
+      { file: alone, rows: 2, why: 'fewer than --small_threshold 4' },
+      {
+        file: `${join(folder, 'merge')} (small files)`,
+        rows: 1,
+        why: 'no whole batch of 2 at the end of an epoch',
+      },
+    ],
+    notices: [
+      `${alone}: left out: 2 rows are fewer than --small_threshold 4`,
+      '--train_data: an epoch uses 13 of 16 rows; 1 would fill no batch at its end, other rows each time',
+    ],
+  });
   const merged = new Set(
     [...kept.epoch(0)].filter((batch) => batch.dataset.includes('small')).flatMap(places),
   );
@@ -478,7 +498,7 @@ test('small files are merged within their directory, dropped below the second th
   assert.ok([...merged].every((place) => /merge.[ab]\.jsonl:/.test(place)));
   assert.equal(load(6).datasets.length, 1);
   assert.match(
-    load(6).notices[0]!,
+    load(6).usage().notices[0]!,
     /merge \(small files\): left out: 5 rows are fewer than --drop_threshold 6$/,
   );
   refuses(

@@ -4,8 +4,9 @@
  * run sees exactly what it would have seen. Tokens and packing come after (packing.ts).
  */
 import { InputError } from '../errors.js';
+import { printable } from '../show.js';
 import { CounterRandom } from '../tensor/random.js';
-import { type Dataset, type DatasetOptions, openDatasets, STREAM } from './datasets.js';
+import { type Dataset, type DatasetOptions, openDatasets, STREAM, type UnusedRows } from './datasets.js';
 import { type PromptOptions, Prompts } from './prompts.js';
 import type { RowFacts, RowPlace, TrainRow } from './rows.js';
 import { groupSizeOf, needsNegatives, sampleGroup } from './sampling.js';
@@ -71,17 +72,30 @@ export function loadDatasets(
   return new TrainingData({ ...defaults, ...(Object.fromEntries(given) as typeof options) } as DataOptions);
 }
 
+/** How many of the rows given an epoch draws from. */
+export interface DataUsage {
+  /** In the files. */
+  readonly rows: number;
+  /** In the batches of one epoch, over all ranks. */
+  readonly used: number;
+  readonly unused: readonly UnusedRows[];
+  /** The same for people, one line each; none when every row is used. */
+  readonly notices: readonly string[];
+}
+
 export class TrainingData {
   readonly datasets: readonly Dataset[];
-  /** One line each: datasets that were left out. */
+  /** One line each: what a person may not expect of these files; `usage` says which rows are left out. */
   readonly notices: readonly string[];
+  private readonly leftOut: readonly UnusedRows[];
   private readonly prompts: Prompts;
   /** World sizes whose batches are known to be sound. */
   private readonly checked = new Set<number>();
 
   constructor(private readonly options: DataOptions) {
-    const { datasets, hasPromptColumn, notices } = openDatasets(options);
+    const { datasets, hasPromptColumn, unused, notices } = openDatasets(options);
     this.datasets = datasets;
+    this.leftOut = unused;
     this.notices = notices;
     this.prompts = new Prompts(options, hasPromptColumn);
   }
@@ -101,6 +115,33 @@ export class TrainingData {
       batches: this.batchesOf(dataset, worldSize),
       noInBatchNeg: dataset.noInBatchNeg,
     }));
+  }
+
+  /** Which of the rows given an epoch uses, and why not the others. */
+  usage(worldSize = 1): DataUsage {
+    const unused = [...this.leftOut];
+    let tails = 0;
+    for (const dataset of this.datasets) {
+      const { name, rowCount, batchSize, batchSizeFrom } = dataset;
+      const wanted = batchSize * worldSize;
+      const rows = rowCount - Math.min(rowCount, this.batchesOf(dataset, worldSize) * wanted);
+      if (rows === 0) continue;
+      const batch = worldSize === 1 ? `${batchSize}` : `${batchSize} on ${worldSize} ranks`;
+      if (rows === rowCount)
+        unused.push({ file: name, rows, why: `fewer than one batch of ${batch} (${batchSizeFrom})` });
+      else {
+        unused.push({ file: name, rows, why: `no whole batch of ${batch} at the end of an epoch` });
+        tails += rows;
+      }
+    }
+    const missing = unused.reduce((total, { rows }) => total + rows, 0);
+    const used = this.rowCount + this.leftOut.reduce((total, { rows }) => total + rows, 0) - missing;
+    return {
+      rows: used + missing,
+      used,
+      unused,
+      notices: usageNotices(this.options.flag, used, unused, tails),
+    };
   }
 
   /** Steps of each rank in one epoch. @throws InputError when there are none, or some batch would not be sound. */
@@ -273,6 +314,28 @@ export class TrainingData {
     if (shared && withoutNegatives && largestGroup > 1)
       throw needsNegatives(withoutNegatives.place, largestGroup);
   }
+}
+
+/** Datasets that are named one by one before they are only counted. */
+const MOST_NAMED = 8;
+
+/** `tails`: rows at the ends of epochs, other ones each time; they are only counted. */
+function usageNotices(flag: string, used: number, unused: readonly UnusedRows[], tails: number): string[] {
+  if (unused.length === 0) return [];
+  const never = unused.filter(({ why }) => !why.startsWith('no whole batch'));
+  const lines = never
+    .slice(0, MOST_NAMED)
+    .map(({ file, rows, why }) => `${printable(file)}: left out: ${rows} rows are ${why}`);
+  if (never.length > MOST_NAMED) {
+    const rest = never.slice(MOST_NAMED);
+    lines.push(
+      `${flag}: left out: ${rest.reduce((total, { rows }) => total + rows, 0)} rows in ${rest.length} more datasets`,
+    );
+  }
+  const missing = unused.reduce((total, { rows }) => total + rows, 0);
+  const dropped = tails > 0 ? `; ${tails} would fill no batch at its end, other rows each time` : '';
+  lines.push(`${flag}: an epoch uses ${used} of ${used + missing} rows${dropped}`);
+  return lines;
 }
 
 /** The longest that `sampleGroup` may draw: one positive, and each negative as often as it may come. */

@@ -4,6 +4,7 @@
  * its own, except that small files of a directory may be merged. Batches themselves are cut in batches.ts.
  */
 import { InputError } from '../errors.js';
+import { printable, show } from '../show.js';
 import { CounterRandom } from '../tensor/random.js';
 import { findSource, type RowFacts, RowFile, type TrainRow } from './rows.js';
 
@@ -24,6 +25,15 @@ export interface DatasetOptions {
   readonly flag: string;
 }
 
+/** Rows of the files given that no batch of an epoch holds. */
+export interface UnusedRows {
+  /** Or the folder whose small files were merged. */
+  readonly file: string;
+  readonly rows: number;
+  /** For people, e.g. `fewer than --small_threshold 4`. */
+  readonly why: string;
+}
+
 interface Member {
   readonly file: RowFile;
   /** Indices of the rows that take part. */
@@ -41,6 +51,8 @@ export class Dataset {
     private readonly members: readonly Member[],
     /** Queries per rank and step. */
     readonly batchSize: number,
+    /** For people: what set the batch size. */
+    readonly batchSizeFrom: string,
     readonly noInBatchNeg: boolean,
   ) {
     let count = 0;
@@ -71,72 +83,107 @@ export class Dataset {
 export interface OpenedDatasets {
   readonly datasets: readonly Dataset[];
   readonly hasPromptColumn: boolean;
-  /** One line each: datasets that were left out. */
-  readonly notices: string[];
+  /** What was left out before batches are cut. */
+  readonly unused: readonly UnusedRows[];
+  /** One line each: what else a person may not expect. */
+  readonly notices: readonly string[];
 }
 
 /** @throws InputError for a missing path, a bad line, or nothing left to train on. */
 export function openDatasets(options: DatasetOptions): OpenedDatasets {
-  const notices: string[] = [];
+  const unused: UnusedRows[] = [];
   const sources = options.trainData.map((path) => findSource(path, options.flag));
   let fileNumber = 0;
   const opened = sources.map((source) => ({
     source,
-    members: source.files.map((path) => subsample(new RowFile(path), options, fileNumber++)),
+    members: source.files.map((path) => subsample(new RowFile(path), options, fileNumber++, unused)),
   }));
   const hasPromptColumn = opened.some(({ members }) => members.some(({ file }) => file.hasPromptColumn));
 
   if (!options.sameDatasetWithinBatch) {
     const members = opened.flatMap((each) => each.members);
-    const dataset = new Dataset('all files', members, options.perDeviceTrainBatchSize, false);
+    const dataset = new Dataset('all files', members, options.perDeviceTrainBatchSize, BATCH_FLAG, false);
     if (options.knowledgeDistillation) requireScores(dataset);
-    return { datasets: [dataset], hasPromptColumn, notices };
+    return { datasets: [dataset], hasPromptColumn, unused, notices: [] };
   }
 
   const datasets: Dataset[] = [];
+  const leaveOut = (file: string, rows: number, flag: string, threshold: number) =>
+    unused.push({ file, rows, why: `fewer than --${flag} ${threshold}` });
   for (const { source, members } of opened) {
     const small: Member[] = [];
     for (const member of members) {
-      if (member.rows.length >= options.smallThreshold)
-        datasets.push(
-          new Dataset(member.file.path, [member], memberBatchSize(member, options), source.noInBatchNeg),
-        );
-      else if (source.isDirectory) small.push(member);
-      else
-        notices.push(
-          tooSmall(member.file.path, member.rows.length, 'small_threshold', options.smallThreshold),
-        );
+      const { path } = member.file;
+      if (member.rows.length >= options.smallThreshold) {
+        const { size, from } = memberBatchSize(member, options);
+        datasets.push(new Dataset(path, [member], size, from, source.noInBatchNeg));
+      } else if (source.isDirectory) small.push(member);
+      else leaveOut(path, member.rows.length, 'small_threshold', options.smallThreshold);
     }
     if (small.length === 0) continue;
-    const batchSize = Math.min(...small.map((member) => memberBatchSize(member, options)));
-    const merged = new Dataset(`${source.path} (small files)`, small, batchSize, source.noInBatchNeg);
+    const { size, from } = small
+      .map((member) => memberBatchSize(member, options))
+      .reduce((a, b) => (b.size < a.size ? b : a));
+    const merged = new Dataset(`${source.path} (small files)`, small, size, from, source.noInBatchNeg);
     if (merged.rowCount >= options.dropThreshold) datasets.push(merged);
-    else notices.push(tooSmall(merged.name, merged.rowCount, 'drop_threshold', options.dropThreshold));
+    else leaveOut(merged.name, merged.rowCount, 'drop_threshold', options.dropThreshold);
   }
   if (datasets.length === 0)
     throw new InputError(
       `${options.flag}: expected a dataset of at least --small_threshold ${options.smallThreshold} rows, found none`,
     );
-  return { datasets, hasPromptColumn, notices };
+  return { datasets, hasPromptColumn, unused, notices: withoutTeacher(datasets, options) };
 }
 
-function tooSmall(name: string, rows: number, flag: string, threshold: number): string {
-  return `${name}: left out: ${rows} rows are fewer than --${flag} ${threshold}`;
-}
-
-function subsample(file: RowFile, options: DatasetOptions, fileNumber: number): Member {
+function subsample(file: RowFile, options: DatasetOptions, fileNumber: number, unused: UnusedRows[]): Member {
   const all = Uint32Array.from({ length: file.rowCount }, (_, i) => i);
-  if (file.rowCount <= options.maxExampleNumPerDataset) return { file, rows: all };
+  const most = options.maxExampleNumPerDataset;
+  if (file.rowCount <= most) return { file, rows: all };
+  unused.push({
+    file: file.path,
+    rows: file.rowCount - most,
+    why: `more than --max_example_num_per_dataset ${most}`,
+  });
   const random = new CounterRandom(options.seed, [STREAM.subsample, fileNumber]);
-  return { file, rows: Uint32Array.from(random.sample(all, options.maxExampleNumPerDataset)) };
+  return { file, rows: Uint32Array.from(random.sample(all, most)) };
 }
+
+const BATCH_FLAG = '--per_device_train_batch_size';
 
 /** The first row's own batch size; else the flag's, halved (but at least 1) for symmetric types. */
-function memberBatchSize({ file, rows }: Member, options: DatasetOptions): number {
+function memberBatchSize({ file, rows }: Member, options: DatasetOptions): { size: number; from: string } {
   const first = file.row(rows[0]!);
-  if (first.batchSize !== null) return first.batchSize;
-  if (!first.type?.includes('symmetric')) return options.perDeviceTrainBatchSize;
-  return Math.max(1, Math.floor(options.perDeviceTrainBatchSize / 2));
+  if (first.batchSize !== null) return { size: first.batchSize, from: `"batch_size" of its first row` };
+  if (!first.type?.includes('symmetric')) return { size: options.perDeviceTrainBatchSize, from: BATCH_FLAG };
+  const half = Math.max(1, Math.floor(options.perDeviceTrainBatchSize / 2));
+  return { size: half, from: `half of ${BATCH_FLAG}, for the type ${show(first.type)}` };
+}
+
+/** Which rows have no scores although distillation is asked for: they train on the plain loss, as upstream. */
+function withoutTeacher(datasets: readonly Dataset[], options: DatasetOptions): string[] {
+  if (!options.knowledgeDistillation) return [];
+  let rows = 0;
+  let total = 0;
+  const names: string[] = [];
+  for (const dataset of datasets) {
+    let missing = 0;
+    for (let i = 0; i < dataset.rowCount; i++) if (!dataset.facts(i).scored) missing++;
+    if (missing > 0) names.push(dataset.name);
+    rows += missing;
+    total += dataset.rowCount;
+  }
+  return rows === 0
+    ? []
+    : [
+        `${options.flag}: ${rows} of ${total} rows have no scores and train without a teacher in spite of ` +
+          `--knowledge_distillation (${listed(names)})`,
+      ];
+}
+
+/** A few names for a message. */
+function listed(names: readonly string[], most = 3): string {
+  const shown = names.slice(0, most).map(printable).join(', ');
+  return names.length > most ? `${shown} and ${names.length - most} more` : shown;
 }
 
 function requireScores(dataset: Dataset): void {

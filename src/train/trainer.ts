@@ -59,7 +59,8 @@ export async function finetune(
       })
     : undefined;
   const deepspeed = args.deepspeed ? readDeepSpeed(args.deepspeed, args) : null;
-  for (const line of [...data.notices, ...(deepspeed?.notices ?? [])]) report.note(line);
+  for (const line of [...data.notices, ...(evalData?.notices ?? []), ...(deepspeed?.notices ?? [])])
+    report.note(line);
   const precision = deepspeed?.settings.precision ?? (args.fp16 ? 'float16' : 'float32');
   if (precision === 'bfloat16' && !args.bf16)
     report.note(`${args.deepspeed}: bfloat16: training runs in float32`);
@@ -70,6 +71,8 @@ export async function finetune(
   // Both look through their rows, so that bad ones are found before the first step.
   const batchesPerEpoch = data.batchesPerEpoch();
   evalData?.batchesPerEpoch();
+  for (const each of [data, ...(evalData ? [evalData] : [])])
+    for (const line of each.usage().notices) report.note(line);
   const accumulation = args.gradientAccumulationSteps;
   const stepsPerEpoch = Math.max(1, Math.floor(batchesPerEpoch / accumulation));
   const totalSteps = args.maxSteps > 0 ? args.maxSteps : Math.ceil(args.numTrainEpochs * stepsPerEpoch);
