@@ -1,0 +1,65 @@
+/**
+ * The process in which inputs are read: cases `first`, `first + step`, … of a run. It says on its standard output,
+ * at once, which case it begins and how it ended, so that whoever watches knows which case a crash or a hang was.
+ */
+import fs from 'node:fs';
+import path from 'node:path';
+import { InputError, MachineError } from '../../src/errors.js';
+import { FuzzRandom } from './random.js';
+import { type Input, readers } from './readers.js';
+
+const [folder, names, seedText, firstText, countText] = process.argv.slice(2) as [
+  string,
+  string,
+  string,
+  string,
+  string,
+];
+const chosen = names.split(',');
+const say = (...words: (string | number)[]) => fs.writeSync(1, `${words.join('\t')}\n`);
+
+/** Longest message, the path of the folder not counted. */
+const LONGEST_MESSAGE = 600;
+const OBEYED =
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: finding them is the purpose
+  /[\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]|[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/;
+
+/** What is wrong with an error, or undefined. */
+function complaint(error: unknown): string | undefined {
+  if (!(error instanceof InputError || error instanceof MachineError))
+    return `untyped error: ${error instanceof Error ? error.stack : String(error)}`;
+  const message = error.message.replaceAll(folder, '');
+  if (message.length > LONGEST_MESSAGE) return `message of ${message.length} characters: ${message}`;
+  if (OBEYED.test(message)) return `message with control characters: ${JSON.stringify(message)}`;
+  return undefined;
+}
+
+function write(input: Input): void {
+  fs.rmSync(folder, { recursive: true, force: true });
+  fs.mkdirSync(folder, { recursive: true });
+  for (const [name, content] of Object.entries(input)) fs.writeFileSync(path.join(folder, name), content);
+}
+
+for (let i = Number(firstText), end = i + Number(countText); i < end; i++) {
+  const name = chosen[i % chosen.length]!;
+  const seed = Number(seedText) + Math.floor(i / chosen.length);
+  const reader = readers.get(name)!;
+  say('case', i, name, seed);
+  write(reader.make(new FuzzRandom(seed, name)));
+  say('read', i);
+  const start = performance.now();
+  let outcome = 'accepted';
+  let fault: string | undefined;
+  try {
+    reader.read(folder);
+  } catch (error) {
+    outcome = 'refused';
+    fault = complaint(error);
+    if (process.env['FUZZ_SHOW']) say('message', (error as Error).message);
+  }
+  if (fault !== undefined) {
+    say('fault', i, JSON.stringify(fault));
+    break;
+  }
+  say('done', i, outcome, Math.round(performance.now() - start), process.resourceUsage().maxRSS);
+}

@@ -1,0 +1,40 @@
+/** `npm run fuzz -- --seconds N [--seed S] [--only reader…]`: made inputs for every reader, as long as one likes. */
+import os from 'node:os';
+import path from 'node:path';
+import { integer, listOf, optional, parseFlags, text, withDefault } from '../../src/flags.js';
+import { readers } from './readers.js';
+import { fuzz } from './watch.js';
+
+const flags = {
+  seconds: { ...withDefault(integer(1), 60, 'how long'), group: 'Fuzz' },
+  seed: { ...optional(integer(0), 'seed of the first case of each reader'), group: 'Fuzz' },
+  only: { ...optional(listOf(text('a reader'), 'readers'), 'some of the readers'), group: 'Fuzz' },
+  cases: { ...optional(integer(1), 'stop after so many cases of each reader'), group: 'Fuzz' },
+  findings: {
+    ...withDefault(text('a folder'), path.join(os.tmpdir(), 'dawntune-findings'), 'where inputs are kept'),
+    group: 'Fuzz',
+  },
+};
+
+const { values } = parseFlags(flags, process.argv.slice(2));
+const chosen = values.only ?? [...readers.keys()];
+for (const name of chosen)
+  if (!readers.has(name))
+    throw new Error(`--only: expected of ${[...readers.keys()].join(', ')}, found ${name}`);
+const seed = values.seed ?? Math.floor(Math.random() * 2 ** 31);
+process.stdout.write(`seed ${seed}, ${values.seconds} s\n`);
+const { counts, findings } = await fuzz({
+  readers: chosen,
+  seed,
+  seconds: values.seconds,
+  ...(values.cases === null ? {} : { cases: values.cases }),
+  findings: values.findings,
+});
+for (const [name, { accepted, refused, slowest }] of counts)
+  process.stdout.write(
+    `${name.padEnd(14)} ${String(accepted + refused).padStart(8)} inputs: ${accepted} accepted, ${refused} refused, slowest ${slowest} ms\n`,
+  );
+for (const { reader, seed, what, folder } of findings)
+  process.stdout.write(`\nFOUND by --only ${reader} --seed ${seed} --cases 1, kept in ${folder}:\n${what}\n`);
+process.stdout.write(`${findings.length} findings\n`);
+process.exitCode = findings.length > 0 ? 1 : 0;
