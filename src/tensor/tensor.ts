@@ -7,12 +7,20 @@
 import { MachineError, ShapeError } from '../errors.js';
 import type { Binding, Gpu, PoolBuffer, Purpose } from '../gpu/gpu.js';
 import { f16ToF32 } from './dtype.js';
+import { copyHalves, setHalf } from './halves.js';
+import {
+  bytesPerElement,
+  checkDType,
+  type DType,
+  dtypeOf,
+  type HostData,
+  type TensorArray,
+  toTensorArray,
+} from './host-data.js';
 import { adopt, type Disposable, disown } from './scope.js';
 import { asRows, formatShape, type Shape, sizeOf } from './shape.js';
 
-export type DType = 'f32' | 'f16' | 'i32' | 'u32';
-
-export const bytesPerElement: Record<DType, number> = { f32: 4, f16: 2, i32: 4, u32: 4 };
+export { bytesPerElement, type DType };
 
 /** Bound ranges are rounded up to whole vec4s; every allocation has the room. */
 const BINDING_GRANULE = 16;
@@ -74,6 +82,7 @@ export class Tensor {
 
   /** Uninitialised memory; kernels write all of it. */
   static empty(gpu: Gpu, shape: Shape, dtype: DType = 'f32', purpose: Purpose = 'activations'): Tensor {
+    checkDType(dtype);
     for (const extent of shape)
       if (!Number.isInteger(extent) || extent < 0)
         throw new ShapeError('tensor', `bad shape ${formatShape(shape)}`);
@@ -88,19 +97,24 @@ export class Tensor {
     return tensor;
   }
 
-  /** Host data in the tensor's dtype (`f16` takes raw halves as Uint16Array). */
+  /**
+   * Host data, by default in its own format: Float32Array f32, Int32Array i32, Uint32Array u32, Uint16Array f16 (raw
+   * halves), numbers f32. Numbers are converted to any other that has them.
+   * @throws TypeError naming both when the data does not fit `dtype`.
+   */
   static from(
     gpu: Gpu,
-    data: Float32Array | Int32Array | Uint32Array | Uint16Array | readonly number[],
+    data: HostData,
     shape: Shape,
-    dtype: DType = 'f32',
+    dtype: DType = dtypeOf(data),
     purpose: Purpose = 'activations',
   ): Tensor {
-    if (data.length !== sizeOf(shape))
-      throw new ShapeError('tensor', `${data.length} values for shape ${formatShape(shape)}`);
+    checkDType(dtype);
+    const array = toTensorArray('tensor', dtype, data);
+    if (array.length !== sizeOf(shape))
+      throw new ShapeError('tensor', `${array.length} values for shape ${formatShape(shape)}`);
     const tensor = Tensor.empty(gpu, shape, dtype, purpose);
-    if (data.length > 0)
-      gpu.upload(tensor.binding(), ArrayBuffer.isView(data) ? data : hostArray(dtype, data));
+    if (array.length > 0) gpu.upload(tensor.binding(), array);
     return tensor;
   }
 
@@ -155,9 +169,9 @@ export class Tensor {
   }
 
   /** Reads the tensor back as Float32Array / Int32Array / Uint32Array (f16: Uint16Array of raw halves). */
-  async toArray(): Promise<Float32Array | Int32Array | Uint32Array | Uint16Array> {
+  async toArray(): Promise<TensorArray> {
     this.check();
-    if (this.size === 0) return hostArray(this.dtype, []);
+    if (this.size === 0) return toTensorArray('toArray', this.dtype, []);
     const buffer = await this.gpu.read({
       entry: this.storage.entry,
       offset: this.byteOffset,
@@ -183,11 +197,12 @@ export class Tensor {
     throw new ShapeError('toFloat32', `${formatShape(this.shape)} is ${this.dtype}`);
   }
 
-  /** The one value of a tensor of size 1. */
+  /** The one value of a tensor of size 1, as a number. */
   async item(): Promise<number> {
     if (this.size !== 1)
       throw new ShapeError('item', `needs one element, shape is ${formatShape(this.shape)}`);
-    return (await this.toArray())[0]!;
+    const data = await this.toArray();
+    return (this.dtype === 'f16' ? f16ToF32(data as Uint16Array) : data)[0]!;
   }
 
   // ---- views -------------------------------------------------------------------------------------------------
@@ -229,48 +244,79 @@ export class Tensor {
 
   // ---- data --------------------------------------------------------------------------------------------------
 
-  /** Overwrites elements from `start` with host data. */
-  write(data: Float32Array | Int32Array | Uint32Array | Uint16Array, start = 0): void {
+  /**
+   * Overwrites elements from `start` with host data, and touches no other.
+   * @throws TypeError naming both when the data is of another format than the tensor (see `from`).
+   */
+  write(data: HostData, start = 0): void {
     this.check();
-    if (start < 0 || start + data.length > this.size)
-      throw new ShapeError('write', `${data.length} values at ${start} of ${formatShape(this.shape)}`);
+    const array = toTensorArray('write', this.dtype, data);
+    this.checkRange('write', start, array.length);
     const width = bytesPerElement[this.dtype];
-    this.gpu.upload(
-      { entry: this.storage.entry, offset: this.byteOffset + start * width, size: data.byteLength },
-      data,
-    );
+    const upload = (from: number, end: number) => {
+      if (end > from)
+        this.gpu.upload(
+          { ...this.whole(), offset: this.byteOffset + (start + from) * width, size: (end - from) * width },
+          array.subarray(from, end),
+        );
+    };
+    if (this.dtype !== 'f16') {
+      upload(0, array.length);
+      return;
+    }
+    const { first, end } = wholeWords(start, array.length);
+    upload(first, end);
+    for (const at of [...(first > 0 ? [0] : []), ...(end < array.length ? [array.length - 1] : [])])
+      setHalf(this.gpu, this.whole(), start + at, array[at]!);
   }
 
-  /** Copies `source` (same size and dtype) into this tensor. */
-  copyFrom(source: Tensor, start = 0): void {
-    if (start + source.size > this.size || source.dtype !== this.dtype)
-      throw new ShapeError(
-        'copy',
-        `${formatShape(source.shape)} ${source.dtype} into ${formatShape(this.shape)} ${this.dtype} at ${start}`,
-      );
+  /** Copies `count` elements of `source` from `from` on (by default all) into this tensor, from `start` on. */
+  copyFrom(source: Tensor, start = 0, from = 0, count = source.size - from): void {
     source.check();
     this.check();
-    const width = bytesPerElement[this.dtype];
-    // Copies are of whole words; an odd half at the end of both has the room that every allocation has.
-    const size = Math.ceil(source.bytes / 4) * 4;
-    if ((start * width) % 4 !== 0 || (size > source.bytes && start + source.size < this.size))
+    if (source.dtype !== this.dtype || source.gpu !== this.gpu)
       throw new ShapeError(
-        'copy',
-        `halves are copied in pairs: ${source.size} of them to ${start} of ${formatShape(this.shape)}`,
+        'copyFrom',
+        source.gpu === this.gpu ? `copies no ${source.dtype} to ${this.dtype}` : 'tensors of two devices',
+        { source, target: this },
       );
-    this.gpu.copy(
-      { entry: source.storage.entry, offset: source.byteOffset, size },
-      { entry: this.storage.entry, offset: this.byteOffset + start * width, size },
-    );
+    this.checkRange('copyFrom', start, count);
+    source.checkRange('copyFrom', from, count);
+    const width = bytesPerElement[this.dtype];
+    const source0 = source.byteOffset + from * width;
+    const target0 = this.byteOffset + start * width;
+    if (count === 0) return;
+    if (source.storage === this.storage) {
+      // The device copies between two buffers only.
+      if (source0 === target0) return;
+      const between = Tensor.empty(this.gpu, [count], this.dtype, 'workspace');
+      between.copyFrom(source, 0, from, count);
+      this.copyFrom(between, start);
+      between.dispose();
+      return;
+    }
+    if (width === 2 && (from + start) % 2 !== 0) {
+      copyHalves(this.gpu, source.whole(), from, this.whole(), start, count);
+      return;
+    }
+    const { first, end } = width === 2 ? wholeWords(start, count) : { first: 0, end: count };
+    const size = (end - first) * width;
+    if (size > 0)
+      this.gpu.copy(
+        { ...source.whole(), offset: source0 + first * width, size },
+        { ...this.whole(), offset: target0 + first * width, size },
+      );
+    for (const at of [...(first > 0 ? [0] : []), ...(end < count ? [count - 1] : [])])
+      copyHalves(this.gpu, source.whole(), from + at, this.whole(), start + at, 1);
   }
 
   fillZero(): void {
     this.check();
-    this.gpu.clear({
-      entry: this.storage.entry,
-      offset: this.byteOffset,
-      size: Math.ceil(this.bytes / 4) * 4,
-    });
+    const { size } = this;
+    const odd = this.dtype === 'f16' && size % 2 === 1;
+    const bytes = this.bytes - (odd ? 2 : 0);
+    if (bytes > 0) this.gpu.clear({ ...this.whole(), size: bytes });
+    if (odd) setHalf(this.gpu, this.whole(), size - 1, 0);
   }
 
   // ---- life --------------------------------------------------------------------------------------------------
@@ -302,24 +348,30 @@ export class Tensor {
     this.storage.release();
   }
 
+  /** The elements alone, without the room after them. */
+  private whole(): Binding {
+    return { entry: this.storage.entry, offset: this.byteOffset, size: this.bytes };
+  }
+
+  private checkRange(op: string, start: number, count: number): void {
+    if (
+      !Number.isInteger(start) ||
+      !Number.isInteger(count) ||
+      start < 0 ||
+      count < 0 ||
+      start + count > this.size
+    )
+      throw new ShapeError(op, `${count} values at ${start} of ${formatShape(this.shape)} ${this.dtype}`);
+  }
+
   private check(): void {
     if (this.storage.references === 0)
       throw new MachineError(`use of a freed tensor of shape ${formatShape(this.shape)}`);
   }
 }
 
-function hostArray(
-  dtype: DType,
-  data: readonly number[],
-): Float32Array | Int32Array | Uint32Array | Uint16Array {
-  switch (dtype) {
-    case 'f32':
-      return new Float32Array(data);
-    case 'i32':
-      return new Int32Array(data);
-    case 'u32':
-      return new Uint32Array(data);
-    case 'f16':
-      return new Uint16Array(data);
-  }
+/** Of `count` halves from `start` on, an aligned tensor's: [first, end) are those that fill words. */
+function wholeWords(start: number, count: number): { first: number; end: number } {
+  const first = Math.min(count, start % 2);
+  return { first, end: count - ((count - first) % 2) };
 }

@@ -38,8 +38,7 @@ export function sliceRows(x: Tensor, start: number, end: number): Tensor {
 
 function copySlice(x: Tensor, start: number, shape: Shape): Tensor {
   const y = Tensor.empty(x.gpu, shape, x.dtype);
-  const source = x.bindingRange(start, y.size);
-  x.gpu.copy({ ...source, size: y.bytes }, { ...y.binding(), size: y.bytes });
+  y.copyFrom(x, 0, start, y.size);
   return y;
 }
 

@@ -1,0 +1,72 @@
+/**
+ * What a tensor may hold, and which host data that is. A typed array says by its type what its bits are, so it goes
+ * into a tensor of that format and no other; plain numbers are converted, where the format has them.
+ */
+import { f32ToF16 } from './dtype.js';
+
+export type DType = 'f32' | 'f16' | 'i32' | 'u32';
+
+export const bytesPerElement: Readonly<Record<DType, number>> = { f32: 4, f16: 2, i32: 4, u32: 4 };
+
+/** As tensors are read back: f16 as raw halves. */
+export type TensorArray = Float32Array | Int32Array | Uint32Array | Uint16Array;
+
+export type HostData = TensorArray | readonly number[];
+
+/** @throws TypeError when that is no format of tensors. */
+export function checkDType(dtype: unknown): asserts dtype is DType {
+  if (typeof dtype !== 'string' || !Object.hasOwn(bytesPerElement, dtype))
+    throw new TypeError(
+      `tensor: no dtype ${String(dtype)}; there are ${Object.keys(bytesPerElement).join(', ')}`,
+    );
+}
+
+/** The format of `data` by itself: numbers are f32. @throws TypeError when no format of tensors has such data. */
+export function dtypeOf(data: HostData): DType {
+  if (Array.isArray(data) || data instanceof Float32Array) return 'f32';
+  if (data instanceof Int32Array) return 'i32';
+  if (data instanceof Uint32Array) return 'u32';
+  if (data instanceof Uint16Array) return 'f16';
+  throw new TypeError(
+    `tensor: a ${kindOf(data)} is none of Float32Array (f32), Int32Array (i32), Uint32Array (u32), Uint16Array (f16, raw halves), numbers`,
+  );
+}
+
+/**
+ * `data` as a tensor of `dtype` holds it; not a copy when it is a typed array.
+ * @throws TypeError naming both when it does not fit: a typed array of another format, a number that is none of
+ * i32's or u32's, something that is no number.
+ */
+export function toTensorArray(op: string, dtype: DType, data: HostData): TensorArray {
+  const own = dtypeOf(data);
+  if (!Array.isArray(data)) {
+    if (own !== dtype)
+      throw new TypeError(`${op}: a ${kindOf(data)} (${own}) does not fit a tensor of ${dtype}`);
+    return data as TensorArray;
+  }
+  const [least, most] = dtype === 'u32' ? [0, 2 ** 32 - 1] : [-(2 ** 31), 2 ** 31 - 1];
+  const integers = dtype === 'i32' || dtype === 'u32';
+  // By number, not by `forEach`, which leaves out holes.
+  for (let i = 0; i < data.length; i++) {
+    const value: unknown = data[i];
+    if (typeof value !== 'number')
+      throw new TypeError(`${op}: a ${kindOf(value)} at ${i} does not fit a tensor of ${dtype}`);
+    if (integers && !(Number.isInteger(value) && value >= least && value <= most))
+      throw new TypeError(`${op}: the number ${value} at ${i} does not fit a tensor of ${dtype}`);
+  }
+  switch (dtype) {
+    case 'f32':
+      return Float32Array.from(data);
+    case 'f16':
+      return f32ToF16(Float32Array.from(data));
+    case 'i32':
+      return Int32Array.from(data);
+    case 'u32':
+      return Uint32Array.from(data);
+  }
+}
+
+function kindOf(value: unknown): string {
+  if (value === null || typeof value !== 'object') return value === null ? 'null' : typeof value;
+  return value.constructor?.name ?? 'object';
+}
