@@ -7,20 +7,29 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { gatherRows, linear, normalizeRows, relu, reshape, segmentMean } from '../autograd/index.js';
 import { type Parameter, type ParameterSpec, ParameterStore } from '../autograd/parameters.js';
-import { InputError } from '../errors.js';
-import { writeFileAtomic } from '../files/atomic.js';
+import { requireInside } from '../files/inside.js';
+import { PositionedFile } from '../files/positioned.js';
 import type { Gpu } from '../gpu/gpu.js';
 import type { FloatDType } from '../kernels/launch.js';
 import { fillNormal } from '../kernels/random.js';
+import { printable } from '../show.js';
 import { CounterRandom } from '../tensor/random.js';
-import { formatShape, sameShape, sizeOf } from '../tensor/shape.js';
+import { sizeOf } from '../tensor/shape.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { openWeights } from '../weights/open.js';
-import { SafetensorsWriter } from '../weights/safetensors.js';
 import type { WeightSource } from '../weights/source.js';
-import { TorchFile, writeTorchFile } from '../weights/torch-file.js';
-import { type EncoderConfig, parseEncoderConfig, readEncoderConfig } from './config.js';
+import { type TorchEntry, TorchFile } from '../weights/torch-file.js';
+import { type EncoderConfig, parseEncoderConfig, readEncoderConfig, writtenConfig } from './config.js';
 import { type EncodeOptions, encode, encoderParameters } from './encoder.js';
+import {
+  findEncoderWeights,
+  finitePieces,
+  listed,
+  type NeededWeight,
+  requireLayers,
+  requireTensor,
+} from './encoder-weights.js';
+import { CONFIG_FILE, type ModelFolderContents, writeModelFiles } from './model-folder.js';
 import type { Representations } from './scores.js';
 import type { Pooling, TokenBatch } from './token-batch.js';
 
@@ -52,7 +61,7 @@ export interface TokenizerFiles {
 
 /** Prefix of encoder parameters, as in FlagEmbedding's wrapper: `model.encoder.layer.0…`. */
 export const ENCODER_PREFIX = 'model.';
-const FILE_PREFIXES = ['', 'roberta.', 'bert.', 'model.', 'encoder.'];
+const HEADS = ['colbert_linear', 'sparse_linear'] as const;
 const UPLOAD_ELEMENTS = 4 << 20;
 
 /** Hugging Face's rule: no weight decay on biases and LayerNorm. */
@@ -85,38 +94,45 @@ export class M3Model {
     try {
       const settings = settingsOf(options);
       const notices: string[] = [];
+      requireLayers(source, config, path.join(folder, CONFIG_FILE));
+      const needed = encoderParameters(config).flatMap(
+        (spec): readonly NeededWeight[] => spec.parts ?? [spec],
+      );
+      const found = findEncoderWeights(source, needed, config);
+      if (found.others.length > 0)
+        notices.push(
+          `${printable(source.describe())}: not used and not written again: ${listed(found.others)}`,
+        );
       const head = (file: string) => {
         const full = path.join(folder, file);
-        if (fs.existsSync(full)) {
+        if (PositionedFile.exists(full)) {
+          requireInside(folder, full);
           const file = TorchFile.open(full);
           opened.push(file);
           return file;
         }
-        notices.push(`${full}: no such file; this head starts with random weights`);
+        notices.push(`${printable(full)}: no such file; this head starts with random weights`);
         return undefined;
       };
       const colbert = head('colbert_linear.pt');
       const sparse = head('sparse_linear.pt');
       if (colbert && !(options.colbertDim && options.colbertDim > 0))
         settings.colbertDim = colbert.info('weight').shape[0] ?? settings.colbertDim;
-      store = new ParameterStore(gpu, parameterSpecs(config, settings, options), options.precision);
+      const specs = parameterSpecs(config, settings, options);
+      const heads = { colbert_linear: colbert, sparse_linear: sparse };
+      for (const name of HEADS)
+        for (const kind of ['weight', 'bias'])
+          if (heads[name])
+            requireTensor(heads[name], kind, specs.find((spec) => spec.name === `${name}.${kind}`)!.shape);
+      store = new ParameterStore(gpu, specs, options.precision);
       const model = new M3Model(gpu, config, settings, store, new Map(), notices);
-      const prefix = FILE_PREFIXES.find((p) => source.has(`${p}embeddings.word_embeddings.weight`));
-      if (prefix === undefined)
-        throw new InputError(`${source.describe()}: no tensor "embeddings.word_embeddings.weight"`);
-      const used = new Set<string>();
       for (const parameter of store.parameters) {
         if (parameter.name.startsWith(ENCODER_PREFIX))
-          for (const part of parameter.parts) {
-            const name = prefix + part.name.slice(ENCODER_PREFIX.length);
-            used.add(name);
-            fill(parameter, part, source, name);
-          }
+          for (const part of parameter.parts)
+            fill(parameter, part, source, found.stored.get(part.name.slice(ENCODER_PREFIX.length))!);
       }
-      for (const [name, file] of [
-        ['colbert_linear', colbert],
-        ['sparse_linear', sparse],
-      ] as const) {
+      for (const name of HEADS) {
+        const file = heads[name];
         const seed = new CounterRandom(options.seed ?? 42, name === 'colbert_linear' ? [1] : [2]);
         for (const kind of ['weight', 'bias'] as const) {
           const parameter = store.parameters.find((candidate) => candidate.name === `${name}.${kind}`)!;
@@ -124,12 +140,13 @@ export class M3Model {
           else initializeHead(parameter, config.hiddenSize, seed);
         }
       }
-      for (const name of source.names())
-        if (name.startsWith(prefix) && !used.has(name) && /\.dense\.|pooler/.test(name))
-          model.unused.set(name.slice(prefix.length), {
-            shape: source.info(name).shape,
-            data: source.read(name),
-          });
+      if (!gpu.planning)
+        for (const { name, shape } of found.pooler) {
+          const data = new Float32Array(sizeOf(shape));
+          for (const piece of finitePieces(source, found.stored.get(name)!, UPLOAD_ELEMENTS))
+            data.set(piece.data, piece.offset);
+          model.unused.set(name, { shape, data });
+        }
       store.refreshHalves();
       return model;
     } catch (error) {
@@ -214,40 +231,38 @@ export class M3Model {
 
   // ---- saving ------------------------------------------------------------------------------------------------
 
-  /**
-   * Writes config.json, model.safetensors and the two heads; the tokenizer's files are written along. Every file appears
-   * whole or not at all.
-   */
+  /** What the folder of this model holds, beside `files` (by name): the description that every save goes by. */
+  contents(files: ReadonlyMap<string, string | Uint8Array> = new Map()): ModelFolderContents {
+    const encoder = this.store.parameters.filter((parameter) => parameter.name.startsWith(ENCODER_PREFIX));
+    const headEntries = async (head: string) => {
+      const entries: TorchEntry[] = [];
+      for (const name of ['weight', 'bias']) {
+        const tensor = this.store.get(`${head}.${name}`);
+        entries.push({ name, shape: tensor.shape, data: (await tensor.toArray()) as Float32Array });
+      }
+      return entries;
+    };
+    return {
+      config: writtenConfig(this.config),
+      tensors: [
+        ...encoder.flatMap((parameter) =>
+          parameter.parts.map((part) => ({
+            name: part.name.slice(ENCODER_PREFIX.length),
+            shape: part.shape,
+            pieces: () => this.readPart(parameter, part),
+          })),
+        ),
+        ...[...this.unused].map(([name, { shape, data }]) => ({ name, shape, pieces: () => [data] })),
+      ],
+      heads: new Map(HEADS.map((head) => [`${head}.pt`, () => headEntries(head)])),
+      files,
+    };
+  }
+
+  /** Writes config.json, model.safetensors, the two heads and the tokenizer's files. Every file appears whole or not at all. */
   async save(folder: string, tokenizer?: TokenizerFiles): Promise<void> {
     fs.mkdirSync(folder, { recursive: true });
-    const bare = (name: string) => name.slice(ENCODER_PREFIX.length);
-    const encoder = this.store.parameters.filter((parameter) => parameter.name.startsWith(ENCODER_PREFIX));
-    const writer = SafetensorsWriter.create(path.join(folder, 'model.safetensors'), [
-      ...encoder.flatMap((parameter) =>
-        parameter.parts.map((part) => ({ name: bare(part.name), dtype: 'f32' as const, shape: part.shape })),
-      ),
-      ...[...this.unused].map(([name, { shape }]) => ({ name, dtype: 'f32' as const, shape })),
-    ]);
-    try {
-      for (const parameter of encoder)
-        for (const part of parameter.parts)
-          for await (const piece of this.readPart(parameter, part)) writer.write(bare(part.name), piece);
-      for (const [name, { data }] of this.unused) writer.write(name, data);
-      writer.finish();
-    } catch (error) {
-      writer.abort();
-      throw error;
-    }
-    for (const head of ['colbert_linear', 'sparse_linear']) {
-      const entries = [];
-      for (const kind of ['weight', 'bias']) {
-        const tensor = this.store.get(`${head}.${kind}`);
-        entries.push({ name: kind, shape: tensor.shape, data: (await tensor.toArray()) as Float32Array });
-      }
-      writeTorchFile(path.join(folder, `${head}.pt`), entries);
-    }
-    for (const [name, bytes] of tokenizer?.files ?? []) writeFileAtomic(path.join(folder, name), bytes);
-    writeFileAtomic(path.join(folder, 'config.json'), `${JSON.stringify(this.config.raw, null, 2)}\n`);
+    await writeModelFiles(folder, this.contents(tokenizer?.files));
   }
 
   /** All weights in pieces, part after part under the names that files give them. */
@@ -332,6 +347,7 @@ function parameterSpecs(config: EncoderConfig, settings: M3Settings, options: M3
 
 /** torch's Linear default: uniform in ±1/√in. */
 function initializeHead(parameter: Parameter, inputs: number, random: CounterRandom): void {
+  if (parameter.tensor.gpu.planning) return;
   const bound = 1 / Math.sqrt(inputs);
   parameter.tensor.write(
     Float32Array.from({ length: sizeOf(parameter.shape) }, () => (random.uniform() * 2 - 1) * bound),
@@ -344,13 +360,8 @@ function fill(
   source: WeightSource,
   name: string,
 ): void {
-  const { shape } = source.info(name);
-  if (!sameShape(shape, part.shape))
-    throw new InputError(
-      `${source.describe()}: tensor "${name}" has shape ${formatShape(shape)}, expected ${formatShape(part.shape)}`,
-    );
   // A planning device holds no numbers: that the file fits is all there is to know.
   if (parameter.tensor.gpu.planning) return;
-  for (const { offset, data } of source.stream(name, UPLOAD_ELEMENTS))
+  for (const { offset, data } of finitePieces(source, name, UPLOAD_ELEMENTS))
     parameter.tensor.write(data, part.start + offset);
 }

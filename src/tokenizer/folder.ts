@@ -2,11 +2,10 @@
  * The files of a model folder that belong to its tokenizer, each read once: what is tokenised with and what is written
  * beside a trained model are the same bytes, whatever happens to the folder meanwhile.
  */
-import fs from 'node:fs';
 import path from 'node:path';
 import { InputError } from '../errors.js';
+import { requireInside } from '../files/inside.js';
 import { PositionedFile } from '../files/positioned.js';
-import { systemReason } from '../files/reason.js';
 import { printable } from '../show.js';
 
 /** Everything that belongs to a tokenizer in a model folder; what of it exists is written along with a model. */
@@ -48,29 +47,4 @@ export function readTokenizerFiles(folder: string): ReadonlyMap<string, Uint8Arr
     }
   }
   return files;
-}
-
-/**
- * A link may lead to a file of the same folder or, in a snapshot of Hugging Face's cache
- * (`models--org--name/snapshots/REVISION`), to the cache's `models--org--name/blobs`.
- */
-function requireInside(folder: string, file: string): void {
-  if (!fs.lstatSync(file).isSymbolicLink()) return;
-  let target: string;
-  try {
-    target = fs.realpathSync(file);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return; // PositionedFile.open has the words for it.
-    throw new InputError(`${printable(file)}: cannot read: ${systemReason(error)}`);
-  }
-  const home = fs.realpathSync(folder);
-  const roots = [home];
-  const snapshots = path.dirname(home);
-  const model = path.dirname(snapshots);
-  if (path.basename(snapshots) === 'snapshots' && path.basename(model).startsWith('models--'))
-    roots.push(path.join(model, 'blobs'));
-  if (!roots.some((root) => target.startsWith(root + path.sep)))
-    throw new InputError(
-      `${printable(file)}: expected a file of this folder, found a link to ${printable(target)}`,
-    );
 }

@@ -2,7 +2,9 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { InputError } from '../errors.js';
+import { requireInside } from '../files/inside.js';
 import { readJsonObject } from '../files/json.js';
+import { PositionedFile } from '../files/positioned.js';
 import { show } from '../show.js';
 import { SafetensorsFile } from './safetensors.js';
 import type { TensorInfo, WeightSource } from './source.js';
@@ -35,7 +37,9 @@ export function openWeights(folder: string): WeightSource {
     throw new InputError(`${folder}: no such model folder`);
   for (const { file, open } of candidates) {
     const full = path.join(folder, file);
-    if (fs.existsSync(full)) return open(full);
+    if (!PositionedFile.exists(full)) continue;
+    requireInside(folder, full);
+    return open(full);
   }
   throw new InputError(
     `${folder}: no weights found (looked for ${candidates.map((c) => c.file).join(', ')})`,
@@ -89,7 +93,10 @@ class ShardedWeights implements WeightSource {
       throw new InputError(`${this.index}: no tensor ${show(name)} (it lists ${this.shardOf.size})`);
     let source = this.opened.get(file);
     if (!source) {
-      source = this.openShard(path.join(path.dirname(this.index), file));
+      const folder = path.dirname(this.index);
+      const shard = path.join(folder, file);
+      requireInside(folder, shard);
+      source = this.openShard(shard);
       this.opened.set(file, source);
     }
     return source;

@@ -1,0 +1,36 @@
+/**
+ * Which files belong to a folder that someone gives as a model: those that lie in it. What is read there is written
+ * into the output, which others may see, so a link must not bring in a file from elsewhere.
+ */
+import fs from 'node:fs';
+import path from 'node:path';
+import { InputError } from '../errors.js';
+import { printable } from '../show.js';
+import { systemReason } from './reason.js';
+
+/**
+ * A link may lead to a file of the same folder or, in a snapshot of Hugging Face's cache
+ * (`models--org--name/snapshots/REVISION`), to the cache's `models--org--name/blobs`. A file that is not there is no
+ * concern of this check. @throws InputError for a link that leads elsewhere.
+ */
+export function requireInside(folder: string, file: string): void {
+  let target: string;
+  let home: string;
+  try {
+    if (!fs.lstatSync(file).isSymbolicLink()) return;
+    target = fs.realpathSync(file);
+    home = fs.realpathSync(folder);
+  } catch (error) {
+    if (['ENOENT', 'ENOTDIR'].includes((error as NodeJS.ErrnoException).code ?? '')) return;
+    throw new InputError(`${printable(file)}: cannot read: ${systemReason(error)}`);
+  }
+  const roots = [home];
+  const snapshots = path.dirname(home);
+  const model = path.dirname(snapshots);
+  if (path.basename(snapshots) === 'snapshots' && path.basename(model).startsWith('models--'))
+    roots.push(path.join(model, 'blobs'));
+  if (!roots.some((root) => target.startsWith(root + path.sep)))
+    throw new InputError(
+      `${printable(file)}: expected a file of this folder, found a link to ${printable(target)}`,
+    );
+}

@@ -1,0 +1,54 @@
+/**
+ * The model folder that is written: one description of every file in it, filled from what is in memory. What a file
+ * says of another (config.json of the weights) is made here from the same facts, never copied from the base's files.
+ */
+import path from 'node:path';
+import { writeFileAtomic } from '../files/atomic.js';
+import type { JsonObject } from '../files/json.js';
+import type { Shape } from '../tensor/shape.js';
+import { SafetensorsWriter } from '../weights/safetensors.js';
+import { type TorchEntry, writeTorchFile } from '../weights/torch-file.js';
+
+export interface WrittenTensor {
+  readonly name: string;
+  readonly shape: Shape;
+  /** All elements, row-major, in consecutive pieces. */
+  readonly pieces: () => AsyncIterable<Float32Array> | Iterable<Float32Array>;
+}
+
+export interface ModelFolderContents {
+  readonly config: JsonObject;
+  /** For model.safetensors, float32. */
+  readonly tensors: readonly WrittenTensor[];
+  /** PyTorch files, by name. */
+  readonly heads: ReadonlyMap<string, () => Promise<TorchEntry[]>>;
+  /** Files whose bytes are known: the tokenizer's, the trainer's state. */
+  readonly files: ReadonlyMap<string, string | Uint8Array>;
+}
+
+/** The name without which no reader takes a folder for a model. */
+export const CONFIG_FILE = 'config.json';
+
+/** The names of the files that `writeModelFiles` makes. */
+export function modelFileNames(contents: ModelFolderContents): string[] {
+  return ['model.safetensors', ...contents.heads.keys(), ...contents.files.keys(), CONFIG_FILE];
+}
+
+/** Writes the files into an existing folder, each whole or not at all, config.json last. */
+export async function writeModelFiles(folder: string, contents: ModelFolderContents): Promise<void> {
+  const writer = SafetensorsWriter.create(
+    path.join(folder, 'model.safetensors'),
+    contents.tensors.map(({ name, shape }) => ({ name, dtype: 'f32', shape })),
+  );
+  try {
+    for (const { name, pieces } of contents.tensors)
+      for await (const piece of pieces()) writer.write(name, piece);
+    writer.finish();
+  } catch (error) {
+    writer.abort();
+    throw error;
+  }
+  for (const [name, entries] of contents.heads) writeTorchFile(path.join(folder, name), await entries());
+  for (const [name, bytes] of contents.files) writeFileAtomic(path.join(folder, name), bytes);
+  writeFileAtomic(path.join(folder, CONFIG_FILE), `${JSON.stringify(contents.config, null, 2)}\n`);
+}
