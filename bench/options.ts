@@ -8,16 +8,16 @@ const outputFlags = group('Output', {
 const modelFlags = (model: string) =>
   group('Model', {
     model: withDefault(text('a preset'), model, 'the preset: tiny, minilm or bge-m3'),
-    layers: optional(integer(1), 'cut the preset down to so many layers'),
+    layers: optional(integer(1, 1000), 'cut the preset down to so many layers'),
   });
 
 /** Texts have two special tokens and at least one word. */
-const length = integer(3, 'an integer of at least 3');
+const length = integer(3, 65536);
 
 const batchFlags = (defaults: { queryMaxLen: number; passageMaxLen: number }) =>
   group('Batch', {
-    batch: withDefault(integer(1), 2, 'queries a step'),
-    group: withDefault(integer(1), 8, 'passages per query'),
+    batch: withDefault(integer(1, 65536), 2, 'queries a step'),
+    group: withDefault(integer(1, 65536), 8, 'passages per query'),
     query_max_len: withDefault(length, defaults.queryMaxLen, 'longest query, in tokens'),
     passage_max_len: withDefault(length, defaults.passageMaxLen, 'longest passage, in tokens'),
     sub_batch_size: optional(integer(1), 'encode in chunks of so many texts'),
@@ -33,7 +33,7 @@ export const stepFlags = {
       text('a path'),
       'JSONL file to take the texts from; without it texts of the longest length',
     ),
-    steps: withDefault(integer(1), 3, 'steps that are timed'),
+    steps: withDefault(integer(1, 10000), 3, 'steps that are timed'),
     fp16: withDefault(boolean, false, 'mixed precision'),
     gradient_checkpointing: withDefault(boolean, false, 'recompute activations'),
   }),

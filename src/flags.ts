@@ -5,6 +5,8 @@
  * are on by default, `--no_flag`. Stands beside errors.ts, below all rooms, because every command has such a table.
  */
 import { InputError } from './errors.js';
+import { nearestName } from './nearest-name.js';
+import { printable, show } from './show.js';
 
 export interface ValueType<T> {
   /** Completes "expected …" in an error. */
@@ -66,16 +68,27 @@ export const text = (expects = 'a value'): ValueType<string> =>
 /** Like `text`, but may be empty. */
 export const anyText: ValueType<string> = single('a text', 'TEXT', (word) => word);
 
-export function integer(minimum = Number.MIN_SAFE_INTEGER, expects?: string): ValueType<number> {
-  const known: Record<number, string> = {
-    0: 'a non-negative integer',
-    1: 'a positive integer',
-    [Number.MIN_SAFE_INTEGER]: 'an integer',
-  };
-  return single(expects ?? known[minimum] ?? `an integer from ${minimum}`, 'N', (word) => {
+/** The most that a count can mean where nothing narrower is known: as many things as no machine holds. */
+export const LARGEST_COUNT = 1e9;
+
+/** A whole number from `minimum` to `maximum`; `expects` describes it. */
+export function integer(
+  minimum = Number.MIN_SAFE_INTEGER,
+  maximum = Number.MAX_SAFE_INTEGER,
+  expects = integerText(minimum, maximum),
+): ValueType<number> {
+  return single(expects, 'N', (word) => {
     const value = /^[+-]?\d+$/.test(word) ? Number(word) : Number.NaN;
-    return Number.isSafeInteger(value) && value >= minimum ? value : undefined;
+    return Number.isSafeInteger(value) && value >= minimum && value <= maximum ? value : undefined;
   });
+}
+
+function integerText(minimum: number, maximum: number): string {
+  const open = maximum === Number.MAX_SAFE_INTEGER;
+  if (open && minimum === Number.MIN_SAFE_INTEGER) return 'an integer';
+  if (minimum === 1) return open ? 'a positive integer' : `a positive integer of at most ${maximum}`;
+  if (minimum === 0) return open ? 'a non-negative integer' : `an integer from 0 to ${maximum}`;
+  return open ? `an integer of at least ${minimum}` : `an integer from ${minimum} to ${maximum}`;
 }
 
 /** A finite decimal number that `accepts` likes; `expects` describes it. */
@@ -87,6 +100,11 @@ export function decimal(
     const value = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(word) ? Number(word) : Number.NaN;
     return Number.isFinite(value) && accepts(value) ? value : undefined;
   });
+}
+
+/** A number from `least` to `most`. */
+export function between(least: number, most: number): ValueType<number> {
+  return decimal(`a number from ${least} to ${most}`, (value) => value >= least && value <= most);
 }
 
 const TRUE = new Set(['true', 'yes', 'y', 't', '1']);
@@ -127,7 +145,7 @@ export const byteSize: ValueType<number> = single('a size such as 12GB', 'SIZE',
   const match = /^(\d+(?:\.\d+)?) ?([kmgt]?i?)b?$/i.exec(word);
   const unit = match && BYTES[match[2]!.toLowerCase()];
   const bytes = unit ? Math.floor(Number(match[1]) * unit) : 0;
-  return bytes > 0 ? bytes : undefined;
+  return bytes > 0 && Number.isSafeInteger(bytes) ? bytes : undefined;
 });
 
 /** One or more of `type`. */
@@ -231,7 +249,11 @@ export function parseFlags<const Table extends FlagTable>(
     const attached = equals < 0 ? null : word.slice(equals + 1);
     let name = spelled.slice(spelled.startsWith('--') ? 2 : 1).replaceAll('-', '_');
     const negated = /^no_(.+)$/.exec(name)?.[1];
-    const isNegation = negated !== undefined && !(name in table) && table[negated]?.fallback === true;
+    const isNegation =
+      negated !== undefined &&
+      !Object.hasOwn(table, name) &&
+      Object.hasOwn(table, negated) &&
+      table[negated]!.fallback === true;
     if (isNegation) name = negated;
 
     const flag = spelled.startsWith('--') && Object.hasOwn(table, name) ? table[name]! : null;
@@ -260,14 +282,14 @@ export function parseFlags<const Table extends FlagTable>(
     else if (words.length > 0) value = flag.type.parse(words);
     if (value === undefined) {
       const expects = isNegation ? 'no value' : flag.type.expects;
-      const found = words.length === 0 ? 'nothing' : words.map((each) => JSON.stringify(each)).join(' ');
+      const found = words.length === 0 ? 'nothing' : shownWords(words);
       throw new InputError(`${isNegation ? spelled : `--${name}`}: expected ${expects}, found ${found}`);
     }
     values[camelCase(name)] = value;
   }
 
   if (positionals.length > 0 && !options.positionals)
-    throw new InputError(`unexpected argument ${JSON.stringify(positionals[0])}: expected a flag`);
+    throw new InputError(`unexpected argument ${show(positionals[0])}: expected a flag`);
   for (const [name, flag] of Object.entries(table))
     if (flag.fallback === undefined && !given.has(name))
       throw new InputError(`--${name}: expected ${flag.type.expects}, found nothing (the flag is required)`);
@@ -277,30 +299,13 @@ export function parseFlags<const Table extends FlagTable>(
 function unknownFlag(spelled: string, known: readonly string[]): string {
   const name = spelled.replace(/^-+/, '').replaceAll('-', '_');
   const nearest = nearestName(name, known);
-  return `unknown flag ${spelled}${nearest === null ? '' : `; the nearest is --${nearest}`}`;
+  const shown = printable(spelled.length > 80 ? `${spelled.slice(0, 80)}…` : spelled);
+  return `unknown flag ${shown}; ${nearest === null ? '--help lists them' : `the nearest is --${nearest}`}`;
 }
 
-/** The known name with the smallest edit distance; the first of several, null for an empty list. */
-export function nearestName(name: string, known: readonly string[]): string | null {
-  let nearest: string | null = null;
-  let smallest = Number.POSITIVE_INFINITY;
-  for (const candidate of known) {
-    const distance = editDistance(name, candidate);
-    if (distance < smallest) [nearest, smallest] = [candidate, distance];
-  }
-  return nearest;
-}
-
-/** Levenshtein distance: insertions, deletions and substitutions. */
-export function editDistance(a: string, b: string): number {
-  let previous = Array.from({ length: b.length + 1 }, (_, j) => j);
-  for (let i = 1; i <= a.length; i++) {
-    const row = [i];
-    for (let j = 1; j <= b.length; j++)
-      row.push(
-        Math.min(previous[j]! + 1, row[j - 1]! + 1, previous[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1)),
-      );
-    previous = row;
-  }
-  return previous[b.length]!;
+/** A few of the words that were found. */
+function shownWords(words: readonly string[]): string {
+  const most = 5;
+  const shown = words.slice(0, most).map(show).join(' ');
+  return words.length > most ? `${shown} and ${words.length - most} more` : shown;
 }

@@ -23,6 +23,11 @@ export function printable(text: string): string {
   return text.replace(UNSHOWABLE, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`);
 }
 
+/** The same for a text of several lines, which keep their ends: a stack, a table. */
+export function printableLines(text: string): string {
+  return text.split('\n').map(printable).join('\n');
+}
+
 /** Cut after `length` characters, never within a surrogate pair. */
 function shortened(text: string, length = LONGEST): string {
   if (text.length <= length) return text;

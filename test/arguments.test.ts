@@ -12,17 +12,16 @@ import { InputError } from '../src/errors.js';
 import { renderHelp, wantsHelp } from '../src/flag-help.js';
 import {
   byteSize,
-  editDistance,
   group,
   integer,
   listOf,
-  nearestName,
   optional,
   parseFlags,
   required,
   text,
   withDefault,
 } from '../src/flags.js';
+import { editDistance, nearestName } from '../src/nearest-name.js';
 import {
   compatNames,
   type FinetuneArguments,
@@ -313,18 +312,27 @@ test('the compatibility switch takes a boolean or names, by comma or space', () 
 
 test('wrong values are refused in one line', () => {
   const cases: [string, RegExp][] = [
-    ['--train_group_size abc', /^--train_group_size: expected a positive integer, found "abc"$/],
+    [
+      '--train_group_size abc',
+      /^--train_group_size: expected a positive integer of at most 65536, found "abc"$/,
+    ],
     ['--train_group_size 0', /found "0"$/],
-    ['--train-group-size 1.5', /^--train_group_size: expected a positive integer, found "1.5"$/],
-    ['--train_group_size', /^--train_group_size: expected a positive integer, found nothing$/],
+    [
+      '--train-group-size 1.5',
+      /^--train_group_size: expected a positive integer of at most 65536, found "1.5"$/,
+    ],
+    ['--train_group_size', /^--train_group_size: expected a positive integer of .*, found nothing$/],
     ['--train_data', /^--train_data: expected one or more paths, found nothing$/],
     ['--fp16 maybe', /^--fp16: expected True or False, found "maybe"$/],
-    ['--temperature 0', /^--temperature: expected a number above 0, found "0"$/],
+    ['--temperature 0', /^--temperature: expected a number from 0.000001 to 1000000, found "0"$/],
     ['--temperature 0x10', /found "0x10"$/],
     ['--warmup_ratio 1.5', /^--warmup_ratio: expected a number from 0 to 1, found "1.5"$/],
-    ['--adam_beta2 1', /^--adam_beta2: expected a number from 0 to below 1, found "1"$/],
-    ['--learning_rate 1e', /^--learning_rate: expected a number of at least 0, found "1e"$/],
-    ['--max_steps 0', /^--max_steps: expected a positive integer, or -1 for .*, found "0"$/],
+    ['--adam_beta2 1', /^--adam_beta2: expected a number from 0 to 0.999999, found "1"$/],
+    ['--learning_rate 1e', /^--learning_rate: expected a number from 0 to 1000, found "1e"$/],
+    [
+      '--max_steps 0',
+      /^--max_steps: expected a positive integer of at most 1000000000, or -1 for .*, found "0"$/,
+    ],
     [
       '--logging_steps 1.5',
       /^--logging_steps: expected a positive number of steps, or a share .*, found "1.5"$/,
@@ -346,8 +354,36 @@ test('wrong values are refused in one line', () => {
     ['--lerning_rate 1', /^unknown flag --lerning_rate; the nearest is --learning_rate$/],
     ['--per-device-train-batchsize 1', /^unknown flag .*; the nearest is --per_device_train_batch_size$/],
     ['--push_to_hubs', /the nearest is --push_to_hub$/],
-    ['--constructor 1', /^unknown flag --constructor;/],
-    ['-x', /^unknown flag -x;/],
+    ['--constructor 1', /^unknown flag --constructor; --help lists them$/],
+    ['--no_constructor', /^unknown flag --no_constructor; --help lists them$/],
+    ['-x', /^unknown flag -x; --help lists them$/],
+    // What a number can mean: beyond it f32 computes infinities, or a count takes the machine.
+    ['--temperature 1e-300', /^--temperature: expected a number from 0.000001 to 1000000, found "1e-300"$/],
+    ['--temperature 1e300', /found "1e300"$/],
+    ['--adam_epsilon 0', /^--adam_epsilon: expected a number from 1e-20 to 1000, found "0"$/],
+    ['--adam_epsilon 1e-300', /found "1e-300"$/],
+    ['--adam_beta2 0.99999999999999', /^--adam_beta2: expected a number from 0 to 0.999999,/],
+    ['--learning_rate 1e300', /^--learning_rate: expected a number from 0 to 1000, found "1e300"$/],
+    ['--learning_rate 1e999', /found "1e999"$/],
+    ['--learning_rate -1e-5', /found "-1e-5"$/],
+    ['--weight_decay 1e30', /^--weight_decay: /],
+    ['--max_grad_norm 1e-300', /^--max_grad_norm: expected 0 or a number from 0.000001 to 1e\+30,/],
+    ['--num_train_epochs 1e300', /^--num_train_epochs: expected a number above 0 and at most 1000000,/],
+    ['--num_train_epochs 0', /^--num_train_epochs: /],
+    ['--max_steps 99999999999', /^--max_steps: /],
+    ['--colbert_dim 1000000000', /^--colbert_dim: expected an integer of at most 65536, found/],
+    ['--train_group_size 1000000000', /^--train_group_size: expected a positive integer of at most 65536,/],
+    ['--gradient_accumulation_steps 1e9', /^--gradient_accumulation_steps: .*, found "1e9"$/],
+    ['--query_max_len 99999999999999999999', /^--query_max_len: /],
+    ['--warmup_steps 1e300', /^--warmup_steps: /],
+    ['--save_steps 1e300', /^--save_steps: /],
+    ['--max_gpu_memory 99999999999999999999TB', /^--max_gpu_memory: /],
+    // Nothing that a terminal would obey.
+    ['--kd_loss_type \u001b[31m\u202ered', /found "\\u001b\[31m\\u202ered"$/],
+    ['--\u001b[2J', /^unexpected argument "--\\u001b\[2J"/],
+    ['--a\u001b[2J', /^unknown flag --a\\u001b\[2J; /],
+    [`--${'a'.repeat(5000)}`, /^unknown flag --a{78}…; --help lists them$/],
+    [`--kd_loss_type ${'a'.repeat(5000)}`, /found "a{100}…"$/],
   ];
   for (const [command, message] of cases) refuses(() => parse(command), message);
   refuses(
@@ -460,6 +496,34 @@ test('the nearest name is the one at the smallest edit distance', () => {
   assert.equal(editDistance('', 'abc'), 3);
   assert.equal(nearestName('warm_up_ratio', ['seed', 'warmup_steps', 'warmup_ratio']), 'warmup_ratio');
   assert.equal(nearestName('x', []), null);
+  const flags = Object.keys(finetuneFlags).concat(Object.keys(inertTrainingArguments));
+  const cases: [string, string | null][] = [
+    ['normlized', 'normalize_embeddings'],
+    ['normalise', 'normalize_embeddings'],
+    ['lerning_rate', 'learning_rate'],
+    ['learnign_rate', 'learning_rate'],
+    ['lr', 'learning_rate'],
+    ['wd', 'weight_decay'],
+    ['epochs', 'num_train_epochs'],
+    ['train_batch_size', 'per_device_train_batch_size'],
+    ['group_size', 'train_group_size'],
+    ['outputdir', 'output_dir'],
+    ['output', 'output_dir'],
+    ['model', 'model_name_or_path'],
+    ['temprature', 'temperature'],
+    ['gradient_checkpoint', 'gradient_checkpointing'],
+    ['passage_length', 'passage_max_len'],
+    ['self_distill', 'use_self_distill'],
+    ['FP16', 'fp16'],
+    ['xyzzy', null],
+    ['q', null],
+    ['frobnicate', null],
+    ['constructor', null],
+    ['__proto__', null],
+    ['hasOwnProperty', null],
+    ['', null],
+  ];
+  for (const [given, expected] of cases) assert.equal(nearestName(given, flags), expected, given);
 });
 
 test('sizes in bytes', () => {
@@ -566,7 +630,7 @@ test('what a DeepSpeed file cannot say here is refused with file and key', () =>
     ],
     [
       { optimizer: { params: { lr: 'high' } } },
-      /optimizer\.params\.lr: expected "auto" or a number of at least 0, found "high"$/,
+      /optimizer\.params\.lr: expected "auto" or a number from 0 to 1000, found "high"$/,
     ],
     [
       { optimizer: { params: { betas: [0.9] } } },
@@ -587,7 +651,7 @@ test('what a DeepSpeed file cannot say here is refused with file and key', () =>
     [{ fp16: { enabled: 'yes' } }, /^ds\.json: fp16\.enabled: expected "auto", true or false, found "yes"$/],
     [
       { fp16: { initial_scale_power: 1024 } },
-      /fp16\.initial_scale_power: expected "auto" or a number from 0 to 127, found 1024$/,
+      /fp16\.initial_scale_power: expected "auto" or a number from 0 to 64, found 1024$/,
     ],
     [
       { train_micro_batch_size_per_gpu: 4 },
@@ -596,7 +660,46 @@ test('what a DeepSpeed file cannot say here is refused with file and key', () =>
     [{ gradient_accumulation_steps: 4 }, /expected 1 or "auto" \(--gradient_accumulation_steps\), found 4$/],
     [{ train_batch_size: 4 }, /expected 2 or "auto" \(batch size × accumulation × ranks\), found 4$/],
   ];
+  const bounded: [string, RegExp][] = [
+    [
+      '{"fp16":{"hysteresis":1e9,"initial_scale_power":100}}',
+      /initial_scale_power: .* from 0 to 64, found 100$/,
+    ],
+    [
+      '{"fp16":{"hysteresis":1e9}}',
+      /fp16\.hysteresis: expected "auto" or an integer from 1 to 1000, found 1000000000$/,
+    ],
+    ['{"fp16":{"hysteresis":1.5}}', /fp16\.hysteresis: .*, found 1\.5$/],
+    ['{"fp16":{"loss_scale":1e999}}', /fp16\.loss_scale: .*, found Infinity$/],
+    ['{"fp16":{"loss_scale":-1}}', /fp16\.loss_scale: /],
+    ['{"fp16":{"loss_scale_window":0}}', /fp16\.loss_scale_window: /],
+    ['{"fp16":{"loss_scale_window":1e999}}', /fp16\.loss_scale_window: /],
+    ['{"fp16":{"min_loss_scale":1e999}}', /fp16\.min_loss_scale: /],
+    ['{"optimizer":{"params":{"lr":1e999}}}', /optimizer\.params\.lr: /],
+    [
+      '{"optimizer":{"params":{"eps":0}}}',
+      /optimizer\.params\.eps: expected "auto" or a number from 1e-20 to 1000,/,
+    ],
+    ['{"optimizer":{"params":{"betas":[0.9,1]}}}', /optimizer\.params\.betas: /],
+    ['{"optimizer":{"params":{"weight_decay":-1}}}', /optimizer\.params\.weight_decay: /],
+    ['{"scheduler":{"params":{"warmup_num_steps":1e999}}}', /warmup_num_steps: /],
+    ['{"scheduler":{"params":{"total_num_steps":0}}}', /total_num_steps: /],
+    [
+      '{"scheduler":{"params":{"warmup_min_lr":1}}}',
+      /warmup_min_lr: expected at most warmup_max_lr, 0\.00001, found 1$/,
+    ],
+    [
+      '{"gradient_clipping":1e-300}',
+      /gradient_clipping: expected 0 or a number of at least 0\.000001, found 1e-300$/,
+    ],
+    ['{"gradient_clipping":[[[[[1]]]]]}', /gradient_clipping: .*, found \[\[\[\[…\]\]\]\]$/],
+    ['{"fp16":{"enabled":{"toString":1}}}', /fp16\.enabled: /],
+    ['{"optimizer":{"type":"\\u001b[31m"}}', /found "\\u001b\[31m"$/],
+  ];
   for (const [change, message] of cases) refuses(() => deepSpeed(change), message);
+  for (const [json, message] of bounded) refuses(() => deepSpeed(JSON.parse(json)), message);
+  refuses(() => parseDeepSpeed(null, 'ds.json', parse().args), /^ds\.json: expected an object, found null$/);
+  refuses(() => parseDeepSpeed([], '\u001b[2J.json', parse().args), /^\\u001b\[2J\.json: expected an object/);
   const { args } = parse();
   refuses(() => parseDeepSpeed([], 'ds.json', args), /^ds\.json: expected an object, found \[\]$/);
   refuses(() => readDeepSpeed('/no/ds.json', args), /^\/no\/ds\.json: cannot read: no such file or folder$/);

@@ -23,7 +23,7 @@ const ROOMS = [
   'demo',
   'cli',
 ];
-const GROUND = ['errors.ts', 'show.ts', 'flags.ts', 'flag-help.ts'];
+const GROUND = ['errors.ts', 'show.ts', 'flags.ts', 'flag-help.ts', 'nearest-name.ts'];
 
 const src = path.join(repositoryRoot, 'src');
 const files = fs

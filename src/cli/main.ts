@@ -7,8 +7,9 @@ import { fileURLToPath } from 'node:url';
 import { InputError } from '../errors.js';
 import { readJsonObject } from '../files/json.js';
 import { renderHelp, usageLine, wantsHelp } from '../flag-help.js';
-import { booleanOf, type FlagTable, nearestName } from '../flags.js';
-import { show } from '../show.js';
+import { booleanOf, type FlagTable } from '../flags.js';
+import { nearestName } from '../nearest-name.js';
+import { printable, printableLines, show } from '../show.js';
 
 interface CliCommand {
   readonly summary: string;
@@ -139,11 +140,12 @@ main(process.argv.slice(2)).then(
   },
   (error: unknown) => {
     const known = error instanceof Error && 'exitCode' in error;
-    if (known && !asksForStack(process.argv)) process.stderr.write(`dawntune: ${(error as Error).message}\n`);
-    else
-      process.stderr.write(
-        `dawntune: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`,
-      );
+    // Whatever a message quotes, it is one line of what a terminal shows.
+    const text =
+      known && !asksForStack(process.argv)
+        ? printable((error as Error).message)
+        : printableLines(error instanceof Error ? (error.stack ?? error.message) : String(error));
+    process.stderr.write(`dawntune: ${text}\n`);
     process.exit(known ? (error as InputError).exitCode : 1);
   },
 );

@@ -6,6 +6,7 @@ import {
   type FlagValues,
   group,
   integer,
+  LARGEST_COUNT,
   parseFlags,
   text,
   withDefault,
@@ -14,7 +15,7 @@ import {
 export const demoFlags = {
   ...group('Demo', {
     output_dir: withDefault(text('a path'), 'output/demo', 'where the data and the model go'),
-    steps: withDefault(integer(1), 100, 'optimiser steps'),
+    steps: withDefault(integer(1, LARGEST_COUNT), 100, 'optimiser steps'),
     seed: withDefault(integer(1), 42, 'seed of everything random'),
     fp16: withDefault(boolean, false, 'mixed precision: f16 activations, f32 weights, scaled loss'),
   }),

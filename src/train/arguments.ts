@@ -7,6 +7,7 @@ import { InputError } from '../errors.js';
 import {
   adapterFlag,
   anyText,
+  between,
   boolean,
   byteSize,
   choice,
@@ -24,6 +25,20 @@ import {
   type ValueType,
   withDefault,
 } from '../flags.js';
+import { show } from '../show.js';
+import {
+  ADAM_BETA,
+  ADAM_EPSILON,
+  COUNT,
+  GRADIENT_NORM,
+  GROUP_SIZE,
+  LARGEST_EPOCHS,
+  LARGEST_WIDTH,
+  LEARNING_RATE,
+  type Range,
+  TEMPERATURE,
+  WEIGHT_DECAY,
+} from './limits.js';
 import { inertTrainingArguments, olderTrainingArguments } from './training-arguments-names.js';
 
 /** Upstream behaviours that are off by default here; DESIGN.md, "FlagEmbedding: which behaviour". */
@@ -53,20 +68,31 @@ const compat: ValueType<ReadonlySet<CompatName>> = {
 };
 
 const positive = integer(1);
+const count = integer(COUNT.least, COUNT.most);
+const within = ({ least, most }: Range) => between(least, most);
 const path = text('a path');
 const paths = listOf(path, 'one or more paths');
-const aboveZero = decimal('a number above 0', (value) => value > 0);
-const atLeastZero = decimal('a number of at least 0', (value) => value >= 0);
-const share = decimal('a number from 0 to 1', (value) => value >= 0 && value <= 1);
-const beta = decimal('a number from 0 to below 1', (value) => value >= 0 && value < 1);
+const share = between(0, 1);
+const epochs = decimal(
+  `a number above 0 and at most ${LARGEST_EPOCHS}`,
+  (value) => value > 0 && value <= LARGEST_EPOCHS,
+);
+const gradientNorm = decimal(
+  `0 or a number from ${GRADIENT_NORM.least} to ${GRADIENT_NORM.most}`,
+  (value) => value === 0 || (value >= GRADIENT_NORM.least && value <= GRADIENT_NORM.most),
+);
 const interval = decimal(
   'a positive number of steps, or a share of all steps below 1',
-  (value) => value > 0 && (value < 1 || Number.isInteger(value)),
+  (value) => value > 0 && value <= COUNT.most && (value < 1 || Number.isInteger(value)),
 );
 const maxSteps: ValueType<number> = {
-  ...integer(-1, 'a positive integer, or -1 for as many as the epochs have'),
+  ...integer(
+    -1,
+    COUNT.most,
+    `a positive integer of at most ${COUNT.most}, or -1 for as many as the epochs have`,
+  ),
   parse: ([word]) => {
-    const value = integer(-1).parse([word!]);
+    const value = integer(-1, COUNT.most).parse([word!]);
     return value === 0 ? undefined : value;
   },
 };
@@ -96,7 +122,11 @@ export const finetuneFlags = {
     ),
     use_fast_tokenizer: inert(withDefault(boolean, true, 'the Rust tokenizer'), 'there is one tokenizer'),
     token: inert(optional(text(), 'access token of the hub'), 'models are not downloaded yet'),
-    colbert_dim: withDefault(integer(), -1, 'width of the ColBERT head; the hidden size if not positive'),
+    colbert_dim: withDefault(
+      integer(Number.MIN_SAFE_INTEGER, LARGEST_WIDTH, `an integer of at most ${LARGEST_WIDTH}`),
+      -1,
+      'width of the ColBERT head; the hidden size if not positive',
+    ),
   }),
   ...group('Data', {
     train_data: required(paths, 'JSONL files, and directories of them'),
@@ -105,11 +135,15 @@ export const finetuneFlags = {
       'rows are read from the files themselves',
     ),
     eval_data: optional(paths, 'JSONL files and directories to validate on during training'),
-    train_group_size: withDefault(positive, 8, 'passages per query: one positive, the rest negatives'),
-    query_max_len: withDefault(integer(2), 32, 'longest query, in tokens'),
-    passage_max_len: withDefault(integer(2), 128, 'longest passage, in tokens'),
+    train_group_size: withDefault(
+      integer(GROUP_SIZE.least, GROUP_SIZE.most),
+      8,
+      'passages per query: one positive, the rest negatives',
+    ),
+    query_max_len: withDefault(integer(2, COUNT.most), 32, 'longest query, in tokens'),
+    passage_max_len: withDefault(integer(2, COUNT.most), 128, 'longest passage, in tokens'),
     pad_to_multiple_of: optional(
-      positive,
+      count,
       'padded lengths are rounded up to this; batches here have no padding',
     ),
     max_example_num_per_dataset: withDefault(
@@ -129,7 +163,7 @@ export const finetuneFlags = {
     data_seed: optional(integer(), 'seed of the data order; --seed by default'),
   }),
   ...group('Loss', {
-    temperature: withDefault(aboveZero, 0.02, 'divides every similarity'),
+    temperature: withDefault(within(TEMPERATURE), 0.02, 'divides every similarity'),
     negatives_cross_device: withDefault(boolean, false, 'passages of all ranks are negatives'),
     sentence_pooling_method: withDefault(choice(['cls', 'mean', 'last_token']), 'cls', 'the dense vector'),
     normalize_embeddings: withDefault(boolean, true, 'dense and ColBERT vectors have length 1'),
@@ -146,12 +180,12 @@ export const finetuneFlags = {
     ),
   }),
   ...group('Optimisation', {
-    learning_rate: withDefault(atLeastZero, 5e-5, 'peak learning rate'),
-    num_train_epochs: withDefault(aboveZero, 3, 'passes over the data'),
+    learning_rate: withDefault(within(LEARNING_RATE), 5e-5, 'peak learning rate'),
+    num_train_epochs: withDefault(epochs, 3, 'passes over the data'),
     max_steps: withDefault(maxSteps, -1, 'optimiser steps, instead of epochs'),
-    per_device_train_batch_size: withDefault(positive, 8, 'queries per rank and step'),
-    gradient_accumulation_steps: withDefault(positive, 1, 'batches per optimiser step'),
-    sub_batch_size: optional(positive, 'encode in chunks of so many texts: less memory, same gradient'),
+    per_device_train_batch_size: withDefault(count, 8, 'queries per rank and step'),
+    gradient_accumulation_steps: withDefault(count, 1, 'batches per optimiser step'),
+    sub_batch_size: optional(count, 'encode in chunks of so many texts: less memory, same gradient'),
     dataloader_drop_last: withDefault(boolean, false, 'drop the incomplete last batch of an epoch'),
     lr_scheduler_type: withDefault(
       choice(['linear', 'cosine', 'constant', 'constant_with_warmup']),
@@ -159,12 +193,12 @@ export const finetuneFlags = {
       'course of the learning rate',
     ),
     warmup_ratio: withDefault(share, 0, 'share of all steps to warm up in'),
-    warmup_steps: withDefault(integer(0), 0, 'steps to warm up in; goes before --warmup_ratio'),
-    weight_decay: withDefault(atLeastZero, 0, 'decoupled weight decay'),
-    adam_beta1: withDefault(beta, 0.9, 'decay of the mean of gradients'),
-    adam_beta2: withDefault(beta, 0.999, 'decay of the mean of squared gradients'),
-    adam_epsilon: withDefault(atLeastZero, 1e-8, 'added to the root of the second moment'),
-    max_grad_norm: withDefault(atLeastZero, 1, 'gradients are clipped to this norm; 0 for no clipping'),
+    warmup_steps: withDefault(integer(0, COUNT.most), 0, 'steps to warm up in; goes before --warmup_ratio'),
+    weight_decay: withDefault(within(WEIGHT_DECAY), 0, 'decoupled weight decay'),
+    adam_beta1: withDefault(within(ADAM_BETA), 0.9, 'decay of the mean of gradients'),
+    adam_beta2: withDefault(within(ADAM_BETA), 0.999, 'decay of the mean of squared gradients'),
+    adam_epsilon: withDefault(within(ADAM_EPSILON), 1e-8, 'added to the root of the second moment'),
+    max_grad_norm: withDefault(gradientNorm, 1, 'gradients are clipped to this norm; 0 for no clipping'),
     seed: withDefault(integer(), 42, 'seed of everything random'),
     fp16: withDefault(boolean, false, 'mixed precision: f16 activations, f32 weights, scaled loss'),
     bf16: withDefault(boolean, false, 'accepted; runs in float32'),
@@ -221,7 +255,7 @@ export function checkFinetuneArguments(args: FinetuneArguments): string[] {
     );
   if (args.resumeFromCheckpoint !== null && booleanWord(args.resumeFromCheckpoint) !== false)
     throw new InputError(
-      `--resume_from_checkpoint: expected False, found "${args.resumeFromCheckpoint}": not supported yet`,
+      `--resume_from_checkpoint: expected False, found ${show(args.resumeFromCheckpoint)}: not supported yet`,
     );
   if (args.fp16 && args.bf16)
     throw new InputError('--fp16 and --bf16: expected at most one of them, found both');

@@ -5,7 +5,20 @@
  */
 import { InputError } from '../errors.js';
 import { readJson } from '../files/json.js';
+import { printable, show } from '../show.js';
 import type { FinetuneArguments } from './arguments.js';
+import {
+  ADAM_BETA,
+  ADAM_EPSILON,
+  COUNT,
+  GRADIENT_NORM,
+  HYSTERESIS,
+  LEARNING_RATE,
+  LOSS_SCALE,
+  LOSS_SCALE_POWER,
+  type Range,
+  WEIGHT_DECAY,
+} from './limits.js';
 
 /** How the loss is scaled so that half-precision gradients neither vanish nor overflow. */
 export type LossScaling =
@@ -72,15 +85,19 @@ export function readDeepSpeed(
 /** The same from the file's value; `file` is for messages. */
 export function parseDeepSpeed(
   json: unknown,
-  file: string,
+  name: string,
   args: Arguments,
   worldSize = 1,
 ): { settings: DeepSpeedSettings; notices: string[] } {
+  const file = printable(name);
+  // An absent section is an empty one; the file itself must be there.
+  if (json === null || json === undefined)
+    throw new InputError(`${file}: expected an object, found ${show(json)}`);
   const root = new Section(file, '', json);
   const notices: string[] = [];
 
   const zero = root.section('zero_optimization');
-  const stage = zero.number('stage') ?? 0;
+  const stage = zero.number('stage', { least: 0, most: 3 }) ?? 0;
   if (stage !== 0)
     throw zero.wrong('stage', '0 (every rank holds the whole model and optimiser here)', stage);
   for (const key of zero.unread()) zero.skip(key);
@@ -96,13 +113,11 @@ export function parseDeepSpeed(
   ])
     if (enabled !== flag) notices.push(`${file}: ${name}.enabled ${enabled} is used, not --${name} ${flag}`);
   if (half && brain) throw root.wrong('fp16', 'at most one of fp16 and bf16 enabled', 'both');
-  const scale = fp16.number('loss_scale', 0) ?? 0;
-  const power = fp16.number('initial_scale_power', 0) ?? 16;
-  // Beyond f32 a scale is infinite, and half of it too: every step would be skipped to the end of the run.
-  if (power > 127) throw fp16.wrong('initial_scale_power', '"auto" or a number from 0 to 127', power);
-  const window = fp16.number('loss_scale_window', 1) ?? 1000;
-  const hysteresis = fp16.number('hysteresis', 1) ?? 2;
-  const minimumScale = fp16.number('min_loss_scale', 0) ?? 1;
+  const scale = fp16.number('loss_scale', LOSS_SCALE) ?? 0;
+  const power = fp16.number('initial_scale_power', LOSS_SCALE_POWER) ?? 16;
+  const window = fp16.count('loss_scale_window', COUNT) ?? 1000;
+  const hysteresis = fp16.count('hysteresis', HYSTERESIS) ?? 2;
+  const minimumScale = fp16.number('min_loss_scale', LOSS_SCALE) ?? 1;
   if (minimumScale === 0) throw fp16.wrong('min_loss_scale', '"auto" or a number above 0', 0);
   if (scale === 0 && minimumScale > 2 ** power)
     throw fp16.wrong('min_loss_scale', `at most the initial scale, ${2 ** power}`, minimumScale);
@@ -123,12 +138,12 @@ export function parseDeepSpeed(
   if (!['adamw', 'adam'].includes(optimizerType.toLowerCase()))
     throw optimizer.wrong('type', '"AdamW"', optimizerType);
   const adam = optimizer.section('params');
-  const flagOr = (section: Section, key: string, flag: string, flagValue: number, minimum = 0) =>
-    differs(section, key, section.number(key, minimum) ?? flagValue, flag, flagValue);
-  const learningRate = flagOr(adam, 'lr', 'learning_rate', args.learningRate);
-  const epsilon = flagOr(adam, 'eps', 'adam_epsilon', args.adamEpsilon);
-  const weightDecay = flagOr(adam, 'weight_decay', 'weight_decay', args.weightDecay);
-  const betas = adam.pair('betas') ?? [args.adamBeta1, args.adamBeta2];
+  const flagOr = (section: Section, key: string, range: Range, flag: string, flagValue: number) =>
+    differs(section, key, section.number(key, range) ?? flagValue, flag, flagValue);
+  const learningRate = flagOr(adam, 'lr', LEARNING_RATE, 'learning_rate', args.learningRate);
+  const epsilon = flagOr(adam, 'eps', ADAM_EPSILON, 'adam_epsilon', args.adamEpsilon);
+  const weightDecay = flagOr(adam, 'weight_decay', WEIGHT_DECAY, 'weight_decay', args.weightDecay);
+  const betas = adam.pair('betas', ADAM_BETA) ?? [args.adamBeta1, args.adamBeta2];
   differs(adam, 'betas[0]', betas[0], 'adam_beta1', args.adamBeta1);
   differs(adam, 'betas[1]', betas[1], 'adam_beta2', args.adamBeta2);
   if (adam.boolean('adam_w_mode') === false)
@@ -151,17 +166,19 @@ export function parseDeepSpeed(
     scheduler = {
       type,
       warmupType: named ?? (compat ? 'log' : 'linear'),
-      minimum: params.number('warmup_min_lr', 0) ?? 0,
-      maximum: params.number('warmup_max_lr', 0) ?? learningRate,
-      warmupSteps: params.number('warmup_num_steps', 0),
-      totalSteps: params.number('total_num_steps', 1),
+      minimum: params.number('warmup_min_lr', LEARNING_RATE) ?? 0,
+      maximum: params.number('warmup_max_lr', LEARNING_RATE) ?? learningRate,
+      warmupSteps: params.count('warmup_num_steps', { ...COUNT, least: 0 }),
+      totalSteps: params.count('total_num_steps', COUNT),
     };
+    if (scheduler.minimum > scheduler.maximum)
+      throw params.wrong('warmup_min_lr', `at most warmup_max_lr, ${scheduler.maximum}`, scheduler.minimum);
     params.skip('last_batch_iteration');
   }
 
   // sizes that both the file and the flags name: a contradiction has no right answer
   const mustEqual = (key: string, expected: number, because: string) => {
-    const value = root.number(key, 1);
+    const value = root.number(key, { least: 1, most: Number.MAX_SAFE_INTEGER });
     if (value !== null && value !== expected)
       throw root.wrong(key, `${expected} or "auto" (${because})`, value);
   };
@@ -169,14 +186,22 @@ export function parseDeepSpeed(
   mustEqual('train_micro_batch_size_per_gpu', batch, '--per_device_train_batch_size');
   mustEqual('gradient_accumulation_steps', accumulation, '--gradient_accumulation_steps');
   mustEqual('train_batch_size', batch * accumulation * worldSize, 'batch size × accumulation × ranks');
-  const maxGradNorm = flagOr(root, 'gradient_clipping', 'max_grad_norm', args.maxGradNorm);
+  const maxGradNorm = flagOr(
+    root,
+    'gradient_clipping',
+    { ...GRADIENT_NORM, least: 0 },
+    'max_grad_norm',
+    args.maxGradNorm,
+  );
+  if (maxGradNorm > 0 && maxGradNorm < GRADIENT_NORM.least)
+    throw root.wrong('gradient_clipping', `0 or a number of at least ${GRADIENT_NORM.least}`, maxGradNorm);
 
   for (const key of inertKeys) root.skip(key);
   const sections = root.tree();
   const skipped = sections.flatMap((section) => section.skipped.map((key) => section.path(key)));
   const unknown = sections.flatMap((section) => section.unread().map((key) => section.path(key)));
-  if (skipped.length > 0) notices.push(`${file}: no effect here: ${skipped.join(', ')}`);
-  if (unknown.length > 0) notices.push(`${file}: unknown keys, ignored: ${unknown.join(', ')}`);
+  if (skipped.length > 0) notices.push(`${file}: no effect here: ${names(skipped)}`);
+  if (unknown.length > 0) notices.push(`${file}: unknown keys, ignored: ${names(unknown)}`);
   return {
     settings: {
       precision: half ? 'float16' : brain ? 'bfloat16' : 'float32',
@@ -249,11 +274,20 @@ class Section {
   }
 
   /** Null when absent or "auto". */
-  number(key: string, minimum = 0): number | null {
+  number(key: string, { least, most }: Range): number | null {
     const value = this.takeUnlessAuto(key);
     if (value === null) return null;
-    if (typeof value !== 'number' || value < minimum)
-      throw this.wrong(key, `"auto" or a number of at least ${minimum}`, value);
+    if (typeof value !== 'number' || !(value >= least && value <= most))
+      throw this.wrong(key, `"auto" or a number from ${least} to ${most}`, value);
+    return value;
+  }
+
+  /** A whole number; null when absent or "auto". */
+  count(key: string, { least, most }: Range): number | null {
+    const value = this.takeUnlessAuto(key);
+    if (value === null) return null;
+    if (typeof value !== 'number' || !Number.isInteger(value) || !(value >= least && value <= most))
+      throw this.wrong(key, `"auto" or an integer from ${least} to ${most}`, value);
     return value;
   }
 
@@ -265,7 +299,7 @@ class Section {
 
   /** An absent section is off; "auto" asks the flag. */
   booleanOr(key: string, automatic: boolean): boolean {
-    if (this.present && this.entries[key] === undefined) return false;
+    if (this.present && this.entry(key) === undefined) return false;
     return this.boolean(key) ?? automatic;
   }
 
@@ -276,18 +310,18 @@ class Section {
     return value ?? null;
   }
 
-  pair(key: string): [number, number] | null {
+  pair(key: string, { least, most }: Range): [number, number] | null {
     const value = this.takeUnlessAuto(key);
     if (value === null) return null;
     const valid = Array.isArray(value) && value.length === 2;
-    if (!valid || !value.every((beta) => typeof beta === 'number' && beta >= 0 && beta < 1))
-      throw this.wrong(key, '"auto" or two numbers from 0 to below 1', value);
+    if (!valid || !value.every((beta) => typeof beta === 'number' && beta >= least && beta <= most))
+      throw this.wrong(key, `"auto" or two numbers from ${least} to ${most}`, value);
     return value as [number, number];
   }
 
   /** Marks a key, if it is there, as known but without effect. */
   skip(key: string): void {
-    if (this.entries[key] === undefined || this.read.has(key)) return;
+    if (this.entry(key) === undefined || this.read.has(key)) return;
     this.read.add(key);
     this.skipped.push(key);
   }
@@ -303,7 +337,12 @@ class Section {
 
   private take(key: string): unknown {
     this.read.add(key);
-    return this.entries[key];
+    return this.entry(key);
+  }
+
+  /** By own names: a file's key must not find what objects inherit. */
+  private entry(key: string): unknown {
+    return Object.hasOwn(this.entries, key) ? this.entries[key] : undefined;
   }
 
   private takeUnlessAuto(key: string): unknown {
@@ -312,7 +351,9 @@ class Section {
   }
 }
 
-function show(value: unknown): string {
-  const json = JSON.stringify(value) ?? String(value);
-  return json.length > 60 ? `${json.slice(0, 57)}…` : json;
+/** A few of the keys, for a message. */
+function names(keys: readonly string[]): string {
+  const most = 8;
+  const shown = keys.slice(0, most).map((key) => printable(key.length > 60 ? `${key.slice(0, 60)}…` : key));
+  return `${shown.join(', ')}${keys.length > most ? ` and ${keys.length - most} more` : ''}`;
 }

@@ -1,5 +1,6 @@
 /** What a run tells: log lines for programs on standard output, a progress bar or plain lines for people on standard error. */
 import cliProgress from 'cli-progress';
+import { printable, printableLines } from '../show.js';
 
 export interface LogEntry {
   readonly [key: string]: number | string;
@@ -25,10 +26,10 @@ export function consoleReporter({ progress }: { progress?: boolean } = {}): Repo
   };
   return {
     note(line) {
-      aboveBar(() => process.stderr.write(`${line}\n`));
+      aboveBar(() => process.stderr.write(`${printableLines(line)}\n`));
     },
     log(entry) {
-      aboveBar(() => process.stdout.write(`${JSON.stringify(entry)}\n`));
+      aboveBar(() => process.stdout.write(`${printable(JSON.stringify(entry))}\n`));
     },
     start(totalSteps) {
       if (!wanted) return;
