@@ -27,7 +27,7 @@ import {
   store4,
   vec4Type,
 } from './launch.js';
-import { dropThreshold } from './pointwise.js';
+import { dropMask } from './pointwise.js';
 import { type RandomStream, THREEFRY } from './random.js';
 
 /** Tiles of consecutive rows of one sequence: [tiles, 4] u32 = (begin, end, first, sequence). */
@@ -54,6 +54,7 @@ const PARAMS = {
   stream: 'u32',
   firstRow: 'u32',
   block: 'u32',
+  minusInfinity: 'f32',
 } as const;
 
 interface Variant {
@@ -325,18 +326,19 @@ function checkShapes(qkv: Tensor, heads: number): { tokens: number; hidden: numb
 
 function parameters(qkv: Tensor, heads: number, dropout: AttentionDropout | undefined) {
   const { tokens, hidden, headDim } = checkShapes(qkv, heads);
-  const threshold = dropout ? dropThreshold(dropout.probability) : 0;
+  const { threshold, keepScale } = dropMask('attention', dropout?.probability ?? 0);
   return {
     stride: (3 * hidden) / 4,
     hidden4: hidden / 4,
     tokens,
     scale: 1 / Math.sqrt(headDim),
     threshold,
-    keepScale: 65536 / (65536 - threshold),
+    keepScale,
     seed: dropout?.seed ?? 0,
     stream: dropout?.stream ?? 0,
     firstRow: dropout?.firstRow ?? 0,
     block: BLOCK,
+    minusInfinity: -Infinity,
   };
 }
 
@@ -372,6 +374,9 @@ function withSources(
 
 const { LOG2E } = Math;
 
+/** Of f32: where the running maximum starts. A row of -∞ stays below it and ends as 0 / 0, a NaN, as in PyTorch. */
+const LOWEST = '-0x1.fffffep+127';
+
 const keyOf = (headDim: number, variant: Variant, dropout: AttentionDropout | undefined) =>
   `${headDim}.${variant.subgroup8}.${variant.dtype}.${dropout !== undefined}`;
 
@@ -401,7 +406,7 @@ export function attention(
       buffers: { QKV: sourceType(variant), tiles: 'array<vec4u>', outO: vec4Type(dtype), outL: 'array<f32>' },
       subgroups: variant.subgroup8,
       body: `${w.head(['ks', 'vs'])}
-  ${w.groups.map((r) => `let row${r} = ${w.row(r)}; var m${r} = -1e30; var l${r} = 0.0;`).join('\n  ')}
+  ${w.groups.map((r) => `let row${r} = ${w.row(r)}; var m${r} = ${LOWEST}; var l${r} = 0.0;`).join('\n  ')}
   ${w.registers('q', (r, e) => `${w.load('QKV', `row${r}`, `${QUERY} + ${e}u`)} * (p.scale * ${LOG2E})`, 'let')}
   ${w.registers('o', () => 'vec4f()')}
   ${w.walk()}
@@ -413,7 +418,7 @@ export function attention(
     ${w.groups
       .map(
         (r) => `var top${r} = m${r};
-    ${w.each((j) => `${w.value('s', r, j)} = select(-1e30, ${w.value('s', r, j)}, block + ${j} < end); top${r} = max(top${r}, ${w.value('s', r, j)});`)}
+    ${w.each((j) => `${w.value('s', r, j)} = select(p.minusInfinity, ${w.value('s', r, j)}, block + ${j} < end); top${r} = max(top${r}, ${w.value('s', r, j)});`)}
     let shrink${r} = exp2(m${r} - top${r});
     m${r} = top${r};
     l${r} *= shrink${r};

@@ -216,7 +216,7 @@ export interface RowReduction {
   readonly subgroups: boolean;
   /** Distinguishes the variant in shader keys. */
   readonly key: string;
-  /** WGSL: `LANES`, `rowSum(f32, lane)`, `rowMax(f32, lane)` and `rowMain`, the head of an entry with `row` and `lane`. */
+  /** WGSL: `LANES`, `rowSum(f32, lane)`, and `rowMax(u32, lane)`, of floats by their ranks (`RANKS`). */
   readonly prelude: string;
 }
 
@@ -235,17 +235,18 @@ const LANES = ${lanes}u;
       key: 's8',
       prelude: `${entry(8)}
 fn rowSum(v: f32, lane: u32) -> f32 { return subgroupAdd(v); }
-fn rowMax(v: f32, lane: u32) -> f32 { return subgroupMax(v); }`,
+fn rowMax(v: u32, lane: u32) -> u32 { return subgroupMax(v); }`,
     };
-  const tree = (name: string, combine: string) => `
-fn ${name}(v: f32, lane: u32) -> f32 {
-  scratch[lane] = v;
+  const tree = (name: string, type: string, combine: string) => `
+var<workgroup> ${name}Scratch: array<${type}, 64>;
+fn ${name}(v: ${type}, lane: u32) -> ${type} {
+  ${name}Scratch[lane] = v;
   workgroupBarrier();
   for (var s = 32u; s > 0u; s >>= 1u) {
-    if (lane < s) { let a = scratch[lane]; let b = scratch[lane + s]; scratch[lane] = ${combine}; }
+    if (lane < s) { let a = ${name}Scratch[lane]; let b = ${name}Scratch[lane + s]; ${name}Scratch[lane] = ${combine}; }
     workgroupBarrier();
   }
-  let result = scratch[0];
+  let result = ${name}Scratch[0];
   workgroupBarrier();
   return result;
 }`;
@@ -254,10 +255,30 @@ fn ${name}(v: f32, lane: u32) -> f32 {
     subgroups: false,
     key: 'w64',
     prelude: `${entry(64)}
-var<workgroup> scratch: array<f32, 64>;
-${tree('rowSum', 'a + b')}
-${tree('rowMax', 'max(a, b)')}`,
+${tree('rowSum', 'f32', 'a + b')}
+${tree('rowMax', 'u32', 'max(a, b)')}`,
   };
+}
+
+/** Summands that one lane adds in a chain. */
+const CHAIN = 16;
+
+/**
+ * WGSL: declares `sum`, a lane's share of Σ value(c) for c in [start, end): chains of a few summands, and then the sum
+ * of those. The rounding of one long chain would grow with its length.
+ */
+export function laneSum(
+  sum: string,
+  value: (c: string) => string,
+  end: string,
+  { start = '0u', type = 'f32' } = {},
+): string {
+  return `var ${sum} = ${type}();
+  for (var first = ${start} + lane; first < ${end}; first += ${CHAIN}u * LANES) {
+    var chain = ${type}();
+    for (var c = first; c < min(${end}, first + ${CHAIN}u * LANES); c += LANES) { chain += ${value('c')}; }
+    ${sum} += chain;
+  }`;
 }
 
 /** Entry of a row kernel: defines `row` and `lane`, and leaves when the row does not exist (all lanes alike). */

@@ -5,6 +5,7 @@
 import { ShapeError } from '../errors.js';
 import { formatShape } from '../tensor/shape.js';
 import { Tensor } from '../tensor/tensor.js';
+import { elementary } from './elementary.js';
 import {
   COLUMN_WORKGROUP,
   columnUnit,
@@ -69,7 +70,7 @@ export function layerNorm(
       ...(residual ? { R: unit.type(other), outS: unit.type(other) } : {}),
     },
     subgroups: reduction.subgroups,
-    body: `${reduction.prelude}${rowMain(reduction, 'p.rows')}
+    body: `${elementary('f32')}${reduction.prelude}${rowMain(reduction, 'p.rows')}
   var part = 0.0;
   for (var c = lane; c < p.units; c += LANES) {
     let at = row * p.units + c;
@@ -77,15 +78,26 @@ export function layerNorm(
     ${residual ? unit.store(other, 'outS', 'at', 'v') : ''}
     part += ${unit.total('v')};
   }
-  let mean = rowSum(part, lane) / f32(p.cols);
+  var mean = rowSum(part, lane) / f32(p.cols);
   // A second pass over the differences: one pass of sums of squares would cancel for rows far from zero.
   part = 0.0;
+  var rest = 0.0;
   for (var c = lane; c < p.units; c += LANES) {
     let at = row * p.units + c;
     let d = ${value} - mean;
     part += ${unit.total('d * d')};
+    rest += ${unit.total('d')};
   }
-  let rstd = inverseSqrt(rowSum(part, lane) / f32(p.cols) + p.eps);
+  var variance = rowSum(part, lane) / f32(p.cols);
+  // Far from zero the mean's own rounding shows beside the deviation: a row of equal values would not become β.
+  let shift = rowSum(rest, lane) / f32(p.cols);
+  if (shift * shift > 1e-12 * variance) {
+    mean += shift;
+    variance = max(0.0, variance - shift * shift);
+  }
+  // 1/√∞ is 0, which would make zeros of a row whose squares overflow.
+  variance += p.eps;
+  let rstd = select(inverseSqrt(variance), nanOf(variance), bitcast<u32>(variance) >= 0x7f800000u);
   for (var c = lane; c < p.units; c += LANES) {
     let at = row * p.units + c;
     ${unit.store(dtype, 'outY', 'at', `(${value} - mean) * rstd * gamma[c] + beta[c]`)}

@@ -11,8 +11,9 @@
 import { ShapeError } from '../errors.js';
 import { formatShape } from '../tensor/shape.js';
 import { bytesPerElement, Tensor } from '../tensor/tensor.js';
+import { elementary } from './elementary.js';
 import { type FloatDType, floatDType, load4, type Shader, shaderOf, store4, vec4Type } from './launch.js';
-import { functions, unary, unaryFormulas } from './pointwise.js';
+import { unary, unaryFormulas } from './pointwise.js';
 import { rowPieces } from './ranges.js';
 
 export interface MatmulOptions {
@@ -275,7 +276,7 @@ function tile64(form: Form): MatmulShader {
       outC: result,
       ...(gelu ? { outU: result } : {}),
     },
-    body: `${gelu ? functions(form.c === 'f16' ? 'vec4f' : 'f32') : ''}
+    body: `${gelu ? elementary(form.c === 'f16' ? 'vec4f' : 'f32') : ''}
 // As[k][m], Bs[k][n]; rows padded by one vec4 against bank conflicts.
 var<workgroup> As: array<array<vec4f, 17>, 16>;
 var<workgroup> Bs: array<array<vec4f, 17>, 16>;

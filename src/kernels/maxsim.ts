@@ -15,6 +15,7 @@ import { ShapeError } from '../errors.js';
 import type { Binding } from '../gpu/gpu.js';
 import { formatShape } from '../tensor/shape.js';
 import { Tensor } from '../tensor/tensor.js';
+import { RANKS } from './elementary.js';
 import { FLAT_MAIN, flatGrid, rowGrid, shaderOf } from './launch.js';
 
 /** Where queries and passages lie in the packed token vectors, and which pairs are scored. */
@@ -98,11 +99,12 @@ const COLUMNS = 24;
 const AXES = ['x', 'y', 'z', 'w'] as const;
 const range = (n: number) => Array.from({ length: n }, (_, i) => i);
 
-const FOLD = `
-fn finish(row: u32, slot: u32, passage: u32, best: f32, at: u32) {
-  var value = best;
+// Maxima are found by rank: the first token wins a tie, a NaN is the largest, and any number is above 0.
+const FOLD = `${RANKS}
+fn finish(row: u32, slot: u32, passage: u32, best: u32, at: u32) {
+  var value = unrank(best);
   var position = at;
-  if (passages[passage].z != 0u && !(value > 0.0)) { value = 0.0; position = ${NONE}; }
+  if (passages[passage].z != 0u && best <= rank(0.0)) { value = 0.0; position = ${NONE}; }
   if (passages[passage].x >= passages[passage].y) { value = 0.0; position = ${NONE}; }
   let i = (row - p.firstRow) * p.columns + slot;
   outBest[i] = value;
@@ -176,7 +178,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) la
   ${range(ROW_GROUPS)
     .map(
       (r) =>
-        `let row${r} = tile.x + ${8 * r}u + lane; let own${r} = (tokens[min(row${r}, tile.y - 1u)].x - p.queryBase) * p.cols4; var best${r} = -3.4e38; var at${r} = 0u;`,
+        `let row${r} = tile.x + ${8 * r}u + lane; let own${r} = (tokens[min(row${r}, tile.y - 1u)].x - p.queryBase) * p.cols4; var best${r} = 0u; var at${r} = 0u;`,
     )
     .join('\n  ')}
   for (var t = begin; t < end; t += ${COLUMNS}u) {
@@ -194,7 +196,9 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) la
       .map(
         (c) =>
           `if (t + ${c}u < end) { ${range(ROW_GROUPS)
-            .map((r) => `if (c${r}_${c} > best${r}) { best${r} = c${r}_${c}; at${r} = t + ${c}u; }`)
+            .map(
+              (r) => `{ let v = rank(c${r}_${c}); if (v > best${r}) { best${r} = v; at${r} = t + ${c}u; } }`,
+            )
             .join(' ')} }`,
       )
       .join('\n    ')}
@@ -213,7 +217,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) la
 // 32 query tokens × 16 passage tokens a block, 16 components at a time; thread (r, h) folds 4 columns of row r.
 var<workgroup> qs: array<array<vec4f, 5>, 32>;
 var<workgroup> ps: array<array<vec4f, 5>, 16>;
-var<workgroup> tops: array<array<f32, 4>, 32>;
+var<workgroup> tops: array<array<u32, 4>, 32>;
 var<workgroup> ats: array<array<u32, 4>, 32>;
 @compute @workgroup_size(128)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) local: u32) {
@@ -224,7 +228,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lo
   let end = passages[passage].y;
   let r = local / 4u;
   let h = local % 4u;
-  var best = -3.4e38;
+  var best = 0u;
   var at = 0u;
   for (var t = begin; t < end; t += 16u) {
     var c = vec4f();
@@ -241,7 +245,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lo
     }
     for (var j = 0u; j < 4u; j++) {
       let token = t + 4u * h + j;
-      if (token < end && c[j] > best) { best = c[j]; at = token; }
+      let v = rank(c[j]);
+      if (token < end && v > best) { best = v; at = token; }
     }
   }
   tops[r][h] = best;
@@ -311,13 +316,14 @@ ${FLAT_MAIN}
   let token = tokens[row];
   let passage = queries[token.y].z + slot;
   let own = (token.x - p.queryBase) * p.cols;
-  var best = -3.4e38;
+  var best = 0u;
   var at = 0u;
   for (var t = passages[passage].x; t < passages[passage].y; t++) {
     let other = (t - p.passageBase) * p.cols;
     var sum = 0.0;
     for (var k = 0u; k < p.cols; k++) { sum += Q[own + k] * V[other + k]; }
-    if (sum > best) { best = sum; at = t; }
+    let v = rank(sum);
+    if (v > best) { best = v; at = t; }
   }
   finish(row, slot, passage, best, at);
 }`,

@@ -5,8 +5,10 @@
  */
 import { ShapeError } from '../errors.js';
 import type { Binding } from '../gpu/gpu.js';
+import { show } from '../show.js';
 import { broadcastShapes, formatShape, type Shape, sameShape, sizeOf, stridesOf } from '../tensor/shape.js';
 import { Tensor } from '../tensor/tensor.js';
+import { elementary } from './elementary.js';
 import {
   FLAT_MAIN,
   type FloatDType,
@@ -33,28 +35,22 @@ export const unaryFormulas = {
   neg: { forward: '-x', gradient: '-dy', saves: 'nothing', host: (x) => -x },
   scale: { forward: 'x * s', gradient: 'dy * s', saves: 'nothing', host: (x, s) => x * s },
   shift: { forward: 'x + s', gradient: 'dy', saves: 'nothing', host: (x, s) => x + s },
-  exp: { forward: 'exp(x)', gradient: 'dy * y', saves: 'y', host: (x) => Math.exp(x) },
-  log: { forward: 'log(x)', gradient: 'dy / x', saves: 'x', host: (x) => Math.log(x) },
-  sqrt: { forward: 'sqrt(x)', gradient: '0.5 * dy / y', saves: 'y', host: (x) => Math.sqrt(x) },
-  square: { forward: 'x * x', gradient: '2.0 * dy * x', saves: 'x', host: (x) => x * x },
-  reciprocal: { forward: '1.0 / x', gradient: '-dy * y * y', saves: 'y', host: (x) => 1 / x },
-  tanh: {
-    // tanh() of large arguments overflows on some drivers.
-    forward: 'tanh(clamp(x, T(-20.0), T(20.0)))',
-    gradient: 'dy * (1.0 - y * y)',
-    saves: 'y',
-    host: (x) => Math.tanh(x),
-  },
+  exp: { forward: 'expOf(x)', gradient: 'dy * y', saves: 'y', host: (x) => Math.exp(x) },
+  log: { forward: 'logOf(x)', gradient: 'dy / x', saves: 'x', host: (x) => Math.log(x) },
+  sqrt: { forward: 'sqrt(x)', gradient: 'dy / (2.0 * y)', saves: 'y', host: (x) => Math.sqrt(x) },
+  square: { forward: 'x * x', gradient: 'dy * (2.0 * x)', saves: 'x', host: (x) => x * x },
+  reciprocal: { forward: '1.0 / x', gradient: '-dy * (y * y)', saves: 'y', host: (x) => 1 / x },
+  tanh: { forward: 'tanhOf(x)', gradient: 'dy * (1.0 - y * y)', saves: 'y', host: (x) => Math.tanh(x) },
   sigmoid: {
-    forward: '1.0 / (1.0 + exp(-x))',
-    gradient: 'dy * y * (1.0 - y)',
+    forward: '1.0 / (1.0 + expOf(-x))',
+    gradient: 'dy * (1.0 - y) * y',
     saves: 'y',
     host: (x) => 1 / (1 + Math.exp(-x)),
   },
   relu: {
-    // A NaN stays a NaN: a broken head must show in the loss.
-    forward: 'select(x, T(), x < T())',
-    gradient: 'select(T(), dy, y > T())',
+    // A NaN stays a NaN, and its gradient flows: a broken head must show in the loss.
+    forward: 'select(x, T(), isNegative(x))',
+    gradient: 'select(dy, T(), isZero(y))',
     saves: 'y',
     host: (x) => Math.max(x, 0),
   },
@@ -69,8 +65,7 @@ export const unaryFormulas = {
   geluTanh: {
     // The tanh approximation of the same paper (`gelu_new`, `gelu_pytorch_tanh`).
     forward: '0.5 * x * (1.0 + tanhInner(x))',
-    gradient:
-      'dy * (0.5 * (1.0 + tanhInner(x)) + 0.5 * x * (1.0 - tanhInner(x) * tanhInner(x)) * 0.7978845608028654 * (1.0 + 0.134145 * x * x))',
+    gradient: 'dy * geluTanhSlope(x)',
     saves: 'x',
     host: (x) => 0.5 * x * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3))),
   },
@@ -90,35 +85,19 @@ export const binaryFormulas = {
   add: { forward: 'a + b', gradients: ['dy', 'dy'], host: (a, b) => a + b },
   sub: { forward: 'a - b', gradients: ['dy', '-dy'], host: (a, b) => a - b },
   mul: { forward: 'a * b', gradients: ['dy * b', 'dy * a'], host: (a, b) => a * b },
-  div: { forward: 'a / b', gradients: ['dy / b', '-dy * a / (b * b)'], host: (a, b) => a / b },
+  div: { forward: 'a / b', gradients: ['dy / b', '-dy * ((a / b) / b)'], host: (a, b) => a / b },
   maximum: {
-    // A tie gives half to each side, as PyTorch does.
-    forward: 'max(a, b)',
+    // As PyTorch: a tie gives half to each side, and where either is a NaN both get all.
+    forward: 'maxOf(a, b)',
     gradients: [
-      'select(select(T(), dy, a > b), 0.5 * dy, a == b)',
-      'select(select(T(), dy, b > a), 0.5 * dy, a == b)',
+      'select(select(select(dy, T(), a < b), 0.5 * dy, a == b), dy, isNan(a) | isNan(b))',
+      'select(select(select(dy, T(), b < a), 0.5 * dy, a == b), dy, isNan(a) | isNan(b))',
     ],
     host: (a, b) => Math.max(a, b),
   },
 } satisfies Record<string, BinaryFormula>;
 
 export type BinaryName = keyof typeof binaryFormulas;
-
-/**
- * erf as x·P(x²)/Q(x²) on |x| ≤ 3.92, where f32 rounds erf to 1. Our own least-squares fit, relative error
- * 1.9e-8; evaluated in f32 the absolute error stays below 3.3e-7.
- */
-export const functions = (type: string) => `
-alias T = ${type};
-fn erf(v: T) -> T {
-  let x = clamp(v, T(-3.92), T(3.92));
-  let t = x * x;
-  let p = ((((2.0500369828369003e-06 * t + 0.00028488293173722923) * t + 0.003765721805393696) * t + 0.05274903401732445) * t + 0.19040918350219727) * t + 1.1283791065216064;
-  let q = ((((3.80912097170949e-05 * t + 0.001162557047791779) * t + 0.01496942713856697) * t + 0.11411019414663315) * t + 0.5020784735679626) * t + 1.0;
-  return x * p / q;
-}
-fn tanhInner(x: T) -> T { return tanh(clamp(0.7978845608028654 * (x + 0.044715 * x * x * x), T(-20.0), T(20.0))); }
-`;
 
 const UNARY_PARAMS = { count: 'u32', s: 'f32' } as const;
 
@@ -144,7 +123,7 @@ export function unary(name: UnaryName, x: Tensor, s = 0): Tensor {
     label: name,
     params: UNARY_PARAMS,
     buffers: { X: vec4Type(dtype), outY: vec4Type(dtype) },
-    body: `${functions('vec4f')}
+    body: `${elementary('vec4f')}
 ${FLAT_MAIN}
   if (i >= p.count) { return; }
   let s = p.s;
@@ -169,7 +148,7 @@ export function unaryGradient(name: UnaryName, saved: Tensor | undefined, dy: Te
       outX: vec4Type(dtype),
       ...(formula.saves === 'nothing' ? {} : { S: vec4Type(dtype) }),
     },
-    body: `${functions('vec4f')}
+    body: `${elementary('vec4f')}
 ${FLAT_MAIN}
   if (i >= p.count) { return; }
   let s = p.s;
@@ -288,7 +267,7 @@ function runBinary(
         ...Object.fromEntries(operands.map(([name]) => [`in_${name}`, vec4Type(dtype)])),
         outY: vec4Type(dtype),
       },
-      body: `alias T = vec4f;
+      body: `${elementary('vec4f')}
 ${FLAT_MAIN}
   if (i >= p.count) { return; }
   ${operands.map(([name]) => `let ${name} = ${load4(dtype, `in_${name}`, 'i')};`).join(' ')}
@@ -314,7 +293,7 @@ ${FLAT_MAIN}
       ...Object.fromEntries(operands.map(([name]) => [`in_${name}`, 'array<f32>'])),
       outY: 'array<f32>',
     },
-    body: `alias T = f32;
+    body: `${elementary('f32')}
 ${FLAT_MAIN}
   if (i >= p.count) { return; }
   let x3 = i % p.d3; let r3 = i / p.d3;
@@ -407,13 +386,20 @@ export function full(like: Tensor, shape: Shape, value: number): Tensor {
   return out;
 }
 
-/** Probabilities are held in 1/65536: what is dropped and what is scaled agree exactly. */
-export function dropThreshold(probability: number): number {
-  return Math.min(65535, Math.round(probability * 65536));
+/**
+ * What is dropped of 65536 equally likely draws, and the factor of what stays: both from the same rounded probability,
+ * so that they agree exactly. A probability of 1 drops all, as in PyTorch.
+ * @throws RangeError unless the probability is a number in [0, 1].
+ */
+export function dropMask(op: string, probability: number): { threshold: number; keepScale: number } {
+  if (!(probability >= 0 && probability <= 1))
+    throw new RangeError(`${op}: the dropout probability must be in [0, 1], found ${show(probability)}`);
+  const threshold = probability === 1 ? 65536 : Math.min(65535, Math.round(probability * 65536));
+  return { threshold, keepScale: threshold === 65536 ? 0 : 65536 / (65536 - threshold) };
 }
 
 /**
- * Inverted dropout: zero with `probability`, else x/(1−p). The same call on dy is its gradient. Elements 8i..8i+7
+ * Inverted dropout: x·0 with `probability` (a NaN stays one), else x/(1−p). The same call on dy is its gradient. Elements 8i..8i+7
  * of the whole batch (see `RandomStream.firstRow`) take the eight 16-bit halves of one Threefry block at counter
  * (i, stream).
  */
@@ -426,14 +412,14 @@ export function dropout(x: Tensor, probability: number, random: RandomStream): T
       'dropout',
       `part of a batch needs rows of whole groups of 4 values: ${formatShape(x.shape)}`,
     );
-  const threshold = dropThreshold(probability);
+  const { threshold, keepScale } = dropMask('dropout', probability);
   const shader = shaderOf(`dropout.${dtype}`, () => {
     const part = (unit: string, bits: string) =>
       store4(
         dtype,
         'outY',
         unit,
-        `select(vec4f(), ${load4(dtype, 'X', unit)} * p.scale, ${bits} >= vec4u(p.threshold))`,
+        `${load4(dtype, 'X', unit)} * select(vec4f(), vec4f(p.scale), ${bits} >= vec4u(p.threshold))`,
       );
     return {
       label: 'dropout',
@@ -471,7 +457,7 @@ ${FLAT_MAIN}
         blocks,
         first: from,
         threshold,
-        scale: 65536 / (65536 - threshold),
+        scale: keepScale,
         seed: random.seed,
         stream: random.stream,
       },

@@ -4,10 +4,12 @@
  * order makes results reproducible to the bit, and short chains keep f32 rounding small.
  */
 import { bytesPerElement, Tensor } from '../tensor/tensor.js';
+import { RANKS } from './elementary.js';
 import {
   COLUMN_WORKGROUP,
   columnUnit,
   floatDType,
+  laneSum,
   rowGrid,
   rowMain,
   rowReduction,
@@ -23,32 +25,40 @@ export function sumAxis(
   shape: readonly number[],
   scale = 1,
 ): Tensor {
+  const out = Tensor.empty(x.gpu, shape);
+  sumInto(x, out, { outer, length, inner }, scale);
+  return out;
+}
+
+function sumInto(
+  x: Tensor,
+  out: Tensor,
+  { outer, length, inner }: { outer: number; length: number; inner: number },
+  scale: number,
+): void {
   const gpu = x.gpu;
-  const out = Tensor.empty(gpu, shape);
-  if (outer * inner === 0) return out;
+  if (outer * inner === 0) return;
   if (inner === 1) {
-    if (length > 4096) {
-      // A long row would be one workgroup's chain: cut it into pieces and add those.
+    if (length <= 4096) rowSums(x, out, outer, length, length, 1, scale, false);
+    else {
+      // A long row would be one workgroup's chain: cut it into pieces, as often as it takes, and add those.
       const pieces = Math.ceil(length / 1024);
       const partial = Tensor.empty(gpu, [outer, pieces]);
       rowSums(x, partial, outer * pieces, length, 1024, pieces, 1, false);
-      rowSumsInto(partial, out, outer, pieces, scale);
+      sumInto(partial, out, { outer, length: pieces, inner }, scale);
       partial.dispose();
-      return out;
     }
-    rowSums(x, out, outer, length, length, 1, scale, false);
-    return out;
+    return;
   }
   const chunks = Math.ceil(length / CHUNK);
   if (chunks <= 1) {
     columnSums(x, out, outer, length, inner, 1, scale);
-    return out;
+    return;
   }
   const partial = Tensor.empty(gpu, [outer, chunks, inner]);
   columnSums(x, partial, outer, length, inner, chunks, 1);
-  columnSums(partial, out, outer, chunks, inner, 1, scale);
+  sumInto(partial, out, { outer, length: chunks, inner }, scale);
   partial.dispose();
-  return out;
 }
 
 /** Sum of squares of all elements, as partial sums [pieces]. */
@@ -57,10 +67,6 @@ export function squareSums(x: Tensor): Tensor {
   const partial = Tensor.empty(x.gpu, [pieces]);
   rowSums(x, partial, pieces, x.size, 4096, pieces, 1, true);
   return partial;
-}
-
-function rowSumsInto(x: Tensor, out: Tensor, rows: number, length: number, scale: number): void {
-  rowSums(x, out, rows, length, length, 1, scale, false);
 }
 
 function rowSums(
@@ -83,8 +89,7 @@ function rowSums(
   let start = (row % p.pieces) * p.piece;
   let base = (row / p.pieces) * p.length;
   let end = min(p.length, start + p.piece);
-  var sum = 0.0;
-  for (var c = start + lane; c < end; c += LANES) { let v = X[base + c]; sum += ${square ? 'v * v' : 'v'}; }
+  ${laneSum('sum', (c) => (square ? `X[base + ${c}] * X[base + ${c}]` : `X[base + ${c}]`), 'end', { start: 'start' })}
   let total = rowSum(sum, lane);
   if (lane == 0u) { outY[row] = total * p.scale; }
 }`,
@@ -125,7 +130,12 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
     let start = group.y * p.chunk;
     let end = min(p.length, start + p.chunk);
     var sum = ${unit.value}();
-    for (var r = start; r < end; r++) { sum += ${unit.load(dtype, 'X', 'base + r * p.units')}; }
+    // Short chains, as in \`laneSum\`.
+    for (var first = start; first < end; first += 16u) {
+      var chain = ${unit.value}();
+      for (var r = first; r < min(end, first + 16u); r++) { chain += ${unit.load(dtype, 'X', 'base + r * p.units')}; }
+      sum += chain;
+    }
     outY[(o * p.chunks + p.first + group.y) * p.units + column] = sum * p.scale;
   }
 }`,
@@ -152,7 +162,7 @@ export function columnSum(x: Tensor): Tensor {
   return sumAxis(x, { outer: 1, length: x.rows, inner: x.cols }, [x.cols]);
 }
 
-/** Maximum and its first position along the last dimension: values [rows], indices [rows] u32. */
+/** Maximum and its first position along the last dimension: values [rows], indices [rows] u32. A NaN wins. */
 export function maxRows(x: Tensor): { values: Tensor; indices: Tensor } {
   const rows = x.rows;
   const values = Tensor.empty(x.gpu, x.shape.slice(0, -1));
@@ -163,14 +173,14 @@ export function maxRows(x: Tensor): { values: Tensor; indices: Tensor } {
     params: { rows: 'u32', cols: 'u32' } as const,
     buffers: { X: 'array<f32>', outV: 'array<f32>', outI: 'array<u32>' },
     subgroups: reduction.subgroups,
-    body: `${reduction.prelude}${rowMain(reduction, 'p.rows')}
-  var best = -3.4e38;
-  var at = p.cols;
-  for (var c = lane; c < p.cols; c += LANES) { let v = X[row * p.cols + c]; if (v > best || at == p.cols) { best = v; at = c; } }
+    body: `${RANKS}${reduction.prelude}${rowMain(reduction, 'p.rows')}
+  var best = 0u;
+  var at = 0u;
+  for (var c = lane; c < p.cols; c += LANES) { let v = rank(X[row * p.cols + c]); if (v > best) { best = v; at = c; } }
   let top = rowMax(best, lane);
-  // The first position: the smallest index among lanes that hold the maximum (exact in f32 below 2^24 columns).
-  let first = -rowMax(select(-16777216.0, -f32(at), best == top && at < p.cols), lane);
-  if (lane == 0u) { outV[row] = top; outI[row] = u32(first); }
+  // The first position: the smallest among the lanes that hold the maximum.
+  let first = ~rowMax(select(0u, ~at, best == top), lane);
+  if (lane == 0u) { outV[row] = unrank(top); outI[row] = first; }
 }`,
   }));
   shader.run(x.gpu, [x, values, indices], { rows, cols: x.cols }, rowGrid(rows));

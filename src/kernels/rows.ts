@@ -6,7 +6,8 @@
 import { ShapeError } from '../errors.js';
 import { formatShape } from '../tensor/shape.js';
 import { Tensor } from '../tensor/tensor.js';
-import { FLAT_MAIN, flatGrid, rowGrid, rowMain, rowReduction, shaderOf } from './launch.js';
+import { elementary, RANKS } from './elementary.js';
+import { FLAT_MAIN, flatGrid, laneSum, rowGrid, rowMain, rowReduction, shaderOf } from './launch.js';
 import { rowRanges } from './ranges.js';
 
 /**
@@ -193,11 +194,10 @@ export function normalizeRows(x: Tensor, eps = 1e-12): { y: Tensor; norms: Tenso
     params: { rows: 'u32', cols: 'u32', eps: 'f32' } as const,
     buffers: { X: 'array<f32>', outY: 'array<f32>', outN: 'array<f32>' },
     subgroups: reduction.subgroups,
-    body: `${reduction.prelude}${rowMain(reduction, 'p.rows')}
-  var part = 0.0;
-  for (var c = lane; c < p.cols; c += LANES) { let v = X[row * p.cols + c]; part += v * v; }
+    body: `${elementary('f32')}${reduction.prelude}${rowMain(reduction, 'p.rows')}
+  ${laneSum('part', (c) => `X[row * p.cols + ${c}] * X[row * p.cols + ${c}]`, 'p.cols')}
   let norm = sqrt(rowSum(part, lane));
-  let scale = 1.0 / max(norm, p.eps);
+  let scale = 1.0 / maxOf(norm, p.eps);
   for (var c = lane; c < p.cols; c += LANES) { outY[row * p.cols + c] = X[row * p.cols + c] * scale; }
   if (lane == 0u) { outN[row] = norm; }
 }`,
@@ -214,11 +214,10 @@ export function normalizeRowsGradient(y: Tensor, norms: Tensor, dy: Tensor, eps 
     params: { rows: 'u32', cols: 'u32', eps: 'f32' } as const,
     buffers: { Y: 'array<f32>', N: 'array<f32>', DY: 'array<f32>', outX: 'array<f32>' },
     subgroups: reduction.subgroups,
-    body: `${reduction.prelude}${rowMain(reduction, 'p.rows')}
-  var part = 0.0;
-  for (var c = lane; c < p.cols; c += LANES) { part += Y[row * p.cols + c] * DY[row * p.cols + c]; }
+    body: `${elementary('f32')}${reduction.prelude}${rowMain(reduction, 'p.rows')}
+  ${laneSum('part', (c) => `Y[row * p.cols + ${c}] * DY[row * p.cols + ${c}]`, 'p.cols')}
   let along = select(0.0, rowSum(part, lane), N[row] > p.eps);
-  let scale = 1.0 / max(N[row], p.eps);
+  let scale = 1.0 / maxOf(N[row], p.eps);
   for (var c = lane; c < p.cols; c += LANES) { outX[row * p.cols + c] = (DY[row * p.cols + c] - Y[row * p.cols + c] * along) * scale; }
 }`,
   })).run(dy.gpu, [y, norms, dy, dx], { rows: y.rows, cols: y.cols, eps }, rowGrid(y.rows));
@@ -227,7 +226,7 @@ export function normalizeRowsGradient(y: Tensor, norms: Tensor, dy: Tensor, eps 
 
 /**
  * Largest value of each group of positions, and the first position that has it. x: [n]; order: positions sorted
- * by group; starts: [groups+1]. Groups are not empty.
+ * by group; starts: [groups+1]. Groups are not empty. A NaN is the largest.
  */
 export function segmentMax(x: Tensor, order: Tensor, starts: Tensor): { values: Tensor; positions: Tensor } {
   const groups = starts.size - 1;
@@ -243,16 +242,16 @@ export function segmentMax(x: Tensor, order: Tensor, starts: Tensor): { values: 
       outV: 'array<f32>',
       outP: 'array<u32>',
     },
-    body: `${FLAT_MAIN}
+    body: `${RANKS}${FLAT_MAIN}
   if (i >= p.groups) { return; }
   var at = order[starts[i]];
-  var best = X[at];
+  var best = rank(X[at]);
   for (var k = starts[i] + 1u; k < starts[i + 1u]; k++) {
     let position = order[k];
-    let v = X[position];
+    let v = rank(X[position]);
     if (v > best) { best = v; at = position; }
   }
-  outV[i] = best;
+  outV[i] = unrank(best);
   outP[i] = at;
 }`,
   })).run(x.gpu, [x, order, starts, values, positions], { groups }, flatGrid(groups));

@@ -5,18 +5,25 @@
 import { ShapeError } from '../errors.js';
 import { formatShape } from '../tensor/shape.js';
 import { Tensor } from '../tensor/tensor.js';
-import { rowGrid, rowMain, rowReduction, shaderOf } from './launch.js';
+import { elementary, RANKS } from './elementary.js';
+import { laneSum, rowGrid, rowMain, rowReduction, shaderOf } from './launch.js';
 
 const ROWS = { rows: 'u32', cols: 'u32' } as const;
 
-/** WGSL: largest value and log-sum-exp of row `row` of X, over the columns where `keep` holds. */
-const LOG_SUM_EXP = `
-  var best = -3.4e38;
-  for (var c = lane; c < p.cols; c += LANES) { best = max(best, X[row * p.cols + c]); }
-  let top = rowMax(best, lane);
-  var part = 0.0;
-  for (var c = lane; c < p.cols; c += LANES) { part += exp(X[row * p.cols + c] - top); }
+/**
+ * Differences from the largest score come first everywhere: the logarithm of a sum added to a large score would be
+ * rounded to that score's units.
+ *
+ * WGSL: largest value `top` of row `row` of X and `total`, the sum of exp(x − top), over the columns where `keep`
+ * holds. As PyTorch: a row of −∞, or with +∞ or a NaN in it, has no softmax and makes `total` a NaN.
+ */
+const logSumExp = (keep: string) => `
+  var best = 0u;
+  for (var c = lane; c < p.cols; c += LANES) { if (${keep}) { best = max(best, rank(X[row * p.cols + c])); } }
+  let top = unrank(rowMax(best, lane));
+  ${laneSum('part', (c) => (keep === 'true' ? `expOf(X[row * p.cols + ${c}] - top)` : `select(0.0, expOf(X[row * p.cols + ${c}] - top), ${keep})`), 'p.cols')}
   let total = rowSum(part, lane);`;
+const LOG_SUM_EXP = logSumExp('true');
 
 function rowShader(name: string, buffers: Record<string, string>, x: Tensor, body: string) {
   const reduction = rowReduction(x.gpu.capabilities);
@@ -25,7 +32,7 @@ function rowShader(name: string, buffers: Record<string, string>, x: Tensor, bod
     params: ROWS,
     buffers,
     subgroups: reduction.subgroups,
-    body: `${reduction.prelude}${rowMain(reduction, 'p.rows')}${body}
+    body: `${elementary('f32')}${RANKS}${reduction.prelude}${rowMain(reduction, 'p.rows')}${body}
 }`,
   }));
 }
@@ -38,7 +45,7 @@ export function softmax(x: Tensor): Tensor {
     { X: 'array<f32>', outY: 'array<f32>' },
     x,
     `${LOG_SUM_EXP}
-  for (var c = lane; c < p.cols; c += LANES) { outY[row * p.cols + c] = exp(X[row * p.cols + c] - top) / total; }`,
+  for (var c = lane; c < p.cols; c += LANES) { outY[row * p.cols + c] = expOf(X[row * p.cols + c] - top) / total; }`,
   ).run(x.gpu, [x, y], { rows: x.rows, cols: x.cols }, rowGrid(x.rows));
   return y;
 }
@@ -51,8 +58,7 @@ export function softmaxGradient(y: Tensor, dy: Tensor): Tensor {
     { Y: 'array<f32>', DY: 'array<f32>', outX: 'array<f32>' },
     y,
     `
-  var part = 0.0;
-  for (var c = lane; c < p.cols; c += LANES) { part += Y[row * p.cols + c] * DY[row * p.cols + c]; }
+  ${laneSum('part', (c) => `Y[row * p.cols + ${c}] * DY[row * p.cols + ${c}]`, 'p.cols')}
   let dot = rowSum(part, lane);
   for (var c = lane; c < p.cols; c += LANES) { outX[row * p.cols + c] = Y[row * p.cols + c] * (DY[row * p.cols + c] - dot); }`,
   ).run(y.gpu, [y, dy, dx], { rows: y.rows, cols: y.cols }, rowGrid(y.rows));
@@ -67,8 +73,8 @@ export function logSoftmax(x: Tensor): Tensor {
     { X: 'array<f32>', outY: 'array<f32>' },
     x,
     `${LOG_SUM_EXP}
-  let lse = top + log(total);
-  for (var c = lane; c < p.cols; c += LANES) { outY[row * p.cols + c] = X[row * p.cols + c] - lse; }`,
+  let log = logOf(total);
+  for (var c = lane; c < p.cols; c += LANES) { outY[row * p.cols + c] = (X[row * p.cols + c] - top) - log; }`,
   ).run(x.gpu, [x, y], { rows: x.rows, cols: x.cols }, rowGrid(x.rows));
   return y;
 }
@@ -81,10 +87,9 @@ export function logSoftmaxGradient(y: Tensor, dy: Tensor): Tensor {
     { Y: 'array<f32>', DY: 'array<f32>', outX: 'array<f32>' },
     y,
     `
-  var part = 0.0;
-  for (var c = lane; c < p.cols; c += LANES) { part += DY[row * p.cols + c]; }
+  ${laneSum('part', (c) => `DY[row * p.cols + ${c}]`, 'p.cols')}
   let sum = rowSum(part, lane);
-  for (var c = lane; c < p.cols; c += LANES) { outX[row * p.cols + c] = DY[row * p.cols + c] - exp(Y[row * p.cols + c]) * sum; }`,
+  for (var c = lane; c < p.cols; c += LANES) { outX[row * p.cols + c] = DY[row * p.cols + c] - expOf(Y[row * p.cols + c]) * sum; }`,
   ).run(y.gpu, [y, dy, dx], { rows: y.rows, cols: y.cols }, rowGrid(y.rows));
   return dx;
 }
@@ -103,7 +108,7 @@ export function crossEntropyRows(x: Tensor, targets: Tensor): Tensor {
     { X: 'array<f32>', targets: 'array<u32>', outL: 'array<f32>' },
     x,
     `${LOG_SUM_EXP}
-  if (lane == 0u) { outL[row] = top + log(total) - X[row * p.cols + targets[row]]; }`,
+  if (lane == 0u) { outL[row] = logOf(total) - (X[row * p.cols + targets[row]] - top); }`,
   ).run(x.gpu, [x, targets, loss], { rows: x.rows, cols: x.cols }, rowGrid(x.rows));
   return loss;
 }
@@ -117,7 +122,7 @@ export function crossEntropyRowsGradient(x: Tensor, targets: Tensor, dLoss: Tens
     x,
     `${LOG_SUM_EXP}
   for (var c = lane; c < p.cols; c += LANES) {
-    outX[row * p.cols + c] = DL[row] * (exp(X[row * p.cols + c] - top) / total - select(0.0, 1.0, c == targets[row]));
+    outX[row * p.cols + c] = DL[row] * (expOf(X[row * p.cols + c] - top) / total - select(0.0, 1.0, c == targets[row]));
   }`,
   ).run(x.gpu, [x, targets, dLoss, dx], { rows: x.rows, cols: x.cols }, rowGrid(x.rows));
   return dx;
@@ -132,9 +137,8 @@ export function softCrossEntropyRows(x: Tensor, probabilities: Tensor): Tensor {
     { X: 'array<f32>', P: 'array<f32>', outL: 'array<f32>' },
     x,
     `${LOG_SUM_EXP}
-  let lse = top + log(total);
-  var sum = 0.0;
-  for (var c = lane; c < p.cols; c += LANES) { sum += P[row * p.cols + c] * (lse - X[row * p.cols + c]); }
+  let log = logOf(total);
+  ${laneSum('sum', (c) => `P[row * p.cols + ${c}] * (log - (X[row * p.cols + ${c}] - top))`, 'p.cols')}
   let loss = rowSum(sum, lane);
   if (lane == 0u) { outL[row] = loss; }`,
   ).run(x.gpu, [x, probabilities, loss], { rows: x.rows, cols: x.cols }, rowGrid(x.rows));
@@ -149,11 +153,10 @@ export function softCrossEntropyRowsGradient(x: Tensor, probabilities: Tensor, d
     { X: 'array<f32>', P: 'array<f32>', DL: 'array<f32>', outX: 'array<f32>' },
     x,
     `${LOG_SUM_EXP}
-  var mass = 0.0;
-  for (var c = lane; c < p.cols; c += LANES) { mass += P[row * p.cols + c]; }
+  ${laneSum('mass', (c) => `P[row * p.cols + ${c}]`, 'p.cols')}
   let weight = rowSum(mass, lane);
   for (var c = lane; c < p.cols; c += LANES) {
-    outX[row * p.cols + c] = DL[row] * (exp(X[row * p.cols + c] - top) / total * weight - P[row * p.cols + c]);
+    outX[row * p.cols + c] = DL[row] * (expOf(X[row * p.cols + c] - top) / total * weight - P[row * p.cols + c]);
   }`,
   ).run(x.gpu, [x, probabilities, dLoss, dx], { rows: x.rows, cols: x.cols }, rowGrid(x.rows));
   return dx;
@@ -211,27 +214,22 @@ function distillationShader(x: Tensor, gradient: boolean) {
       ...(gradient ? { DL: 'array<f32>' } : {}),
     },
     subgroups: reduction.subgroups,
-    body: `${reduction.prelude}${rowMain(reduction, 'p.rows')}
+    body: `${elementary('f32')}${RANKS}${reduction.prelude}${rowMain(reduction, 'p.rows')}
   let start = row * p.group * p.blocks;
   var loss = 0.0;
   ${gradient ? 'for (var c = lane; c < p.cols; c += LANES) { outX[row * p.cols + c] = 0.0; }' : ''}
   for (var i = 0u; i < p.group; i++) {
     // Candidates: all columns but the row's own first i.
-    var best = -3.4e38;
-    for (var c = lane; c < p.cols; c += LANES) { if (c < start || c >= start + i) { best = max(best, X[row * p.cols + c]); } }
-    let top = rowMax(best, lane);
-    var part = 0.0;
-    for (var c = lane; c < p.cols; c += LANES) { if (c < start || c >= start + i) { part += exp(X[row * p.cols + c] - top); } }
-    let total = rowSum(part, lane);
+    ${logSumExp('c < start || c >= start + i')}
     let weight = P[row * p.group + i];
     ${
       gradient
         ? `for (var c = lane; c < p.cols; c += LANES) {
       if (c < start || c >= start + i) {
-        outX[row * p.cols + c] += DL[row] * weight * (exp(X[row * p.cols + c] - top) / total - select(0.0, 1.0, c == start + i));
+        outX[row * p.cols + c] += DL[row] * weight * (expOf(X[row * p.cols + c] - top) / total - select(0.0, 1.0, c == start + i));
       }
     }`
-        : 'loss += weight * (top + log(total) - X[row * p.cols + start + i]);'
+        : 'loss += weight * (logOf(total) - (X[row * p.cols + start + i] - top));'
     }
   }
   ${gradient ? '' : 'if (lane == 0u) { outL[row] = loss; }'}

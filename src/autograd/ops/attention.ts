@@ -4,6 +4,7 @@ import {
   attentionGradient,
   attention as attentionKernel,
 } from '../../kernels/attention.js';
+import { dropMask } from '../../kernels/pointwise.js';
 import type { PackedSequences } from '../../tensor/packed.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import { record } from '../tape.js';
@@ -18,7 +19,7 @@ export function attention(
   heads: number,
   dropout?: AttentionDropout,
 ): Tensor {
-  const active = dropout && dropout.probability > 0 ? dropout : undefined;
+  const active = dropMask('attention', dropout?.probability ?? 0).threshold > 0 ? dropout : undefined;
   const { out, logSumExp } = attentionKernel(qkv, sequences, heads, active);
   return record(
     'attention',

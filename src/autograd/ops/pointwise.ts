@@ -6,6 +6,7 @@ import {
   binary,
   binaryGradient,
   cast as castKernel,
+  dropMask,
   dropout as dropoutKernel,
   type UnaryName,
   unary,
@@ -94,7 +95,7 @@ export function cast(x: Tensor, dtype: FloatDType): Tensor {
 
 /** Inverted dropout; the mask is a function of `random` and the position, so backward draws it again. */
 export function dropout(x: Tensor, probability: number, random: RandomStream): Tensor {
-  if (probability <= 0) return x;
+  if (dropMask('dropout', probability).threshold === 0) return x;
   return record(
     'dropout',
     dropoutKernel(x, probability, random),
