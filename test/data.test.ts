@@ -11,8 +11,9 @@ import { fileURLToPath } from 'node:url';
 import fc from 'fast-check';
 import { type DataOptions, loadDatasets, type TrainBatch } from '../src/data/batches.js';
 import { compileFormat, type PromptOptions, Prompts } from '../src/data/prompts.js';
-import { findSource, parseRow, RowFile } from '../src/data/rows.js';
+import { parseRow, RowFile } from '../src/data/rows.js';
 import { groupSizeOf, sampleGroup, sampleNegatives, shuffleText } from '../src/data/sampling.js';
+import { findSource } from '../src/data/sources.js';
 import { InputError } from '../src/errors.js';
 import { CounterRandom } from '../src/tensor/random.js';
 
@@ -158,13 +159,15 @@ test('every bad line is refused in one line that says where, what was expected a
   refused('[1]', /^x\.jsonl:7: expected a JSON object, found \[1\]$/);
   refused('null', /found null$/);
   refused({ ...good, query: undefined }, /^x\.jsonl:7: expected "query" to be a text, found nothing$/);
-  refused({ ...good, query: '' }, /found ""$/);
   refused({ ...good, query: 3 }, /found 3$/);
   refused({ ...good, pos: undefined }, /"pos" to be a list of at least one text, found nothing$/);
   refused({ ...good, pos: [] }, /"pos" to be a list of at least one text, found \[\]$/);
   refused({ ...good, pos: 'text' }, /"pos" to be a list of texts, found "text"$/);
   refused({ ...good, neg: ['a', null] }, /"neg" to be a list of texts, found null at index 1$/);
-  refused({ ...good, neg: ['x'.repeat(10), { long: 'y'.repeat(200) }] }, /found \{"long":"y+… at index 1$/);
+  refused(
+    { ...good, neg: ['x'.repeat(10), { long: 'y'.repeat(200) }] },
+    /found \{"long":"y+…"\} at index 1$/,
+  );
   refused(
     { ...good, pos_scores: [1, 2], neg_scores: [1] },
     /"pos_scores" to have 1 numbers, as "pos" has texts, found 2$/,
@@ -230,11 +233,6 @@ test('files that hold no rows, an array, other bytes or a bad line are refused',
   const refused = (name: string, content: string | Buffer, message: RegExp) =>
     refuses(() => new RowFile(write(name, content)), message);
   refused('empty.jsonl', '\n\n', /empty\.jsonl: expected at least one row, found none$/);
-  refused(
-    'array.json',
-    `[${JSON.stringify(row('a'))}]`,
-    /array\.json:1: expected one JSON object per line, found a JSON array$/,
-  );
   refused('latin.jsonl', Buffer.from('{"query":"\xe4"}', 'latin1'), /latin\.jsonl:1: expected UTF-8 text/);
   refused(
     'bad.jsonl',
@@ -247,7 +245,7 @@ test('a row that changed on disk is refused when it is read', () => {
   const path = write('changing.jsonl', rows('a', 2));
   const file = new RowFile(path);
   write('changing.jsonl', 'x');
-  refuses(() => file.row(1), /changing\.jsonl:2: expected a JSON object, found broken JSON/);
+  refuses(() => file.row(1), /changing\.jsonl:2: the file has changed since it was first read$/);
 });
 
 test('sources: one level, sorted, only JSON files; the no_in_batch_neg name with and without a slash', () => {

@@ -4,11 +4,11 @@
  * run sees exactly what it would have seen. Tokens and packing come after (packing.ts).
  */
 import { InputError } from '../errors.js';
-import { printable } from '../show.js';
+import { printable, show } from '../show.js';
 import { CounterRandom } from '../tensor/random.js';
 import { type Dataset, type DatasetOptions, openDatasets, STREAM, type UnusedRows } from './datasets.js';
 import { type PromptOptions, Prompts } from './prompts.js';
-import type { RowFacts, RowPlace, TrainRow } from './rows.js';
+import { placeName, type RowFacts, type RowPlace, type TrainRow } from './rows.js';
 import { groupSizeOf, needsNegatives, sampleGroup } from './sampling.js';
 
 export interface DataOptions extends DatasetOptions, PromptOptions {
@@ -159,21 +159,23 @@ export class TrainingData {
         Uint32Array.from({ length: dataset.rowCount }, (_, row) => row),
       ),
     );
-    const batches = this.datasets.flatMap((dataset, i) =>
-      Array.from({ length: this.batchesOf(dataset, worldSize) }, (_, number) => ({
-        dataset,
-        order: orders[i]!,
-        number,
-      })),
-    );
+    // Batches are numbered through the datasets: an object for each would be the largest thing in memory.
+    const firsts: number[] = [];
+    let count = 0;
+    for (const dataset of this.datasets) {
+      firsts.push(count);
+      count += this.batchesOf(dataset, worldSize);
+    }
+    const batches = Uint32Array.from({ length: count }, (_, i) => i);
     // One dataset needs no second shuffle: its rows are in random order, and only the last batch may be short.
     if (this.options.sameDatasetWithinBatch)
       new CounterRandom(this.options.seed, [STREAM.batchOrder, epoch]).shuffle(batches);
 
     for (let index = startBatch; index < batches.length; index++) {
-      const { dataset, order, number } = batches[index]!;
-      const first = number * dataset.batchSize * worldSize;
-      yield this.batch(dataset, globalBatch(order, first, dataset.batchSize, worldSize), {
+      const owner = firsts.findLastIndex((first) => first <= batches[index]!);
+      const dataset = this.datasets[owner]!;
+      const first = (batches[index]! - firsts[owner]!) * dataset.batchSize * worldSize;
+      yield this.batch(dataset, globalBatch(orders[owner]!, first, dataset.batchSize, worldSize), {
         rank,
         worldSize,
         epoch,
@@ -199,10 +201,11 @@ export class TrainingData {
           const { queryBytes, passageBytes } = dataset.facts(row);
           return Math.min(limits.query, queryBytes) + groupOf(row) * Math.min(limits.passage, passageBytes);
         };
-        const order = Array.from({ length: dataset.rowCount }, (_, row) => row);
-        const weights = order.map(weight);
-        order.sort((a, b) => weights[b]! - weights[a]! || a - b);
-        const rows = order.slice(0, dataset.batchSize);
+        const weights = Float64Array.from({ length: dataset.rowCount }, (_, row) => weight(row));
+        const order = Uint32Array.from({ length: dataset.rowCount }, (_, row) => row);
+        const rows = [
+          ...order.sort((a, b) => weights[b]! - weights[a]! || a - b).subarray(0, dataset.batchSize),
+        ];
         const groupSize = rows.reduce((most, row) => Math.max(most, groupOf(row)), 1);
         const texts = rows.map((index) => {
           const row = dataset.row(index);
@@ -246,7 +249,7 @@ export class TrainingData {
       const group = sampleGroup(row, place, groupSize, options.shuffleRatio, random);
       queries.push(prompts.query(row, row.query));
       for (const passage of group.passages) passages.push(prompts.passage(row, passage));
-      scores.push(...(group.scores ?? []));
+      for (const score of group.scores ?? []) scores.push(score);
       places.push(place);
     }
     const hasTeacher = options.knowledgeDistillation && scores.length > 0;
@@ -277,7 +280,7 @@ export class TrainingData {
     let batches = 0;
     for (const dataset of this.datasets) {
       const count = this.batchesOf(dataset, worldSize);
-      if (count > 0) this.checkRows(dataset, dataset.batchSize * worldSize > 1);
+      if (count > 0) this.checkRows(dataset, worldSize);
       batches += count;
     }
     if (batches === 0) {
@@ -285,36 +288,54 @@ export class TrainingData {
       const needed = largest.batchSize * worldSize;
       throw new InputError(
         `${this.options.flag}: expected a dataset with at least ${needed} rows, one batch of ${largest.batchSize} on ${worldSize} ranks; ` +
-          `found at most ${largest.rows} (${largest.name})`,
+          `found at most ${largest.rows} (${printable(largest.name)})`,
       );
     }
     this.checked.add(worldSize);
   }
 
-  /** `shared`: a batch holds more than one row; they must then agree on type and on having scores. */
-  private checkRows(dataset: Dataset, shared: boolean): void {
+  /** Rows that share a batch must agree on type and on having scores, and a batch must be of a size to be had. */
+  private checkRows(dataset: Dataset, worldSize: number): void {
     const { sameDatasetWithinBatch, trainGroupSize, knowledgeDistillation } = this.options;
+    const shared = dataset.batchSize * worldSize > 1;
     const first = dataset.facts(0);
     let withoutNegatives: RowFacts | null = null;
     // The first row of a batch sets its group size, so a row may meet the largest size of its dataset.
-    let largestGroup = sameDatasetWithinBatch ? 1 : trainGroupSize;
+    let largestGroup = 0;
+    let largest = first;
     for (let i = 0; i < dataset.rowCount; i++) {
       const facts = dataset.facts(i);
       const groupSize = sameDatasetWithinBatch ? groupSizeOf(facts, trainGroupSize) : trainGroupSize;
-      largestGroup = Math.max(largestGroup, groupSize);
+      if (groupSize > largestGroup) {
+        largestGroup = groupSize;
+        largest = facts;
+      }
       if (facts.negatives === 0) {
         withoutNegatives ??= facts;
         if (groupSize > 1) throw needsNegatives(facts.place, groupSize);
       }
       if (!sameDatasetWithinBatch || !shared) continue;
-      requireEqual(first, facts, '"type"', (each) => JSON.stringify(each.type));
-      if (knowledgeDistillation)
-        requireEqual(first, facts, 'teacher', (each) => (each.scored ? 'scores' : 'no scores'));
+      if (facts.type !== first.type) throw differs(first, facts, '"type"', (each) => show(each.type));
+      if (knowledgeDistillation && facts.scored !== first.scored)
+        throw differs(first, facts, 'teacher', (each) => (each.scored ? 'scores' : 'no scores'));
     }
     if (shared && withoutNegatives && largestGroup > 1)
       throw needsNegatives(withoutNegatives.place, largestGroup);
+    const queries = Math.min(dataset.batchSize, dataset.rowCount);
+    if (queries * largestGroup > MOST_PASSAGES) {
+      const from =
+        largestGroup === trainGroupSize
+          ? `--train_group_size ${trainGroupSize}`
+          : `${placeName(largest.place)}: "train_group_size" ${largestGroup}`;
+      throw new InputError(
+        `${from}: expected at most ${MOST_PASSAGES} passages in a batch, found ${queries} queries with ${largestGroup} each`,
+      );
+    }
   }
 }
+
+/** Passages of one rank and step. Fewer fit into any GPU; more would fill the host's memory before that is known. */
+const MOST_PASSAGES = 1 << 18;
 
 /** Datasets that are named one by one before they are only counted. */
 const MOST_NAMED = 8;
@@ -348,12 +369,11 @@ function longestGroup(row: TrainRow, groupSize: number): string[] {
   return [byLength(row.pos)[0]!, ...negatives.slice(0, k)];
 }
 
-/** @throws InputError naming both rows when they differ in what rows of one batch must share. */
-function requireEqual(a: RowFacts, b: RowFacts, what: string, of: (facts: RowFacts) => string): void {
-  if (of(a) === of(b)) return;
-  throw new InputError(
-    `${b.place.file}:${b.place.line}: expected the ${what} of ${a.place.file}:${a.place.line}, with which it may ` +
-      `share a batch (${of(a)}), found ${of(b)}`,
+/** Names both rows that differ in what rows of one batch must share. */
+function differs(a: RowFacts, b: RowFacts, what: string, of: (facts: RowFacts) => string): InputError {
+  return new InputError(
+    `${placeName(b.place)}: expected the ${what} of ${placeName(a.place)}, with which it may share a batch ` +
+      `(${of(a)}), found ${of(b)}`,
   );
 }
 
@@ -362,7 +382,7 @@ function requireEqual(a: RowFacts, b: RowFacts, what: string, of: (facts: RowFac
  * short batch; several ranks must stay equal, so theirs is filled up from the start of the epoch.
  */
 function globalBatch(order: Uint32Array, first: number, batchSize: number, worldSize: number): number[] {
-  const wanted = batchSize * worldSize;
-  const count = worldSize === 1 ? Math.min(wanted, order.length - first) : wanted;
+  const whole = Math.min(batchSize, Math.ceil(order.length / worldSize)) * worldSize;
+  const count = worldSize === 1 ? Math.min(whole, order.length - first) : whole;
   return Array.from({ length: count }, (_, i) => order[(first + i) % order.length]!);
 }

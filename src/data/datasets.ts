@@ -6,7 +6,8 @@
 import { InputError } from '../errors.js';
 import { printable, show } from '../show.js';
 import { CounterRandom } from '../tensor/random.js';
-import { findSource, type RowFacts, RowFile, type TrainRow } from './rows.js';
+import { placeName, type RowFacts, RowFile, type TrainRow } from './rows.js';
+import { findSource } from './sources.js';
 
 /** Names the random streams of the data, so that no two purposes share draws. */
 export const STREAM = { subsample: 1, rowOrder: 2, batchOrder: 3, group: 4 } as const;
@@ -20,6 +21,7 @@ export interface DatasetOptions {
   readonly dropThreshold: number;
   readonly maxExampleNumPerDataset: number;
   readonly knowledgeDistillation: boolean;
+  readonly queryInstructionForRetrieval: string | null;
   readonly seed: number;
   /** The flag that errors name: `--train_data` or `--eval_data`. */
   readonly flag: string;
@@ -74,8 +76,12 @@ export class Dataset {
   }
 
   private locate(index: number): [RowFile, number] {
-    let member = this.members.length - 1;
-    while (this.starts[member]! > index) member--;
+    let member = 0;
+    for (let above = this.members.length; above - member > 1; ) {
+      const middle = (member + above) >> 1;
+      if (this.starts[middle]! <= index) member = middle;
+      else above = middle;
+    }
     return [this.members[member]!.file, this.members[member]!.rows[index - this.starts[member]!]!];
   }
 }
@@ -93,18 +99,26 @@ export interface OpenedDatasets {
 export function openDatasets(options: DatasetOptions): OpenedDatasets {
   const unused: UnusedRows[] = [];
   const sources = options.trainData.map((path) => findSource(path, options.flag));
+  const rowOptions = { scores: options.knowledgeDistillation };
   let fileNumber = 0;
   const opened = sources.map((source) => ({
     source,
-    members: source.files.map((path) => subsample(new RowFile(path), options, fileNumber++, unused)),
+    members: source.files.map((path) =>
+      subsample(new RowFile(path, rowOptions), options, fileNumber++, unused),
+    ),
   }));
-  const hasPromptColumn = opened.some(({ members }) => members.some(({ file }) => file.hasPromptColumn));
+  const hasPromptColumn = opened.some(({ members }) =>
+    members.some(({ file }) => file.columns.has('prompt')),
+  );
+  const files = opened.flatMap(({ members }) => members.map(({ file }) => file));
+  const notices = [...sources.flatMap((source) => source.notices), ...emptyQueries(files, options.flag)];
 
   if (!options.sameDatasetWithinBatch) {
     const members = opened.flatMap((each) => each.members);
     const dataset = new Dataset('all files', members, options.perDeviceTrainBatchSize, BATCH_FLAG, false);
     if (options.knowledgeDistillation) requireScores(dataset);
-    return { datasets: [dataset], hasPromptColumn, unused, notices: [] };
+    notices.push(...withoutEffect(files, options));
+    return { datasets: [dataset], hasPromptColumn, unused, notices };
   }
 
   const datasets: Dataset[] = [];
@@ -132,7 +146,8 @@ export function openDatasets(options: DatasetOptions): OpenedDatasets {
     throw new InputError(
       `${options.flag}: expected a dataset of at least --small_threshold ${options.smallThreshold} rows, found none`,
     );
-  return { datasets, hasPromptColumn, unused, notices: withoutTeacher(datasets, options) };
+  notices.push(...notTheirOwn(files), ...withoutTeacher(datasets, options));
+  return { datasets, hasPromptColumn, unused, notices };
 }
 
 function subsample(file: RowFile, options: DatasetOptions, fileNumber: number, unused: UnusedRows[]): Member {
@@ -157,6 +172,49 @@ function memberBatchSize({ file, rows }: Member, options: DatasetOptions): { siz
   if (!first.type?.includes('symmetric')) return { size: options.perDeviceTrainBatchSize, from: BATCH_FLAG };
   const half = Math.max(1, Math.floor(options.perDeviceTrainBatchSize / 2));
   return { size: half, from: `half of ${BATCH_FLAG}, for the type ${show(first.type)}` };
+}
+
+/** In the default mode rows are alike: what their fields would say otherwise is not looked at, as upstream. */
+function withoutEffect(files: readonly RowFile[], options: DatasetOptions): string[] {
+  const fields = (['type', 'batch_size', 'train_group_size'] as const).filter((field) =>
+    files.some((file) => file.columns.has(field)),
+  );
+  const notices: string[] = [];
+  if (fields.length > 0)
+    notices.push(
+      `${options.flag}: ${fields.map(show).join(', ')} of rows: no effect without --same_dataset_within_batch`,
+    );
+  if (options.queryInstructionForRetrieval === null && files.some((file) => file.columns.has('prompt')))
+    notices.push(
+      `${options.flag}: "prompt" of rows: no effect without --same_dataset_within_batch or --query_instruction_for_retrieval`,
+    );
+  return notices;
+}
+
+/** In same-dataset mode the first row speaks for others: those that say otherwise are not heard, as upstream. */
+function notTheirOwn(files: readonly RowFile[]): string[] {
+  return files.flatMap((file) => {
+    const notices: string[] = [];
+    const batchSize = file.differing.get('batch_size');
+    if (batchSize)
+      notices.push(
+        `${placeName(batchSize)}: "batch_size" differs: that of the file's first row counts for all`,
+      );
+    const groupSize = file.differing.get('train_group_size');
+    if (groupSize && !file.columns.has('type'))
+      notices.push(
+        `${placeName(groupSize)}: "train_group_size" differs: that of its first row counts for a whole batch`,
+      );
+    if (file.columns.has('train_group_size') && file.columns.has('type'))
+      notices.push(`${printable(file.path)}: "train_group_size": no effect in rows with "type"`);
+    return notices;
+  });
+}
+
+function emptyQueries(files: readonly RowFile[], flag: string): string[] {
+  const count = files.reduce((total, file) => total + file.emptyQueries, 0);
+  const first = files.find((file) => file.firstEmptyQuery)?.firstEmptyQuery;
+  return first ? [`${flag}: ${count} rows with an empty "query" (the first: ${placeName(first)})`] : [];
 }
 
 /** Which rows have no scores although distillation is asked for: they train on the plain loss, as upstream. */
@@ -191,7 +249,7 @@ function requireScores(dataset: Dataset): void {
     const { scored, place } = dataset.facts(i);
     if (!scored)
       throw new InputError(
-        `${place.file}:${place.line}: expected "pos_scores" and "neg_scores" for --knowledge_distillation, found none`,
+        `${placeName(place)}: expected "pos_scores" and "neg_scores" for --knowledge_distillation, found none`,
       );
   }
 }

@@ -1,20 +1,22 @@
 /**
- * Training rows in JSONL files: one object a line with `query`, `pos`, `neg` and a few optional fields (spec
- * flagembedding-m3 §2.1). A file is read through once to check every line and note where it starts; the texts stay
- * on disk and a row is read again when a batch needs it, so memory is a few integers a row.
+ * Training rows in JSON files: objects with `query`, `pos`, `neg` and a few optional fields (spec flagembedding-m3
+ * §2.1), one a line or however else files/json-objects.ts reads them. A file is read through once to check every row
+ * and note where it stands; the texts stay on disk and a row is read again when a batch needs it, so memory is some
+ * fifty bytes a row.
  */
-import { isUtf8 } from 'node:buffer';
-import { closeSync, openSync, readdirSync, readSync, statSync } from 'node:fs';
-import { join, resolve } from 'node:path';
 import { InputError } from '../errors.js';
+import type { JsonObject } from '../files/json.js';
+import { parseObject, readJsonObjectAt, readJsonObjects } from '../files/json-objects.js';
+import { printable, show } from '../show.js';
 
 export interface TrainRow {
+  /** May be empty, as upstream. */
   readonly query: string;
   /** At least one. */
   readonly pos: readonly string[];
   /** May be empty. */
   readonly neg: readonly string[];
-  /** As long as `pos`; null when the row has no scores. */
+  /** As long as `pos`, finite in f32; null when the row has none or nobody asked for them. */
   readonly posScores: readonly number[] | null;
   /** As long as `neg`; null exactly when `posScores` is. */
   readonly negScores: readonly number[] | null;
@@ -26,45 +28,73 @@ export interface TrainRow {
 
 export interface RowPlace {
   readonly file: string;
-  /** Counted from 1. */
+  /** Of the row's first character, counted from 1. */
   readonly line: number;
 }
 
-/** @throws InputError `file:line: expected …, found …` */
-export function parseRow(line: string, place: RowPlace): TrainRow {
-  const fail = (expected: string, found: string): never => {
-    throw new InputError(`${place.file}:${place.line}: expected ${expected}, found ${found}`);
-  };
-  let json: unknown;
-  try {
-    json = JSON.parse(line);
-  } catch (error) {
-    fail('a JSON object', `broken JSON (${(error as Error).message.replace(/\s+/g, ' ').slice(0, 120)})`);
-  }
-  if (typeof json !== 'object' || json === null || Array.isArray(json)) fail('a JSON object', show(json));
-  const fields = json as Record<string, unknown>;
-  const field = (name: string) => fields[name] ?? null;
+/** `file:line` for a message. */
+export function placeName({ file, line }: RowPlace): string {
+  return `${printable(file)}:${line}`;
+}
 
-  const query = field('query');
-  if (typeof query !== 'string' || query === '') fail('"query" to be a text', found(fields, 'query'));
+export interface RowOptions {
+  /** Whether `pos_scores` and `neg_scores` are wanted; otherwise nobody looks at them, as upstream. */
+  readonly scores: boolean;
+}
+
+/** A row from its JSON. @throws InputError `file:line: expected …, found …` */
+export function parseRow(json: string, place: RowPlace, options: RowOptions = { scores: true }): TrainRow {
+  return asRow(parseObject(Buffer.from(json), place.file, place.line), place, options);
+}
+
+function asRow(fields: JsonObject, place: RowPlace, options: RowOptions): TrainRow {
+  const fail = (expected: string, found: string): never => {
+    throw new InputError(`${placeName(place)}: expected ${expected}, found ${found}`);
+  };
+  // By own names only: what `JSON.parse` makes inherits `constructor` and the like.
+  const given = (name: string) => (Object.hasOwn(fields, name) ? fields[name] : undefined);
+  const field = (name: string) => given(name) ?? null;
+  // JSON can name half of a character (`\ud83d`), which no encoding can write and no tokenizer has seen.
+  const requireWhole = (text: string, name: string, where = '') => {
+    if (text.isWellFormed()) return;
+    const half = text
+      .toWellFormed()
+      .split('')
+      .findIndex((unit, i) => unit !== text[i]);
+    fail(
+      `"${name}" to be text`,
+      `${show(text[half])}, half of a character,${where} at character ${half + 1}`,
+    );
+  };
+
+  const query = given('query');
+  if (typeof query !== 'string') return fail('"query" to be a text', show(query));
+  requireWhole(query, 'query');
 
   const texts = (name: string): string[] => {
     const value = field(name) ?? [];
     if (!Array.isArray(value)) return fail(`"${name}" to be a list of texts`, show(value));
-    const wrong = value.findIndex((item) => typeof item !== 'string');
-    if (wrong >= 0) fail(`"${name}" to be a list of texts`, `${show(value[wrong])} at index ${wrong}`);
+    for (let i = 0; i < value.length; i++) {
+      if (typeof value[i] !== 'string')
+        return fail(`"${name}" to be a list of texts`, `${show(value[i])} at index ${i}`);
+      requireWhole(value[i], name, ` at index ${i}`);
+    }
     return value;
   };
   const pos = texts('pos');
-  if (pos.length === 0) fail('"pos" to be a list of at least one text', found(fields, 'pos'));
+  if (pos.length === 0) fail('"pos" to be a list of at least one text', show(given('pos')));
   const neg = texts('neg');
 
   const scores = (name: string, side: string, count: number): number[] | null => {
-    const value = field(name);
+    const value = options.scores ? field(name) : null;
     if (value === null) return null;
     if (!Array.isArray(value)) return fail(`"${name}" to be a list of numbers`, show(value));
-    const wrong = value.findIndex((item) => typeof item !== 'number' || !Number.isFinite(item));
-    if (wrong >= 0) fail(`"${name}" to be a list of numbers`, `${show(value[wrong])} at index ${wrong}`);
+    for (let i = 0; i < value.length; i++) {
+      if (typeof value[i] !== 'number')
+        fail(`"${name}" to be a list of numbers`, `${show(value[i])} at index ${i}`);
+      if (!Number.isFinite(Math.fround(value[i])))
+        fail(`"${name}" to be finite numbers of 32 bits`, `${show(value[i])} at index ${i}`);
+    }
     if (value.length !== count)
       fail(`"${name}" to have ${count} numbers, as "${side}" has texts`, `${value.length}`);
     return value;
@@ -79,7 +109,10 @@ export function parseRow(line: string, place: RowPlace): TrainRow {
 
   const optionalText = (name: string): string | null => {
     const value = field(name);
-    return value === null || typeof value === 'string' ? value : fail(`"${name}" to be a text`, show(value));
+    if (value === null) return null;
+    if (typeof value !== 'string') return fail(`"${name}" to be a text`, show(value));
+    requireWhole(value, name);
+    return value;
   };
   const positiveInteger = (name: string): number | null => {
     const value = field(name);
@@ -88,7 +121,7 @@ export function parseRow(line: string, place: RowPlace): TrainRow {
     return fail(`"${name}" to be a positive integer`, show(value));
   };
   return {
-    query: query as string,
+    query,
     pos,
     neg,
     posScores,
@@ -98,15 +131,6 @@ export function parseRow(line: string, place: RowPlace): TrainRow {
     batchSize: positiveInteger('batch_size'),
     trainGroupSize: positiveInteger('train_group_size'),
   };
-}
-
-function found(fields: Record<string, unknown>, name: string): string {
-  return name in fields ? show(fields[name]) : 'nothing';
-}
-
-function show(value: unknown): string {
-  const json = JSON.stringify(value);
-  return json.length > 60 ? `${json.slice(0, 57)}…` : json;
 }
 
 /** What batching must know of a row without reading it again. */
@@ -121,158 +145,131 @@ export interface RowFacts {
   readonly place: RowPlace;
 }
 
-const CHUNK = 1 << 20;
+/** Fields that decide how a row is batched; which of them count depends on the mode. */
+export type OptionalField = 'prompt' | 'type' | 'batch_size' | 'train_group_size';
 
-/** An indexed JSONL file. Holds no open file: each read opens and closes it. */
-export class RowFile {
-  readonly path: string;
-  /** Whether any row names the `prompt` field. */
-  hasPromptColumn = false;
-  private readonly starts: number[] = [];
-  private readonly ends: number[] = [];
-  private readonly lines: number[] = [];
-  private readonly negatives: number[] = [];
-  private readonly scored: boolean[] = [];
-  private readonly groupSizes: (number | null)[] = [];
-  private readonly queryBytes: number[] = [];
-  private readonly passageBytes: number[] = [];
-  /** Index into `types` per row. */
-  private readonly typeOf: number[] = [];
-  private readonly types: (string | null)[] = [];
+/** A growing column of numbers, 4 or 8 bytes each. */
+class Column {
+  private values: Uint32Array | Float64Array;
 
-  /** Reads and checks the whole file. @throws InputError at the first bad line, or when there is no row. */
-  constructor(path: string) {
-    this.path = path;
-    for (const { bytes, start, line } of readLines(path)) {
-      const content = decode(bytes, { file: path, line });
-      if (content.trim() === '') continue;
-      if (this.rowCount === 0 && content.trimStart().startsWith('['))
-        throw new InputError(`${path}:${line}: expected one JSON object per line, found a JSON array`);
-      const row = parseRow(content, { file: path, line });
-      this.starts.push(start);
-      this.ends.push(start + bytes.length);
-      this.lines.push(line);
-      this.negatives.push(row.neg.length);
-      this.scored.push(row.posScores !== null);
-      this.groupSizes.push(row.trainGroupSize);
-      this.queryBytes.push(Buffer.byteLength(row.query));
-      this.passageBytes.push(longest([...row.pos, ...row.neg]));
-      let type = this.types.indexOf(row.type);
-      if (type < 0) type = this.types.push(row.type) - 1;
-      this.typeOf.push(type);
-      if (row.prompt !== null) this.hasPromptColumn = true;
-    }
-    if (this.rowCount === 0) throw new InputError(`${path}: expected at least one row, found none`);
+  constructor(private readonly type: Uint32ArrayConstructor | Float64ArrayConstructor) {
+    this.values = new type(16);
   }
 
-  get rowCount(): number {
-    return this.starts.length;
+  set(row: number, value: number): void {
+    if (row >= this.values.length) {
+      const longer = new this.type(2 * this.values.length);
+      longer.set(this.values);
+      this.values = longer;
+    }
+    this.values[row] = value;
+  }
+
+  at(row: number): number {
+    return this.values[row]!;
+  }
+}
+
+/** An indexed file of rows. Holds no open file: each read opens and closes it. */
+export class RowFile {
+  rowCount = 0;
+  /** The optional fields that some row has. */
+  readonly columns = new Set<OptionalField>();
+  /** Where sizes that a batch takes from its first row are not the same in all rows: the first row that differs. */
+  readonly differing = new Map<'batch_size' | 'train_group_size', RowPlace>();
+  emptyQueries = 0;
+  firstEmptyQuery: RowPlace | undefined;
+  private readonly start = new Column(Float64Array);
+  private readonly length = new Column(Uint32Array);
+  private readonly line = new Column(Uint32Array);
+  private readonly checksum = new Column(Uint32Array);
+  private readonly negatives = new Column(Uint32Array);
+  private readonly scored = new Column(Uint32Array);
+  /** 0 for none. */
+  private readonly groupSize = new Column(Float64Array);
+  private readonly queryBytes = new Column(Uint32Array);
+  private readonly passageBytes = new Column(Uint32Array);
+  /** Index into `types` per row. */
+  private readonly typeOf = new Column(Uint32Array);
+  private readonly types: (string | null)[] = [];
+
+  /** Reads and checks the whole file. @throws InputError at the first bad row, or when there is none. */
+  constructor(
+    readonly path: string,
+    private readonly options: RowOptions = { scores: true },
+  ) {
+    const typeNumbers = new Map<string | null, number>();
+    let first: TrainRow | undefined;
+    for (const { value, place } of readJsonObjects(path)) {
+      const row = asRow(value, { file: path, line: place.line }, options);
+      const index = this.rowCount++;
+      first ??= row;
+      this.start.set(index, place.start);
+      this.length.set(index, place.length);
+      this.line.set(index, place.line);
+      this.checksum.set(index, place.checksum);
+      this.negatives.set(index, row.neg.length);
+      this.scored.set(index, row.posScores === null ? 0 : 1);
+      this.groupSize.set(index, row.trainGroupSize ?? 0);
+      this.queryBytes.set(index, Buffer.byteLength(row.query));
+      this.passageBytes.set(index, Math.max(longest(row.pos), longest(row.neg)));
+      let type = typeNumbers.get(row.type);
+      if (type === undefined) {
+        type = this.types.push(row.type) - 1;
+        typeNumbers.set(row.type, type);
+      }
+      this.typeOf.set(index, type);
+      this.note(row, first, index);
+    }
+    if (first === undefined)
+      throw new InputError(`${printable(path)}: expected at least one row, found none`);
+  }
+
+  private note(row: TrainRow, first: TrainRow, index: number): void {
+    if (row.prompt !== null) this.columns.add('prompt');
+    if (row.type !== null) this.columns.add('type');
+    if (row.batchSize !== null) this.columns.add('batch_size');
+    if (row.trainGroupSize !== null) this.columns.add('train_group_size');
+    if (row.batchSize !== first.batchSize && !this.differing.has('batch_size'))
+      this.differing.set('batch_size', this.place(index));
+    if (row.trainGroupSize !== first.trainGroupSize && !this.differing.has('train_group_size'))
+      this.differing.set('train_group_size', this.place(index));
+    if (row.query === '') {
+      this.emptyQueries++;
+      this.firstEmptyQuery ??= this.place(index);
+    }
   }
 
   place(index: number): RowPlace {
-    return { file: this.path, line: this.lines[index]! };
+    return { file: this.path, line: this.line.at(index) };
   }
 
   facts(index: number): RowFacts {
     return {
-      type: this.types[this.typeOf[index]!]!,
-      scored: this.scored[index]!,
-      negatives: this.negatives[index]!,
-      trainGroupSize: this.groupSizes[index]!,
-      queryBytes: this.queryBytes[index]!,
-      passageBytes: this.passageBytes[index]!,
+      type: this.types[this.typeOf.at(index)]!,
+      scored: this.scored.at(index) === 1,
+      negatives: this.negatives.at(index),
+      trainGroupSize: this.groupSize.at(index) || null,
+      queryBytes: this.queryBytes.at(index),
+      passageBytes: this.passageBytes.at(index),
       place: this.place(index),
     };
   }
 
-  /** Reads the row from disk. @throws InputError when the file has changed under us. */
+  /** Reads the row from disk. @throws InputError when the file is gone or the row is no longer there. */
   row(index: number): TrainRow {
-    const start = this.starts[index]!;
-    const bytes = Buffer.alloc(this.ends[index]! - start);
-    const file = openSync(this.path, 'r');
-    try {
-      let done = 0;
-      while (done < bytes.length) {
-        const count = readSync(file, bytes, done, bytes.length - done, start + done);
-        if (count === 0) break;
-        done += count;
-      }
-      return parseRow(decode(bytes.subarray(0, done), this.place(index)), this.place(index));
-    } finally {
-      closeSync(file);
-    }
+    const place = {
+      start: this.start.at(index),
+      length: this.length.at(index),
+      line: this.line.at(index),
+      checksum: this.checksum.at(index),
+    };
+    return asRow(readJsonObjectAt(this.path, place), this.place(index), this.options);
   }
 }
 
-const longest = (texts: readonly string[]) =>
-  texts.reduce((most, text) => Math.max(most, Buffer.byteLength(text)), 0);
-
-function decode(bytes: Uint8Array, place: RowPlace): string {
-  if (!isUtf8(bytes))
-    throw new InputError(`${place.file}:${place.line}: expected UTF-8 text, found other bytes`);
-  return new TextDecoder().decode(bytes); // drops a byte order mark
-}
-
-/** The lines of a file without their line feeds, one chunk in memory at a time. */
-function* readLines(path: string): Generator<{ bytes: Uint8Array; start: number; line: number }> {
-  const file = openSync(path, 'r');
-  try {
-    let pending: Buffer[] = [];
-    let start = 0;
-    let position = 0;
-    let line = 1;
-    while (true) {
-      const chunk = Buffer.allocUnsafe(CHUNK);
-      const count = readSync(file, chunk, 0, CHUNK, position);
-      if (count === 0) break;
-      let from = 0;
-      for (let end = chunk.indexOf(10); end >= 0 && end < count; end = chunk.indexOf(10, from)) {
-        yield { bytes: Buffer.concat([...pending, chunk.subarray(from, end)]), start, line };
-        pending = [];
-        from = end + 1;
-        start = position + from;
-        line++;
-      }
-      if (from < count) pending.push(chunk.subarray(from, count));
-      position += count;
-    }
-    if (pending.length > 0) yield { bytes: Buffer.concat(pending), start, line };
-  } finally {
-    closeSync(file);
-  }
-}
-
-/** One path of `--train_data`: a file, or a directory with the files in it. */
-export interface DataSource {
-  readonly path: string;
-  readonly isDirectory: boolean;
-  /** `.json` and `.jsonl` files; those of a directory (one level) sorted by name. */
-  readonly files: readonly string[];
-  /** The directory's name, or the file's up to its last dot, ends with `no_in_batch_neg`. */
-  readonly noInBatchNeg: boolean;
-}
-
-const isDataFile = (name: string) => /\.jsonl?$/.test(name);
-
-/** @throws InputError that begins with `flag` when the path is missing or holds no data. */
-export function findSource(path: string, flag: string): DataSource {
-  const stats = statSync(path, { throwIfNoEntry: false });
-  if (!stats) throw new InputError(`${flag}: ${path}: expected a file or directory, found nothing`);
-  if (!stats.isDirectory()) {
-    if (!isDataFile(path)) throw new InputError(`${flag}: ${path}: expected a .json or .jsonl file`);
-    const noInBatchNeg = path.replace(/\.[^.]*$/, '').endsWith('no_in_batch_neg');
-    return { path, isDirectory: false, files: [path], noInBatchNeg };
-  }
-  const names = readdirSync(path, { withFileTypes: true })
-    .filter((entry) => isDataFile(entry.name) && !entry.isDirectory())
-    .map((entry) => entry.name)
-    .sort();
-  if (names.length === 0)
-    throw new InputError(`${flag}: ${path}: expected a directory with .json or .jsonl files, found none`);
-  return {
-    path,
-    isDirectory: true,
-    files: names.map((name) => join(path, name)),
-    noInBatchNeg: resolve(path).endsWith('no_in_batch_neg'),
-  };
+function longest(texts: readonly string[]): number {
+  let most = 0;
+  for (const text of texts) most = Math.max(most, Buffer.byteLength(text));
+  return most;
 }

@@ -4,7 +4,7 @@
  */
 import { InputError } from '../errors.js';
 import type { CounterRandom } from '../tensor/random.js';
-import type { RowFacts, RowPlace, TrainRow } from './rows.js';
+import { placeName, type RowFacts, type RowPlace, type TrainRow } from './rows.js';
 
 /**
  * Passages per query for rows of this type; `first` is the first row of the batch. `only_1neg` is 2;
@@ -62,7 +62,7 @@ export function sampleGroup(
 
 export function needsNegatives(place: RowPlace, groupSize: number): InputError {
   return new InputError(
-    `${place.file}:${place.line}: expected "neg" to have at least one text for groups of ${groupSize}, found none`,
+    `${placeName(place)}: expected "neg" to have at least one text for groups of ${groupSize}, found none`,
   );
 }
 

@@ -4,6 +4,7 @@
  */
 import fs from 'node:fs';
 import { loadDatasets, type TrainBatch, type TrainingData } from '../data/batches.js';
+import { placeName } from '../data/rows.js';
 import { InputError, MachineError } from '../errors.js';
 import { Gpu } from '../gpu/gpu.js';
 import { formatBytes } from '../gpu/memory.js';
@@ -294,7 +295,7 @@ function lossBatch(
     });
   } catch (error) {
     if (!(error instanceof InputError)) throw error;
-    const places = batch.rows.map(({ file, line }) => `${file}:${line}`).join(', ');
+    const places = batch.rows.map(placeName).join(', ');
     throw new InputError(`${error.message} (rows ${places})`);
   }
   return {

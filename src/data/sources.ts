@@ -1,0 +1,84 @@
+/**
+ * Where training data is: a path of `--train_data` is a file of rows or a folder of such files (spec flagembedding-m3
+ * §2.2, §2.3). What stands in the files is read in rows.ts.
+ */
+import fs from 'node:fs';
+import path from 'node:path';
+import { InputError } from '../errors.js';
+import { kindOf } from '../files/kind.js';
+import { PositionedFile } from '../files/positioned.js';
+import { systemReason } from '../files/reason.js';
+import { printable } from '../show.js';
+
+/** One path of `--train_data`: a file, or a folder with the files in it. */
+export interface DataSource {
+  readonly path: string;
+  readonly isDirectory: boolean;
+  /** `.json` and `.jsonl` files; those of a folder (one level) sorted by name. */
+  readonly files: readonly string[];
+  /** The folder's name, or the file's up to its last dot, ends with `no_in_batch_neg`. */
+  readonly noInBatchNeg: boolean;
+  /** One line each: entries of a folder that are called like data and are none. */
+  readonly notices: readonly string[];
+}
+
+const isDataFile = (name: string) => /\.jsonl?$/.test(name);
+
+/** @throws InputError that begins with `flag` when the path is missing or holds no data. */
+export function findSource(source: string, flag: string): DataSource {
+  const fail = (message: string): never => {
+    throw new InputError(`${flag}: ${source === '' ? '""' : printable(source)}: ${message}`);
+  };
+  const attempt = <T>(act: () => T): T => {
+    try {
+      return act();
+    } catch (error) {
+      return fail(`cannot read: ${systemReason(error)}`);
+    }
+  };
+  const stats = attempt(() => fs.statSync(source, { throwIfNoEntry: false }));
+  if (!stats) {
+    const dangling = attempt(() => fs.lstatSync(source, { throwIfNoEntry: false }));
+    return fail(
+      `expected a file or directory, found ${dangling ? 'a link to something that does not exist' : 'nothing'}`,
+    );
+  }
+  if (!stats.isDirectory()) {
+    if (!isDataFile(source)) fail('expected a .json or .jsonl file');
+    const noInBatchNeg = source.replace(/\.[^.]*$/, '').endsWith('no_in_batch_neg');
+    return { path: source, isDirectory: false, files: [source], noInBatchNeg, notices: [] };
+  }
+  const notices: string[] = [];
+  const files = attempt(() => fs.readdirSync(source))
+    .filter(isDataFile)
+    .sort()
+    .map((name) => path.join(source, name))
+    .filter((file) => {
+      const other = noDataFile(file);
+      if (other) notices.push(`${printable(file)}: left out: ${other}`);
+      return !other;
+    });
+  if (files.length === 0) fail('expected a directory with .json or .jsonl files, found none');
+  const noInBatchNeg = path.resolve(source).endsWith('no_in_batch_neg');
+  return { path: source, isDirectory: true, files, noInBatchNeg, notices };
+}
+
+/**
+ * What an entry of a folder is that nobody means to train on although its name ends like data: a folder, or what
+ * macOS keeps beside a file on foreign disks. Anything else that cannot be read is an error, said when it is opened.
+ */
+function noDataFile(file: string): string | undefined {
+  try {
+    if (fs.statSync(file).isDirectory()) return 'a folder';
+    if (!path.basename(file).startsWith('._')) return undefined;
+    const opened = PositionedFile.open(file);
+    try {
+      const kind = kindOf(opened.readBytes(0, Math.min(opened.size, 512)));
+      return kind?.includes('AppleDouble') ? kind : undefined;
+    } finally {
+      opened.close();
+    }
+  } catch {
+    return undefined;
+  }
+}
