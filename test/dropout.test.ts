@@ -220,7 +220,7 @@ test('rows of part of a batch must be whole groups of 4', () => {
   scope(() =>
     assert.throws(
       () => dropout(ones(gpus[0]!, [3, 6]), 0.4, { seed: 6, stream: 7, firstRow: 1 }),
-      /dropout: part of a batch needs rows of whole groups of 4 values: \[3,6\]/,
+      /dropout: part of a batch needs rows of whole groups of 4 values: x \[3,6\]/,
     ),
   );
 });

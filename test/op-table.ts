@@ -51,7 +51,7 @@ function broadcastReference(
   sa: number[],
   sb: number[],
 ) {
-  const shape = broadcastShapes('test', sa, sb);
+  const shape = broadcastShapes(sa, sb)!;
   const strides = stridesOf(shape);
   const at = (own: number[], index: number) => {
     const os = stridesOf(own);

@@ -15,7 +15,7 @@
  */
 import { ShapeError } from '../errors.js';
 import type { Gpu, RowTexture } from '../gpu/gpu.js';
-import { formatShape } from '../tensor/shape.js';
+import { floats, integer, probability, signature, wholeNumber } from '../tensor/operands.js';
 import { bytesPerElement, Tensor } from '../tensor/tensor.js';
 import {
   FLAT_MAIN,
@@ -32,6 +32,9 @@ import { type RandomStream, THREEFRY } from './random.js';
 
 /** Tiles of consecutive rows of one sequence: [tiles, 4] u32 = (begin, end, first, sequence). */
 export interface TileSource {
+  readonly gpu: Gpu;
+  /** Tokens of all sequences. */
+  readonly tokens: number;
   tiles(rowsPerTile: number): Tensor;
 }
 
@@ -312,21 +315,50 @@ const QUERY = 'column';
 const KEY = 'p.hidden4 + column';
 const VALUE = '2u * p.hidden4 + column';
 
-function checkShapes(qkv: Tensor, heads: number): { tokens: number; hidden: number; headDim: number } {
-  const tokens = qkv.rows;
-  const hidden = qkv.cols / 3;
-  const headDim = hidden / heads;
-  if (qkv.shape.length !== 2 || !Number.isInteger(headDim) || headDim % 4 !== 0 || headDim > 128)
+const ATTENTION = signature(
+  'attention',
+  { qkv: floats('T', '3*heads*d') },
+  { numbers: { heads: wholeNumber(1) } },
+);
+const DROPOUT = signature(
+  'attention',
+  { qkv: floats('...') },
+  { numbers: { probability, seed: integer, stream: integer, firstRow: wholeNumber() } },
+);
+
+/** @throws ShapeError. */
+function checkOperands(
+  qkv: Tensor,
+  sequences: TileSource,
+  heads: number,
+  dropout: AttentionDropout | undefined,
+): void {
+  ATTENTION.check(
+    { qkv },
+    { heads },
+    { extents: { T: [sequences.tokens, 'the sequences'] }, gpu: sequences.gpu },
+  );
+  if (dropout) {
+    const { probability, seed, stream, firstRow = 0 } = dropout;
+    DROPOUT.check({ qkv }, { probability, seed, stream, firstRow });
+  }
+  const { headDim } = sizesOf(qkv, heads);
+  if (headDim % 4 !== 0 || headDim > 128 || headDim === 0)
     throw new ShapeError(
       'attention',
-      `qkv ${formatShape(qkv.shape)} with ${heads} heads: head dimension must be a multiple of 4 up to 128`,
+      `the head dimension must be a multiple of 4 up to 128, not ${headDim}`,
+      { qkv },
     );
-  return { tokens, hidden, headDim };
+}
+
+function sizesOf(qkv: Tensor, heads: number): { tokens: number; hidden: number; headDim: number } {
+  const hidden = qkv.cols / 3;
+  return { tokens: qkv.rows, hidden, headDim: hidden / heads };
 }
 
 function parameters(qkv: Tensor, heads: number, dropout: AttentionDropout | undefined) {
-  const { tokens, hidden, headDim } = checkShapes(qkv, heads);
-  const { threshold, keepScale } = dropMask('attention', dropout?.probability ?? 0);
+  const { tokens, hidden, headDim } = sizesOf(qkv, heads);
+  const { threshold, keepScale } = dropMask(dropout?.probability ?? 0);
   return {
     stride: (3 * hidden) / 4,
     hidden4: hidden / 4,
@@ -354,6 +386,8 @@ function withSources(
     use([...tensors]);
     return;
   }
+  // Nothing is launched on no rows, and no texture is that small.
+  if (tensors[0]!.rows === 0) return;
   const textures: RowTexture[] = [];
   try {
     for (const x of tensors) {
@@ -363,7 +397,7 @@ function withSources(
         x.rows,
         x.dtype === 'f16' ? 'rgba16float' : 'rgba32float',
       );
-      if (!texture) throw new ShapeError('attention', `${formatShape(x.shape)} does not fit a texture`);
+      if (!texture) throw new ShapeError('attention', 'does not fit a texture', { x });
       textures.push(texture);
     }
     use(textures);
@@ -383,7 +417,7 @@ const keyOf = (headDim: number, variant: Variant, dropout: AttentionDropout | un
 /**
  * qkv: [T, 3·heads·headDim] f32 or f16. Returns out [T, heads·headDim] of the same and the base-2 log-sum-exp
  * [heads, T] f32; scores, softmax and sums are f32.
- * @throws ShapeError unless headDim is a multiple of 4 up to 128.
+ * @throws ShapeError unless the sequences have T tokens in all and headDim is a multiple of 4 up to 128.
  */
 export function attention(
   qkv: Tensor,
@@ -391,8 +425,9 @@ export function attention(
   heads: number,
   dropout?: AttentionDropout,
 ): { out: Tensor; logSumExp: Tensor } {
+  checkOperands(qkv, sequences, heads, dropout);
   const gpu = qkv.gpu;
-  const { tokens, hidden, headDim } = checkShapes(qkv, heads);
+  const { tokens, hidden, headDim } = sizesOf(qkv, heads);
   const dtype = floatDType('attention', qkv);
   const variant = variantOf(gpu, headDim, tokens, hidden, dtype);
   const out = Tensor.empty(gpu, [tokens, hidden], dtype);
@@ -462,7 +497,7 @@ export function attentionGradient(
   dropout?: AttentionDropout,
 ): Tensor {
   const gpu = qkv.gpu;
-  const { tokens, hidden, headDim } = checkShapes(qkv, heads);
+  const { tokens, hidden, headDim } = sizesOf(qkv, heads);
   const dtype = floatDType('attention', qkv);
   const variant = variantOf(gpu, headDim, tokens, hidden, dtype);
   const tiles = sequences.tiles(variant.rowsPerTile);

@@ -2,8 +2,7 @@
  * LayerNorm over the last dimension (Ba, Kiros, Hinton 2016), with the residual added first:
  * s = x + residual, y = (s − mean)·rstd·γ + β. Backward needs s and the two statistics per row.
  */
-import { ShapeError } from '../errors.js';
-import { formatShape } from '../tensor/shape.js';
+import { f32, floats, notNegative, optional, signature } from '../tensor/operands.js';
 import { Tensor } from '../tensor/tensor.js';
 import { elementary } from './elementary.js';
 import {
@@ -26,6 +25,12 @@ export interface LayerNormResult {
   stats: Tensor;
 }
 
+const LAYER_NORM = signature(
+  'layerNorm',
+  { x: floats('...', 'H'), gamma: f32('H'), beta: f32('H'), residual: optional(floats('...', 'H')) },
+  { numbers: { eps: notNegative }, foursInF16: ['H'] },
+);
+
 /**
  * x, residual: [...,H], each f32 or f16; gamma, beta: [H] f32. y is of `dtype`, by default that of x. The sum, which
  * only backward reads, is of the residual's dtype; y comes from the sum as it was before that was rounded.
@@ -36,14 +41,10 @@ export function layerNorm(
   gamma: Tensor,
   beta: Tensor,
   eps: number,
-  dtype: FloatDType = floatDType('layerNorm', x),
+  dtype: FloatDType = x.dtype === 'f16' ? 'f16' : 'f32',
 ): LayerNormResult {
+  LAYER_NORM.check({ x, gamma, beta, residual }, { eps }, { result: dtype });
   const { rows, cols } = x;
-  if (gamma.size !== cols || beta.size !== cols || (residual && residual.size !== x.size))
-    throw new ShapeError(
-      'layerNorm',
-      `x ${formatShape(x.shape)}, residual ${residual ? formatShape(residual.shape) : 'none'}, γ ${formatShape(gamma.shape)}, β ${formatShape(beta.shape)}`,
-    );
   const from = floatDType('layerNorm', x);
   const other = residual ? floatDType('layerNorm', residual) : from;
   const y = Tensor.empty(x.gpu, x.shape, dtype);

@@ -9,7 +9,7 @@
  *   tile64     everything else, and all odd shapes: 64×64 tile in workgroup memory, 4×4 per thread, GELU fused.
  */
 import { ShapeError } from '../errors.js';
-import { formatShape } from '../tensor/shape.js';
+import { f32, floats, optional, signature } from '../tensor/operands.js';
 import { bytesPerElement, Tensor } from '../tensor/tensor.js';
 import { elementary } from './elementary.js';
 import { type FloatDType, floatDType, load4, type Shader, shaderOf, store4, vec4Type } from './launch.js';
@@ -48,40 +48,52 @@ interface Form {
 
 const keyOf = (form: Form) => Object.values(form).join('.');
 
+const matmulSignature = (transA: boolean, transB: boolean) =>
+  signature(
+    'matmul',
+    {
+      a: transA ? floats('K', 'M') : floats('...', 'K'),
+      b: transB ? floats('N', 'K') : floats('K', 'N'),
+      bias: optional(f32('N')),
+      out: optional(transA ? floats('M', 'N') : floats('...', 'N')),
+      preActivation: optional(transA ? floats('M', 'N') : floats('...', 'N')),
+    },
+    { meanings: { K: 'inner dimensions' }, foursInF16Result: ['N'] },
+  );
+const SIGNATURES = {
+  NN: matmulSignature(false, false),
+  NT: matmulSignature(false, true),
+  TN: matmulSignature(true, false),
+  TT: matmulSignature(true, true),
+};
+
 /**
- * a: [...,K] or with transA [K,M] (leading dimensions are rows); b: [K,N], or [N,K] with transB.
- * Returns [...,N] (with transA [M,N]). @throws ShapeError when the inner dimensions differ.
+ * a: [...,K] or with transA [K,M] (leading dimensions are rows); b: [K,N], or [N,K] with transB. An f16 result
+ * needs whole groups of 4 columns. Returns [...,N] (with transA [M,N]); an empty inner dimension gives the bias, or
+ * zeros. @throws ShapeError.
  */
 export function matmul(a: Tensor, b: Tensor, options: MatmulOptions = {}): Tensor {
-  const { transA = false, transB = false, bias, out } = options;
-  const describe = () =>
-    `${formatShape(a.shape)}${transA ? 'ᵀ' : ''} · ${formatShape(b.shape)}${transB ? 'ᵀ' : ''} (${a.dtype},${b.dtype})`;
-  if (a.shape.length === 0 || b.shape.length !== 2)
-    throw new ShapeError('matmul', `needs matrices: ${describe()}`);
+  const { transA = false, transB = false, bias, out, preActivation } = options;
+  const resultDType = out?.dtype ?? options.dtype ?? (a?.dtype === 'f16' ? 'f16' : 'f32');
+  SIGNATURES[`${transA ? 'T' : 'N'}${transB ? 'T' : 'N'}`].check(
+    { a, b, bias, out, preActivation },
+    {},
+    { result: resultDType },
+  );
   const dtypes = { a: floatDType('matmul', a), b: floatDType('matmul', b) };
   const [M, K] = transA ? [a.cols, a.rows] : [a.rows, a.cols];
-  const [N, innerB] = transB ? [b.shape[0]!, b.shape[1]!] : [b.shape[1]!, b.shape[0]!];
-  if (K !== innerB) throw new ShapeError('matmul', `inner dimensions differ: ${describe()}`);
-  if (bias && bias.size !== N)
-    throw new ShapeError('matmul', `bias ${formatShape(bias.shape)} for ${N} columns`);
-  const { preActivation } = options;
-  if (preActivation && (preActivation.size !== M * N || options.accumulate || out))
-    throw new ShapeError('matmul', `a GELU epilogue needs a new result and a pre-activation of [${M},${N}]`);
+  const N = transB ? b.shape[0]! : b.shape[1]!;
+  if (preActivation && (options.accumulate || out || preActivation.dtype !== resultDType))
+    throw new ShapeError('matmul', `a GELU epilogue needs a new result, of the pre-activation's dtype`, {
+      a,
+      b,
+      preActivation,
+      out,
+    });
   const shape = transA ? [M, N] : [...a.shape.slice(0, -1), N];
-  if (out && out.size !== M * N)
-    throw new ShapeError('matmul', `output ${formatShape(out.shape)} for [${M},${N}]`);
   const gpu = a.gpu;
-  const c = out ?? Tensor.empty(gpu, shape, options.dtype ?? dtypes.a);
-  if (c.dtype === 'f16' && N % 4 !== 0)
-    throw new ShapeError('matmul', `an f16 result needs whole groups of 4 columns: ${describe()}`);
-  if (preActivation && preActivation.dtype !== c.dtype)
-    throw new ShapeError('matmul', `pre-activation ${preActivation.dtype} for a result of ${c.dtype}`);
+  const c = out ?? Tensor.empty(gpu, shape, resultDType);
   if (M === 0 || N === 0) return c;
-  if (K === 0) {
-    if (bias) throw new ShapeError('matmul', `empty inner dimension with a bias: ${describe()}`);
-    if (!options.accumulate) c.fillZero();
-    return c;
-  }
   const whole = (n: number) => n % 4 === 0;
   const fits = whole(N) && (transA ? whole(M) && !transB : whole(K));
   if (preActivation && gpu.capabilities.subgroup8 && fits) {

@@ -11,15 +11,16 @@
  * dQ gathers the winning passage tokens. dP walks each passage's (query token, winner) list in order, one thread
  * per column, so sums have a fixed order and need no atomics.
  */
-import { ShapeError } from '../errors.js';
 import type { Binding } from '../gpu/gpu.js';
-import { formatShape } from '../tensor/shape.js';
+import { f32, optional, signature, u32, wholeNumber } from '../tensor/operands.js';
 import { Tensor } from '../tensor/tensor.js';
 import { RANKS } from './elementary.js';
 import { FLAT_MAIN, flatGrid, rowGrid, shaderOf } from './launch.js';
 
 /** Where queries and passages lie in the packed token vectors, and which pairs are scored. */
 export interface MaxSimLayout {
+  /** Rows of the vectors that the layout was made for. */
+  readonly vectors: number;
   /** [queries, 4] u32: first token after CLS, end, first scored passage, row of `best` of the first token. */
   readonly queries: Tensor;
   /** [passages, 4] u32: first token after CLS, end, 1 if the maximum is floored at 0, unused. */
@@ -111,8 +112,26 @@ fn finish(row: u32, slot: u32, passage: u32, best: u32, at: u32) {
   outAt[i] = position;
 }`;
 
-/** vectors: [T,C]. */
+const MAX_SIM = signature(
+  'maxSim',
+  {
+    vectors: f32('T', 'C'),
+    queries: u32('queries', 4),
+    passages: u32('passages', 4),
+    tokens: u32('rows', 2),
+    tiles: u32('tiles', 4),
+  },
+  { numbers: { columns: wholeNumber() }, atLeast: { C: 1 } },
+);
+
+/** vectors: [T,C]. @throws ShapeError. */
 export function maxSim(vectors: Tensor, layout: MaxSimLayout): MaxSimResult {
+  const { queries, passages, tokens, tiles, columns } = layout;
+  MAX_SIM.check(
+    { vectors, queries, passages, tokens, tiles },
+    { columns },
+    { extents: { T: [layout.vectors, 'the layout'] } },
+  );
   const scores = Tensor.empty(vectors.gpu, [layout.queries.rows, layout.columns]);
   let kept: Tensor | undefined;
   for (const block of layout.blocks) {
@@ -375,6 +394,12 @@ function meanOverTokens(best: Tensor, layout: MaxSimLayout, block: MaxSimBlock, 
   );
 }
 
+const MAX_SIM_GRADIENT = signature(
+  'maxSim',
+  { vectors: f32('T', 'C'), dScores: f32('Q', 'columns'), into: optional(f32('T', 'C')) },
+  { numbers: { Q: wholeNumber(), columns: wholeNumber() } },
+);
+
 /**
  * d vectors [T,C] of dScores [queries, columns], added to `into` where given; a new tensor is zero in rows that
  * take no part. `positions` is what `maxSim` returned for the same vectors and layout.
@@ -386,16 +411,7 @@ export function maxSimGradient(
   dScores: Tensor,
   into?: Tensor,
 ): Tensor {
-  if (dScores.size !== layout.queries.rows * layout.columns)
-    throw new ShapeError(
-      'maxSim',
-      `gradient ${formatShape(dScores.shape)} for ${layout.queries.rows}×${layout.columns} scores`,
-    );
-  if (into && into.size !== vectors.size)
-    throw new ShapeError(
-      'maxSim',
-      `gradient of ${formatShape(vectors.shape)} added to ${formatShape(into.shape)}`,
-    );
+  MAX_SIM_GRADIENT.check({ vectors, dScores, into }, { Q: layout.queries.rows, columns: layout.columns });
   const dVectors = into ?? Tensor.zeros(vectors.gpu, vectors.shape);
   // In query order, so that sums over a passage have the same order whatever the blocks.
   for (const block of layout.blocks) {

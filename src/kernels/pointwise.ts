@@ -6,7 +6,8 @@
 import { ShapeError } from '../errors.js';
 import type { Binding } from '../gpu/gpu.js';
 import { show } from '../show.js';
-import { broadcastShapes, formatShape, type Shape, sameShape, sizeOf, stridesOf } from '../tensor/shape.js';
+import { anyNumber, floats, integer, probability, signature, wholeNumber } from '../tensor/operands.js';
+import { broadcastShapes, type Shape, sameShape, sizeOf, stridesOf } from '../tensor/shape.js';
 import { Tensor } from '../tensor/tensor.js';
 import { elementary } from './elementary.js';
 import {
@@ -116,7 +117,16 @@ function runFlat(
     );
 }
 
+const signatures = <N extends string, V>(names: Record<N, unknown>, make: (name: N) => V): Record<N, V> =>
+  Object.fromEntries((Object.keys(names) as N[]).map((name) => [name, make(name)])) as Record<N, V>;
+
+const UNARY = signatures(unaryFormulas, (name) =>
+  signature(name, { x: floats('...') }, { numbers: { s: anyNumber } }),
+);
+
+/** @throws ShapeError. */
 export function unary(name: UnaryName, x: Tensor, s = 0): Tensor {
+  UNARY[name].check({ x }, { s });
   const dtype = floatDType(name, x);
   const y = Tensor.empty(x.gpu, x.shape, dtype);
   const shader = shaderOf(`unary.${name}.${dtype}`, () => ({
@@ -162,8 +172,13 @@ ${FLAT_MAIN}
   return dx;
 }
 
-/** x in another number format; x itself (another handle) when it is in that already. */
+const CAST = signature('cast', { x: floats('...') });
+
+/** x in another number format; x itself (another handle) when it is in that already. @throws ShapeError. */
 export function cast(x: Tensor, dtype: FloatDType): Tensor {
+  CAST.check({ x });
+  if (dtype !== 'f32' && dtype !== 'f16')
+    throw new ShapeError('cast', `to ${show(dtype)}, which is no float`, { x });
   if (x.dtype === dtype) return x.detach();
   const y = Tensor.empty(x.gpu, x.shape, dtype);
   for (const { start, count } of flatRanges(x, 0, x.size)) castRange(x, y, start, count);
@@ -192,8 +207,13 @@ export function castRange(source: Tensor, target: Tensor, start: number, count: 
 }
 
 /** One dimension list that both operands' strides fit, merged to at most four dimensions. */
-function broadcastPlan(op: string, shape: Shape, operands: Shape[]): { dims: number[]; strides: number[][] } {
+function broadcastPlan(
+  op: string,
+  shape: Shape,
+  [a, b]: readonly [Tensor, Tensor],
+): { dims: number[]; strides: number[][] } {
   const rank = shape.length;
+  const operands = [a.shape, b.shape];
   const strides = operands.map((operand) => {
     const own = stridesOf(operand);
     return shape.map((_, i) => {
@@ -215,8 +235,7 @@ function broadcastPlan(op: string, shape: Shape, operands: Shape[]): { dims: num
       });
     }
   }
-  if (dims.length > 4)
-    throw new ShapeError(op, `broadcasting needs more than four dimensions: ${formatShape(shape)}`);
+  if (dims.length > 4) throw new ShapeError(op, 'broadcasting needs more than four dimensions', { a, b });
   while (dims.length < 4) {
     dims.unshift(1);
     for (const stride of merged) stride.unshift(0);
@@ -249,6 +268,8 @@ function runBinary(
   dy: Tensor | undefined,
 ): Tensor {
   const dtype = floatDType(label, dy ?? a);
+  const same = sameShape(a.shape, shape) && sameShape(b.shape, shape);
+  const plan = same ? undefined : broadcastPlan(label, shape, [a, b]);
   const out = Tensor.empty(a.gpu, shape, dtype);
   const count = sizeOf(shape);
   if (count === 0) return out;
@@ -258,8 +279,7 @@ function runBinary(
   if (reads('a')) operands.push(['a', a]);
   if (reads('b')) operands.push(['b', b]);
   if (dy && reads('dy')) operands.push(['dy', dy]);
-  const same = sameShape(a.shape, shape) && sameShape(b.shape, shape);
-  if (same) {
+  if (!plan) {
     const shader = shaderOf(`binary.${key}.${dtype}`, () => ({
       label,
       params: { count: 'u32' } as const,
@@ -279,7 +299,6 @@ ${FLAT_MAIN}
     );
     return out;
   }
-  const plan = broadcastPlan(label, shape, [a.shape, b.shape]);
   const [sa, sb] = plan.strides as [number[], number[]];
   const index: Record<string, string> = {
     a: 'x0 * p.a0 + x1 * p.a1 + x2 * p.a2 + x3 * p.a3',
@@ -326,9 +345,21 @@ ${FLAT_MAIN}
   return out;
 }
 
-/** NumPy broadcasting. @throws ShapeError when the shapes do not broadcast. */
+const BINARY = signatures(binaryFormulas, (name) =>
+  signature(name, { a: floats('...a'), b: floats('...b') }, { sameDType: ['a', 'b'] }),
+);
+
+/**
+ * NumPy broadcasting, of f32 and with at most four dimensions after those that can be seen as one are merged; of
+ * f16 the shapes must be the same.
+ * @throws ShapeError when the shapes do not broadcast.
+ */
 export function binary(name: BinaryName, a: Tensor, b: Tensor): Tensor {
-  const shape = broadcastShapes(name, a.shape, b.shape);
+  BINARY[name].check({ a, b });
+  const shape = broadcastShapes(a.shape, b.shape);
+  if (!shape) throw new ShapeError(name, 'shapes do not broadcast', { a, b });
+  if (a.dtype === 'f16' && !sameShape(a.shape, b.shape))
+    throw new ShapeError(name, 'f16 does not broadcast', { a, b });
   return runBinary(name, name, binaryFormulas[name].forward, shape, a, b, undefined);
 }
 
@@ -345,15 +376,20 @@ export function binaryGradient(name: BinaryName, which: 0 | 1, a: Tensor, b: Ten
   );
 }
 
-/** target += source, elementwise, in place. */
+const ADD_IN_PLACE = signature(
+  'addInPlace',
+  { target: floats('...'), source: floats('...') },
+  { sameDType: ['target', 'source'] },
+);
+
+/** target += source, elementwise, in place. @throws ShapeError. */
 export function addInPlace(target: Tensor, source: Tensor): void {
-  if (target.size !== source.size)
-    throw new ShapeError('addInPlace', `${formatShape(target.shape)} += ${formatShape(source.shape)}`);
+  ADD_IN_PLACE.check({ target, source });
   // Exactly the elements: what follows a view in a flat buffer is not ours to touch.
   const vec = target.size % 4 === 0;
   const dtype = floatDType('addInPlace', target);
   if (dtype === 'f16' && !vec)
-    throw new ShapeError('addInPlace', `f16 needs whole groups of 4 values: ${formatShape(target.shape)}`);
+    throw new ShapeError('addInPlace', 'f16 needs whole groups of 4 values', { target, source });
   const type = vec ? vec4Type(dtype) : 'array<f32>';
   const shader = shaderOf(`addInPlace.${vec}.${dtype}`, () => ({
     label: 'addInPlace',
@@ -389,14 +425,17 @@ export function full(like: Tensor, shape: Shape, value: number): Tensor {
 /**
  * What is dropped of 65536 equally likely draws, and the factor of what stays: both from the same rounded probability,
  * so that they agree exactly. A probability of 1 drops all, as in PyTorch.
- * @throws RangeError unless the probability is a number in [0, 1].
  */
-export function dropMask(op: string, probability: number): { threshold: number; keepScale: number } {
-  if (!(probability >= 0 && probability <= 1))
-    throw new RangeError(`${op}: the dropout probability must be in [0, 1], found ${show(probability)}`);
+export function dropMask(probability: number): { threshold: number; keepScale: number } {
   const threshold = probability === 1 ? 65536 : Math.min(65535, Math.round(probability * 65536));
   return { threshold, keepScale: threshold === 65536 ? 0 : 65536 / (65536 - threshold) };
 }
+
+const DROPOUT = signature(
+  'dropout',
+  { x: floats('...') },
+  { numbers: { probability, seed: integer, stream: integer, firstRow: wholeNumber() } },
+);
 
 /**
  * Inverted dropout: x·0 with `probability` (a NaN stays one), else x/(1−p). The same call on dy is its gradient. Elements 8i..8i+7
@@ -404,15 +443,14 @@ export function dropMask(op: string, probability: number): { threshold: number; 
  * (i, stream).
  */
 export function dropout(x: Tensor, probability: number, random: RandomStream): Tensor {
+  const { seed, stream, firstRow = 0 } = random;
+  DROPOUT.check({ x }, { probability, seed, stream, firstRow });
   const dtype = floatDType('dropout', x);
-  const y = Tensor.empty(x.gpu, x.shape, dtype);
-  const first = ((random.firstRow ?? 0) * x.cols) / 4;
+  const first = (firstRow * x.cols) / 4;
   if (!Number.isInteger(first))
-    throw new ShapeError(
-      'dropout',
-      `part of a batch needs rows of whole groups of 4 values: ${formatShape(x.shape)}`,
-    );
-  const { threshold, keepScale } = dropMask('dropout', probability);
+    throw new ShapeError('dropout', 'part of a batch needs rows of whole groups of 4 values', { x });
+  const y = Tensor.empty(x.gpu, x.shape, dtype);
+  const { threshold, keepScale } = dropMask(probability);
   const shader = shaderOf(`dropout.${dtype}`, () => {
     const part = (unit: string, bits: string) =>
       store4(

@@ -3,6 +3,7 @@
  * are walked by one thread each, in chunks of rows whose partial sums a second pass adds in fixed order. Fixed
  * order makes results reproducible to the bit, and short chains keep f32 rounding small.
  */
+import { f32, signature } from '../tensor/operands.js';
 import { bytesPerElement, Tensor } from '../tensor/tensor.js';
 import { RANKS } from './elementary.js';
 import {
@@ -50,8 +51,8 @@ function sumInto(
     }
     return;
   }
-  const chunks = Math.ceil(length / CHUNK);
-  if (chunks <= 1) {
+  const chunks = Math.max(1, Math.ceil(length / CHUNK));
+  if (chunks === 1) {
     columnSums(x, out, outer, length, inner, 1, scale);
     return;
   }
@@ -140,7 +141,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   }
 }`,
   }));
-  const chunk = chunks === 1 ? length : CHUNK;
+  // Of no rows too a sum is written: zeros.
+  const chunk = chunks === 1 ? Math.max(1, length) : CHUNK;
   const groups = Math.ceil(unit.count / COLUMN_WORKGROUP);
   // Rows that one binding cannot see: each piece is whole chunks (64 rows at least, and CHUNK is two of those).
   const step =
@@ -152,7 +154,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
       x.gpu,
       [pieces === 1 ? x : x.bindingRange(n * step * inner, rows * inner), out],
       { outer, length: rows, units: unit.count, chunk, first: (n * step) / CHUNK, chunks, scale },
-      [groups, Math.ceil(rows / chunk), Math.min(outer, 65535)],
+      [groups, Math.max(1, Math.ceil(rows / chunk)), Math.min(outer, 65535)],
     );
   }
 }
@@ -162,8 +164,14 @@ export function columnSum(x: Tensor): Tensor {
   return sumAxis(x, { outer: 1, length: x.rows, inner: x.cols }, [x.cols]);
 }
 
-/** Maximum and its first position along the last dimension: values [rows], indices [rows] u32. A NaN wins. */
+const MAX = signature('max', { x: f32('...', 'C') }, { atLeast: { C: 1 } });
+
+/**
+ * Maximum and its first position along the last dimension: values [rows], indices [rows] u32. A NaN wins.
+ * @throws ShapeError, of an empty dimension too: nothing has no maximum.
+ */
 export function maxRows(x: Tensor): { values: Tensor; indices: Tensor } {
+  MAX.check({ x });
   const rows = x.rows;
   const values = Tensor.empty(x.gpu, x.shape.slice(0, -1));
   const indices = Tensor.empty(x.gpu, x.shape.slice(0, -1), 'u32');

@@ -3,23 +3,24 @@
  * segment maximum of the sparse head. Index lists come from the host, which knows all ids, so gradients are
  * gathers over sorted segments: no atomics, the same sum in the same order every time.
  */
-import { ShapeError } from '../errors.js';
-import { formatShape } from '../tensor/shape.js';
+import { f32, notNegative, optional, signature, u32 } from '../tensor/operands.js';
 import { Tensor } from '../tensor/tensor.js';
 import { elementary, RANKS } from './elementary.js';
 import { FLAT_MAIN, flatGrid, laneSum, rowGrid, rowMain, rowReduction, shaderOf } from './launch.js';
 import { rowRanges } from './ranges.js';
+
+const GATHER_ROWS = signature('gatherRows', {
+  table: f32('V', 'C'),
+  index: u32('n'),
+  out: optional(f32('n', 'C')),
+});
 
 /**
  * out[i] = table[index[i]] (+ out[i] with `out`). table: [V,C], of any size; index: [n] u32, each below V (the
  * caller checks). Returns [n,C].
  */
 export function gatherRows(table: Tensor, index: Tensor, out?: Tensor): Tensor {
-  if (table.dtype !== 'f32')
-    throw new ShapeError(
-      'gatherRows',
-      `works on f32, the table ${formatShape(table.shape)} is ${table.dtype}`,
-    );
+  GATHER_ROWS.check({ table, index, out });
   const { cols } = table;
   const result = out ?? Tensor.empty(table.gpu, [index.size, cols]);
   const vec = cols % 4 === 0;
@@ -70,14 +71,22 @@ export interface RowSegments {
   readonly rows: Tensor;
 }
 
+const SEGMENT_SUM = signature('segmentSum', {
+  x: f32('n', 'C'),
+  order: u32('n'),
+  starts: u32('U+1'),
+  rows: u32('U'),
+  out: f32('V', 'C'),
+});
+
 /**
  * out[rows[u]] (+)= Σ_{k in segment u} x[order[k]]. Rows of `out` that no segment names keep their values. Both may
  * be larger than a binding: then ranges of `out` meet ranges of x one after the other.
  */
 export function segmentSumRows(x: Tensor, segments: RowSegments, out: Tensor, accumulate: boolean): void {
   const { cols } = x;
-  if (out.cols !== cols)
-    throw new ShapeError('segmentSum', `${formatShape(x.shape)} into ${formatShape(out.shape)}`);
+  const { order, starts, rows } = segments;
+  SEGMENT_SUM.check({ x, order, starts, rows, out });
   const vec = cols % 4 === 0;
   const shader = shaderOf(`segmentSumRows.${vec}`, () => {
     const type = vec ? 'vec4f' : 'f32';
@@ -145,7 +154,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
       );
 }
 
-/** Mean of each sequence's rows. x: [T,C]; cuSeqlens: [S+1] u32. Returns [S,C]. */
+/** Mean of each sequence's rows. x: [T,C]; cuSeqlens: [S+1] u32, whose last is T (the caller checks). Returns [S,C]. */
 export function segmentMean(x: Tensor, cuSeqlens: Tensor): Tensor {
   const sequences = cuSeqlens.size - 1;
   const out = Tensor.empty(x.gpu, [sequences, x.cols]);
@@ -184,8 +193,11 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   }));
 }
 
+const NORMALIZE_ROWS = signature('normalizeRows', { x: f32('...', 'C') }, { numbers: { eps: notNegative } });
+
 /** y = x / max(‖x‖₂, eps) per row, and the norms [rows]. */
 export function normalizeRows(x: Tensor, eps = 1e-12): { y: Tensor; norms: Tensor } {
+  NORMALIZE_ROWS.check({ x }, { eps });
   const y = Tensor.empty(x.gpu, x.shape);
   const norms = Tensor.empty(x.gpu, [x.rows]);
   const reduction = rowReduction(x.gpu.capabilities);
@@ -224,17 +236,28 @@ export function normalizeRowsGradient(y: Tensor, norms: Tensor, dy: Tensor, eps 
   return dx;
 }
 
+const SEGMENT_MAX = signature('segmentMax', {
+  x: f32('...'),
+  order: u32('positions'),
+  starts: u32('groups+1'),
+});
+
+/** Position of a group that has none, or names one that x does not have. */
+const NOWHERE = '0xffffffffu';
+
 /**
  * Largest value of each group of positions, and the first position that has it. x: [n]; order: positions sorted
- * by group; starts: [groups+1]. Groups are not empty. A NaN is the largest.
+ * by group; starts: [groups+1]. A NaN is the largest. A group that is empty, leaves `order` or names a position that
+ * x does not have is NaN and gets no gradient: only the device sees these numbers.
  */
 export function segmentMax(x: Tensor, order: Tensor, starts: Tensor): { values: Tensor; positions: Tensor } {
+  SEGMENT_MAX.check({ x, order, starts });
   const groups = starts.size - 1;
   const values = Tensor.empty(x.gpu, [groups]);
   const positions = Tensor.empty(x.gpu, [groups], 'u32');
   shaderOf('segmentMax', () => ({
     label: 'segmentMax',
-    params: { groups: 'u32' } as const,
+    params: { groups: 'u32', positions: 'u32', size: 'u32', nan: 'u32' } as const,
     buffers: {
       X: 'array<f32>',
       order: 'array<u32>',
@@ -244,17 +267,30 @@ export function segmentMax(x: Tensor, order: Tensor, starts: Tensor): { values: 
     },
     body: `${RANKS}${FLAT_MAIN}
   if (i >= p.groups) { return; }
-  var at = order[starts[i]];
+  let begin = starts[i];
+  let end = starts[i + 1u];
+  outV[i] = bitcast<f32>(p.nan);
+  outP[i] = ${NOWHERE};
+  if (begin >= end || end > p.positions) { return; }
+  var at = order[begin];
+  if (at >= p.size) { return; }
   var best = rank(X[at]);
-  for (var k = starts[i] + 1u; k < starts[i + 1u]; k++) {
+  for (var k = begin + 1u; k < end; k++) {
     let position = order[k];
+    if (position >= p.size) { return; }
     let v = rank(X[position]);
     if (v > best) { best = v; at = position; }
   }
   outV[i] = unrank(best);
   outP[i] = at;
 }`,
-  })).run(x.gpu, [x, order, starts, values, positions], { groups }, flatGrid(groups));
+  })).run(
+    x.gpu,
+    [x, order, starts, values, positions],
+    // A constant that is no number would be an error in WGSL.
+    { groups, positions: order.size, size: x.size, nan: 0x7fc00000 },
+    flatGrid(groups),
+  );
   return { values, positions };
 }
 
@@ -267,7 +303,7 @@ export function segmentMaxGradient(positions: Tensor, dy: Tensor, size: number):
     buffers: { P: 'array<u32>', DY: 'array<f32>', outX: 'array<f32>' },
     body: `${FLAT_MAIN}
   if (i >= p.groups) { return; }
-  outX[P[i]] = DY[i];
+  if (P[i] != ${NOWHERE}) { outX[P[i]] = DY[i]; }
 }`,
   })).run(dy.gpu, [positions, dy, dx], { groups: positions.size }, flatGrid(positions.size));
   return dx;

@@ -2,8 +2,7 @@
  * Row-wise softmax family and the losses on score matrices, one workgroup a row, f32 throughout.
  * Loss kernels return one value per row; the mean is taken outside.
  */
-import { ShapeError } from '../errors.js';
-import { formatShape } from '../tensor/shape.js';
+import { f32, integers, signature, wholeNumber } from '../tensor/operands.js';
 import { Tensor } from '../tensor/tensor.js';
 import { elementary, RANKS } from './elementary.js';
 import { laneSum, rowGrid, rowMain, rowReduction, shaderOf } from './launch.js';
@@ -37,8 +36,11 @@ function rowShader(name: string, buffers: Record<string, string>, x: Tensor, bod
   }));
 }
 
+const SOFTMAX = signature('softmax', { x: f32('...', 'C') });
+
 /** Softmax over the last dimension. */
 export function softmax(x: Tensor): Tensor {
+  SOFTMAX.check({ x });
   const y = Tensor.empty(x.gpu, x.shape);
   rowShader(
     'softmax',
@@ -65,8 +67,11 @@ export function softmaxGradient(y: Tensor, dy: Tensor): Tensor {
   return dx;
 }
 
+const LOG_SOFTMAX = signature('logSoftmax', { x: f32('...', 'C') });
+
 /** x − logsumexp(x) over the last dimension. */
 export function logSoftmax(x: Tensor): Tensor {
+  LOG_SOFTMAX.check({ x });
   const y = Tensor.empty(x.gpu, x.shape);
   rowShader(
     'logSoftmax',
@@ -94,43 +99,101 @@ export function logSoftmaxGradient(y: Tensor, dy: Tensor): Tensor {
   return dx;
 }
 
-function checkRows(op: string, x: Tensor, other: Tensor, size: number): void {
-  if (x.shape.length !== 2 || other.size !== size)
-    throw new ShapeError(op, `scores ${formatShape(x.shape)} with targets ${formatShape(other.shape)}`);
+/** What is left out of a loss: rows whose target is `ignoreIndex`. */
+export interface CrossEntropyTargets {
+  /** [R] u32 or i32. */
+  readonly targets: Tensor;
+  /** As PyTorch's: a row with this target has loss 0 and no gradient. */
+  readonly ignoreIndex: number;
 }
 
-/** logsumexp(X_r) − X_r,target(r) per row. X: [R,C]; targets: [R] u32, each below C. */
-export function crossEntropyRows(x: Tensor, targets: Tensor): Tensor {
-  checkRows('crossEntropy', x, targets, x.rows);
+const CROSS_ENTROPY = signature(
+  'crossEntropy',
+  { x: f32('R', 'C'), targets: integers('R') },
+  { atLeast: { C: 1 }, numbers: { ignoreIndex: wholeNumber(-(2 ** 31)) } },
+);
+
+const TARGETS = { rows: 'u32', cols: 'u32', ignore: 'u32', nan: 'u32' } as const;
+
+const targetParameters = (x: Tensor, ignoreIndex: number) => ({
+  rows: x.rows,
+  cols: x.cols,
+  ignore: ignoreIndex,
+  // A constant that is no number would be an error in WGSL.
+  nan: 0x7fc00000,
+});
+
+function targetShader(name: string, { targets }: CrossEntropyTargets, x: Tensor, out: string, body: string) {
+  const reduction = rowReduction(x.gpu.capabilities);
+  return shaderOf(`${name}.${targets.dtype}.${reduction.key}`, () => ({
+    label: name,
+    params: TARGETS,
+    buffers: {
+      X: 'array<f32>',
+      targets: `array<${targets.dtype}>`,
+      [out]: 'array<f32>',
+      ...(out === 'outL' ? { outCount: 'array<f32>' } : { DL: 'array<f32>' }),
+    },
+    subgroups: reduction.subgroups,
+    body: `${elementary('f32')}${RANKS}${reduction.prelude}${rowMain(reduction, 'p.rows')}
+  let target_ = u32(targets[row]);
+  let ignored = target_ == p.ignore;
+  // What is no class has no loss: not a number, rather than that of another class.
+  let known = target_ < p.cols;${body}
+}`,
+  }));
+}
+
+/**
+ * logsumexp(X_r) − X_r,target(r) per row [R], and whether the row counts [R], 1 or 0. X: [R,C]. An ignored row has
+ * loss 0; a row whose target is no class below C has loss NaN.
+ */
+export function crossEntropyRows(x: Tensor, to: CrossEntropyTargets): { loss: Tensor; counted: Tensor } {
+  const { targets, ignoreIndex } = to;
+  CROSS_ENTROPY.check({ x, targets }, { ignoreIndex });
   const loss = Tensor.empty(x.gpu, [x.rows]);
-  rowShader(
+  const counted = Tensor.empty(x.gpu, [x.rows]);
+  targetShader(
     'crossEntropy',
-    { X: 'array<f32>', targets: 'array<u32>', outL: 'array<f32>' },
+    to,
     x,
+    'outL',
     `${LOG_SUM_EXP}
-  if (lane == 0u) { outL[row] = logOf(total) - (X[row * p.cols + targets[row]] - top); }`,
-  ).run(x.gpu, [x, targets, loss], { rows: x.rows, cols: x.cols }, rowGrid(x.rows));
-  return loss;
+  if (lane == 0u) {
+    let own = logOf(total) - (X[row * p.cols + min(target_, p.cols - 1u)] - top);
+    outL[row] = select(select(bitcast<f32>(p.nan), own, known), 0.0, ignored);
+    outCount[row] = select(1.0, 0.0, ignored);
+  }`,
+  ).run(x.gpu, [x, targets, loss, counted], targetParameters(x, ignoreIndex), rowGrid(x.rows));
+  return { loss, counted };
 }
 
-/** dX = (softmax(X) − onehot(target)) · dLoss per row. */
-export function crossEntropyRowsGradient(x: Tensor, targets: Tensor, dLoss: Tensor): Tensor {
+/** dX = (softmax(X) − onehot(target)) · dLoss per row; zero in ignored rows, NaN where the target is no class. */
+export function crossEntropyRowsGradient(x: Tensor, to: CrossEntropyTargets, dLoss: Tensor): Tensor {
   const dx = Tensor.empty(x.gpu, x.shape);
-  rowShader(
+  targetShader(
     'crossEntropyGradient',
-    { X: 'array<f32>', targets: 'array<u32>', DL: 'array<f32>', outX: 'array<f32>' },
+    to,
     x,
+    'outX',
     `${LOG_SUM_EXP}
   for (var c = lane; c < p.cols; c += LANES) {
-    outX[row * p.cols + c] = DL[row] * (expOf(X[row * p.cols + c] - top) / total - select(0.0, 1.0, c == targets[row]));
+    let own = DL[row] * (expOf(X[row * p.cols + c] - top) / total - select(0.0, 1.0, c == target_));
+    outX[row * p.cols + c] = select(select(bitcast<f32>(p.nan), own, known), 0.0, ignored);
   }`,
-  ).run(x.gpu, [x, targets, dLoss, dx], { rows: x.rows, cols: x.cols }, rowGrid(x.rows));
+  ).run(x.gpu, [x, to.targets, dx, dLoss], targetParameters(x, to.ignoreIndex), rowGrid(x.rows));
   return dx;
 }
 
+const SOFT_CROSS_ENTROPY = signature(
+  'softCrossEntropy',
+  { x: f32('R', 'C'), probabilities: f32('R', 'C') },
+  { atLeast: { C: 1 } },
+);
+
 /** −Σ_c P_rc · logsoftmax(X)_rc per row. X, P: [R,C]; P need not sum to one and gets no gradient. */
 export function softCrossEntropyRows(x: Tensor, probabilities: Tensor): Tensor {
-  checkRows('softCrossEntropy', x, probabilities, x.size);
+  SOFT_CROSS_ENTROPY.check({ x, probabilities });
   const loss = Tensor.empty(x.gpu, [x.rows]);
   rowShader(
     'softCrossEntropy',
@@ -162,6 +225,9 @@ export function softCrossEntropyRowsGradient(x: Tensor, probabilities: Tensor, d
   return dx;
 }
 
+const DISTILL_OWN = signature('m3Distillation', { x: f32('B', 'G'), teacher: f32('B', 'G') });
+const DISTILL_ALL = signature('m3Distillation', { x: f32('B', '>=B*G'), teacher: f32('B', 'G') });
+
 const DISTILL = { rows: 'u32', cols: 'u32', group: 'u32', blocks: 'u32' } as const;
 
 /**
@@ -170,12 +236,7 @@ const DISTILL = { rows: 'u32', cols: 'u32', group: 'u32', blocks: 'u32' } as con
  */
 export function distillationRows(x: Tensor, teacher: Tensor, ownOnly: boolean): Tensor {
   const group = teacher.cols;
-  checkRows('m3 distillation', x, teacher, x.rows * group);
-  if (x.cols < (ownOnly ? group : x.rows * group))
-    throw new ShapeError(
-      'm3 distillation',
-      `scores ${formatShape(x.shape)} with teacher ${formatShape(teacher.shape)}`,
-    );
+  (ownOnly ? DISTILL_OWN : DISTILL_ALL).check({ x, teacher });
   const loss = Tensor.empty(x.gpu, [x.rows]);
   distillationShader(x, false).run(
     x.gpu,
@@ -237,8 +298,11 @@ function distillationShader(x: Tensor, gradient: boolean) {
   }));
 }
 
+const OWN_GROUP = signature('ownGroup', { x: f32('B', 'B*G') }, { numbers: { G: wholeNumber(1) } });
+
 /** Row r's own block of a [B, B·G] score matrix: columns r·G..r·G+G−1 → [B,G]. */
 export function ownGroup(x: Tensor, group: number): Tensor {
+  OWN_GROUP.check({ x }, { G: group });
   const out = Tensor.empty(x.gpu, [x.rows, group]);
   rowShader(
     'ownGroup',

@@ -2,6 +2,7 @@
  * Lexical scores by id matching (spec flagembedding-m3 §3.2): score(q,p) = Σ over shared ids of the two weights.
  * The host lists the matches, so no vocabulary-sized tensor exists and both directions are plain gathers.
  */
+import { f32, signature, u32, wholeNumber } from '../tensor/operands.js';
 import { Tensor } from '../tensor/tensor.js';
 import { FLAT_MAIN, flatGrid, shaderOf } from './launch.js';
 
@@ -21,8 +22,26 @@ export interface SparseMatches {
 
 const PARAMS = { count: 'u32' } as const;
 
+const SPARSE_SCORES = signature(
+  'sparseScores',
+  {
+    weights: f32('groups'),
+    pairStarts: u32('queries*columns+1'),
+    pairMatches: u32('m', 2),
+    weightStarts: u32('groups+1'),
+    weightMatches: u32('2*m', 2),
+  },
+  { numbers: { queries: wholeNumber(), columns: wholeNumber() } },
+);
+
 /** weights: [groups]. Returns scores of `matches.shape`. */
 export function sparseScores(weights: Tensor, matches: SparseMatches): Tensor {
+  const { pairStarts, pairMatches, weightStarts, weightMatches } = matches;
+  const [queries, columns] = matches.shape;
+  SPARSE_SCORES.check(
+    { weights, pairStarts, pairMatches, weightStarts, weightMatches },
+    { queries, columns },
+  );
   const scores = Tensor.empty(weights.gpu, matches.shape);
   shaderOf('sparseScores', () => ({
     label: 'sparseScores',

@@ -2,6 +2,7 @@
  * Host-side index lists for the score kernels: which tokens are compared (ColBERT), which ids match (lexical).
  * A batch is packed as queries first, then passages query-major.
  */
+import { ShapeError } from '../errors.js';
 import {
   MAXSIM_TILE_ROWS,
   type MaxSimBlock,
@@ -18,6 +19,20 @@ export interface PairOptions {
   queries: number;
   /** Score each query against its own group of passages only. */
   ownGroup?: boolean;
+}
+
+/** Passages, and those that a query is scored against. @throws ShapeError when they are no equal groups. */
+function pairsOf(
+  op: string,
+  packed: PackedSequences,
+  { queries, ownGroup = false }: PairOptions,
+): { passages: number; columns: number } {
+  const passages = packed.count - queries;
+  if (!Number.isInteger(queries) || queries < 0 || passages < 0)
+    throw new ShapeError(op, `${queries} queries among ${packed.count} sequences`);
+  if (ownGroup && (queries === 0 ? passages > 0 : passages % queries !== 0))
+    throw new ShapeError(op, `${passages} passages are no equal groups for ${queries} queries`);
+  return { passages, columns: !ownGroup ? passages : queries === 0 ? 0 : passages / queries };
 }
 
 /** Bytes of ColBERT maxima and positions that are in memory together, unless one query alone takes more. */
@@ -37,8 +52,9 @@ export function maxSimLayout(
   { queries, ownGroup = false, floor, blockBytes = BLOCK_BYTES, width = 0 }: MaxSimOptions,
 ): MaxSimLayout {
   const { bounds } = packed;
-  const passages = packed.count - queries;
-  const columns = ownGroup ? passages / queries : passages;
+  const { passages, columns } = pairsOf('maxSim', packed, { queries, ownGroup });
+  if (floor && floor.length !== passages)
+    throw new ShapeError('maxSim', `floors of ${floor.length} passages for ${passages}`);
   const key = `maxSim.${queries}.${ownGroup}.${floor ? floor.map(Number).join('') : ''}`;
   // Every text before it has a row per token but for its CLS.
   const rowOf = (query: number) => bounds[query]! - query;
@@ -127,6 +143,7 @@ export function maxSimLayout(
   const device = (name: string, list: number[], width: number) =>
     packed.cache(`${key}.${name}`, () => [Uint32Array.from(list), [list.length / width, width]]);
   return {
+    vectors: packed.tokens,
     queries: device('queries', queryList, 4),
     passages: device('passages', passageList, 4),
     tokens: device('tokens', tokenList, 2),
@@ -151,8 +168,9 @@ export function sparseMatches(
   { queries, ownGroup = false, special }: PairOptions & { special: readonly number[] },
 ): { groups: IdGroups; matches: SparseMatches; groupCount: number } {
   const { bounds } = packed;
-  const passages = packed.count - queries;
-  const columns = ownGroup ? passages / queries : passages;
+  const { passages, columns } = pairsOf('sparseScores', packed, { queries, ownGroup });
+  if (ids.length !== packed.tokens)
+    throw new ShapeError('sparseScores', `${ids.length} ids for ${packed.tokens} tokens`);
   const skip = new Set(special);
   const order: number[] = [];
   const starts: number[] = [];

@@ -1,4 +1,5 @@
 /** Texts to M3 embeddings: dense vectors, lexical weights and ColBERT vectors (spec flagembedding-m3 §6). */
+import { ShapeError } from '../errors.js';
 import type { M3Model } from '../models/m3.js';
 import { TokenBatch } from '../models/token-batch.js';
 import { noGrad, scope } from '../tensor/scope.js';
@@ -73,7 +74,17 @@ export async function encodeTexts(
   return result;
 }
 
+/** @throws ShapeError when the vectors are of two models. */
+function sameWidth(op: string, a: Float32Array, b: Float32Array, widthA: number, widthB: number): void {
+  if (widthA !== widthB)
+    throw new ShapeError(op, 'vectors of two widths', {
+      a: { shape: [a.length / widthA, widthA], dtype: 'f32' },
+      b: { shape: [b.length / widthB, widthB], dtype: 'f32' },
+    });
+}
+
 export function denseScore(a: M3Embedding, b: M3Embedding): number {
+  sameWidth('denseScore', a.dense, b.dense, a.dense.length, b.dense.length);
   let sum = 0;
   for (let i = 0; i < a.dense.length; i++) sum += a.dense[i]! * b.dense[i]!;
   return sum;
@@ -90,6 +101,7 @@ export function colbertScore(query: M3Embedding, passage: M3Embedding): number {
   const width = query.colbert.length / (query.ids.length - 1);
   const q = query.colbert;
   const p = passage.colbert;
+  if (p.length > 0) sameWidth('colbertScore', q, p, width, p.length / (passage.ids.length - 1));
   let sum = 0;
   for (let i = 0; i < q.length; i += width) {
     let best = Number.NEGATIVE_INFINITY;

@@ -1,4 +1,5 @@
 /** How well queries find their passages: score matrices on the GPU, then rank metrics. */
+import { ShapeError } from '../errors.js';
 import type { M3Model } from '../models/m3.js';
 import { colbertScores, denseScores, denseVectors, ensembleScores, lexicalScores } from '../models/scores.js';
 import { TokenBatch } from '../models/token-batch.js';
@@ -29,6 +30,15 @@ export async function evaluateRetrieval(
   task: RetrievalTask,
   { maxLength, queriesPerBatch = 200 }: { maxLength: number; queriesPerBatch?: number },
 ): Promise<Record<RetrievalMode, RetrievalMetrics>> {
+  const { queries, candidates: passages, targets } = task;
+  const stray = targets.findIndex((at) => !Number.isInteger(at) || at < 0 || at >= passages.length);
+  if (targets.length !== queries.length || stray >= 0)
+    throw new ShapeError(
+      'evaluateRetrieval',
+      stray < 0
+        ? `${targets.length} targets for ${queries.length} queries`
+        : `target ${targets[stray]} of query ${stray} is none of ${passages.length} candidates`,
+    );
   const ranks: Record<RetrievalMode, number[]> = { dense: [], sparse: [], colbert: [], hybrid: [] };
   const candidates = tokenizer.encodeBatch(task.candidates, maxLength);
   for (let start = 0; start < task.queries.length; start += queriesPerBatch) {

@@ -4,6 +4,7 @@
  */
 import { ShapeError } from '../errors.js';
 import type { Gpu } from '../gpu/gpu.js';
+import { show } from '../show.js';
 import { Tensor } from './tensor.js';
 
 export class PackedSequences {
@@ -11,15 +12,24 @@ export class PackedSequences {
   readonly bounds: Uint32Array;
   private readonly cached = new Map<string, Tensor>();
 
+  /** `lengths`: tokens of each sequence. @throws ShapeError unless all are whole numbers of at least 1. */
   constructor(
     readonly gpu: Gpu,
     readonly lengths: ArrayLike<number>,
   ) {
     this.bounds = new Uint32Array(lengths.length + 1);
+    let total = 0;
     for (let s = 0; s < lengths.length; s++) {
-      if (!(lengths[s]! > 0)) throw new ShapeError('packed sequences', `sequence ${s} is empty`);
-      this.bounds[s + 1] = this.bounds[s]! + lengths[s]!;
+      if (!Number.isInteger(lengths[s]) || lengths[s]! < 1)
+        throw new ShapeError(
+          'PackedSequences',
+          `sequence ${s} of ${lengths.length} must have a whole number of tokens, at least 1, not ${show(lengths[s])}`,
+        );
+      total += lengths[s]!;
+      this.bounds[s + 1] = total;
     }
+    if (total >= 2 ** 32)
+      throw new ShapeError('PackedSequences', `${total} tokens are more than 32 bits count`);
   }
 
   get count(): number {

@@ -5,6 +5,7 @@
  */
 import { ShapeError } from '../errors.js';
 import type { Gpu } from '../gpu/gpu.js';
+import { show } from '../show.js';
 import { Tensor } from './tensor.js';
 
 export interface Segments {
@@ -74,9 +75,12 @@ export class RowIndex {
   private readonly sorted = new Map<number | undefined, SortedRows>();
 
   constructor(
-    private readonly gpu: Gpu,
+    readonly gpu: Gpu,
     readonly values: Uint32Array,
-  ) {}
+  ) {
+    if (!(values instanceof Uint32Array))
+      throw new ShapeError('RowIndex', `row numbers must be a Uint32Array, found ${show(values)}`);
+  }
 
   /** [n] u32 on the device. */
   get ids(): Tensor {
@@ -89,12 +93,13 @@ export class RowIndex {
     return this.sort(without).unique;
   }
 
-  /** @throws ShapeError when a row is not below `rows`. */
-  check(rows: number): void {
+  /** @throws ShapeError naming `op` when a row is none of those of `table`, [V,...]. */
+  check(op: string, table: Tensor): void {
+    const rows = table.shape[0] ?? 0;
     const unique = this.unique();
     const last = unique[unique.length - 1];
     if (last !== undefined && last >= rows)
-      throw new ShapeError('gatherRows', `row ${last} of a table of ${rows} rows`);
+      throw new ShapeError(op, `row ${last} of a table of ${rows} rows`, { table });
   }
 
   /** Segments that add to the rows they name; no segment adds to `without`. */

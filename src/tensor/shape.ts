@@ -13,15 +13,14 @@ export function sameShape(a: Shape, b: Shape): boolean {
   return a.length === b.length && a.every((extent, i) => extent === b[i]);
 }
 
-/** NumPy broadcasting of two shapes. @throws ShapeError naming `op` when extents differ and neither is 1. */
-export function broadcastShapes(op: string, a: Shape, b: Shape): number[] {
+/** NumPy broadcasting of two shapes; undefined when extents differ and neither is 1. */
+export function broadcastShapes(a: Shape, b: Shape): number[] | undefined {
   const rank = Math.max(a.length, b.length);
   const result = new Array<number>(rank);
   for (let i = 0; i < rank; i++) {
     const x = a[a.length - rank + i] ?? 1;
     const y = b[b.length - rank + i] ?? 1;
-    if (x !== y && x !== 1 && y !== 1)
-      throw new ShapeError(op, `shapes do not broadcast: ${formatShape(a)} and ${formatShape(b)}`);
+    if (x !== y && x !== 1 && y !== 1) return undefined;
     result[i] = x === 1 ? y : x;
   }
   return result;
@@ -38,11 +37,12 @@ export function stridesOf(shape: Shape): number[] {
   return strides;
 }
 
-/** `axis` counted from the end when negative. @throws ShapeError when out of range. */
-export function normalizeAxis(op: string, axis: number, rank: number): number {
+/** `axis` counted from the end when negative. @throws ShapeError when there is no such axis. */
+export function normalizeAxis(op: string, axis: number, x: { shape: Shape; dtype: string }): number {
+  const rank = x.shape.length;
   const result = axis < 0 ? axis + rank : axis;
   if (!Number.isInteger(result) || result < 0 || result >= rank)
-    throw new ShapeError(op, `axis ${axis} is out of range for rank ${rank}`);
+    throw new ShapeError(op, `no axis ${axis} among ${rank} dimensions`, { x });
   return result;
 }
 
@@ -53,5 +53,5 @@ export function formatShape(shape: Shape): string {
 /** Rows and columns of a tensor seen as a matrix: everything but the last dimension is rows. */
 export function asRows(shape: Shape): { rows: number; cols: number } {
   const cols = shape.length === 0 ? 1 : shape[shape.length - 1]!;
-  return { rows: cols === 0 ? 0 : sizeOf(shape) / cols, cols };
+  return { rows: cols === 0 ? sizeOf(shape.slice(0, -1)) : sizeOf(shape) / cols, cols };
 }

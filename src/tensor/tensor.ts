@@ -146,6 +146,11 @@ export class Tensor {
     return asRows(this.shape).cols;
   }
 
+  /** Whether its memory was given back: nothing but its shape and dtype is left. */
+  get freed(): boolean {
+    return this.storage.references === 0;
+  }
+
   /** The range a kernel binds, rounded up to whole vec4s. */
   binding(): Binding {
     this.check();

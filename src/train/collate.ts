@@ -1,4 +1,5 @@
 /** Texts of a training batch to a packed batch for the losses (spec flagembedding-m3 §2.5). */
+import { ShapeError } from '../errors.js';
 import type { Gpu } from '../gpu/gpu.js';
 import type { EncoderConfig } from '../models/config.js';
 import type { ScoredBatch } from '../models/scores.js';
@@ -16,7 +17,10 @@ export interface CollateOptions {
   paddedLength?: number;
 }
 
-/** Queries first, then passages query-major; nothing is padded. */
+/**
+ * Queries first, then passages query-major; nothing is padded.
+ * @throws ShapeError unless each query has as many passages, at least one; InputError of a text.
+ */
 export function collate(
   gpu: Gpu,
   tokenizer: Tokenizer,
@@ -25,6 +29,11 @@ export function collate(
   passages: readonly string[],
   options: CollateOptions,
 ): ScoredBatch {
+  if (queries.length === 0 || passages.length === 0 || passages.length % queries.length !== 0)
+    throw new ShapeError(
+      'collate',
+      `${passages.length} passages are no equal groups for ${queries.length} queries`,
+    );
   const queryIds = tokenizer.encodeBatch(queries, options.queryMaxLen);
   const passageIds = tokenizer.encodeBatch(passages, options.passageMaxLen);
   const multiple = options.padToMultipleOf || 1;

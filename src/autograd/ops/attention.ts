@@ -19,7 +19,9 @@ export function attention(
   heads: number,
   dropout?: AttentionDropout,
 ): Tensor {
-  const active = dropMask('attention', dropout?.probability ?? 0).threshold > 0 ? dropout : undefined;
+  // What is no probability is the kernel's to refuse.
+  const drops = dropout && !(dropout.probability >= 0 && dropMask(dropout.probability).threshold === 0);
+  const active = drops ? dropout : undefined;
   const { out, logSumExp } = attentionKernel(qkv, sequences, heads, active);
   return record(
     'attention',

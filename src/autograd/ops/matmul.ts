@@ -3,6 +3,7 @@ import { type FloatDType, floatDType } from '../../kernels/launch.js';
 import { matmul as matmulKernel } from '../../kernels/matmul.js';
 import { cast, unaryGradient } from '../../kernels/pointwise.js';
 import { columnSum } from '../../kernels/reduce.js';
+import { f32, floats, optional, signature } from '../../tensor/operands.js';
 import { Tensor } from '../../tensor/tensor.js';
 import { type Gradient, record } from '../tape.js';
 
@@ -64,11 +65,21 @@ function computeCopy(x: Tensor, weight: Tensor): Tensor {
   return x.dtype === 'f16' ? (weight.half ?? cast(weight, 'f16')) : weight;
 }
 
+const linearSignature = (op: string) =>
+  signature(
+    op,
+    { x: floats('...', 'in'), weight: floats('out', 'in'), bias: optional(f32('out')) },
+    { foursInF16Result: ['out'] },
+  );
+const LINEAR = linearSignature('linear');
+const LINEAR_GELU = linearSignature('linearGelu');
+
 /**
  * x·Wᵀ + bias, PyTorch's Linear. x: [...,in] f32 or f16; weight: [out,in] f32 (see `Tensor.half`); bias: [out] f32.
  * Returns [...,out] of `dtype`, by default x's.
  */
 export function linear(x: Tensor, weight: Tensor, bias?: Tensor, dtype?: FloatDType): Tensor {
+  LINEAR.check({ x, weight, bias }, {}, { result: dtype ?? x?.dtype });
   const compute = computeCopy(x, weight);
   const y = matmulKernel(x, compute, { transB: true, bias, dtype });
   return record(
@@ -81,6 +92,7 @@ export function linear(x: Tensor, weight: Tensor, bias?: Tensor, dtype?: FloatDT
 
 /** gelu(x·Wᵀ + bias), the exact GELU in the product's epilogue where the kernel has one. Shapes as in `linear`. */
 export function linearGelu(x: Tensor, weight: Tensor, bias?: Tensor): Tensor {
+  LINEAR_GELU.check({ x, weight, bias }, {}, { result: x?.dtype });
   const compute = computeCopy(x, weight);
   const u = Tensor.empty(x.gpu, [...x.shape.slice(0, -1), weight.shape[0]!], floatDType('linear', x));
   const y = matmulKernel(x, compute, { transB: true, bias, preActivation: u });

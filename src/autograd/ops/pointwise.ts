@@ -89,13 +89,15 @@ export const geluTanh = (x: Tensor): Tensor => unaryOp('geluTanh', x);
 
 /** x in another number format; its gradient comes back in x's own. */
 export function cast(x: Tensor, dtype: FloatDType): Tensor {
+  const y = castKernel(x, dtype);
   const own = floatDType('cast', x);
-  return record('cast', castKernel(x, dtype), [], [[x, (dy) => castKernel(dy, own)]]);
+  return record('cast', y, [], [[x, (dy) => castKernel(dy, own)]]);
 }
 
 /** Inverted dropout; the mask is a function of `random` and the position, so backward draws it again. */
 export function dropout(x: Tensor, probability: number, random: RandomStream): Tensor {
-  if (dropMask('dropout', probability).threshold === 0) return x;
+  // What is no probability is the kernel's to refuse.
+  if (probability >= 0 && dropMask(probability).threshold === 0) return x;
   return record(
     'dropout',
     dropoutKernel(x, probability, random),

@@ -1,6 +1,7 @@
 /** Gathering rows, pooling, and row normalisation. */
 import { ShapeError } from '../../errors.js';
 import * as kernels from '../../kernels/rows.js';
+import { f32, signature } from '../../tensor/operands.js';
 import type { PackedSequences } from '../../tensor/packed.js';
 import type { RowIndex } from '../../tensor/row-index.js';
 import { Tensor } from '../../tensor/tensor.js';
@@ -14,14 +15,18 @@ export interface GatherOptions {
   paddingIndex?: number | undefined;
 }
 
+/** Row numbers are known on the host, which compares them with the table. */
+const GATHER_ROWS = signature('gatherRows', { table: f32('V', 'C') });
+
 /**
  * out[i] = table[index[i]], PyTorch's `embedding`. table: [V,C], of any size; returns [n,C]. A table that collects
  * `rowGradients` gets its gradient for the touched rows only, any other a dense one.
  * @throws ShapeError when a row or the padding row is not one of the table.
  */
 export function gatherRows(table: Tensor, index: RowIndex, options: GatherOptions = {}): Tensor {
+  GATHER_ROWS.check({ table }, {}, { gpu: index.gpu });
   const shape = table.shape;
-  index.check(shape[0]!);
+  index.check('gatherRows', table);
   const padding = paddingRow(shape[0]!, options.paddingIndex);
   return record(
     'gatherRows',
@@ -56,10 +61,14 @@ function paddingRow(rows: number, paddingIndex: number | undefined): number | un
   return paddingIndex < 0 ? rows + paddingIndex : paddingIndex;
 }
 
+/** The kernel sees the sequences' bounds only on the device. */
+const SEGMENT_MEAN = signature('segmentMean', { x: f32('T', 'C') });
+
 /** Mean of each sequence's rows. x: [T,C] → [S,C]. */
 export function segmentMean(x: Tensor, sequences: PackedSequences): Tensor {
+  SEGMENT_MEAN.check({ x }, {}, { extents: { T: [sequences.tokens, 'the sequences'] }, gpu: sequences.gpu });
   const cuSeqlens = sequences.cuSeqlens();
-  const tokens = x.rows;
+  const { tokens } = sequences;
   return record(
     'segmentMean',
     kernels.segmentMean(x, cuSeqlens),

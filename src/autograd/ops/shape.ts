@@ -1,6 +1,7 @@
 /** Ops that only rename or move rows. */
 import { ShapeError } from '../../errors.js';
-import { formatShape, type Shape } from '../../tensor/shape.js';
+import { anyDType, signature, wholeNumber } from '../../tensor/operands.js';
+import type { Shape } from '../../tensor/shape.js';
 import { Tensor } from '../../tensor/tensor.js';
 import { record } from '../tape.js';
 
@@ -10,11 +11,17 @@ export function reshape(x: Tensor, shape: Shape): Tensor {
   return record('reshape', x.view(shape), [], [[x, (dy) => dy.view(own)]]);
 }
 
+const SLICE_ROWS = signature(
+  'sliceRows',
+  { x: anyDType('rows', '...') },
+  { numbers: { start: wholeNumber(), end: wholeNumber() } },
+);
+
 /** Rows [start, end) of the first dimension: a view where the adapter can bind it, else a copy. */
 export function sliceRows(x: Tensor, start: number, end: number): Tensor {
-  const rows = x.shape[0] ?? 0;
-  if (x.shape.length === 0 || start < 0 || end > rows || start > end)
-    throw new ShapeError('sliceRows', `${start}..${end} of ${formatShape(x.shape)}`);
+  SLICE_ROWS.check({ x }, { start, end });
+  const rows = x.shape[0]!;
+  if (start > end || end > rows) throw new ShapeError('sliceRows', `no rows ${start} to ${end}`, { x });
   const width = rows === 0 ? 0 : x.size / rows;
   const shape = [end - start, ...x.shape.slice(1)];
   const y = x.viewAt(start * width, shape) ?? copySlice(x, start * width, shape);
@@ -42,17 +49,18 @@ function copySlice(x: Tensor, start: number, shape: Shape): Tensor {
   return y;
 }
 
+const CONCAT_ROWS = signature(
+  'concatRows',
+  { first: anyDType('rows', '...'), other: anyDType('others', '...') },
+  { sameDType: ['first', 'other'] },
+);
+
 /** Stacks tensors along the first dimension. */
 export function concatRows(tensors: readonly Tensor[]): Tensor {
   const first = tensors[0];
   if (!first) throw new ShapeError('concatRows', 'needs at least one tensor');
+  for (const other of tensors) CONCAT_ROWS.check({ first, other });
   const rest = first.shape.slice(1);
-  for (const tensor of tensors)
-    if (
-      tensor.shape.length !== first.shape.length ||
-      tensor.shape.slice(1).some((extent, i) => extent !== rest[i])
-    )
-      throw new ShapeError('concatRows', `${formatShape(first.shape)} and ${formatShape(tensor.shape)}`);
   const y = Tensor.empty(
     first.gpu,
     [tensors.reduce((sum, tensor) => sum + tensor.shape[0]!, 0), ...rest],

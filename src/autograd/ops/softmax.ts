@@ -1,8 +1,12 @@
 /** Softmax, and the losses on rows of scores. Losses are means over rows. */
+import { ShapeError } from '../../errors.js';
 import * as kernels from '../../kernels/softmax.js';
-import type { Tensor } from '../../tensor/tensor.js';
+import { show } from '../../show.js';
+import { scope } from '../../tensor/scope.js';
+import { Tensor } from '../../tensor/tensor.js';
 import { record } from '../tape.js';
-import { mean } from './reduce.js';
+import { div, scale } from './pointwise.js';
+import { mean, sum } from './reduce.js';
 
 /** Over the last dimension. */
 export function softmax(x: Tensor): Tensor {
@@ -16,15 +20,54 @@ export function logSoftmax(x: Tensor): Tensor {
   return record('logSoftmax', y, [y], [[x, (dy) => kernels.logSoftmaxGradient(y, dy)]]);
 }
 
-/** mean_r (logsumexp X_r − X_r,target(r)). x: [R,C]; targets: [R] u32. */
-export function crossEntropy(x: Tensor, targets: Tensor): Tensor {
-  const rows = record(
-    'crossEntropy',
-    kernels.crossEntropyRows(x, targets),
-    [x, targets],
-    [[x, (dy) => kernels.crossEntropyRowsGradient(x, targets, dy)]],
-  );
-  return mean(rows);
+/** Class numbers on the host, one a row. */
+export type HostTargets = ArrayLike<number>;
+
+/**
+ * mean_r (logsumexp X_r − X_r,target(r)) over the rows whose target is not `ignoreIndex` (−100 as in PyTorch); NaN
+ * where no row counts. x: [R,C] f32; targets: R class numbers below C, on the host, or [R] u32 or i32 on the device.
+ * @throws ShapeError for shapes, and for a target on the host that is no class. Of targets on the device only the
+ * device knows: one that is no class makes the loss NaN.
+ */
+export function crossEntropy(x: Tensor, targets: Tensor | HostTargets, { ignoreIndex = -100 } = {}): Tensor {
+  if (targets instanceof Tensor) {
+    const { loss, counted } = crossEntropyRows(x, { targets, ignoreIndex });
+    return div(sum(loss), sum(counted));
+  }
+  const numbers = hostTargets(x, targets, ignoreIndex);
+  const left = numbers.reduce((n, target) => n + (target === ignoreIndex >>> 0 ? 0 : 1), 0);
+  return scope(() => {
+    const { loss } = crossEntropyRows(x, {
+      targets: Tensor.from(x.gpu, numbers, [numbers.length], 'u32'),
+      ignoreIndex,
+    });
+    if (left === numbers.length) return mean(loss);
+    return scale(sum(loss), left === 0 ? Number.NaN : 1 / left);
+  });
+}
+
+function crossEntropyRows(x: Tensor, to: kernels.CrossEntropyTargets): { loss: Tensor; counted: Tensor } {
+  const { loss, counted } = kernels.crossEntropyRows(x, to);
+  record('crossEntropy', loss, [x, to.targets], [[x, (dy) => kernels.crossEntropyRowsGradient(x, to, dy)]]);
+  return { loss, counted };
+}
+
+/** The targets as the kernel compares them, modulo 2³². */
+function hostTargets(x: Tensor, targets: HostTargets, ignoreIndex: number): Uint32Array {
+  const numbers = new Uint32Array(targets.length);
+  const classes = x.shape.length === 2 ? x.cols : Infinity;
+  for (let row = 0; row < targets.length; row++) {
+    const target = targets[row]!;
+    const isClass = Number.isInteger(target) && target >= 0 && target < classes;
+    if (!isClass && target !== ignoreIndex)
+      throw new ShapeError(
+        'crossEntropy',
+        `target ${show(target)} of row ${row} is none of ${classes} classes and not ignoreIndex ${ignoreIndex}`,
+        { x },
+      );
+    numbers[row] = target;
+  }
+  return numbers;
 }
 
 /** −mean_r Σ_c P_rc logsoftmax(X)_rc. x, probabilities: [R,C]; no gradient flows to the probabilities. */

@@ -29,6 +29,7 @@ import {
   type Representations,
   type ScoredBatch,
 } from '../../models/scores.js';
+import { f32, optional, positive, signature, wholeNumber } from '../../tensor/operands.js';
 import { noGrad } from '../../tensor/scope.js';
 import { Tensor } from '../../tensor/tensor.js';
 import type { Communicator } from '../communicator.js';
@@ -74,6 +75,20 @@ export interface M3Scores {
   readonly ensemble?: Tensor;
 }
 
+const M3_LOSS = signature(
+  'm3Loss',
+  { dense: f32('S', 'H'), sparse: optional(f32('T')), colbert: optional(f32('T', 'C')) },
+  {
+    numbers: {
+      queries: wholeNumber(1),
+      group: wholeNumber(1),
+      temperature: positive,
+      teacherScores: wholeNumber(),
+    },
+    equal: { teacherScores: 'queries*group' },
+  },
+);
+
 /**
  * The loss [scalar] of one rank's batch, and the scores it came from. `texts`: what the model says of the batch's
  * texts (`M3Model.represent`), with heads where the settings are unified.
@@ -84,8 +99,19 @@ export async function m3Loss(
   settings: M3LossSettings,
   communicator?: Communicator,
 ): Promise<{ loss: Tensor; scores: M3Scores }> {
-  const { group, noInBatchNeg: own } = batch;
+  const { group, noInBatchNeg: own, queries } = batch;
   const { temperature, kind } = settings;
+  const { dense: ofTexts, sparse: ofTokens, colbert: ofTokensToo } = texts;
+  M3_LOSS.check(
+    { dense: ofTexts, sparse: ofTokens, colbert: ofTokensToo },
+    { queries, group, temperature, teacherScores: batch.teacherScores?.length ?? queries * group },
+    {
+      extents: {
+        S: [queries * (1 + group), 'the queries and their groups'],
+        T: [batch.tokens.packed.tokens, 'the batch'],
+      },
+    },
+  );
   const teacher = batch.teacherScores
     ? teacherProbabilities(texts.dense.gpu, batch.teacherScores, group)
     : undefined;

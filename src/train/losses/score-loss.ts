@@ -10,6 +10,7 @@
  * X is [B, B·G] (all passages of the batch) or [B,G] (own groups only, `no_in_batch_neg`). P is [B,G].
  */
 import { add, crossEntropy, m3Distillation, ownGroup, softCrossEntropy } from '../../autograd/index.js';
+import { ShapeError } from '../../errors.js';
 import type { Gpu } from '../../gpu/gpu.js';
 import { Tensor } from '../../tensor/tensor.js';
 
@@ -17,8 +18,10 @@ export type DistillationKind = 'kl_div' | 'm3_kd_loss';
 
 /** mean_b (logsumexp X_b − X_b,b·step): the positive of row b is column b·step (step 0: own groups only). */
 export function positiveCrossEntropy(scores: Tensor, step: number): Tensor {
-  const targets = Uint32Array.from({ length: scores.rows }, (_, row) => row * step);
-  return crossEntropy(scores, Tensor.from(scores.gpu, targets, [scores.rows], 'u32'));
+  return crossEntropy(
+    scores,
+    Array.from({ length: scores.rows }, (_, row) => row * step),
+  );
 }
 
 /** The table above. `group`: G; `own`: X holds own groups only. */
@@ -41,6 +44,8 @@ export function scoreLoss(
 
 /** Row softmax over the G raw scores, without temperature (spec §2.4), in float64. [B·G] → [B,G]. */
 export function teacherProbabilities(gpu: Gpu, raw: ArrayLike<number>, group: number): Tensor {
+  if (!Number.isInteger(group) || group < 1 || raw.length % group !== 0)
+    throw new ShapeError('teacherProbabilities', `${raw.length} scores are no groups of ${group}`);
   const probabilities = new Float32Array(raw.length);
   for (let row = 0; row < raw.length; row += group) {
     let top = Number.NEGATIVE_INFINITY;

@@ -1,0 +1,670 @@
+/**
+ * Each op with operands that do not fit: the error names op, shapes and dtypes, nothing was allocated before it, and
+ * the same device goes on to compute what is right.
+ */
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import * as ops from '../src/autograd/index.js';
+import { ShapeError } from '../src/errors.js';
+import { Gpu } from '../src/gpu/gpu.js';
+import { maxSimLayout, sparseMatches } from '../src/models/score-layout.js';
+import { PackedSequences } from '../src/tensor/packed.js';
+import { RowIndex } from '../src/tensor/row-index.js';
+import { sizeOf } from '../src/tensor/shape.js';
+import { type DType, Tensor } from '../src/tensor/tensor.js';
+import type { Tokenizer } from '../src/tokenizer/tokenizer.js';
+import { collate } from '../src/train/collate.js';
+import { teacherProbabilities } from '../src/train/losses/score-loss.js';
+
+let gpu: Gpu;
+let other: Gpu;
+before(async () => {
+  gpu = await Gpu.open();
+  other = await Gpu.open();
+});
+after(async () => {
+  await gpu.close();
+  await other.close();
+});
+
+/** A tensor written as in messages: `[2,3] f16`; `freed`, `elsewhere` after that. */
+function tensor(text: string): Tensor {
+  const [, extents, dtype, state] = /^\[([\d,]*)\] (\w+)(?: (\w+))?$/.exec(text)!;
+  const shape = extents === '' ? [] : extents!.split(',').map(Number);
+  const result = Tensor.zeros(state === 'elsewhere' ? other : gpu, shape, dtype as DType);
+  if (state === 'freed') result.dispose();
+  return result;
+}
+
+interface Wrong {
+  /** Operands, made before buffers are counted and freed after. */
+  operands: string[];
+  call: (...operands: Tensor[]) => unknown;
+  /** In the message, besides op, shapes and dtypes. */
+  says: RegExp;
+}
+
+const drop = { seed: 1, stream: 0 };
+const index = (...rows: number[]) => new RowIndex(gpu, Uint32Array.from(rows));
+const packed = (...lengths: number[]) => new PackedSequences(gpu, lengths);
+/** Layouts hold device lists, which are made and freed around the call. */
+function withLists(lengths: number[], use: (sequences: PackedSequences) => unknown): unknown {
+  const sequences = packed(...lengths);
+  try {
+    return use(sequences);
+  } finally {
+    sequences.dispose();
+  }
+}
+const ids = (n: number) => Uint32Array.from({ length: n }, (_, i) => 10 + (i % 3));
+const lexical = (w: Tensor, change: object = {}) =>
+  withLists([3, 3, 3, 3], (p) =>
+    ops.sparseScores(w, { ...sparseMatches(p, ids(12), { queries: 1, special: [] }).matches, ...change }),
+  );
+
+/** By op. */
+const wrong: Record<string, Wrong[]> = {
+  matmul: [
+    {
+      operands: ['[8,64] f32', '[32,16] f16'],
+      call: (a, b) => ops.matmul(a!, b!),
+      says: /inner dimensions differ: K is 64 in a .* 32 in b/,
+    },
+    {
+      operands: ['[8,64] f32', '[16,32] f32'],
+      call: (a, b) => ops.matmul(a!, b!, { transB: true }),
+      says: /inner dimensions/,
+    },
+    {
+      operands: ['[8,4] f32', '[2,4,4] f32'],
+      call: (a, b) => ops.matmul(a!, b!),
+      says: /b must be \[K,N\], found 3 dimensions/,
+    },
+    { operands: ['[] f32', '[4,4] f32'], call: (a, b) => ops.matmul(a!, b!), says: /found 0 dimensions/ },
+    {
+      operands: ['[8,4] u32', '[4,4] f32'],
+      call: (a, b) => ops.matmul(a!, b!),
+      says: /a must be f32 or f16/,
+    },
+    {
+      operands: ['[8,4] f16', '[4,6] f16'],
+      call: (a, b) => ops.matmul(a!, b!),
+      says: /f16 needs whole groups of 4 in N/,
+    },
+    {
+      operands: ['[8,4] f32', '[4,4] f32 elsewhere'],
+      call: (a, b) => ops.matmul(a!, b!),
+      says: /different devices/,
+    },
+    {
+      operands: ['[8,4] f32', '[4,4] f32 freed'],
+      call: (a, b) => ops.matmul(a!, b!),
+      says: /b was already freed/,
+    },
+  ],
+  linear: [
+    {
+      operands: ['[3,8] f32', '[4,6] f32'],
+      call: (x, w) => ops.linear(x!, w!),
+      says: /in is 8 in x .* 6 in weight/,
+    },
+    {
+      operands: ['[3,8] f32', '[4,8] f32', '[3] f32'],
+      call: (x, w, b) => ops.linear(x!, w!, b),
+      says: /out is 4 in weight .* 3 in bias/,
+    },
+    {
+      operands: ['[3,8] f32', '[4,8] f32', '[4] f16'],
+      call: (x, w, b) => ops.linear(x!, w!, b),
+      says: /bias must be f32/,
+    },
+    {
+      operands: ['[3,8] f32', '[4,8] f32', '[4] f32 elsewhere'],
+      call: (x, w, b) => ops.linear(x!, w!, b),
+      says: /different devices/,
+    },
+    { operands: ['[3,8] f16', '[6,8] f32'], call: (x, w) => ops.linear(x!, w!), says: /groups of 4 in out/ },
+    {
+      operands: ['[3,8] f32', '[8] f32'],
+      call: (x, w) => ops.linear(x!, w!),
+      says: /weight must be \[out,in\]/,
+    },
+  ],
+  linearGelu: [
+    { operands: ['[3,8] f32', '[4,6] f32'], call: (x, w) => ops.linearGelu(x!, w!), says: /in is 8/ },
+    {
+      operands: ['[3,8] f32', '[4,8] f32', '[1,4] f32'],
+      call: (x, w, b) => ops.linearGelu(x!, w!, b),
+      says: /bias must be \[out\]/,
+    },
+  ],
+  layerNorm: [
+    {
+      operands: ['[4,8] f32', '[7] f32', '[8] f32'],
+      call: (x, g, b) => ops.layerNorm(x!, g!, b!),
+      says: /H is 8 in x .* 7 in gamma/,
+    },
+    {
+      operands: ['[4,8] f32', '[8] f32', '[4] f32'],
+      call: (x, g, b) => ops.layerNorm(x!, g!, b!),
+      says: /4 in beta/,
+    },
+    {
+      operands: ['[4,8] f32', '[2,4] f32', '[8] f32'],
+      call: (x, g, b) => ops.layerNorm(x!, g!, b!),
+      says: /gamma must be \[H\]/,
+    },
+    {
+      operands: ['[4,8] f32', '[8] f32', '[8] f32', '[8,4] f32'],
+      call: (x, g, b, r) => ops.layerNorm(x!, g!, b!, 1e-5, r),
+      says: /differ/,
+    },
+    {
+      operands: ['[4,8] f32', '[8] f32', '[8] f32', '[2,8] f32'],
+      call: (x, g, b, r) => ops.layerNorm(x!, g!, b!, 1e-5, r),
+      says: /differ/,
+    },
+    {
+      operands: ['[4,6] f16', '[6] f32', '[6] f32'],
+      call: (x, g, b) => ops.layerNorm(x!, g!, b!),
+      says: /groups of 4 in H/,
+    },
+    {
+      operands: ['[4,8] f32', '[8] f16', '[8] f32'],
+      call: (x, g, b) => ops.layerNorm(x!, g!, b!),
+      says: /gamma must be f32/,
+    },
+    {
+      operands: ['[4,8] f32', '[8] f32', '[8] f32'],
+      call: (x, g, b) => ops.layerNorm(x!, g!, b!, -1),
+      says: /eps must be a finite number/,
+    },
+    {
+      operands: ['[4,8] f32', '[8] f32', '[8] f32'],
+      call: (x, g, b) => ops.layerNorm(x!, g!, b!, Number.NaN),
+      says: /eps must be/,
+    },
+  ],
+  attention: [
+    {
+      operands: ['[3,24] f32'],
+      call: (x) => ops.attention(x!, packed(2), 2),
+      says: /T is 2 in the sequences and 3 in qkv/,
+    },
+    {
+      operands: ['[3,24] f32'],
+      call: (x) => ops.attention(x!, packed(2, 2), 2),
+      says: /T is 4 in the sequences/,
+    },
+    { operands: ['[3,18] f32'], call: (x) => ops.attention(x!, packed(3), 1), says: /head dimension/ },
+    { operands: ['[3,25] f32'], call: (x) => ops.attention(x!, packed(3), 2), says: /3\*heads\*d is 25/ },
+    {
+      operands: ['[3,24] f32'],
+      call: (x) => ops.attention(x!, packed(3), 1.5),
+      says: /heads must be a whole number/,
+    },
+    { operands: ['[3,24] f32'], call: (x) => ops.attention(x!, packed(3), 0), says: /heads must be/ },
+    { operands: ['[3,1,24] f32'], call: (x) => ops.attention(x!, packed(3), 2), says: /found 3 dimensions/ },
+    { operands: ['[3,24] u32'], call: (x) => ops.attention(x!, packed(3), 2), says: /must be f32 or f16/ },
+    {
+      operands: ['[3,24] f32 elsewhere'],
+      call: (x) => ops.attention(x!, packed(3), 2),
+      says: /another device/,
+    },
+    {
+      operands: ['[3,24] f32'],
+      call: (x) => ops.attention(x!, packed(3), 2, { ...drop, probability: 1.1 }),
+      says: /probability must be/,
+    },
+    {
+      operands: ['[3,24] f32'],
+      call: (x) => ops.attention(x!, packed(3), 2, { ...drop, probability: -0.1 }),
+      says: /probability must be/,
+    },
+  ],
+  dropout: [
+    ...[-0.1, 1.5, Number.NaN].map((p) => ({
+      operands: ['[4,4] f32'],
+      call: (x?: Tensor) => ops.dropout(x!, p, drop),
+      says: /probability must be a probability from 0 to 1/,
+    })),
+    { operands: ['[4,4] i32'], call: (x) => ops.dropout(x!, 0.5, drop), says: /x must be f32 or f16/ },
+    {
+      operands: ['[4,4] f32'],
+      call: (x) => ops.dropout(x!, 0.5, { ...drop, firstRow: 0.5 }),
+      says: /firstRow must be/,
+    },
+    {
+      operands: ['[4,3] f32'],
+      call: (x) => ops.dropout(x!, 0.5, { ...drop, firstRow: 1 }),
+      says: /groups of 4/,
+    },
+  ],
+  softmax: [
+    { operands: ['[4,4] f16'], call: (x) => ops.softmax(x!), says: /x must be f32/ },
+    { operands: ['[4,4] f32 freed'], call: (x) => ops.softmax(x!), says: /already freed/ },
+  ],
+  logSoftmax: [{ operands: ['[4,4] u32'], call: (x) => ops.logSoftmax(x!), says: /x must be f32/ }],
+  crossEntropy: [
+    {
+      operands: ['[2,2] f32'],
+      call: (x) => ops.crossEntropy(x!, [0, 5]),
+      says: /target 5 of row 1 is none of 2 classes/,
+    },
+    { operands: ['[2,2] f32'], call: (x) => ops.crossEntropy(x!, [0, -1]), says: /target -1 of row 1/ },
+    { operands: ['[2,2] f32'], call: (x) => ops.crossEntropy(x!, [0.5, 1]), says: /target 0.5 of row 0/ },
+    {
+      operands: ['[2,2] f32'],
+      call: (x) => ops.crossEntropy(x!, [0, -100], { ignoreIndex: -1 }),
+      says: /target -100/,
+    },
+    {
+      operands: ['[2,2] f32'],
+      call: (x) => ops.crossEntropy(x!, [0, 1, 1]),
+      says: /R is 2 in x .* 3 in targets/,
+    },
+    {
+      operands: ['[2,2] f32', '[3] u32'],
+      call: (x, t) => ops.crossEntropy(x!, t!),
+      says: /R is 2 in x .* 3 in targets/,
+    },
+    {
+      operands: ['[2,2] f32', '[2] f32'],
+      call: (x, t) => ops.crossEntropy(x!, t!),
+      says: /targets must be u32 or i32/,
+    },
+    {
+      operands: ['[2,2] f32', '[2,1] u32'],
+      call: (x, t) => ops.crossEntropy(x!, t!),
+      says: /targets must be \[R\]/,
+    },
+    { operands: ['[4] f32', '[1] u32'], call: (x, t) => ops.crossEntropy(x!, t!), says: /x must be \[R,C\]/ },
+    {
+      operands: ['[2,0] f32', '[2] u32'],
+      call: (x, t) => ops.crossEntropy(x!, t!),
+      says: /C must be at least 1/,
+    },
+  ],
+  softCrossEntropy: [
+    { operands: ['[2,3] f32', '[3,2] f32'], call: (x, p) => ops.softCrossEntropy(x!, p!), says: /differ/ },
+    {
+      operands: ['[2,3] f32', '[2,3] f16'],
+      call: (x, p) => ops.softCrossEntropy(x!, p!),
+      says: /probabilities must be f32/,
+    },
+  ],
+  m3Distillation: [
+    {
+      operands: ['[2,5] f32', '[2,3] f32'],
+      call: (x, t) => ops.m3Distillation(x!, t!, false),
+      says: />=B\*G is 5 .* not at least 6/,
+    },
+    {
+      operands: ['[2,5] f32', '[2,3] f32'],
+      call: (x, t) => ops.m3Distillation(x!, t!, true),
+      says: /G is 5 in x .* 3 in teacher/,
+    },
+    {
+      operands: ['[2,6] f32', '[3,2] f32'],
+      call: (x, t) => ops.m3Distillation(x!, t!, false),
+      says: /B is 2/,
+    },
+    {
+      operands: ['[2,6] f32', '[6] f32'],
+      call: (x, t) => ops.m3Distillation(x!, t!, false),
+      says: /teacher must be/,
+    },
+  ],
+  ownGroup: [
+    { operands: ['[2,6] f32'], call: (x) => ops.ownGroup(x!, 2), says: /B\*G is 6 .* not 4/ },
+    { operands: ['[2,6] f32'], call: (x) => ops.ownGroup(x!, 1.5), says: /G must be a whole number/ },
+    { operands: ['[2,6] f32'], call: (x) => ops.ownGroup(x!, 0), says: /G must be/ },
+    { operands: ['[12] f32'], call: (x) => ops.ownGroup(x!, 3), says: /x must be/ },
+  ],
+  max: [
+    { operands: ['[3,0] f32'], call: (x) => ops.max(x!), says: /C must be at least 1/ },
+    { operands: ['[3,2] i32'], call: (x) => ops.max(x!), says: /must be f32/ },
+  ],
+  sum: [
+    { operands: ['[3,2] f32'], call: (x) => ops.sum(x!, 2), says: /no axis 2 among 2 dimensions/ },
+    { operands: ['[3,2] f32'], call: (x) => ops.sum(x!, -3), says: /no axis -3/ },
+    { operands: ['[3,2] f32'], call: (x) => ops.sum(x!, 0.5), says: /no axis 0.5/ },
+    { operands: ['[3,4] f16'], call: (x) => ops.sum(x!, 1), says: /x must be f32/ },
+    { operands: ['[3,2] f16'], call: (x) => ops.sum(x!, 0), says: /groups of 4/ },
+    { operands: ['[3,2] u32'], call: (x) => ops.sum(x!), says: /x must be f32/ },
+  ],
+  mean: [
+    { operands: ['[3,2] f32'], call: (x) => ops.mean(x!, 2), says: /no axis 2/ },
+    { operands: ['[3,2] f32 freed'], call: (x) => ops.mean(x!), says: /freed/ },
+  ],
+  gatherRows: [
+    {
+      operands: ['[5] f32'],
+      call: (t) => ops.gatherRows(t!, index(0)),
+      says: /table must be \[V,C\], found 1/,
+    },
+    { operands: ['[2,3,4] f32'], call: (t) => ops.gatherRows(t!, index(0)), says: /found 3 dimensions/ },
+    {
+      operands: ['[5,4] f32'],
+      call: (t) => ops.gatherRows(t!, index(0, 5)),
+      says: /row 5 of a table of 5 rows/,
+    },
+    {
+      operands: ['[0,4] f32'],
+      call: (t) => ops.gatherRows(t!, index(0)),
+      says: /row 0 of a table of 0 rows/,
+    },
+  ],
+  segmentMean: [
+    {
+      operands: ['[3,4] f32'],
+      call: (x) => ops.segmentMean(x!, packed(2)),
+      says: /T is 2 in the sequences and 3 in x/,
+    },
+    { operands: ['[3,4] f32'], call: (x) => ops.segmentMean(x!, packed(2, 2)), says: /T is 4/ },
+    { operands: ['[3] f32'], call: (x) => ops.segmentMean(x!, packed(3)), says: /x must be \[T,C\]/ },
+    { operands: ['[3,4] f16'], call: (x) => ops.segmentMean(x!, packed(3)), says: /x must be f32/ },
+    {
+      operands: ['[3,4] f32 elsewhere'],
+      call: (x) => ops.segmentMean(x!, packed(3)),
+      says: /another device/,
+    },
+  ],
+  normalizeRows: [
+    { operands: ['[3,4] f16'], call: (x) => ops.normalizeRows(x!), says: /x must be f32/ },
+    { operands: ['[3,4] f32'], call: (x) => ops.normalizeRows(x!, -1), says: /eps must be/ },
+  ],
+  segmentMax: [
+    {
+      operands: ['[3] f32', '[3] f32', '[2] u32'],
+      call: (x, o, s) => ops.segmentMax(x!, o!, s!),
+      says: /order must be u32/,
+    },
+    {
+      operands: ['[3] f32', '[3] u32', '[0] u32'],
+      call: (x, o, s) => ops.segmentMax(x!, o!, s!),
+      says: /groups\+1 is 0/,
+    },
+    {
+      operands: ['[3] f32', '[3] u32', '[2,1] u32'],
+      call: (x, o, s) => ops.segmentMax(x!, o!, s!),
+      says: /starts must be/,
+    },
+  ],
+  sparseScores: [
+    { operands: ['[11] f32'], call: (w) => lexical(w!), says: /groups is 11 in weights|groups\+1 is 13/ },
+    { operands: ['[12] f16'], call: (w) => lexical(w!), says: /weights must be f32/ },
+    {
+      operands: ['[12] f32'],
+      call: (w) => lexical(w!, { shape: [1, 4] }),
+      says: /queries\*columns\+1 is 4 .* not 5/,
+    },
+    { operands: ['[12] f32'], call: (w) => lexical(w!, { shape: [1, 2.5] }), says: /columns must be/ },
+  ],
+  maxSim: [
+    {
+      operands: ['[11,8] f32'],
+      call: (v) => withLists([3, 3, 3, 3], (p) => ops.maxSim(v!, maxSimLayout(p, { queries: 1 }))),
+      says: /T is 12 in the layout and 11 in vectors/,
+    },
+    {
+      operands: ['[12,8] f16'],
+      call: (v) => withLists([3, 3, 3, 3], (p) => ops.maxSim(v!, maxSimLayout(p, { queries: 1 }))),
+      says: /vectors must be f32/,
+    },
+    {
+      operands: ['[12] f32'],
+      call: (v) => withLists([3, 3, 3, 3], (p) => ops.maxSim(v!, maxSimLayout(p, { queries: 1 }))),
+      says: /vectors must be \[T,C\]/,
+    },
+    {
+      operands: ['[12,0] f32'],
+      call: (v) => withLists([3, 3, 3, 3], (p) => ops.maxSim(v!, maxSimLayout(p, { queries: 1 }))),
+      says: /C must be at least 1/,
+    },
+  ],
+  concatRows: [
+    { operands: ['[2,3] f32', '[2,4] f32'], call: (a, b) => ops.concatRows([a!, b!]), says: /differ/ },
+    { operands: ['[2,4] f32', '[2,4] f16'], call: (a, b) => ops.concatRows([a!, b!]), says: /one dtype/ },
+    { operands: ['[2,4] f32', '[4] f32'], call: (a, b) => ops.concatRows([a!, b!]), says: /differ/ },
+    { operands: ['[] f32', '[] f32'], call: (a, b) => ops.concatRows([a!, b!]), says: /found 0 dimensions/ },
+    {
+      operands: ['[2,4] f32', '[2,4] f32 elsewhere'],
+      call: (a, b) => ops.concatRows([a!, b!]),
+      says: /different devices/,
+    },
+    { operands: ['[2,4] f32', '[2,4] f32 freed'], call: (a, b) => ops.concatRows([a!, b!]), says: /freed/ },
+  ],
+  sliceRows: [
+    { operands: ['[4,2] f32'], call: (x) => ops.sliceRows(x!, 1, 5), says: /no rows 1 to 5/ },
+    { operands: ['[4,2] f32'], call: (x) => ops.sliceRows(x!, 3, 2), says: /no rows 3 to 2/ },
+    { operands: ['[4,2] f32'], call: (x) => ops.sliceRows(x!, 0.5, 2), says: /start must be a whole number/ },
+    { operands: ['[4,2] f32'], call: (x) => ops.sliceRows(x!, -1, 2), says: /start must be/ },
+    { operands: ['[] f32'], call: (x) => ops.sliceRows(x!, 0, 0), says: /x must be/ },
+  ],
+  cast: [
+    { operands: ['[4] u32'], call: (x) => ops.cast(x!, 'f16'), says: /x must be/ },
+    { operands: ['[4] f32'], call: (x) => ops.cast(x!, 'u32' as 'f16'), says: /no float/ },
+  ],
+  scale: [
+    {
+      operands: ['[4] f32'],
+      call: (x) => ops.scale(x!, '2' as unknown as number),
+      says: /s must be a number/,
+    },
+    { operands: ['[4] u32'], call: (x) => ops.scale(x!, 2), says: /x must be/ },
+  ],
+};
+for (const name of ['add', 'sub', 'mul', 'div', 'maximum'] as const)
+  wrong[name] = [
+    { operands: ['[2,3] f32', '[2,4] f32'], call: (a, b) => ops[name](a!, b!), says: /do not broadcast/ },
+    {
+      operands: ['[2,4] f32', '[2,4] f16'],
+      call: (a, b) => ops[name](a!, b!),
+      says: /a and b must be of one dtype/,
+    },
+    { operands: ['[2,4] f16', '[4] f16'], call: (a, b) => ops[name](a!, b!), says: /f16 does not broadcast/ },
+    { operands: ['[2,4] u32', '[2,4] u32'], call: (a, b) => ops[name](a!, b!), says: /must be f32 or f16/ },
+    {
+      operands: ['[2,4] f32', '[2,4] f32 elsewhere'],
+      call: (a, b) => ops[name](a!, b!),
+      says: /different devices/,
+    },
+    { operands: ['[2,4] f32', '[2,4] f32 freed'], call: (a, b) => ops[name](a!, b!), says: /freed/ },
+    {
+      operands: ['[2,1,2,1,2] f32', '[1,2,1,2,1] f32'],
+      call: (a, b) => ops[name](a!, b!),
+      says: /four dimensions/,
+    },
+  ];
+for (const name of [
+  'neg',
+  'exp',
+  'log',
+  'sqrt',
+  'square',
+  'reciprocal',
+  'tanh',
+  'sigmoid',
+  'relu',
+  'abs',
+  'gelu',
+  'geluTanh',
+] as const)
+  wrong[name] = [
+    { operands: ['[2,4] i32'], call: (x) => ops[name](x!), says: /x must be f32 or f16/ },
+    { operands: ['[2,4] f32 freed'], call: (x) => ops[name](x!), says: /freed/ },
+    { operands: [], call: () => ops[name](undefined as unknown as Tensor), says: /x must be a tensor/ },
+  ];
+
+for (const [op, cases] of Object.entries(wrong))
+  test(`${op} refuses what does not fit`, async () => {
+    for (const { operands, call, says } of cases) {
+      const tensors = operands.map(tensor);
+      const live = gpu.memory().liveBuffers + other.memory().liveBuffers;
+      const where = `${op}(${operands.join(', ')})`;
+      assert.throws(
+        () => call(...tensors),
+        (error: unknown) => {
+          assert.ok(error instanceof ShapeError, `${where}: ${error}`);
+          assert.equal(error.op, op, where);
+          assert.match(error.message, says, where);
+          for (const text of operands) {
+            const [shape, dtype] = text.split(' ');
+            assert.ok(error.message.includes(`${shape} ${dtype}`), `${where}: ${error.message}`);
+          }
+          return true;
+        },
+        where,
+      );
+      assert.equal(gpu.memory().liveBuffers + other.memory().liveBuffers, live, `${where}: buffers`);
+      for (const each of tensors) each.dispose();
+    }
+    const [a, b] = [Tensor.from(gpu, [1, 2], [1, 2]), Tensor.from(gpu, [3, 4], [2, 1])];
+    const c = ops.matmul(a, b);
+    assert.equal(await c.item(), 11);
+    for (const each of [a, b, c]) each.dispose();
+  });
+
+test('every exported op is in the table or takes anything', () => {
+  const noOperands = ['backward', 'backwardAll', 'propagate', 'record', 'wantsGradient', 'checkpoint'];
+  const elsewhere = ['reshape', 'shift', 'scaleGradient', 'sumToShape'];
+  for (const name of Object.keys(ops))
+    assert.ok(name in wrong || noOperands.includes(name) || elsewhere.includes(name), name);
+});
+
+test('host functions refuse what does not fit', () => {
+  const tokenizer = {} as Tokenizer;
+  const options = { queryMaxLen: 8, passageMaxLen: 8, colbertFloor: false };
+  const config = {} as Parameters<typeof collate>[2];
+  const live = gpu.memory().liveBuffers;
+  const cases: [op: string, RegExp, () => unknown][] = [
+    [
+      'collate',
+      /3 passages are no equal groups for 2 queries/,
+      () => collate(gpu, tokenizer, config, ['a', 'b'], ['c', 'd', 'e'], options),
+    ],
+    ['collate', /0 passages/, () => collate(gpu, tokenizer, config, ['a'], [], options)],
+    ['collate', /for 0 queries/, () => collate(gpu, tokenizer, config, [], ['a'], options)],
+    ['PackedSequences', /sequence 1 of 2 .* not 0/, () => packed(2, 0)],
+    ['PackedSequences', /not 1.5/, () => packed(1.5)],
+    ['PackedSequences', /not -1/, () => packed(-1)],
+    ['PackedSequences', /not NaN/, () => packed(Number.NaN)],
+    ['PackedSequences', /more than 32 bits/, () => packed(2 ** 31, 2 ** 31)],
+    ['RowIndex', /must be a Uint32Array/, () => new RowIndex(gpu, [1, 2] as unknown as Uint32Array)],
+    [
+      'maxSim',
+      /3 passages are no equal groups for 2 queries/,
+      () => maxSimLayout(packed(2, 2, 2, 2, 2), { queries: 2, ownGroup: true }),
+    ],
+    ['maxSim', /6 queries among 5/, () => maxSimLayout(packed(2, 2, 2, 2, 2), { queries: 6 })],
+    [
+      'maxSim',
+      /floors of 2 passages for 4/,
+      () => maxSimLayout(packed(2, 2, 2, 2, 2), { queries: 1, floor: [true, false] }),
+    ],
+    [
+      'sparseScores',
+      /3 ids for 10 tokens/,
+      () => sparseMatches(packed(2, 2, 2, 2, 2), ids(3), { queries: 1, special: [] }),
+    ],
+    [
+      'sparseScores',
+      /no equal groups/,
+      () => sparseMatches(packed(2, 2, 2, 2, 2), ids(10), { queries: 2, ownGroup: true, special: [] }),
+    ],
+    [
+      'teacherProbabilities',
+      /5 scores are no groups of 2/,
+      () => teacherProbabilities(gpu, [1, 2, 3, 4, 5], 2),
+    ],
+  ];
+  for (const [op, says, call] of cases)
+    assert.throws(call, (error: unknown) => {
+      assert.ok(error instanceof ShapeError, `${op}: ${error}`);
+      assert.equal(error.op, op);
+      assert.match(error.message, says);
+      return true;
+    });
+  assert.equal(gpu.memory().liveBuffers, live);
+});
+
+/** What PyTorch 2 prints for cross_entropy of [[1,2],[3,5],[0,−1]]: loss, gradient. */
+const logits = [1, 2, 3, 5, 0, -1];
+const crossEntropies: { targets: number[]; loss: number; gradient: number[]; ignoreIndex?: number }[] = [
+  {
+    targets: [0, 1, 0],
+    loss: 0.584_483_8,
+    gradient: [-0.243_686, 0.243_686, 0.039_734, -0.039_734, -0.089_647, 0.089_647],
+  },
+  {
+    targets: [0, -100, 0],
+    loss: 0.813_261_7,
+    gradient: [-0.365_529, 0.365_529, 0, 0, -0.134_471, 0.134_471],
+  },
+  {
+    targets: [0, 1, 0],
+    ignoreIndex: 1,
+    loss: 0.813_261_7,
+    gradient: [-0.365_529, 0.365_529, 0, 0, -0.134_471, 0.134_471],
+  },
+  { targets: [-100, -100, -100], loss: Number.NaN, gradient: [0, 0, 0, 0, 0, 0] },
+];
+for (const where of ['host', 'u32', 'i32'] as const)
+  test(`crossEntropy leaves ignoreIndex out as PyTorch does, targets: ${where}`, async () => {
+    for (const { targets, loss, gradient, ignoreIndex } of crossEntropies) {
+      const x = Tensor.from(gpu, logits, [3, 2]);
+      x.requiresGrad = true;
+      const options = ignoreIndex === undefined ? {} : { ignoreIndex };
+      const to =
+        where === 'host'
+          ? targets
+          : Tensor.from(
+              gpu,
+              where === 'u32' ? Uint32Array.from(targets) : Int32Array.from(targets),
+              [3],
+              where,
+            );
+      const y = ops.crossEntropy(x, to, options);
+      const value = await y.item();
+      assert.ok(
+        Number.isNaN(loss) ? Number.isNaN(value) : Math.abs(value - loss) < 2e-6,
+        `${targets}: ${value}`,
+      );
+      ops.backward(y);
+      const dx = await x.grad!.toFloat32();
+      gradient.forEach((g, i) => {
+        assert.ok(Math.abs(dx[i]! - g) < 2e-6, `${targets}: gradient ${dx}`);
+      });
+    }
+  });
+
+test('a target on the device that is no class gives NaN, not another class', async () => {
+  for (const bad of [2, 7, 0xffffffff]) {
+    const x = Tensor.from(gpu, logits, [3, 2]);
+    x.requiresGrad = true;
+    const y = ops.crossEntropy(x, Tensor.from(gpu, Uint32Array.of(0, bad, 1), [3], 'u32'));
+    assert.ok(Number.isNaN(await y.item()));
+    ops.backward(y);
+    const dx = await x.grad!.toFloat32();
+    assert.deepEqual([...dx].map(Number.isNaN), [false, false, true, true, false, false]);
+  }
+});
+
+test('segmentMax is NaN where its lists leave x or name nothing', async () => {
+  const x = Tensor.from(gpu, [1, 5, 3], [3]);
+  x.requiresGrad = true;
+  const u32s = (...numbers: number[]) => Tensor.from(gpu, Uint32Array.from(numbers), [numbers.length], 'u32');
+  // Groups: [0,1], none, [2,9], beyond order.
+  const y = ops.segmentMax(x, u32s(0, 1, 2, 9), u32s(0, 2, 2, 4, 6));
+  assert.deepEqual([...(await y.toFloat32())], [5, Number.NaN, Number.NaN, Number.NaN]);
+  ops.backward(ops.sum(y));
+  assert.deepEqual([...(await x.grad!.toFloat32())], [0, 1, 0]);
+});
+
+test('sizes stay those of the shapes', () => {
+  assert.equal(sizeOf([3, 0]), 0);
+  const none = Tensor.empty(gpu, [3, 0]);
+  assert.deepEqual([none.rows, none.cols], [3, 0]);
+  none.dispose();
+});
