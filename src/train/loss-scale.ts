@@ -61,9 +61,7 @@ export class LossScaler {
     this.good = 0;
     this.overflows++;
     if (scaling === null)
-      throw new MachineError(
-        'the gradients are not finite: nothing of this step is saved; lower --learning_rate, or look at its data',
-      );
+      throw new MachineError('the gradients are not finite: nothing of this step is saved');
     if (scaling.kind === 'static') {
       if (this.overflows >= FIXED_PATIENCE)
         throw new MachineError(
@@ -73,7 +71,7 @@ export class LossScaler {
     else if (scale <= scaling.minimumScale)
       throw new MachineError(
         `f16 overflows at the smallest loss scale ${scaling.minimumScale}, after ${this.overflows === 1 ? 'an overflow' : `${this.overflows} overflows in a row`}: ` +
-          'nothing of this step is saved; lower --learning_rate, look at its data, or train without --fp16',
+          'nothing of this step is saved',
       );
     else this.scale = Math.max(scaling.minimumScale, scale / 2);
     return { event: 'overflow', loss_scale: this.scale, previous_loss_scale: scale };

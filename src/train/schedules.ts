@@ -105,3 +105,26 @@ function namedSchedule(name: FinetuneArguments['lrSchedulerType'], size: Schedul
       return constantWithWarmupSchedule(size);
   }
 }
+
+/** Steps after which the search for a first rate above 0 gives up; no warm-up begins with as many zeros. */
+const MOST_ZEROS = 100_000;
+
+/**
+ * How many steps at the start and at the end of a run have a learning rate of 0 in f32. A rate that is 0 after its
+ * first value above 0 is taken to stay 0, as it does in every schedule here. `first` is all when no step has a rate.
+ */
+export function zeroRates(rate: Schedule, totalSteps: number): { first: number; last: number } {
+  const isZero = (completed: number) => Math.fround(rate(completed)) === 0;
+  let first = 0;
+  while (first < totalSteps && first < MOST_ZEROS && isZero(first)) first++;
+  if (first === totalSteps || first === MOST_ZEROS) return { first: totalSteps, last: 0 };
+  if (!isZero(totalSteps - 1)) return { first, last: 0 };
+  // The rate at `above` is not 0, that at `below` is.
+  let [above, below] = [first, totalSteps - 1];
+  while (below - above > 1) {
+    const middle = Math.floor((above + below) / 2);
+    if (isZero(middle)) below = middle;
+    else above = middle;
+  }
+  return { first, last: totalSteps - below };
+}

@@ -4,7 +4,7 @@
  */
 import fs from 'node:fs';
 import { loadDatasets, type TrainBatch, type TrainingData } from '../data/batches.js';
-import { placeName } from '../data/rows.js';
+import { placeName, type RowPlace } from '../data/rows.js';
 import { InputError, MachineError } from '../errors.js';
 import { Gpu } from '../gpu/gpu.js';
 import { formatBytes } from '../gpu/memory.js';
@@ -13,6 +13,7 @@ import { resolveModelFolder } from '../models/hub-cache.js';
 import { decaysByDefault, M3Model } from '../models/m3.js';
 import type { ScoredBatch } from '../models/scores.js';
 import { TokenBatch } from '../models/token-batch.js';
+import { printable } from '../show.js';
 import { RandomStreams } from '../tensor/random-streams.js';
 import { scope } from '../tensor/scope.js';
 import { Tokenizer } from '../tokenizer/tokenizer.js';
@@ -20,12 +21,16 @@ import { type FinetuneArguments, intervalInSteps } from './arguments.js';
 import { saveCheckpoint, saveModel, type TrainerState } from './checkpoints.js';
 import { collate } from './collate.js';
 import { readDeepSpeed } from './deepspeed.js';
+import { requireDiskSpace } from './disk-space.js';
+import { forecast, type RunSize, runSize } from './forecast.js';
 import { defaultLossScaling, type LossScaleEvent, LossScaler } from './loss-scale.js';
 import type { M3LossBatch } from './losses/m3-loss.js';
 import { planMemory, requireMemory } from './memory-plan.js';
+import { adviceOn } from './not-finite.js';
 import { AdamW, type AdamWOptions } from './optimizer.js';
 import type { LogEntry, Reporter } from './report.js';
 import { learningRateOf } from './schedules.js';
+import { Evaluation, RunTally } from './tally.js';
 import { forwardBackward, lossOf, type StepSettings } from './train-step.js';
 
 export interface FinetuneResult {
@@ -74,12 +79,12 @@ export async function finetune(
   evalData?.batchesPerEpoch();
   for (const each of [data, ...(evalData ? [evalData] : [])])
     for (const line of each.usage().notices) report.note(line);
-  const accumulation = args.gradientAccumulationSteps;
-  const stepsPerEpoch = Math.max(1, Math.floor(batchesPerEpoch / accumulation));
-  const totalSteps = args.maxSteps > 0 ? args.maxSteps : Math.ceil(args.numTrainEpochs * stepsPerEpoch);
+  const size = runSize(args, batchesPerEpoch);
+  const { window, stepsPerEpoch, totalSteps } = size;
   const loggingSteps = intervalInSteps(args.loggingSteps, totalSteps);
   const saveSteps = intervalInSteps(args.saveSteps, totalSteps);
   const learningRate = learningRateOf(args, totalSteps, deepspeed?.settings ?? null);
+  for (const line of forecast(args, size, learningRate)) report.note(line);
 
   prepareOutput(args.outputDir);
   const settings = stepSettings(args);
@@ -109,7 +114,7 @@ export async function finetune(
       model: loadModel,
       optimizer: adamOptions,
       settings,
-      batches: (planned) => longestBatches(planned, tokenizer, args, data, accumulation),
+      batches: (planned) => longestBatches(planned, tokenizer, args, data, window),
       evaluation: evalData && ((planned) => longestBatches(planned, tokenizer, args, evalData, 1)),
     });
     requireMemory(memory, gpu.pool.budget, (line) => report.note(line));
@@ -124,14 +129,20 @@ export async function finetune(
         report.note(
           `${flag} ${limit}: the model has positions for ${model.config.maxTokens} tokens; a longer text will end the run`,
         );
+    const space = requireDiskSpace(
+      args.outputDir,
+      BYTES_PER_WEIGHT * model.store.count,
+      1 + checkpointsKept(args, size, saveSteps),
+    );
+    if (space) report.note(space);
     optimizer = new AdamW(model.store, adamOptions);
     report.note(
       `adapter ${gpu.capabilities.name} · ${(model.store.count / 1e6).toFixed(1)} M parameters · ${data.rowCount} rows · ` +
-        `${stepsPerEpoch} steps an epoch, ${totalSteps} in all · at most ${formatBytes(memory.peak)} of GPU memory, ${formatBytes(memory.peakByPurpose.activations)} of them activations`,
+        `${stepsPerEpoch} steps an epoch, ${totalSteps} in all${totalSteps > stepsPerEpoch ? ` (${round(totalSteps / stepsPerEpoch, 2)} epochs)` : ''} · at most ${formatBytes(memory.peak)} of GPU memory, ${formatBytes(memory.peakByPurpose.activations)} of them activations`,
     );
 
     const random = new RandomStreams(args.seed);
-    const windows = endlessWindows(data, accumulation);
+    const batches = batchesOfSteps(data, size);
     const state: TrainerState = {
       global_step: 0,
       epoch: 0,
@@ -149,35 +160,48 @@ export async function finetune(
     };
     const started = performance.now();
     let forwards = 0;
-    // Steps that changed the weights: what the schedule counts.
-    let completed = 0;
+    const tally = new RunTally();
+    let nothingNew: string | undefined;
     const sinceLog = new Mean();
     const inAll = new Mean();
 
     report.start(totalSteps);
     if (precision === 'float16') log({ event: 'loss_scale', loss_scale: scaler.scale, step: 0 });
     while (state.global_step < totalSteps) {
-      const window = windows.next().value;
       let loss = 0;
-      for (const batch of window) {
+      const rows: RowPlace[] = [];
+      for (let n = 0; n < window; n++) {
+        const batch = batches.next().value;
         const selfDistill = args.useSelfDistill && forwards++ > args.selfDistillStartStep;
         const part = await withBatch(model, tokenizer, args, batch, selfDistill, (scored) =>
           forwardBackward(model!, scored, settings, { random, lossScale: scaler.scale }),
         );
-        loss += part / window.length;
+        loss += part / window;
+        // For a message that names rows: those of a batch that is not finite, else some of all.
+        if (!Number.isFinite(part)) rows.unshift(...batch.rows);
+        else if (rows.length < batch.rows.length) rows.push(...batch.rows);
       }
       // The first update of a warm-up has rate 0.
-      const rate = learningRate(completed);
-      const { norm, skipped } = await optimizer.step(rate, 1 / (window.length * scaler.scale));
+      const rate = learningRate(tally.applied);
+      const { norm, skipped } = await optimizer.step(rate, 1 / (window * scaler.scale));
+      const advice = async () =>
+        adviceOn({
+          moved: tally.moved,
+          weightsFinite: await weightsFinite(model!),
+          learningRate: rate,
+          temperature: args.temperature,
+          half: precision === 'float16',
+          rows,
+        });
       state.global_step++;
       state.epoch = state.global_step / stepsPerEpoch;
-      if (!skipped) completed++;
-      const event = updateScale(scaler, skipped, `step ${state.global_step}, loss ${loss}`);
+      const event = await updateScale(scaler, skipped, `step ${state.global_step}, loss ${loss}`, advice);
       if (event) log({ ...event, step: state.global_step });
       if (!skipped && !Number.isFinite(loss))
         throw new MachineError(
-          `loss ${loss} at step ${state.global_step}: nothing of this step is saved; lower --learning_rate, or look at its data`,
+          `loss ${loss} at step ${state.global_step}: nothing of this step is saved; ${await advice()}`,
         );
+      tally.step(skipped, rate);
       for (const mean of [sinceLog, inAll]) mean.add(loss);
       report.step(state.global_step, loss);
       if (state.global_step % loggingSteps === 0 || state.global_step === totalSteps) {
@@ -193,18 +217,34 @@ export async function finetune(
       }
       const epochEnds = state.global_step % stepsPerEpoch === 0;
       const last = state.global_step === totalSteps;
-      if (evalData && (epochEnds || last))
+      if (evalData && (epochEnds || last)) {
+        const evaluation = await evaluate(model, tokenizer, args, evalData, settings);
+        tally.evaluated(evaluation);
+        const { loss: evalLoss, batches: evalBatches, notFinite } = evaluation;
+        const line = evaluation.notice(state.global_step);
+        if (line) report.note(line);
         log({
-          eval_loss: round(await evaluateLoss(model, tokenizer, args, evalData, settings), 4),
+          ...(evalLoss === undefined
+            ? { eval_batches: evalBatches, eval_batches_not_finite: notFinite }
+            : { eval_loss: round(evalLoss, 4) }),
           epoch: round(state.epoch, 4),
           step: state.global_step,
         });
+      }
       const due =
         args.saveStrategy === 'steps'
           ? state.global_step % saveSteps === 0 || last
           : args.saveStrategy === 'epoch' && (epochEnds || last);
-      if (due || last) await checkFinite(model, state.global_step);
-      if (due) await saveCheckpoint(args.outputDir, model, tokenizer, state, args.saveTotalLimit ?? null);
+      if (last) tally.requireApplied(scaler.scale);
+      if (due || last) await checkFinite(model, state.global_step, rate);
+      // A step that overflowed leaves the weights as they were.
+      if (tally.nothingNew) {
+        if (due) report.note(`step ${state.global_step}: no checkpoint: ${tally.whyNothingNew}`);
+        if (last) nothingNew = tally.whyNothingNew;
+      } else if (due) {
+        await saveCheckpoint(args.outputDir, model, tokenizer, state, args.saveTotalLimit ?? null);
+        tally.saved(state.global_step);
+      }
     }
     report.end();
     const seconds = (performance.now() - started) / 1000;
@@ -216,6 +256,11 @@ export async function finetune(
     });
     await saveModel(args.outputDir, model, tokenizer, state);
     report.note(`model written to ${args.outputDir}`);
+    for (const line of tally.notices()) report.note(line);
+    if (nothingNew)
+      throw new MachineError(
+        `${nothingNew}: the model in ${printable(args.outputDir)} is that checkpoint's; begin with a lower loss scale, or train without --fp16`,
+      );
     return { steps: totalSteps, log: state.log_history };
   } finally {
     report.end();
@@ -225,12 +270,19 @@ export async function finetune(
   }
 }
 
-/** `LossScaler.update`, whose errors begin with `where`. */
-function updateScale(scaler: LossScaler, overflow: boolean, where: string): LossScaleEvent | undefined {
+/** `LossScaler.update`, whose errors begin with `where` and end with what to do. */
+async function updateScale(
+  scaler: LossScaler,
+  overflow: boolean,
+  where: string,
+  advice: () => Promise<string>,
+): Promise<LossScaleEvent | undefined> {
   try {
     return scaler.update(overflow);
   } catch (error) {
-    throw error instanceof MachineError ? new MachineError(`${where}: ${error.message}`) : error;
+    throw error instanceof MachineError
+      ? new MachineError(`${where}: ${error.message}; ${await advice()}`)
+      : error;
   }
 }
 
@@ -244,20 +296,21 @@ function prepareOutput(folder: string): void {
   }
 }
 
-/** Mean loss of the evaluation data: no dropout, no self-distillation. */
-async function evaluateLoss(
+/** The loss on the evaluation data: no dropout, no self-distillation. */
+async function evaluate(
   model: M3Model,
   tokenizer: Tokenizer,
   args: FinetuneArguments,
   data: TrainingData,
   settings: StepSettings,
-): Promise<number> {
-  const mean = new Mean();
+): Promise<Evaluation> {
+  const evaluation = new Evaluation();
   for (const batch of data.epoch(0))
-    mean.add(
+    evaluation.add(
       await withBatch(model, tokenizer, args, batch, false, (scored) => lossOf(model, scored, settings)),
+      batch.rows,
     );
-  return mean.value;
+  return evaluation;
 }
 
 /** Tokenises and packs a batch for `use`. */
@@ -318,6 +371,9 @@ function withOtherWords(model: M3Model, batch: M3LossBatch, n: number): M3LossBa
   return { ...batch, tokens: new TokenBatch(model.gpu, texts, model.config) };
 }
 
+/** Weights are saved in f32. */
+const BYTES_PER_WEIGHT = 4;
+
 /** A token of the tokenizers in use is four to five bytes of text on average, hardly ever more than this. */
 const BYTES_PER_TOKEN = 8;
 
@@ -373,35 +429,46 @@ class Mean {
 }
 
 /** A model with a weight that is not finite must not replace a good one on disk. */
-async function checkFinite(model: M3Model, step: number): Promise<void> {
-  const { weights, tables } = model.store;
-  const sources = [...(weights ? [weights] : []), ...tables.map((table) => table.tensor)];
-  if (sources.length === 0) return;
-  const norm = await scope(() => globalNorm(sources).item());
-  if (!Number.isFinite(norm))
+async function checkFinite(model: M3Model, step: number, learningRate: number): Promise<void> {
+  if (!(await weightsFinite(model)))
     throw new MachineError(
-      `weights are no longer finite at step ${step}: nothing is saved; lower --learning_rate`,
+      `weights are no longer finite at step ${step}: nothing is saved; lower --learning_rate (${learningRate} in this step)`,
     );
 }
 
+/** Of what trains. */
+async function weightsFinite(model: M3Model): Promise<boolean> {
+  const { weights, tables } = model.store;
+  const sources = [...(weights ? [weights] : []), ...tables.map((table) => table.tensor)];
+  return sources.length === 0 || Number.isFinite(await scope(() => globalNorm(sources).item()));
+}
+
 /**
- * The batches of each optimiser step. An epoch gives whole windows of `accumulation` batches and drops the rest;
- * one that is shorter than a window is one step.
+ * The batches that steps take, epoch after epoch. An epoch gives whole steps and drops the rest; one that is shorter
+ * than a step is one (`runSize`).
  */
-function* endlessWindows(data: TrainingData, accumulation: number): Generator<TrainBatch[], never> {
+function* batchesOfSteps(
+  data: TrainingData,
+  { window, stepsPerEpoch }: RunSize,
+): Generator<TrainBatch, never> {
   for (let epoch = 0; ; epoch++) {
-    let window: TrainBatch[] = [];
-    let whole = 0;
+    let left = window * stepsPerEpoch;
     for (const batch of data.epoch(epoch)) {
-      window.push(batch);
-      if (window.length === accumulation) {
-        yield window;
-        whole++;
-        window = [];
-      }
+      if (left-- === 0) break;
+      yield batch;
     }
-    if (whole === 0) yield window;
   }
+}
+
+/** How many checkpoints a run leaves. */
+function checkpointsKept(
+  { saveStrategy, saveTotalLimit }: FinetuneArguments,
+  { totalSteps, stepsPerEpoch }: RunSize,
+  saveSteps: number,
+): number {
+  if (saveStrategy === 'no') return 0;
+  const all = Math.ceil(totalSteps / (saveStrategy === 'epoch' ? stepsPerEpoch : saveSteps));
+  return Math.min(all, saveTotalLimit ?? all);
 }
 
 /** Heads train only in unified fine-tuning; otherwise they get no gradient and must not decay either. */

@@ -1,0 +1,115 @@
+/**
+ * What a run has really done, beside what it was asked for: steps that were applied and steps that overflowed, rates of
+ * 0, evaluations whose loss was finite. A run that trained nothing must not end like one that did.
+ */
+import { placeName, type RowPlace } from '../data/rows.js';
+import { MachineError } from '../errors.js';
+
+export class RunTally {
+  /** Steps that changed the weights, or would have at another rate: what the schedule counts. */
+  applied = 0;
+  /** Steps whose gradients overflowed. */
+  skipped = 0;
+  private withoutRate = 0;
+  private appliedAtSave = 0;
+  private lastSave: number | undefined;
+  private evaluations = 0;
+  private unfinishedEvaluations = 0;
+
+  step(skipped: boolean, rate: number): void {
+    if (skipped) this.skipped++;
+    else {
+      this.applied++;
+      if (Math.fround(rate) === 0) this.withoutRate++;
+    }
+  }
+
+  /** Whether some applied step had a learning rate above 0: before that the weights are those of the start. */
+  get moved(): boolean {
+    return this.applied > this.withoutRate;
+  }
+
+  /** Whether the weights are those of the last checkpoint, or of the start. */
+  get nothingNew(): boolean {
+    return this.applied === this.appliedAtSave;
+  }
+
+  /** For people, why a checkpoint that is due has nothing to hold. */
+  get whyNothingNew(): string {
+    const since = this.lastSave === undefined ? 'so far' : `since checkpoint-${this.lastSave}`;
+    return `every step ${since} overflowed and was skipped`;
+  }
+
+  saved(step: number): void {
+    this.appliedAtSave = this.applied;
+    this.lastSave = step;
+  }
+
+  evaluated({ batches, notFinite }: Evaluation): void {
+    this.evaluations++;
+    if (notFinite > 0 || batches === 0) this.unfinishedEvaluations++;
+  }
+
+  /** @throws MachineError when no step was applied: then there is nothing to save. */
+  requireApplied(lossScale: number): void {
+    if (this.applied > 0) return;
+    throw new MachineError(
+      `no step was applied: the gradients of all ${this.skipped} steps overflowed f16 (loss scale ${lossScale} now); ` +
+        'nothing is saved; begin with a lower loss scale, take more steps, or train without --fp16',
+    );
+  }
+
+  /** Where the run did less than was asked, one line each. */
+  notices(): string[] {
+    const steps = this.applied + this.skipped;
+    const lines: string[] = [];
+    if (this.skipped > 0)
+      lines.push(
+        `${this.skipped} of ${steps} steps overflowed and were skipped: ${this.applied} were applied`,
+      );
+    if (this.applied > 0 && !this.moved)
+      lines.push(
+        `the learning rate was 0 in ${this.applied === 1 ? 'the one step' : `all ${this.applied} steps`} that ${this.applied === 1 ? 'was' : 'were'} applied: nothing was learnt`,
+      );
+    if (this.unfinishedEvaluations > 0)
+      lines.push(
+        `${this.unfinishedEvaluations} of ${this.evaluations} evaluations had a loss that is not finite`,
+      );
+    return lines;
+  }
+}
+
+/** One look at the evaluation data. */
+export class Evaluation {
+  batches = 0;
+  notFinite = 0;
+  private sum = 0;
+  private firstRows: readonly RowPlace[] = [];
+
+  add(loss: number, rows: readonly RowPlace[]): void {
+    this.batches++;
+    this.sum += loss;
+    if (Number.isFinite(loss)) return;
+    if (this.notFinite++ === 0) this.firstRows = rows;
+  }
+
+  /** Mean over all batches; undefined when one of them was not finite: a mean of the others would pass for it. */
+  get loss(): number | undefined {
+    return this.notFinite > 0 || this.batches === 0 ? undefined : this.sum / this.batches;
+  }
+
+  /** What to say of it, if anything. */
+  notice(step: number): string | undefined {
+    if (this.notFinite === 0) return undefined;
+    return (
+      `evaluation at step ${step}: the loss of ${this.notFinite} of ${this.batches} batches is not finite, ` +
+      `first of ${placesOf(this.firstRows)}: no eval_loss`
+    );
+  }
+}
+
+/** A few places of rows for a message. */
+export function placesOf(rows: readonly RowPlace[], most = 4): string {
+  const shown = rows.slice(0, most).map(placeName).join(', ');
+  return `${shown}${rows.length > most ? ` and ${rows.length - most} more rows` : ''}`;
+}
