@@ -7,8 +7,11 @@ import { readFileSync } from 'node:fs';
 import { after, before, describe, test } from 'node:test';
 import * as ops from '../src/autograd/index.js';
 import { Gpu } from '../src/gpu/gpu.js';
-import { type BinaryName, type UnaryName, unaryFormulas } from '../src/kernels/pointwise.js';
+import { attentionReference } from '../src/kernels/attention.js';
+import { type BinaryName, full, type UnaryName, unaryFormulas } from '../src/kernels/pointwise.js';
+import { maxSimLayout } from '../src/models/score-layout.js';
 import { f16ToF32, f32ToF16 } from '../src/tensor/dtype.js';
+import { PackedSequences } from '../src/tensor/packed.js';
 import { scope } from '../src/tensor/scope.js';
 import { Tensor } from '../src/tensor/tensor.js';
 import { golden } from './repository.js';
@@ -75,6 +78,7 @@ function differs(found: number, torch: number, exact: number, allowed: Allowed):
 /** Units in the last place: most of what drivers may be off in divisions is 2.5. */
 const ULP = 4;
 const EPSILON = 2 ** -24;
+const LOWEST = -3.4028234663852886e38;
 /** GELU adds 1 and an erf near −1, or a tanh, as PyTorch does; our erf is good to 3.3e-7. */
 const ABSOLUTE: Partial<Record<UnaryName, (x: number, dy: number) => number>> = {
   gelu: (x, dy) => 4e-7 * Math.max(1, Math.abs(Math.min(8, Math.abs(x)))) * Math.abs(dy),
@@ -236,5 +240,267 @@ for (const kernels of ['subgroup8', 'workgroup'] as const)
               });
           });
       report(failures);
+    });
+
+    test('sums of many equal values, whole, by rows and by columns, are good to f32', async () => {
+      for (const [shape, axis] of [
+        [[kernels === 'subgroup8' ? 30_000_000 : 300_000], undefined],
+        [[3, 100_000], 1],
+        [[100_000, 4], 0],
+        [[20_000, 5], 0],
+      ] as const)
+        await scope(async () => {
+          const x = full(Tensor.zeros(gpu, [4]), shape, 0.1);
+          const want = (Math.fround(0.1) * x.size) / (axis === undefined ? 1 : shape[1 - axis]!);
+          for (const total of await ops.sum(x, axis).toFloat32())
+            assert.ok(Math.abs(total / want - 1) < 1e-6, `sum of [${shape}]: ${total} instead of ${want}`);
+          for (const mean of await ops.mean(x, axis).toFloat32())
+            assert.ok(Math.abs(mean / 0.1 - 1) < 1e-6, `mean of [${shape}]: ${mean}`);
+        });
+      await scope(async () => {
+        // exp(−1) for all but one of a million columns.
+        const scores = new Float32Array(1_000_000).fill(-1);
+        scores[7] = 0;
+        const [loss] = await ops
+          .crossEntropy(
+            Tensor.from(gpu, scores, [1, scores.length]),
+            Tensor.from(gpu, Uint32Array.of(7), [1], 'u32'),
+          )
+          .toFloat32();
+        const want = Math.log(1 + 999_999 / Math.E);
+        assert.ok(
+          Math.abs(loss! / want - 1) < 1e-6,
+          `cross-entropy over a million columns: ${loss}, not ${want}`,
+        );
+      });
+    });
+
+    test('attention: scores of every size, −∞, ∞ and NaN', async () => {
+      const [heads, hidden, lengths] = [16, 64, [3, 19]];
+      const tokens = 22;
+      const packed = new PackedSequences(gpu, lengths);
+      const plain = Float32Array.from({ length: tokens * 3 * hidden }, (_, i) => Math.sin(i * 0.7));
+      const at = (token: number, part: number, element: number) =>
+        token * 3 * hidden + part * hidden + element;
+      // In one element of each query and of some keys: products that dwarf all others.
+      const scores = (query: number, key: (token: number) => number) => (x: Float32Array) => {
+        for (let t = 0; t < tokens; t++) {
+          x[at(t, 0, 5)] = query;
+          x[at(t, 1, 5)] = key(t);
+        }
+      };
+      const cases: [string, (x: Float32Array) => void][] = [
+        ['as they come', () => {}],
+        ['all far below -1e30', scores(-1e19, () => 1e19)],
+        ['far below in the first block', scores(-1e19, (t) => (t < 11 ? 1e19 : 1e-19))],
+        ['far below in the last block', scores(-1e19, (t) => (t > 11 ? 1e19 : 1e-19))],
+        ['all large', scores(1e19, () => 1e18)],
+        ['all -inf', scores(-Infinity, () => 1)],
+        ['-inf in the first block', scores(1, (t) => (t < 11 ? -Infinity : 1))],
+        ['-inf in the last block', scores(1, (t) => (t > 11 ? -Infinity : 1))],
+        ['one inf', scores(1, (t) => (t === 9 ? Infinity : 1))],
+        ['one NaN key', scores(1, (t) => (t === 20 ? Number.NaN : 1))],
+        ['one NaN query', (x) => x.fill(Number.NaN, at(4, 0, 40), at(4, 0, 41))],
+        ['one NaN value', (x) => x.fill(Number.NaN, at(1, 2, 3), at(1, 2, 4))],
+        ['an infinite value', (x) => x.fill(-Infinity, at(1, 2, 3), at(1, 2, 4))],
+      ];
+      for (const half of [false, true])
+        for (const [what, change] of cases)
+          await scope(async () => {
+            // Halves have no room for products that dwarf all others.
+            if (half && / far | large/.test(what)) return;
+            const x = plain.slice();
+            change(x);
+            const input = tensorOf(gpu, [...x], half, [tokens, 3 * hidden]);
+            const read = [...(await input.toFloat32())];
+            const want = attentionReference(read, packed.bounds, heads, hidden);
+            const out = ops.attention(input, packed, heads);
+            (await out.toFloat32()).forEach((value, i) => {
+              const close = Math.abs(value - want[i]!) <= (half ? 2e-3 : 2e-6);
+              assert.ok(
+                close || Object.is(value, want[i]),
+                `${what}${half ? ' in f16' : ''}, token ${Math.floor(i / hidden)}, element ${i % hidden}: ${value} instead of ${want[i]}`,
+              );
+            });
+          });
+      packed.dispose();
+    });
+
+    test('maxima over tokens and groups: a NaN wins, −∞ and the lowest float count', async () => {
+      for (const cols of [4, 3])
+        for (const [what, values, want] of [
+          ['a NaN', [1, Number.NaN, 2], Number.NaN],
+          ['-inf', [-Infinity, -Infinity, -Infinity], -Infinity],
+          ['the lowest', [LOWEST, LOWEST, LOWEST], LOWEST],
+          ['the highest', [1, -LOWEST, 0], -LOWEST],
+          ['below the lowest we start from', [-3.402e38, -3.4025e38, -3.403e38 + 1e35], -3.402e38],
+        ] as [string, number[], number][])
+          for (const floor of [false, true])
+            await scope(async () => {
+              // One query token (1, 0, …) and three passage tokens, each after a first one that takes no part.
+              const rows = [0, 1, 0, ...values];
+              const vectors = Float32Array.from({ length: 6 * cols }, (_, i) =>
+                i % cols ? 0 : rows[i / cols]!,
+              );
+              const packed = new PackedSequences(gpu, [2, 4]);
+              const layout = maxSimLayout(packed, {
+                queries: 1,
+                ownGroup: false,
+                floor: floor ? [true] : undefined,
+              });
+              const x = Tensor.from(gpu, vectors, [6, cols]);
+              x.requiresGrad = true;
+              const score = ops.maxSim(x, layout);
+              const [got] = await score.toFloat32();
+              const expected = Number.isNaN(want) ? want : Math.fround(floor ? Math.max(0, want) : want);
+              // ∞ times the zeros of the query's other elements is a NaN, as in PyTorch.
+              const infinite = !Number.isFinite(want) && !Number.isNaN(want);
+              assert.ok(
+                Object.is(got, infinite ? Number.NaN : expected) || (infinite && Object.is(got, expected)),
+                `maxSim of ${what}, width ${cols}${floor ? ', floored' : ''}: ${got} instead of ${expected}`,
+              );
+              packed.dispose();
+            });
+      await scope(async () => {
+        const x = tensorOf(gpu, [1, Number.NaN, 3, -Infinity, -Infinity, LOWEST, LOWEST, -0, 0], false);
+        x.requiresGrad = true;
+        const order = Tensor.from(
+          gpu,
+          Uint32Array.from({ length: 9 }, (_, i) => i),
+          [9],
+          'u32',
+        );
+        const y = ops.segmentMax(x, order, Tensor.from(gpu, Uint32Array.of(0, 3, 5, 7, 9), [5], 'u32'));
+        assert.deepEqual(
+          [...(await y.toFloat32())].map((v) => v + 0),
+          [Number.NaN, -Infinity, LOWEST, 0],
+        );
+        ops.backward(y, Tensor.from(gpu, [1, 2, 3, 4], [4]));
+        assert.deepEqual([...(await x.grad!.toFloat32())], [0, 1, 0, 2, 0, 3, 0, 4, 0]);
+        x.grad!.dispose();
+        // Larger than one lane's share; the first of equal maxima, over lanes.
+        const row = new Float32Array(1000).fill(-Infinity);
+        for (const [set, want, position] of [
+          [[], -Infinity, 0],
+          [[[977, LOWEST]], LOWEST, 977],
+          [
+            [
+              [63, -0],
+              [500, 0],
+            ],
+            0,
+            63,
+          ],
+          [
+            [
+              [500, Number.NaN],
+              [3, Infinity],
+              [800, Number.NaN],
+            ],
+            Number.NaN,
+            500,
+          ],
+        ] as [[number, number][], number, number][]) {
+          const values = row.slice();
+          for (const [i, v] of set) values[i] = v;
+          const { y, grads } = await run(ops.max, [Tensor.from(gpu, values, [1, 1000])], 1);
+          assert.deepEqual([y[0]! + 0, grads[0]!.findIndex((v) => v === 1)], [want, position]);
+        }
+      });
+    });
+
+    test('dropout: all, none, what is no probability, and values that are no numbers', async () => {
+      const { x, all } = goldens.dropout;
+      const random = { seed: 1, stream: 2 };
+      await scope(async () => {
+        for (const half of [false, true]) {
+          const input = tensorOf(gpu, x, half);
+          assert.deepEqual([...(await ops.dropout(input, 1, random).toFloat32())], all);
+          const many = tensorOf(
+            gpu,
+            Array.from({ length: 4096 }, (_, i) => x[i % 8]!),
+            half,
+          );
+          const kept = new Set(await ops.dropout(many, 0.5, random).toFloat32());
+          assert.deepEqual(
+            [Number.NaN, Infinity, -Infinity, 0, 2, -2].filter((value) => !kept.has(value)),
+            [],
+          );
+        }
+        const ones = Tensor.from(gpu, new Float32Array(64).fill(1), [64]);
+        const packed = new PackedSequences(gpu, [4]);
+        const qkv = tensorOf(
+          gpu,
+          Array.from({ length: 4 * 192 }, (_, i) => Math.cos(i)),
+          false,
+          [4, 192],
+        );
+        for (const value of await ops.attention(qkv, packed, 16, { ...random, probability: 1 }).toFloat32())
+          assert.equal(value + 0, 0);
+        for (const probability of [
+          -0.1,
+          1.0001,
+          5,
+          Number.NaN,
+          Infinity,
+          -Infinity,
+          '0.5' as unknown as number,
+        ]) {
+          const refused = /a probability from 0 to 1/;
+          assert.throws(() => ops.dropout(ones, probability, random), refused);
+          assert.throws(() => ops.attention(qkv, packed, 16, { ...random, probability }), refused);
+        }
+        packed.dispose();
+      });
+    });
+
+    test('casts: every half and the edges between them, against the host', async () => {
+      await scope(async () => {
+        const halves = Uint16Array.from({ length: 65536 }, (_, i) => i);
+        const wide = await ops.cast(Tensor.from(gpu, halves, [65536], 'f16'), 'f32').toFloat32();
+        const same = (a: number, b: number) => Object.is(a, b) || (Math.abs(b) < 2 ** -14 && a === 0 * b);
+        f16ToF32(halves).forEach((want, i) => {
+          assert.ok(same(wide[i]!, want), `half ${i.toString(16)}: ${wide[i]} instead of ${want}`);
+        });
+        // Each finite half, the tie to its neighbour, and the floats on both sides of that.
+        const bits = new Uint32Array(
+          [...halves].flatMap((half) => {
+            const next = new Uint32Array(f16ToF32(Uint16Array.of(half, half + 1)).buffer);
+            const middle = next[0]! + Math.floor((next[1]! - next[0]!) / 2);
+            return (half & 0x7fff) < 0x7bff ? [next[0]!, middle - 1, middle, middle + 1] : [];
+          }),
+        );
+        const edges = [
+          65504,
+          65519.99,
+          65520,
+          65536,
+          1e38,
+          Infinity,
+          Number.NaN,
+          1e-8,
+          2 ** -25,
+          2.9802325e-8,
+          1e-40,
+        ];
+        const floats = Float32Array.from([
+          ...new Float32Array(bits.buffer),
+          ...edges,
+          ...edges.map((v) => -v),
+          0,
+          0,
+        ]);
+        const found = (await ops
+          .cast(Tensor.from(gpu, floats, [floats.length]), 'f16')
+          .toArray()) as Uint16Array;
+        const want = f32ToF16(floats);
+        floats.forEach((value, i) => {
+          const nan = (half: number) => (half & 0x7fff) > 0x7c00;
+          assert.ok(
+            found[i] === want[i] || (nan(found[i]!) && nan(want[i]!)),
+            `${value} becomes ${found[i]!.toString(16)}`,
+          );
+        });
+      });
     });
   });

@@ -260,24 +260,29 @@ ${tree('rowMax', 'u32', 'max(a, b)')}`,
   };
 }
 
-/** Summands that one lane adds in a chain. */
+/** Summands that one lane adds in a chain, and chains whose sums it adds in a chain. */
 const CHAIN = 16;
+const CHAINS = 64;
 
 /**
- * WGSL: declares `sum`, a lane's share of Σ value(c) for c in [start, end): chains of a few summands, and then the sum
- * of those. The rounding of one long chain would grow with its length.
+ * WGSL: declares `sum`, a lane's share of Σ value(c) for c in [start, end): chains of a few summands, then the sums of
+ * some chains, then those of all. The rounding of one long chain would grow with its length.
  */
 export function laneSum(
   sum: string,
   value: (c: string) => string,
   end: string,
-  { start = '0u', type = 'f32' } = {},
+  { start = '0u' } = {},
 ): string {
-  return `var ${sum} = ${type}();
-  for (var first = ${start} + lane; first < ${end}; first += ${CHAIN}u * LANES) {
-    var chain = ${type}();
-    for (var c = first; c < min(${end}, first + ${CHAIN}u * LANES); c += LANES) { chain += ${value('c')}; }
-    ${sum} += chain;
+  return `var ${sum} = 0.0;
+  for (var outer = ${start} + lane; outer < ${end}; outer += ${CHAINS * CHAIN}u * LANES) {
+    var chains = 0.0;
+    for (var inner = outer; inner < min(${end}, outer + ${CHAINS * CHAIN}u * LANES); inner += ${CHAIN}u * LANES) {
+      var chain = 0.0;
+      for (var c = inner; c < min(${end}, inner + ${CHAIN}u * LANES); c += LANES) { chain += ${value('c')}; }
+      chains += chain;
+    }
+    ${sum} += chains;
   }`;
 }
 
