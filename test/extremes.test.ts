@@ -404,7 +404,7 @@ for (const kernels of ['subgroup8', 'workgroup'] as const)
           const values = row.slice();
           for (const [i, v] of set) values[i] = v;
           const { y, grads } = await run(ops.max, [Tensor.from(gpu, values, [1, 1000])], 1);
-          assert.deepEqual([y[0]! + 0, grads[0]!.findIndex((v) => v === 1)], [want, position]);
+          assert.deepEqual([y[0]! + 0, grads[0]!.indexOf(1)], [want, position]);
         }
       });
     });
