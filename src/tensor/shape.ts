@@ -3,6 +3,15 @@ import { ShapeError } from '../errors.js';
 
 export type Shape = readonly number[];
 
+/** @throws ShapeError naming `op` unless all extents are whole numbers of at least 0. */
+export function checkShape(op: string, shape: Shape, x?: { shape: Shape; dtype: string }): void {
+  for (const extent of shape)
+    if (!Number.isSafeInteger(extent) || extent < 0)
+      throw new ShapeError(op, `bad shape ${formatShape(shape)}: extents are whole numbers of at least 0`, {
+        x,
+      });
+}
+
 export function sizeOf(shape: Shape): number {
   let size = 1;
   for (const extent of shape) size *= extent;

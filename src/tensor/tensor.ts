@@ -18,7 +18,7 @@ import {
   toTensorArray,
 } from './host-data.js';
 import { adopt, type Disposable, disown } from './scope.js';
-import { asRows, formatShape, type Shape, sizeOf } from './shape.js';
+import { asRows, checkShape, formatShape, type Shape, sizeOf } from './shape.js';
 
 export { bytesPerElement, type DType };
 
@@ -83,9 +83,7 @@ export class Tensor {
   /** Uninitialised memory; kernels write all of it. */
   static empty(gpu: Gpu, shape: Shape, dtype: DType = 'f32', purpose: Purpose = 'activations'): Tensor {
     checkDType(dtype);
-    for (const extent of shape)
-      if (!Number.isInteger(extent) || extent < 0)
-        throw new ShapeError('tensor', `bad shape ${formatShape(shape)}`);
+    checkShape('tensor', shape);
     const bytes = Math.max(BINDING_GRANULE, sizeOf(shape) * bytesPerElement[dtype]);
     const entry = gpu.pool.allocate(Math.ceil(bytes / BINDING_GRANULE) * BINDING_GRANULE, purpose);
     return new Tensor(new Storage(gpu, entry), [...shape], dtype, 0);
@@ -167,8 +165,9 @@ export class Tensor {
     const width = bytesPerElement[this.dtype];
     return {
       entry: this.storage.entry,
-      offset: this.byteOffset + start * width,
-      size: Math.ceil((count * width) / BINDING_GRANULE) * BINDING_GRANULE,
+      // Of nothing too something is bound, of which nothing is read: the beginning, which is always there.
+      offset: this.byteOffset + (count === 0 ? 0 : start * width),
+      size: Math.max(BINDING_GRANULE, Math.ceil((count * width) / BINDING_GRANULE) * BINDING_GRANULE),
       dtype: this.dtype,
     };
   }
@@ -213,12 +212,10 @@ export class Tensor {
   // ---- views -------------------------------------------------------------------------------------------------
 
   /** Same storage, another shape. Not recorded on the tape: `reshape` in `src/autograd` is. */
-  view(shape: Shape): Tensor {
+  view(shape: Shape, op = 'view'): Tensor {
+    checkShape(op, shape, this);
     if (sizeOf(shape) !== this.size)
-      throw new ShapeError(
-        'view',
-        `${formatShape(this.shape)} has ${this.size} elements, ${formatShape(shape)} ${sizeOf(shape)}`,
-      );
+      throw new ShapeError(op, `${this.size} elements are no ${formatShape(shape)}`, { x: this });
     this.storage.retain();
     return new Tensor(this.storage, [...shape], this.dtype, this.byteOffset);
   }
@@ -228,13 +225,13 @@ export class Tensor {
    * not fit (then copy). `padded`: what follows the range up to whole vec4s is padding that may be bound.
    */
   viewAt(start: number, shape: Shape, padded = false): Tensor | undefined {
+    checkShape('view', shape, this);
     const width = bytesPerElement[this.dtype];
-    const offset = this.byteOffset + start * width;
-    if (start < 0 || start + sizeOf(shape) > this.size)
-      throw new ShapeError(
-        'view',
-        `elements ${start}..${start + sizeOf(shape)} of ${formatShape(this.shape)}`,
-      );
+    const size = sizeOf(shape);
+    if (!Number.isInteger(start) || start < 0 || start + size > this.size)
+      throw new ShapeError('view', `no elements ${start} to ${start + size}`, { tensor: this });
+    // Nothing lies anywhere; at the end of a buffer nothing can be bound.
+    const offset = this.byteOffset + (size === 0 ? 0 : start * width);
     if (offset % this.gpu.capabilities.bindingAlignment !== 0) return undefined;
     if (!padded && start + sizeOf(shape) < this.size && (sizeOf(shape) * width) % BINDING_GRANULE !== 0)
       return undefined;

@@ -15,6 +15,7 @@ import {
 } from '../../kernels/pointwise.js';
 import type { RandomStream } from '../../kernels/random.js';
 import { sumAxis } from '../../kernels/reduce.js';
+import { anyNumber, floats, signature } from '../../tensor/operands.js';
 import { type Shape, sameShape } from '../../tensor/shape.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import { record } from '../tape.js';
@@ -106,8 +107,11 @@ export function dropout(x: Tensor, probability: number, random: RandomStream): T
   );
 }
 
+const SCALE_GRADIENT = signature('scaleGradient', { x: floats('...') }, { numbers: { factor: anyNumber } });
+
 /** x itself; its gradient is multiplied by `factor`. */
 export function scaleGradient(x: Tensor, factor: number): Tensor {
+  SCALE_GRADIENT.check({ x }, { factor });
   if (factor === 1) return x;
   return record('scaleGradient', x.detach(), [], [[x, (dy) => unary('scale', dy, factor)]]);
 }

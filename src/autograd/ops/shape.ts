@@ -5,10 +5,13 @@ import type { Shape } from '../../tensor/shape.js';
 import { Tensor } from '../../tensor/tensor.js';
 import { record } from '../tape.js';
 
-/** Same elements, another shape; free. */
+const RESHAPE = signature('reshape', { x: anyDType('...') });
+
+/** Same elements, another shape; free. @throws ShapeError when their number differs. */
 export function reshape(x: Tensor, shape: Shape): Tensor {
+  RESHAPE.check({ x });
   const own = x.shape;
-  return record('reshape', x.view(shape), [], [[x, (dy) => dy.view(own)]]);
+  return record('reshape', x.view(shape, 'reshape'), [], [[x, (dy) => dy.view(own)]]);
 }
 
 const SLICE_ROWS = signature(
