@@ -109,7 +109,8 @@ export function writeFileAtomic(file: string, content: string | Uint8Array): voi
   target.commit();
 }
 
-function syncFolder(folder: string): void {
+/** Makes the names in a folder durable. */
+export function syncFolder(folder: string): void {
   if (process.platform === 'win32') return; // Folders cannot be opened there.
   const descriptor = fs.openSync(folder, 'r');
   try {

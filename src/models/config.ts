@@ -7,6 +7,8 @@ import { InputError } from '../errors.js';
 import { requireInside } from '../files/inside.js';
 import { type JsonObject, readJsonObject } from '../files/json.js';
 import { printable, show } from '../show.js';
+import { requireModelFolder } from './hub-cache.js';
+import { CONFIG_FILE } from './model-folder.js';
 
 export interface EncoderConfig {
   readonly family: 'xlm-roberta' | 'bert';
@@ -57,7 +59,8 @@ const SMALLEST_EPS = 2 ** -126;
 
 /** @throws InputError naming file and key. */
 export function readEncoderConfig(folder: string): EncoderConfig {
-  const file = path.join(folder, 'config.json');
+  requireModelFolder(folder);
+  const file = path.join(folder, CONFIG_FILE);
   requireInside(folder, file);
   return parseEncoderConfig(readJsonObject(file), file);
 }

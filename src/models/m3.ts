@@ -3,7 +3,6 @@
  * (a weight per token id) and ColBERT (a vector per token). Reads and writes the model folder of FlagEmbedding:
  * config.json, model.safetensors, colbert_linear.pt, sparse_linear.pt, tokenizer files.
  */
-import fs from 'node:fs';
 import path from 'node:path';
 import { gatherRows, linear, normalizeRows, relu, reshape, segmentMean } from '../autograd/index.js';
 import { type Parameter, type ParameterSpec, ParameterStore } from '../autograd/parameters.js';
@@ -29,7 +28,8 @@ import {
   requireLayers,
   requireTensor,
 } from './encoder-weights.js';
-import { CONFIG_FILE, type ModelFolderContents, writeModelFiles } from './model-folder.js';
+import { CONFIG_FILE, type ModelFolderContents } from './model-folder.js';
+import { saveModelFolder } from './output-folder.js';
 import type { Representations } from './scores.js';
 import type { Pooling, TokenBatch } from './token-batch.js';
 
@@ -259,10 +259,13 @@ export class M3Model {
     };
   }
 
-  /** Writes config.json, model.safetensors, the two heads and the tokenizer's files. Every file appears whole or not at all. */
+  /**
+   * Writes config.json, model.safetensors, the two heads and the tokenizer's files: the folder then holds this model
+   * whole, or, when the process is killed meanwhile, what it held before or no config.json. @throws MachineError when
+   * another process writes there.
+   */
   async save(folder: string, tokenizer?: TokenizerFiles): Promise<void> {
-    fs.mkdirSync(folder, { recursive: true });
-    await writeModelFiles(folder, this.contents(tokenizer?.files));
+    await saveModelFolder(folder, this.contents(tokenizer?.files));
   }
 
   /** All weights in pieces, part after part under the names that files give them. */

@@ -29,11 +29,6 @@ export interface ModelFolderContents {
 /** The name without which no reader takes a folder for a model. */
 export const CONFIG_FILE = 'config.json';
 
-/** The names of the files that `writeModelFiles` makes. */
-export function modelFileNames(contents: ModelFolderContents): string[] {
-  return ['model.safetensors', ...contents.heads.keys(), ...contents.files.keys(), CONFIG_FILE];
-}
-
 /** Writes the files into an existing folder, each whole or not at all, config.json last. */
 export async function writeModelFiles(folder: string, contents: ModelFolderContents): Promise<void> {
   const writer = SafetensorsWriter.create(

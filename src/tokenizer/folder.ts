@@ -9,7 +9,7 @@ import { PositionedFile } from '../files/positioned.js';
 import { printable } from '../show.js';
 
 /** Everything that belongs to a tokenizer in a model folder; what of it exists is written along with a model. */
-const TOKENIZER_FILES = [
+export const TOKENIZER_FILES: readonly string[] = [
   'tokenizer.json',
   'tokenizer_config.json',
   'special_tokens_map.json',

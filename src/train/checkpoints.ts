@@ -1,14 +1,13 @@
-/**
- * Checkpoint folders. A checkpoint is written under a temporary name and renamed when it is whole, so a killed
- * process never leaves half of one under its final name.
- */
+/** What training saves: the model with the trainer's state, and which checkpoints of it are kept. */
 import fs from 'node:fs';
 import path from 'node:path';
-import { writeFileAtomic } from '../files/atomic.js';
 import type { M3Model, TokenizerFiles } from '../models/m3.js';
+import type { ModelFolderContents } from '../models/model-folder.js';
+import { CHECKPOINT, type OutputFolder } from '../models/output-folder.js';
+import { printable } from '../show.js';
 import type { LogEntry } from './report.js';
 
-const PARTIAL = /^\.checkpoint-\d+\.partial$/;
+const STATE_FILE = 'trainer_state.json';
 
 /** `trainer_state.json`, with Hugging Face's keys. */
 export interface TrainerState {
@@ -23,45 +22,84 @@ export interface TrainerState {
   log_history: LogEntry[];
 }
 
-export async function saveModel(
-  folder: string,
-  model: M3Model,
-  tokenizer: TokenizerFiles,
-  state: TrainerState,
-): Promise<void> {
-  await model.save(folder, tokenizer);
-  writeFileAtomic(path.join(folder, 'trainer_state.json'), `${JSON.stringify(state, null, 2)}\n`);
+export interface Checkpoint {
+  readonly name: string;
+  readonly step: number;
+  readonly folder: string;
 }
 
-/** Writes checkpoint-<step> and deletes the oldest beyond `limit`. */
-export async function saveCheckpoint(
-  outputDir: string,
-  model: M3Model,
-  tokenizer: TokenizerFiles,
-  state: TrainerState,
-  limit: number | null,
-): Promise<string> {
-  const final = path.join(outputDir, `checkpoint-${state.global_step}`);
-  const partial = path.join(outputDir, `.checkpoint-${state.global_step}.partial`);
-  for (const name of fs.existsSync(outputDir) ? fs.readdirSync(outputDir) : [])
-    if (PARTIAL.test(name)) fs.rmSync(path.join(outputDir, name), { recursive: true, force: true });
-  await saveModel(partial, model, tokenizer, state);
-  fs.rmSync(final, { recursive: true, force: true });
-  fs.renameSync(partial, final);
-  if (limit !== null)
-    for (const { step } of checkpoints(outputDir).slice(0, -limit))
-      fs.rmSync(path.join(outputDir, `checkpoint-${step}`), { recursive: true, force: true });
-  return final;
+/** The saves of one run into its output folder. */
+export class RunSaves {
+  /** Oldest first. */
+  private readonly earlier: Checkpoint[];
+  private readonly own: Checkpoint[] = [];
+  /** What the limit means for checkpoints that are there already: said before any is removed. */
+  readonly notices: readonly string[];
+
+  /**
+   * `limit`: how many checkpoints stay in the folder, null for all. The newest are kept by when they were saved, not by
+   * their number: a checkpoint-1000 of an earlier run is older than this run's checkpoint-10, and goes before it.
+   */
+  constructor(
+    private readonly output: OutputFolder,
+    private readonly limit: number | null,
+  ) {
+    this.earlier = checkpoints(output.path)
+      .map((checkpoint) => ({ checkpoint, saved: savedAt(checkpoint) }))
+      .sort((a, b) => a.saved - b.saved || a.checkpoint.step - b.checkpoint.step)
+      .map(({ checkpoint }) => checkpoint);
+    const names = this.earlier.map(({ name }) => name);
+    this.notices =
+      limit === null || names.length === 0
+        ? []
+        : [
+            `--save_total_limit ${limit}: ${printable(output.path)} has checkpoints of an earlier run, which count and go ` +
+              `first: ${names.slice(0, 5).join(', ')}${names.length > 5 ? ` and ${names.length - 5} more` : ''}`,
+          ];
+  }
+
+  async saveModel(model: M3Model, tokenizer: TokenizerFiles, state: TrainerState): Promise<void> {
+    await this.output.save(contents(model, tokenizer, state));
+  }
+
+  /** Writes checkpoint-<step>, then removes what the limit leaves no room for. */
+  async saveCheckpoint(model: M3Model, tokenizer: TokenizerFiles, state: TrainerState): Promise<void> {
+    const name = `checkpoint-${state.global_step}`;
+    await this.output.saveAs(name, contents(model, tokenizer, state));
+    for (const list of [this.earlier, this.own]) {
+      const replaced = list.findIndex((checkpoint) => checkpoint.name === name);
+      if (replaced >= 0) list.splice(replaced, 1);
+    }
+    this.own.push({ name, step: state.global_step, folder: path.join(this.output.path, name) });
+    if (this.limit === null) return;
+    while (this.earlier.length + this.own.length > Math.max(1, this.limit)) {
+      const oldest = (this.earlier.length > 0 ? this.earlier : this.own).shift()!;
+      if (fs.existsSync(oldest.folder)) this.output.remove(oldest.name);
+    }
+  }
 }
 
-/** By step, oldest first. */
-export function checkpoints(outputDir: string): { step: number; folder: string }[] {
+function contents(model: M3Model, tokenizer: TokenizerFiles, state: TrainerState): ModelFolderContents {
+  const files = new Map<string, string | Uint8Array>(tokenizer.files);
+  files.set(STATE_FILE, `${JSON.stringify(state, null, 2)}\n`);
+  return model.contents(files);
+}
+
+/** By step, lowest first: folders (no links to one) that hold a trainer's state. Others are not ours to count. */
+export function checkpoints(outputDir: string): Checkpoint[] {
   if (!fs.existsSync(outputDir)) return [];
   return fs
-    .readdirSync(outputDir)
-    .flatMap((name) => {
-      const step = /^checkpoint-(\d+)$/.exec(name)?.[1];
-      return step === undefined ? [] : [{ step: Number(step), folder: path.join(outputDir, name) }];
+    .readdirSync(outputDir, { withFileTypes: true })
+    .flatMap((entry) => {
+      const step = CHECKPOINT.exec(entry.name)?.[1];
+      const folder = path.join(outputDir, entry.name);
+      if (step === undefined || !entry.isDirectory() || !fs.existsSync(path.join(folder, STATE_FILE)))
+        return [];
+      return [{ name: entry.name, step: Number(step), folder }];
     })
     .sort((a, b) => a.step - b.step);
+}
+
+function savedAt({ folder }: Checkpoint): number {
+  return fs.statSync(path.join(folder, STATE_FILE), { throwIfNoEntry: false })?.mtimeMs ?? 0;
 }

@@ -2,7 +2,6 @@
  * The training loop of M3 fine-tuning: data in, a fine-tuned model folder out. It reads as the algorithm; every
  * mechanism (losses, optimiser, schedules, checkpoints, reports) lives in a file of its own.
  */
-import fs from 'node:fs';
 import { loadDatasets, type TrainBatch, type TrainingData } from '../data/batches.js';
 import { placeName, type RowPlace } from '../data/rows.js';
 import { InputError, MachineError } from '../errors.js';
@@ -11,6 +10,7 @@ import { formatBytes } from '../gpu/memory.js';
 import { globalNorm } from '../kernels/adamw.js';
 import { resolveModelFolder } from '../models/hub-cache.js';
 import { decaysByDefault, M3Model } from '../models/m3.js';
+import { OutputFolder } from '../models/output-folder.js';
 import type { ScoredBatch } from '../models/scores.js';
 import { TokenBatch } from '../models/token-batch.js';
 import { printable } from '../show.js';
@@ -18,7 +18,7 @@ import { RandomStreams } from '../tensor/random-streams.js';
 import { scope } from '../tensor/scope.js';
 import { Tokenizer } from '../tokenizer/tokenizer.js';
 import { type FinetuneArguments, intervalInSteps } from './arguments.js';
-import { saveCheckpoint, saveModel, type TrainerState } from './checkpoints.js';
+import { RunSaves, type TrainerState } from './checkpoints.js';
 import { collate } from './collate.js';
 import { readDeepSpeed } from './deepspeed.js';
 import { requireDiskSpace } from './disk-space.js';
@@ -86,7 +86,6 @@ export async function finetune(
   const learningRate = learningRateOf(args, totalSteps, deepspeed?.settings ?? null);
   for (const line of forecast(args, size, learningRate)) report.note(line);
 
-  prepareOutput(args.outputDir);
   const settings = stepSettings(args);
   const adam = deepspeed?.settings.optimizer;
   const adamOptions: AdamWOptions = {
@@ -109,7 +108,11 @@ export async function finetune(
   const gpu = await openGpu();
   let model: M3Model | undefined;
   let optimizer: AdamW | undefined;
+  let output: OutputFolder | undefined;
   try {
+    output = openOutput(args.outputDir);
+    const saves = new RunSaves(output, args.saveTotalLimit ?? null);
+    for (const line of [...output.notices, ...saves.notices]) report.note(line);
     const memory = await planMemory(gpu.capabilities, {
       model: loadModel,
       optimizer: adamOptions,
@@ -242,7 +245,7 @@ export async function finetune(
         if (due) report.note(`step ${state.global_step}: no checkpoint: ${tally.whyNothingNew}`);
         if (last) nothingNew = tally.whyNothingNew;
       } else if (due) {
-        await saveCheckpoint(args.outputDir, model, tokenizer, state, args.saveTotalLimit ?? null);
+        await saves.saveCheckpoint(model, tokenizer, state);
         tally.saved(state.global_step);
       }
     }
@@ -254,7 +257,7 @@ export async function finetune(
       ...(inAll.count > 0 ? { train_loss: round(inAll.value, 4) } : {}),
       epoch: round(state.epoch, 4),
     });
-    await saveModel(args.outputDir, model, tokenizer, state);
+    await saves.saveModel(model, tokenizer, state);
     report.note(`model written to ${args.outputDir}`);
     for (const line of tally.notices()) report.note(line);
     if (nothingNew)
@@ -267,6 +270,17 @@ export async function finetune(
     optimizer?.dispose();
     model?.dispose();
     await gpu.close();
+    output?.close();
+  }
+}
+
+/** The lock on the folder is held from before the first step to the end of the run. */
+function openOutput(folder: string): OutputFolder {
+  try {
+    return OutputFolder.open(folder);
+  } catch (error) {
+    if (error instanceof InputError) throw new InputError(`--output_dir: ${error.message}`);
+    throw error instanceof MachineError ? new MachineError(`--output_dir: ${error.message}`) : error;
   }
 }
 
@@ -283,16 +297,6 @@ async function updateScale(
     throw error instanceof MachineError
       ? new MachineError(`${where}: ${error.message}; ${await advice()}`)
       : error;
-  }
-}
-
-/** @throws InputError when the folder cannot be made or written, before anything is computed. */
-function prepareOutput(folder: string): void {
-  try {
-    fs.mkdirSync(folder, { recursive: true });
-    fs.accessSync(folder, fs.constants.W_OK);
-  } catch (error) {
-    throw new InputError(`--output_dir: ${folder}: cannot be written: ${(error as Error).message}`);
   }
 }
 

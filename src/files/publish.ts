@@ -1,0 +1,172 @@
+/**
+ * Sets of files that belong together and appear together: a folder under its final name, or files of one save in a
+ * folder that lives on. Whatever kills the process, every folder with a final name holds one save, whole, or is seen
+ * not to hold one (its gate is missing), and the next `recover` ends what was begun.
+ *
+ * All files are first written and synced in a hidden folder. Its name says how far things are:
+ *   .dawntune-save.NAME.writing   not whole: thrown away
+ *   .dawntune-save.NAME.folder    whole: becomes the folder NAME
+ *   .dawntune-save.NAME.files     whole: files of an earlier save, the gate first, make room for it
+ *   .dawntune-save.NAME.moving    no file of an earlier save is left: its files move up, the gate last
+ *   .dawntune-save.NAME.old       replaced: thrown away
+ * The gate is the one file without which no reader takes the folder for what it is. One process at a time (`lock.ts`).
+ */
+import fs from 'node:fs';
+import path from 'node:path';
+import { InputError, MachineError } from '../errors.js';
+import { printable } from '../show.js';
+import { isTemporaryName, syncFolder } from './atomic.js';
+import { systemReason } from './reason.js';
+
+const STAGED = /^\.dawntune-save\.(.+)\.(writing|folder|files|moving|old)$/;
+/** What versions before this one left when they were killed. */
+const EARLIER = /^\.checkpoint-\d+\.partial$/;
+
+export interface FileSet {
+  /** The file that goes first and comes last. */
+  readonly gate: string;
+  /** Every name that a save may have used: those which the new one does not use go too. */
+  readonly names: readonly string[];
+}
+
+const staged = (folder: string, name: string, state: string) =>
+  path.join(folder, `.dawntune-save.${name}.${state}`);
+
+/** Whether files of a save are on their way into this folder: the gate is missing until `recover` has run. */
+export function interruptedSave(folder: string): string | undefined {
+  try {
+    return fs.readdirSync(folder).find((name) => ['files', 'moving'].includes(STAGED.exec(name)?.[2] ?? ''));
+  } catch {
+    return undefined;
+  }
+}
+
+/** Makes the folder `name` in `folder`, or replaces it, with what `write` puts into a folder that it is given. */
+export async function publishFolder(
+  folder: string,
+  name: string,
+  write: (into: string) => Promise<void>,
+): Promise<void> {
+  await stage(folder, name, 'folder', write);
+  attempt(folder, () => completeFolder(folder, name));
+}
+
+/** Replaces the files of `set` in `folder` with what `write` puts into a folder that it is given. */
+export async function publishFiles(
+  folder: string,
+  set: FileSet,
+  write: (into: string) => Promise<void>,
+): Promise<void> {
+  await stage(folder, 'model', 'files', write);
+  attempt(folder, () => completeFiles(folder, 'model', set));
+}
+
+/** Takes the folder `name` away: it is never seen with a part of its files. */
+export function removeFolder(folder: string, name: string): void {
+  attempt(folder, () => {
+    const old = staged(folder, name, 'old');
+    removeAll(old);
+    fs.renameSync(path.join(folder, name), old);
+    removeAll(old);
+  });
+}
+
+/** Ends what killed processes began in `folder` and removes what they left; gives the names that it completed. */
+export function recover(folder: string, set: FileSet): string[] {
+  const completed: string[] = [];
+  attempt(folder, () => {
+    const names = fs.readdirSync(folder);
+    for (const name of names) {
+      const [, target, state] = STAGED.exec(name) ?? [];
+      if (state === 'folder') completeFolder(folder, target!);
+      else if (state === 'files' || state === 'moving') completeFiles(folder, target!, set);
+      else continue;
+      completed.push(target!);
+    }
+    for (const name of names) {
+      const state = STAGED.exec(name)?.[2];
+      if (state === 'writing' || state === 'old' || EARLIER.test(name) || isTemporaryName(name))
+        removeAll(path.join(folder, name));
+    }
+  });
+  return completed;
+}
+
+async function stage(
+  folder: string,
+  name: string,
+  whole: 'folder' | 'files',
+  write: (into: string) => Promise<void>,
+): Promise<void> {
+  const writing = staged(folder, name, 'writing');
+  attempt(folder, () => {
+    removeAll(writing);
+    fs.mkdirSync(writing);
+  });
+  try {
+    await write(writing);
+    attempt(folder, () => {
+      syncFolder(writing);
+      fs.renameSync(writing, staged(folder, name, whole));
+      syncFolder(folder);
+    });
+  } catch (error) {
+    try {
+      removeAll(writing);
+    } catch {
+      // What made the writing fail is what there is to say; the next run removes the rest.
+    }
+    throw error;
+  }
+}
+
+function completeFolder(folder: string, name: string): void {
+  const final = path.join(folder, name);
+  const old = staged(folder, name, 'old');
+  if (fs.lstatSync(final, { throwIfNoEntry: false })) {
+    removeAll(old);
+    fs.renameSync(final, old);
+  }
+  fs.renameSync(staged(folder, name, 'folder'), final);
+  syncFolder(folder);
+  removeAll(old);
+}
+
+function completeFiles(folder: string, name: string, { gate, names }: FileSet): void {
+  const whole = staged(folder, name, 'files');
+  const moving = staged(folder, name, 'moving');
+  if (fs.existsSync(whole)) {
+    const used = fs.readdirSync(whole);
+    for (const file of new Set([gate, ...names, ...used])) {
+      fs.rmSync(path.join(folder, file), { force: true });
+      if (file === gate) syncFolder(folder);
+    }
+    syncFolder(folder);
+    fs.renameSync(whole, moving);
+    syncFolder(folder);
+  }
+  const rest = fs.readdirSync(moving);
+  const move = (file: string) => fs.renameSync(path.join(moving, file), path.join(folder, file));
+  for (const file of rest) if (file !== gate) move(file);
+  syncFolder(folder);
+  if (rest.includes(gate)) {
+    move(gate);
+    syncFolder(folder);
+  }
+  fs.rmdirSync(moving);
+}
+
+function removeAll(file: string): void {
+  fs.rmSync(file, { recursive: true, force: true });
+}
+
+function attempt(folder: string, body: () => void): void {
+  try {
+    body();
+  } catch (error) {
+    if (error instanceof InputError || error instanceof MachineError) throw error;
+    const hint =
+      (error as NodeJS.ErrnoException).code === 'ENOSPC' ? '; free space on this disk and rerun' : '';
+    throw new MachineError(`${printable(folder)}: cannot write: ${systemReason(error)}${hint}`);
+  }
+}
