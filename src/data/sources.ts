@@ -27,7 +27,8 @@ const isDataFile = (name: string) => /\.jsonl?$/.test(name);
 /** @throws InputError that begins with `flag` when the path is missing or holds no data. */
 export function findSource(source: string, flag: string): DataSource {
   const fail = (message: string): never => {
-    throw new InputError(`${flag}: ${source === '' ? '""' : printable(source)}: ${message}`);
+    const name = source.length > 500 ? `${source.slice(0, 400)}…${source.slice(-80)}` : source;
+    throw new InputError(`${flag}: ${name === '' ? '""' : printable(name)}: ${message}`);
   };
   const attempt = <T>(act: () => T): T => {
     try {

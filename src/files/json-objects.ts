@@ -27,7 +27,7 @@ const MIB = 1 << 20;
 const CHUNK = MIB;
 /** A larger object is refused before it is in memory: the texts of one row, with hundreds of long negatives. */
 const LARGEST_OBJECT = 64 * MIB;
-const LIMITS = { maxDepth: 100, maxValues: 2_000_000 };
+const LIMITS = { maxDepth: 100, maxValues: 1_000_000 };
 /** `JSON.parse` needs up to 60 bytes of memory a byte of text, before anything can be bounded. */
 const LARGEST_FOR_PARSE = MIB / 4;
 
