@@ -307,11 +307,11 @@ const refused: Record<string, [Variant, RegExp]> = {
   ],
   'another vocabulary': [
     { config: { ...config, vocab_size: 4001 } },
-    /"embeddings\.word_embeddings\.weight": expected shape \[4001,64\], as config\.json says, found \[4000,64\]/,
+    /"embeddings\.word_embeddings\.weight" has shape \[4000,64\], expected \[4001,64\], as config\.json says/,
   ],
   'another type vocabulary, by default': [
     { config: { ...config, type_vocab_size: undefined } },
-    /"embeddings\.token_type_embeddings\.weight": expected shape \[2,64\].*found \[1,64\]/,
+    /"embeddings\.token_type_embeddings\.weight" has shape \[1,64\], expected \[2,64\]/,
   ],
 };
 

@@ -121,7 +121,7 @@ export function requireTensor(source: WeightSource, name: string, shape: Shape):
   const where = `${printable(source.describe())}: tensor ${show(name)}`;
   if (!sameShape(info.shape, shape))
     throw new InputError(
-      `${where}: expected shape ${formatShape(shape)}, as config.json says, found ${formatShape(info.shape)}`,
+      `${where} has shape ${formatShape(info.shape)}, expected ${formatShape(shape)}, as config.json says`,
     );
   if (!isFloatFileDType(info.dtype)) throw new InputError(`${where}: expected floats, found ${info.dtype}`);
 }
