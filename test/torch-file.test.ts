@@ -112,7 +112,7 @@ describe('reading what torch saved', () => {
       /text\.pt: not a PyTorch file: .*found bytes 76 65 72 73/,
     );
     fs.writeFileSync(inFolder('empty.pt'), '');
-    assert.throws(() => TorchFile.open(inFolder('empty.pt')), /found bytes none/);
+    assert.throws(() => TorchFile.open(inFolder('empty.pt')), /expected a PyTorch file, found an empty file/);
     assert.throws(() => TorchFile.open(inFolder('absent.pt')), /no such file/);
   });
 });
@@ -222,10 +222,14 @@ describe('a pickle is checked like any input', () => {
   const refused: [string, Buffer, RegExp][] = [
     ['a tensor beyond its storage', tensorPickle(4, 1, [4], [1]), /needs 5 elements, found 4/],
     ['strides beyond the storage', tensorPickle(4, 0, [2, 2], [3, 1]), /needs 5 elements, found 4/],
-    ['a negative offset', tensorPickle(4, -1, [4], [1]), /offset number -1/],
+    ['a negative offset', tensorPickle(4, -1, [4], [1]), /expected an offset ≥ 0, found -1/],
     ['negative strides', tensorPickle(4, 3, [4], [-1]), /strides: expected whole numbers/],
     ['shape and strides of different rank', tensorPickle(4, 0, [2, 2], [1]), /2 dimensions and 1 strides/],
-    ['a terabyte out of one element', tensorPickle(4, 0, [1e6, 1e6], [0, 0]), /repeats 4 elements too often/],
+    [
+      'a terabyte out of one element',
+      tensorPickle(4, 0, [1e6, 1e6], [0, 0]),
+      /repeats or shares elements: .* 4000000000000 bytes, expected at most 8 times the file's/,
+    ],
     [
       'a view of another storage',
       tensorPickle(4, 0, [4], [1], tuple(text('k'), integer(0), integer(4))),
@@ -287,7 +291,7 @@ describe('a pickle is checked like any input', () => {
     );
     assert.throws(
       () => readTorchFile(legacyFile('storages.pt', integer(3), 0)),
-      /expected a dict of tensors, found number 3/,
+      /expected a dict of tensors, found 3/,
     );
     assert.throws(() => readTorchFile(legacyFile('storages.pt', raw('}'), 1)), /"0" is not of a tensor/);
   });

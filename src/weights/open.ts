@@ -3,59 +3,94 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { InputError } from '../errors.js';
 import { requireInside } from '../files/inside.js';
-import { readJsonObject } from '../files/json.js';
+import { isJsonObject, readJsonObject } from '../files/json.js';
 import { PositionedFile } from '../files/positioned.js';
-import { show } from '../show.js';
+import { printable, show } from '../show.js';
 import { SafetensorsFile } from './safetensors.js';
 import type { TensorInfo, WeightSource } from './source.js';
 import { TorchFile } from './torch-file.js';
 
-interface WeightFile {
-  readonly file: string;
-  readonly open: (file: string) => WeightSource;
-}
+type Open = (file: string) => WeightSource;
 
-const openSafetensors = (file: string): WeightSource => SafetensorsFile.open(file);
-const openTorch = (file: string): WeightSource => TorchFile.open(file);
-
-const candidates: readonly WeightFile[] = [
-  { file: 'model.safetensors', open: openSafetensors },
-  {
-    file: 'model.safetensors.index.json',
-    open: (file) => new ShardedWeights(file, openSafetensors),
-  },
-  { file: 'pytorch_model.bin', open: openTorch },
-  { file: 'pytorch_model.bin.index.json', open: (file) => new ShardedWeights(file, openTorch) },
+/** In the order of `from_pretrained`; each by itself, or by an index of shards. */
+const candidates: readonly (readonly [file: string, open: Open, isIndex: boolean])[] = [
+  ['model.safetensors', (file) => SafetensorsFile.open(file), false],
+  ['model.safetensors.index.json', (file) => SafetensorsFile.open(file), true],
+  ['pytorch_model.bin', (file) => TorchFile.open(file), false],
+  ['pytorch_model.bin.index.json', (file) => TorchFile.open(file), true],
 ];
 
+/** An index lists a few megabytes of names for the largest models there are. */
+const MAX_INDEX_BYTES = 16 << 20;
+/** Open files; far above what models are cut into. */
+const MAX_SHARDS = 512;
+/** Bytes of a file's name on the usual file systems. */
+const MAX_FILE_NAME = 255;
+
 /**
- * The weights of a model folder.
+ * The weights of a model folder. The first candidate that is there counts, also when it is damaged, a folder or a
+ * link to nothing: another file in its place would be another model.
  * @throws InputError when the folder holds none, naming what was looked for, or when a file is damaged.
  */
 export function openWeights(folder: string): WeightSource {
-  if (!fs.statSync(folder, { throwIfNoEntry: false })?.isDirectory())
-    throw new InputError(`${folder}: no such model folder`);
-  for (const { file, open } of candidates) {
+  if (!isFolder(folder)) throw new InputError(`${printable(folder)}: no such model folder`);
+  for (const [file, open, isIndex] of candidates) {
     const full = path.join(folder, file);
     if (!PositionedFile.exists(full)) continue;
     requireInside(folder, full);
-    return open(full);
+    return isIndex ? ShardedWeights.open(folder, full, open) : open(full);
   }
   throw new InputError(
-    `${folder}: no weights found (looked for ${candidates.map((c) => c.file).join(', ')})`,
+    `${printable(folder)}: no weights found (looked for ${candidates.map(([file]) => file).join(', ')})`,
   );
 }
 
-/** Weights spread over several files, which `*.index.json` lists; a shard is opened when first needed. */
-class ShardedWeights implements WeightSource {
-  private readonly shardOf: Map<string, string>;
-  private readonly opened = new Map<string, WeightSource>();
+function isFolder(folder: string): boolean {
+  try {
+    return fs.statSync(folder).isDirectory();
+  } catch {
+    return false;
+  }
+}
 
-  constructor(
+/** Weights spread over several files, which `*.index.json` lists. */
+class ShardedWeights implements WeightSource {
+  private constructor(
     private readonly index: string,
-    private readonly openShard: (file: string) => WeightSource,
-  ) {
-    this.shardOf = readWeightMap(index);
+    private readonly shardOf: ReadonlyMap<string, WeightSource>,
+    private readonly shards: readonly WeightSource[],
+  ) {}
+
+  /** Opens all shards, so that one that is missing or lacks a tensor is known before the first step. */
+  static open(folder: string, index: string, open: Open): ShardedWeights {
+    const files = readWeightMap(index);
+    const shards = new Map<string, WeightSource>();
+    try {
+      for (const file of new Set(files.values())) {
+        const full = path.join(folder, file);
+        requireInside(folder, full);
+        shards.set(file, open(full));
+      }
+      const shardOf = new Map<string, WeightSource>();
+      for (const [name, file] of files) {
+        const shard = shards.get(file)!;
+        if (!shard.has(name))
+          throw new InputError(
+            `${printable(index)}: tensor ${show(name)}: expected in ${printable(file)}, which does not have it`,
+          );
+        shardOf.set(name, shard);
+      }
+      for (const [file, shard] of shards)
+        for (const name of shard.names())
+          if (files.has(name) && files.get(name) !== file)
+            throw new InputError(
+              `${printable(index)}: tensor ${show(name)}: expected in ${printable(files.get(name)!)} alone, found in ${printable(file)} too`,
+            );
+      return new ShardedWeights(index, shardOf, [...shards.values()]);
+    } catch (error) {
+      for (const shard of shards.values()) shard.close();
+      throw error;
+    }
   }
 
   names(): string[] {
@@ -83,37 +118,45 @@ class ShardedWeights implements WeightSource {
   }
 
   close(): void {
-    for (const source of this.opened.values()) source.close();
-    this.opened.clear();
+    for (const shard of this.shards) shard.close();
   }
 
   private shard(name: string): WeightSource {
-    const file = this.shardOf.get(name);
-    if (file === undefined)
-      throw new InputError(`${this.index}: no tensor ${show(name)} (it lists ${this.shardOf.size})`);
-    let source = this.opened.get(file);
-    if (!source) {
-      const folder = path.dirname(this.index);
-      const shard = path.join(folder, file);
-      requireInside(folder, shard);
-      source = this.openShard(shard);
-      this.opened.set(file, source);
-    }
-    return source;
+    const shard = this.shardOf.get(name);
+    if (!shard)
+      throw new InputError(
+        `${printable(this.index)}: no tensor ${show(name)} (it lists ${this.shardOf.size})`,
+      );
+    return shard;
   }
 }
 
+/** Names of tensors → names of files beside the index. */
 function readWeightMap(index: string): Map<string, string> {
-  const map = readJsonObject(index)['weight_map'];
-  if (typeof map !== 'object' || map === null || Array.isArray(map))
-    throw new InputError(`${index}: expected an object "weight_map" of tensor names to files`);
-  const shardOf = new Map<string, string>();
+  const map = readJsonObject(index, { maxBytes: MAX_INDEX_BYTES })['weight_map'];
+  const fail = (problem: string): never => {
+    throw new InputError(`${printable(index)}: ${problem}`);
+  };
+  if (!isJsonObject(map))
+    return fail(`expected an object "weight_map" of tensor names to files, found ${show(map)}`);
+  const files = new Map<string, string>();
   for (const [name, file] of Object.entries(map)) {
-    if (typeof file !== 'string' || file !== path.basename(file) || file === '' || file.startsWith('.'))
-      throw new InputError(
-        `${index}: tensor ${show(name)}: expected the name of a file beside the index, found ${show(file)}`,
-      );
-    shardOf.set(name, file);
+    if (typeof file !== 'string' || !isFileName(file))
+      return fail(`tensor ${show(name)}: expected the name of a file beside the index, found ${show(file)}`);
+    files.set(name, file);
   }
-  return shardOf;
+  const shards = new Set(files.values()).size;
+  if (shards === 0) fail('expected a "weight_map" of at least one tensor, found none');
+  if (shards > MAX_SHARDS) fail(`expected at most ${MAX_SHARDS} files, found ${shards}`);
+  return files;
+}
+
+function isFileName(name: string): boolean {
+  return (
+    name !== '' &&
+    !name.startsWith('.') &&
+    !/[/\\\0]/.test(name) &&
+    name === path.basename(name) &&
+    Buffer.byteLength(name) <= MAX_FILE_NAME
+  );
 }
