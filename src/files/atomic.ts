@@ -109,7 +109,7 @@ export function writeFileAtomic(file: string, content: string | Uint8Array): voi
   target.commit();
 }
 
-/** Makes the names in a folder durable. */
+/** Makes names that were given or taken in a folder outlast a loss of power. */
 export function syncFolder(folder: string): void {
   if (process.platform === 'win32') return; // Folders cannot be opened there.
   const descriptor = fs.openSync(folder, 'r');

@@ -4,7 +4,8 @@
  * A machine with a GPU driver needs nothing from here. For one without, `dawntune setup` (src/setup/setup.ts) unpacks a
  * software driver into a cache folder; this file makes that driver visible to Dawn inside the running process: the
  * Vulkan loader finds it through an environment variable, and dynamic linking through libraries that are already
- * loaded. Fetching drivers does not belong here (driver-download.ts), opening devices neither (gpu.ts).
+ * loaded. What a cached driver is, and whether it may be loaded, is in driver-cache.ts; fetching drivers does not belong
+ * here (driver-download.ts), opening devices neither (gpu.ts).
  */
 import {
   accessSync,
@@ -16,7 +17,6 @@ import {
   mkdtempSync,
   openSync,
   readdirSync,
-  readFileSync,
   readSync,
   rmSync,
 } from 'node:fs';
@@ -25,20 +25,10 @@ import path from 'node:path';
 import { isMainThread } from 'node:worker_threads';
 import koffi, { type LibraryHandle } from 'koffi';
 import { InputError, MachineError } from '../errors.js';
+import { show } from '../show.js';
+import { cacheFolder, driverFolder, inspectDriver, type SoftwareDriverName } from './driver-cache.js';
 
-export type SoftwareDriverName = 'lavapipe' | 'swiftshader';
-
-/** What `manifest.json` in a cached driver's folder says; all paths are relative to that folder. */
-export interface DriverManifest {
-  readonly format: 1;
-  readonly name: SoftwareDriverName;
-  /** For people, e.g. `mesa-vulkan-drivers 25.0.7-2`. */
-  readonly version: string;
-  /** The Vulkan loader's description of the driver. */
-  readonly icd: string;
-  /** Shared objects to load, each after those it depends on. */
-  readonly libraries: readonly string[];
-}
+export { cacheFolder, driverFolder, readManifest } from './driver-cache.js';
 
 export interface VulkanEnvironment {
   /** `system`: whatever the machine itself offers. */
@@ -53,30 +43,6 @@ export interface AdapterName {
   readonly name: string;
 }
 
-/** `$DAWNTUNE_CACHE`, else `dawntune` in the user's cache folder. */
-export function cacheFolder(env: NodeJS.ProcessEnv = process.env): string {
-  if (env['DAWNTUNE_CACHE']) return path.resolve(env['DAWNTUNE_CACHE']);
-  return path.join(env['XDG_CACHE_HOME'] || path.join(os.homedir(), '.cache'), 'dawntune');
-}
-
-/** Where a software driver for this architecture lies, or would lie. */
-export function driverFolder(name: SoftwareDriverName): string {
-  return path.join(cacheFolder(), 'vulkan', `${name}-${process.arch}`);
-}
-
-/** The manifest of a cached driver; undefined unless the driver is there with all its files. */
-export function readManifest(folder: string): DriverManifest | undefined {
-  let manifest: DriverManifest;
-  try {
-    manifest = JSON.parse(readFileSync(path.join(folder, 'manifest.json'), 'utf8')) as DriverManifest;
-  } catch {
-    return undefined;
-  }
-  if (manifest.format !== 1) return undefined;
-  const complete = [manifest.icd, ...manifest.libraries].every((file) => existsSync(path.join(folder, file)));
-  return complete ? manifest : undefined;
-}
-
 /**
  * The software driver that `DAWNTUNE_SOFTWARE` asks for: a name, `none`, or undefined for "as needed".
  * @throws InputError for any other value.
@@ -87,7 +53,7 @@ export function requestedSoftware(
   const wanted = env['DAWNTUNE_SOFTWARE'];
   if (!wanted) return undefined;
   if (wanted === 'lavapipe' || wanted === 'swiftshader' || wanted === 'none') return wanted;
-  throw new InputError(`DAWNTUNE_SOFTWARE: expected lavapipe, swiftshader or none, found "${wanted}"`);
+  throw new InputError(`DAWNTUNE_SOFTWARE: expected lavapipe, swiftshader or none, found ${show(wanted)}`);
 }
 
 // koffi closes a library when its handle is collected: these must live as long as the process.
@@ -119,8 +85,13 @@ function prepare(): VulkanEnvironment {
   const problems: string[] = [];
   for (const name of candidates) {
     const folder = driverFolder(name);
-    const manifest = readManifest(folder);
-    if (!manifest) continue;
+    const cached = inspectDriver(name);
+    if (!cached) continue;
+    if (cached.problem !== undefined) {
+      problems.push(`${name} in the cache is not used (${cached.problem})`);
+      continue;
+    }
+    const { manifest } = cached;
     try {
       // Later requests for the same SONAME (Dawn's for libvulkan.so.1, the driver's for libdrm.so.2) get these.
       for (const library of manifest.libraries) loadedLibraries.push(koffi.load(path.join(folder, library)));
@@ -204,7 +175,7 @@ function keepShaderCache(): void {
   } catch {
     try {
       const folder = path.join(cacheFolder(), 'shaders');
-      mkdirSync(folder, { recursive: true });
+      mkdirSync(folder, { recursive: true, mode: 0o700 });
       setEnvironment('MESA_SHADER_CACHE_DIR', folder);
     } catch {
       // Nowhere to write: shaders are compiled anew in each process.

@@ -9,7 +9,7 @@ import {
   parseFlags,
   withDefault,
 } from '../flags.js';
-import type { SoftwareDriverName } from '../gpu/software-driver.js';
+import type { SoftwareDriverName } from '../gpu/driver-cache.js';
 
 export const softwareDrivers = ['lavapipe', 'swiftshader'] as const satisfies readonly SoftwareDriverName[];
 

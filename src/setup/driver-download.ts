@@ -9,10 +9,15 @@
 import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import {
+  chmodSync,
+  closeSync,
   copyFileSync,
   existsSync,
+  fsyncSync,
+  lstatSync,
   mkdirSync,
   mkdtempSync,
+  openSync,
   readdirSync,
   readFileSync,
   realpathSync,
@@ -25,13 +30,18 @@ import path from 'node:path';
 import { promisify } from 'node:util';
 import { brotliDecompressSync } from 'node:zlib';
 import { InputError, MachineError } from '../errors.js';
+import { syncFolder, writeFileAtomic } from '../files/atomic.js';
+import { asJsonObject, parseJson } from '../files/json.js';
 import {
   cacheFolder,
   type DriverManifest,
+  describeFiles,
   driverFolder,
   readManifest,
+  requirePrivateFolders,
   type SoftwareDriverName,
-} from '../gpu/software-driver.js';
+} from '../gpu/driver-cache.js';
+import { neededLibraries } from '../gpu/elf.js';
 
 const SWIFTSHADER_PACKAGE = '@sparticuz/chromium@147.0.0';
 const SWIFTSHADER_SHA256 = 'f957ea867313f9815b71dc2ed30cce301e01db4f3973fbdb31ffa5391b0ec45a';
@@ -56,31 +66,67 @@ async function command(file: string, args: string[], env: NodeJS.ProcessEnv = pr
 /**
  * Fetches a driver and puts it in place, unless another process was faster.
  * @param replace whether a driver that is already there (and does not work) makes way.
- * @throws MachineError that says which step failed.
+ * @throws MachineError that says which step failed; InputError when the cache folder is not this user's alone.
  */
 export async function fetchDriver(name: SoftwareDriverName, replace: boolean): Promise<DriverManifest> {
   const target = driverFolder(name);
   const parent = path.dirname(target);
-  mkdirSync(parent, { recursive: true });
-  removeStale(parent);
-  const workspace = mkdtempSync(path.join(parent, '.unpacking-'));
+  const workspace = makeWorkspace();
   const complete = path.join(workspace, 'complete');
-  mkdirSync(complete);
+  const broken = identityOf(target);
+  mkdirSync(complete, { mode: 0o700 });
   try {
     const manifest = await (name === 'lavapipe' ? fetchLavapipe : fetchSwiftShader)(workspace, complete);
-    if (existsSync(target) && (replace || !readManifest(target)))
-      renameSync(target, path.join(workspace, 'replaced'));
+    // What is there now and was not before, another process has put in place meanwhile: as good as ours.
+    const other = readManifest(target);
+    if (other && (!replace || identityOf(target) !== broken)) return other;
+    takeAway(target, path.join(workspace, 'replaced'));
     try {
       renameSync(complete, target);
     } catch (error) {
-      // A process beside this one put its own in place meanwhile.
-      const other = readManifest(target);
-      if (!other) throw error;
-      return other;
+      const faster = readManifest(target);
+      if (!faster) throw error;
+      return faster;
     }
+    syncFolder(parent);
     return manifest;
   } finally {
     rmSync(workspace, { recursive: true, force: true });
+  }
+}
+
+/**
+ * Removes a driver that is known to be damaged, since what is loaded from it ends the process; unless another process
+ * put a new one there since `identity` was taken.
+ */
+export function removeDriver(name: SoftwareDriverName, identity: string | undefined): void {
+  if (identityOf(driverFolder(name)) !== identity) return;
+  const workspace = makeWorkspace();
+  takeAway(driverFolder(name), path.join(workspace, 'removed'));
+  rmSync(workspace, { recursive: true, force: true });
+}
+
+/** A private folder beside the drivers, so that renaming from it and to it is one step. */
+function makeWorkspace(): string {
+  requirePrivateFolders();
+  const parent = path.join(cacheFolder(), 'vulkan');
+  mkdirSync(parent, { recursive: true, mode: 0o700 });
+  removeStale(parent);
+  return mkdtempSync(path.join(parent, '.unpacking-'));
+}
+
+/** Device and number of a folder, by which it is told from another of the same name. */
+export function identityOf(folder: string): string | undefined {
+  const stat = lstatSync(folder, { throwIfNoEntry: false });
+  return stat && `${stat.dev}:${stat.ino}`;
+}
+
+/** Renames, if it is there. */
+function takeAway(from: string, to: string): void {
+  try {
+    renameSync(from, to);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
   }
 }
 
@@ -142,9 +188,7 @@ async function fetchLavapipe(workspace: string, complete: string): Promise<Drive
 /** Installs lavapipe for the whole machine; needs root. The machine's list of sources stays as it is. */
 export async function installSystemWide(): Promise<void> {
   if (process.getuid?.() !== 0) throw new InputError('setup --system: needs root; run it with sudo');
-  const parent = path.join(cacheFolder(), 'vulkan');
-  mkdirSync(parent, { recursive: true });
-  const workspace = mkdtempSync(path.join(parent, '.unpacking-'));
+  const workspace = makeWorkspace();
   try {
     const apt = await privateApt(workspace, false);
     await apt('apt-get', ['install', '--yes', ...DRIVER_PACKAGES]);
@@ -432,24 +476,61 @@ function assemble({ name, version, unpacked, complete, driverLibrary }: Unpacked
     if (!byName.has(required)) throw new MachineError(`${version}: has no ${required}`);
   const needs = (library: string) => {
     const file = byName.get(library);
-    return file ? readNeeded(readFileSync(realpathSync(file))).filter((needed) => byName.has(needed)) : [];
+    return file ? readNeeded(readFileSync(realpathSync(file))).filter((other) => byName.has(other)) : [];
   };
   const ordered = dependencyOrder([driverLibrary, 'libvulkan.so.1'], needs);
-  mkdirSync(path.join(complete, 'lib'));
+  mkdirSync(path.join(complete, 'lib'), { mode: 0o700 });
   for (const library of ordered)
     copyFileSync(realpathSync(byName.get(library) ?? ''), path.join(complete, 'lib', library));
   const description = [...findIcds(unpacked)].find((text) => text.includes(driverLibrary));
   if (!description) throw new MachineError(`${version}: has no driver description for ${driverLibrary}`);
   writeFileSync(path.join(complete, 'icd.json'), patchIcd(description, `./lib/${driverLibrary}`));
-  const manifest: DriverManifest = {
+  const plain: DriverManifest = {
     format: 1,
     name,
     version,
     icd: 'icd.json',
     libraries: ordered.map((library) => `lib/${library}`),
   };
-  writeFileSync(path.join(complete, 'manifest.json'), `${JSON.stringify(manifest, null, 2)}\n`);
+  const manifest = { ...plain, files: describeFiles(complete, plain) };
+  writeFileSync(path.join(complete, 'manifest.json'), renderManifest(manifest));
+  makeLasting(complete);
   return manifest;
+}
+
+/** Writes the sizes and sums of a driver that is seen to work into a manifest of an earlier version, which has none. */
+export function recordFiles(folder: string, manifest: DriverManifest): void {
+  if (manifest.files) return;
+  const content = renderManifest({ ...manifest, files: describeFiles(folder, manifest) });
+  writeFileAtomic(path.join(folder, 'manifest.json'), content);
+}
+
+const renderManifest = (manifest: DriverManifest): string => `${JSON.stringify(manifest, null, 2)}\n`;
+
+/** Before the folder is renamed into place: nobody else's to write, and on the disk whatever happens next. */
+function makeLasting(folder: string): void {
+  for (const entry of readdirSync(folder, { withFileTypes: true })) {
+    const file = path.join(folder, entry.name);
+    if (entry.isDirectory()) {
+      makeLasting(file);
+      continue;
+    }
+    chmodSync(file, 0o600);
+    const descriptor = openSync(file, 'r+');
+    try {
+      fsyncSync(descriptor);
+    } finally {
+      closeSync(descriptor);
+    }
+  }
+  syncFolder(folder);
+}
+
+/** SONAMEs that a shared object needs. @throws MachineError for what is none. */
+export function readNeeded(library: Buffer): string[] {
+  const needed = neededLibraries(library);
+  if (!needed) throw new MachineError('not a 64-bit little-endian shared object, or cut off');
+  return needed;
 }
 
 function* findIcds(folder: string): Generator<string> {
@@ -460,8 +541,10 @@ function* findIcds(folder: string): Generator<string> {
 
 /** The description with another library path; one that starts with `./` is relative to the description itself. */
 export function patchIcd(description: string, libraryPath: string): string {
-  const parsed = JSON.parse(description) as { ICD: Record<string, unknown> };
-  return `${JSON.stringify({ ...parsed, ICD: { ...parsed.ICD, library_path: libraryPath } }, null, 2)}\n`;
+  const where = 'the driver description';
+  const parsed = asJsonObject(parseJson(description, where), where);
+  const driver = asJsonObject(parsed['ICD'], `${where}: ICD`);
+  return `${JSON.stringify({ ...parsed, ICD: { ...driver, library_path: libraryPath } }, null, 2)}\n`;
 }
 
 /** Depth-first: every library after those it needs. */
@@ -479,42 +562,4 @@ export function dependencyOrder(
   };
   for (const root of roots) visit(root);
   return ordered;
-}
-
-const PT_LOAD = 1;
-const PT_DYNAMIC = 2;
-const DT_NEEDED = 1n;
-const DT_STRTAB = 5n;
-
-/** SONAMEs that a shared object needs (ELF-64, little endian; System V ABI chapter 5). */
-export function readNeeded(elf: Buffer): string[] {
-  if (elf.readUInt32BE(0) !== 0x7f454c46 || elf[4] !== 2 || elf[5] !== 1)
-    throw new MachineError('not a 64-bit little-endian shared object');
-  const segments: { type: number; offset: number; address: number; size: number }[] = [];
-  const table = Number(elf.readBigUInt64LE(32));
-  for (let i = 0; i < elf.readUInt16LE(56); i++) {
-    const at = table + i * elf.readUInt16LE(54);
-    segments.push({
-      type: elf.readUInt32LE(at),
-      offset: Number(elf.readBigUInt64LE(at + 8)),
-      address: Number(elf.readBigUInt64LE(at + 16)),
-      size: Number(elf.readBigUInt64LE(at + 32)),
-    });
-  }
-  const dynamic = segments.find((segment) => segment.type === PT_DYNAMIC);
-  if (!dynamic) return [];
-  const names: number[] = [];
-  let strings = 0;
-  for (let at = dynamic.offset; at < dynamic.offset + dynamic.size; at += 16) {
-    const tag = elf.readBigUInt64LE(at);
-    const value = Number(elf.readBigUInt64LE(at + 8));
-    if (tag === DT_NEEDED) names.push(value);
-    if (tag === DT_STRTAB) strings = value;
-  }
-  // The string table is given by its address in memory; the load segment around it tells where that is in the file.
-  const holder = segments.find(
-    (s) => s.type === PT_LOAD && strings >= s.address && strings < s.address + s.size,
-  );
-  const base = strings - (holder ? holder.address - holder.offset : 0);
-  return names.map((name) => elf.toString('latin1', base + name, elf.indexOf(0, base + name)));
 }

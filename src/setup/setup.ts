@@ -5,41 +5,70 @@
  * (src/setup/driver-download.ts) and looks again. Standard output stays empty; one line on standard error tells.
  */
 import { execFile } from 'node:child_process';
+import path from 'node:path';
 import { promisify } from 'node:util';
 import { MachineError } from '../errors.js';
+import { changedFile, driverFolder, inspectDriver, type SoftwareDriverName } from '../gpu/driver-cache.js';
 import {
   type AdapterName,
-  driverFolder,
   driversByHand,
   noAdapterError,
-  prepareVulkan,
-  readManifest,
   requestedSoftware,
-  type SoftwareDriverName,
 } from '../gpu/software-driver.js';
+import { printable } from '../show.js';
 import { parseSetupArguments, softwareDrivers } from './arguments.js';
-import { fetchDriver, installSystemWide } from './driver-download.js';
+import { fetchDriver, identityOf, installSystemWide, recordFiles, removeDriver } from './driver-download.js';
+
+interface Probed {
+  readonly adapters: AdapterName[];
+  /** The signal that a damaged library ended the process with. */
+  readonly crash?: string | undefined;
+}
+
+const CRASHES = new Set(['SIGBUS', 'SIGSEGV', 'SIGILL', 'SIGABRT', 'SIGFPE', 'SIGSYS', 'SIGTRAP']);
 
 /** Adapters that a fresh process sees: a driver that crashes must not take this one along, and its chatter is dropped. */
-async function probe(software?: SoftwareDriverName): Promise<AdapterName[]> {
+async function probe(software?: SoftwareDriverName | 'none'): Promise<Probed> {
   const module = new URL('../gpu/software-driver.js', import.meta.url).href;
   const script = `import(${JSON.stringify(module)}).then((m) => m.listAdapters()).then((a) => console.log('\\n' + JSON.stringify(a)))`;
   const env = software ? { ...process.env, DAWNTUNE_SOFTWARE: software } : process.env;
   try {
     const { stdout } = await promisify(execFile)(process.execPath, ['-e', script], { env, timeout: 60_000 });
-    return JSON.parse(stdout.trim().split('\n').at(-1) ?? '[]') as AdapterName[];
-  } catch {
-    return [];
+    return { adapters: JSON.parse(stdout.trim().split('\n').at(-1) ?? '[]') as AdapterName[] };
+  } catch (error) {
+    const { signal } = error as { signal?: string };
+    return { adapters: [], crash: signal && CRASHES.has(signal) ? signal : undefined };
   }
 }
 
-function loads(driver: SoftwareDriverName): boolean {
-  process.env['DAWNTUNE_SOFTWARE'] = driver;
-  try {
-    return prepareVulkan().driver === driver;
-  } catch {
-    return false;
+/** How a driver of the cache is: `damaged` where its bytes are not what was installed, or end the process. */
+type State = 'absent' | 'works' | { readonly problem: string; readonly damaged: boolean };
+
+/**
+ * Looks, reads every byte, and tries it in a process of its own.
+ * @throws MachineError when others may have written there: then it is not ours to replace.
+ */
+async function stateOf(name: SoftwareDriverName): Promise<State> {
+  const cached = inspectDriver(name);
+  if (!cached) return 'absent';
+  if (cached.problem !== undefined) {
+    if (cached.unsafe) throw new MachineError(cached.problem);
+    return { problem: cached.problem, damaged: true };
   }
+  const folder = driverFolder(name);
+  const changed = changedFile(folder, cached.manifest);
+  if (changed) return { problem: `${path.join(folder, changed)}: not what was installed`, damaged: true };
+  const { adapters, crash } = await probe(name);
+  if (adapters.length === 0)
+    return crash
+      ? { problem: `${folder}: ends the process with ${crash}`, damaged: true }
+      : { problem: `${folder}: Dawn finds no adapter with it`, damaged: false };
+  try {
+    recordFiles(folder, cached.manifest);
+  } catch {
+    // A cache that cannot be written serves as it is.
+  }
+  return 'works';
 }
 
 function say(line: string): void {
@@ -56,39 +85,55 @@ export async function setup(args: readonly string[]): Promise<number> {
   const driver = asked ?? (requested === 'none' ? undefined : requested);
   if (system) {
     await installSystemWide();
-    const [adapter] = await probe();
+    const [adapter] = (await probe()).adapters;
     if (!adapter) throw noAdapterError();
     say(`installed lavapipe with apt; using ${adapter.name}`);
     return 0;
   }
-  // A driver in the cache that loads was seen to work when it was put there.
-  if (driver ? loads(driver) : prepareVulkan().driver !== 'system') return 0;
-  const [present] = await probe(driver);
-  if (present) return 0;
-  if (process.platform !== 'linux' || (!driver && (driversByHand() || requestedSoftware() === 'none')))
-    throw noAdapterError();
+  // Drivers chosen by hand, or none at all, stand: then the cache is not looked at.
+  const byChoice = !driver && (driversByHand() !== undefined || requested === 'none');
+  const candidates = byChoice || process.platform !== 'linux' ? [] : driver ? [driver] : softwareDrivers;
+  const broken = new Map<SoftwareDriverName, string>();
+  for (const name of candidates) {
+    const folder = identityOf(driverFolder(name));
+    const state = await stateOf(name);
+    if (state === 'works') return 0;
+    if (state === 'absent') continue;
+    broken.set(name, state.problem);
+    // Otherwise the next process would load it: its size may be right.
+    if (state.damaged) removeDriver(name, folder);
+  }
+  if ((!driver || candidates.length === 0) && (await probe(driver)).adapters.length > 0) {
+    for (const [name, problem] of broken) say(`removed ${name} from the cache: ${printable(problem)}`);
+    return 0;
+  }
+  if (candidates.length === 0) throw noAdapterError();
 
   const failures: string[] = [];
-  for (const name of driver ? [driver] : softwareDrivers) {
+  for (const name of candidates) {
     const started = Date.now();
-    if (process.stderr.isTTY) say(`no Vulkan adapter; fetching ${name} into ${driverFolder(name)} …`);
+    const problem = broken.get(name);
+    const reason = problem ? `the driver in the cache did not work (${printable(problem)})` : undefined;
+    if (process.stderr.isTTY)
+      say(`${reason ?? 'no Vulkan adapter'}; fetching ${name} into ${driverFolder(name)} …`);
     try {
-      const manifest = await fetchDriver(name, readManifest(driverFolder(name)) !== undefined);
-      const [adapter] = await probe(name);
+      const manifest = await fetchDriver(name, problem !== undefined);
+      const [adapter] = (await probe(name)).adapters;
       if (adapter) {
         const seconds = ((Date.now() - started) / 1000).toFixed(0);
         const tried = failures.length ? ` (${failures.join('; ')})` : '';
         say(
-          `no Vulkan adapter was found, so ${manifest.version} was put into ${driverFolder(name)} in ${seconds} s; using ${adapter.name}${tried}`,
+          `${reason ?? 'no Vulkan adapter was found'}, so ${manifest.version} was put into ${driverFolder(name)} in ${seconds} s; using ${adapter.name}${tried}`,
         );
         return 0;
       }
       failures.push(`${name}: fetched, but Dawn finds no adapter with it`);
     } catch (error) {
-      failures.push(`${name}: ${(error as Error).message}`);
+      failures.push(`${name}: ${printable((error as Error).message)}`);
     }
   }
+  const before = [...broken.values()].map((problem) => `; ${printable(problem)}`).join('');
   throw new MachineError(
-    `no Vulkan adapter, and no software one could be set up: ${failures.join('; ')}; install a GPU driver`,
+    `no Vulkan adapter, and no software one could be set up: ${failures.join('; ')}${before}; install a GPU driver`,
   );
 }
