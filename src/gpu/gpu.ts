@@ -8,12 +8,15 @@
 import os from 'node:os';
 import { create, globals } from 'webgpu';
 import { MachineError } from '../errors.js';
+import { accessOf, type Binding, BindingRules, entryOf } from './bindings.js';
 import type { Capabilities } from './capabilities.js';
+import { DeviceFaults } from './faults.js';
 import {
   BufferPool,
   formatBytes,
   type MemoryReport,
   type PoolBuffer,
+  type PoolEntry,
   type Purpose,
   type RowFormat,
   type RowTexture,
@@ -47,16 +50,9 @@ export interface ShaderSource {
   readonly immediateSize: number;
 }
 
-/** A range of a pooled buffer as a kernel sees it. */
-export interface Binding {
-  readonly entry: PoolBuffer;
-  readonly offset: number;
-  readonly size: number;
-  /** What the numbers are, where it is known, so that a kernel for others can refuse. */
-  readonly dtype?: string | undefined;
-}
-
 interface Pipeline {
+  /** Which bindings it writes to. */
+  readonly writes: readonly boolean[];
   readonly id: number;
   readonly label: string;
   readonly pipeline: GPUComputePipeline;
@@ -94,10 +90,12 @@ export class Gpu {
   private encoder: GPUCommandEncoder | undefined;
   private pass: GPUComputePassEncoder | undefined;
   private passPipeline: Pipeline | undefined;
-  private recordedDispatches = 0;
+  /** Labels of the dispatches that are recorded and not submitted. */
+  private recorded: string[] = [];
   private recording = 1;
   private unsubmittedUpload = 0;
-  private failure: string | undefined;
+  private readonly faults: DeviceFaults;
+  private readonly rules: BindingRules;
   private closed = false;
   private profile: { querySet: GPUQuerySet; labels: string[] } | undefined;
   /** Dispatches since the device was opened. */
@@ -110,18 +108,18 @@ export class Gpu {
     /** Nothing is computed and no memory taken: see `plan`. */
     readonly planning: boolean,
   ) {
-    this.pool = new BufferPool(device, budget, capabilities.maxBufferSize, (entry) => {
-      if (entry.lastUse === this.recording) this.flush();
-      this.forgetBindGroups(entry.serial);
-    });
-    device.onuncapturederror = (event) => {
-      // Without preventDefault Dawn prints to standard output, which belongs to data.
-      event.preventDefault();
-      this.failure ??= event.error.message;
-    };
-    device.lost.then((info) => {
-      if (!this.closed) this.failure ??= `the GPU device was lost (${info.reason}): ${info.message}`;
-    });
+    this.faults = new DeviceFaults(device, () => this.closed);
+    this.pool = new BufferPool(
+      device,
+      budget,
+      capabilities.maxBufferSize,
+      (entry) => {
+        if (entry.lastUse === this.recording) this.submit();
+        this.forgetBindGroups(entry.serial);
+      },
+      (what, calls) => this.faults.guard(what, calls),
+    );
+    this.rules = new BindingRules(this.pool, capabilities, this.faults);
   }
 
   /**
@@ -217,26 +215,26 @@ export class Gpu {
   ): void {
     if (x === 0 || y === 0 || z === 0) return;
     const limit = this.capabilities.maxWorkgroupsPerDimension;
-    if (x > limit || y > limit || z > limit)
+    if (![x, y, z].every((count) => Number.isInteger(count) && count > 0 && count <= limit))
       throw new MachineError(
         `${shader.label}: ${x}×${y}×${z} workgroups exceed the adapter's ${limit} per dimension`,
       );
-    const most = this.capabilities.maxBindingSize;
-    for (const binding of bindings)
-      if ('entry' in binding && binding.size > most)
-        throw new MachineError(
-          `${shader.label}: a tensor of ${formatBytes(binding.size)} exceeds the ${formatBytes(most)} that this adapter can bind; use smaller batches or lengths`,
-        );
+    for (const binding of bindings) this.rules.binding(shader.label, binding);
     if (this.planning) this.openEncoder();
     else this.record(shader, bindings, immediates, x, y, z);
-    for (const binding of bindings) ('entry' in binding ? binding.entry : binding).lastUse = this.recording;
+    for (const binding of bindings) entryOf(binding).lastUse = this.recording;
     this.dispatchCount++;
     if (this.profile) this.closePass();
-    if (++this.recordedDispatches >= FLUSH_DISPATCHES) this.flush();
+    if (this.recorded.push(shader.label) >= FLUSH_DISPATCHES) this.submit();
   }
 
+  /** Copies a range of one buffer to another. Offsets and size are multiples of 4. */
   copy(source: Binding, target: Binding): void {
     if (source.size === 0) return;
+    this.rules.range('copy', source);
+    this.rules.range('copy', { ...target, size: source.size });
+    if (source.entry === target.entry) throw new MachineError('copy: from a buffer to itself');
+    this.rules.computed('copy', source.entry);
     this.closePass();
     this.openEncoder().copyBufferToBuffer(
       source.entry.buffer,
@@ -246,14 +244,17 @@ export class Gpu {
       source.size,
     );
     source.entry.lastUse = target.entry.lastUse = this.recording;
+    this.writes(target.entry);
   }
 
   /** Fills a range with zeros. Offset and size are multiples of 4. */
   clear(target: Binding): void {
     if (target.size === 0) return;
+    this.rules.range('clear', target);
     this.closePass();
     this.openEncoder().clearBuffer(target.entry.buffer, target.offset, target.size);
     target.entry.lastUse = this.recording;
+    this.writes(target.entry);
   }
 
   /**
@@ -272,6 +273,8 @@ export class Gpu {
     if (rowBytes % 256 !== 0 || width > limit || rows > limit) return undefined;
     // Height in classes, so that batches of varying length share textures.
     const height = Math.min(limit, sizeClass(rows * 256) / 256);
+    this.rules.range('rowTexture', source);
+    this.rules.computed('rowTexture', source.entry);
     const entry = this.pool.allocateTexture(width, height, format);
     this.closePass();
     this.openEncoder().copyBufferToTexture(
@@ -280,6 +283,7 @@ export class Gpu {
       { width, height: rows },
     );
     source.entry.lastUse = entry.lastUse = this.recording;
+    this.writes(entry);
     return entry;
   }
 
@@ -287,25 +291,22 @@ export class Gpu {
     this.pool.release(entry);
   }
 
-  /** Submits what is recorded; does not wait. */
+  /**
+   * Submits what is recorded; does not wait.
+   * @throws MachineError when a recording since the last time could not be run.
+   */
   flush(): void {
-    this.closePass();
-    if (this.encoder) {
-      this.device.queue.submit([this.encoder.finish()]);
-      this.encoder = undefined;
-      this.recording++;
-      this.recordedDispatches = 0;
-      this.unsubmittedUpload = 0;
-    }
-    this.throwFailure();
+    this.submit();
+    this.faults.throwUntold();
   }
 
   // ---- data in and out -----------------------------------------------------------------------------------
 
   /** Writes host data into a range, after all work recorded so far that uses the buffer. */
   upload(target: Binding, data: ArrayBufferView<ArrayBufferLike>): void {
+    this.rules.range('upload', { ...target, size: Math.ceil(data.byteLength / 4) * 4 });
     // writeBuffer is ordered against submissions, not against what is still being recorded.
-    if (target.entry.lastUse === this.recording) this.flush();
+    if (target.entry.lastUse === this.recording) this.submit();
     if (this.planning) return;
     let bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
     // Shared memory given to writeBuffer crashes the process.
@@ -317,10 +318,12 @@ export class Gpu {
     }
     for (let start = 0; start < bytes.byteLength; start += UPLOAD_CHUNK) {
       const part = bytes.subarray(start, Math.min(bytes.byteLength, start + UPLOAD_CHUNK));
-      this.device.queue.writeBuffer(
-        target.entry.buffer,
-        target.offset + start,
-        part as Uint8Array<ArrayBuffer>,
+      this.faults.guard('upload', () =>
+        this.device.queue.writeBuffer(
+          target.entry.buffer,
+          target.offset + start,
+          part as Uint8Array<ArrayBuffer>,
+        ),
       );
       // Dawn copies into staging memory, which it takes anew until a submission lets it use the old again.
       this.unsubmittedUpload += part.byteLength;
@@ -329,10 +332,13 @@ export class Gpu {
         this.unsubmittedUpload = 0;
       }
     }
-    this.throwFailure();
+    target.entry.writtenIn = 0;
   }
 
-  /** Reads a range back: flush, then a sleeping wait. */
+  /**
+   * Reads a range back: flush, then a sleeping wait.
+   * @throws MachineError when a recording since the last wait could not be run, or the range was never computed.
+   */
   async read(source: Binding): Promise<ArrayBuffer> {
     const size = Math.ceil(source.size / 4) * 4;
     if (size === 0) return new ArrayBuffer(0);
@@ -340,41 +346,53 @@ export class Gpu {
       this.flush();
       return new ArrayBuffer(source.size);
     }
+    this.rules.range('read', { ...source, size });
+    const staging = this.takeStaging(size);
+    let copy: ArrayBuffer;
+    try {
+      this.closePass();
+      this.openEncoder().copyBufferToBuffer(source.entry.buffer, source.offset, staging.buffer, 0, size);
+      this.flush();
+      this.rules.computed('read', source.entry);
+      await gpuWait(this.faults.guard('read', () => staging.buffer.mapAsync(GPUMapMode.READ, 0, size))).catch(
+        (error: Error) => {
+          this.faults.throwUntold();
+          throw new MachineError(`reading back from the GPU failed: ${error.message}`);
+        },
+      );
+      copy = staging.buffer.getMappedRange(0, size).slice(0, source.size);
+      staging.buffer.unmap();
+    } catch (error) {
+      staging.buffer.destroy();
+      throw error;
+    }
+    if (staging.size <= 64 << 20 && this.staging.length < 16) this.staging.push(staging);
+    else staging.buffer.destroy();
+    this.faults.throwUntold();
+    return copy;
+  }
+
+  /** One that was used before, of not much more than `size` bytes, or a new one. */
+  private takeStaging(size: number): { buffer: GPUBuffer; size: number } {
     const index = this.staging.findIndex(
       (candidate) => candidate.size >= size && candidate.size <= 4 * size + 4096,
     );
-    const staging =
-      index >= 0
-        ? this.staging.splice(index, 1)[0]!
-        : {
-            size,
-            buffer: this.device.createBuffer({
-              size,
-              usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST,
-            }),
-          };
-    this.closePass();
-    this.openEncoder().copyBufferToBuffer(source.entry.buffer, source.offset, staging.buffer, 0, size);
-    this.flush();
-    try {
-      await gpuWait(staging.buffer.mapAsync(GPUMapMode.READ, 0, size));
-    } catch (error) {
-      this.throwFailure();
-      throw new MachineError(`reading back from the GPU failed: ${(error as Error).message}`);
-    }
-    const copy = staging.buffer.getMappedRange(0, size).slice(0, source.size);
-    staging.buffer.unmap();
-    if (staging.size <= 64 << 20 && this.staging.length < 16) this.staging.push(staging);
-    else staging.buffer.destroy();
-    this.throwFailure();
-    return copy;
+    if (index >= 0) return this.staging.splice(index, 1)[0]!;
+    const buffer = this.faults.guard('read', () =>
+      this.device.createBuffer({
+        label: `readback of ${formatBytes(size)}`,
+        size,
+        usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST,
+      }),
+    );
+    return { buffer, size };
   }
 
   /** Flushes and waits until the GPU has finished everything. */
   async finish(): Promise<void> {
     this.flush();
     await gpuWait(this.device.queue.onSubmittedWorkDone());
-    this.throwFailure();
+    this.faults.throwUntold();
   }
 
   // ---- measuring -----------------------------------------------------------------------------------------
@@ -450,7 +468,11 @@ export class Gpu {
     z: number,
   ): void {
     const pipeline = this.pipelineOf(shader);
+    this.rules.access(pipeline.label, pipeline.writes, bindings);
     const group = this.bindGroupOf(pipeline, bindings);
+    bindings.forEach((binding, i) => {
+      if (pipeline.writes[i]) this.writes(entryOf(binding));
+    });
     const pass = this.openPass(pipeline.label);
     if (this.passPipeline !== pipeline) {
       pass.setPipeline(pipeline.pipeline);
@@ -466,7 +488,7 @@ export class Gpu {
   }
 
   private openEncoder(): GPUCommandEncoder {
-    this.encoder ??= this.device.createCommandEncoder();
+    this.encoder ??= this.device.createCommandEncoder({ label: `recording ${this.recording}` });
     return this.encoder;
   }
 
@@ -494,20 +516,9 @@ export class Gpu {
   private pipelineOf(shader: ShaderSource): Pipeline {
     let pipeline = this.pipelines.get(shader.wgsl);
     if (!pipeline) {
-      // What failed before is not this shader's fault.
-      this.throwFailure();
-      const module = this.device.createShaderModule({ code: shader.wgsl, label: shader.label });
-      const compute = this.device.createComputePipeline({
-        label: shader.label,
-        layout: 'auto',
-        compute: { module, entryPoint: 'main' },
-      });
-      if (this.failure) {
-        const message = this.failure;
-        this.failure = undefined;
-        throw new MachineError(`${shader.label}: ${message}\n${numberLines(shader.wgsl)}`);
-      }
+      const compute = this.pipelineFor(shader);
       pipeline = {
+        writes: accessOf(shader.wgsl),
         id: this.pipelines.size,
         label: shader.label,
         pipeline: compute,
@@ -516,6 +527,22 @@ export class Gpu {
       this.pipelines.set(shader.wgsl, pipeline);
     }
     return pipeline;
+  }
+
+  private pipelineFor(shader: ShaderSource): GPUComputePipeline {
+    try {
+      return this.faults.guard(shader.label, () => {
+        const module = this.device.createShaderModule({ code: shader.wgsl, label: shader.label });
+        return this.device.createComputePipeline({
+          label: shader.label,
+          layout: 'auto',
+          compute: { module, entryPoint: 'main' },
+        });
+      });
+    } catch (error) {
+      if (!(error instanceof MachineError)) throw error;
+      throw new MachineError(`${error.message}\n${numberLines(shader.wgsl)}`);
+    }
   }
 
   private bindGroupOf(pipeline: Pipeline, bindings: readonly (Binding | RowTexture)[]): GPUBindGroup {
@@ -529,14 +556,17 @@ export class Gpu {
       this.bindGroups.clear();
       this.groupKeys.clear();
     }
-    const group = this.device.createBindGroup({
-      layout: pipeline.layout,
-      entries: bindings.map((item, binding) => ({
-        binding,
-        resource:
-          'entry' in item ? { buffer: item.entry.buffer, offset: item.offset, size: item.size } : item.view,
-      })),
-    });
+    const group = this.faults.guard(pipeline.label, () =>
+      this.device.createBindGroup({
+        label: pipeline.label,
+        layout: pipeline.layout,
+        entries: bindings.map((item, binding) => ({
+          binding,
+          resource:
+            'entry' in item ? { buffer: item.entry.buffer, offset: item.offset, size: item.size } : item.view,
+        })),
+      }),
+    );
     const serials = bindings.map((item) => ('entry' in item ? item.entry : item).serial);
     this.bindGroups.set(key, { group, serials });
     for (const serial of serials) {
@@ -556,10 +586,34 @@ export class Gpu {
     this.groupKeys.delete(serial);
   }
 
-  private throwFailure(): void {
-    if (!this.failure) return;
-    const message = this.failure;
-    throw new MachineError(message);
+  /** Hands over what is recorded. Of a recording that is not valid nothing is run, and whoever waits next is told. */
+  private submit(): void {
+    this.closePass();
+    const { encoder, recorded } = this;
+    if (encoder) {
+      const number = this.recording++;
+      this.encoder = undefined;
+      this.recorded = [];
+      this.unsubmittedUpload = 0;
+      try {
+        const commands = this.faults.guard(`recording ${number}`, () => encoder.finish());
+        this.faults.guard(`recording ${number}`, () => this.device.queue.submit([commands]));
+      } catch (error) {
+        const labels = [...new Set(recorded)];
+        this.faults.recordingFailed(
+          number,
+          `${(error as Error).message}; none of its ${recorded.length} dispatches was run` +
+            `${labels.length > 0 ? ` (${labels.slice(0, 8).join(', ')}${labels.length > 8 ? ', …' : ''})` : ''}`,
+        );
+      }
+    }
+    this.faults.throwLost();
+  }
+
+  /** The recording now open writes to it; whatever was there, or was never computed, is no longer of interest. */
+  private writes(entry: PoolEntry): void {
+    if (entry.writtenIn === 0 || this.faults.whyMissing(entry.writtenIn) !== undefined)
+      entry.writtenIn = this.recording;
   }
 }
 
@@ -570,4 +624,4 @@ function numberLines(text: string): string {
     .join('\n');
 }
 
-export type { PoolBuffer, Purpose, RowTexture };
+export type { Binding, PoolBuffer, Purpose, RowTexture };

@@ -28,6 +28,12 @@ export interface PoolEntry {
   lastUse: number;
   /** Orders the free entries by the time they were released. */
   released: number;
+  /** Whether it is handed out. */
+  live: boolean;
+  /** Number of the recording that was first to write to it since it was handed out; 0: none, or the host. */
+  writtenIn: number;
+  /** The pool that it belongs to, and so its device. */
+  readonly pool: BufferPool;
   destroy(): void;
 }
 
@@ -109,6 +115,8 @@ export class BufferPool {
     private readonly maxBufferSize: number,
     /** Called before an entry is destroyed, which must not come between its recording and the submission. */
     private readonly onDestroy: (entry: PoolEntry) => void,
+    /** Runs native calls and throws what the device reports against them. */
+    private readonly guard: <T>(what: string, calls: () => T) => T,
   ) {}
 
   allocate(bytes: number, purpose: Purpose): PoolBuffer {
@@ -120,6 +128,7 @@ export class BufferPool {
       );
     return this.take('buffer', size, purpose, (entry): PoolBuffer => {
       const buffer = this.device.createBuffer({
+        label: `buffer ${entry.serial} of ${formatBytes(size)}`,
         size,
         usage: GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST,
       });
@@ -132,6 +141,7 @@ export class BufferPool {
     const size = width * height * texelBytes[format];
     return this.take(`${format} ${width}`, size, 'workspace', (entry): RowTexture => {
       const texture = this.device.createTexture({
+        label: `texture ${entry.serial} of ${width}×${height}`,
         size: { width, height },
         format,
         usage: GPUTextureUsage.TEXTURE_BINDING | GPUTextureUsage.COPY_DST,
@@ -157,10 +167,32 @@ export class BufferPool {
     }
     if (!entry) {
       if (this.held() + size > this.budget) throw this.outOfMemory(size, purpose);
-      entry = make({ size, serial: nextSerial++, kind, purpose, charged: size, lastUse: 0, released: 0 });
+      const description = {
+        size,
+        serial: nextSerial++,
+        kind,
+        purpose,
+        charged: size,
+        lastUse: 0,
+        released: 0,
+        live: false,
+        writtenIn: 0,
+        pool: this,
+      };
+      const what = `${formatBytes(size)} more for ${purpose}`;
+      try {
+        entry = this.guard(what, () => make(description));
+      } catch (error) {
+        // The driver may have less than the budget says: what is only kept for reuse makes way, once.
+        if (this.freeBytes === 0) throw error;
+        this.evict(0);
+        entry = this.guard(what, () => make(description));
+      }
     }
     entry.purpose = purpose;
     entry.charged = size;
+    entry.live = true;
+    entry.writtenIn = 0;
     this.slack += entry.size - size;
     this.live[purpose] += size;
     this.highest[purpose] = Math.max(this.highest[purpose], this.live[purpose]);
@@ -195,6 +227,7 @@ export class BufferPool {
   }
 
   release(entry: PoolEntry): void {
+    entry.live = false;
     this.live[entry.purpose] -= entry.charged;
     this.liveBytes -= entry.charged;
     this.slack -= entry.size - entry.charged;

@@ -1,0 +1,86 @@
+/**
+ * What a kernel, a copy or a transfer may be given: ranges of live buffers of its own device, aligned as the adapter
+ * wants, and never one buffer to read and to write. A command that breaks such a rule would make its whole recording
+ * invalid, so it is refused before it is recorded.
+ */
+import { MachineError } from '../errors.js';
+import type { Capabilities } from './capabilities.js';
+import type { DeviceFaults } from './faults.js';
+import { type BufferPool, formatBytes, type PoolBuffer, type PoolEntry, type RowTexture } from './memory.js';
+
+/** A range of a pooled buffer as a kernel sees it. */
+export interface Binding {
+  readonly entry: PoolBuffer;
+  readonly offset: number;
+  readonly size: number;
+  /** What the numbers are, where it is known, so that a kernel for others can refuse. */
+  readonly dtype?: string | undefined;
+}
+
+export const entryOf = (binding: Binding | RowTexture): PoolEntry =>
+  'entry' in binding ? binding.entry : binding;
+
+/** Of each binding of a shader, in order, whether it is written to. */
+export function accessOf(wgsl: string): boolean[] {
+  const writes: boolean[] = [];
+  for (const [, at, access] of wgsl.matchAll(/@group\(0\)\s*@binding\((\d+)\)\s*var(?:<([^>]*)>)?/g))
+    writes[Number(at)] = access?.includes('read_write') === true;
+  return writes;
+}
+
+/** Each check names the command, `what` or `label`. @throws MachineError. */
+export class BindingRules {
+  constructor(
+    private readonly pool: BufferPool,
+    private readonly capabilities: Capabilities,
+    private readonly faults: DeviceFaults,
+  ) {}
+
+  private entry(what: string, entry: PoolEntry): void {
+    if (entry.pool !== this.pool) throw new MachineError(`${what}: an operand is on another device`);
+    if (!entry.live) throw new MachineError(`${what}: use of memory that was already freed`);
+  }
+
+  range(what: string, { entry, offset, size }: Binding): void {
+    this.entry(what, entry);
+    if (!(offset >= 0 && size >= 0 && offset + size <= entry.size) || offset % 4 !== 0 || size % 4 !== 0)
+      throw new MachineError(
+        `${what}: bytes ${offset} to ${offset + size} of buffer ${entry.serial}, which has ${entry.size}: whole words of it are expected`,
+      );
+  }
+
+  binding(label: string, binding: Binding | RowTexture): void {
+    if (!('entry' in binding)) {
+      this.entry(label, binding);
+      return;
+    }
+    this.range(label, binding);
+    const { maxBindingSize, bindingAlignment } = this.capabilities;
+    if (binding.size > maxBindingSize)
+      throw new MachineError(
+        `${label}: a tensor of ${formatBytes(binding.size)} exceeds the ${formatBytes(maxBindingSize)} that this adapter can bind; use smaller batches or lengths`,
+      );
+    if (binding.size === 0 || binding.offset % bindingAlignment !== 0)
+      throw new MachineError(
+        `${label}: ${binding.size} bytes at ${binding.offset} cannot be bound: this adapter binds at multiples of ${bindingAlignment}`,
+      );
+  }
+
+  /** What would make the whole recording invalid, or read what is not there. */
+  access(label: string, writes: readonly boolean[], bindings: readonly (Binding | RowTexture)[]): void {
+    if (bindings.length !== writes.length)
+      throw new MachineError(`${label}: ${bindings.length} operands for ${writes.length} bindings`);
+    for (const [i, binding] of bindings.entries()) {
+      const entry = entryOf(binding);
+      if (!writes[i]) this.computed(label, entry);
+      else if (bindings.some((other, k) => !writes[k] && entryOf(other) === entry))
+        throw new MachineError(`${label}: an operand that is written and one that is read are one buffer`);
+    }
+  }
+
+  /** @throws MachineError for memory whose first writer was never run. */
+  computed(what: string, entry: PoolEntry): void {
+    const why = entry.writtenIn === 0 ? undefined : this.faults.whyMissing(entry.writtenIn);
+    if (why !== undefined) throw new MachineError(`${what}: an operand was never computed: ${why}`);
+  }
+}
