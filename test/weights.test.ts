@@ -9,6 +9,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { after, describe, test } from 'node:test';
 import { InputError } from '../src/errors.js';
+import { parseJson } from '../src/files/json.js';
 import { openWeights } from '../src/weights/open.js';
 import { writeSafetensors } from '../src/weights/safetensors.js';
 import { TorchFile, writeTorchFile } from '../src/weights/torch-file.js';
@@ -241,6 +242,15 @@ describe('an index of shards', () => {
     );
     assert.match(line, /tensor "x": expected in a\.safetensors alone, found in b\.safetensors too/);
   });
+});
+
+test('JSON of more values than any file of a model has is refused before it is parsed', () => {
+  for (const value of ['[],', '{"a":1},', '1,'])
+    assert.throws(
+      () => parseJson(`[${value.repeat(2 ** 22)}0]`, 'x.json'),
+      /^InputError: x\.json: expected at most 4194304 values, found more$/,
+    );
+  assert.equal((parseJson(`["${',[{:'.repeat(2 ** 20)}"]`, 'x.json') as string[])[0]!.length, 2 ** 22);
 });
 
 // ---- names ---------------------------------------------------------------------------------------------------

@@ -16,12 +16,16 @@ export interface JsonLimits {
   readonly maxBytes?: number;
   /** Nested lists and objects. */
   readonly maxDepth?: number;
+  /** Values, those of objects counted four times, as their names take memory too. A value takes some 100 bytes. */
+  readonly maxValues?: number;
 }
 
 const MIB = 1 << 20;
 /** Configurations and lists of tensors; readers of larger things say so. */
-const DEFAULT_BYTES = 64 * MIB;
+const DEFAULT_BYTES = 16 * MIB;
 const DEFAULT_DEPTH = 100;
+/** Tokenizers of a quarter of a million pieces have a third of it. */
+const DEFAULT_VALUES = 1 << 22;
 
 /** @throws InputError when the file cannot be read, is too large or is no JSON. */
 export function readJson(file: string, limits: JsonLimits = {}): unknown {
@@ -40,6 +44,9 @@ export function readJsonObjectIfPresent(file: string, limits: JsonLimits = {}): 
 
 /** JSON that is in memory already; `where` begins the message. @throws InputError. */
 export function parseJson(text: string, where: string, limits: JsonLimits = {}): unknown {
+  const maxValues = limits.maxValues ?? DEFAULT_VALUES;
+  if (text.length > maxValues && countValues(text) > maxValues)
+    throw new InputError(`${printable(where)}: expected at most ${maxValues} values, found more`);
   let value: unknown;
   try {
     value = JSON.parse(text);
@@ -84,6 +91,23 @@ function readText(file: string, maxBytes: number): Uint8Array {
   } finally {
     source.close();
   }
+}
+
+/**
+ * At least as many as `JSON.parse` would make, without making them: sixteen megabytes of `[],[],…` take half a
+ * gigabyte. Exact for JSON; for other texts the parser decides.
+ */
+function countValues(text: string): number {
+  let count = 1;
+  for (let i = 0; i < text.length; i++) {
+    const unit = text.charCodeAt(i);
+    if (unit === 0x22) {
+      // To the closing quote.
+      for (i++; i < text.length && text.charCodeAt(i) !== 0x22; i++) if (text.charCodeAt(i) === 0x5c) i++;
+    } else if (unit === 0x2c || unit === 0x5b || unit === 0x7b) count++;
+    else if (unit === 0x3a) count += 3;
+  }
+  return count;
 }
 
 /** V8 quotes the text around an error, over several lines and in full. */

@@ -14,6 +14,7 @@ const reasons = new Map(
     EISDIR: 'is a folder',
     EMFILE: 'too many files are open',
     EIO: 'the disk reports an error',
+    ERR_INVALID_ARG_VALUE: 'no file can have such a name',
   }),
 );
 
