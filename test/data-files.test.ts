@@ -274,7 +274,9 @@ test('sizes out of rows are bounded by what a batch can be', () => {
   );
   const wide = load(rows(1, { train_group_size: 200_000 }), { perDeviceTrainBatchSize: 1 });
   assert.equal([...wide.epoch(0)][0]!.passages.length, 200_000);
-  assert.equal(wide.heaviest({ query: 9, passage: 9 })[0]!.passages.length, 200_000);
+  const nine = () => 9;
+  const measure = { query: nine, passage: nine, queryLimit: 9, passageLimit: 9, everyText: false };
+  assert.equal(wide.longest(measure)[0]!.passages.length, 200_000);
   assert.match(
     refusal(() => load(rows(3, { batch_size: 1e15 })).batchesPerEpoch()),
     /expected a dataset with at least 1000000000000000 rows/,

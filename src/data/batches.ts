@@ -7,8 +7,9 @@ import { InputError } from '../errors.js';
 import { printable, show } from '../show.js';
 import { CounterRandom } from '../tensor/random.js';
 import { type Dataset, type DatasetOptions, openDatasets, STREAM, type UnusedRows } from './datasets.js';
+import { type LongestBatch, longestBatch, type TokenMeasure } from './longest.js';
 import { type PromptOptions, Prompts } from './prompts.js';
-import { placeName, type RowFacts, type RowPlace, type TrainRow } from './rows.js';
+import { placeName, type RowFacts, type RowPlace } from './rows.js';
 import { groupSizeOf, needsNegatives, sampleGroup } from './sampling.js';
 
 export interface DataOptions extends DatasetOptions, PromptOptions {
@@ -89,6 +90,8 @@ export class TrainingData {
   readonly notices: readonly string[];
   private readonly leftOut: readonly UnusedRows[];
   private readonly prompts: Prompts;
+  /** Some text may have a prompt before it. */
+  private readonly prompted: boolean;
   /** World sizes whose batches are known to be sound. */
   private readonly checked = new Set<number>();
 
@@ -98,6 +101,11 @@ export class TrainingData {
     this.leftOut = unused;
     this.notices = notices;
     this.prompts = new Prompts(options, hasPromptColumn);
+    this.prompted =
+      hasPromptColumn ||
+      options.nonePrefix ||
+      options.queryInstructionForRetrieval !== null ||
+      options.passageInstructionForRetrieval !== null;
   }
 
   get rowCount(): number {
@@ -185,47 +193,32 @@ export class TrainingData {
   }
 
   /**
-   * Of each dataset a batch of its longest rows with their longest passages, as long as any that an epoch may hold
-   * (up to how many bytes a token has): for finding out what a step takes before the first. Texts count up to
-   * `limits` bytes.
+   * Of each dataset that gives batches how long they can be, in tokens: for finding out what a step takes before the
+   * first. `effort`: characters that may be read for it; what is left then is bounded by its bytes.
    */
-  heaviest(limits: { query: number; passage: number }): TrainBatch[] {
-    return this.datasets
-      .filter((dataset) => this.batchesOf(dataset, 1) > 0)
-      .map((dataset) => {
-        const groupOf = (row: number) =>
-          this.options.sameDatasetWithinBatch
-            ? groupSizeOf(dataset.facts(row), this.options.trainGroupSize)
-            : this.options.trainGroupSize;
-        const weight = (row: number) => {
-          const { queryBytes, passageBytes } = dataset.facts(row);
-          return Math.min(limits.query, queryBytes) + groupOf(row) * Math.min(limits.passage, passageBytes);
-        };
-        const weights = Float64Array.from({ length: dataset.rowCount }, (_, row) => weight(row));
-        const order = Uint32Array.from({ length: dataset.rowCount }, (_, row) => row);
-        const rows = [
-          ...order.sort((a, b) => weights[b]! - weights[a]! || a - b).subarray(0, dataset.batchSize),
-        ];
-        const groupSize = rows.reduce((most, row) => Math.max(most, groupOf(row)), 1);
-        const texts = rows.map((index) => {
-          const row = dataset.row(index);
-          return { row, passages: longestGroup(row, groupSize) };
-        });
-        const scored = this.options.knowledgeDistillation && dataset.facts(rows[0]!).scored;
-        return {
-          queries: texts.map(({ row }) => this.prompts.query(row, row.query)),
-          passages: texts.flatMap(({ row, passages }) =>
-            passages.map((passage) => this.prompts.passage(row, passage)),
-          ),
-          groupSize,
-          teacherScores: scored ? new Float32Array(rows.length * groupSize) : null,
-          noInBatchNeg: dataset.noInBatchNeg,
-          rows: rows.map((row) => dataset.facts(row).place),
-          dataset: dataset.name,
-          epoch: 0,
-          index: 0,
-        };
+  longest(measure: TokenMeasure, effort = Number.POSITIVE_INFINITY): LongestBatch[] {
+    const { options, prompts } = this;
+    return this.datasets.flatMap((dataset) => {
+      const batches = this.batchesOf(dataset, 1);
+      if (batches === 0) return [];
+      const batch = longestBatch({
+        dataset,
+        batches,
+        // Rows of a dataset agree on having scores where they may share a batch; else some may.
+        hasTeacher: options.knowledgeDistillation && someRow(dataset, ({ scored }) => scored),
+        groupSizeOf: (row) =>
+          options.sameDatasetWithinBatch
+            ? groupSizeOf(dataset.facts(row), options.trainGroupSize)
+            : options.trainGroupSize,
+        query: (row, text) => prompts.query(row, text),
+        passage: (row, text) => prompts.passage(row, text),
+        shuffleRatio: options.shuffleRatio,
+        prompted: this.prompted,
+        measure,
+        effort,
       });
+      return [batch];
+    });
   }
 
   private batch(
@@ -359,14 +352,9 @@ function usageNotices(flag: string, used: number, unused: readonly UnusedRows[],
   return lines;
 }
 
-/** The longest that `sampleGroup` may draw: one positive, and each negative as often as it may come. */
-function longestGroup(row: TrainRow, groupSize: number): string[] {
-  const byLength = (texts: readonly string[]) =>
-    [...texts].sort((a, b) => Buffer.byteLength(b) - Buffer.byteLength(a));
-  const k = groupSize - 1;
-  const copies = Math.ceil(k / Math.max(1, row.neg.length));
-  const negatives = byLength(row.neg).flatMap((text) => new Array<string>(copies).fill(text));
-  return [byLength(row.pos)[0]!, ...negatives.slice(0, k)];
+function someRow(dataset: Dataset, is: (facts: RowFacts) => boolean): boolean {
+  for (let row = 0; row < dataset.rowCount; row++) if (is(dataset.facts(row))) return true;
+  return false;
 }
 
 /** Names both rows that differ in what rows of one batch must share. */

@@ -43,7 +43,12 @@ export function collate(
     tokens: new TokenBatch(gpu, [...queryIds, ...passageIds], config),
     queries: queries.length,
     group: passages.length / queries.length,
-    specialIds: [tokenizer.clsId, tokenizer.sepId, tokenizer.padId, tokenizer.unkId],
+    specialIds: specialIdsOf(tokenizer),
     floor: options.colbertFloor ? passageIds.map((ids) => ids.length < padded) : undefined,
   };
+}
+
+/** Ids that match no other text's. */
+export function specialIdsOf({ clsId, sepId, padId, unkId }: Tokenizer): number[] {
+  return [clsId, sepId, padId, unkId];
 }

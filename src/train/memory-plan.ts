@@ -8,7 +8,9 @@ import type { Capabilities } from '../gpu/capabilities.js';
 import { Gpu } from '../gpu/gpu.js';
 import { formatBytes, type MemoryReport } from '../gpu/memory.js';
 import type { M3Model } from '../models/m3.js';
+import { TokenBatch } from '../models/token-batch.js';
 import { RandomStreams } from '../tensor/random-streams.js';
+import { Tensor } from '../tensor/tensor.js';
 import type { M3LossBatch } from './losses/m3-loss.js';
 import { AdamW, type AdamWOptions } from './optimizer.js';
 import { forwardBackward, lossOf, type StepSettings } from './train-step.js';
@@ -18,8 +20,12 @@ export interface PlannedStep {
   readonly model: (gpu: Gpu) => M3Model;
   readonly optimizer: AdamWOptions;
   readonly settings: StepSettings;
-  /** The micro-batches of a step. */
+  /** Batches of which any may come in a step. Each is planned as a step of its own. */
   readonly batches: (model: M3Model) => M3LossBatch[];
+  /** How many batches a step accumulates; 1 by default. */
+  readonly window?: number | undefined;
+  /** Bytes that other words in these batches would take more, at most. */
+  readonly extraBytes?: (() => number) | undefined;
   /** Of evaluation between steps, if there is any. */
   readonly evaluation?: ((model: M3Model) => M3LossBatch[]) | undefined;
 }
@@ -32,11 +38,20 @@ export async function planMemory(capabilities: Capabilities, step: PlannedStep):
   const random = new RandomStreams(0);
   // Twice: what a first step leaves behind is there in all later ones.
   for (let n = 0; n < 2; n++) {
-    for (const batch of step.batches(model)) {
+    const batches = step.batches(model);
+    const most = Math.max(...batches.map(({ tokens }) => tokens.words.unique().length));
+    for (const batch of batches) {
       await forwardBackward(model, batch, step.settings, { random });
+      if (step.window !== undefined && step.window > 1) {
+        // Of the batches between the first and the last only their gradients of the tables are left, merged.
+        const last = withOtherWords(model, batch);
+        pileUp(model, batch, (step.window - 2) * most);
+        await forwardBackward(model, last, step.settings, { random });
+        last.tokens.dispose();
+      }
       batch.tokens.dispose();
+      await optimizer.step(0);
     }
-    await optimizer.step(0);
     for (const batch of step.evaluation?.(model) ?? []) {
       await lossOf(model, batch, step.settings);
       batch.tokens.dispose();
@@ -46,7 +61,46 @@ export async function planMemory(capabilities: Capabilities, step: PlannedStep):
   optimizer.dispose();
   model.dispose();
   await gpu.close();
-  return report;
+  const extraBytes = step.extraBytes?.() ?? 0;
+  return {
+    ...report,
+    peak: report.peak + extraBytes,
+    peakByPurpose: {
+      ...report.peakByPurpose,
+      workspace: report.peakByPurpose.workspace + extraBytes,
+    },
+  };
+}
+
+/** The same lengths with words that the batch has not, as far as there are others. */
+function withOtherWords({ gpu, config }: M3Model, batch: M3LossBatch): M3LossBatch {
+  const { packed, ids, words } = batch.tokens;
+  const distinct = words.unique().length;
+  const texts = Array.from({ length: packed.count }, (_, text) =>
+    ids
+      .subarray(packed.bounds[text]!, packed.bounds[text + 1]!)
+      .map((id) => (id + distinct) % config.vocabSize),
+  );
+  return { ...batch, tokens: new TokenBatch(gpu, texts, config) };
+}
+
+/**
+ * Gradients of `count` rows more of the word embeddings than the batch has given them, or of all that there are: what
+ * that many micro-batches of a step leave there, of which no two share a word. Other tables (positions, types) have
+ * the same rows in every batch.
+ */
+function pileUp({ gpu, store, config }: M3Model, batch: M3LossBatch, count: number): void {
+  const words = store.tables.find(({ name }) => name.endsWith('word_embeddings.weight'));
+  if (!words) return;
+  const present = new Set(batch.tokens.words.unique());
+  const rows = new Uint32Array(Math.max(0, Math.min(count, config.vocabSize - present.size)));
+  // From the end: the batches have theirs from the beginning.
+  for (let id = config.vocabSize - 1, n = rows.length; n > 0; id--) if (!present.has(id)) rows[--n] = id;
+  if (rows.length === 0) return;
+  const { tensor } = words;
+  const values = Tensor.zeros(gpu, [rows.length, tensor.cols], 'f32', 'gradients').keep();
+  tensor.rowGradients!.push({ rows, values });
+  store.mergedRows(words);
 }
 
 /** The peak by purpose, one line each. */

@@ -12,7 +12,6 @@ import { resolveModelFolder } from '../models/hub-cache.js';
 import { decaysByDefault, M3Model } from '../models/m3.js';
 import { OutputFolder } from '../models/output-folder.js';
 import type { ScoredBatch } from '../models/scores.js';
-import { TokenBatch } from '../models/token-batch.js';
 import { printable } from '../show.js';
 import { RandomStreams } from '../tensor/random-streams.js';
 import { scope } from '../tensor/scope.js';
@@ -25,10 +24,11 @@ import { requireDiskSpace } from './disk-space.js';
 import { forecast, type RunSize, runSize } from './forecast.js';
 import { defaultLossScaling, type LossScaleEvent, LossScaler } from './loss-scale.js';
 import type { M3LossBatch } from './losses/m3-loss.js';
-import { planMemory, requireMemory } from './memory-plan.js';
+import { requireMemory } from './memory-plan.js';
 import { adviceOn } from './not-finite.js';
 import { AdamW, type AdamWOptions } from './optimizer.js';
 import type { LogEntry, Reporter } from './report.js';
+import { planRunMemory } from './run-memory.js';
 import { learningRateOf } from './schedules.js';
 import { Evaluation, RunTally } from './tally.js';
 import { forwardBackward, lossOf, type StepSettings } from './train-step.js';
@@ -113,25 +113,19 @@ export async function finetune(
     output = openOutput(args.outputDir);
     const saves = new RunSaves(output, args.saveTotalLimit ?? null);
     for (const line of [...output.notices, ...saves.notices]) report.note(line);
-    const memory = await planMemory(gpu.capabilities, {
-      model: loadModel,
-      optimizer: adamOptions,
-      settings,
-      batches: (planned) => longestBatches(planned, tokenizer, args, data, window),
-      evaluation: evalData && ((planned) => longestBatches(planned, tokenizer, args, evalData, 1)),
-    });
+    const memory = await planRunMemory(
+      gpu.capabilities,
+      {
+        ...{ model: loadModel, optimizer: adamOptions, settings },
+        ...{ tokenizer, args, data, evalData, window },
+      },
+      gpu.pool.budget,
+      (line) => report.note(line),
+    );
     requireMemory(memory, gpu.pool.budget, (line) => report.note(line));
     gpu.pool.expect(memory.peak);
     model = loadModel(gpu);
     for (const line of model.notices) report.note(line);
-    for (const [flag, limit] of [
-      ['--query_max_len', args.queryMaxLen],
-      ['--passage_max_len', args.passageMaxLen],
-    ] as const)
-      if (limit > model.config.maxTokens)
-        report.note(
-          `${flag} ${limit}: the model has positions for ${model.config.maxTokens} tokens; a longer text will end the run`,
-        );
     const space = requireDiskSpace(
       args.outputDir,
       BYTES_PER_WEIGHT * model.store.count,
@@ -363,42 +357,8 @@ function lossBatch(
   };
 }
 
-/** The same lengths with ids that batch number `n` of a step may have and the ones before it had not. */
-function withOtherWords(model: M3Model, batch: M3LossBatch, n: number): M3LossBatch {
-  const { packed, ids } = batch.tokens;
-  const { vocabSize } = model.config;
-  const texts = Array.from({ length: packed.count }, (_, text) =>
-    ids
-      .subarray(packed.bounds[text]!, packed.bounds[text + 1]!)
-      .map((_, i) => (n * packed.tokens + packed.bounds[text]! + i) % vocabSize),
-  );
-  return { ...batch, tokens: new TokenBatch(model.gpu, texts, model.config) };
-}
-
 /** Weights are saved in f32. */
 const BYTES_PER_WEIGHT = 4;
-
-/** A token of the tokenizers in use is four to five bytes of text on average, hardly ever more than this. */
-const BYTES_PER_TOKEN = 8;
-
-/** The micro-batches of the step that takes most memory: the longest batch, as often as accumulation piles it up. */
-function longestBatches(
-  model: M3Model,
-  tokenizer: Tokenizer,
-  args: FinetuneArguments,
-  data: TrainingData,
-  accumulation: number,
-): M3LossBatch[] {
-  const candidates = data
-    .heaviest({ query: BYTES_PER_TOKEN * args.queryMaxLen, passage: BYTES_PER_TOKEN * args.passageMaxLen })
-    .map((batch) => lossBatch(model, tokenizer, args, batch, args.useSelfDistill));
-  const longest = candidates.reduce((a, b) => (b.tokens.packed.tokens > a.tokens.packed.tokens ? b : a));
-  for (const other of candidates) if (other !== longest) other.tokens.dispose();
-  // Each batch of a step touches other rows of the tables, whose gradients pile up until the optimiser.
-  return Array.from({ length: accumulation }, (_, n) =>
-    n === 0 ? longest : withOtherWords(model, longest, n),
-  );
-}
 
 function stepSettings(args: FinetuneArguments): StepSettings {
   return {

@@ -1,0 +1,113 @@
+/**
+ * The memory of a whole run, known before its first step: how long batches can be (the data says, in tokens), made-up
+ * batches of that size, and their steps on a planning device. Looking for the longest texts is also where texts are
+ * found that the model cannot take.
+ */
+import type { TrainingData } from '../data/batches.js';
+import type { LongestBatch, TokenMeasure } from '../data/longest.js';
+import { InputError } from '../errors.js';
+import type { Capabilities } from '../gpu/capabilities.js';
+import type { MemoryReport } from '../gpu/memory.js';
+import type { EncoderConfig } from '../models/config.js';
+import type { Tokenizer } from '../tokenizer/tokenizer.js';
+import type { FinetuneArguments } from './arguments.js';
+import { specialIdsOf } from './collate.js';
+import { matchBytes, plannedBatches } from './longest-step.js';
+import { type PlannedStep, planMemory } from './memory-plan.js';
+
+/** Characters of text that are tokenised for a plan: half a minute. The rest is bounded by its bytes. */
+const EFFORT = 1.5e8;
+
+export interface PlannedRun extends Pick<PlannedStep, 'model' | 'optimizer' | 'settings'> {
+  readonly tokenizer: Tokenizer;
+  readonly args: FinetuneArguments;
+  readonly data: TrainingData;
+  readonly evalData: TrainingData | undefined;
+  /** Batches of a step. */
+  readonly window: number;
+}
+
+/**
+ * At most what the run takes. Where the bytes of texts that were not tokenised leave it open whether that fits into
+ * `budget`, they are tokenised too; `note` says so.
+ * @throws InputError for a text that the model cannot take, MachineError when no adapter like this could.
+ */
+export async function planRunMemory(
+  capabilities: Capabilities,
+  run: PlannedRun,
+  budget: number,
+  note: (line: string) => void,
+  effort = EFFORT,
+): Promise<MemoryReport> {
+  const { tokenizer, args, data, evalData, window, ...step } = run;
+  const empty = [...tokenizer.encode('')];
+  const options = {
+    selfDistill: args.useSelfDistill,
+    unified: args.unifiedFinetuning,
+    colbertFloor: args.flagembeddingCompat.has('colbert-floor'),
+    chunk: args.subBatchSize,
+    empty,
+    specialIds: specialIdsOf(tokenizer),
+  };
+  const found = new Map<TrainingData, LongestBatch[]>();
+  let maxTokens = 0;
+  const batchesOf = (from: TrainingData) => (model: Parameters<PlannedStep['batches']>[0]) => {
+    let longest = found.get(from);
+    if (!longest) {
+      maxTokens = model.config.maxTokens;
+      longest = from.longest(measureOf(tokenizer, model.config, args), effort);
+      found.set(from, longest);
+    }
+    return plannedBatches(model, longest, options);
+  };
+  const report = await planMemory(capabilities, {
+    ...step,
+    window,
+    batches: batchesOf(data),
+    evaluation: evalData && batchesOf(evalData),
+    extraBytes: () =>
+      args.unifiedFinetuning ? Math.max(...[...found.values()].map((each) => matchBytes(each, options))) : 0,
+  });
+  const unread = [...found.values()].flat().reduce((sum, each) => sum + each.unread, 0);
+  if (unread === 0) return report;
+  if (report.peak > budget) {
+    note(`${unread} rows may be too long for the memory there is: all of them are tokenised to know`);
+    return planRunMemory(capabilities, run, budget, note, Number.POSITIVE_INFINITY);
+  }
+  for (const [flag, limit] of [
+    ['--query_max_len', args.queryMaxLen],
+    ['--passage_max_len', args.passageMaxLen],
+  ] as const)
+    if (limit > maxTokens)
+      note(
+        `${flag} ${limit}: the model has positions for ${maxTokens} tokens; a longer text will end the run`,
+      );
+  return report;
+}
+
+function measureOf(tokenizer: Tokenizer, config: EncoderConfig, args: FinetuneArguments): TokenMeasure {
+  // Ids of these would be found in the middle of the run.
+  const everyText = tokenizer.vocabSize > config.vocabSize;
+  const count = (side: 'query' | 'passage', limit: number) => (text: string) => {
+    const ids = tokenizer.encode(text, limit);
+    if (ids.length > config.maxTokens)
+      throw new InputError(
+        `a ${side} has ${ids.length} tokens, the model has positions for ${config.maxTokens}: lower --${side}_max_len`,
+      );
+    if (everyText) {
+      const beyond = ids.find((id) => id >= config.vocabSize);
+      if (beyond !== undefined)
+        throw new InputError(
+          `a ${side} has token id ${beyond}, the model has word embeddings for ${config.vocabSize} ids`,
+        );
+    }
+    return ids.length;
+  };
+  return {
+    query: count('query', args.queryMaxLen),
+    passage: count('passage', args.passageMaxLen),
+    queryLimit: args.queryMaxLen,
+    passageLimit: args.passageMaxLen,
+    everyText,
+  };
+}
