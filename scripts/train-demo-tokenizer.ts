@@ -47,7 +47,26 @@ try {
   if (status !== 0) throw new Error(`${program} failed with status ${status}`);
 
   const model = fs.readFileSync(path.join(temporary, 'model.model'));
-  const tokenizer = xlmRobertaTokenizerJson(readSentencePiece(model));
+  const converted = xlmRobertaTokenizerJson(readSentencePiece(model));
+  const added = (id: number) => ({
+    id,
+    content: converted.model.vocab[id]![0],
+    single_word: false,
+    lstrip: id === VOCABULARY - 1,
+    rstrip: false,
+    normalized: false,
+    special: true,
+  });
+  // With the pipeline of transformers 5, so that every version gives the same ids.
+  const tokenizer = {
+    ...converted,
+    added_tokens: [0, 1, 2, 3, VOCABULARY - 1].map(added),
+    normalizer: converted.normalizer.normalizers[0],
+    pre_tokenizer: {
+      type: 'Sequence',
+      pretokenizers: [{ type: 'WhitespaceSplit' }, converted.pre_tokenizer],
+    },
+  };
   if (tokenizer.model.vocab.length !== VOCABULARY)
     throw new Error(`expected ${VOCABULARY} ids, made ${tokenizer.model.vocab.length}`);
   const specialTokens = {

@@ -6,21 +6,27 @@
 
 export interface SentencePieceModel {
   /** In the file's order, with SentencePiece's control symbols. */
-  pieces: { piece: string; score: number }[];
+  pieces: { piece: string; score: number; type: number }[];
   precompiledCharsmap: Uint8Array;
 }
 
 const UNIGRAM = 1;
+
+/** Kinds of pieces. */
+const NORMAL = 1;
+const CONTROL = 3;
+const USER_DEFINED = 4;
 
 /** @throws RangeError when the bytes are no SentencePiece unigram model. */
 export function readSentencePiece(bytes: Uint8Array): SentencePieceModel {
   const model: SentencePieceModel = { pieces: [], precompiledCharsmap: new Uint8Array(0) };
   for (const { field, value } of protobufFields(bytes)) {
     if (field === 1) {
-      const entry = { piece: '', score: 0 };
+      const entry = { piece: '', score: 0, type: NORMAL };
       for (const inner of protobufFields(message(value))) {
-        if (inner.field === 1) entry.piece = new TextDecoder().decode(message(inner.value));
+        if (inner.field === 1) entry.piece = text(message(inner.value));
         if (inner.field === 2) entry.score = float(message(inner.value));
+        if (inner.field === 3 && typeof inner.value === 'number') entry.type = inner.value;
       }
       model.pieces.push(entry);
     } else if (field === 2) {
@@ -41,36 +47,43 @@ export function readSentencePiece(bytes: Uint8Array): SentencePieceModel {
   return model;
 }
 
-/** The object that XLM-R's tokenizer.json holds. */
+/** What transformers' conversion writes into tokenizer.json; the special tokens beside `<s>` and `</s>` are its class's. */
 export function xlmRobertaTokenizerJson(model: SentencePieceModel) {
   const vocab: [string, number][] = ['<s>', '<pad>', '</s>', '<unk>'].map((token) => [token, 0]);
   for (const { piece, score } of model.pieces.slice(3)) vocab.push([piece, score]);
   vocab.push(['<mask>', 0]);
-  const added = (id: number) => ({
-    id,
-    content: vocab[id]![0],
-    single_word: false,
-    lstrip: id === vocab.length - 1,
-    rstrip: false,
-    normalized: false,
-    special: true,
-  });
+  const ids = new Map(vocab.map(([piece], id) => [piece, id]));
   const special = (id: string) => ({ SpecialToken: { id, type_id: 0 } });
   const sequence = (id: string) => ({ Sequence: { id, type_id: 0 } });
   const metaspace = { type: 'Metaspace', replacement: '▁', prepend_scheme: 'always', split: true };
+  const charsmap = {
+    type: 'Precompiled',
+    precompiled_charsmap: Buffer.from(model.precompiledCharsmap).toString('base64'),
+  };
   return {
     version: '1.0',
     truncation: null,
     padding: null,
-    added_tokens: [0, 1, 2, 3, vocab.length - 1].map(added),
-    normalizer:
-      model.precompiledCharsmap.length === 0
-        ? null
-        : {
-            type: 'Precompiled',
-            precompiled_charsmap: Buffer.from(model.precompiledCharsmap).toString('base64'),
-          },
-    pre_tokenizer: { type: 'Sequence', pretokenizers: [{ type: 'WhitespaceSplit' }, metaspace] },
+    added_tokens: model.pieces
+      .filter(({ type }) => type === CONTROL || type === USER_DEFINED)
+      .map(({ piece, type }) => ({
+        id: ids.get(piece) ?? vocab.length,
+        content: piece,
+        single_word: false,
+        lstrip: false,
+        rstrip: false,
+        normalized: false,
+        special: type === CONTROL,
+      })),
+    normalizer: {
+      type: 'Sequence',
+      normalizers: [
+        ...(model.precompiledCharsmap.length === 0 ? [] : [charsmap]),
+        { type: 'Strip', strip_left: false, strip_right: true },
+        { type: 'Replace', pattern: { Regex: ' {2,}' }, content: '▁' },
+      ],
+    },
+    pre_tokenizer: metaspace,
     post_processor: {
       type: 'TemplateProcessing',
       single: [special('<s>'), sequence('A'), special('</s>')],
@@ -121,7 +134,19 @@ function message(value: ProtobufValue): Uint8Array {
   return value;
 }
 
+const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+
+function text(bytes: Uint8Array): string {
+  try {
+    return utf8.decode(bytes);
+  } catch {
+    throw new RangeError('no SentencePiece model: a piece that is no UTF-8');
+  }
+}
+
 function float(bytes: Uint8Array): number {
   if (bytes.length !== 4) throw new RangeError('no SentencePiece model: broken score');
-  return new DataView(bytes.buffer, bytes.byteOffset, 4).getFloat32(0, true);
+  const score = new DataView(bytes.buffer, bytes.byteOffset, 4).getFloat32(0, true);
+  if (!Number.isFinite(score)) throw new RangeError('no SentencePiece model: a score that is no number');
+  return score;
 }

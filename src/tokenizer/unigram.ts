@@ -7,16 +7,24 @@
  * Normalisation and splitting into words are the tokenizer's.
  */
 
+import type { Ids } from './ids.js';
+import { Trie } from './trie.js';
+
 const UNKNOWN_PENALTY = 10;
+
+/** UTF-16 units after which a word is looked at for a stretch that is decided. */
+const WINDOW = 1 << 16;
 
 export class Unigram {
   private readonly trie = new Trie();
   private readonly scores: Float64Array;
   private readonly unknownScore: number;
+  /** UTF-16 units of the longest piece. */
+  private readonly longest: number;
   /** Ids of the 256 byte pieces, when the model spells unknown characters in bytes. */
   private readonly bytePieces: Int32Array | null;
 
-  // The best path that ends before unit i: its score, where its last piece begins, that piece's id.
+  // The best path that ends before unit i, counted from where the last stretch was decided: its score, where its last piece begins, that piece's id.
   private bestScore = new Float64Array(256);
   private bestStart = new Int32Array(256);
   private bestId = new Int32Array(256);
@@ -28,13 +36,16 @@ export class Unigram {
   ) {
     this.scores = new Float64Array(vocabulary.length);
     let least = 0;
+    let longest = 2;
     const ids = new Map<string, number>();
     vocabulary.forEach(([piece, score], id) => {
       this.scores[id] = score;
       least = id === 0 ? score : Math.min(least, score);
+      longest = Math.max(longest, piece.length);
       this.trie.set(piece, id);
       if (byteFallback && piece.length === 6 && piece.startsWith('<0x')) ids.set(piece, id);
     });
+    this.longest = longest;
     this.unknownScore = least - UNKNOWN_PENALTY;
     this.bytePieces = null;
     if (byteFallback && ids.size === 256) {
@@ -43,18 +54,43 @@ export class Unigram {
     }
   }
 
-  /** Appends the ids of one word (well-formed UTF-16; a whole text where the tokenizer does not split). */
-  encode(word: string, ids: number[]): void {
-    const { trie, scores, unknownId, unknownScore } = this;
+  /**
+   * Appends the ids of one word (well-formed UTF-16; a whole text where the tokenizer does not split), or, once there
+   * are `limit` of them, only its first. Memory grows with the stretch in which several segmentations still compete,
+   * not with the word: where they have met, what lies before is decided and leaves the arrays.
+   */
+  encode(word: string, ids: Ids, limit = Number.POSITIVE_INFINITY): void {
+    const { trie, scores, unknownId, unknownScore, longest } = this;
     const length = word.length;
-    this.reserve(length + 1);
-    const { bestScore, bestStart, bestId } = this;
-    bestStart.fill(-1, 0, length + 1);
-    bestScore[0] = 0;
+    let base = 0;
+    let window = Math.min(WINDOW, length);
+    let filled = 0;
+    const reach = (end: number) => {
+      this.reserve(end + 1, filled);
+      this.bestStart.fill(-1, filled, end + 1);
+      filled = end + 1;
+    };
+    reach(Math.min(window + longest, length));
+    this.bestScore[0] = 0;
+    let unknownBefore = false;
     for (let start = 0; start < length; ) {
+      if (start - base >= window && start < length) {
+        const met = this.meeting(start - base, filled - 1);
+        if (met > 0) {
+          unknownBefore = this.commit(word, base, met, ids, unknownBefore);
+          if (ids.length >= limit) return;
+          for (const array of [this.bestScore, this.bestId, this.bestStart]) array.copyWithin(0, met, filled);
+          for (let i = 0; i < filled - met; i++) this.bestStart[i]! -= this.bestStart[i]! < 0 ? 0 : met;
+          filled -= met;
+          base += met;
+        }
+        window = Math.max(WINDOW, 2 * (start - base));
+        reach(Math.min(window + longest, length - base));
+      }
+      const { bestScore, bestStart, bestId } = this;
       const lead = word.charCodeAt(start);
       const next = start + (lead >= 0xd800 && lead < 0xdc00 ? 2 : 1);
-      const before = bestScore[start]!;
+      const before = bestScore[start - base]!;
       let single = false;
       let node = 0;
       for (let end = start; end < length; ) {
@@ -64,126 +100,74 @@ export class Unigram {
         const id = trie.idAt(node);
         if (id < 0) continue;
         const score = scores[id]! + before;
-        if (bestStart[end]! < 0 || score > bestScore[end]!) {
-          bestScore[end] = score;
-          bestStart[end] = start;
-          bestId[end] = id;
+        const at = end - base;
+        if (bestStart[at]! < 0 || score > bestScore[at]!) {
+          bestScore[at] = score;
+          bestStart[at] = start - base;
+          bestId[at] = id;
         }
         if (end === next) single = true;
       }
       if (!single) {
         const score = unknownScore + before;
-        if (bestStart[next]! < 0 || score > bestScore[next]!) {
-          bestScore[next] = score;
-          bestStart[next] = start;
-          bestId[next] = unknownId;
+        const at = next - base;
+        if (bestStart[at]! < 0 || score > bestScore[at]!) {
+          bestScore[at] = score;
+          bestStart[at] = start - base;
+          bestId[at] = unknownId;
         }
       }
       start = next;
     }
-    this.backtrace(word, ids);
+    this.commit(word, base, length - base, ids, unknownBefore);
   }
 
-  private backtrace(word: string, ids: number[]): void {
+  /** The last place through which the best paths to `start` and to every known place behind it all go. */
+  private meeting(start: number, last: number): number {
+    const { bestStart } = this;
+    const ends = [start];
+    for (let end = start + 1; end <= Math.min(start + this.longest, last); end++)
+      if (bestStart[end]! >= 0) ends.push(end);
+    // From the right, one step back at a time; places that fall together are one from then on.
+    while (ends.length > 1) {
+      const from = bestStart[ends.pop()!]!;
+      let at = ends.length;
+      while (at > 0 && ends[at - 1]! > from) at--;
+      if (at === 0 || ends[at - 1] !== from) ends.splice(at, 0, from);
+    }
+    return ends[0]!;
+  }
+
+  /** Appends the ids of the best path from `base` over `length` units; true when it ends in an unknown character. */
+  private commit(word: string, base: number, length: number, ids: Ids, unknownBefore: boolean): boolean {
     const { bestStart, bestId, unknownId } = this;
     const first = ids.length;
-    for (let end = word.length; end > 0; ) {
+    for (let end = length; end > 0; ) {
       let start = bestStart[end]!;
       if (bestId[end] !== unknownId) {
         ids.push(bestId[end]!);
       } else {
         while (start > 0 && bestId[start] === unknownId) start = bestStart[start]!;
-        if (this.bytePieces === null) ids.push(unknownId);
-        else
-          for (const byte of Buffer.from(word.slice(start, end)).reverse()) ids.push(this.bytePieces[byte]!);
+        if (this.bytePieces === null) {
+          if (start > 0 || !unknownBefore) ids.push(unknownId);
+        } else
+          for (const byte of Buffer.from(word.slice(base + start, base + end)).reverse())
+            ids.push(this.bytePieces[byte]!);
       }
       end = start;
     }
-    for (let low = first, high = ids.length - 1; low < high; low++, high--) {
-      const held = ids[low]!;
-      ids[low] = ids[high]!;
-      ids[high] = held;
-    }
+    ids.reverse(first);
+    return length === 0 ? unknownBefore : bestId[length] === unknownId;
   }
 
-  private reserve(length: number): void {
+  /** Room for `length` places, the first `filled` kept. */
+  private reserve(length: number, filled: number): void {
     if (this.bestScore.length >= length) return;
     const size = 2 ** Math.ceil(Math.log2(length));
-    this.bestScore = new Float64Array(size);
-    this.bestStart = new Int32Array(size);
-    this.bestId = new Int32Array(size);
-  }
-}
-
-/** Strings to ids over UTF-16 units; the edges are one hash table (linear probing) from (node, unit) to node. */
-class Trie {
-  private nodes = 1;
-  private edges = 0;
-  private ids = new Int32Array(1 << 12).fill(-1);
-  private edgeFrom = new Int32Array(1 << 13).fill(-1);
-  private edgeUnit = new Uint16Array(1 << 13);
-  private edgeTo = new Int32Array(1 << 13);
-
-  set(key: string, id: number): void {
-    if (key === '') return;
-    let node = 0;
-    for (let i = 0; i < key.length; i++) {
-      const unit = key.charCodeAt(i);
-      const next = this.child(node, unit);
-      node = next >= 0 ? next : this.grow(node, unit);
-    }
-    this.ids[node] = id;
-  }
-
-  /** −1 when there is none. */
-  child(node: number, unit: number): number {
-    const { edgeFrom, edgeUnit } = this;
-    const slot = this.slot(edgeFrom, edgeUnit, node, unit);
-    return edgeFrom[slot]! < 0 ? -1 : this.edgeTo[slot]!;
-  }
-
-  /** −1 when no key ends at the node. */
-  idAt(node: number): number {
-    return this.ids[node]!;
-  }
-
-  private slot(edgeFrom: Int32Array, edgeUnit: Uint16Array, node: number, unit: number): number {
-    const mask = edgeFrom.length - 1;
-    let hash = Math.imul(node, 0x9e3779b1) ^ Math.imul(unit, 0x85ebca6b);
-    hash ^= hash >>> 15;
-    let slot = hash & mask;
-    while (edgeFrom[slot]! >= 0 && (edgeFrom[slot] !== node || edgeUnit[slot] !== unit))
-      slot = (slot + 1) & mask;
-    return slot;
-  }
-
-  private grow(node: number, unit: number): number {
-    if (this.edges * 2 >= this.edgeFrom.length) this.enlargeTable();
-    const slot = this.slot(this.edgeFrom, this.edgeUnit, node, unit);
-    const fresh = this.nodes++;
-    this.edges++;
-    this.edgeFrom[slot] = node;
-    this.edgeUnit[slot] = unit;
-    this.edgeTo[slot] = fresh;
-    if (fresh >= this.ids.length) {
-      const ids = new Int32Array(this.ids.length * 2).fill(-1);
-      ids.set(this.ids);
-      this.ids = ids;
-    }
-    return fresh;
-  }
-
-  private enlargeTable(): void {
-    const { edgeFrom, edgeUnit, edgeTo } = this;
-    this.edgeFrom = new Int32Array(edgeFrom.length * 2).fill(-1);
-    this.edgeUnit = new Uint16Array(edgeFrom.length * 2);
-    this.edgeTo = new Int32Array(edgeFrom.length * 2);
-    for (let old = 0; old < edgeFrom.length; old++) {
-      if (edgeFrom[old]! < 0) continue;
-      const slot = this.slot(this.edgeFrom, this.edgeUnit, edgeFrom[old]!, edgeUnit[old]!);
-      this.edgeFrom[slot] = edgeFrom[old]!;
-      this.edgeUnit[slot] = edgeUnit[old]!;
-      this.edgeTo[slot] = edgeTo[old]!;
-    }
+    const [score, start, id] = [new Float64Array(size), new Int32Array(size), new Int32Array(size)];
+    score.set(this.bestScore.subarray(0, filled));
+    start.set(this.bestStart.subarray(0, filled));
+    id.set(this.bestId.subarray(0, filled));
+    [this.bestScore, this.bestStart, this.bestId] = [score, start, id];
   }
 }
