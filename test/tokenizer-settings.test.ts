@@ -170,3 +170,19 @@ test('ids are those of transformers 4.57, whole and cut, or the folder is refuse
   }
   assert.deepEqual(wrong, []);
 });
+
+test('an id without a row is found where the tokenizer meets the model', () => {
+  const entry = (name: string) => cases.find((found) => found.name === name)!;
+  const late = Tokenizer.load(folderOf(entry('an added token in the JSON')));
+  assert.equal(late.largestId, 4000);
+  late.requireRows(4001);
+  assert.throws(() => late.requireRows(4000), {
+    name: 'InputError',
+    message: `${late.folder}: expected the tokenizer's ids to be below the 4000 rows of the model's word embeddings, found 4000 for "dawntune"`,
+  });
+  const template = Tokenizer.load(folderOf(entry('template with ids beyond the vocabulary')));
+  assert.throws(() => template.requireRows(4000), {
+    name: 'InputError',
+    message: /found 5000 in its template/,
+  });
+});

@@ -39,6 +39,7 @@ export async function evaluateRetrieval(
         ? `${targets.length} targets for ${queries.length} queries`
         : `target ${targets[stray]} of query ${stray} is none of ${passages.length} candidates`,
     );
+  tokenizer.requireRows(model.config.vocabSize);
   const ranks: Record<RetrievalMode, number[]> = { dense: [], sparse: [], colbert: [], hybrid: [] };
   const candidates = tokenizer.encodeBatch(task.candidates, maxLength);
   for (let start = 0; start < task.queries.length; start += queriesPerBatch) {

@@ -8,6 +8,7 @@ import { InputError, MachineError } from '../errors.js';
 import { Gpu } from '../gpu/gpu.js';
 import { formatBytes } from '../gpu/memory.js';
 import { globalNorm } from '../kernels/adamw.js';
+import { readEncoderConfig } from '../models/config.js';
 import { resolveModelFolder } from '../models/hub-cache.js';
 import { decaysByDefault, M3Model } from '../models/m3.js';
 import { OutputFolder } from '../models/output-folder.js';
@@ -50,6 +51,7 @@ export async function finetune(
 ): Promise<FinetuneResult> {
   const folder = resolveModelFolder(args.modelNameOrPath, args.cacheDir);
   const tokenizer = Tokenizer.load(folder);
+  tokenizer.requireRows(readEncoderConfig(folder).vocabSize);
   const dataOptions = {
     ...args,
     seed: args.dataSeed ?? args.seed,
@@ -65,7 +67,12 @@ export async function finetune(
       })
     : undefined;
   const deepspeed = args.deepspeed ? readDeepSpeed(args.deepspeed, args) : null;
-  for (const line of [...data.notices, ...(evalData?.notices ?? []), ...(deepspeed?.notices ?? [])])
+  for (const line of [
+    ...tokenizer.notices,
+    ...data.notices,
+    ...(evalData?.notices ?? []),
+    ...(deepspeed?.notices ?? []),
+  ])
     report.note(line);
   const precision = deepspeed?.settings.precision ?? (args.fp16 ? 'float16' : 'float32');
   if (precision === 'bfloat16' && !args.bf16)
