@@ -63,7 +63,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
 
 /** Which rows of a [n,C] tensor add up to which target row; see `RowIndex` in `src/tensor`. */
 export interface RowSegments {
-  /** [n] u32: positions sorted by target. */
+  /** [picked] u32: positions sorted by target; those that add to no row (padding) are left out. */
   readonly order: Tensor;
   /** [targets+1] u32: segment bounds in `order`. */
   readonly starts: Tensor;
@@ -73,7 +73,7 @@ export interface RowSegments {
 
 const SEGMENT_SUM = signature('segmentSum', {
   x: f32('n', 'C'),
-  order: u32('n'),
+  order: u32('picked'),
   starts: u32('U+1'),
   rows: u32('U'),
   out: f32('V', 'C'),
