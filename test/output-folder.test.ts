@@ -7,9 +7,19 @@ import path from 'node:path';
 import { test } from 'node:test';
 import { InputError, MachineError } from '../src/errors.js';
 import { FolderLock, LOCK_FILE } from '../src/files/lock.js';
+import { watchFolder } from '../src/models/model-folder.js';
 import { OutputFolder } from '../src/models/output-folder.js';
 import { RunSaves, type TrainerState } from '../src/train/checkpoints.js';
-import { filesOf, fresh, hidden, killEverywhere, markOf, save, spawnedAndGone } from './marked-saves.js';
+import {
+  filesOf,
+  fresh,
+  hidden,
+  inOutput,
+  killEverywhere,
+  markOf,
+  save,
+  spawnedAndGone,
+} from './marked-saves.js';
 import { repositoryRoot } from './repository.js';
 
 test('killed while it saves, a folder is one save or none, and the next run ends it', async () => {
@@ -76,6 +86,29 @@ test('names that something else has are found before the first step', () => {
     name: 'InputError',
     message: /cannot be written/,
   });
+});
+
+test('a save without a tokenizer leaves the one that lies there; one with a tokenizer leaves nothing of another', async () => {
+  const folder = fresh();
+  fs.mkdirSync(folder);
+  fs.writeFileSync(path.join(folder, 'tokenizer.json'), '{"mark": 5}');
+  fs.writeFileSync(path.join(folder, 'trainer_state.json'), 'of another run');
+  await inOutput(folder, (output) => output.save({ ...save(5), files: new Map() }));
+  assert.ok(fs.existsSync(path.join(folder, 'tokenizer.json')));
+  assert.ok(!fs.existsSync(path.join(folder, 'trainer_state.json')));
+  await inOutput(folder, (output) => output.save(save(6)));
+  assert.equal(markOf(folder), 6);
+});
+
+test('a reader sees that a save came in between', async () => {
+  const folder = fresh();
+  await inOutput(folder, (output) => output.save(save(2)));
+  const requireUnchanged = watchFolder(folder);
+  requireUnchanged();
+  await inOutput(folder, (output) => output.saveAs('checkpoint-1', save(3)));
+  requireUnchanged();
+  await inOutput(folder, (output) => output.save(save(2)));
+  assert.throws(requireUnchanged, { name: 'InputError', message: /files changed while they were read/ });
 });
 
 // ---- locks

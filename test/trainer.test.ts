@@ -1,6 +1,6 @@
 /** The trainer from flags to files: training learns, output loads again, checkpoints, limits, a killed process. */
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
@@ -170,7 +170,7 @@ test('validation loss is logged', async () => {
   assert.ok(losses[0]! > 0);
 });
 
-test('a killed process leaves no half file under a final name', async () => {
+test('a running process keeps others out; killed, it leaves no half file under a final name, and the next run takes over', async () => {
   const output = path.join(folder, 'killed');
   const main = path.join(repositoryRoot, 'dist', 'src', 'cli', 'main.js');
   const child = spawn(
@@ -181,6 +181,14 @@ test('a killed process leaves no half file under a final name', async () => {
   const until = Date.now() + 30_000;
   while (checkpoints(output).length < 3 && Date.now() < until)
     await new Promise((resolve) => setTimeout(resolve, 20));
+  const second = spawnSync(process.execPath, [main, 'finetune', ...flags('killed', '--max_steps', '1')], {
+    encoding: 'utf8',
+  });
+  assert.equal(second.status, 1, second.stderr);
+  assert.match(
+    second.stderr,
+    new RegExp(`--output_dir: .*killed: process ${child.pid} on ${os.hostname()} writes there since `),
+  );
   child.kill('SIGKILL');
   await new Promise((resolve) => child.once('exit', resolve));
   const whole = checkpoints(output);
@@ -195,4 +203,9 @@ test('a killed process leaves no half file under a final name', async () => {
     );
     assert.ok(!fs.readdirSync(checkpoint).some(isTemporaryName));
   }
+  await run('killed', '--max_steps', '1', '--save_strategy', 'no');
+  assert.deepEqual(
+    fs.readdirSync(output).filter((name) => name.startsWith('.')),
+    [],
+  );
 });

@@ -23,10 +23,13 @@ const STAGED = /^\.dawntune-save\.(.+)\.(writing|folder|files|moving|old)$/;
 const EARLIER = /^\.checkpoint-\d+\.partial$/;
 
 export interface FileSet {
-  /** The file that goes first and comes last. */
+  /** The file that goes first and comes last; every save has it. */
   readonly gate: string;
-  /** Every name that a save may have used: those which the new one does not use go too. */
-  readonly names: readonly string[];
+  /**
+   * Names that saves use. Of a group of which the new save has a member, the members that it has not go too: they are
+   * an earlier save's, and readers would take them for this one's.
+   */
+  readonly groups: readonly (readonly string[])[];
 }
 
 const staged = (folder: string, name: string, state: string) =>
@@ -132,12 +135,13 @@ function completeFolder(folder: string, name: string): void {
   removeAll(old);
 }
 
-function completeFiles(folder: string, name: string, { gate, names }: FileSet): void {
+function completeFiles(folder: string, name: string, { gate, groups }: FileSet): void {
   const whole = staged(folder, name, 'files');
   const moving = staged(folder, name, 'moving');
   if (fs.existsSync(whole)) {
     const used = fs.readdirSync(whole);
-    for (const file of new Set([gate, ...names, ...used])) {
+    const stale = groups.filter((group) => group.some((member) => used.includes(member))).flat();
+    for (const file of new Set([gate, ...stale, ...used])) {
       fs.rmSync(path.join(folder, file), { force: true });
       if (file === gate) syncFolder(folder);
     }

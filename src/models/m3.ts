@@ -28,7 +28,7 @@ import {
   requireLayers,
   requireTensor,
 } from './encoder-weights.js';
-import { CONFIG_FILE, type ModelFolderContents } from './model-folder.js';
+import { CONFIG_FILE, type ModelFolderContents, watchFolder } from './model-folder.js';
 import { saveModelFolder } from './output-folder.js';
 import type { Representations } from './scores.js';
 import type { Pooling, TokenBatch } from './token-batch.js';
@@ -86,6 +86,7 @@ export class M3Model {
    * (`Gpu.plan`) the files are checked, but their numbers are not read.
    */
   static load(gpu: Gpu, folder: string, options: M3Options = {}): M3Model {
+    const requireUnchanged = watchFolder(folder);
     const read = readEncoderConfig(folder);
     const config = options.activation ? { ...read, activation: options.activation } : read;
     const source = openWeights(folder);
@@ -147,6 +148,7 @@ export class M3Model {
             data.set(piece.data, piece.offset);
           model.unused.set(name, { shape, data });
         }
+      requireUnchanged();
       store.refreshHalves();
       return model;
     } catch (error) {

@@ -12,15 +12,12 @@ import { printable } from '../show.js';
 import { TOKENIZER_FILES } from '../tokenizer/folder.js';
 import { CONFIG_FILE, type ModelFolderContents, writeModelFiles } from './model-folder.js';
 
-/** Everything that belongs to a save; what the next one does not have must not stay beside it. */
+/** What a save consists of. One without a tokenizer leaves the tokenizer that lies in the folder. */
 const SAVE_FILES: FileSet = {
   gate: CONFIG_FILE,
-  names: [
-    'model.safetensors',
-    'colbert_linear.pt',
-    'sparse_linear.pt',
-    'trainer_state.json',
-    ...TOKENIZER_FILES,
+  groups: [
+    [CONFIG_FILE, 'model.safetensors', 'colbert_linear.pt', 'sparse_linear.pt', 'trainer_state.json'],
+    TOKENIZER_FILES,
   ],
 };
 
@@ -138,7 +135,7 @@ function requireNoneAround(folder: string): void {
 function requireFreeNames(folder: string): void {
   const fail = (name: string, expected: string, found: string) =>
     new InputError(`${printable(path.join(folder, name))}: expected ${expected}, found ${found}`);
-  for (const name of [SAVE_FILES.gate, ...SAVE_FILES.names]) {
+  for (const name of SAVE_FILES.groups.flat()) {
     const stat = fs.lstatSync(path.join(folder, name), { throwIfNoEntry: false });
     if (stat?.isDirectory()) throw fail(name, 'a file or nothing, as a model is written there', 'a folder');
   }

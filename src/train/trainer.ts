@@ -11,6 +11,7 @@ import { globalNorm } from '../kernels/adamw.js';
 import { readEncoderConfig } from '../models/config.js';
 import { resolveModelFolder } from '../models/hub-cache.js';
 import { decaysByDefault, M3Model } from '../models/m3.js';
+import { watchFolder } from '../models/model-folder.js';
 import { OutputFolder } from '../models/output-folder.js';
 import type { ScoredBatch } from '../models/scores.js';
 import { printable } from '../show.js';
@@ -50,6 +51,7 @@ export async function finetune(
     }),
 ): Promise<FinetuneResult> {
   const folder = resolveModelFolder(args.modelNameOrPath, args.cacheDir);
+  const requireUnchanged = watchFolder(folder);
   const tokenizer = Tokenizer.load(folder);
   tokenizer.requireRows(readEncoderConfig(folder).vocabSize);
   const dataOptions = {
@@ -132,6 +134,7 @@ export async function finetune(
     requireMemory(memory, gpu.pool.budget, (line) => report.note(line));
     gpu.pool.expect(memory.peak);
     model = loadModel(gpu);
+    requireUnchanged();
     for (const line of model.notices) report.note(line);
     const space = requireDiskSpace(
       args.outputDir,
