@@ -7,6 +7,8 @@
  * Blob: u32 byte length of the trie, the trie's u32 units, then NUL-terminated UTF-8 replacements.
  * Trie units: darts-clone (Yata, "double-array structure").
  */
+import { isUtf8 } from 'node:buffer';
+import { InputError } from '../errors.js';
 
 /** Rust tries a cluster as a whole only below this many UTF-8 bytes. */
 const WHOLE_CLUSTER_BYTES = 6;
@@ -42,7 +44,9 @@ export class Charsmap {
       throw new RangeError(`not a charsmap: a trie of ${trieBytes} bytes in a blob of ${blob.length}`);
     const units = new Uint32Array(trieBytes / 4);
     for (let i = 0; i < units.length; i++) units[i] = view.getUint32(4 + 4 * i, true);
-    return new Charsmap(units, blob.subarray(4 + trieBytes));
+    const replacements = blob.subarray(4 + trieBytes);
+    if (!isUtf8(replacements)) throw new RangeError('not a charsmap: replacements that are no UTF-8');
+    return new Charsmap(units, replacements);
   }
 
   /** `text`: well-formed UTF-16. */
@@ -97,7 +101,11 @@ export class Charsmap {
 
   private replacementAt(start: number): string {
     const end = this.replacements.indexOf(0, start);
-    return utf8.decode(this.replacements.subarray(start, end < 0 ? undefined : end));
+    const bytes = this.replacements.subarray(start, end < 0 ? undefined : end);
+    // Begins and ends within characters only where the trie is damaged.
+    if (!isUtf8(bytes))
+      throw new InputError('the tokenizer has a damaged charsmap: a replacement that is no UTF-8');
+    return utf8.decode(bytes);
   }
 }
 

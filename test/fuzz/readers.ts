@@ -4,9 +4,13 @@
  */
 import fs from 'node:fs';
 import path from 'node:path';
+import { doctorFlags, parseDoctorArguments } from '../../src/cli/doctor-arguments.js';
 import { RowFile } from '../../src/data/rows.js';
+import { demoFlags, parseDemoArguments } from '../../src/demo/arguments.js';
+import { readManifest } from '../../src/gpu/driver-cache.js';
 import { readEncoderConfig } from '../../src/models/config.js';
-import { encoderParameters } from '../../src/models/encoder.js';
+import { parityFlags, parseParityArguments } from '../../src/parity/arguments.js';
+import { parseSetupArguments, setupFlags } from '../../src/setup/arguments.js';
 import { Tokenizer } from '../../src/tokenizer/tokenizer.js';
 import { finetuneFlags, parseFinetuneArguments } from '../../src/train/arguments.js';
 import { readDeepSpeed } from '../../src/train/deepspeed.js';
@@ -15,7 +19,9 @@ import type { WeightSource } from '../../src/weights/source.js';
 import { damageBytes } from './bytes.js';
 import { exampleLines, goldenBytes, goldenTree, torchFiles, wordsOf } from './corpus.js';
 import { damageTree, strangeValue, textOf, treeOf } from './json.js';
+import { loadModel, modelInput } from './model-inputs.js';
 import type { FuzzRandom } from './random.js';
+import { sentencePieceBytes } from './sentencepiece-input.js';
 import { safetensorsInput, torchInput } from './weight-inputs.js';
 
 /** Files of one input, by name. */
@@ -166,13 +172,8 @@ function tokenizerInput(random: FuzzRandom): Input {
   return input;
 }
 
-const smallSentencePiece = once(() => goldenBytes('model', 'sentencepiece.bpe.model').slice());
-
 function sentencePieceInput(random: FuzzRandom): Input {
-  const whole = smallSentencePiece();
-  const input: Input = {
-    'sentencepiece.bpe.model': random.chance(0.95) ? damageBytes(whole, random) : whole,
-  };
+  const input: Input = { 'sentencepiece.bpe.model': sentencePieceBytes(random) };
   if (random.chance(0.5))
     input['tokenizer_config.json'] = jsonBytes(
       damageTree(goldenTree('model', 'tokenizer_config.json'), random, tokenizerWords()),
@@ -207,11 +208,39 @@ function useRows(folder: string): void {
   }
 }
 
+const drivers = once(() => wordsOf('gpu/driver-cache.js'));
+
+function manifestInput(random: FuzzRandom): Input {
+  const manifest = treeOf({
+    format: 2,
+    name: 'lavapipe',
+    version: '22.3.6',
+    icd: 'icd.json',
+    libraries: ['libvulkan.so.1', 'libvulkan_lvp.so'],
+    files: { 'icd.json': { bytes: 2, sha256: 'ab' }, 'libvulkan.so.1': { bytes: 0, sha256: 'cd' } },
+  });
+  return {
+    'manifest.json': jsonBytes(damageTree(manifest, random, drivers()), random),
+    'icd.json': '{}',
+    'libvulkan.so.1': '',
+    'libvulkan_lvp.so': '',
+  };
+}
+
 // ---- flags -------------------------------------------------------------------------------------------------
 
+const commands: readonly [name: string, table: object, parse: (argv: string[]) => unknown][] = [
+  ['finetune', finetuneFlags, parseFinetuneArguments],
+  ['parity', parityFlags, parseParityArguments],
+  ['demo', demoFlags, parseDemoArguments],
+  ['doctor', doctorFlags, parseDoctorArguments],
+  ['setup', setupFlags, parseSetupArguments],
+];
+
 function flagsInput(random: FuzzRandom): Input {
-  const words = [...baseArguments];
-  const names = Object.keys(finetuneFlags);
+  const [command, table] = random.chance(0.7) ? commands[0]! : random.pick(commands);
+  const words = command === 'finetune' ? [...baseArguments] : [];
+  const names = Object.keys(table);
   for (let left = random.size(8); left > 0; left--) {
     const name = random.chance(0.9)
       ? random.pick(names)
@@ -225,7 +254,12 @@ function flagsInput(random: FuzzRandom): Input {
     else words.push(`--${dashed}`, ...(random.chance(0.9) ? [plain] : []));
   }
   if (random.chance(0.1)) words.splice(random.below(words.length), random.size(4));
-  return { 'argv.json': JSON.stringify(words) };
+  return { 'argv.json': JSON.stringify([command, ...words]) };
+}
+
+function parseArguments(folder: string): void {
+  const [command, ...words] = JSON.parse(fs.readFileSync(path.join(folder, 'argv.json'), 'utf8'));
+  commands.find(([name]) => name === command)![2](words);
 }
 
 // ---- all of them -------------------------------------------------------------------------------------------
@@ -242,8 +276,9 @@ export const readers: ReadonlyMap<string, Reader> = new Map(
           random,
         ),
       }),
-      read: (folder) => void encoderParameters(readEncoderConfig(folder)),
+      read: (folder) => void readEncoderConfig(folder),
     },
+    model: { make: modelInput, read: loadModel },
     tokenizer: { make: tokenizerInput, read: useTokenizer },
     sentencepiece: { make: sentencePieceInput, read: useTokenizer },
     deepspeed: {
@@ -254,10 +289,7 @@ export const readers: ReadonlyMap<string, Reader> = new Map(
         void readDeepSpeed(path.join(folder, 'ds.json'), parseFinetuneArguments(baseArguments).args),
     },
     rows: { make: rowsInput, read: useRows },
-    flags: {
-      make: flagsInput,
-      read: (folder) =>
-        void parseFinetuneArguments(JSON.parse(fs.readFileSync(path.join(folder, 'argv.json'), 'utf8'))),
-    },
+    manifest: { make: manifestInput, read: (folder) => void readManifest(folder) },
+    flags: { make: flagsInput, read: parseArguments },
   }),
 );

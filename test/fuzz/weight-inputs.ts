@@ -1,4 +1,5 @@
 /** Inputs for the readers of weights: files whose frame is right around headers, directories and pickles that are not. */
+import { legacyTorchFile, pickled, tensorPickle, zipTorchFile } from '../torch-bytes.js';
 import { damageBytes } from './bytes.js';
 import { goldenBytes, torchFiles, wordsOf } from './corpus.js';
 import { damageTree, textOf, treeOf } from './json.js';
@@ -59,8 +60,133 @@ const zips = once(() => [
   goldenBytes('model', 'sparse_linear.pt'),
   goldenBytes('shapes', 'mean-48', 'sparse_linear.pt'),
 ]);
-const torchWords = once(() => wordsOf('weights/torch-file.js').map((word) => Buffer.from(word)));
+const torchWords = once(() => wordsOf('weights').map((word) => Buffer.from(word)));
+
+/** The pickles of the golden files, without their frames. */
+const pickles = once(() =>
+  zips().flatMap((bytes) => {
+    const start = Buffer.from(bytes).indexOf('\x80\x02', 0, 'latin1');
+    const end = bytes.indexOf(0x2e, start + 60);
+    return start < 0 || end < 0 ? [] : [bytes.slice(start + 2, Math.min(start + 2000, bytes.length))];
+  }),
+);
 
 export function torchInput(random: FuzzRandom): Record<string, Uint8Array> {
-  return { 'pytorch_model.bin': damageBytes(random.pick(zips()), random, [...zips(), ...torchWords()]) };
+  return { 'pytorch_model.bin': torchBytes(random) };
+}
+
+function torchBytes(random: FuzzRandom): Uint8Array {
+  switch (random.below(4)) {
+    case 0:
+      return damageBytes(random.pick(zips()), random, [...zips(), ...torchWords()]);
+    case 1: {
+      const frame = random.chance(0.7) ? zipTorchFile : legacyTorchFile;
+      return frame(damageBytes(random.pick(pickles()), random, [...pickles(), ...torchWords()]), 4);
+    }
+    case 2:
+      return viewsOfOneStorage(random);
+    default: {
+      const frame = random.chance(0.7) ? zipTorchFile : legacyTorchFile;
+      const bytes = frame(anyPickle(random), 4);
+      return random.chance(0.1) ? damageBytes(bytes, random) : bytes;
+    }
+  }
+}
+
+/** Tensors with shapes, strides and offsets around what their storage holds. */
+function viewsOfOneStorage(random: FuzzRandom): Uint8Array {
+  const count = random.below(200);
+  const extent = () => random.pick([0, 1, 1, 2, 3, 5, 8, 100, 1000, 2 ** 31, 2 ** 40]);
+  const tensors = Array.from({ length: 1 + random.below(20) }, (_, i) => {
+    const rank = random.below(5);
+    const small = random.chance(0.7);
+    const shape = Array.from({ length: rank }, () => (small ? random.below(6) : extent()));
+    const strides = Array.from({ length: random.chance(0.95) ? rank : random.below(6) }, () =>
+      small ? random.below(6) : random.pick([0, 1, -1, extent()]),
+    );
+    const claimed = random.chance(0.9) ? count : random.below(300);
+    const offset = random.chance(0.8) ? random.below(4) : random.pick([-1, count, 2 ** 52]);
+    return [`t${i}`, tensorPickle(claimed, { offset, shape, strides })] as const;
+  });
+  return (random.chance(0.7) ? zipTorchFile : legacyTorchFile)(tensors, count);
+}
+
+const { integer, raw, text, tuple, u32 } = pickled;
+
+/** Instructions one after the other that often, but not always, find on the stack what they take. */
+function anyPickle(random: FuzzRandom): Buffer {
+  const storage = () =>
+    Buffer.concat([
+      tuple(
+        text(random.pick(['storage', 'storage', 'module'])),
+        raw(
+          `ctorch\n${random.pick(['Float', 'Half', 'BFloat16', 'Long', 'Double', 'Bool', 'Untyped'])}Storage\n`,
+        ),
+        text(random.pick(['0', '0', '1', '__proto__', '../0'])),
+        text('cpu'),
+        integer(random.pick([0, 1, 4, 4, 2, 5, -1, 2 ** 31, 2 ** 50])),
+        ...(random.chance(0.1) ? [raw('N')] : []),
+      ),
+      raw('Q'),
+    ]);
+  const pieces: (() => Buffer)[] = [
+    () => raw(random.pick(['N', '\x88', '\x89', ']', '}', ')', '('])),
+    () =>
+      raw(
+        random.pick([
+          '0',
+          '1',
+          '2',
+          't',
+          'l',
+          'd',
+          'e',
+          'u',
+          'a',
+          's',
+          '\x85',
+          '\x86',
+          '\x87',
+          'b',
+          'R',
+          'Q',
+          '\x81',
+          '\x93',
+          '\x94',
+          '.',
+        ]),
+      ),
+    () => integer(random.pick([0, 1, 2, 4, -1, 2 ** 31, 2 ** 40])),
+    () => text(random.pick(['', 'weight', '__proto__', 'storage', '\u001b[0m', 'x'.repeat(300)])),
+    () => Buffer.concat([raw(random.pick(['h', 'q'])), Buffer.of(random.below(4))]),
+    () => Buffer.concat([raw(random.pick(['j', 'r'])), u32(random.pick([0, 1, 255, 256, 0xffffffff]))]),
+    () =>
+      Buffer.concat([
+        raw(random.pick(['X', 'T', 'B', '\x8b', 'J'])),
+        u32(random.pick([0, 3, 1000, 0x7fffffff, 0xffffffff])),
+        raw('abc'),
+      ]),
+    () =>
+      Buffer.concat([raw('\x8a'), Buffer.of(random.below(256)), Buffer.from(random.bytes(random.below(12)))]),
+    () =>
+      raw(
+        `c${random.pick(['torch._utils', 'collections', 'os', 'torch', '__builtin__', ''])}\n${random.pick(['_rebuild_tensor_v2', '_rebuild_parameter', 'OrderedDict', 'system', 'FloatStorage', ''])}\n`,
+      ),
+    storage,
+    () => tensorPickle(4, { offset: 0, shape: [random.below(6)], strides: [random.below(3)] }),
+    () =>
+      Buffer.concat([
+        raw('}'),
+        text('weight'),
+        tensorPickle(4, { offset: 0, shape: [4], strides: [1] }),
+        raw('s'),
+      ]),
+    () => raw('ccollections\nOrderedDict\n)R'),
+  ];
+  const parts = Array.from({ length: random.size(40) }, () => random.pick(pieces)());
+  return Buffer.concat(
+    random.chance(0.5)
+      ? [...parts, raw('}'), text('w'), tensorPickle(4, { offset: 0, shape: [4], strides: [1] }), raw('s')]
+      : parts,
+  );
 }
