@@ -106,7 +106,7 @@ test('a table and flat parameters train as one float64 AdamW says, untouched row
   }
   // The copy that products read was written along.
   const dense = store.get('dense');
-  assert.deepEqual(await dense.half!.toArray(), f32ToF16(await dense.toFloat32()));
+  assert.deepEqual(await dense.role!.half()!.toArray(), f32ToF16(await dense.toFloat32()));
   optimizer.dispose();
   store.dispose();
   assert.equal(gpu.memory().liveBuffers, 0);

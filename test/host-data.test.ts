@@ -138,8 +138,8 @@ test('halves are written and cleared one by one: no neighbour changes', async ()
   await scope(async () => {
     // A view at the start of another tensor, of an odd number of halves.
     const whole = Tensor.from(gpu, f32ToF16(before0), [N]);
-    whole.viewAt(0, [3], true)!.fillZero();
-    whole.viewAt(0, [5], true)!.write(halves(7, 8, 9, 10, 11));
+    whole.slot(0, [3]).fillZero();
+    whole.slot(0, [5]).write(halves(7, 8, 9, 10, 11));
     assert.deepEqual((await whole.toFloat32()).subarray(0, 7), Float32Array.of(7, 8, 9, 10, 11, 105, 106));
   });
   assert.equal(gpu.memory().liveBuffers, 0);

@@ -213,10 +213,12 @@ for (const precision of ['f32', 'f16'] as FloatDType[])
       const fill = (data: Float32Array[]) => {
         specs.forEach(({ name, table }, i) => {
           if (table)
-            store.get(name).rowGradients!.push({
-              rows,
-              values: Tensor.from(gpu, data[i]!.slice(0, 24), [3, 8], 'f32', 'gradients').keep(),
-            });
+            store
+              .get(name)
+              .role!.gradient!.addRows(
+                rows,
+                Tensor.from(gpu, data[i]!.slice(0, 24), [3, 8], 'f32', 'gradients').keep(),
+              );
           else store.get(name).grad!.write(data[i]!);
         });
       };
@@ -235,7 +237,7 @@ for (const precision of ['f32', 'f16'] as FloatDType[])
       const state: unknown[] = [optimizer.steps];
       for (const { name } of specs) {
         state.push(await store.get(name).toArray());
-        const { half } = store.get(name);
+        const half = store.get(name).role!.half();
         if (half) state.push(await half.toArray());
       }
       optimizer.dispose();

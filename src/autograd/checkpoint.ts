@@ -19,9 +19,13 @@ export function checkpoint(fn: (...inputs: Tensor[]) => Tensor, ...inputs: Tenso
   if (!isRecording()) return scope(() => fn(...inputs));
   const counters = new Map<Counter, number>();
   let trains = false;
+  const seen = new Set<Tensor>();
   const output = rehearse(
     {
       counters,
+      read(used) {
+        for (const tensor of used as Tensor[]) seen.add(tensor);
+      },
       unrecorded(used) {
         for (const tensor of used as Tensor[]) {
           if (tensor.node && !inputs.includes(tensor))
@@ -69,5 +73,7 @@ export function checkpoint(fn: (...inputs: Tensor[]) => Tensor, ...inputs: Tenso
     inputs,
     inputs.map((input, i) => [input, () => gradients[i]] as const),
     rerun,
+    // What was made on the way is gone; the rest, parameters above all, must be the same when it runs again.
+    [...seen].filter((tensor) => !tensor.isDisposed && tensor !== output),
   );
 }

@@ -8,11 +8,9 @@ import type { Gpu } from '../gpu/gpu.js';
 import type { FloatDType } from '../kernels/launch.js';
 import { castRange } from '../kernels/pointwise.js';
 import { flatRanges } from '../kernels/ranges.js';
-import { segmentSumRows } from '../kernels/rows.js';
-import { RowIndex } from '../tensor/row-index.js';
-import { scope } from '../tensor/scope.js';
 import { type Shape, sizeOf } from '../tensor/shape.js';
-import { type RowGradient, Tensor } from '../tensor/tensor.js';
+import { type ParameterRole, Tensor } from '../tensor/tensor.js';
+import { DenseGradient, type RowGradient, RowGradients } from './gradients.js';
 
 /** A slice of a parameter under the name that weight files give it. */
 export interface ParameterPart {
@@ -36,13 +34,76 @@ export interface ParameterSpec {
   readonly product?: boolean;
 }
 
-export interface Parameter extends ParameterSpec {
-  readonly tensor: Tensor;
+/** A named tensor, where its gradient arrives, and its copy in the format that products read. */
+export class Parameter implements ParameterRole {
+  readonly name: string;
+  readonly shape: Shape;
   readonly parts: readonly ParameterPart[];
+  readonly decay: boolean;
+  readonly trainable: boolean;
+  readonly table: boolean;
+  /** The weight's version that the f16 copy is of. */
+  private halved: number | undefined;
+
+  constructor(
+    spec: ParameterSpec,
+    readonly tensor: Tensor,
+    /** Undefined: not trainable. */
+    readonly gradient: DenseGradient | RowGradients | undefined,
+    private readonly copy: Tensor | undefined,
+    /** First element in the store's flat buffers; undefined when it lies apart. */
+    readonly offset: number | undefined,
+  ) {
+    this.name = spec.name;
+    this.shape = spec.shape;
+    this.parts = spec.parts ?? [{ name: spec.name, start: 0, shape: spec.shape }];
+    this.decay = spec.decay;
+    this.trainable = spec.trainable;
+    this.table = spec.table === true;
+    tensor.requiresGrad = spec.trainable;
+    tensor.role = this;
+  }
+
+  /** Trainable, and not frozen since by `requiresGrad`. */
+  get trains(): boolean {
+    return this.tensor.requiresGrad;
+  }
+
+  /** The weight was written since its f16 copy was made. */
+  get isStale(): boolean {
+    return this.copy !== undefined && this.halved !== this.tensor.version.current;
+  }
+
+  half(): Tensor | undefined {
+    if (this.copy && this.isStale) {
+      for (const { start, count } of flatRanges(this.copy, 0, this.copy.size))
+        castRange(this.tensor, this.copy, start, count);
+      this.noteHalved();
+    }
+    return this.copy;
+  }
+
+  /** Whoever wrote the weight wrote the copy too. */
+  noteHalved(): void {
+    this.halved = this.tensor.version.current;
+  }
+
+  train(on: boolean): void {
+    if (on && !this.gradient)
+      throw new InputError(`requiresGrad: the parameter "${this.name}" was made not to train`);
+    if (!on) this.gradient?.clear();
+  }
+
+  dispose(): void {
+    this.gradient?.dispose();
+    this.copy?.dispose();
+  }
 }
 
 /** Elements: 256 bytes of f16, which any adapter can bind at. */
 const SLOT = 128;
+
+const slotSize = (shape: Shape) => Math.ceil(sizeOf(shape) / SLOT) * SLOT;
 
 export class ParameterStore {
   readonly parameters: readonly Parameter[];
@@ -57,9 +118,8 @@ export class ParameterStore {
   /** Elements of the flat buffers before which weight decay applies. */
   readonly decayEnd: number;
   private readonly byName = new Map<string, Parameter>();
-  private readonly loose: Parameter[] = [];
 
-  /** `precision` f16: what products read gets an f16 copy (`Tensor.half`); weights and gradients are f32 anyway. */
+  /** `precision` f16: what products read gets an f16 copy; weights and gradients are f32 anyway. */
   constructor(
     readonly gpu: Gpu,
     specs: readonly ParameterSpec[],
@@ -71,7 +131,7 @@ export class ParameterStore {
     const place = (list: ParameterSpec[]) => {
       for (const spec of list) {
         offsets.set(spec, size);
-        size += Math.ceil(sizeOf(spec.shape) / SLOT) * SLOT;
+        size += slotSize(spec.shape);
       }
     };
     const product = (spec: ParameterSpec) => spec.product === true;
@@ -92,23 +152,23 @@ export class ParameterStore {
       this.halves = Tensor.empty(gpu, [halvesEnd], 'f16', 'weights').keep();
     this.parameters = specs.map((spec) => {
       const offset = offsets.get(spec);
-      let tensor: Tensor;
-      if (offset === undefined) tensor = Tensor.empty(gpu, spec.shape, 'f32', 'weights').keep();
-      else {
-        tensor = this.weights!.viewAt(offset, spec.shape, true)!.keep();
-        tensor.grad = this.gradients!.viewAt(offset, spec.shape, true)!.keep();
-      }
-      tensor.requiresGrad = spec.trainable;
-      const inHalves = offset !== undefined && offset < halvesEnd;
+      const tensor =
+        offset === undefined
+          ? Tensor.empty(gpu, spec.shape, 'f32', 'weights').keep()
+          : this.weights!.slot(offset, spec.shape).keep();
+      const gradient =
+        offset !== undefined
+          ? new DenseGradient(this.gradients!.slot(offset, spec.shape).keep())
+          : spec.trainable
+            ? new RowGradients(tensor)
+            : undefined;
+      let half: Tensor | undefined;
       if (precision === 'f16' && spec.product)
-        tensor.half = inHalves
-          ? this.halves!.viewAt(offset, spec.shape, true)!.keep()
-          : Tensor.empty(gpu, spec.shape, 'f16', 'weights').keep();
-      if (spec.trainable && spec.table) tensor.rowGradients = [];
-      const parts = spec.parts ?? [{ name: spec.name, start: 0, shape: spec.shape }];
-      const parameter = { ...spec, tensor, parts };
-      if (tensor.half && !inHalves) this.loose.push(parameter);
-      return parameter;
+        half =
+          offset !== undefined && offset < halvesEnd
+            ? this.halves!.slot(offset, spec.shape).keep()
+            : Tensor.empty(gpu, spec.shape, 'f16', 'weights').keep();
+      return new Parameter(spec, tensor, gradient, half, offset);
     });
     for (const parameter of this.parameters) this.byName.set(parameter.name, parameter);
   }
@@ -120,7 +180,7 @@ export class ParameterStore {
     return parameter.tensor;
   }
 
-  /** Trainable tables; each holds its gradient in `tensor.rowGradients`. */
+  /** Trainable tables; each collects its gradient in `gradient`. */
   get tables(): Parameter[] {
     return this.parameters.filter((parameter) => parameter.table && parameter.trainable);
   }
@@ -130,69 +190,71 @@ export class ParameterStore {
     return this.parameters.reduce((sum, { shape }) => sum + sizeOf(shape), 0);
   }
 
-  /** Brings the f16 copies up to date after weights were written from outside the optimiser. */
-  refreshHalves(): void {
-    const { halves, weights } = this;
-    if (halves)
-      for (const { start, count } of flatRanges(halves, 0, halves.size))
-        castRange(weights!, halves, start, count);
-    this.refreshLooseHalves(() => true);
+  /** Elements [start, end) of the flat buffers whose parameters train; one range unless some were frozen. */
+  trainingRanges(): { start: number; end: number }[] {
+    const frozen = this.parameters.filter(({ offset, trains }) => offset !== undefined && !trains);
+    const ranges: { start: number; end: number }[] = [];
+    let start = 0;
+    for (const { offset, shape } of frozen.sort((a, b) => a.offset! - b.offset!)) {
+      if (offset! > start) ranges.push({ start, end: offset! });
+      start = offset! + slotSize(shape);
+    }
+    const size = this.weights?.size ?? 0;
+    if (size > start) ranges.push({ start, end: size });
+    return ranges;
   }
 
-  /** Of those whose copies are not in `halves`: frozen ones, and such as do not decay. */
-  refreshLooseHalves(which: (parameter: Parameter) => boolean): void {
-    for (const parameter of this.loose)
-      if (which(parameter)) castRange(parameter.tensor, parameter.tensor.half!, 0, parameter.tensor.size);
+  /** Makes the f16 copies anew of all weights that were written since; products do it by themselves for theirs. */
+  refreshHalves(): void {
+    const { halves, weights } = this;
+    const inHalves = halves
+      ? this.parameters.filter(({ offset }) => offset !== undefined && offset < halves.size)
+      : [];
+    // After loading: all of them at once.
+    if (halves && inHalves.every((parameter) => parameter.isStale)) {
+      for (const { start, count } of flatRanges(halves, 0, halves.size))
+        castRange(weights!, halves, start, count);
+      for (const parameter of inHalves) parameter.noteHalved();
+    }
+    for (const parameter of this.parameters) parameter.half();
+  }
+
+  /** The optimiser wrote `halves` along with `weights`: copies that lie there are of the weights as they are now. */
+  noteHalvesUpdated(): void {
+    const end = this.halves?.size ?? 0;
+    for (const parameter of this.parameters)
+      if (parameter.offset !== undefined && parameter.offset < end && parameter.trains)
+        parameter.noteHalved();
   }
 
   zeroGradients(): void {
     this.gradients?.fillZero();
-    for (const { tensor } of this.tables) {
-      for (const piece of tensor.rowGradients!) piece.values.dispose();
-      tensor.rowGradients = [];
-    }
+    for (const { gradient } of this.tables) gradient?.clear();
   }
 
-  /** Merges a table's collected pieces into one; undefined when it has no gradient. */
-  mergedRows(parameter: Parameter): RowGradient | undefined {
-    const { tensor } = parameter;
-    const pieces = tensor.rowGradients!;
-    if (pieces.length <= 1) return pieces[0];
-    const union = Uint32Array.from(new Set(pieces.flatMap((piece) => [...piece.rows]))).sort();
-    const at = new Map(Array.from(union, (row, i) => [row, i]));
-    const values = Tensor.zeros(this.gpu, [union.length, tensor.cols], 'f32', 'gradients').keep();
-    scope(() => {
-      for (const piece of pieces) {
-        const index = new RowIndex(
-          this.gpu,
-          piece.rows.map((row) => at.get(row)!),
-        );
-        segmentSumRows(piece.values, index.segments(), values, true);
-        piece.values.dispose();
-        index.dispose();
-      }
-    });
-    tensor.rowGradients = [{ rows: union, values }];
-    return tensor.rowGradients[0];
+  /** A table's gradient as one piece; undefined when it has none. */
+  mergedRows({ gradient }: Parameter): RowGradient | undefined {
+    return gradient instanceof RowGradients ? gradient.merge() : undefined;
   }
 
   /** Gradients by part name, dense, on the host: for checks. */
   async readGradients(): Promise<Map<string, Float32Array>> {
     const result = new Map<string, Float32Array>();
     for (const parameter of this.parameters) {
-      if (!parameter.trainable) continue;
+      const { gradient } = parameter;
+      if (!gradient) continue;
       let whole: Float32Array;
-      if (parameter.table) {
+      if (gradient instanceof RowGradients) {
         const cols = parameter.tensor.cols;
         whole = new Float32Array(sizeOf(parameter.shape));
-        const merged = this.mergedRows(parameter);
+        const merged = gradient.merge();
         if (merged) {
           const values = (await merged.values.toArray()) as Float32Array;
           merged.rows.forEach((row, i) => {
             whole.set(values.subarray(i * cols, (i + 1) * cols), row * cols);
           });
         }
-      } else whole = (await parameter.tensor.grad!.toArray()) as Float32Array;
+      } else whole = (await gradient.into.toArray()) as Float32Array;
       for (const part of parameter.parts)
         result.set(part.name, whole.slice(part.start, part.start + sizeOf(part.shape)));
     }
@@ -200,11 +262,7 @@ export class ParameterStore {
   }
 
   dispose(): void {
-    this.zeroGradients();
-    for (const { tensor } of this.parameters) {
-      tensor.grad?.dispose();
-      tensor.dispose();
-    }
+    for (const { tensor } of this.parameters) tensor.dispose();
     this.weights?.dispose();
     this.halves?.dispose();
     this.gradients?.dispose();

@@ -4,17 +4,28 @@
  * computed, and what backward has used is freed as it goes.
  */
 import { InputError, ShapeError } from '../errors.js';
-import { floatDType } from '../kernels/launch.js';
-import { addInPlace, binary, cast, full } from '../kernels/pointwise.js';
+import { binary, cast, full } from '../kernels/pointwise.js';
 import { isRecording, noteUnrecorded, scope } from '../tensor/scope.js';
 import { formatShape, sameShape } from '../tensor/shape.js';
-import { type TapeNode, Tensor } from '../tensor/tensor.js';
+import type { GradientSink, TapeNode, Tensor } from '../tensor/tensor.js';
+import { sinkOf } from './gradients.js';
 
 /**
- * dL/d(input) of dL/d(output). With `into` (a leaf's existing gradient) it may add to that itself and return
- * undefined; returning undefined otherwise means that there is nothing to pass on.
+ * dL/d(input) of dL/d(output). With a `sink` (the input is a leaf, and this is its own) it may add to that itself and
+ * return undefined; returning undefined otherwise means that there is nothing to pass on.
  */
-export type Gradient = (dy: Tensor, into: Tensor | undefined) => Tensor | undefined;
+export type Gradient = (dy: Tensor, sink: GradientSink | undefined) => Tensor | undefined;
+
+/** An input, its gradient, and the tensors that this gradient uses and the others do not. */
+export type Input = readonly [tensor: Tensor, gradient: Gradient, uses?: readonly Tensor[]];
+
+/** A tensor that gradients use, and the version of it that forward computed with. */
+interface Use {
+  readonly tensor: Tensor;
+  readonly version: number;
+}
+
+const useOf = (tensor: Tensor): Use => ({ tensor, version: tensor.version.current });
 
 /** Leads to another node or to a leaf; to neither, it is run for its effect on leaves that it knows of. */
 interface Edge {
@@ -34,9 +45,12 @@ class Node implements TapeNode {
     readonly name: string,
     readonly shape: readonly number[],
     readonly edges: readonly Edge[],
-    private saved: readonly Tensor[],
+    /** Kept alive until backward has used them. */
+    private saved: readonly Use[],
+    /** Not kept alive: others own them. */
+    private readonly watched: readonly Use[],
   ) {
-    for (const tensor of saved) tensor.retainStorage();
+    for (const { tensor } of saved) tensor.retainStorage();
     for (const edge of edges) edge.node?.retain();
   }
 
@@ -55,8 +69,17 @@ class Node implements TapeNode {
     }
   }
 
+  /** @throws InputError when a tensor that the gradients use is not what forward computed with any more. */
+  checkVersions(): void {
+    for (const { tensor, version } of [...this.saved, ...this.watched])
+      if (tensor.version.current !== version)
+        throw new InputError(
+          `backward: a tensor ${formatShape(tensor.shape)} ${tensor.dtype} that the gradient of "${this.name}" needs was modified in place after forward (it is at version ${tensor.version.current}, expected ${version}); write before forward or after backward`,
+        );
+  }
+
   freeSaved(): void {
-    for (const tensor of this.saved) tensor.releaseStorage();
+    for (const { tensor } of this.saved) tensor.releaseStorage();
     this.saved = [];
   }
 }
@@ -67,21 +90,25 @@ export function wantsGradient(tensor: Tensor): boolean {
 }
 
 /**
- * Puts `output` on the tape. `saved` names every tensor that the gradient closures use: the tape keeps those
- * alive until backward has used them. `effect` runs before the closures, whether or not an input wants a gradient.
+ * Puts `output` on the tape. `saved` and each input's own list name every tensor that the gradient closures use: the
+ * tape keeps those alive until backward has used them, and backward refuses when one was modified in between.
+ * `effect` runs before the closures, whether or not an input wants a gradient; `watched` are tensors that it uses
+ * and that others keep alive.
  */
 export function record(
   name: string,
   output: Tensor,
   saved: readonly Tensor[],
-  inputs: readonly (readonly [Tensor, Gradient])[],
+  inputs: readonly Input[],
   effect?: (dy: Tensor) => void,
+  watched: readonly Tensor[] = [],
 ): Tensor {
   if (!isRecording()) {
     noteUnrecorded(inputs.map(([input]) => input));
     return output;
   }
   const edges: Edge[] = [];
+  const uses = new Set(saved);
   if (effect)
     edges.push({
       node: undefined,
@@ -91,20 +118,22 @@ export function record(
         return undefined;
       },
     });
-  for (const [input, gradient] of inputs) {
+  for (const [input, gradient, own = []] of inputs) {
     if (!wantsGradient(input)) continue;
+    for (const tensor of own) uses.add(tensor);
     edges.push({
       node: input.node as Node | undefined,
       leaf: input.node ? undefined : input,
       gradient,
     });
   }
-  if (edges.length > 0) output.node = new Node(name, output.shape, edges, saved);
+  if (edges.length > 0)
+    output.node = new Node(name, output.shape, edges, [...uses].map(useOf), watched.map(useOf));
   return output;
 }
 
 /**
- * Adds dL/d(leaf) to `grad` of every leaf that `requiresGrad`, where L = Σ seed ∘ root (seed defaults to ones, and
+ * Gives dL/d(leaf) to the sink (`grad`) of every leaf that `requiresGrad`, where L = Σ seed ∘ root (seed defaults to ones, and
  * root to a scalar). The graph is used up: a second call on it throws.
  */
 export function backward(root: Tensor, seed?: Tensor): void {
@@ -123,7 +152,7 @@ export function backwardAll(roots: readonly (readonly [root: Tensor, seed: Tenso
 
 /**
  * Propagates the seeds down to leaves. Leaves in `wanted` get their gradient returned (undefined: none reaches
- * them; the caller disposes of it), all others have it added to `grad`.
+ * them; the caller disposes of it), of all others their sinks get it.
  */
 export function propagate(
   roots: readonly (readonly [root: Tensor, seed: Tensor])[],
@@ -143,6 +172,7 @@ export function propagate(
   const nodes = reachable(starts);
   const used = nodes.find((node) => node.used);
   if (used) throw new InputError(`backward: the graph at "${used.name}" was already used up`);
+  for (const node of nodes) node.checkVersions();
   const gradients = new Map<Node | Tensor, Tensor>();
   const add = (to: Node | Tensor, part: Tensor) => {
     const sofar = gradients.get(to);
@@ -161,11 +191,16 @@ export function propagate(
       node.used = true;
       if (dy)
         scope(() => {
+          // Again, since a gradient may have been added to a tensor that was used.
+          node.checkVersions();
           for (const { node: parent, leaf, gradient } of node.edges) {
             const own = leaf && !returned.has(leaf) ? leaf : undefined;
-            const part = gradient(dy, own?.grad);
+            // Frozen since it was recorded.
+            if (own && !own.requiresGrad) continue;
+            const sink = own && sinkOf(own);
+            const part = gradient(dy, sink);
             if (!part) continue;
-            if (own) accumulateLeaf(own, part);
+            if (sink) sink.add(part);
             else if (parent ?? leaf) add((parent ?? leaf)!, part);
           }
         });
@@ -183,16 +218,6 @@ export function propagate(
 /** Ops that mix formats may hand one input gradients of either. */
 function addGradients(a: Tensor, b: Tensor): Tensor {
   return a.dtype === b.dtype ? binary('add', a, b) : binary('add', cast(a, 'f32'), cast(b, 'f32'));
-}
-
-function accumulateLeaf(leaf: Tensor, gradient: Tensor): void {
-  const part = gradient.dtype === leaf.dtype ? gradient : cast(gradient, floatDType('backward', leaf));
-  if (leaf.grad) addInPlace(leaf.grad, part);
-  else {
-    // A copy: the part may share storage with a gradient that others still read.
-    leaf.grad = Tensor.empty(leaf.gpu, leaf.shape, part.dtype, 'gradients').keep();
-    leaf.grad.copyFrom(part);
-  }
 }
 
 function reachable(starts: readonly Node[]): Node[] {

@@ -7,6 +7,7 @@ import { MachineError } from '../errors.js';
 import type { Capabilities } from './capabilities.js';
 import type { DeviceFaults } from './faults.js';
 import { type BufferPool, formatBytes, type PoolBuffer, type PoolEntry, type RowTexture } from './memory.js';
+import type { Version } from './version.js';
 
 /** A range of a pooled buffer as a kernel sees it. */
 export interface Binding {
@@ -15,16 +16,28 @@ export interface Binding {
   readonly size: number;
   /** What the numbers are, where it is known, so that a kernel for others can refuse. */
   readonly dtype?: string | undefined;
+  /** Counts what is written to the range. */
+  readonly version?: Version | undefined;
 }
 
 export const entryOf = (binding: Binding | RowTexture): PoolEntry =>
   'entry' in binding ? binding.entry : binding;
 
+/** Tells whoever holds a view of the range that it was written. */
+export function countWrite(target: Binding | RowTexture): void {
+  if ('entry' in target) target.version?.bump(target.offset, target.offset + target.size);
+}
+
+const accesses = new Map<string, readonly boolean[]>();
+
 /** Of each binding of a shader, in order, whether it is written to. */
-export function accessOf(wgsl: string): boolean[] {
+export function accessOf(wgsl: string): readonly boolean[] {
+  const known = accesses.get(wgsl);
+  if (known) return known;
   const writes: boolean[] = [];
   for (const [, at, access] of wgsl.matchAll(/@group\(0\)\s*@binding\((\d+)\)\s*var(?:<([^>]*)>)?/g))
     writes[Number(at)] = access?.includes('read_write') === true;
+  accesses.set(wgsl, writes);
   return writes;
 }
 

@@ -8,7 +8,7 @@
 import os from 'node:os';
 import { create, globals } from 'webgpu';
 import { MachineError } from '../errors.js';
-import { accessOf, type Binding, BindingRules, entryOf } from './bindings.js';
+import { accessOf, type Binding, BindingRules, countWrite, entryOf } from './bindings.js';
 import type { Capabilities } from './capabilities.js';
 import { DeviceFaults } from './faults.js';
 import {
@@ -16,7 +16,6 @@ import {
   formatBytes,
   type MemoryReport,
   type PoolBuffer,
-  type PoolEntry,
   type Purpose,
   type RowFormat,
   type RowTexture,
@@ -220,8 +219,12 @@ export class Gpu {
         `${shader.label}: ${x}×${y}×${z} workgroups exceed the adapter's ${limit} per dimension`,
       );
     for (const binding of bindings) this.rules.binding(shader.label, binding);
-    if (this.planning) this.openEncoder();
-    else this.record(shader, bindings, immediates, x, y, z);
+    if (this.planning) {
+      this.openEncoder();
+      accessOf(shader.wgsl).forEach((writes, i) => {
+        if (writes) this.writes(bindings[i]!);
+      });
+    } else this.record(shader, bindings, immediates, x, y, z);
     for (const binding of bindings) entryOf(binding).lastUse = this.recording;
     this.dispatchCount++;
     if (this.profile) this.closePass();
@@ -244,7 +247,7 @@ export class Gpu {
       source.size,
     );
     source.entry.lastUse = target.entry.lastUse = this.recording;
-    this.writes(target.entry);
+    this.writes(target);
   }
 
   /** Fills a range with zeros. Offset and size are multiples of 4. */
@@ -254,7 +257,7 @@ export class Gpu {
     this.closePass();
     this.openEncoder().clearBuffer(target.entry.buffer, target.offset, target.size);
     target.entry.lastUse = this.recording;
-    this.writes(target.entry);
+    this.writes(target);
   }
 
   /**
@@ -305,6 +308,7 @@ export class Gpu {
   /** Writes host data into a range, after all work recorded so far that uses the buffer. */
   upload(target: Binding, data: ArrayBufferView<ArrayBufferLike>): void {
     this.rules.range('upload', { ...target, size: Math.ceil(data.byteLength / 4) * 4 });
+    countWrite(target);
     // writeBuffer is ordered against submissions, not against what is still being recorded.
     if (target.entry.lastUse === this.recording) this.submit();
     if (this.planning) return;
@@ -471,7 +475,7 @@ export class Gpu {
     this.rules.access(pipeline.label, pipeline.writes, bindings);
     const group = this.bindGroupOf(pipeline, bindings);
     bindings.forEach((binding, i) => {
-      if (pipeline.writes[i]) this.writes(entryOf(binding));
+      if (pipeline.writes[i]) this.writes(binding);
     });
     const pass = this.openPass(pipeline.label);
     if (this.passPipeline !== pipeline) {
@@ -611,7 +615,9 @@ export class Gpu {
   }
 
   /** The recording now open writes to it; whatever was there, or was never computed, is no longer of interest. */
-  private writes(entry: PoolEntry): void {
+  private writes(target: Binding | RowTexture): void {
+    countWrite(target);
+    const entry = entryOf(target);
     if (entry.writtenIn === 0 || this.faults.whyMissing(entry.writtenIn) !== undefined)
       entry.writtenIn = this.recording;
   }

@@ -3,6 +3,7 @@
  * parameter, gradient, moments and the parameter's f16 copy, and the global gradient norm. Unscaling, clipping and
  * whether the step happens at all are read from GPU memory, so nothing waits for the norm.
  */
+import { MachineError } from '../errors.js';
 import type { Binding } from '../gpu/gpu.js';
 import { Tensor } from '../tensor/tensor.js';
 import { FLAT_MAIN, flatGrid, shaderOf, store4, vec4Type } from './launch.js';
@@ -181,9 +182,11 @@ export function globalNorm(sources: readonly Tensor[]): Tensor {
   const parts: Tensor[] = [];
   for (const source of sources)
     for (const range of flatRanges(source, 0, source.size)) {
-      const piece = source.viewAt(range.start, [range.count]) ?? source;
+      const piece = source.aliasAt(range.start, [range.count]);
+      if (!piece)
+        throw new MachineError(`globalNorm: ${range.count} values at ${range.start} cannot be bound`);
       parts.push(squareSums(piece));
-      if (piece !== source) piece.dispose();
+      piece.dispose();
     }
   const all = Tensor.empty(gpu, [parts.reduce((sum, part) => sum + part.size, 0)]);
   let offset = 0;

@@ -100,7 +100,7 @@ export function matmul(a: Tensor, b: Tensor, options: MatmulOptions = {}): Tenso
     // There erf at 96 unrolled places would take longer to compile than its own pass takes to run.
     c.dispose();
     matmul(a, b, { ...options, preActivation: undefined, out: preActivation });
-    return unary('gelu', preActivation).view(shape);
+    return unary('gelu', preActivation).alias(shape);
   }
   const form: Form = {
     transA,

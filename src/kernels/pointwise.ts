@@ -258,6 +258,8 @@ const BROADCAST_PARAMS = {
   b3: 'u32',
 } as const;
 
+const readsOperand = (formula: string, name: string) => new RegExp(`\\b${name}\\b`).test(formula);
+
 function runBinary(
   key: string,
   label: string,
@@ -274,7 +276,7 @@ function runBinary(
   const count = sizeOf(shape);
   if (count === 0) return out;
   // Bindings that the formula does not read would vanish from an automatic layout, so they are not declared.
-  const reads = (name: string) => new RegExp(`\\b${name}\\b`).test(formula);
+  const reads = (name: string) => readsOperand(formula, name);
   const operands: [string, Tensor][] = [];
   if (reads('a')) operands.push(['a', a]);
   if (reads('b')) operands.push(['b', b]);
@@ -363,6 +365,12 @@ export function binary(name: BinaryName, a: Tensor, b: Tensor): Tensor {
   return runBinary(name, name, binaryFormulas[name].forward, shape, a, b, undefined);
 }
 
+/** Which operands the gradient towards operand `which` reads. */
+export function gradientReads(name: BinaryName, which: 0 | 1): ('a' | 'b')[] {
+  const formula = binaryFormulas[name].gradients[which];
+  return (['a', 'b'] as const).filter((operand) => readsOperand(formula, operand));
+}
+
 /** Gradient towards operand `which` (0 or 1), of the broadcast shape: still to be summed to the operand's own. */
 export function binaryGradient(name: BinaryName, which: 0 | 1, a: Tensor, b: Tensor, dy: Tensor): Tensor {
   return runBinary(
@@ -400,8 +408,8 @@ export function addInPlace(target: Tensor, source: Tensor): void {
   ${vec ? store4(dtype, 'ioY', 'i', `${load4(dtype, 'ioY', 'i')} + ${load4(dtype, 'X', 'i')}`) : 'ioY[i] += X[i];'}
 }`,
   }));
-  runFlat(target, [target, source], (parts, units) => {
-    const count = vec ? units : target.size;
+  runFlat(target, [target, source], (parts, units, start) => {
+    const count = vec ? units : Math.min(4 * units, target.size - start);
     shader.run(target.gpu, parts, { count }, flatGrid(count));
   });
 }

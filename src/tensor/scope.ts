@@ -17,6 +17,8 @@ export interface Counter {
 
 /** Sees what happens in a body that runs without recording and may run again (`checkpoint` in `src/autograd`). */
 export interface Rehearsal {
+  /** An operation computed from these, whether or not a gradient could be wanted. */
+  read(inputs: readonly unknown[]): void;
   /** Counters that the body drew from, as they were before. */
   readonly counters: Map<Counter, number>;
   /** An operation did not record itself; the visitor is told what it would have. */
@@ -29,10 +31,12 @@ interface Context {
   /** Whether operations record themselves for a gradient. */
   readonly recording: boolean;
   readonly rehearsal: Rehearsal | undefined;
+  /** Operations do not record themselves, but will when the body runs again. */
+  readonly rehearsing: boolean;
 }
 
 const storage = new AsyncLocalStorage<Context>();
-const outermost: Context = { owned: undefined, recording: true, rehearsal: undefined };
+const outermost: Context = { owned: undefined, recording: true, rehearsal: undefined, rehearsing: false };
 
 function current(): Context {
   return storage.getStore() ?? outermost;
@@ -41,6 +45,12 @@ function current(): Context {
 /** Whether operations record themselves on the tape here (see `noGrad`). */
 export function isRecording(): boolean {
   return current().recording;
+}
+
+/** Whether operations record themselves here, or will when a rehearsed body runs again. */
+export function isTaped(): boolean {
+  const { recording, rehearsing } = current();
+  return recording || rehearsing;
 }
 
 /** Registers `item` with the innermost scope. */
@@ -99,23 +109,25 @@ export function scope<T>(body: () => T): T {
 export function noGrad<T>(body: () => T): T {
   const context = current();
   // What is drawn in here is drawn again when a rehearsed body runs again; what is computed wants no gradient.
-  const rehearsal = context.rehearsal && { counters: context.rehearsal.counters, unrecorded() {} };
-  return storage.run({ ...context, recording: false, rehearsal }, body);
+  const rehearsal = context.rehearsal && { ...context.rehearsal, unrecorded() {} };
+  return storage.run({ ...context, recording: false, rehearsing: false, rehearsal }, body);
 }
 
 /** Runs `body` with recording, even inside `noGrad`: for what brings its own graph. */
 export function withGrad<T>(body: () => T): T {
-  return storage.run({ ...current(), recording: true, rehearsal: undefined }, body);
+  return storage.run({ ...current(), recording: true, rehearsal: undefined, rehearsing: false }, body);
 }
 
 /** Runs `body` without recording, watched by `rehearsal`. */
 export function rehearse<T>(rehearsal: Rehearsal, body: () => T): T {
-  return storage.run({ ...current(), recording: false, rehearsal }, body);
+  return storage.run({ ...current(), recording: false, rehearsal, rehearsing: true }, body);
 }
 
 /** Called by operations that would have recorded themselves. */
 export function noteUnrecorded(inputs: readonly unknown[]): void {
-  current().rehearsal?.unrecorded(inputs);
+  const { rehearsal } = current();
+  rehearsal?.read(inputs);
+  rehearsal?.unrecorded(inputs);
 }
 
 /** Called before a counter moves. */

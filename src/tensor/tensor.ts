@@ -4,8 +4,9 @@
  * Row-major and contiguous; reshapes and aligned row ranges share storage. Storage is counted by its handles:
  * scopes drop theirs at their end, the tape holds its own for what a gradient needs.
  */
-import { MachineError, ShapeError } from '../errors.js';
+import { InputError, MachineError, ShapeError } from '../errors.js';
 import type { Binding, Gpu, PoolBuffer, Purpose } from '../gpu/gpu.js';
+import { Version } from '../gpu/version.js';
 import { f16ToF32 } from './dtype.js';
 import { copyHalves, setHalf } from './halves.js';
 import {
@@ -17,8 +18,8 @@ import {
   type TensorArray,
   toTensorArray,
 } from './host-data.js';
-import { adopt, type Disposable, disown } from './scope.js';
-import { asRows, checkShape, formatShape, type Shape, sizeOf } from './shape.js';
+import { adopt, type Disposable, disown, isTaped } from './scope.js';
+import { asRows, checkShape, formatShape, type Shape, sameShape, sizeOf } from './shape.js';
 
 export { bytesPerElement, type DType };
 
@@ -49,24 +50,42 @@ export interface TapeNode {
   release(): void;
 }
 
-/** Gradient of some rows of a table: `values` [rows.length, C], `rows` distinct and ascending. */
-export interface RowGradient {
-  readonly rows: Uint32Array;
-  readonly values: Tensor;
+/** Where every gradient that reaches a leaf arrives; `src/autograd/gradients.ts` has the forms. */
+export interface GradientSink {
+  /** The gradient so far, when it is dense: kernels may add to it themselves. */
+  readonly into: Tensor | undefined;
+  /** Wants the gradient of a gather by rows. */
+  readonly byRows: boolean;
+  /** Adds a gradient of as many elements as the leaf has. */
+  add(part: Tensor): void;
+  /** Adds `values` [rows.length, C] to distinct, ascending rows; the sink owns `values` from here on. */
+  addRows(rows: Uint32Array, values: Tensor): void;
+  /** The whole gradient as one tensor of the leaf's shape; undefined when there is none. */
+  dense(): Tensor | undefined;
+  /** Back to no gradient. */
+  clear(): void;
+  dispose(): void;
+}
+
+/** What a tensor is to the model that owns it; `src/autograd/parameters.ts` owns the meaning. */
+export interface ParameterRole {
+  /** Undefined: it was made not to train. */
+  readonly gradient: GradientSink | undefined;
+  /** The f16 copy for products as the weight is now; undefined when it has none. */
+  half(): Tensor | undefined;
+  /** `requiresGrad` is about to change. @throws InputError when it cannot. */
+  train(on: boolean): void;
+  dispose(): void;
 }
 
 export class Tensor {
-  /** Asks for a gradient when the tensor is a leaf. */
-  requiresGrad = false;
   /** How it was computed, when a gradient may flow through it. */
   node: TapeNode | undefined;
-  /** Gradient of a leaf after `backward`; added to when it exists already. */
-  grad: Tensor | undefined;
-  /** f16 copy that f16 products read instead of this f32 weight; whoever changes the weight keeps it current. */
-  half: Tensor | undefined;
-  /** Set to `[]` on a leaf table to collect its gradient by rows instead of densely. */
-  rowGradients: RowGradient[] | undefined;
+  /** Set by the model that it is a parameter of. */
+  role: ParameterRole | undefined;
   owner: Set<Disposable> | undefined;
+  private trains = false;
+  private ownGradient: Tensor | undefined;
   private disposed = false;
 
   private constructor(
@@ -74,6 +93,8 @@ export class Tensor {
     readonly shape: Shape,
     readonly dtype: DType,
     private readonly byteOffset: number,
+    /** Counts the writes; shared by all views. */
+    readonly version: Version,
   ) {
     adopt(this);
   }
@@ -86,7 +107,7 @@ export class Tensor {
     checkShape('tensor', shape);
     const bytes = Math.max(BINDING_GRANULE, sizeOf(shape) * bytesPerElement[dtype]);
     const entry = gpu.pool.allocate(Math.ceil(bytes / BINDING_GRANULE) * BINDING_GRANULE, purpose);
-    return new Tensor(new Storage(gpu, entry), [...shape], dtype, 0);
+    return new Tensor(new Storage(gpu, entry), [...shape], dtype, 0, Version.start());
   }
 
   static zeros(gpu: Gpu, shape: Shape, dtype: DType = 'f32', purpose: Purpose = 'activations'): Tensor {
@@ -153,8 +174,7 @@ export class Tensor {
   binding(): Binding {
     this.check();
     return {
-      entry: this.storage.entry,
-      offset: this.byteOffset,
+      ...this.whole(),
       size: Math.max(BINDING_GRANULE, Math.ceil(this.bytes / BINDING_GRANULE) * BINDING_GRANULE),
     };
   }
@@ -164,7 +184,7 @@ export class Tensor {
     this.check();
     const width = bytesPerElement[this.dtype];
     return {
-      entry: this.storage.entry,
+      ...this.whole(),
       // Of nothing too something is bound, of which nothing is read: the beginning, which is always there.
       offset: this.byteOffset + (count === 0 ? 0 : start * width),
       size: Math.max(BINDING_GRANULE, Math.ceil((count * width) / BINDING_GRANULE) * BINDING_GRANULE),
@@ -176,11 +196,7 @@ export class Tensor {
   async toArray(): Promise<TensorArray> {
     this.check();
     if (this.size === 0) return toTensorArray('toArray', this.dtype, []);
-    const buffer = await this.gpu.read({
-      entry: this.storage.entry,
-      offset: this.byteOffset,
-      size: this.bytes,
-    });
+    const buffer = await this.gpu.read(this.whole());
     switch (this.dtype) {
       case 'f32':
         return new Float32Array(buffer);
@@ -209,22 +225,91 @@ export class Tensor {
     return (this.dtype === 'f16' ? f16ToF32(data as Uint16Array) : data)[0]!;
   }
 
+  // ---- training ----------------------------------------------------------------------------------------------
+
+  /** Asks for a gradient when the tensor is a leaf. Taken back from a parameter, it freezes: no gradient, no update. */
+  get requiresGrad(): boolean {
+    return this.trains;
+  }
+
+  /** @throws InputError for integers, for false on the result of an op, for true on a parameter made not to train. */
+  set requiresGrad(on: boolean) {
+    if (on && this.dtype !== 'f32' && this.dtype !== 'f16')
+      throw new InputError(`requiresGrad: only floats have gradients; ${this.described()}`);
+    if (!on && this.node)
+      throw new InputError(
+        `requiresGrad: ${this.described()} was computed by an op; detach() leaves the tape`,
+      );
+    if (on !== this.trains) this.role?.train(on);
+    this.trains = on;
+  }
+
+  /**
+   * Gradient of a leaf after `backward`, which adds to it when it exists already; of a parameter, what its sink
+   * holds, and no gradient but zeros after it was set to undefined. See `zeroGrad`.
+   */
+  get grad(): Tensor | undefined {
+    return this.role ? this.role.gradient?.dense() : this.ownGradient;
+  }
+
+  /** @throws ShapeError when it is not of the leaf's shape and dtype. */
+  set grad(gradient: Tensor | undefined) {
+    if (gradient && !(sameShape(gradient.shape, this.shape) && gradient.dtype === this.dtype))
+      throw new ShapeError('grad', "a gradient is of its leaf's shape and dtype", { leaf: this, gradient });
+    if (!this.role) {
+      this.ownGradient = gradient;
+      return;
+    }
+    const sink = this.role.gradient;
+    if (!sink && gradient)
+      throw new InputError(`grad: the parameter ${this.described()} was made not to train`);
+    if (gradient && gradient === sink?.into) return;
+    sink?.clear();
+    if (gradient) sink?.add(gradient);
+  }
+
+  /** Back to no gradient (a parameter's: to zeros); frees what a loose leaf's took. */
+  zeroGrad(): void {
+    if (this.role) this.role.gradient?.clear();
+    else {
+      this.ownGradient?.dispose();
+      this.ownGradient = undefined;
+    }
+  }
+
   // ---- views -------------------------------------------------------------------------------------------------
 
-  /** Same storage, another shape. Not recorded on the tape: `reshape` in `src/autograd` is. */
-  view(shape: Shape, op = 'view'): Tensor {
+  /**
+   * Same storage, another shape.
+   * @throws InputError on the tape, which a view would cut: `reshape` is recorded there, `detach` leaves it.
+   */
+  view(shape: Shape): Tensor {
+    if ((this.node || this.trains) && isTaped())
+      throw new InputError(
+        `view: ${this.described()} is on the tape, which a view would cut; reshape() is recorded, detach() leaves the tape`,
+      );
+    return this.alias(shape);
+  }
+
+  /** Another handle to the same tensor, outside the tape. */
+  detach(): Tensor {
+    return this.alias(this.shape);
+  }
+
+  /** Same storage, another shape, outside the tape: for kernels and gradients. */
+  alias(shape: Shape, op = 'view'): Tensor {
     checkShape(op, shape, this);
     if (sizeOf(shape) !== this.size)
       throw new ShapeError(op, `${this.size} elements are no ${formatShape(shape)}`, { x: this });
     this.storage.retain();
-    return new Tensor(this.storage, [...shape], this.dtype, this.byteOffset);
+    return new Tensor(this.storage, [...shape], this.dtype, this.byteOffset, this.version);
   }
 
   /**
-   * Same storage from element `start`; undefined when the adapter cannot bind at that offset or whole vec4s do
-   * not fit (then copy). `padded`: what follows the range up to whole vec4s is padding that may be bound.
+   * Same storage from element `start`, outside the tape; undefined when the adapter cannot bind at that offset or
+   * whole vec4s do not fit (then copy).
    */
-  viewAt(start: number, shape: Shape, padded = false): Tensor | undefined {
+  aliasAt(start: number, shape: Shape): Tensor | undefined {
     checkShape('view', shape, this);
     const width = bytesPerElement[this.dtype];
     const size = sizeOf(shape);
@@ -233,25 +318,34 @@ export class Tensor {
     // Nothing lies anywhere; at the end of a buffer nothing can be bound.
     const offset = this.byteOffset + (size === 0 ? 0 : start * width);
     if (offset % this.gpu.capabilities.bindingAlignment !== 0) return undefined;
-    if (!padded && start + sizeOf(shape) < this.size && (sizeOf(shape) * width) % BINDING_GRANULE !== 0)
-      return undefined;
+    if (start + size < this.size && (size * width) % BINDING_GRANULE !== 0) return undefined;
     this.storage.retain();
-    return new Tensor(this.storage, [...shape], this.dtype, offset);
+    return new Tensor(this.storage, [...shape], this.dtype, offset, this.version);
   }
 
-  /** Another handle to the same tensor, outside the tape. */
-  detach(): Tensor {
-    return this.view(this.shape);
+  /**
+   * A tensor of its own that lies in this flat one from element `start` on, a multiple of 128: what is written to
+   * others in it is not written to this. What follows it up to whole vec4s is padding that may be bound.
+   */
+  slot(start: number, shape: Shape): Tensor {
+    this.checkRange('slot', start, sizeOf(shape));
+    const width = bytesPerElement[this.dtype];
+    const offset = this.byteOffset + start * width;
+    this.storage.retain();
+    const version = this.version.part(offset, offset + sizeOf(shape) * width);
+    return new Tensor(this.storage, [...shape], this.dtype, offset, version);
   }
 
   // ---- data --------------------------------------------------------------------------------------------------
 
   /**
    * Overwrites elements from `start` with host data, and touches no other.
-   * @throws TypeError naming both when the data is of another format than the tensor (see `from`).
+   * @throws TypeError naming both when the data is of another format than the tensor (see `from`); InputError for
+   * the result of an op on the tape.
    */
   write(data: HostData, start = 0): void {
     this.check();
+    this.checkWritable('write');
     const array = toTensorArray('write', this.dtype, data);
     this.checkRange('write', start, array.length);
     const width = bytesPerElement[this.dtype];
@@ -272,8 +366,21 @@ export class Tensor {
       setHalf(this.gpu, this.whole(), start + at, array[at]!);
   }
 
-  /** Copies `count` elements of `source` from `from` on (by default all) into this tensor, from `start` on. */
+  /**
+   * Copies `count` elements of `source` from `from` on (by default all) into this tensor, from `start` on.
+   * @throws ShapeError when they do not fit; InputError on the tape, which knows nothing of a copy.
+   */
   copyFrom(source: Tensor, start = 0, from = 0, count = source.size - from): void {
+    this.checkWritable('copyFrom');
+    if ((source.node || source.trains) && isTaped())
+      throw new InputError(
+        `copyFrom: ${source.described()} is on the tape, which a copy would cut; sliceRows() and concatRows() are recorded, detach() leaves the tape`,
+      );
+    this.copyUnrecorded(source, start, from, count);
+  }
+
+  /** `copyFrom` for kernels and gradients, on the tape or not. */
+  copyUnrecorded(source: Tensor, start = 0, from = 0, count = source.size - from): void {
     source.check();
     this.check();
     if (source.dtype !== this.dtype || source.gpu !== this.gpu)
@@ -292,8 +399,8 @@ export class Tensor {
       // The device copies between two buffers only.
       if (source0 === target0) return;
       const between = Tensor.empty(this.gpu, [count], this.dtype, 'workspace');
-      between.copyFrom(source, 0, from, count);
-      this.copyFrom(between, start);
+      between.copyUnrecorded(source, 0, from, count);
+      this.copyUnrecorded(between, start);
       between.dispose();
       return;
     }
@@ -312,8 +419,10 @@ export class Tensor {
       copyHalves(this.gpu, source.whole(), from + at, this.whole(), start + at, 1);
   }
 
+  /** @throws InputError for the result of an op on the tape. */
   fillZero(): void {
     this.check();
+    this.checkWritable('fillZero');
     const { size } = this;
     const odd = this.dtype === 'f16' && size % 2 === 1;
     const bytes = this.bytes - (odd ? 2 : 0);
@@ -322,6 +431,10 @@ export class Tensor {
   }
 
   // ---- life --------------------------------------------------------------------------------------------------
+
+  get isDisposed(): boolean {
+    return this.disposed;
+  }
 
   /** Outlives the scope it was made in; call `dispose` when done (it takes the gradient along). */
   keep(): this {
@@ -344,15 +457,31 @@ export class Tensor {
     disown(this);
     this.node?.release();
     this.node = undefined;
-    this.grad?.dispose();
-    this.half?.dispose();
-    for (const { values } of this.rowGradients ?? []) values.dispose();
+    this.ownGradient?.dispose();
+    this.role?.dispose();
     this.storage.release();
   }
 
   /** The elements alone, without the room after them. */
   private whole(): Binding {
-    return { entry: this.storage.entry, offset: this.byteOffset, size: this.bytes };
+    return {
+      entry: this.storage.entry,
+      offset: this.byteOffset,
+      size: this.bytes,
+      version: this.version,
+    };
+  }
+
+  private described(): string {
+    return `${formatShape(this.shape)} ${this.dtype}`;
+  }
+
+  /** The gradient of a result flows to what it was computed from, whatever is written over it. */
+  private checkWritable(op: string): void {
+    if (this.node && isTaped())
+      throw new InputError(
+        `${op}: ${this.described()} was computed by an op on the tape, which knows nothing of other values; use detach(), or write under noGrad`,
+      );
   }
 
   private checkRange(op: string, start: number, count: number): void {

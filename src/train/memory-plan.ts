@@ -97,9 +97,8 @@ function pileUp({ gpu, store, config }: M3Model, batch: M3LossBatch, count: numb
   // From the end: the batches have theirs from the beginning.
   for (let id = config.vocabSize - 1, n = rows.length; n > 0; id--) if (!present.has(id)) rows[--n] = id;
   if (rows.length === 0) return;
-  const { tensor } = words;
-  const values = Tensor.zeros(gpu, [rows.length, tensor.cols], 'f32', 'gradients').keep();
-  tensor.rowGradients!.push({ rows, values });
+  const values = Tensor.zeros(gpu, [rows.length, words.tensor.cols], 'f32', 'gradients').keep();
+  words.gradient!.addRows(rows, values);
   store.mergedRows(words);
 }
 

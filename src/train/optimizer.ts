@@ -64,7 +64,11 @@ export class AdamW {
       weightDecay: decay ? options.weightDecay : 0,
     });
     const stats = scope(() => {
-      const rows = store.tables.map((table) => ({ table, gradient: store.mergedRows(table) }));
+      // A step that does not happen leaves the copies as they are: they must be of these weights.
+      store.refreshHalves();
+      const rows = store.tables
+        .filter((table) => table.trains)
+        .map((table) => ({ table, gradient: store.mergedRows(table) }));
       const sources = [
         ...(store.gradients ? [store.gradients] : []),
         ...rows.flatMap(({ gradient }) => (gradient ? [gradient.values] : [])),
@@ -77,9 +81,11 @@ export class AdamW {
         // Where decay or f16 copies end, the settings of the kernel change.
         const halvesEnd = halves?.size ?? 0;
         const bounds = [0, halvesEnd, decayEnd, weights.size];
-        bounds.slice(1).forEach((end, n) => {
-          const start = bounds[n]!;
-          if (end > start)
+        for (const range of store.trainingRanges())
+          bounds.slice(1).forEach((bound, n) => {
+            const start = Math.max(range.start, bounds[n]!);
+            const end = Math.min(range.end, bound);
+            if (end <= start) return;
             adamW(
               weights,
               gradients!,
@@ -91,7 +97,8 @@ export class AdamW {
               end - start,
               start < halvesEnd ? halves : undefined,
             );
-        });
+          });
+        store.noteHalvesUpdated();
       }
       for (const { table, gradient } of rows) {
         const { m, v } = this.tableMoments.get(table)!;
@@ -112,7 +119,8 @@ export class AdamW {
           settings(table.decay),
         );
       }
-      store.refreshLooseHalves((parameter) => parameter.trainable);
+      // Those that do not lie in `halves`.
+      store.refreshHalves();
       return norm;
     });
     store.zeroGradients();

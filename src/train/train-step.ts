@@ -53,7 +53,7 @@ export async function forwardBackward(
   });
 }
 
-/** Tables collect a piece of gradient a batch or chunk; left apart, they would add up to all tokens of a step. */
+/** Tables collect a piece of gradient a batch or chunk; one is left of them. */
 function mergeTables({ store }: M3Model): void {
   for (const table of store.tables) store.mergedRows(table);
 }
@@ -105,7 +105,7 @@ async function cachedForwardBackward(
       return { loss: await loss.item(), gradients };
     });
     for (const gradient of gradients) if (gradient) adopt(gradient);
-    for (const [n, chunk] of chunks.entries()) {
+    for (const chunk of chunks) {
       rewind();
       encodeChunk(model, batch, settings, context, chunk, (texts, { first, end }) => {
         const [dense, sparse, colbert] = gradients;
@@ -118,7 +118,6 @@ async function cachedForwardBackward(
         seed(texts.colbert, colbert, first, end);
         if (roots.length > 0) backwardAll(roots);
       });
-      if (n % 8 === 7) mergeTables(model);
     }
     mergeTables(model);
     return loss;

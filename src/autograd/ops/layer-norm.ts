@@ -24,11 +24,11 @@ export function layerNorm(
   return record(
     'layerNorm',
     y,
-    [sum, stats, gamma],
+    [],
     [
-      [x, dSum],
-      ...(residual ? [[residual, dSum] as const] : []),
-      [gamma, (dy) => kernels.layerNormGammaGradient(dy, sum, stats)],
+      [x, dSum, [sum, stats, gamma]],
+      ...(residual ? [[residual, dSum, [sum, stats, gamma]] as const] : []),
+      [gamma, (dy) => kernels.layerNormGammaGradient(dy, sum, stats), [sum, stats]],
       [beta, (dy) => columnSum(dy)],
     ],
   );

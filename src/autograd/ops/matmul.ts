@@ -5,26 +5,31 @@ import { cast, unaryGradient } from '../../kernels/pointwise.js';
 import { columnSum } from '../../kernels/reduce.js';
 import { f32, floats, optional, signature } from '../../tensor/operands.js';
 import { Tensor } from '../../tensor/tensor.js';
-import { type Gradient, record } from '../tape.js';
+import { type Input, record } from '../tape.js';
 
 /** a·b, or with `transB` a·bᵀ. a: [...,K]; b: [K,N], or [N,K]. Returns [...,N]. */
 export function matmul(a: Tensor, b: Tensor, { transB = false } = {}): Tensor {
   return record(
     'matmul',
     matmulKernel(a, b, { transB }),
-    [a, b],
+    [],
     [
-      [a, (dy) => matmulKernel(dy, b, { transB: !transB, dtype: floatDType('matmul', a) }).view(a.shape)],
+      [
+        a,
+        (dy) => matmulKernel(dy, b, { transB: !transB, dtype: floatDType('matmul', a) }).alias(a.shape),
+        [b],
+      ],
       [
         b,
         (dy) => {
-          const dy2 = dy.view([dy.rows, dy.cols]);
-          const a2 = a.view([a.rows, a.cols]);
+          const dy2 = dy.alias([dy.rows, dy.cols]);
+          const a2 = a.alias([a.rows, a.cols]);
           const dtype = floatDType('matmul', b);
           return transB
             ? matmulKernel(dy2, a2, { transA: true, dtype })
             : matmulKernel(a2, dy2, { transA: true, dtype });
         },
+        [a],
       ],
     ],
   );
@@ -40,14 +45,17 @@ function linearGradients(
   compute: Tensor,
   bias: Tensor | undefined,
   dProduct: (dy: Tensor) => Tensor,
-): (readonly [Tensor, Gradient])[] {
+): Input[] {
   const own = floatDType('linear', x);
+  // The weight itself too: an f16 copy is only as good as the weight that it was made of.
+  const weights = compute === weight ? [weight] : [compute, weight];
   return [
-    [x, (dy) => matmulKernel(dProduct(dy), compute, { dtype: own }).view(x.shape)],
+    [x, (dy) => matmulKernel(dProduct(dy), compute, { dtype: own }).alias(x.shape), weights],
     [
       weight,
-      (dy, into) => {
-        const product = matmulKernel(dProduct(dy).view([dy.rows, dy.cols]), x.view([x.rows, x.cols]), {
+      (dy, sink) => {
+        const into = sink?.into;
+        const product = matmulKernel(dProduct(dy).alias([dy.rows, dy.cols]), x.alias([x.rows, x.cols]), {
           transA: true,
           dtype: 'f32',
           out: into,
@@ -55,6 +63,7 @@ function linearGradients(
         });
         return into ? undefined : product;
       },
+      [x],
     ],
     ...(bias ? [[bias, (dy: Tensor) => columnSum(dProduct(dy))] as const] : []),
   ];
@@ -62,7 +71,7 @@ function linearGradients(
 
 /** An f16 product reads the weight's f16 copy: the one that the optimiser keeps, else one made here. */
 function computeCopy(x: Tensor, weight: Tensor): Tensor {
-  return x.dtype === 'f16' ? (weight.half ?? cast(weight, 'f16')) : weight;
+  return x.dtype === 'f16' ? (weight.role?.half() ?? cast(weight, 'f16')) : weight;
 }
 
 const linearSignature = (op: string) =>
@@ -75,7 +84,7 @@ const LINEAR = linearSignature('linear');
 const LINEAR_GELU = linearSignature('linearGelu');
 
 /**
- * x·Wᵀ + bias, PyTorch's Linear. x: [...,in] f32 or f16; weight: [out,in] f32 (see `Tensor.half`); bias: [out] f32.
+ * x·Wᵀ + bias, PyTorch's Linear. x: [...,in] f32 or f16; weight: [out,in] f32 (f16 products read its f16 copy); bias: [out] f32.
  * Returns [...,out] of `dtype`, by default x's.
  */
 export function linear(x: Tensor, weight: Tensor, bias?: Tensor, dtype?: FloatDType): Tensor {
@@ -85,7 +94,7 @@ export function linear(x: Tensor, weight: Tensor, bias?: Tensor, dtype?: FloatDT
   return record(
     'linear',
     y,
-    [x, compute],
+    [],
     linearGradients(x, weight, compute, bias, (dy) => dy),
   );
 }
@@ -99,5 +108,5 @@ export function linearGelu(x: Tensor, weight: Tensor, bias?: Tensor): Tensor {
   // Three gradients start from du: computed once, by whichever asks first.
   let shared: Tensor | undefined;
   const dProduct = (dy: Tensor) => (shared ??= unaryGradient('gelu', u, dy));
-  return record('linearGelu', y, [x, compute, u], linearGradients(x, weight, compute, bias, dProduct));
+  return record('linearGelu', y, [u], linearGradients(x, weight, compute, bias, dProduct));
 }

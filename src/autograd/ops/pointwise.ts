@@ -8,6 +8,7 @@ import {
   cast as castKernel,
   dropMask,
   dropout as dropoutKernel,
+  gradientReads,
   type UnaryName,
   unary,
   unaryFormulas,
@@ -44,23 +45,33 @@ export function sumToShape(dy: Tensor, shape: Shape): Tensor {
       result.shape.map((extent, i) => (i === axis ? 1 : extent)),
     );
   }
-  return result.view(shape);
+  return result.alias(shape);
 }
 
 function binaryOp(name: BinaryName, a: Tensor, b: Tensor): Tensor {
   const y = binary(name, a, b);
   const linear = name === 'add' || name === 'sub';
-  return record(name, y, linear ? [] : [a, b], [
-    [a, (dy) => sumToShape(linear ? dy : binaryGradient(name, 0, a, b, dy), a.shape)],
+  const uses = (which: 0 | 1) => {
+    const reads = linear ? [] : gradientReads(name, which);
+    return [...(reads.includes('a') ? [a] : []), ...(reads.includes('b') ? [b] : [])];
+  };
+  return record(
+    name,
+    y,
+    [],
     [
-      b,
-      (dy) =>
-        sumToShape(
-          name === 'add' ? dy : name === 'sub' ? unary('neg', dy) : binaryGradient(name, 1, a, b, dy),
-          b.shape,
-        ),
+      [a, (dy) => sumToShape(linear ? dy : binaryGradient(name, 0, a, b, dy), a.shape), uses(0)],
+      [
+        b,
+        (dy) =>
+          sumToShape(
+            name === 'add' ? dy : name === 'sub' ? unary('neg', dy) : binaryGradient(name, 1, a, b, dy),
+            b.shape,
+          ),
+        uses(1),
+      ],
     ],
-  ]);
+  );
 }
 
 export const add = (a: Tensor, b: Tensor): Tensor => binaryOp('add', a, b);

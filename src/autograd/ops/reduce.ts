@@ -50,7 +50,7 @@ function reduceSum(
         (dy) => {
           const ones = full(dy, x.shape, 1);
           const share = factor === 1 ? dy : unary('scale', dy, factor);
-          return binary('mul', ones, share.view(stretched));
+          return binary('mul', ones, share.alias(stretched));
         },
       ],
     ],

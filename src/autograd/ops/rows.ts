@@ -20,7 +20,7 @@ const GATHER_ROWS = signature('gatherRows', { table: f32('V', 'C') });
 
 /**
  * out[i] = table[index[i]], PyTorch's `embedding`. table: [V,C], of any size; returns [n,C]. A table that collects
- * `rowGradients` gets its gradient for the touched rows only, any other a dense one.
+ * its gradient by rows gets that of the touched rows only, any other a dense one.
  * @throws ShapeError when a row or the padding row is not one of the table.
  */
 export function gatherRows(table: Tensor, index: RowIndex, options: GatherOptions = {}): Tensor {
@@ -35,15 +35,16 @@ export function gatherRows(table: Tensor, index: RowIndex, options: GatherOption
     [
       [
         table,
-        (dy, into) => {
-          if (table.rowGradients) {
+        (dy, sink) => {
+          if (sink?.byRows) {
             const rows = index.unique(padding);
             if (rows.length === 0) return undefined;
             const values = Tensor.empty(dy.gpu, [rows.length, dy.cols], 'f32', 'gradients').keep();
             kernels.segmentSumRows(dy, index.compactSegments(padding), values, false);
-            table.rowGradients.push({ rows, values });
+            sink.addRows(rows, values);
             return undefined;
           }
+          const into = sink?.into;
           const target = into ?? Tensor.zeros(dy.gpu, shape);
           kernels.segmentSumRows(dy, index.segments(padding), target, true);
           return into ? undefined : target;
@@ -96,6 +97,6 @@ export function segmentMax(x: Tensor, order: Tensor, starts: Tensor): Tensor {
     'segmentMax',
     values,
     [positions],
-    [[x, (dy) => kernels.segmentMaxGradient(positions, dy, size).view(shape)]],
+    [[x, (dy) => kernels.segmentMaxGradient(positions, dy, size).alias(shape)]],
   );
 }

@@ -14,7 +14,8 @@ export function maxSim(vectors: Tensor, layout: MaxSimLayout): Tensor {
   return record('maxSim', scores, positions ? [vectors, positions] : [vectors], [
     [
       vectors,
-      (dScores, into) => {
+      (dScores, sink) => {
+        const into = sink?.into;
         const dVectors = maxSimGradient(vectors, positions, layout, dScores, into);
         return into ? undefined : dVectors;
       },

@@ -11,7 +11,7 @@ const RESHAPE = signature('reshape', { x: anyDType('...') });
 export function reshape(x: Tensor, shape: Shape): Tensor {
   RESHAPE.check({ x });
   const own = x.shape;
-  return record('reshape', x.view(shape, 'reshape'), [], [[x, (dy) => dy.view(own)]]);
+  return record('reshape', x.alias(shape, 'reshape'), [], [[x, (dy) => dy.alias(own)]]);
 }
 
 const SLICE_ROWS = signature(
@@ -27,7 +27,7 @@ export function sliceRows(x: Tensor, start: number, end: number): Tensor {
   if (start > end || end > rows) throw new ShapeError('sliceRows', `no rows ${start} to ${end}`, { x });
   const width = rows === 0 ? 0 : x.size / rows;
   const shape = [end - start, ...x.shape.slice(1)];
-  const y = x.viewAt(start * width, shape) ?? copySlice(x, start * width, shape);
+  const y = x.aliasAt(start * width, shape) ?? copySlice(x, start * width, shape);
   const own = x.shape;
   return record(
     'sliceRows',
@@ -38,7 +38,7 @@ export function sliceRows(x: Tensor, start: number, end: number): Tensor {
         x,
         (dy) => {
           const dx = Tensor.zeros(dy.gpu, own, dy.dtype);
-          dx.copyFrom(dy, start * width);
+          dx.copyUnrecorded(dy, start * width);
           return dx;
         },
       ],
@@ -48,7 +48,7 @@ export function sliceRows(x: Tensor, start: number, end: number): Tensor {
 
 function copySlice(x: Tensor, start: number, shape: Shape): Tensor {
   const y = Tensor.empty(x.gpu, shape, x.dtype);
-  y.copyFrom(x, 0, start, y.size);
+  y.copyUnrecorded(x, 0, start, y.size);
   return y;
 }
 
@@ -72,10 +72,10 @@ export function concatRows(tensors: readonly Tensor[]): Tensor {
   let offset = 0;
   const inputs = tensors.map((tensor) => {
     const start = offset;
-    y.copyFrom(tensor, start);
+    y.copyUnrecorded(tensor, start);
     offset += tensor.size;
     const shape = tensor.shape;
-    return [tensor, (dy: Tensor) => dy.viewAt(start, shape) ?? copySlice(dy, start, shape)] as const;
+    return [tensor, (dy: Tensor) => dy.aliasAt(start, shape) ?? copySlice(dy, start, shape)] as const;
   });
   return record('concatRows', y, [], inputs);
 }

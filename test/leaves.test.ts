@@ -1,0 +1,292 @@
+/** Leaves: every gradient that reaches one arrives in its sink, and the optimiser, the norm and freezing know of it. */
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import {
+  add,
+  backward,
+  cast,
+  checkpoint,
+  concatRows,
+  gatherRows,
+  linear,
+  matmul,
+  mul,
+  reshape,
+  scale,
+  sliceRows,
+  square,
+  sum,
+} from '../src/autograd/index.js';
+import { ParameterStore } from '../src/autograd/parameters.js';
+import { InputError, ShapeError } from '../src/errors.js';
+import { Gpu } from '../src/gpu/gpu.js';
+import type { FloatDType } from '../src/kernels/launch.js';
+import { f32ToF16 } from '../src/tensor/dtype.js';
+import { CounterRandom } from '../src/tensor/random.js';
+import { RowIndex } from '../src/tensor/row-index.js';
+import { noGrad, scope } from '../src/tensor/scope.js';
+import { Tensor } from '../src/tensor/tensor.js';
+import { AdamW } from '../src/train/optimizer.js';
+
+let gpu: Gpu;
+before(async () => {
+  gpu = await Gpu.open();
+});
+after(() => gpu.close());
+
+const [V, C] = [8, 4];
+const random = new CounterRandom(11, 0);
+const draw = (count: number) => Float32Array.from({ length: count }, () => random.uniform() - 0.5);
+const start = draw(V * C);
+const seed = Float32Array.from({ length: V * V }, (_, i) => Math.sin(i));
+const ids = Uint32Array.of(3, 1, 3, 6);
+const options = { beta1: 0.9, beta2: 0.99, eps: 1e-8, weightDecay: 0.1, maxGradNorm: 0 };
+
+type Use = (E: Tensor, list: RowIndex) => Tensor;
+const weighted = (y: Tensor) => sum(mul(y, Tensor.from(gpu, seed.slice(0, y.size), y.shape)));
+/** Ways for a gradient to reach a table. */
+const uses: Record<string, Use> = {
+  gathered: (E, list) => weighted(gatherRows(E, list)),
+  'tied embeddings': (E, list) => weighted(linear(gatherRows(E, list), E)),
+  'a product first, then gathered': (E, list) =>
+    add(weighted(linear(gatherRows(E.detach(), list), E)), weighted(gatherRows(E, list))),
+  'gathered nine times': (E, list) =>
+    Array.from({ length: 9 }, (_, i) => scale(weighted(gatherRows(E, list)), 1 + i)).reduce(add),
+  'matmul on the left': (E) => weighted(matmul(E, Tensor.from(gpu, seed.slice(0, C * C), [C, C]))),
+  'matmul on the right': (E) =>
+    weighted(matmul(Tensor.from(gpu, seed.slice(0, 2 * C), [2, C]), E, { transB: true })),
+  elementwise: (E) => sum(square(E)),
+  'a bias of a sum': (E, list) => weighted(add(gatherRows(E, list), sum(E, 0))),
+  'a slice': (E) => weighted(sliceRows(E, 2, 5)),
+  stacked: (E) => weighted(concatRows([E, scale(E, 2)])),
+  'reshaped, then gathered': (E, list) => weighted(gatherRows(reshape(E, [V, C]), list)),
+  recomputed: (E, list) => weighted(checkpoint((x) => linear(gatherRows(E, list), x), E)),
+  'cast to halves and back': (E) => weighted(cast(cast(E, 'f16'), 'f32')),
+};
+
+/** Norm, gradients, and the weights after two steps. */
+async function trained(table: boolean, use: Use, precision: FloatDType = 'f32') {
+  const specs = [
+    { name: 'E', shape: [V, C], table, trainable: true, decay: true, product: true },
+    { name: 'other', shape: [5], trainable: true, decay: false },
+  ];
+  const store = new ParameterStore(gpu, specs, precision);
+  store.get('E').write(start);
+  const optimizer = new AdamW(store, options);
+  const list = new RowIndex(gpu, ids);
+  const norms: number[] = [];
+  let gradient = new Float32Array();
+  for (let step = 0; step < 2; step++) {
+    // Two micro-batches; the gradient is read once between them.
+    for (let n = 0; n < 2; n++) {
+      scope(() => backward(use(store.get('E'), list)));
+      gradient = (await store.readGradients()).get('E')!.slice();
+    }
+    norms.push((await optimizer.step(1e-2, 0.5)).norm);
+  }
+  assert.ok((await store.readGradients()).get('E')!.every((value) => value === 0));
+  const weights = await store.get('E').toFloat32();
+  list.dispose();
+  optimizer.dispose();
+  store.dispose();
+  return { gradient, norms, weights };
+}
+
+for (const [name, use] of Object.entries(uses))
+  test(`a table takes what a dense parameter takes: ${name}`, async () => {
+    const [dense, table] = [await trained(false, use), await trained(true, use)];
+    assert.ok(dense.gradient.some((value) => value !== 0));
+    const close = (got: ArrayLike<number>, want: ArrayLike<number>, what: string) => {
+      Array.from(want).forEach((value, i) => {
+        assert.ok(
+          Math.abs(got[i]! - value) <= 2e-6 * Math.max(1, Math.abs(value)),
+          `${what} ${i}: ${got[i]}, ${value}`,
+        );
+      });
+    };
+    close(table.gradient, dense.gradient, 'gradient');
+    close(table.norms, dense.norms, 'norm');
+    close(table.weights, dense.weights, 'weight');
+    assert.equal(gpu.memory().liveBuffers, 0);
+  });
+
+test('a table of a larger tensor than a binding takes dense gradients in pieces', async () => {
+  const limited = await Gpu.open({ maxBindingSize: 65536 });
+  const [rows, cols] = [4099, 5];
+  const store = new ParameterStore(limited, [
+    { name: 'E', shape: [rows, cols], table: true, trainable: true, decay: false },
+  ]);
+  const data = draw(rows * cols);
+  store.get('E').write(data);
+  await scope(async () => {
+    const seed = Tensor.from(limited, new Float32Array(rows * cols).fill(1), [rows, cols]);
+    for (let n = 0; n < 2; n++) backward(square(store.get('E')), seed);
+  });
+  const got = (await store.readGradients()).get('E')!;
+  got.forEach((value, i) => {
+    assert.ok(Math.abs(value - 4 * data[i]!) < 1e-6, `${i}: ${value}`);
+  });
+  store.dispose();
+  await limited.close();
+});
+
+const makeStore = (precision: FloatDType = 'f32') => {
+  const store = new ParameterStore(
+    gpu,
+    [
+      { name: 'w', shape: [4, 4], trainable: true, decay: true, product: true },
+      { name: 'v', shape: [4, 4], trainable: true, decay: true, product: true },
+      { name: 'b', shape: [5], trainable: true, decay: false },
+      { name: 'table', shape: [V, C], table: true, trainable: true, decay: true },
+      { name: 'fixed', shape: [4, 4], trainable: false, decay: true, product: true },
+    ],
+    precision,
+  );
+  for (const { tensor } of store.parameters) tensor.write(draw(tensor.size));
+  return store;
+};
+const list4 = () => new RowIndex(gpu, Uint32Array.of(0, 1, 2, 3));
+const objective = (store: ParameterStore, list: RowIndex) =>
+  ['w', 'v', 'b', 'table', 'fixed']
+    .map((name) => (name === 'table' ? sum(gatherRows(store.get(name), list)) : sum(square(store.get(name)))))
+    .reduce(add);
+
+test('a gradient set to undefined is zeros, and training goes on', async () => {
+  const store = makeStore();
+  const optimizer = new AdamW(store, options);
+  const list = list4();
+  for (const name of ['w', 'b', 'table']) {
+    const w = store.get(name);
+    scope(() => backward(objective(store, list)));
+    w.grad = undefined;
+    assert.ok(
+      (await store.readGradients()).get(name)!.every((value) => value === 0),
+      name,
+    );
+    scope(() => backward(objective(store, list)));
+    const once = (await store.readGradients()).get(name)!.slice();
+    assert.ok(once.some((value) => value !== 0));
+    // Read densely, set to itself, cleared, set to another.
+    assert.deepEqual(await w.grad!.toFloat32(), once);
+    const held = w.grad;
+    w.grad = held;
+    assert.deepEqual((await store.readGradients()).get(name), once);
+    w.zeroGrad();
+    const own = Tensor.from(gpu, draw(w.size), w.shape);
+    w.grad = own;
+    assert.deepEqual((await store.readGradients()).get(name), await own.toFloat32());
+    own.dispose();
+    scope(() =>
+      assert.throws(() => {
+        w.grad = Tensor.from(gpu, [1], [1]);
+      }, ShapeError),
+    );
+    const before = await w.toFloat32();
+    await optimizer.step(1e-2);
+    assert.notDeepEqual(await w.toFloat32(), before);
+  }
+  assert.throws(() => {
+    store.get('fixed').grad = store.get('w');
+  }, InputError);
+  list.dispose();
+  optimizer.dispose();
+  store.dispose();
+  scope(() => {
+    const leaf = Tensor.from(gpu, [1, 2], [2]);
+    leaf.requiresGrad = true;
+    backward(sum(leaf));
+    leaf.zeroGrad();
+    assert.equal(leaf.grad, undefined);
+  });
+  assert.equal(gpu.memory().liveBuffers, 0);
+});
+
+for (const name of ['w', 'b', 'table'])
+  test(`requiresGrad taken back freezes ${name}: no gradient, no update, no decay; given again it trains`, async () => {
+    const store = makeStore('f16');
+    const optimizer = new AdamW(store, options);
+    const list = list4();
+    const step = async () => {
+      scope(() => backward(objective(store, list)));
+      return optimizer.step(1e-2);
+    };
+    await step();
+    scope(() => backward(objective(store, list)));
+    store.get(name).requiresGrad = false;
+    const values = () => Promise.all(store.parameters.map(({ tensor }) => tensor.toFloat32()));
+    const before = await values();
+    await step();
+    await step();
+    const after = await values();
+    store.parameters.forEach((parameter, i) => {
+      const same = parameter.name === name || parameter.name === 'fixed';
+      assert.equal(
+        before[i]!.every((value, at) => value === after[i]![at]),
+        same,
+        parameter.name,
+      );
+    });
+    store.get(name).requiresGrad = true;
+    await step();
+    assert.notDeepEqual(
+      await store.get(name).toFloat32(),
+      after[store.parameters.findIndex((p) => p.name === name)],
+    );
+    assert.throws(() => {
+      store.get('fixed').requiresGrad = true;
+    }, /"fixed" was made not to train/);
+    list.dispose();
+    optimizer.dispose();
+    store.dispose();
+    assert.equal(gpu.memory().liveBuffers, 0);
+  });
+
+test('frozen after it was recorded: no gradient; integers and results of ops', async () => {
+  await scope(async () => {
+    const [a, b] = [Tensor.from(gpu, [1, 2], [2]), Tensor.from(gpu, [3, 4], [2])];
+    a.requiresGrad = b.requiresGrad = true;
+    const y = sum(mul(a, b));
+    a.requiresGrad = false;
+    assert.throws(() => {
+      y.requiresGrad = false;
+    }, /computed by an op/);
+    backward(y);
+    assert.equal(a.grad, undefined);
+    assert.deepEqual([...(await b.grad!.toFloat32())], [1, 2]);
+    b.zeroGrad();
+    assert.throws(() => {
+      Tensor.from(gpu, Uint32Array.of(1), [1]).requiresGrad = true;
+    }, /only floats have gradients/);
+  });
+  assert.equal(gpu.memory().liveBuffers, 0);
+});
+
+for (const name of ['w', 'fixed'])
+  test(`what is written to "${name}" of an f16 model reaches the copy that products read`, async () => {
+    const store = makeStore('f16');
+    const w = store.get(name);
+    const x = Tensor.from(gpu, f32ToF16(Float32Array.of(1, 0, 0, 0)), [1, 4]);
+    const column = () => scope(async () => noGrad(() => linear(x, w, undefined, 'f32')).toFloat32());
+    const writes: [string, () => void, number][] = [
+      ['write', () => w.write(new Float32Array(16).fill(3)), 3],
+      ['a part of it', () => w.write([5, 5, 5, 5], 0), 5],
+      ['copyFrom', () => scope(() => w.copyFrom(Tensor.from(gpu, new Float32Array(16).fill(7), [4, 4]))), 7],
+      ['fillZero', () => w.fillZero(), 0],
+      ['a view', () => scope(() => w.detach().write(new Float32Array(16).fill(9))), 9],
+    ];
+    await column();
+    for (const [how, write, want] of writes) {
+      write();
+      assert.equal((await column())[0], want, how);
+    }
+    // Written before a step that does not happen: the copy is of what was written.
+    const optimizer = new AdamW(store, options);
+    w.write(new Float32Array(16).fill(11));
+    store.get('v').grad!.write([Number.NaN]);
+    assert.equal((await optimizer.step(1e-2)).skipped, true);
+    assert.equal((await column())[0], 11);
+    optimizer.dispose();
+    x.dispose();
+    store.dispose();
+    assert.equal(gpu.memory().liveBuffers, 0);
+  });
