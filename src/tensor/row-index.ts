@@ -14,7 +14,7 @@ export interface Segments {
   readonly rows: Tensor;
 }
 
-/** Positions of the index sorted by row, without those of a row that is left out. */
+/** Positions of the index sorted by row; those of a row that is left out are in no segment. */
 class SortedRows {
   readonly unique: Uint32Array;
   private readonly order: Uint32Array;
@@ -28,7 +28,8 @@ class SortedRows {
     values: Uint32Array,
     without: number | undefined,
   ) {
-    const order = Uint32Array.from(values, (_, i) => i).filter((i) => values[i] !== without);
+    const all = Uint32Array.from(values, (_, i) => i);
+    const order = all.filter((i) => values[i] !== without);
     order.sort((a, b) => values[a]! - values[b]! || a - b);
     const unique: number[] = [];
     const starts: number[] = [];
@@ -39,7 +40,11 @@ class SortedRows {
       }
     });
     starts.push(order.length);
-    this.order = order;
+    // Positions of no segment come last: the device has every position once.
+    const left = all.filter((i) => values[i] === without);
+    all.set(order);
+    all.set(left, order.length);
+    this.order = all;
     this.starts = Uint32Array.from(starts);
     this.unique = Uint32Array.from(unique);
   }
