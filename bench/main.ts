@@ -1,4 +1,5 @@
 /** `npm run bench -- SUITE [flags]`. One suite a file; without a name the kernels. */
+import { surviveLostStreams } from '../src/cli/standard-streams.js';
 import { InputError } from '../src/errors.js';
 import { renderHelp, usageLine, wantsHelp } from '../src/flag-help.js';
 import type { FlagTable } from '../src/flags.js';
@@ -14,11 +15,8 @@ const suites = new Map<string, { flags: FlagTable; run: (argv: readonly string[]
   ['memory', { flags: memoryFlags, run: benchMemory }],
 ]);
 
-// A reader that went away (`| head -1`) is no error.
-process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  if (error.code === 'EPIPE') process.exit(0);
-  throw error;
-});
+// Without a reader there is nothing left to measure for.
+surviveLostStreams(() => process.exit(0));
 
 const words = process.argv.slice(2);
 const named = words[0] !== undefined && !words[0].startsWith('-');

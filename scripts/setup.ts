@@ -1,8 +1,10 @@
 /** `node dist/scripts/setup.js`: `dawntune setup` for the npm scripts, which run before anything is installed. */
 
+import { surviveLostStreams } from '../src/cli/standard-streams.js';
 import { InputError, MachineError } from '../src/errors.js';
 import { setup } from '../src/setup/setup.js';
 
+surviveLostStreams();
 try {
   process.exitCode = await setup(process.argv.slice(2));
 } catch (error) {

@@ -10,6 +10,7 @@ import { renderHelp, usageLine, wantsHelp } from '../flag-help.js';
 import { booleanOf, type FlagTable } from '../flags.js';
 import { nearestName } from '../nearest-name.js';
 import { printable, printableLines, show } from '../show.js';
+import { surviveLostStreams } from './standard-streams.js';
 
 interface CliCommand {
   readonly summary: string;
@@ -64,14 +65,7 @@ const commands = new Map<string, CliCommand>([
   ],
 ]);
 
-// A reader that went away (`| head -1`) or a full disk must not end a training run: the records are in
-// trainer_state.json too.
-let outputLost = false;
-process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  if (!outputLost && error.code !== 'EPIPE')
-    process.stderr.write(`dawntune: standard output is lost (${error.message}); going on without it\n`);
-  outputLost = true;
-});
+surviveLostStreams();
 
 function overview(): string {
   const list = [...commands].map(([name, { summary }]) => `  ${name.padEnd(10)}${summary}`);
