@@ -6,15 +6,17 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { InputError, MachineError } from '../../src/errors.js';
 import { FuzzRandom } from './random.js';
-import { type Input, readers } from './readers.js';
+import type { Input, Reader } from './readers.js';
 
-const [folder, names, seedText, firstText, countText] = process.argv.slice(2) as [
+const [module, folder, names, seedText, firstText, countText] = process.argv.slice(2) as [
+  string,
   string,
   string,
   string,
   string,
   string,
 ];
+const { readers } = (await import(module)) as { readers: ReadonlyMap<string, Reader> };
 const chosen = names.split(',');
 const say = (...words: (string | number)[]) => fs.writeSync(1, `${words.join('\t')}\n`);
 
@@ -40,6 +42,13 @@ function write(input: Input): void {
   for (const [name, content] of Object.entries(input)) fs.writeFileSync(path.join(folder, name), content);
 }
 
+/** What the case at hand wrote to standard error. */
+let written = '';
+process.stderr.write = (chunk: Uint8Array | string) => {
+  written += typeof chunk === 'string' ? chunk : Buffer.from(chunk).toString();
+  return true;
+};
+
 for (let i = Number(firstText), end = i + Number(countText); i < end; i++) {
   const name = chosen[i % chosen.length]!;
   const seed = Number(seedText) + Math.floor(i / chosen.length);
@@ -57,9 +66,14 @@ for (let i = Number(firstText), end = i + Number(countText); i < end; i++) {
     fault = complaint(error);
     if (process.env['FUZZ_SHOW']) say('message', (error as Error).message);
   }
+  const milliseconds = Math.round(performance.now() - start);
+  // Promises that nobody waits for and warnings come now.
+  await new Promise(setImmediate);
+  if (written !== '') fault ??= `wrote: ${written}`;
   if (fault !== undefined) {
     say('fault', i, JSON.stringify(fault));
     break;
   }
-  say('done', i, outcome, Math.round(performance.now() - start), process.resourceUsage().maxRSS);
+  say('done', i, outcome, milliseconds, process.resourceUsage().maxRSS);
 }
+say('end');

@@ -19,6 +19,10 @@ export interface FuzzOptions {
   readonly cases?: number;
   /** Inputs of findings are kept here. */
   readonly findings: string;
+  /** The module that exports the readers; `readers.js` unless the watch itself is tested. */
+  readonly module?: string;
+  /** Milliseconds until a case counts as hanging. */
+  readonly patience?: number;
 }
 
 export interface Finding {
@@ -35,7 +39,7 @@ export interface Counts {
   slowest: number;
 }
 
-const HANG_MS = 5000;
+const PATIENCE = 5000;
 const MEMORY_BYTES = 2 ** 30;
 /** Of a finding, in characters. */
 const LONGEST_REPORT = 1500;
@@ -97,12 +101,15 @@ function watch(
   counts: Map<string, Counts>,
 ): Promise<Ended> {
   return new Promise((resolve) => {
-    const words = [folder, options.readers.join(','), options.seed, first, count].map(String);
+    const module = options.module ?? new URL('./readers.js', import.meta.url).href;
+    const patience = options.patience ?? PATIENCE;
+    const words = [module, folder, options.readers.join(','), options.seed, first, count].map(String);
     const process_ = spawn(process.execPath, ['--max-old-space-size=800', child, ...words]);
     let current: { index: number; reader: string; seed: number } | undefined;
     let found: string | undefined;
     let since = performance.now();
     let outOfTime = false;
+    let ended = false;
     let errors = '';
     let rest = '';
 
@@ -121,27 +128,28 @@ function watch(
     const take = ([kind, index, ...more]: string[]) => {
       if (found !== undefined) return;
       since = performance.now();
-      if (kind === 'case') current = { index: Number(index), reader: more[0]!, seed: Number(more[1]) };
+      if (kind === 'end') ended = true;
+      else if (kind === 'case') current = { index: Number(index), reader: more[0]!, seed: Number(more[1]) };
       else if (kind === 'fault') stop(JSON.parse(more[0]!));
       else if (kind === 'done') {
         const count = counts.get(current!.reader)!;
         count[more[0] as 'accepted' | 'refused']++;
         count.slowest = Math.max(count.slowest, Number(more[1]));
         if (Number(more[2]) * 1024 > MEMORY_BYTES) stop(`took ${Number(more[2]) >> 10} MiB of memory`);
-        else if (Number(more[1]) > HANG_MS) stop(`took ${more[1]} ms`);
+        else if (Number(more[1]) > patience) stop(`took ${more[1]} ms`);
       }
     };
     const timer = setInterval(() => {
       if (performance.now() > deadline) {
         outOfTime = true;
         stop();
-      } else if (performance.now() - since > HANG_MS) stop(`no end after ${HANG_MS} ms`);
+      } else if (performance.now() - since > patience) stop(`no end after ${patience} ms`);
       else if (residentBytes(process_.pid!) > MEMORY_BYTES) stop('took more than 1 GiB of memory');
     }, 100);
     process_.on('close', (code) => {
       clearInterval(timer);
-      if (errors !== '') found ??= `ended with ${code} and wrote: ${errors}`;
-      else if (code !== 0 && !outOfTime) found ??= `ended with ${code}`;
+      if (errors !== '' && !outOfTime) found ??= `ended with ${code} and wrote: ${errors}`;
+      else if (!ended && !outOfTime) found ??= `ended with ${code}`;
       resolve(found !== undefined && current ? { stopped: { ...current, what: found } } : {});
     });
   });
