@@ -27,9 +27,6 @@ export class JsonFault extends Error {
 
 const NUMBER = /-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?/y;
 const LITERAL = /true|false|null|NaN|-?Inf(?:inity)?|-NaN/y;
-const SPACE = /[ \t\n\r]*/y;
-// biome-ignore lint/suspicious/noControlCharactersInRegex: finding them is the purpose
-const NOT_IN_STRING = /[\u0000-\u001f]/;
 const ESCAPE = /^(?:["\\/bfnrt]|u[0-9a-fA-F]{4})/;
 
 const literals = new Map<string, unknown>([
@@ -139,20 +136,18 @@ class Reader {
     }
   }
 
-  /** What is wrong with the string that begins at `start` and has no end, or a bad character before `end`. */
+  /** What is wrong first in the string that begins at `start`, before `end`; nothing else than that it has no end. */
   private stringFault(start: number, end: number): JsonFault {
-    const control = NOT_IN_STRING.exec(this.text.slice(start, end));
-    const until = control ? start + control.index : end;
-    for (
-      let at = this.text.indexOf('\\', start);
-      at >= 0 && at + 1 < until;
-      at = this.text.indexOf('\\', at + 2)
-    )
-      if (!ESCAPE.test(this.text.slice(at + 1, at + 6)))
-        return new JsonFault('an escape that JSON knows', show(this.text.slice(at, at + 2)), at);
-    return control
-      ? new JsonFault('an escape in place of a control character in a text', show(control[0]), until)
-      : new JsonFault('a double quote that ends the text', 'none', start);
+    const { text } = this;
+    for (let at = start + 1; at < end; at++) {
+      if (text[at] === '\\') {
+        if (!ESCAPE.test(text.slice(at + 1, at + 6)))
+          return new JsonFault('an escape that JSON knows', show(text.slice(at, at + 2)), at);
+        at++;
+      } else if (text.charCodeAt(at) < 0x20)
+        return new JsonFault('an escape in place of a control character in a text', show(text[at]), at);
+    }
+    return new JsonFault('a double quote that ends the text', 'none', start);
   }
 
   /** Whether this character comes next; it is then behind us. */
@@ -164,7 +159,7 @@ class Reader {
   }
 
   private skipSpace(): void {
-    this.match(SPACE);
+    while (isSpace(this.text.charCodeAt(this.at))) this.at++;
   }
 
   private match(pattern: RegExp): string {
@@ -179,3 +174,5 @@ class Reader {
     return new JsonFault(expected, rest === '' ? 'the end' : show(rest), this.at);
   }
 }
+
+const isSpace = (code: number) => code === 0x20 || code === 0x0a || code === 0x0d || code === 0x09;

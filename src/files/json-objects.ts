@@ -75,7 +75,7 @@ function quickly(text: string): JsonObject | undefined {
   return namesStandOnce(object, text) && isShallow(object) ? object : undefined;
 }
 
-/** For the sets of names that the last objects had: finds such names in their quotes. */
+/** Sets of names that objects had, the first hundred: what finds such names in their quotes. */
 const namePatterns = new Map<string, RegExp>();
 
 /**
@@ -88,9 +88,14 @@ function namesStandOnce(object: JsonObject, text: string): boolean {
   if (names.length > 50 || key.length > 1000) return false;
   let pattern = namePatterns.get(key);
   if (!pattern) {
+    if (namePatterns.size === 100)
+      return names.every((name) => {
+        const quoted = `"${name}"`;
+        const first = text.indexOf(quoted);
+        return first >= 0 && !text.includes(quoted, first + 1);
+      });
     const alternatives = names.map((name) => name.replace(/[^a-zA-Z0-9_]/g, '\\$&')).join('|');
     pattern = new RegExp(`"(?:${alternatives})"`, 'g');
-    if (namePatterns.size > 100) namePatterns.clear();
     namePatterns.set(key, pattern);
   }
   pattern.lastIndex = 0;
@@ -188,10 +193,13 @@ class ObjectReader {
     const path = this.file.path;
     const regular = this.position + this.from >= this.irregularUntil ? this.endOfLine() : -1;
     if (regular >= 0) {
-      const bytes = this.window.subarray(this.from, regular);
-      const text = decode(bytes, path, this.line);
-      const value = quickly(text);
-      if (value) return { value, place: this.take(bytes, text.includes('\r')) };
+      // Asked first, because an error thrown for every line of a file takes more time than the file.
+      if (this.endsObject(regular)) {
+        const bytes = this.window.subarray(this.from, regular);
+        const text = decode(bytes, path, this.line);
+        const value = quickly(text);
+        if (value) return { value, place: this.take(bytes, text.includes('\r')) };
+      }
       this.irregularUntil = this.position + regular;
     }
     const end = this.endOfObject(); // which moves the window
@@ -221,6 +229,13 @@ class ObjectReader {
       }
       if (known === end || !this.fill()) return known;
     }
+  }
+
+  /** Whether a brace is the last that stands before `end`, white space aside. */
+  private endsObject(end: number): boolean {
+    let last = end - 1;
+    while (last > this.from && this.window[last]! <= SPACE) last--;
+    return this.window[last] === CLOSE_OBJECT;
   }
 
   /**
