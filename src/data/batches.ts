@@ -1,12 +1,19 @@
 /**
  * Cuts datasets into batches of texts. An epoch is a pure function of (seed, epoch): row order, batch order and
  * the draws inside each row have streams of their own, so any batch of any epoch is reached directly and a resumed
- * run sees exactly what it would have seen. Tokens and packing come after (packing.ts).
+ * run sees exactly what it would have seen. Tokens come after (train/collate.ts).
  */
 import { InputError } from '../errors.js';
 import { printable, show } from '../show.js';
 import { CounterRandom } from '../tensor/random.js';
-import { type Dataset, type DatasetOptions, openDatasets, STREAM, type UnusedRows } from './datasets.js';
+import {
+  type Dataset,
+  type DatasetOptions,
+  lastAtMost,
+  openDatasets,
+  STREAM,
+  type UnusedRows,
+} from './datasets.js';
 import { type LongestBatch, longestBatch, type TokenMeasure } from './longest.js';
 import { type PromptOptions, Prompts } from './prompts.js';
 import { placeName, type RowFacts, type RowPlace } from './rows.js';
@@ -96,6 +103,7 @@ export class TrainingData {
   private readonly checked = new Set<number>();
 
   constructor(private readonly options: DataOptions) {
+    requireOptions(options);
     const { datasets, hasPromptColumn, unused, notices } = openDatasets(options);
     this.datasets = datasets;
     this.leftOut = unused;
@@ -162,6 +170,10 @@ export class TrainingData {
   *epoch(epoch: number, position: Partial<EpochPosition> = {}): Generator<TrainBatch, void, undefined> {
     const { rank = 0, worldSize = 1, startBatch = 0 } = position;
     this.check(worldSize);
+    if (!Number.isInteger(rank) || rank < 0 || rank >= worldSize)
+      throw new InputError(`rank: expected an integer from 0 to ${worldSize - 1}, found ${show(rank)}`);
+    if (!Number.isInteger(startBatch) || startBatch < 0)
+      throw new InputError(`startBatch: expected an integer from 0, found ${show(startBatch)}`);
     const orders = this.datasets.map((dataset, i) =>
       new CounterRandom(this.options.seed, [STREAM.rowOrder, epoch, i]).shuffle(
         Uint32Array.from({ length: dataset.rowCount }, (_, row) => row),
@@ -180,7 +192,7 @@ export class TrainingData {
       new CounterRandom(this.options.seed, [STREAM.batchOrder, epoch]).shuffle(batches);
 
     for (let index = startBatch; index < batches.length; index++) {
-      const owner = firsts.findLastIndex((first) => first <= batches[index]!);
+      const owner = lastAtMost(firsts, batches[index]!);
       const dataset = this.datasets[owner]!;
       const first = (batches[index]! - firsts[owner]!) * dataset.batchSize * worldSize;
       yield this.batch(dataset, globalBatch(orders[owner]!, first, dataset.batchSize, worldSize), {
@@ -329,6 +341,25 @@ export class TrainingData {
 
 /** Passages of one rank and step. Fewer fit into any GPU; more would fill the host's memory before that is known. */
 const MOST_PASSAGES = 1 << 18;
+
+/** The numbers among the options, by the flags they come from. */
+function requireOptions(options: DataOptions): void {
+  const positive = {
+    train_group_size: options.trainGroupSize,
+    per_device_train_batch_size: options.perDeviceTrainBatchSize,
+    max_example_num_per_dataset: options.maxExampleNumPerDataset,
+  };
+  const natural = { small_threshold: options.smallThreshold, drop_threshold: options.dropThreshold };
+  for (const [flag, value] of Object.entries({ ...positive, ...natural })) {
+    const least = Object.hasOwn(positive, flag) ? 1 : 0;
+    if (!Number.isSafeInteger(value) || value < least)
+      throw new InputError(`--${flag}: expected an integer from ${least}, found ${show(value)}`);
+  }
+  if (!(options.shuffleRatio >= 0 && options.shuffleRatio <= 1))
+    throw new InputError(
+      `--shuffle_ratio: expected a number from 0 to 1, found ${show(options.shuffleRatio)}`,
+    );
+}
 
 /** Datasets that are named one by one before they are only counted. */
 const MOST_NAMED = 8;

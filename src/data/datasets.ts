@@ -76,14 +76,20 @@ export class Dataset {
   }
 
   private locate(index: number): [RowFile, number] {
-    let member = 0;
-    for (let above = this.members.length; above - member > 1; ) {
-      const middle = (member + above) >> 1;
-      if (this.starts[middle]! <= index) member = middle;
-      else above = middle;
-    }
+    const member = lastAtMost(this.starts, index);
     return [this.members[member]!.file, this.members[member]!.rows[index - this.starts[member]!]!];
   }
+}
+
+/** The last index whose number is at most `value`; numbers in order, the first at most `value`. */
+export function lastAtMost(numbers: readonly number[], value: number): number {
+  let found = 0;
+  for (let above = numbers.length; above - found > 1; ) {
+    const middle = (found + above) >> 1;
+    if (numbers[middle]! <= value) found = middle;
+    else above = middle;
+  }
+  return found;
 }
 
 export interface OpenedDatasets {

@@ -4,9 +4,13 @@
  * it, which the compatibility name `none-prefix` restores.
  */
 import { InputError } from '../errors.js';
+import { show } from '../show.js';
 
 /** Joins an instruction and a text. */
 export type Join = (instruction: string, text: string) => string;
+
+/** Slots of a format: each may repeat a text, which no format in use does more than once. */
+const MOST_SLOTS = 16;
 
 /**
  * A Python format string with two slots, `{}{}` or `{0}`/`{1}`: the instruction, then the text. A literal
@@ -16,7 +20,7 @@ export type Join = (instruction: string, text: string) => string;
 export function compileFormat(format: string, flag: string): Join {
   const fail = (): never => {
     throw new InputError(
-      `${flag}: expected slots for instruction and text as in "{}{}", found ${JSON.stringify(format)}`,
+      `${flag}: expected slots for instruction and text as in "{}{}", found ${show(format)}`,
     );
   };
   const parts: (string | 0 | 1)[] = [];
@@ -33,6 +37,9 @@ export function compileFormat(format: string, flag: string): Join {
     } else parts.push(piece);
   }
   if (!parts.includes(1) || (numbered && automatic > 0)) fail();
+  const slots = parts.filter((part) => typeof part === 'number').length;
+  if (slots > MOST_SLOTS)
+    throw new InputError(`${flag}: expected at most ${MOST_SLOTS} slots, found ${slots}`);
   return (instruction, text) =>
     parts.map((part) => (part === 0 ? instruction : part === 1 ? text : part)).join('');
 }

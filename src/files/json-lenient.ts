@@ -141,7 +141,7 @@ class Reader {
     const { text } = this;
     for (let at = start + 1; at < end; at++) {
       if (text[at] === '\\') {
-        if (!ESCAPE.test(text.slice(at + 1, at + 6)))
+        if (at + 1 < end && !ESCAPE.test(text.slice(at + 1, at + 6)))
           return new JsonFault('an escape that JSON knows', show(text.slice(at, at + 2)), at);
         at++;
       } else if (text.charCodeAt(at) < 0x20)

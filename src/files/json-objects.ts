@@ -327,8 +327,13 @@ class ObjectReader {
   private unexpected(expected: string): InputError {
     if (this.peek() < 0) return this.fault(expected, 'the end of the file');
     const bytes = this.window.subarray(this.from, Math.min(this.to, this.from + 80));
-    const text = bytes.toString('utf8').split(/[\r\n]/)[0]!;
-    return this.fault(expected, show(text.slice(0, 40)));
+    const text = bytes
+      .toString('utf8')
+      .split(/[\r\n]/)[0]!
+      .slice(0, 40);
+    return text.includes('\ufffd')
+      ? this.fault('UTF-8 text', 'other bytes')
+      : this.fault(expected, show(text));
   }
 
   private fault(expected: string, found: string): InputError {
