@@ -28,17 +28,27 @@ export function countWrite(target: Binding | RowTexture): void {
   if ('entry' in target) target.version?.bump(target.offset, target.offset + target.size);
 }
 
-const accesses = new Map<string, readonly boolean[]>();
+/** What a shader does with a binding. What it writes it reads too, unless its name begins with `out`. */
+export interface Access {
+  readonly writes: boolean;
+  readonly reads: boolean;
+}
 
-/** Of each binding of a shader, in order, whether it is written to. */
-export function accessOf(wgsl: string): readonly boolean[] {
-  const known = accesses.get(wgsl);
-  if (known) return known;
-  const writes: boolean[] = [];
-  for (const [, at, access] of wgsl.matchAll(/@group\(0\)\s*@binding\((\d+)\)\s*var(?:<([^>]*)>)?/g))
-    writes[Number(at)] = access?.includes('read_write') === true;
-  accesses.set(wgsl, writes);
-  return writes;
+const known = new Map<string, readonly Access[]>();
+
+/** Of the bindings of a shader, in order. */
+export function accessesOf(wgsl: string): readonly Access[] {
+  const before = known.get(wgsl);
+  if (before) return before;
+  const accesses: Access[] = [];
+  for (const [, at, access, name] of wgsl.matchAll(
+    /@group\(0\)\s*@binding\((\d+)\)\s*var(?:<([^>]*)>)?\s*(\w+)/g,
+  )) {
+    const writes = access?.includes('read_write') === true;
+    accesses[Number(at)] = { writes, reads: !writes || !name!.startsWith('out') };
+  }
+  known.set(wgsl, accesses);
+  return accesses;
 }
 
 /** Each check names the command, `what` or `label`. @throws MachineError. */
@@ -80,13 +90,14 @@ export class BindingRules {
   }
 
   /** What would make the whole recording invalid, or read what is not there. */
-  access(label: string, writes: readonly boolean[], bindings: readonly (Binding | RowTexture)[]): void {
-    if (bindings.length !== writes.length)
-      throw new MachineError(`${label}: ${bindings.length} operands for ${writes.length} bindings`);
+  access(label: string, accesses: readonly Access[], bindings: readonly (Binding | RowTexture)[]): void {
+    if (bindings.length !== accesses.length)
+      throw new MachineError(`${label}: ${bindings.length} operands for ${accesses.length} bindings`);
     for (const [i, binding] of bindings.entries()) {
       const entry = entryOf(binding);
-      if (!writes[i]) this.computed(label, entry);
-      else if (bindings.some((other, k) => !writes[k] && entryOf(other) === entry))
+      const { writes, reads } = accesses[i]!;
+      if (reads) this.computed(label, entry);
+      if (writes && bindings.some((other, k) => !accesses[k]!.writes && entryOf(other) === entry))
         throw new MachineError(`${label}: an operand that is written and one that is read are one buffer`);
     }
   }

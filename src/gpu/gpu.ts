@@ -8,7 +8,7 @@
 import os from 'node:os';
 import { create, globals } from 'webgpu';
 import { MachineError } from '../errors.js';
-import { accessOf, type Binding, BindingRules, countWrite, entryOf } from './bindings.js';
+import { type Access, accessesOf, type Binding, BindingRules, countWrite, entryOf } from './bindings.js';
 import type { Capabilities } from './capabilities.js';
 import { DeviceFaults } from './faults.js';
 import {
@@ -50,8 +50,7 @@ export interface ShaderSource {
 }
 
 interface Pipeline {
-  /** Which bindings it writes to. */
-  readonly writes: readonly boolean[];
+  readonly accesses: readonly Access[];
   readonly id: number;
   readonly label: string;
   readonly pipeline: GPUComputePipeline;
@@ -221,7 +220,7 @@ export class Gpu {
     for (const binding of bindings) this.rules.binding(shader.label, binding);
     if (this.planning) {
       this.openEncoder();
-      accessOf(shader.wgsl).forEach((writes, i) => {
+      accessesOf(shader.wgsl).forEach(({ writes }, i) => {
         if (writes) this.writes(bindings[i]!);
       });
     } else this.record(shader, bindings, immediates, x, y, z);
@@ -336,7 +335,7 @@ export class Gpu {
         this.unsubmittedUpload = 0;
       }
     }
-    target.entry.writtenIn = 0;
+    target.entry.writtenIn = -1;
   }
 
   /**
@@ -472,10 +471,10 @@ export class Gpu {
     z: number,
   ): void {
     const pipeline = this.pipelineOf(shader);
-    this.rules.access(pipeline.label, pipeline.writes, bindings);
+    this.rules.access(pipeline.label, pipeline.accesses, bindings);
     const group = this.bindGroupOf(pipeline, bindings);
     bindings.forEach((binding, i) => {
-      if (pipeline.writes[i]) this.writes(binding);
+      if (pipeline.accesses[i]!.writes) this.writes(binding);
     });
     const pass = this.openPass(pipeline.label);
     if (this.passPipeline !== pipeline) {
@@ -522,7 +521,7 @@ export class Gpu {
     if (!pipeline) {
       const compute = this.pipelineFor(shader);
       pipeline = {
-        writes: accessOf(shader.wgsl),
+        accesses: accessesOf(shader.wgsl),
         id: this.pipelines.size,
         label: shader.label,
         pipeline: compute,

@@ -30,7 +30,7 @@ export interface PoolEntry {
   released: number;
   /** Whether it is handed out. */
   live: boolean;
-  /** Number of the recording that was first to write to it since it was handed out; 0: none, or the host. */
+  /** Number of the recording that was first to write to it since it was handed out; 0: none yet, −1: the host was. */
   writtenIn: number;
   /** The pool that it belongs to, and so its device. */
   readonly pool: BufferPool;

@@ -3,8 +3,9 @@
  * parameter, gradient, moments and the parameter's f16 copy, and the global gradient norm. Unscaling, clipping and
  * whether the step happens at all are read from GPU memory, so nothing waits for the norm.
  */
-import { MachineError } from '../errors.js';
+import { MachineError, ShapeError } from '../errors.js';
 import type { Binding } from '../gpu/gpu.js';
+import { f16, f32, optional, signature, u32 } from '../tensor/operands.js';
 import { Tensor } from '../tensor/tensor.js';
 import { FLAT_MAIN, flatGrid, shaderOf, store4, vec4Type } from './launch.js';
 import { flatRanges, rowRanges } from './ranges.js';
@@ -58,6 +59,23 @@ function parameters(settings: AdamWSettings) {
   };
 }
 
+const ADAMW = signature('adamW', {
+  weights: f32('n'),
+  gradients: f32('n'),
+  moment1: f32('n'),
+  moment2: f32('n'),
+  factor: f32(2),
+  halves: optional(f16('...')),
+});
+const ADAMW_ROWS = signature('adamWRows', {
+  weights: f32('V', 'C'),
+  gradients: f32('U', 'C'),
+  rowOf: u32('V'),
+  moment1: f32('V', 'C'),
+  moment2: f32('V', 'C'),
+  factor: f32(2),
+});
+
 /**
  * One update of `count` elements from `start` of flat, equally laid out tensors. `factor`: [2] of `clipFactor`.
  * `halves`: f16 copies of the same elements, written along. Start is a multiple of 128, count of 4.
@@ -73,6 +91,7 @@ export function adamW(
   count = weights.size,
   halves?: Tensor,
 ): void {
+  ADAMW.check({ weights, gradients, moment1, moment2, factor, halves });
   const shader = shaderOf(`adamW.${halves !== undefined}`, () => ({
     label: 'adamW',
     params: PARAMS,
@@ -125,6 +144,7 @@ export function adamWRows(
   factor: Tensor,
   settings: AdamWSettings,
 ): void {
+  ADAMW_ROWS.check({ weights, gradients, rowOf, moment1, moment2, factor });
   const { cols } = weights;
   const vec = cols % 4 === 0;
   const type = vec ? 'vec4f' : 'f32';
@@ -176,8 +196,12 @@ ${UPDATE}
   }
 }
 
+const GLOBAL_NORM = signature('globalNorm', { first: f32('...first'), source: f32('...') });
+
 /** ‖·‖₂ over all sources together → [1]; fixed order. */
 export function globalNorm(sources: readonly Tensor[]): Tensor {
+  if (sources.length === 0) throw new ShapeError('globalNorm', 'needs at least one tensor');
+  for (const source of sources) GLOBAL_NORM.check({ first: sources[0], source });
   const gpu = sources[0]!.gpu;
   const parts: Tensor[] = [];
   for (const source of sources)

@@ -4,6 +4,7 @@
  * gradient and recomputation draw the same numbers without storing them.
  */
 
+import { f32, integer, notNegative, signature } from '../tensor/operands.js';
 import type { RandomStream } from '../tensor/random-streams.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { FLAT_MAIN, flatGrid, shaderOf } from './launch.js';
@@ -30,11 +31,18 @@ fn threefry(key: vec4u, counter: vec4u) -> vec4u {
   return x;
 }`;
 
+const FILL_NORMAL = signature(
+  'fillNormal',
+  { tensor: f32('...') },
+  { numbers: { deviation: notNegative, seed: integer, stream: integer } },
+);
+
 /**
  * Fills an f32 tensor of any size with normal(0, deviation) by Box–Muller (1958): elements 4i..4i+3 take the four
  * words of the Threefry block at counter i.
  */
 export function fillNormal(tensor: Tensor, deviation: number, random: RandomStream): void {
+  FILL_NORMAL.check({ tensor }, { deviation, seed: random.seed, stream: random.stream });
   const shader = shaderOf('fillNormal', () => ({
     label: 'fillNormal',
     params: { count: 'u32', first: 'u32', deviation: 'f32', seed: 'u32', stream: 'u32' } as const,

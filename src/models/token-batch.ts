@@ -46,8 +46,8 @@ export class TokenBatch {
       let count = 0;
       for (let i = 0; i < text.length; i++, at++) {
         const id = text[i]!;
-        if (id >= config.vocabSize)
-          throw new InputError(`token id ${id} is beyond the model's vocabulary of ${config.vocabSize}`);
+        if (!(Number.isInteger(id) && id >= 0 && id < config.vocabSize))
+          throw new InputError(`token id ${id} is not in the model's vocabulary of ${config.vocabSize}`);
         this.ids[at] = id;
         if (config.family === 'bert') positions[at] = i;
         // RoBERTa counts what is not padding, from padId + 1; a literal <pad> keeps padId.

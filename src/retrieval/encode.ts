@@ -29,6 +29,7 @@ export async function encodeTexts(
   { maxLength, batchTokens = 8192 }: EncodeTextsOptions,
 ): Promise<M3Embedding[]> {
   tokenizer.requireRows(model.config.vocabSize);
+  if (!(batchTokens >= 1)) throw new ShapeError('encodeTexts', `batches of ${batchTokens} tokens`);
   const ids = texts.map((text) => tokenizer.encode(text, Math.min(maxLength, model.config.maxTokens)));
   const order = ids.map((_, i) => i).sort((a, b) => ids[b]!.length - ids[a]!.length || a - b);
   const special = new Set([tokenizer.clsId, tokenizer.sepId, tokenizer.padId, tokenizer.unkId]);

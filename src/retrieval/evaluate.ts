@@ -30,6 +30,8 @@ export async function evaluateRetrieval(
   task: RetrievalTask,
   { maxLength, queriesPerBatch = 200 }: { maxLength: number; queriesPerBatch?: number },
 ): Promise<Record<RetrievalMode, RetrievalMetrics>> {
+  if (!Number.isInteger(queriesPerBatch) || queriesPerBatch < 1)
+    throw new ShapeError('evaluateRetrieval', `batches of ${queriesPerBatch} queries`);
   const { queries, candidates: passages, targets } = task;
   const stray = targets.findIndex((at) => !Number.isInteger(at) || at < 0 || at >= passages.length);
   if (targets.length !== queries.length || stray >= 0)

@@ -17,7 +17,7 @@ import {
   softCrossEntropy,
   softmax,
 } from '../../autograd/index.js';
-import { InputError } from '../../errors.js';
+import { InputError, ShapeError } from '../../errors.js';
 import { full } from '../../kernels/pointwise.js';
 import {
   colbertScores,
@@ -126,7 +126,9 @@ export async function m3Loss(
   if (!settings.unified) return { loss: denseLoss, scores: { dense } };
 
   if (!texts.sparse || !texts.colbert)
-    throw new InputError('m3Loss: unified fine-tuning needs the representations of all three heads');
+    throw new ShapeError('m3Loss', 'unified fine-tuning needs the representations of all three heads', {
+      dense: texts.dense,
+    });
   const sparse = lexicalScores(texts.sparse, batch, temperature, own);
   const colbert = colbertScores(texts.colbert, batch, temperature, own);
   const ensemble = ensembleScores(dense, sparse, colbert);
