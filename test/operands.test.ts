@@ -10,6 +10,7 @@ import { Gpu } from '../src/gpu/gpu.js';
 import { maxSimLayout, sparseMatches } from '../src/models/score-layout.js';
 import { PackedSequences } from '../src/tensor/packed.js';
 import { RowIndex } from '../src/tensor/row-index.js';
+import { scope } from '../src/tensor/scope.js';
 import { sizeOf } from '../src/tensor/shape.js';
 import { type DType, Tensor } from '../src/tensor/tensor.js';
 import type { Tokenizer } from '../src/tokenizer/tokenizer.js';
@@ -682,3 +683,41 @@ test('sizes stay those of the shapes', () => {
   assert.deepEqual([none.rows, none.cols], [3, 0]);
   none.dispose();
 });
+
+test('backward refuses seeds and gradients that do not fit', () =>
+  scope(() => {
+    const x = Tensor.zeros(gpu, [2, 4]);
+    x.requiresGrad = true;
+    const shifted = (gradient: number[]) =>
+      ops.record('shifted', x.detach(), [], [[x, () => Tensor.zeros(gpu, gradient)]]);
+    const wrongCalls: [string, RegExp, () => unknown][] = [
+      ['backward', /needs a scalar, or a seed: root \[2,4\] f32/, () => ops.backward(ops.neg(x))],
+      ['backward', /differ: .*seed \[4,2\]/, () => ops.backward(ops.neg(x), Tensor.zeros(gpu, [4, 2]))],
+      ['backward', /one dtype/, () => ops.backward(ops.neg(x), Tensor.zeros(gpu, [2, 4], 'f16'))],
+      ['backward', /different devices/, () => ops.backward(ops.neg(x), Tensor.zeros(other, [2, 4]))],
+      ['backward', /nothing on the tape/, () => ops.backward(Tensor.scalar(gpu, 1))],
+      [
+        'shifted',
+        /of an input \[2,4\] must be of its shape: gradient \[4\] f32/,
+        () => ops.backward(shifted([4]), Tensor.zeros(gpu, [2, 4])),
+      ],
+      ['shifted', /gradient \[1,4\] f32/, () => ops.backward(shifted([1, 4]), Tensor.zeros(gpu, [2, 4]))],
+      [
+        'dropout',
+        /freed/,
+        () => {
+          const gone = Tensor.zeros(gpu, [4]);
+          gone.dispose();
+          return ops.dropout(gone, 0, drop);
+        },
+      ],
+    ];
+    for (const [op, says, call] of wrongCalls)
+      assert.throws(call, (error: unknown) => {
+        assert.ok(error instanceof ShapeError, `${op}: ${error}`);
+        assert.equal(error.op, op);
+        assert.match(error.message, says);
+        return true;
+      });
+    assert.equal(x.grad, undefined);
+  }));

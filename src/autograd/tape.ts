@@ -5,6 +5,7 @@
  */
 import { InputError, ShapeError } from '../errors.js';
 import { binary, cast, full } from '../kernels/pointwise.js';
+import { floats, signature } from '../tensor/operands.js';
 import { isRecording, noteUnrecorded, scope } from '../tensor/scope.js';
 import { formatShape, sameShape } from '../tensor/shape.js';
 import type { GradientSink, TapeNode, Tensor } from '../tensor/tensor.js';
@@ -137,11 +138,7 @@ export function record(
  * root to a scalar). The graph is used up: a second call on it throws.
  */
 export function backward(root: Tensor, seed?: Tensor): void {
-  if (!seed && root.size !== 1)
-    throw new ShapeError(
-      'backward',
-      `needs a scalar or a seed of its shape; got ${formatShape(root.shape)} with no seed`,
-    );
+  if (!seed && root.size !== 1) throw new ShapeError('backward', 'needs a scalar, or a seed', { root });
   scope(() => backwardAll([[root, seed ?? full(root, root.shape, 1)]]));
 }
 
@@ -149,6 +146,12 @@ export function backward(root: Tensor, seed?: Tensor): void {
 export function backwardAll(roots: readonly (readonly [root: Tensor, seed: Tensor])[]): void {
   propagate(roots, []);
 }
+
+const BACKWARD = signature(
+  'backward',
+  { root: floats('...'), seed: floats('...') },
+  { sameDType: ['root', 'seed'] },
+);
 
 /**
  * Propagates the seeds down to leaves. Leaves in `wanted` get their gradient returned (undefined: none reaches
@@ -160,18 +163,14 @@ export function propagate(
 ): (Tensor | undefined)[] {
   const starts: Node[] = [];
   for (const [root, seed] of roots) {
-    if (!sameShape(seed.shape, root.shape))
-      throw new ShapeError(
-        'backward',
-        `needs a seed of the root's shape; got ${formatShape(root.shape)} with ${formatShape(seed.shape)}`,
-      );
-    if (!root.node) throw new InputError('backward: nothing on the tape leads to this tensor');
+    BACKWARD.check({ root, seed });
+    if (!root.node) throw new ShapeError('backward', 'nothing on the tape leads to this tensor', { root });
     starts.push(root.node as Node);
   }
   // Inputs are older than outputs, so descending ids are a topological order.
   const nodes = reachable(starts);
   const used = nodes.find((node) => node.used);
-  if (used) throw new InputError(`backward: the graph at "${used.name}" was already used up`);
+  if (used) throw new ShapeError('backward', `the graph at "${used.name}" was already used up`);
   for (const node of nodes) node.checkVersions();
   const gradients = new Map<Node | Tensor, Tensor>();
   const add = (to: Node | Tensor, part: Tensor) => {
@@ -200,6 +199,13 @@ export function propagate(
             const sink = own && sinkOf(own);
             const part = gradient(dy, sink);
             if (!part) continue;
+            const { shape } = (parent ?? leaf)!;
+            if (!sameShape(part.shape, shape))
+              throw new ShapeError(
+                node.name,
+                `the gradient of an input ${formatShape(shape)} must be of its shape`,
+                { gradient: part },
+              );
             if (sink) sink.add(part);
             else if (parent ?? leaf) add((parent ?? leaf)!, part);
           }

@@ -6,7 +6,7 @@
 import { ShapeError } from '../errors.js';
 import type { Binding } from '../gpu/gpu.js';
 import { show } from '../show.js';
-import { anyNumber, floats, integer, probability, signature, wholeNumber } from '../tensor/operands.js';
+import { anyNumber, floats, signature } from '../tensor/operands.js';
 import { broadcastShapes, type Shape, sameShape, sizeOf, stridesOf } from '../tensor/shape.js';
 import { Tensor } from '../tensor/tensor.js';
 import { elementary } from './elementary.js';
@@ -439,20 +439,13 @@ export function dropMask(probability: number): { threshold: number; keepScale: n
   return { threshold, keepScale: threshold === 65536 ? 0 : 65536 / (65536 - threshold) };
 }
 
-const DROPOUT = signature(
-  'dropout',
-  { x: floats('...') },
-  { numbers: { probability, seed: integer, stream: integer, firstRow: wholeNumber() } },
-);
-
 /**
  * Inverted dropout: x·0 with `probability` (a NaN stays one), else x/(1−p). The same call on dy is its gradient. Elements 8i..8i+7
  * of the whole batch (see `RandomStream.firstRow`) take the eight 16-bit halves of one Threefry block at counter
  * (i, stream).
  */
 export function dropout(x: Tensor, probability: number, random: RandomStream): Tensor {
-  const { seed, stream, firstRow = 0 } = random;
-  DROPOUT.check({ x }, { probability, seed, stream, firstRow });
+  const { firstRow = 0 } = random;
   const dtype = floatDType('dropout', x);
   const first = (firstRow * x.cols) / 4;
   if (!Number.isInteger(first))

@@ -16,7 +16,14 @@ import {
 } from '../../kernels/pointwise.js';
 import type { RandomStream } from '../../kernels/random.js';
 import { sumAxis } from '../../kernels/reduce.js';
-import { anyNumber, floats, signature } from '../../tensor/operands.js';
+import {
+  anyNumber,
+  probability as aProbability,
+  floats,
+  integer,
+  signature,
+  wholeNumber,
+} from '../../tensor/operands.js';
 import { type Shape, sameShape } from '../../tensor/shape.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import { record } from '../tape.js';
@@ -106,10 +113,17 @@ export function cast(x: Tensor, dtype: FloatDType): Tensor {
   return record('cast', y, [], [[x, (dy) => castKernel(dy, own)]]);
 }
 
+const DROPOUT = signature(
+  'dropout',
+  { x: floats('...') },
+  { numbers: { probability: aProbability, seed: integer, stream: integer, firstRow: wholeNumber() } },
+);
+
 /** Inverted dropout; the mask is a function of `random` and the position, so backward draws it again. */
 export function dropout(x: Tensor, probability: number, random: RandomStream): Tensor {
-  // What is no probability is the kernel's to refuse.
-  if (probability >= 0 && dropMask(probability).threshold === 0) return x;
+  const { seed, stream, firstRow = 0 } = random;
+  DROPOUT.check({ x }, { probability, seed, stream, firstRow });
+  if (dropMask(probability).threshold === 0) return x;
   return record(
     'dropout',
     dropoutKernel(x, probability, random),
