@@ -79,13 +79,22 @@ function differs(found: number, torch: number, exact: number, allowed: Allowed):
 const ULP = 4;
 const EPSILON = 2 ** -24;
 const LOWEST = -3.4028234663852886e38;
-/** GELU adds 1 and an erf near −1, or a tanh, as PyTorch does; our erf is good to 3.3e-7. */
-const ABSOLUTE: Partial<Record<UnaryName, (x: number, dy: number) => number>> = {
-  gelu: (x, dy) => 4e-7 * Math.max(1, Math.abs(Math.min(8, Math.abs(x)))) * Math.abs(dy),
-  geluTanh: (x, dy) => 8 * EPSILON * Math.max(1, Math.min(8, Math.abs(x))) * Math.abs(dy),
+/** What an op's own arithmetic leaves where terms cancel, in f32: of the result at x, and of the gradient. */
+const ABSOLUTE: Partial<
+  Record<UnaryName, { value?: (x: number) => number; gradient?: (x: number, dy: number) => number }>
+> = {
+  // GELU adds 1 and an erf near −1, or a tanh, as PyTorch does; our erf is good to 3.3e-7.
+  gelu: {
+    value: (x) => 2e-7 * Math.min(8, Math.abs(x)),
+    gradient: (x, dy) => 4e-7 * Math.max(1, Math.min(8, Math.abs(x))) * Math.abs(dy),
+  },
+  geluTanh: {
+    value: (x) => 4 * EPSILON * Math.min(8, Math.abs(x)),
+    gradient: (x, dy) => 8 * EPSILON * Math.max(1, Math.min(8, Math.abs(x))) * Math.abs(dy),
+  },
   // 1 − y² and 1 − y of a rounded y.
-  tanh: (_, dy) => 4 * EPSILON * Math.abs(dy),
-  sigmoid: (_, dy) => 4 * EPSILON * Math.abs(dy),
+  tanh: { gradient: (_, dy) => 4 * EPSILON * Math.abs(dy) },
+  sigmoid: { gradient: (_, dy) => 4 * EPSILON * Math.abs(dy) },
 };
 
 const name = (x: number) => (Object.is(x, -0) ? '-0' : String(x));
@@ -137,16 +146,16 @@ for (const kernels of ['subgroup8', 'workgroup'] as const)
               const found = await run(f, [tensorOf(gpu, x, half)], outer);
               const { torch, exact } = table[op]!;
               x.forEach((value, i) => {
-                const check = (what: string, got: number, want: number, ideal: number, dy: number) => {
-                  const absolute = ABSOLUTE[op]?.(value, dy) ?? 0;
+                const check = (what: string, got: number, want: number, ideal: number, absolute = 0) => {
                   const wrong = differs(got, want, ideal, { half, ulp: ULP, absolute });
                   if (wrong) failures.push(`${what}(${name(value)}): ${wrong}`);
                 };
-                if (n === 0) check(op, found.y[i]!, torch.y[i]!, exact.y[i]!, 1);
+                const { value: ofValue, gradient: ofGradient } = ABSOLUTE[op] ?? {};
+                if (n === 0) check(op, found.y[i]!, torch.y[i]!, exact.y[i]!, ofValue?.(value));
                 const [got, want, ideal] = [found.grads, torch.grads[n]!, exact.grads[n]!].map(
                   (g) => g[0]![i]!,
                 );
-                check(`${outer}·d${op}`, got!, want!, ideal!, outer);
+                check(`${outer}·d${op}`, got!, want!, ideal!, ofGradient?.(value, outer));
               });
             });
         report(failures);
@@ -190,6 +199,40 @@ for (const kernels of ['subgroup8', 'workgroup'] as const)
         report(failures);
       });
     }
+
+    test('elementary functions over all of f32: a few units in the last place', async () => {
+      const size = 1 << 14;
+      const words = Uint32Array.from({ length: size }, (_, i) => Math.imul(i, 2654435761) >>> 0);
+      const everywhere = new Float32Array(words.buffer);
+      const near = (middle: number, width: number) =>
+        Float32Array.from({ length: size }, (_, i) => middle + (i / size - 0.5) * width);
+      const exact: Partial<Record<UnaryName, (x: number) => number>> = {
+        exp: Math.exp,
+        log: Math.log,
+        tanh: Math.tanh,
+        sigmoid: (x) => 1 / (1 + Math.exp(-x)),
+        sqrt: Math.sqrt,
+        reciprocal: (x) => 1 / x,
+        square: (x) => x * x,
+        abs: Math.abs,
+        relu: (x) => (x < 0 ? 0 : x),
+      };
+      const failures: string[] = [];
+      for (const [op, f] of Object.entries(exact) as [
+        Exclude<UnaryName, 'scale' | 'shift'>,
+        (x: number) => number,
+      ][])
+        for (const x of [everywhere, near(0, 220), near(1, 0.5)])
+          await scope(async () => {
+            const found = await ops[op](Tensor.from(gpu, x, [size])).toFloat32();
+            x.forEach((value, i) => {
+              const want = f(value);
+              const wrong = differs(found[i]!, Math.fround(want), want, { ulp: ULP });
+              if (wrong) failures.push(`${op}(${name(value)}): ${wrong}`);
+            });
+          });
+      report(failures);
+    });
 
     test('reductions, softmax and losses, norms: rows with extremes', async () => {
       const one = (...values: number[]) => Tensor.from(gpu, values, [4]);
@@ -463,11 +506,12 @@ for (const kernels of ['subgroup8', 'workgroup'] as const)
           assert.ok(same(wide[i]!, want), `half ${i.toString(16)}: ${wide[i]} instead of ${want}`);
         });
         // Each finite half, the tie to its neighbour, and the floats on both sides of that.
+        const exactly = new Uint32Array(f16ToF32(halves).buffer);
         const bits = new Uint32Array(
           [...halves].flatMap((half) => {
-            const next = new Uint32Array(f16ToF32(Uint16Array.of(half, half + 1)).buffer);
-            const middle = next[0]! + Math.floor((next[1]! - next[0]!) / 2);
-            return (half & 0x7fff) < 0x7bff ? [next[0]!, middle - 1, middle, middle + 1] : [];
+            if ((half & 0x7fff) >= 0x7bff) return [];
+            const middle = exactly[half]! + Math.floor((exactly[half + 1]! - exactly[half]!) / 2);
+            return [exactly[half]!, middle - 1, middle, middle + 1];
           }),
         );
         const edges = [
