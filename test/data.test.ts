@@ -592,7 +592,7 @@ test('what some batch would stumble over is refused before the first', () => {
 
   refuses(
     () => load('few.jsonl', rows('a', 3), { ...same, perDeviceTrainBatchSize: 2 }).batchesPerEpoch(2),
-    /^--train_data: expected a dataset with at least 4 rows, one batch of 2 on 2 ranks; found at most 3 /,
+    /^--train_data: expected a dataset with at least 4 rows, one batch of 2 on 2 ranks \(--per_device_train_batch_size\); found at most 3 /,
   );
 });
 

@@ -6,15 +6,9 @@
 import { InputError } from '../errors.js';
 import { printable, show } from '../show.js';
 import { CounterRandom } from '../tensor/random.js';
-import {
-  type Dataset,
-  type DatasetOptions,
-  lastAtMost,
-  openDatasets,
-  STREAM,
-  type UnusedRows,
-} from './datasets.js';
+import { type Dataset, type DatasetOptions, lastAtMost, openDatasets, STREAM } from './datasets.js';
 import { type LongestBatch, longestBatch, type TokenMeasure } from './longest.js';
+import { type UnusedRows, usageNotices } from './notices.js';
 import { type PromptOptions, Prompts } from './prompts.js';
 import { placeName, type RowFacts, type RowPlace } from './rows.js';
 import { groupSizeOf, needsNegatives, sampleGroup } from './sampling.js';
@@ -289,11 +283,12 @@ export class TrainingData {
       batches += count;
     }
     if (batches === 0) {
-      const largest = this.summary(worldSize).reduce((a, b) => (a.rows >= b.rows ? a : b));
-      const needed = largest.batchSize * worldSize;
+      const largest = this.datasets.reduce((a, b) => (a.rowCount >= b.rowCount ? a : b));
+      const { batchSize, batchSizeFrom, rowCount, name } = largest;
+      const ranks = worldSize === 1 ? '' : ` on ${worldSize} ranks`;
       throw new InputError(
-        `${this.options.flag}: expected a dataset with at least ${needed} rows, one batch of ${largest.batchSize} on ${worldSize} ranks; ` +
-          `found at most ${largest.rows} (${printable(largest.name)})`,
+        `${this.options.flag}: expected a dataset with at least ${batchSize * worldSize} rows, one batch of ` +
+          `${batchSize}${ranks} (${batchSizeFrom}); found at most ${rowCount} (${printable(name)})`,
       );
     }
     this.checked.add(worldSize);
@@ -359,28 +354,6 @@ function requireOptions(options: DataOptions): void {
     throw new InputError(
       `--shuffle_ratio: expected a number from 0 to 1, found ${show(options.shuffleRatio)}`,
     );
-}
-
-/** Datasets that are named one by one before they are only counted. */
-const MOST_NAMED = 8;
-
-/** `tails`: rows at the ends of epochs, other ones each time; they are only counted. */
-function usageNotices(flag: string, used: number, unused: readonly UnusedRows[], tails: number): string[] {
-  if (unused.length === 0) return [];
-  const never = unused.filter(({ why }) => !why.startsWith('no whole batch'));
-  const lines = never
-    .slice(0, MOST_NAMED)
-    .map(({ file, rows, why }) => `${printable(file)}: left out: ${rows} rows are ${why}`);
-  if (never.length > MOST_NAMED) {
-    const rest = never.slice(MOST_NAMED);
-    lines.push(
-      `${flag}: left out: ${rest.reduce((total, { rows }) => total + rows, 0)} rows in ${rest.length} more datasets`,
-    );
-  }
-  const missing = unused.reduce((total, { rows }) => total + rows, 0);
-  const dropped = tails > 0 ? `; ${tails} would fill no batch at its end, other rows each time` : '';
-  lines.push(`${flag}: an epoch uses ${used} of ${used + missing} rows${dropped}`);
-  return lines;
 }
 
 function someRow(dataset: Dataset, is: (facts: RowFacts) => boolean): boolean {

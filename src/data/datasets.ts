@@ -4,8 +4,16 @@
  * its own, except that small files of a directory may be merged. Batches themselves are cut in batches.ts.
  */
 import { InputError } from '../errors.js';
-import { printable, show } from '../show.js';
+import { show } from '../show.js';
 import { CounterRandom } from '../tensor/random.js';
+import {
+  emptyQueries,
+  firstFew,
+  notTheirOwn,
+  type UnusedRows,
+  withoutEffect,
+  withoutTeacher,
+} from './notices.js';
 import { placeName, type RowFacts, RowFile, type TrainRow } from './rows.js';
 import { findSource } from './sources.js';
 
@@ -25,15 +33,6 @@ export interface DatasetOptions {
   readonly seed: number;
   /** The flag that errors name: `--train_data` or `--eval_data`. */
   readonly flag: string;
-}
-
-/** Rows of the files given that no batch of an epoch holds. */
-export interface UnusedRows {
-  /** Or the folder whose small files were merged. */
-  readonly file: string;
-  readonly rows: number;
-  /** For people, e.g. `fewer than --small_threshold 4`. */
-  readonly why: string;
 }
 
 interface Member {
@@ -117,13 +116,19 @@ export function openDatasets(options: DatasetOptions): OpenedDatasets {
     members.some(({ file }) => file.columns.has('prompt')),
   );
   const files = opened.flatMap(({ members }) => members.map(({ file }) => file));
-  const notices = [...sources.flatMap((source) => source.notices), ...emptyQueries(files, options.flag)];
+  const notices = [
+    ...firstFew(
+      sources.flatMap((source) => source.notices),
+      options.flag,
+    ),
+    ...emptyQueries(files, options.flag),
+  ];
 
   if (!options.sameDatasetWithinBatch) {
     const members = opened.flatMap((each) => each.members);
     const dataset = new Dataset('all files', members, options.perDeviceTrainBatchSize, BATCH_FLAG, false);
     if (options.knowledgeDistillation) requireScores(dataset);
-    notices.push(...withoutEffect(files, options));
+    notices.push(...withoutEffect(files, options.flag, options.queryInstructionForRetrieval !== null));
     return { datasets: [dataset], hasPromptColumn, unused, notices };
   }
 
@@ -152,7 +157,8 @@ export function openDatasets(options: DatasetOptions): OpenedDatasets {
     throw new InputError(
       `${options.flag}: expected a dataset of at least --small_threshold ${options.smallThreshold} rows, found none`,
     );
-  notices.push(...notTheirOwn(files), ...withoutTeacher(datasets, options));
+  notices.push(...notTheirOwn(files, options.flag));
+  if (options.knowledgeDistillation) notices.push(...withoutTeacher(datasets.map(taught), options.flag));
   return { datasets, hasPromptColumn, unused, notices };
 }
 
@@ -180,74 +186,10 @@ function memberBatchSize({ file, rows }: Member, options: DatasetOptions): { siz
   return { size: half, from: `half of ${BATCH_FLAG}, for the type ${show(first.type)}` };
 }
 
-/** In the default mode rows are alike: what their fields would say otherwise is not looked at, as upstream. */
-function withoutEffect(files: readonly RowFile[], options: DatasetOptions): string[] {
-  const fields = (['type', 'batch_size', 'train_group_size'] as const).filter((field) =>
-    files.some((file) => file.columns.has(field)),
-  );
-  const notices: string[] = [];
-  if (fields.length > 0)
-    notices.push(
-      `${options.flag}: ${fields.map(show).join(', ')} of rows: no effect without --same_dataset_within_batch`,
-    );
-  if (options.queryInstructionForRetrieval === null && files.some((file) => file.columns.has('prompt')))
-    notices.push(
-      `${options.flag}: "prompt" of rows: no effect without --same_dataset_within_batch or --query_instruction_for_retrieval`,
-    );
-  return notices;
-}
-
-/** In same-dataset mode the first row speaks for others: those that say otherwise are not heard, as upstream. */
-function notTheirOwn(files: readonly RowFile[]): string[] {
-  return files.flatMap((file) => {
-    const notices: string[] = [];
-    const batchSize = file.differing.get('batch_size');
-    if (batchSize)
-      notices.push(
-        `${placeName(batchSize)}: "batch_size" differs: that of the file's first row counts for all`,
-      );
-    const groupSize = file.differing.get('train_group_size');
-    if (groupSize && !file.columns.has('type'))
-      notices.push(
-        `${placeName(groupSize)}: "train_group_size" differs: that of its first row counts for a whole batch`,
-      );
-    if (file.columns.has('train_group_size') && file.columns.has('type'))
-      notices.push(`${printable(file.path)}: "train_group_size": no effect in rows with "type"`);
-    return notices;
-  });
-}
-
-function emptyQueries(files: readonly RowFile[], flag: string): string[] {
-  const count = files.reduce((total, file) => total + file.emptyQueries, 0);
-  const first = files.find((file) => file.firstEmptyQuery)?.firstEmptyQuery;
-  return first ? [`${flag}: ${count} rows with an empty "query" (the first: ${placeName(first)})`] : [];
-}
-
-/** Which rows have no scores although distillation is asked for: they train on the plain loss, as upstream. */
-function withoutTeacher(datasets: readonly Dataset[], options: DatasetOptions): string[] {
-  if (!options.knowledgeDistillation) return [];
-  let rows = 0;
-  let total = 0;
-  const names: string[] = [];
-  for (const dataset of datasets) {
-    let missing = 0;
-    for (let i = 0; i < dataset.rowCount; i++) if (!dataset.facts(i).scored) missing++;
-    if (missing > 0) names.push(dataset.name);
-    rows += missing;
-    total += dataset.rowCount;
-  }
-  return rows === 0
-    ? []
-    : [
-        `${options.flag}: ${rows} of ${total} rows have no scores and train without a teacher in spite of ` +
-          `--knowledge_distillation (${listed(names)})`,
-      ];
-}
-
-/** A few names for a message. */
-function listed(names: readonly string[], most = 3): string {
-  const shown = names.slice(0, most).map(printable).join(', ');
-  return names.length > most ? `${shown} and ${names.length - most} more` : shown;
+function taught(dataset: Dataset): { name: string; rows: number; scored: number } {
+  let scored = 0;
+  for (let i = 0; i < dataset.rowCount; i++) if (dataset.facts(i).scored) scored++;
+  return { name: dataset.name, rows: dataset.rowCount, scored };
 }
 
 function requireScores(dataset: Dataset): void {

@@ -2,7 +2,8 @@
  * JSON from outside: the one place where it is read. Whatever the file holds, the answer is a value that is safe to
  * look into or an InputError of one line that blames the file: its size and nesting are bounded, its objects have no
  * prototype (so that a name out of a file never finds an inherited member), and a file of another kind (a Git LFS
- * pointer, a web page, an archive) is called what it is. What the values mean belongs to whoever asked.
+ * pointer, a web page, an archive) is called what it is. What the values mean belongs to whoever asked. Files of many
+ * values, which are not read whole, are read in json-objects.ts.
  */
 import { InputError } from '../errors.js';
 import { printable, show } from '../show.js';

@@ -1,0 +1,113 @@
+/**
+ * What a person may not expect of their rows, in lines: which are left out and why, which fields are not looked at.
+ * Nothing of it is an error; all of it would be a surprise in the morning. What is an error is thrown where it is read.
+ */
+import { printable, show } from '../show.js';
+import { placeName, type RowFile } from './rows.js';
+
+/** Rows of the files given that no batch of an epoch holds. */
+export interface UnusedRows {
+  /** Or the folder whose small files were merged. */
+  readonly file: string;
+  readonly rows: number;
+  /** For people, e.g. `fewer than --small_threshold 4`. */
+  readonly why: string;
+}
+
+/** Lines of a kind before the others are only counted. */
+const MOST_LINES = 8;
+
+export function firstFew(lines: readonly string[], flag: string): string[] {
+  if (lines.length <= MOST_LINES) return [...lines];
+  return [...lines.slice(0, MOST_LINES), `${flag}: ${lines.length - MOST_LINES} more lines like the last`];
+}
+
+/** In the default mode rows are alike: what their fields would say otherwise is not looked at, as upstream. */
+export function withoutEffect(files: readonly RowFile[], flag: string, instructed: boolean): string[] {
+  const fields = (['type', 'batch_size', 'train_group_size'] as const).filter((field) =>
+    files.some((file) => file.columns.has(field)),
+  );
+  const notices: string[] = [];
+  if (fields.length > 0)
+    notices.push(
+      `${flag}: ${fields.map(show).join(', ')} of rows: no effect without --same_dataset_within_batch`,
+    );
+  if (!instructed && files.some((file) => file.columns.has('prompt')))
+    notices.push(
+      `${flag}: "prompt" of rows: no effect without --same_dataset_within_batch or --query_instruction_for_retrieval`,
+    );
+  return notices;
+}
+
+/** In same-dataset mode the first row speaks for others: those that say otherwise are not heard, as upstream. */
+export function notTheirOwn(files: readonly RowFile[], flag: string): string[] {
+  const lines = files.flatMap((file) => {
+    const notices: string[] = [];
+    const batchSize = file.differing.get('batch_size');
+    if (batchSize)
+      notices.push(
+        `${placeName(batchSize)}: "batch_size" differs: that of the file's first row counts for all`,
+      );
+    const groupSize = file.differing.get('train_group_size');
+    if (groupSize && !file.columns.has('type'))
+      notices.push(
+        `${placeName(groupSize)}: "train_group_size" differs: that of its first row counts for a whole batch`,
+      );
+    if (file.columns.has('train_group_size') && file.columns.has('type'))
+      notices.push(`${printable(file.path)}: "train_group_size": no effect in rows with "type"`);
+    return notices;
+  });
+  return firstFew(lines, flag);
+}
+
+export function emptyQueries(files: readonly RowFile[], flag: string): string[] {
+  const count = files.reduce((total, file) => total + file.emptyQueries, 0);
+  const first = files.find((file) => file.firstEmptyQuery)?.firstEmptyQuery;
+  return first ? [`${flag}: ${count} rows with an empty "query" (the first: ${placeName(first)})`] : [];
+}
+
+/** Which rows have no scores although distillation is asked for: they train on the plain loss, as upstream. */
+export function withoutTeacher(
+  datasets: readonly { name: string; rows: number; scored: number }[],
+  flag: string,
+): string[] {
+  const without = datasets.filter(({ rows, scored }) => scored < rows);
+  if (without.length === 0) return [];
+  const total = datasets.reduce((sum, { rows }) => sum + rows, 0);
+  const rows = without.reduce((sum, { rows, scored }) => sum + rows - scored, 0);
+  const names = listed(without.map(({ name }) => name));
+  return [
+    `${flag}: ${rows} of ${total} rows have no scores and train without a teacher in spite of ` +
+      `--knowledge_distillation (${names})`,
+  ];
+}
+
+/** A few names for a message. */
+function listed(names: readonly string[], most = 3): string {
+  const shown = names.slice(0, most).map(printable).join(', ');
+  return names.length > most ? `${shown} and ${names.length - most} more` : shown;
+}
+
+/** `tails`: rows at the ends of epochs, other ones each time; they are only counted. */
+export function usageNotices(
+  flag: string,
+  used: number,
+  unused: readonly UnusedRows[],
+  tails: number,
+): string[] {
+  if (unused.length === 0) return [];
+  const never = unused.filter(({ why }) => !why.startsWith('no whole batch'));
+  const lines = never
+    .slice(0, MOST_LINES)
+    .map(({ file, rows, why }) => `${printable(file)}: left out: ${rows} rows are ${why}`);
+  if (never.length > MOST_LINES) {
+    const rest = never.slice(MOST_LINES);
+    lines.push(
+      `${flag}: left out: ${rest.reduce((total, { rows }) => total + rows, 0)} rows in ${rest.length} more datasets`,
+    );
+  }
+  const missing = unused.reduce((total, { rows }) => total + rows, 0);
+  const dropped = tails > 0 ? `; ${tails} would fill no batch at its end, other rows each time` : '';
+  lines.push(`${flag}: an epoch uses ${used} of ${used + missing} rows${dropped}`);
+  return lines;
+}
