@@ -16,11 +16,12 @@ export {
   type M3Embedding,
 } from './retrieval/encode.js';
 export { evaluateRetrieval } from './retrieval/evaluate.js';
+export type { HostData, TensorArray } from './tensor/host-data.js';
 export { PackedSequences } from './tensor/packed.js';
 export { RandomStreams } from './tensor/random-streams.js';
 export { RowIndex } from './tensor/row-index.js';
 export { noGrad, scope } from './tensor/scope.js';
-export { type DType, Tensor } from './tensor/tensor.js';
+export { type DType, type GradientSink, type ParameterRole, Tensor } from './tensor/tensor.js';
 export { Tokenizer } from './tokenizer/tokenizer.js';
 export { type FinetuneArguments, parseFinetuneArguments } from './train/arguments.js';
 export { collate } from './train/collate.js';

@@ -9,6 +9,7 @@ import {
   concatRows,
   gatherRows,
   linear,
+  m3Distillation,
   matmul,
   mul,
   reshape,
@@ -128,6 +129,31 @@ test('a table of a larger tensor than a binding takes dense gradients in pieces'
   });
   store.dispose();
   await limited.close();
+});
+
+test('rows that are no rows of the table are refused by its sink', () => {
+  const store = new ParameterStore(gpu, [
+    { name: 'E', shape: [V, C], table: true, trainable: true, decay: false },
+  ]);
+  const sink = store.get('E').role!.gradient!;
+  scope(() => {
+    for (const rows of [[1, 1], [2, 1], [1, V], [1]])
+      assert.throws(() => sink.addRows(Uint32Array.from(rows), Tensor.zeros(gpu, [2, C])), ShapeError);
+    assert.throws(() => sink.addRows(Uint32Array.of(1, 2), Tensor.zeros(gpu, [2, C + 1])), ShapeError);
+    assert.throws(() => sink.add(Tensor.zeros(gpu, [2, C])), ShapeError);
+  });
+  store.dispose();
+  assert.equal(gpu.memory().liveBuffers, 0);
+});
+
+test('no gradient is cut off: probabilities get theirs, a teacher on the tape is refused', () => {
+  scope(() => {
+    const x = Tensor.from(gpu, [1, 2, 3, 4], [2, 2]);
+    x.requiresGrad = true;
+    for (const own of [false, true])
+      assert.throws(() => m3Distillation(x, square(x), own), /teacher \[2,2\].*detach\(\)/);
+    noGrad(() => m3Distillation(x, square(x), true));
+  });
 });
 
 const makeStore = (precision: FloatDType = 'f32') => {

@@ -381,6 +381,24 @@ const lossCases: OpCase[] = [
       );
     },
   },
+  {
+    name: 'softCrossEntropy towards both',
+    inputs: [
+      [3, 5],
+      [3, 5],
+    ],
+    run: (_, [x, p]) => ops.softCrossEntropy(x!, p!),
+    reference: ([x, p]) => {
+      const rows = rowsOf(x!, 5);
+      return Float64Array.of(
+        rows.reduce(
+          (sum, row, r) =>
+            sum + row.reduce((part, v, c) => part + p![r * 5 + c]! * (logSumExp(row) - v), 0) / 3,
+          0,
+        ),
+      );
+    },
+  },
   ...[false, true].map(
     (ownOnly): OpCase => ({
       name: `m3Distillation ${ownOnly ? 'own block' : 'in batch'}`,

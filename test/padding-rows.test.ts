@@ -79,6 +79,22 @@ test('what other ops and other gathers do with the row counts', async () => {
   assert.equal(gpu.memory().liveBuffers, 0);
 });
 
+test('the index is what it was when it was made', async () => {
+  await scope(async () => {
+    const leaf = Tensor.from(gpu, table, [V, C]);
+    leaf.requiresGrad = true;
+    const rows = Uint32Array.of(1, 2);
+    const list = new RowIndex(gpu, rows);
+    rows[0] = 4;
+    const loss = sum(gatherRows(leaf, list, { paddingIndex: 2 }));
+    rows[1] = 3;
+    backward(loss);
+    assert.deepEqual(await leaf.grad!.toFloat32(), new Float32Array(V * C).fill(1, C, 2 * C));
+    leaf.zeroGrad();
+    list.dispose();
+  });
+});
+
 test('a padding row that is none of the table is refused, as by PyTorch', () => {
   scope(() => {
     const leaf = Tensor.from(gpu, table, [V, C]);

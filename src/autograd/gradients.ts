@@ -77,6 +77,17 @@ export class RowGradients implements GradientSink {
   }
 
   addRows(rows: Uint32Array, values: Tensor): void {
+    const { table } = this;
+    const ascending = rows.every((row, i) => (i === 0 || row > rows[i - 1]!) && row < table.rows);
+    if (!ascending || values.dtype !== 'f32' || values.rows !== rows.length || values.cols !== table.cols)
+      throw new ShapeError(
+        'addRows',
+        `needs a row of values for each of ${rows.length} distinct, ascending rows`,
+        {
+          table,
+          values,
+        },
+      );
     this.pieces.push({ rows, values });
     if (this.pieces.length >= MOST_PIECES) this.merge();
   }

@@ -191,7 +191,7 @@ const SOFT_CROSS_ENTROPY = signature(
   { atLeast: { C: 1 } },
 );
 
-/** −Σ_c P_rc · logsoftmax(X)_rc per row. X, P: [R,C]; P need not sum to one and gets no gradient. */
+/** −Σ_c P_rc · logsoftmax(X)_rc per row. X, P: [R,C]; P need not sum to one. */
 export function softCrossEntropyRows(x: Tensor, probabilities: Tensor): Tensor {
   SOFT_CROSS_ENTROPY.check({ x, probabilities });
   const loss = Tensor.empty(x.gpu, [x.rows]);

@@ -75,16 +75,19 @@ class SortedRows {
 }
 
 export class RowIndex {
+  /** As they were given: what happens to the caller's list later is no concern of a recorded gather. */
+  readonly values: Uint32Array;
   private idsTensor: Tensor | undefined;
   /** By the row that is left out. */
   private readonly sorted = new Map<number | undefined, SortedRows>();
 
   constructor(
     readonly gpu: Gpu,
-    readonly values: Uint32Array,
+    values: Uint32Array,
   ) {
     if (!(values instanceof Uint32Array))
       throw new ShapeError('RowIndex', `row numbers must be a Uint32Array, found ${show(values)}`);
+    this.values = values.slice();
   }
 
   /** [n] u32 on the device. */

@@ -1,10 +1,12 @@
 /** Softmax, and the losses on rows of scores. Losses are means over rows. */
-import { ShapeError } from '../../errors.js';
+import { InputError, ShapeError } from '../../errors.js';
+import { binary, unary } from '../../kernels/pointwise.js';
 import * as kernels from '../../kernels/softmax.js';
 import { show } from '../../show.js';
-import { scope } from '../../tensor/scope.js';
+import { isTaped, scope } from '../../tensor/scope.js';
+import { formatShape } from '../../tensor/shape.js';
 import { Tensor } from '../../tensor/tensor.js';
-import { record } from '../tape.js';
+import { record, wantsGradient } from '../tape.js';
 import { div, scale } from './pointwise.js';
 import { mean, sum } from './reduce.js';
 
@@ -70,13 +72,16 @@ function hostTargets(x: Tensor, targets: HostTargets, ignoreIndex: number): Uint
   return numbers;
 }
 
-/** −mean_r Σ_c P_rc logsoftmax(X)_rc. x, probabilities: [R,C]; no gradient flows to the probabilities. */
+/** −mean_r Σ_c P_rc logsoftmax(X)_rc. x, probabilities: [R,C]. */
 export function softCrossEntropy(x: Tensor, probabilities: Tensor): Tensor {
   const rows = record(
     'softCrossEntropy',
     kernels.softCrossEntropyRows(x, probabilities),
-    [x, probabilities],
-    [[x, (dy) => kernels.softCrossEntropyRowsGradient(x, probabilities, dy)]],
+    [x],
+    [
+      [x, (dy) => kernels.softCrossEntropyRowsGradient(x, probabilities, dy), [probabilities]],
+      [probabilities, (dy) => binary('mul', unary('neg', kernels.logSoftmax(x)), dy.alias([dy.size, 1]))],
+    ],
   );
   return mean(rows);
 }
@@ -84,8 +89,13 @@ export function softCrossEntropy(x: Tensor, probabilities: Tensor): Tensor {
 /**
  * `m3_kd_loss` (spec flagembedding-m3 §4.2), mean over rows. x: [B, ≥B·G], or [B,G] with `ownOnly`;
  * teacher: [B,G] probabilities, without gradient.
+ * @throws InputError for a teacher that wants one.
  */
 export function m3Distillation(x: Tensor, teacher: Tensor, ownOnly: boolean): Tensor {
+  if (wantsGradient(teacher) && isTaped())
+    throw new InputError(
+      `m3Distillation: no gradient flows to the teacher ${formatShape(teacher.shape)}, which is on the tape; detach() it`,
+    );
   const rows = record(
     'm3Distillation',
     kernels.distillationRows(x, teacher, ownOnly),
