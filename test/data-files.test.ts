@@ -87,7 +87,11 @@ test('every layout that datasets reads gives the same rows, and what it refuses 
     const file = write(Buffer.from(bytes, 'base64'));
     const read = () => {
       const found = [...readJsonObjects(file)];
-      assert.equal(new RowFile(file, { scores: false }).rowCount, found.length, name);
+      assert.equal(
+        new RowFile(file, { scores: false, prompt: false, batching: false }).rowCount,
+        found.length,
+        name,
+      );
       for (const { value, place } of found) assert.deepEqual(readJsonObjectAt(file, place), value, name);
       return found.map(({ value }) => plain(value));
     };
@@ -446,6 +450,24 @@ test('rows that no epoch uses are counted, with the reason', () => {
   const { notices } = loadDatasets({ trainData: [...many, write(rows(4))], ...same }).usage();
   assert.equal(notices.length, 10);
   assert.equal(notices[8], '--train_data: left out: 12 rows in 12 more datasets');
+});
+
+test('fields that a mode does not look at may hold anything', () => {
+  const file = write(
+    `${rows(2)}${row({ type: ['a'], batch_size: 0, train_group_size: 'x', prompt: 3, pos_scores: 'y' })}`,
+  );
+  const data = loadDatasets({ trainData: [file] });
+  assert.equal([...data.epoch(0)][0]!.queries.length, 3);
+  assert.equal(data.notices.length, 2);
+  for (const options of [{ sameDatasetWithinBatch: true }, { queryInstructionForRetrieval: 'I' }])
+    assert.match(
+      refusal(() => loadDatasets({ trainData: [file], ...options })),
+      /:3: expected "prompt" to be a text, found 3$/,
+    );
+  assert.match(
+    refusal(() => loadDatasets({ trainData: [file], knowledgeDistillation: true })),
+    /:3: expected "pos_scores" to be a list of numbers, found "y"$/,
+  );
 });
 
 test('what a mode does not look at is said once', () => {

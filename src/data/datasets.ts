@@ -104,7 +104,12 @@ export interface OpenedDatasets {
 export function openDatasets(options: DatasetOptions): OpenedDatasets {
   const unused: UnusedRows[] = [];
   const sources = options.trainData.map((path) => findSource(path, options.flag));
-  const rowOptions = { scores: options.knowledgeDistillation };
+  const { sameDatasetWithinBatch, queryInstructionForRetrieval } = options;
+  const rowOptions = {
+    scores: options.knowledgeDistillation,
+    prompt: sameDatasetWithinBatch || queryInstructionForRetrieval !== null,
+    batching: sameDatasetWithinBatch,
+  };
   let fileNumber = 0;
   const opened = sources.map((source) => ({
     source,
@@ -128,7 +133,7 @@ export function openDatasets(options: DatasetOptions): OpenedDatasets {
     const members = opened.flatMap((each) => each.members);
     const dataset = new Dataset('all files', members, options.perDeviceTrainBatchSize, BATCH_FLAG, false);
     if (options.knowledgeDistillation) requireScores(dataset);
-    notices.push(...withoutEffect(files, options.flag, options.queryInstructionForRetrieval !== null));
+    notices.push(...withoutEffect(files, options.flag, rowOptions.prompt));
     return { datasets: [dataset], hasPromptColumn, unused, notices };
   }
 

@@ -16,7 +16,7 @@ export interface TrainRow {
   readonly pos: readonly string[];
   /** May be empty. */
   readonly neg: readonly string[];
-  /** As long as `pos`, finite in f32; null when the row has none or nobody asked for them. */
+  /** As long as `pos`, finite in f32; null when the row has none. As all below, null when nobody looks at it. */
   readonly posScores: readonly number[] | null;
   /** As long as `neg`; null exactly when `posScores` is. */
   readonly negScores: readonly number[] | null;
@@ -37,13 +37,19 @@ export function placeName({ file, line }: RowPlace): string {
   return `${printable(file)}:${line}`;
 }
 
+/** Which fields a run looks at beside `query`, `pos` and `neg`; the others may hold anything, as upstream. */
 export interface RowOptions {
-  /** Whether `pos_scores` and `neg_scores` are wanted; otherwise nobody looks at them, as upstream. */
+  /** `pos_scores` and `neg_scores`. */
   readonly scores: boolean;
+  readonly prompt: boolean;
+  /** `type`, `batch_size` and `train_group_size`. */
+  readonly batching: boolean;
 }
 
+const EVERY_FIELD: RowOptions = { scores: true, prompt: true, batching: true };
+
 /** A row from its JSON. @throws InputError `file:line: expected …, found …` */
-export function parseRow(json: string, place: RowPlace, options: RowOptions = { scores: true }): TrainRow {
+export function parseRow(json: string, place: RowPlace, options: RowOptions = EVERY_FIELD): TrainRow {
   return asRow(parseObject(Buffer.from(json), place.file, place.line), place, options);
 }
 
@@ -126,10 +132,10 @@ function asRow(fields: JsonObject, place: RowPlace, options: RowOptions): TrainR
     neg,
     posScores,
     negScores,
-    prompt: optionalText('prompt'),
-    type: optionalText('type'),
-    batchSize: positiveInteger('batch_size'),
-    trainGroupSize: positiveInteger('train_group_size'),
+    prompt: options.prompt ? optionalText('prompt') : null,
+    type: options.batching ? optionalText('type') : null,
+    batchSize: options.batching ? positiveInteger('batch_size') : null,
+    trainGroupSize: options.batching ? positiveInteger('train_group_size') : null,
   };
 }
 
@@ -145,8 +151,9 @@ export interface RowFacts {
   readonly place: RowPlace;
 }
 
-/** Fields that decide how a row is batched; which of them count depends on the mode. */
-export type OptionalField = 'prompt' | 'type' | 'batch_size' | 'train_group_size';
+const OPTIONAL_FIELDS = ['prompt', 'type', 'batch_size', 'train_group_size'] as const;
+/** Fields that decide how a row is batched and what stands before its texts. */
+export type OptionalField = (typeof OPTIONAL_FIELDS)[number];
 
 /** A growing column of numbers, 4 or 8 bytes each. */
 class Column {
@@ -173,7 +180,7 @@ class Column {
 /** An indexed file of rows. Holds no open file: each read opens and closes it. */
 export class RowFile {
   rowCount = 0;
-  /** The optional fields that some row has. */
+  /** The optional fields that some row has, looked at or not. */
   readonly columns = new Set<OptionalField>();
   /** Where sizes that a batch takes from its first row are not the same in all rows: the first row that differs. */
   readonly differing = new Map<'batch_size' | 'train_group_size', RowPlace>();
@@ -196,7 +203,7 @@ export class RowFile {
   /** Reads and checks the whole file. @throws InputError at the first bad row, or when there is none. */
   constructor(
     readonly path: string,
-    private readonly options: RowOptions = { scores: true },
+    private readonly options: RowOptions = EVERY_FIELD,
   ) {
     const typeNumbers = new Map<string | null, number>();
     let first: TrainRow | undefined;
@@ -219,17 +226,16 @@ export class RowFile {
         typeNumbers.set(row.type, type);
       }
       this.typeOf.set(index, type);
-      this.note(row, first, index);
+      this.note(value, row, first, index);
     }
     if (first === undefined)
       throw new InputError(`${printable(path)}: expected at least one row, found none`);
   }
 
-  private note(row: TrainRow, first: TrainRow, index: number): void {
-    if (row.prompt !== null) this.columns.add('prompt');
-    if (row.type !== null) this.columns.add('type');
-    if (row.batchSize !== null) this.columns.add('batch_size');
-    if (row.trainGroupSize !== null) this.columns.add('train_group_size');
+  private note(fields: JsonObject, row: TrainRow, first: TrainRow, index: number): void {
+    if (this.columns.size < OPTIONAL_FIELDS.length)
+      for (const name of OPTIONAL_FIELDS)
+        if (Object.hasOwn(fields, name) && fields[name] !== null) this.columns.add(name);
     if (row.batchSize !== first.batchSize && !this.differing.has('batch_size'))
       this.differing.set('batch_size', this.place(index));
     if (row.trainGroupSize !== first.trainGroupSize && !this.differing.has('train_group_size'))
