@@ -6,8 +6,8 @@
  * `1`. What the reference implementation (the Rust crate) refuses is refused; `test/golden/safetensors` holds its
  * verdicts. Stricter than it, and why:
  * - a repeated name, and a header that does not begin with `{`: the format's own description forbids both;
- * - more than 2^20 tensors, more than 64 dimensions, an extent beyond 2^53: no tensor of PyTorch is such, and the
- *   memory that a header takes stays bounded;
+ * - more than 2^20 tensors, 2^16 entries of metadata or 64 dimensions, an extent beyond 2^53: no file of PyTorch's
+ *   is such, and the memory that a header takes stays bounded;
  * - `["F32", [1], [0, 4]]` in place of an object, `{"F32": null}` in place of "F32": accidents of that crate's parser.
  */
 import { isUtf8 } from 'node:buffer';
@@ -21,6 +21,7 @@ import type { TensorInfo } from './source.js';
 /** The same cap as the reference implementation. */
 const MAX_HEADER_BYTES = 100_000_000;
 const MAX_TENSORS = 1 << 20;
+const MAX_METADATA = 1 << 16;
 const MAX_RANK = 64;
 /** Objects and lists in each other, as in the reference implementation. */
 const MAX_DEPTH = 127;
@@ -136,6 +137,8 @@ function readMetadata(text: HeaderText, fail: Fail): Map<string, string> {
   if (text.next() !== OPEN_OBJECT)
     fail(`__metadata__: expected an object of strings, found ${text.excerpt()}`);
   text.members((key) => {
+    if (metadata.size === MAX_METADATA)
+      fail(`__metadata__: expected at most ${MAX_METADATA} entries, found more`);
     if (metadata.has(key)) fail(`__metadata__: ${show(key)} stands there twice`);
     if (text.next() !== QUOTE) fail(`__metadata__: ${show(key)}: expected a string, found ${text.excerpt()}`);
     metadata.set(key, text.string());
@@ -239,6 +242,13 @@ const NUMBER = /^-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?$/;
 const ESCAPES = '"\\/bfnrt';
 
 const isDigit = (byte: number | undefined) => byte !== undefined && byte >= 0x30 && byte <= 0x39;
+/** -1 for what is none. */
+const hexDigit = (byte: number | undefined): number => {
+  if (byte === undefined) return -1;
+  if (isDigit(byte)) return byte - 0x30;
+  const letter = byte | 0x20;
+  return letter >= 0x61 && letter <= 0x66 ? letter - 0x57 : -1;
+};
 /** Digits, letters, `+`, `-` and `.`. */
 const isOfToken = (byte: number | undefined) =>
   isDigit(byte) ||
@@ -323,11 +333,8 @@ class HeaderText {
         this.items(() => this.skip());
         return;
       default: {
-        // A single digit, quickly: a header may have a hundred million of them.
-        if (isDigit(this.bytes[this.at]) && !isOfToken(this.bytes[this.at + 1])) {
-          this.at++;
-          return;
-        }
+        // A header may have fifty million of them.
+        if (this.passUsualNumber()) return;
         const token = this.token();
         if (!/^(?:true|false|null)$/.test(token)) {
           if (!NUMBER.test(token)) this.unexpected('a value');
@@ -391,10 +398,40 @@ class HeaderText {
       this.at += 2;
       return 0;
     }
-    const digits = new TextDecoder('latin1').decode(this.bytes.subarray(this.at + 2, this.at + 6));
-    if (!/^[0-9a-fA-F]{4}$/.test(digits)) this.unexpected('an escape');
+    let unit = 0;
+    for (let i = 2; i < 6; i++) {
+      const digit = hexDigit(this.bytes[this.at + i]);
+      if (digit < 0) this.unexpected('an escape');
+      unit = unit * 16 + digit;
+    }
     this.at += 6;
-    return Number.parseInt(digits, 16);
+    return unit;
+  }
+
+  /** Passes a number that is right and of a usual size; others are left to be looked at in full. */
+  private passUsualNumber(): boolean {
+    const { bytes } = this;
+    let end = bytes[this.at] === 0x2d ? this.at + 1 : this.at;
+    const digits = (most: number): boolean => {
+      const start = end;
+      while (end - start <= most && isDigit(bytes[end])) end++;
+      return end > start && end - start <= most;
+    };
+    const leading = bytes[end];
+    const whole = end;
+    if (!digits(100) || (leading === 0x30 && end > whole + 1)) return false;
+    if (bytes[end] === 0x2e) {
+      end++;
+      if (!digits(100)) return false;
+    }
+    if ((bytes[end]! | 0x20) === 0x65) {
+      end++;
+      if (bytes[end] === 0x2b || bytes[end] === 0x2d) end++;
+      if (!digits(2)) return false;
+    }
+    if (isOfToken(bytes[end])) return false;
+    this.at = end;
+    return true;
   }
 
   /** Letters, digits and what numbers are made of, from here on. */
