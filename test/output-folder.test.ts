@@ -82,6 +82,14 @@ test('names that something else has are found before the first step', () => {
   const file = fresh();
   fs.writeFileSync(file, '');
   assert.throws(() => OutputFolder.open(file), { name: 'InputError', message: /is no folder/ });
+  const link = fresh();
+  fs.symlinkSync(fresh(), link);
+  assert.throws(() => OutputFolder.open(link), { name: 'InputError', message: /cannot be written/ });
+  if (fs.existsSync('/proc/self'))
+    assert.throws(() => OutputFolder.open('/proc/dawntune/below'), {
+      name: 'InputError',
+      message: /cannot be written/,
+    });
   assert.throws(() => OutputFolder.open(path.join(file, 'below')), {
     name: 'InputError',
     message: /cannot be written/,

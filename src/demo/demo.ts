@@ -4,9 +4,9 @@
  * real model. A demonstration on real text, not a benchmark: most held-out messages have a near-duplicate
  * in training.
  */
-import fs from 'node:fs';
 import path from 'node:path';
 import { writeFileAtomic } from '../files/atomic.js';
+import { makeFolder } from '../files/make-folder.js';
 import { Gpu } from '../gpu/gpu.js';
 import { M3Model } from '../models/m3.js';
 import {
@@ -51,7 +51,7 @@ export async function demo(argv: readonly string[]): Promise<number> {
   const { outputDir: output, steps, seed, fp16, adapter } = parseDemoArguments(argv);
   const data = demoRows(seed, DEMO_EVALUATION_LANGUAGES);
   const initial = path.join(output, 'random-model');
-  fs.mkdirSync(output, { recursive: true });
+  makeFolder(output);
   const train = path.join(output, 'train.jsonl');
   writeFileAtomic(train, data.train.map((row) => `${JSON.stringify(row)}\n`).join(''));
   const note = (line: string) => process.stderr.write(`${line}\n`);

@@ -6,6 +6,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { InputError, MachineError } from '../errors.js';
 import { FolderLock, lockHolder } from '../files/lock.js';
+import { makeFolder } from '../files/make-folder.js';
 import { type FileSet, publishFiles, publishFolder, recover, removeFolder } from '../files/publish.js';
 import { systemReason } from '../files/reason.js';
 import { printable } from '../show.js';
@@ -41,7 +42,7 @@ export class OutputFolder {
    */
   static open(folder: string): OutputFolder {
     try {
-      fs.mkdirSync(folder, { recursive: true });
+      makeFolder(folder);
       fs.accessSync(folder, fs.constants.W_OK);
     } catch (error) {
       const { code } = error as NodeJS.ErrnoException;

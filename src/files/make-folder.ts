@@ -1,0 +1,34 @@
+/**
+ * Makes a folder and those above it. Node's own `mkdirSync(…, { recursive: true })` never returns where a file system
+ * knows the folder above but says "no such file" to a new one in it, as /proc does.
+ */
+import fs from 'node:fs';
+import path from 'node:path';
+
+/** Does nothing where there is one. @throws the system's error. */
+export function makeFolder(folder: string): void {
+  const missing: string[] = [];
+  let above = path.resolve(folder);
+  while (!isThere(above) && above !== path.dirname(above)) {
+    missing.push(above);
+    above = path.dirname(above);
+  }
+  for (const next of missing.reverse())
+    try {
+      fs.mkdirSync(next);
+    } catch (error) {
+      // Another process may have made it in between.
+      if ((error as NodeJS.ErrnoException).code !== 'EEXIST' || !fs.statSync(next).isDirectory()) throw error;
+    }
+  // A file of that name: what the system says of making it again.
+  if (!fs.statSync(folder).isDirectory()) fs.mkdirSync(folder);
+}
+
+/** Links that lead nowhere are not there; what cannot be asked fails when it is made. */
+function isThere(file: string): boolean {
+  try {
+    return fs.statSync(file, { throwIfNoEntry: false }) !== undefined;
+  } catch {
+    return false;
+  }
+}
