@@ -14,8 +14,6 @@ export interface TokenMeasure {
   passage(text: string): number;
   readonly queryLimit: number;
   readonly passageLimit: number;
-  /** Every text must be looked at, also when longer ones are not to be found. */
-  readonly everyText: boolean;
 }
 
 export interface LongestBatch {
@@ -79,13 +77,12 @@ export function longestBatch(options: LongestOptions): LongestBatch {
   const queries = new Largest(size);
   // The j-th longest passage of a row competes with the j-th longest of other rows.
   const passages = Array.from({ length: groupSize }, () => new Largest(size));
-  const wantsQueries = () => measure.everyText || queries.smallest < measure.queryLimit;
-  const wantsPassages = () =>
-    measure.everyText || passages.some((largest) => largest.smallest < measure.passageLimit);
+  const wantsQueries = () => queries.smallest < measure.queryLimit;
+  const wantsPassages = () => passages.some((largest) => largest.smallest < measure.passageLimit);
 
   let effort = options.effort;
   let read = 0;
-  for (; read < rowCount && (effort > 0 || measure.everyText); read++) {
+  for (; read < rowCount && effort > 0; read++) {
     const [forQueries, forPassages] = [wantsQueries(), wantsPassages()];
     if (!forQueries && !forPassages) break;
     const index = order[read]!;

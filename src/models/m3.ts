@@ -6,6 +6,7 @@
 import path from 'node:path';
 import { gatherRows, linear, normalizeRows, relu, reshape, segmentMean } from '../autograd/index.js';
 import { type Parameter, type ParameterSpec, ParameterStore } from '../autograd/parameters.js';
+import { InputError } from '../errors.js';
 import { requireInside } from '../files/inside.js';
 import { PositionedFile } from '../files/positioned.js';
 import type { Gpu } from '../gpu/gpu.js';
@@ -119,6 +120,11 @@ export class M3Model {
       const sparse = head('sparse_linear.pt');
       if (colbert && !(options.colbertDim && options.colbertDim > 0))
         settings.colbertDim = colbert.info('weight').shape[0] ?? settings.colbertDim;
+      const columns = colbert?.info('weight').shape[0];
+      if (columns !== undefined && columns !== settings.colbertDim)
+        throw new InputError(
+          `--colbert_dim: expected ${columns}, as ${printable(path.join(folder, 'colbert_linear.pt'))} has, found ${settings.colbertDim}`,
+        );
       const specs = parameterSpecs(config, settings, options);
       const heads = { colbert_linear: colbert, sparse_linear: sparse };
       for (const name of HEADS)

@@ -1,0 +1,144 @@
+/** What README and docs tell people to type is known to the commands, and README's fine-tuning command runs. */
+import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { after, test } from 'node:test';
+import { kernelsFlags, memoryFlags, stepFlags } from '../bench/options.js';
+import { doctorFlags } from '../src/cli/doctor-arguments.js';
+import { demoFlags } from '../src/demo/arguments.js';
+import { type FlagTable, parseFlags } from '../src/flags.js';
+import { parityFlags } from '../src/parity/arguments.js';
+import { setupFlags } from '../src/setup/arguments.js';
+import { finetuneFlags, parseFinetuneArguments } from '../src/train/arguments.js';
+import { silentReporter } from '../src/train/report.js';
+import { finetune } from '../src/train/trainer.js';
+import { golden, repositoryRoot } from './repository.js';
+
+const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'dawntune-documents-'));
+after(() => fs.rmSync(folder, { recursive: true, force: true }));
+
+const commands: Record<string, FlagTable> = {
+  finetune: finetuneFlags,
+  demo: demoFlags,
+  parity: parityFlags,
+  doctor: doctorFlags,
+  setup: setupFlags,
+  'bench kernels': kernelsFlags,
+  'bench step': stepFlags,
+  'bench memory': memoryFlags,
+};
+
+const documents = [
+  'README.md',
+  ...fs.readdirSync(path.join(repositoryRoot, 'docs')).map((name) => path.join('docs', name)),
+].map((name) => ({ name, text: fs.readFileSync(path.join(repositoryRoot, name), 'utf8') }));
+
+/** Lines of fenced shell blocks, joined where they go on, and the code within lines. */
+function typed(text: string): string[] {
+  const fenced = [...text.matchAll(/```(?:shell|sh|bash)?\n([\s\S]*?)```/g)].flatMap(([, block]) =>
+    block!
+      .replaceAll(/^#.*\n/gm, '')
+      .replaceAll('\\\n', ' ')
+      .split('\n'),
+  );
+  const inline = [...text.replaceAll(/```[\s\S]*?```/g, '').matchAll(/`([^`\n]+)`/g)].map(
+    ([, code]) => code!,
+  );
+  return [...fenced, ...inline].map((line) => line.replace(/ #.*$/, '').trim());
+}
+
+/** The command that a line calls, with its words; undefined for other lines. */
+function called(line: string): { name: string; words: string[] } | undefined {
+  const last = line.split(' && ').at(-1)!.split(/\s+/);
+  const words: string[] = last.filter((word) => word !== '--silent' && word !== 'sudo');
+  const begins = (...start: string[]) => start.every((word, i) => words[i] === word);
+  if (begins('npx', 'dawntune')) words.splice(0, 2);
+  else if (begins('dawntune')) words.splice(0, 1);
+  else if (begins('npm', 'run')) {
+    words.splice(0, 2);
+    words.splice(1, words[1] === '--' ? 1 : 0);
+    if (begins('dawntune')) words.splice(0, 1);
+  } else return undefined;
+  if (begins('bench')) words.splice(0, 2, `bench ${words[1] ?? 'kernels'}`);
+  const [name, ...rest] = words;
+  return name ? { name, words: rest } : undefined;
+}
+
+test('every flag that the documents name exists', () => {
+  const known = new Set(Object.values(commands).flatMap((table) => Object.keys(table)));
+  // Of npm and node; `--help` and `--version` belong to all commands.
+  for (const name of ['silent', 'help', 'version', 'seconds', 'flag', 'name']) known.add(name);
+  let seen = 0;
+  for (const { name, text } of documents)
+    for (const [, flag] of text.matchAll(/(?<![\w-])--([a-z][a-z0-9_-]*)/g)) {
+      seen++;
+      assert.ok(known.has(flag!.replaceAll('-', '_')), `${name}: --${flag}`);
+    }
+  assert.ok(seen > 60, `${seen} flags`);
+});
+
+test('every command that the documents name is one, with flags that it takes', () => {
+  const scripts = Object.keys(
+    JSON.parse(fs.readFileSync(path.join(repositoryRoot, 'package.json'), 'utf8')).scripts,
+  );
+  let parsed = 0;
+  for (const { name, text } of documents)
+    for (const line of typed(text)) {
+      const call = called(line);
+      if (!call || /…|…/.test(line)) continue;
+      const table = Object.hasOwn(commands, call.name) ? commands[call.name]! : undefined;
+      if (!table) {
+        assert.ok(scripts.includes(call.name) || call.name === 'encode', `${name}: ${line}`);
+        continue;
+      }
+      // Names in capitals stand for a value.
+      const words = call.words.map((word) => (/^[A-Z]+$/.test(word) ? '1' : word));
+      if (words.includes('--help')) continue;
+      const needed = call.name === 'finetune' && !words.includes('--train_data');
+      assert.doesNotThrow(
+        () =>
+          call.name === 'finetune'
+            ? needed || parseFinetuneArguments(words)
+            : parseFlags(table, words, { positionals: call.name === 'parity' }),
+        `${name}: ${line}`,
+      );
+      parsed++;
+    }
+  assert.ok(parsed > 12, `${parsed} commands`);
+});
+
+test('README’s fine-tuning command runs, with a small model and one step', async () => {
+  const [line] = documents[0]!.text
+    .replaceAll(/^#.*\n/gm, '')
+    .replaceAll('\\\n', ' ')
+    .split('\n')
+    .filter((each) => each.startsWith('npx dawntune finetune '));
+  const words = called(line!)!.words.map((word) =>
+    word === './bge-m3' ? golden('model') : word.replace('./example_data', golden('example_data')),
+  );
+  // The file of FlagEmbedding's examples, of which the README says that the line can be left out.
+  words.splice(words.indexOf('--deepspeed'), 2);
+  const output = path.join(folder, 'out');
+  const notes: string[] = [];
+  await finetune(
+    parseFinetuneArguments([
+      ...words,
+      '--output_dir',
+      output,
+      '--max_steps',
+      '1',
+      '--query_max_len',
+      '16',
+      '--passage_max_len',
+      '16',
+      '--fp16',
+      'False',
+      '--save_strategy',
+      'no',
+    ]).args,
+    { ...silentReporter, note: (text) => void notes.push(text) },
+  );
+  assert.ok(fs.existsSync(path.join(output, 'model.safetensors')));
+  assert.match(notes.join('\n'), /learning rate is 0 in the only step/);
+});
