@@ -314,6 +314,13 @@ for (const kernels of ['subgroup8', 'workgroup'] as const)
             assert.ok(Math.abs(mean / 0.1 - 1) < 1e-6, `mean of [${shape}]: ${mean}`);
         });
       await scope(async () => {
+        const long = new PackedSequences(gpu, [8192, 3]);
+        const x = full(Tensor.zeros(gpu, [4]), [8195, 4], 0.1);
+        for (const mean of await ops.segmentMean(x, long).toFloat32())
+          assert.ok(Math.abs(mean / 0.1 - 1) < 1e-6, `mean over a text of 8,192 tokens: ${mean}`);
+        long.dispose();
+      });
+      await scope(async () => {
         // exp(−1) for all but one of a million columns.
         const scores = new Float32Array(1_000_000).fill(-1);
         scores[7] = 0;

@@ -260,30 +260,40 @@ ${tree('rowMax', 'u32', 'max(a, b)')}`,
   };
 }
 
-/** Summands that one lane adds in a chain, and chains whose sums it adds in a chain. */
+/** Summands that a thread adds in a chain, and chains whose sums it adds in a chain. */
 const CHAIN = 16;
 const CHAINS = 64;
 
 /**
- * WGSL: declares `sum`, a lane's share of Σ value(c) for c in [start, end): chains of a few summands, then the sums of
- * some chains, then those of all. The rounding of one long chain would grow with its length.
+ * WGSL: declares `sum` of `type`, Σ value(c) for every `stride`-th c in [start, end): chains of a few summands, then the
+ * sums of some chains, then those of all. The rounding of one long chain would grow with its length.
  */
+export function threadSum(
+  sum: string,
+  type: 'f32' | 'vec4f',
+  [start, end, stride]: readonly [start: string, end: string, stride: string],
+  value: (c: string) => string,
+): string {
+  return `var ${sum} = ${type}();
+  for (var outer = ${start}; outer < ${end}; outer += ${CHAINS * CHAIN}u * ${stride}) {
+    var chains = ${type}();
+    for (var inner = outer; inner < min(${end}, outer + ${CHAINS * CHAIN}u * ${stride}); inner += ${CHAIN}u * ${stride}) {
+      var chain = ${type}();
+      for (var c = inner; c < min(${end}, inner + ${CHAIN}u * ${stride}); c += ${stride}) { chain += ${value('c')}; }
+      chains += chain;
+    }
+    ${sum} += chains;
+  }`;
+}
+
+/** WGSL: the same for the lanes of a row together: `sum` is this lane's share, for `rowSum`. */
 export function laneSum(
   sum: string,
   value: (c: string) => string,
   end: string,
   { start = '0u' } = {},
 ): string {
-  return `var ${sum} = 0.0;
-  for (var outer = ${start} + lane; outer < ${end}; outer += ${CHAINS * CHAIN}u * LANES) {
-    var chains = 0.0;
-    for (var inner = outer; inner < min(${end}, outer + ${CHAINS * CHAIN}u * LANES); inner += ${CHAIN}u * LANES) {
-      var chain = 0.0;
-      for (var c = inner; c < min(${end}, inner + ${CHAIN}u * LANES); c += LANES) { chain += ${value('c')}; }
-      chains += chain;
-    }
-    ${sum} += chains;
-  }`;
+  return threadSum(sum, 'f32', [`${start} + lane`, end, 'LANES'], value);
 }
 
 /** Entry of a row kernel: defines `row` and `lane`, and leaves when the row does not exist (all lanes alike). */

@@ -15,7 +15,7 @@ import type { Binding } from '../gpu/gpu.js';
 import { f32, optional, signature, u32, wholeNumber } from '../tensor/operands.js';
 import { Tensor } from '../tensor/tensor.js';
 import { RANKS } from './elementary.js';
-import { FLAT_MAIN, flatGrid, rowGrid, shaderOf } from './launch.js';
+import { FLAT_MAIN, flatGrid, rowGrid, shaderOf, threadSum } from './launch.js';
 
 /** Where queries and passages lie in the packed token vectors, and which pairs are scored. */
 export interface MaxSimLayout {
@@ -382,8 +382,7 @@ function meanOverTokens(best: Tensor, layout: MaxSimLayout, block: MaxSimBlock, 
   let query = queries[p.firstQuery + i / p.columns];
   let row = query.w - p.firstRow;
   let tokens = query.y - query.x;
-  var sum = 0.0;
-  for (var k = 0u; k < tokens; k++) { sum += B[(row + k) * p.columns + i % p.columns]; }
+  ${threadSum('sum', 'f32', ['0u', 'tokens', '1u'], (k) => `B[(row + ${k}) * p.columns + i % p.columns]`)}
   outS[p.firstQuery * p.columns + i] = sum / f32(max(1u, tokens));
 }`,
   })).run(

@@ -15,6 +15,7 @@ import {
   rowMain,
   rowReduction,
   shaderOf,
+  threadSum,
 } from './launch.js';
 
 const CHUNK = 128;
@@ -130,13 +131,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
     let base = o * p.length * p.units + column;
     let start = group.y * p.chunk;
     let end = min(p.length, start + p.chunk);
-    var sum = ${unit.value}();
-    // Short chains, as in \`laneSum\`.
-    for (var first = start; first < end; first += 16u) {
-      var chain = ${unit.value}();
-      for (var r = first; r < min(end, first + 16u); r++) { chain += ${unit.load(dtype, 'X', 'base + r * p.units')}; }
-      sum += chain;
-    }
+    ${threadSum('sum', unit.value, ['start', 'end', '1u'], (r) => unit.load(dtype, 'X', `base + ${r} * p.units`))}
     outY[(o * p.chunks + p.first + group.y) * p.units + column] = sum * p.scale;
   }
 }`,

@@ -6,7 +6,16 @@
 import { f32, notNegative, optional, signature, u32 } from '../tensor/operands.js';
 import { Tensor } from '../tensor/tensor.js';
 import { elementary, RANKS } from './elementary.js';
-import { FLAT_MAIN, flatGrid, laneSum, rowGrid, rowMain, rowReduction, shaderOf } from './launch.js';
+import {
+  FLAT_MAIN,
+  flatGrid,
+  laneSum,
+  rowGrid,
+  rowMain,
+  rowReduction,
+  shaderOf,
+  threadSum,
+} from './launch.js';
 import { rowRanges } from './ranges.js';
 
 const GATHER_ROWS = signature('gatherRows', {
@@ -182,11 +191,11 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   let begin = starts[s];
   let end = starts[s + 1u];
   let scale = 1.0 / f32(max(1u, end - begin));
-  for (var c = lane; c < p.cols; c += 64u) {
+  for (var column = lane; column < p.cols; column += 64u) {
     ${
       gradient
-        ? 'let v = X[s * p.cols + c] * scale; for (var t = begin; t < end; t++) { outY[t * p.cols + c] = v; }'
-        : 'var sum = 0.0; for (var t = begin; t < end; t++) { sum += X[t * p.cols + c]; } outY[s * p.cols + c] = sum * scale;'
+        ? 'let v = X[s * p.cols + column] * scale; for (var t = begin; t < end; t++) { outY[t * p.cols + column] = v; }'
+        : `${threadSum('sum', 'f32', ['begin', 'end', '1u'], (t) => `X[${t} * p.cols + column]`)} outY[s * p.cols + column] = sum * scale;`
     }
   }
 }`,
