@@ -3,6 +3,7 @@
  * example data are those of FlagEmbedding itself (spec flagembedding-m3 §2.3).
  */
 import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -144,6 +145,32 @@ test('an epoch is a function of seed and epoch, and starts anywhere', () => {
     [...loadDatasets({ ...missionOptions, seed: 43 }).epoch(1)].map(places),
     whole.map(places),
   );
+});
+
+test('what is drawn for a seed stays what it was, so that runs can be repeated by later versions', () => {
+  // Digests of commit 052fc65.
+  for (const [options, expected] of [
+    [missionOptions, '970d133edceb2fc5'],
+    [
+      {
+        trainData: missionOptions.trainData,
+        shuffleRatio: 0.5,
+        queryInstructionForRetrieval: 'X: ',
+        perDeviceTrainBatchSize: 4,
+        trainGroupSize: 5,
+        maxExampleNumPerDataset: 7,
+        seed: 7,
+      },
+      'd6f45d0055ed0ac1',
+    ],
+  ] as const) {
+    const hash = createHash('sha256');
+    const data = loadDatasets(options);
+    for (const epoch of [0, 3])
+      for (const { queries, passages, teacherScores } of data.epoch(epoch))
+        hash.update(JSON.stringify([queries, passages, teacherScores && [...teacherScores]]));
+    assert.equal(hash.digest('hex').slice(0, 16), expected);
+  }
 });
 
 const places = (batch: TrainBatch) => batch.rows.map(({ file, line }) => `${file}:${line}`);
