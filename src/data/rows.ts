@@ -63,10 +63,9 @@ function asRow(fields: JsonObject, place: RowPlace, options: RowOptions): TrainR
   // JSON can name half of a character (`\ud83d`), which no encoding can write and no tokenizer has seen.
   const requireWhole = (text: string, name: string, where = '') => {
     if (text.isWellFormed()) return;
-    const half = text
-      .toWellFormed()
-      .split('')
-      .findIndex((unit, i) => unit !== text[i]);
+    const whole = text.toWellFormed();
+    let half = 0;
+    while (whole[half] === text[half]) half++;
     fail(
       `"${name}" to be text`,
       `${show(text[half])}, half of a character,${where} at character ${half + 1}`,

@@ -129,9 +129,16 @@ function carefully(text: string, path: string, line: number): JsonObject {
     value = parseLenient(text, LIMITS);
   } catch (error) {
     if (!(error instanceof JsonFault)) throw error;
-    const before = text.slice(0, error.offset).split(/\r\n|\n|\r/);
-    const character = `character ${before.at(-1)!.length + 1}`;
-    const at = before.length > 1 ? `line ${line + before.length - 1}, ${character}` : character;
+    // Without a list of the lines: they may be as many as the bytes.
+    let lines = 0;
+    let begin = 0;
+    for (let i = 0; i < error.offset; i++)
+      if (text[i] === '\n' || (text[i] === '\r' && text[i + 1] !== '\n')) {
+        lines++;
+        begin = i + 1;
+      }
+    const character = `character ${error.offset - begin + 1}`;
+    const at = lines > 0 ? `line ${line + lines}, ${character}` : character;
     throw new InputError(`${where}: expected a JSON object, found broken JSON (${error.message} at ${at})`);
   }
   if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as JsonObject;
