@@ -132,6 +132,11 @@ const wrong: Record<string, Wrong[]> = {
     },
   ],
   linearGelu: [
+    {
+      operands: ['[3,8] u32', '[4,8] f32'],
+      call: (x, w) => ops.linearGelu(x!, w!),
+      says: /x must be f32 or f16/,
+    },
     { operands: ['[3,8] f32', '[4,6] f32'], call: (x, w) => ops.linearGelu(x!, w!), says: /in is 8/ },
     {
       operands: ['[3,8] f32', '[4,8] f32', '[1,4] f32'],
@@ -140,6 +145,11 @@ const wrong: Record<string, Wrong[]> = {
     },
   ],
   layerNorm: [
+    {
+      operands: ['[4,8] f32', '[8] f32', '[8] f32'],
+      call: (x, g, b) => ops.layerNorm(x!, g!, b!, 1e-5, undefined, 'u32' as 'f16'),
+      says: /the result must be f32 or f16, not "u32"/,
+    },
     {
       operands: ['[4,8] f32', '[7] f32', '[8] f32'],
       call: (x, g, b) => ops.layerNorm(x!, g!, b!),

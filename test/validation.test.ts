@@ -176,6 +176,10 @@ const atOnce: Record<string, [RegExp, () => void]> = {
     () =>
       scope(() => gpu.upload({ ...Tensor.zeros(gpu, [4]).binding(), offset: 1 << 20 }, new Uint32Array(4))),
   ],
+  'an upload of more than the range': [
+    /upload: 64 bytes into a range of 16/,
+    () => scope(() => gpu.upload(Tensor.zeros(gpu, [4]).binding(), new Uint32Array(16))),
+  ],
   'too many workgroups': [
     /double: .*workgroups exceed/,
     () =>
@@ -305,6 +309,16 @@ test('a lost device stays lost and says so', async () => {
   await assert.rejects(async () => square(x).toArray(), MachineError);
   await new Promise((resolve) => setTimeout(resolve, 20));
   for (let i = 0; i < 2; i++) await assert.rejects(async () => square(x).toArray(), /lost/);
+});
+
+test('a device that was closed computes nothing more', async () => {
+  const closed = await Gpu.open();
+  const x = Tensor.from(closed, [1], [1]);
+  await closed.close();
+  await assert.rejects(async () => square(x).toArray(), /the GPU device was closed/);
+  await assert.rejects(async () => x.toArray(), /the GPU device was closed/);
+  x.dispose();
+  await closed.close();
 });
 
 test('resources carry labels, so that messages name them', async () => {

@@ -143,7 +143,7 @@ export class ParameterStore {
     place(decaying.filter(other));
     this.decayEnd = size;
     place([...rest.filter(product), ...rest.filter(other)]);
-    if (size > 0) {
+    if (flat.length > 0) {
       // Zeros everywhere, padding included: the norm and the optimiser run over it.
       this.weights = Tensor.zeros(gpu, [size], 'f32', 'weights').keep();
       this.gradients = Tensor.zeros(gpu, [size], 'f32', 'gradients').keep();

@@ -22,7 +22,10 @@ export class DeviceFaults {
   private readonly failed = new Map<number, string>();
 
   /** `closing`: whether the device is being destroyed on purpose. */
-  constructor(device: GPUDevice, closing: () => boolean) {
+  constructor(
+    device: GPUDevice,
+    private readonly closing: () => boolean,
+  ) {
     device.onuncapturederror = (event) => {
       // Without preventDefault Dawn prints to standard output, which belongs to data.
       event.preventDefault();
@@ -71,7 +74,9 @@ export class DeviceFaults {
     if (message !== undefined) throw new MachineError(message);
   }
 
+  /** @throws MachineError when the device is gone. */
   throwLost(): void {
+    if (this.closing()) throw new MachineError('the GPU device was closed');
     if (this.lost !== undefined) throw new MachineError(this.lost);
   }
 }

@@ -307,6 +307,8 @@ export class Gpu {
   /** Writes host data into a range, after all work recorded so far that uses the buffer. */
   upload(target: Binding, data: ArrayBufferView<ArrayBufferLike>): void {
     this.rules.range('upload', { ...target, size: Math.ceil(data.byteLength / 4) * 4 });
+    if (data.byteLength > Math.ceil(target.size / 4) * 4)
+      throw new MachineError(`upload: ${data.byteLength} bytes into a range of ${target.size}`);
     countWrite(target);
     // writeBuffer is ordered against submissions, not against what is still being recorded.
     if (target.entry.lastUse === this.recording) this.submit();

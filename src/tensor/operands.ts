@@ -157,6 +157,9 @@ export class Signature<S extends Readonly<Record<string, OperandSpec>>> {
       throw new ShapeError(this.op, problem, Object.fromEntries(tensors) as Record<string, Tensor>);
     };
     this.checkTensors(operands, facts, fail);
+    const { result } = facts;
+    if (result !== undefined && result !== 'f32' && result !== 'f16')
+      fail(`the result must be f32 or f16, not ${show(result)}`);
     const known = new Map<string, Known>();
     for (const [name, spec] of Object.entries(this.options.numbers ?? {})) {
       const value: unknown = numbers[name];

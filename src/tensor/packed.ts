@@ -33,7 +33,7 @@ export class PackedSequences {
   }
 
   get count(): number {
-    return this.lengths.length;
+    return this.bounds.length - 1;
   }
 
   get tokens(): number {

@@ -27,7 +27,7 @@ export function gatherRows(table: Tensor, index: RowIndex, options: GatherOption
   GATHER_ROWS.check({ table }, {}, { gpu: index.gpu });
   const shape = table.shape;
   index.check('gatherRows', table);
-  const padding = paddingRow(shape[0]!, options.paddingIndex);
+  const padding = paddingRow(table, options.paddingIndex);
   return record(
     'gatherRows',
     kernels.gatherRows(table, index.ids),
@@ -55,10 +55,13 @@ export function gatherRows(table: Tensor, index: RowIndex, options: GatherOption
 }
 
 /** Negative: counted from the end. */
-function paddingRow(rows: number, paddingIndex: number | undefined): number | undefined {
+function paddingRow(table: Tensor, paddingIndex: number | undefined): number | undefined {
+  const rows = table.shape[0]!;
   if (paddingIndex === undefined) return undefined;
   if (!Number.isInteger(paddingIndex) || paddingIndex < -rows || paddingIndex >= rows)
-    throw new ShapeError('gatherRows', `padding index ${paddingIndex} of a table of ${rows} rows`);
+    throw new ShapeError('gatherRows', `padding index ${paddingIndex} of a table of ${rows} rows`, {
+      table,
+    });
   return paddingIndex < 0 ? rows + paddingIndex : paddingIndex;
 }
 
