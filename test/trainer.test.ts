@@ -209,3 +209,14 @@ test('a running process keeps others out; killed, it leaves no half file under a
     [],
   );
 });
+
+test('the base may be an output folder whose save was interrupted', async () => {
+  const output = path.join(folder, 'in-place');
+  const moving = path.join(output, '.dawntune-save.model.moving');
+  fs.mkdirSync(moving, { recursive: true });
+  for (const name of fs.readdirSync(golden('model')))
+    fs.copyFileSync(golden('model', name), path.join(name === 'config.json' ? moving : output, name));
+  await run('in-place', '--model_name_or_path', output, '--max_steps', '1', '--save_strategy', 'no');
+  assert.ok(fs.existsSync(path.join(output, 'trainer_state.json')));
+  assert.ok(!fs.existsSync(moving));
+});

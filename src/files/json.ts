@@ -116,6 +116,7 @@ function reasonOf(error: unknown, text: string): string {
   if (text.trim() === '') return 'nothing';
   if (error instanceof RangeError) return 'a value that is too large';
   const message = (error as Error).message.replace(/\s+/g, ' ');
+  if (/^Unexpected end/.test(message)) return `a text that ends too early, after ${show(text.slice(-20))}`;
   const at = /at position (\d+)/.exec(message);
   const what = /^(Unexpected [a-z ]+)/.exec(message)?.[1]?.trim() ?? 'an error';
   return at

@@ -49,8 +49,8 @@ export function requireModelFolder(folder: string, where = ''): void {
   const save = interruptedSave(folder);
   if (save !== undefined)
     throw fail(
-      `a save into this folder was interrupted or is under way; the next run with this --output_dir completes it, ` +
-        `or move the files in ${save} here`,
+      `a save into this folder was interrupted or is under way; the next run with it as --output_dir completes it, ` +
+        `or move the files in ${save} here, config.json last`,
     );
   const snapshots = path.join(folder, 'snapshots');
   if (fs.existsSync(snapshots)) {

@@ -5,6 +5,7 @@
 import { loadDatasets, type TrainBatch, type TrainingData } from '../data/batches.js';
 import { placeName, type RowPlace } from '../data/rows.js';
 import { InputError, MachineError } from '../errors.js';
+import { interruptedSave } from '../files/publish.js';
 import { Gpu } from '../gpu/gpu.js';
 import { formatBytes } from '../gpu/memory.js';
 import { globalNorm } from '../kernels/adamw.js';
@@ -50,6 +51,12 @@ export async function finetune(
       ...(args.maxGpuMemory ? { memoryBudget: args.maxGpuMemory } : {}),
     }),
 ): Promise<FinetuneResult> {
+  // The base may be the output of a run that was killed while it saved.
+  if (interruptedSave(args.outputDir)) {
+    const interrupted = openOutput(args.outputDir);
+    for (const line of interrupted.notices) report.note(line);
+    interrupted.close();
+  }
   const folder = resolveModelFolder(args.modelNameOrPath, args.cacheDir);
   const requireUnchanged = watchFolder(folder);
   const tokenizer = Tokenizer.load(folder);
