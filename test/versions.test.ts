@@ -1,6 +1,8 @@
 /** A tensor that changed after it was recorded: an error, as in PyTorch, and none where the change is of no account. */
 import assert from 'node:assert/strict';
+import fs from 'node:fs';
 import { after, before, test } from 'node:test';
+import * as autograd from '../src/autograd/index.js';
 import {
   add,
   attention,
@@ -38,6 +40,7 @@ import { RowIndex } from '../src/tensor/row-index.js';
 import { noGrad, scope } from '../src/tensor/scope.js';
 import { Tensor } from '../src/tensor/tensor.js';
 import { AdamW } from '../src/train/optimizer.js';
+import { golden } from './repository.js';
 
 let gpu: Gpu;
 before(async () => {
@@ -228,6 +231,61 @@ test('micro-batches add up, frozen weights may be shared by graphs across a step
   });
   optimizer.dispose();
   store.dispose();
+  assert.equal(gpu.memory().liveBuffers, 0);
+});
+
+interface Program {
+  readonly n: number;
+  readonly wants: boolean[];
+  readonly steps: [op: string, at: number, other?: number][];
+  readonly refused?: true;
+  readonly gradients?: (number[] | null)[];
+}
+
+test("programs with writes in between: PyTorch's gradients, or refused where PyTorch refuses", async () => {
+  const programs = JSON.parse(fs.readFileSync(golden('tape', 'programs.json'), 'utf8')) as Program[];
+  const unary = {
+    ...autograd,
+    scale: (x: Tensor) => scale(x, 0.5),
+    reshape: (x: Tensor) => reshape(x, [4, 4]),
+  };
+  for (const { n, wants, steps, refused, gradients } of programs) {
+    const told = `program ${n}: ${JSON.stringify(steps)}`;
+    await scope(async () => {
+      const tensors = wants.map((wanted, k) => {
+        const values = Array.from({ length: 16 }, (_, i) => 0.2 + ((7 * i + 3 * k + n) % 9) / 10);
+        const leaf = Tensor.from(gpu, values, [4, 4]);
+        leaf.requiresGrad = wanted;
+        return leaf;
+      });
+      const leaves = tensors.slice();
+      for (const [op, at, other] of steps) {
+        const x = tensors[at]!;
+        if (op === 'write') noGrad(() => x.write(new Float32Array(16).fill(other!)));
+        else if (op === 'detach') tensors.push(x.detach());
+        else if (other === undefined)
+          tensors.push((unary[op as keyof typeof unary] as (x: Tensor) => Tensor)(x));
+        else tensors.push((autograd[op as keyof typeof autograd] as typeof add)(x, tensors[other]!));
+      }
+      const loss = sum(tensors.at(-1)!);
+      if (refused) assert.throws(() => backward(loss), /modified in place/, told);
+      else {
+        backward(loss);
+        for (const [k, want] of gradients!.entries()) {
+          const got = await leaves[k]!.grad?.toFloat32();
+          assert.equal(got === undefined, want === null, told);
+          const top = Math.max(1, ...(want ?? []).map(Math.abs));
+          want?.forEach((value, i) => {
+            assert.ok(
+              Math.abs(got![i]! - value) <= 1e-4 * top,
+              `${told}: leaf ${k} at ${i}: ${got![i]}, ${value}`,
+            );
+          });
+        }
+      }
+      for (const leaf of leaves) leaf.zeroGrad();
+    });
+  }
   assert.equal(gpu.memory().liveBuffers, 0);
 });
 
