@@ -439,6 +439,34 @@ test('inert names are accepted with any values and one notice each', () => {
   const combined = parse('--train_group_size 1 --per_device_train_batch_size 1 --use_self_distill').notices;
   assert.match(combined[0]!, /^--use_self_distill has no effect here without --unified_finetuning True$/);
   assert.match(combined[1]!, /its loss is always 0$/);
+  // Flags that others leave without effect.
+  const idle: [string, RegExp[]][] = [
+    [
+      '--kd_loss_type m3_kd_loss',
+      [/^--kd_loss_type m3_kd_loss has no effect without --knowledge_distillation/],
+    ],
+    ['--kd_loss_type m3_kd_loss --knowledge_distillation True', []],
+    ['--small_threshold 5 --drop_threshold 6', [/^--small_threshold 5 has no/, /^--drop_threshold 6 has no/]],
+    ['--small_threshold 5 --same_dataset_within_batch True', []],
+    [
+      '--lr_scheduler_type constant --warmup_ratio 0.1',
+      [/^--warmup_ratio 0\.1 has no effect with .*constant;/],
+    ],
+    ['--lr_scheduler_type constant_with_warmup --warmup_ratio 0.1', []],
+    ['--warmup_steps 3 --warmup_ratio 0.1', [/^--warmup_ratio 0\.1 has no effect beside --warmup_steps 3$/]],
+    ['--save_strategy no --save_total_limit 2', [/^--save_total_limit 2 has no effect/]],
+  ];
+  for (const [line, expected] of idle) {
+    const lines = parse(line).notices;
+    assert.equal(lines.length, expected.length, line);
+    for (const [i, pattern] of expected.entries()) assert.match(lines[i]!, pattern);
+  }
+  const file = { scheduler: { type: 'WarmupDecayLR', params: { warmup_num_steps: 4 } } };
+  const { args } = parse('--lr_scheduler_type cosine --warmup_steps 3');
+  assert.deepEqual(parseDeepSpeed(file, 'ds.json', args).notices, [
+    'ds.json: scheduler.type WarmupDecayLR is used, not --lr_scheduler_type cosine',
+    'ds.json: scheduler.params.warmup_num_steps 4 is used, not --warmup_steps 3',
+  ]);
 });
 
 test('intervals below 1 are shares of the run', () => {

@@ -13,13 +13,11 @@ import { M3Model } from '../src/models/m3.js';
 import { TokenBatch } from '../src/models/token-batch.js';
 import { CounterRandom } from '../src/tensor/random.js';
 import { RandomStreams } from '../src/tensor/random-streams.js';
-import { parseFinetuneArguments } from '../src/train/arguments.js';
 import type { M3LossBatch } from '../src/train/losses/m3-loss.js';
 import { planMemory, requireMemory } from '../src/train/memory-plan.js';
 import { AdamW, type AdamWOptions } from '../src/train/optimizer.js';
-import { silentReporter } from '../src/train/report.js';
 import { forwardBackward, type StepSettings } from '../src/train/train-step.js';
-import { finetune } from '../src/train/trainer.js';
+import { checkShape, memoryShapes, plannedAndTaken } from './memory-shapes.js';
 import { golden } from './repository.js';
 import { drawnBatch, dropoutModel, settings } from './training-cases.js';
 
@@ -82,27 +80,6 @@ test('micro-batches that add up leave one piece of gradient a table', async () =
   assert.equal(gpu.memory().liveBuffers, 0);
 });
 
-/** What a run planned and what it took. The golden model's texts are as they come, not the longest every time. */
-async function plannedAndTaken(...more: string[]): Promise<{ planned: number; taken: number }> {
-  const words = [
-    ...['--model_name_or_path', golden('model')],
-    ...['--train_data', golden('example_data', 'retrieval', 'nq.jsonl')],
-    ...['--output_dir', path.join(folder, 'run'), '--save_strategy', 'no'],
-    ...['--train_group_size', '3', '--query_max_len', '16', '--passage_max_len', '32'],
-    ...['--per_device_train_batch_size', '2', '--unified_finetuning', 'True'],
-    ...more,
-  ];
-  const own = await Gpu.open();
-  let planned = 0;
-  const expect = own.pool.expect.bind(own.pool);
-  own.pool.expect = (bytes) => {
-    planned = bytes;
-    expect(bytes);
-  };
-  await finetune(parseFinetuneArguments(words).args, silentReporter, async () => own);
-  return { planned, taken: own.memory().peak };
-}
-
 for (const line of [
   '--max_steps 10',
   '--max_steps 10 --fp16 --gradient_checkpointing',
@@ -112,99 +89,21 @@ for (const line of [
   '--max_steps 2 --gradient_accumulation_steps 5 --fp16 --gradient_checkpointing',
 ])
   test(`a run takes what it planned: ${line}`, async () => {
-    const { planned, taken } = await plannedAndTaken(...line.split(' '));
+    const { planned, taken } = await plannedAndTaken(folder, ...line.split(' '));
     assert.ok(taken > 0.95 * planned && taken <= planned, `${taken} of ${planned} bytes`);
   });
 
-const wordOf = (n: number) => `${n % 10}${(7 * n) % 10}${(3 * n) % 10}`;
-const wordsOf = (count: number, from = 0) =>
-  Array.from({ length: count }, (_, i) => wordOf(from + i)).join(' ');
-interface Row {
-  query: string;
-  pos: string[];
-  neg: string[];
-  [field: string]: unknown;
-}
-const repeated = (count: number, of: (n: number) => Row) => Array.from({ length: count }, (_, n) => of(n));
-/** Data on which bytes, the longest row or the number of rows say little about what a batch takes. */
-const shapes: [name: string, flags: string, ...files: Row[][]][] = [
-  [
-    'many bytes a token beside many tokens a byte',
-    '--passage_max_len 400',
-    [
-      ...repeated(4, () => ({
-        query: 'a',
-        pos: ['\u{12345}'.repeat(1100)],
-        neg: ['\u{12345}'.repeat(1100)],
-      })),
-      ...repeated(4, (n) => ({ query: 'a', pos: [wordsOf(120, n)], neg: [wordsOf(130, n)] })),
-    ],
-  ],
-  [
-    'letters that become many',
-    '--passage_max_len 400',
-    [
-      ...repeated(4, () => ({ query: 'a', pos: ['\ufdfa'.repeat(30)], neg: ['\ufdfa'.repeat(30)] })),
-      ...repeated(4, (n) => ({ query: 'a', pos: ['x'.repeat(100)], neg: [wordsOf(20, n)] })),
-    ],
-  ],
-  [
-    'long queries in some rows, long passages in others',
-    '--query_max_len 300 --passage_max_len 300',
-    repeated(8, (n) =>
-      n % 2 === 0
-        ? { query: wordsOf(100, n), pos: ['a'], neg: ['b'] }
-        : { query: 'a', pos: [wordsOf(100, n)], neg: [wordsOf(100, 7 * n)] },
-    ),
-  ],
-  [
-    'texts that share all their words',
-    '--per_device_train_batch_size 8 --query_max_len 64',
-    repeated(8, () => ({ query: wordsOf(20), pos: [wordsOf(20)], neg: [wordsOf(20)] })),
-  ],
-  [
-    'negatives that come several times, chunks of three',
-    '--sub_batch_size 3 --train_group_size 5',
-    repeated(8, (n) => ({ query: wordsOf(n), pos: [wordsOf(2 * n)], neg: [wordsOf(20 - n), 'b'] })),
-  ],
-  [
-    'files of other batch sizes, one without in-batch negatives',
-    '--same_dataset_within_batch True --gradient_accumulation_steps 3',
-    repeated(6, (n) => ({ query: 'a', pos: [wordsOf(n)], neg: [wordsOf(30)], batch_size: 3 })),
-    repeated(3, (n) => ({ query: wordsOf(8), pos: [wordsOf(25, n)], neg: [wordsOf(30)], batch_size: 1 })),
-    repeated(4, (n) => ({ query: 'a', pos: [wordsOf(n)], neg: ['b'], train_group_size: 7 })),
-  ],
-  [
-    'more micro-batches than the epoch has',
-    '--gradient_accumulation_steps 100000',
-    repeated(12, (n) => ({ query: wordOf(n), pos: [wordsOf(9, 9 * n)], neg: [wordsOf(9, 40 * n)] })),
-  ],
-  [
-    'prompts and shuffled passages',
-    '--query_instruction_for_retrieval instruction --query_instruction_format {}:{} --shuffle_ratio 1 --query_max_len 80',
-    repeated(6, (n) => ({ query: wordsOf(n), pos: [wordsOf(40, n)], neg: ['b'], prompt: wordsOf(3 * n) })),
-  ],
-];
-for (const [name, flags, ...files] of shapes)
-  test(`a plan is an upper bound: ${name}`, async () => {
-    const paths = files.map((rows, i) => {
-      const file = path.join(folder, `shape-${i}${i === 1 ? '-no_in_batch_neg' : ''}.jsonl`);
-      fs.writeFileSync(file, rows.map((row) => `${JSON.stringify(row)}\n`).join(''));
-      return file;
-    });
-    const { planned, taken } = await plannedAndTaken(
-      ...['--train_group_size', '2', '--gradient_checkpointing', '--num_train_epochs', '1'],
-      ...['--train_data', ...paths, ...flags.split(' ')],
-    );
-    assert.ok(taken <= planned && taken > 0.6 * planned, `${taken} of ${planned} bytes`);
-  });
+// The others are in test/long.
+for (const shape of memoryShapes.slice(0, 3))
+  test(`a plan is an upper bound: ${shape[0]}`, () => checkShape(shape, folder));
 
 test('evaluation on longer texts than those that train is planned too', async () => {
   const sts = ['--train_data', golden('example_data', 'sts', 'sts.jsonl')];
   const eight = ['--train_group_size', '8', '--passage_max_len', '256', '--gradient_checkpointing', '--fp16'];
   const words = [...sts, ...eight, '--max_steps', '2'];
-  const training = await plannedAndTaken(...words);
+  const training = await plannedAndTaken(folder, ...words);
   const both = await plannedAndTaken(
+    folder,
     ...words,
     '--eval_data',
     golden('example_data', 'retrieval', 'nq.jsonl'),

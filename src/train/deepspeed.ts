@@ -71,6 +71,8 @@ type Arguments = Pick<
   | 'perDeviceTrainBatchSize'
   | 'gradientAccumulationSteps'
   | 'flagembeddingCompat'
+  | 'lrSchedulerType'
+  | 'warmupSteps'
 >;
 
 /** @throws InputError naming the file and the key. */
@@ -171,6 +173,13 @@ export function parseDeepSpeed(
       warmupSteps: params.count('warmup_num_steps', { ...COUNT, least: 0 }),
       totalSteps: params.count('total_num_steps', COUNT),
     };
+    if (args.lrSchedulerType !== 'linear')
+      notices.push(
+        `${file}: scheduler.type ${type} is used, not --lr_scheduler_type ${args.lrSchedulerType}`,
+      );
+    const { warmupSteps } = scheduler;
+    if (warmupSteps !== null && args.warmupSteps > 0)
+      differs(params, 'warmup_num_steps', warmupSteps, 'warmup_steps', args.warmupSteps);
     if (scheduler.minimum > scheduler.maximum)
       throw params.wrong('warmup_min_lr', `at most warmup_max_lr, ${scheduler.maximum}`, scheduler.minimum);
     params.skip('last_batch_iteration');

@@ -49,6 +49,14 @@ export async function planRunMemory(
     empty,
     specialIds: specialIdsOf(tokenizer),
   };
+  for (const [side, limit] of [
+    ['query', args.queryMaxLen],
+    ['passage', args.passageMaxLen],
+  ] as const)
+    if (limit <= empty.length)
+      note(
+        `--${side}_max_len ${limit}: the special tokens alone are ${empty.length}: no ${side} has a word left`,
+      );
   const found = new Map<TrainingData, LongestBatch[]>();
   let maxTokens = 0;
   const batchesOf = (from: TrainingData) => (model: Parameters<PlannedStep['batches']>[0]) => {
