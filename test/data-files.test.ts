@@ -481,6 +481,15 @@ test('what a mode does not look at is said once', () => {
   assert.deepEqual(notices(rows(2, { type: 'normal', batch_size: 3 })), [
     '--train_data: "type", "batch_size" of rows: no effect without --same_dataset_within_batch',
   ]);
+  assert.deepEqual(notices(rows(2), { smallThreshold: 1, dropThreshold: 2 }), [
+    '--small_threshold: no effect without --same_dataset_within_batch',
+    '--drop_threshold: no effect without --same_dataset_within_batch',
+  ]);
+  const own = loadDatasets({ trainData: [write(rows(2), 'x-no_in_batch_neg.jsonl')] });
+  assert.match(
+    own.notices.join(),
+    /names that end with no_in_batch_neg: no effect without .*x-no_in_batch_neg\.jsonl\)$/,
+  );
   assert.match(notices(rows(2, { prompt: 'P' })).join(), /"prompt" of rows: no effect without/);
   assert.deepEqual(notices(rows(2, { prompt: 'P' }), { queryInstructionForRetrieval: 'I' }), []);
   assert.match(

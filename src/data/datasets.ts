@@ -133,7 +133,15 @@ export function openDatasets(options: DatasetOptions): OpenedDatasets {
     const members = opened.flatMap((each) => each.members);
     const dataset = new Dataset('all files', members, options.perDeviceTrainBatchSize, BATCH_FLAG, false);
     if (options.knowledgeDistillation) requireScores(dataset);
-    notices.push(...withoutEffect(files, options.flag, rowOptions.prompt));
+    const wishes = {
+      noInBatchNeg: sources.filter((source) => source.noInBatchNeg).map((source) => source.path),
+      flags: [
+        ...(options.smallThreshold > 0 ? ['--small_threshold'] : []),
+        ...(options.dropThreshold > 0 ? ['--drop_threshold'] : []),
+      ],
+      instructed: rowOptions.prompt,
+    };
+    notices.push(...withoutEffect(files, options.flag, wishes));
     return { datasets: [dataset], hasPromptColumn, unused, notices };
   }
 

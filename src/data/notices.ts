@@ -22,19 +22,30 @@ export function firstFew(lines: readonly string[], flag: string): string[] {
   return [...lines.slice(0, MOST_LINES), `${flag}: ${lines.length - MOST_LINES} more lines like the last`];
 }
 
-/** In the default mode rows are alike: what their fields would say otherwise is not looked at, as upstream. */
-export function withoutEffect(files: readonly RowFile[], flag: string, instructed: boolean): string[] {
+/** What only same-dataset mode asks for, in the words of a person. */
+export interface SameDatasetWishes {
+  /** Sources whose names end with `no_in_batch_neg`. */
+  readonly noInBatchNeg: readonly string[];
+  /** `--small_threshold` and the like, where they are set. */
+  readonly flags: readonly string[];
+  /** An instruction is given, beside which prompts of rows count in any mode. */
+  readonly instructed: boolean;
+}
+
+/** In the default mode rows are alike: what would make them differ is not looked at, as upstream. */
+export function withoutEffect(files: readonly RowFile[], flag: string, wishes: SameDatasetWishes): string[] {
+  const mode = '--same_dataset_within_batch';
   const fields = (['type', 'batch_size', 'train_group_size'] as const).filter((field) =>
     files.some((file) => file.columns.has(field)),
   );
-  const notices: string[] = [];
+  const notices = wishes.flags.map((each) => `${each}: no effect without ${mode}`);
   if (fields.length > 0)
+    notices.push(`${flag}: ${fields.map(show).join(', ')} of rows: no effect without ${mode}`);
+  if (!wishes.instructed && files.some((file) => file.columns.has('prompt')))
+    notices.push(`${flag}: "prompt" of rows: no effect without ${mode} or --query_instruction_for_retrieval`);
+  if (wishes.noInBatchNeg.length > 0)
     notices.push(
-      `${flag}: ${fields.map(show).join(', ')} of rows: no effect without --same_dataset_within_batch`,
-    );
-  if (!instructed && files.some((file) => file.columns.has('prompt')))
-    notices.push(
-      `${flag}: "prompt" of rows: no effect without --same_dataset_within_batch or --query_instruction_for_retrieval`,
+      `${flag}: names that end with no_in_batch_neg: no effect without ${mode} (${listed(wishes.noInBatchNeg)})`,
     );
   return notices;
 }

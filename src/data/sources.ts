@@ -8,7 +8,7 @@ import { InputError } from '../errors.js';
 import { kindOf } from '../files/kind.js';
 import { PositionedFile } from '../files/positioned.js';
 import { systemReason } from '../files/reason.js';
-import { printable } from '../show.js';
+import { printable, show } from '../show.js';
 
 /** One path of `--train_data`: a file, or a folder with the files in it. */
 export interface DataSource {
@@ -53,7 +53,13 @@ export function findSource(source: string, flag: string): DataSource {
   const files = attempt(() => fs.readdirSync(source))
     .filter(isDataFile)
     .sort()
-    .map((name) => path.join(source, name))
+    .map((name) => {
+      const file = path.join(source, name);
+      // The name as it is in the folder cannot be had as a text.
+      if (name.includes('\ufffd') && !PositionedFile.exists(file))
+        fail(`expected names of files in UTF-8, found ${show(name)}`);
+      return file;
+    })
     .filter((file) => {
       const other = noDataFile(file);
       if (other) notices.push(`${printable(file)}: left out: ${other}`);
