@@ -160,9 +160,22 @@ describe('something else in place of weights', () => {
   });
 
   test('no folder at all', () => {
-    const long = path.join(folder, 'x'.repeat(5000));
-    for (const where of [path.join(folder, 'gone'), path.join(folder, 'a\0b'), long])
-      assert.throws(() => openWeights(where), InputError);
+    const loop = path.join(folder, 'loop');
+    fs.symlinkSync('loop', loop);
+    const file = path.join(folder, 'file');
+    fs.writeFileSync(file, '');
+    for (const [where, message] of [
+      [path.join(folder, 'gone'), /gone: no such model folder$/],
+      [file, /file: expected a model folder/],
+      [path.join(file, 'model'), /a part of the path is not a folder/],
+      [loop, /links that lead in a circle/],
+      [path.join(folder, 'a\0b'), /a\\u0000b: cannot read: no file can have such a name/],
+      [path.join(folder, 'x'.repeat(5000)), /the name is too long/],
+    ] as const)
+      assert.throws(
+        () => openWeights(where),
+        (error: Error) => error instanceof InputError && message.test(error.message),
+      );
   });
 });
 

@@ -5,6 +5,7 @@ import { InputError } from '../errors.js';
 import { requireInside } from '../files/inside.js';
 import { isJsonObject, readJsonObject } from '../files/json.js';
 import { PositionedFile } from '../files/positioned.js';
+import { systemReason } from '../files/reason.js';
 import { printable, show } from '../show.js';
 import { SafetensorsFile } from './safetensors.js';
 import type { TensorInfo, WeightSource } from './source.js';
@@ -33,7 +34,7 @@ const MAX_FILE_NAME = 255;
  * @throws InputError when the folder holds none, naming what was looked for, or when a file is damaged.
  */
 export function openWeights(folder: string): WeightSource {
-  if (!isFolder(folder)) throw new InputError(`${printable(folder)}: no such model folder`);
+  requireFolder(folder);
   for (const [file, open, isIndex] of candidates) {
     const full = path.join(folder, file);
     if (!PositionedFile.exists(full)) continue;
@@ -45,12 +46,18 @@ export function openWeights(folder: string): WeightSource {
   );
 }
 
-function isFolder(folder: string): boolean {
+function requireFolder(folder: string): void {
+  let stat: fs.Stats;
   try {
-    return fs.statSync(folder).isDirectory();
-  } catch {
-    return false;
+    stat = fs.statSync(folder);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    throw new InputError(
+      `${printable(folder)}: ${code === 'ENOENT' ? 'no such model folder' : `cannot read: ${systemReason(error)}`}`,
+    );
   }
+  if (!stat.isDirectory())
+    throw new InputError(`${printable(folder)}: expected a model folder, found another kind of file`);
 }
 
 /** Weights spread over several files, which `*.index.json` lists. */
