@@ -196,14 +196,17 @@ function attempt(read: () => string): string {
 /** @throws MachineError when there is a lock that says nothing. */
 function readHolder(folder: string): Holder | undefined {
   const file = path.join(folder, LOCK_FILE);
-  let value: JsonObject;
-  try {
-    // Not asked for first: the holder may remove it in between.
-    value = readJsonObject(file, { maxBytes: 1 << 16 });
-  } catch (error) {
-    if (!PositionedFile.exists(file)) return undefined;
-    throw new MachineError(`${(error as Error).message}; if no run writes there, remove this file`);
-  }
+  let value: JsonObject | undefined;
+  // One holder may remove its lock and another put down its own between any two looks; a lock that cannot be read
+  // however often is another matter.
+  for (let look = 1; value === undefined; look++)
+    try {
+      value = readJsonObject(file, { maxBytes: 1 << 16 });
+    } catch (error) {
+      if (!PositionedFile.exists(file)) return undefined;
+      if (look === 20)
+        throw new MachineError(`${(error as Error).message}; if no run writes there, remove this file`);
+    }
   const { pid, ...rest } = value;
   const text = (key: string) => (typeof rest[key] === 'string' ? (rest[key] as string) : '');
   if (typeof pid !== 'number' || !Number.isSafeInteger(pid) || pid < 1)
