@@ -9,10 +9,12 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { after, test } from 'node:test';
+import fc from 'fast-check';
 import { type DataOptions, loadDatasets } from '../src/data/batches.js';
 import { RowFile } from '../src/data/rows.js';
 import { findSource } from '../src/data/sources.js';
 import { InputError } from '../src/errors.js';
+import { JsonFault, parseLenient } from '../src/files/json-lenient.js';
 import { readJsonObjectAt, readJsonObjects } from '../src/files/json-objects.js';
 import { golden } from './repository.js';
 
@@ -162,6 +164,56 @@ test('an object may lie anywhere across the window that the file is read through
     }
 });
 
+test('the careful reader agrees with JSON.parse, except on NaN, the infinities and names given twice', () => {
+  const limits = { maxDepth: 100, maxValues: 10_000 };
+  const attempt = (read: () => unknown): { value: unknown } | JsonFault => {
+    try {
+      return { value: read() };
+    } catch (error) {
+      if (error instanceof JsonFault) return error;
+      assert.ok(error instanceof SyntaxError, String(error));
+      return new JsonFault('', '', 0);
+    }
+  };
+  const pieces = fc.constantFrom(
+    ...'"\\{}[],:-+.eE0 \n\r\t\u0000\u00a0x/',
+    '\\u00',
+    'true',
+    'null',
+    '1e9',
+    '""',
+  );
+  fc.assert(
+    fc.property(
+      fc.jsonValue({ maxDepth: 4 }),
+      fc.constantFrom(undefined, 1, '\t'),
+      fc.array(fc.record({ at: fc.nat(200), cut: fc.nat(2), put: pieces }), { maxLength: 2 }),
+      (value, indent, edits) => {
+        let text = JSON.stringify(value, null, indent);
+        for (const { at, cut, put } of edits) text = text.slice(0, at) + put + text.slice(at + cut);
+        const strict = attempt(() => JSON.parse(text));
+        const careful = attempt(() => parseLenient(text, limits));
+        if (careful instanceof JsonFault && careful.expected === 'each name once') return;
+        assert.equal(careful instanceof JsonFault, strict instanceof JsonFault, text);
+        if (!(careful instanceof JsonFault)) assert.equal(JSON.stringify(careful), JSON.stringify(strict));
+      },
+    ),
+    { numRuns: 2000 },
+  );
+  assert.deepEqual(parseLenient('[NaN, -Infinity,Inf ,-Inf]', limits), [Number.NaN, -1 / 0, 1 / 0, -1 / 0]);
+  for (const text of [
+    'nan',
+    '+Infinity',
+    '- Infinity',
+    'Infinit',
+    'NaN1',
+    '-nan',
+    'undefined',
+    '{"a":1,"a":2}',
+  ])
+    assert.ok(attempt(() => parseLenient(text, limits)) instanceof JsonFault, text);
+});
+
 // ---- rows ----
 
 test('scores are numbers that f32 holds where they teach, and are not looked at elsewhere', () => {
@@ -276,11 +328,11 @@ test('sizes out of rows are bounded by what a batch can be', () => {
     refusal(() => load(rows(3), { trainGroupSize: 1_000_000_000 }).batchesPerEpoch()),
     /^--train_group_size 1000000000: expected at most 262144 passages/,
   );
-  const wide = load(rows(1, { train_group_size: 200_000 }), { perDeviceTrainBatchSize: 1 });
-  assert.equal([...wide.epoch(0)][0]!.passages.length, 200_000);
+  const wide = load(rows(1, { train_group_size: 20_000 }), { perDeviceTrainBatchSize: 1 });
+  assert.equal([...wide.epoch(0)][0]!.passages.length, 20_000);
   const nine = () => 9;
   const measure = { query: nine, passage: nine, queryLimit: 9, passageLimit: 9, everyText: false };
-  assert.equal(wide.longest(measure)[0]!.passages.length, 200_000);
+  assert.equal(wide.longest(measure)[0]!.passages.length, 20_000);
   assert.match(
     refusal(() => load(rows(3, { batch_size: 1e15 })).batchesPerEpoch()),
     /expected a dataset with at least 1000000000000000 rows/,
@@ -308,7 +360,7 @@ test('sizes out of rows are bounded by what a batch can be', () => {
 });
 
 test('a large row is read, a larger one is refused before it is in memory', () => {
-  const word = 'w'.repeat(20 << 20);
+  const word = 'w'.repeat(8 << 20);
   const file = write(`${row()}\n{"query":"${word}","pos":["p"]}\n`);
   assert.equal(new RowFile(file).row(1).query.length, word.length);
   // Blanks, of which the disk needs to hold none: a text without an end, in a file of 700 MB.
