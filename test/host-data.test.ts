@@ -82,7 +82,7 @@ test('numbers are converted to the format that is asked for, or refused', async 
       }
     }
     // A hole is no number either.
-    assert.throws(() => Tensor.from(gpu, new Array(2), [2]), /a undefined at 0 does not fit a tensor of f32/);
+    assert.throws(() => Tensor.from(gpu, new Array(2), [2]), /undefined at 0 does not fit a tensor of f32/);
   });
 });
 

@@ -267,6 +267,22 @@ for (const name of ['w', 'b', 'table'])
     assert.equal(gpu.memory().liveBuffers, 0);
   });
 
+test('a gradient of another shape, dtype or device is none of the leaf', async () => {
+  const other = await Gpu.open();
+  scope(() => {
+    const leaf = Tensor.from(gpu, [1, 2], [2]);
+    for (const gradient of [
+      Tensor.zeros(gpu, [1, 2]),
+      Tensor.zeros(gpu, [2], 'f16'),
+      Tensor.zeros(other, [2]),
+    ])
+      assert.throws(() => {
+        leaf.grad = gradient;
+      }, ShapeError);
+  });
+  await other.close();
+});
+
 test('frozen after it was recorded: no gradient; integers and results of ops', async () => {
   await scope(async () => {
     const [a, b] = [Tensor.from(gpu, [1, 2], [2]), Tensor.from(gpu, [3, 4], [2])];

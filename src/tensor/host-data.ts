@@ -28,7 +28,7 @@ export function dtypeOf(data: HostData): DType {
   if (data instanceof Uint32Array) return 'u32';
   if (data instanceof Uint16Array) return 'f16';
   throw new TypeError(
-    `tensor: a ${kindOf(data)} is none of Float32Array (f32), Int32Array (i32), Uint32Array (u32), Uint16Array (f16, raw halves), numbers`,
+    `tensor: ${kindOf(data)} is none of Float32Array (f32), Int32Array (i32), Uint32Array (u32), Uint16Array (f16, raw halves), numbers`,
   );
 }
 
@@ -41,7 +41,7 @@ export function toTensorArray(op: string, dtype: DType, data: HostData): TensorA
   const own = dtypeOf(data);
   if (!Array.isArray(data)) {
     if (own !== dtype)
-      throw new TypeError(`${op}: a ${kindOf(data)} (${own}) does not fit a tensor of ${dtype}`);
+      throw new TypeError(`${op}: ${kindOf(data)} (${own}) does not fit a tensor of ${dtype}`);
     return data as TensorArray;
   }
   const [least, most] = dtype === 'u32' ? [0, 2 ** 32 - 1] : [-(2 ** 31), 2 ** 31 - 1];
@@ -50,7 +50,7 @@ export function toTensorArray(op: string, dtype: DType, data: HostData): TensorA
   for (let i = 0; i < data.length; i++) {
     const value: unknown = data[i];
     if (typeof value !== 'number')
-      throw new TypeError(`${op}: a ${kindOf(value)} at ${i} does not fit a tensor of ${dtype}`);
+      throw new TypeError(`${op}: ${kindOf(value)} at ${i} does not fit a tensor of ${dtype}`);
     if (integers && !(Number.isInteger(value) && value >= least && value <= most))
       throw new TypeError(`${op}: the number ${value} at ${i} does not fit a tensor of ${dtype}`);
   }

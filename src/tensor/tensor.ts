@@ -252,10 +252,16 @@ export class Tensor {
     return this.role ? this.role.gradient?.dense() : this.ownGradient;
   }
 
-  /** @throws ShapeError when it is not of the leaf's shape and dtype. */
+  /** @throws ShapeError when it is not of the leaf's shape, dtype and device. */
   set grad(gradient: Tensor | undefined) {
-    if (gradient && !(sameShape(gradient.shape, this.shape) && gradient.dtype === this.dtype))
-      throw new ShapeError('grad', "a gradient is of its leaf's shape and dtype", { leaf: this, gradient });
+    if (
+      gradient &&
+      !(sameShape(gradient.shape, this.shape) && gradient.dtype === this.dtype && gradient.gpu === this.gpu)
+    )
+      throw new ShapeError('grad', "a gradient is of its leaf's shape, dtype and device", {
+        leaf: this,
+        gradient,
+      });
     if (!this.role) {
       this.ownGradient = gradient;
       return;
