@@ -32,7 +32,7 @@ import {
   sum,
 } from '../src/autograd/index.js';
 import { ParameterStore } from '../src/autograd/parameters.js';
-import { InputError } from '../src/errors.js';
+import { ShapeError } from '../src/errors.js';
 import { Gpu } from '../src/gpu/gpu.js';
 import { addInPlace } from '../src/kernels/pointwise.js';
 import { PackedSequences } from '../src/tensor/packed.js';
@@ -73,7 +73,7 @@ test('every way of writing to a tensor that a gradient needs is noticed, and nam
       assert.throws(
         () => backward(y),
         (error: Error) =>
-          error instanceof InputError && /\[2,4\] f32 .*"square".*modified in place/.test(error.message),
+          error instanceof ShapeError && /^square: .*modified in place.* \[2,4\] f32/.test(error.message),
         how,
       );
       assert.equal(w.grad, undefined);
@@ -150,7 +150,7 @@ test('attention, and a gather: only what is used', () => {
       const qkv = leafOf([4, 24]);
       const out = attention(qkv, sequences, 2);
       noGrad(() => (change === 'qkv' ? qkv : out).write(Float32Array.of(2)));
-      assert.throws(() => backward(sum(out)), /"attention".*modified in place/);
+      assert.throws(() => backward(sum(out)), /^ShapeError: attention: .*modified in place/);
       sequences.dispose();
     });
   scope(() => {
@@ -294,15 +294,18 @@ test('nothing leaves the tape without a word: views, copies, writes over results
     const w = leafOf([2, 4]);
     const y = exp(w);
     for (const tensor of [w, y]) {
-      assert.throws(() => tensor.view([8]), /view: \[2,4\] f32 is on the tape.*reshape\(\).*detach\(\)/);
-      assert.throws(() => Tensor.zeros(gpu, [2, 4]).copyFrom(tensor), /copyFrom: \[2,4\] f32 is on the tape/);
+      assert.throws(() => tensor.view([8]), /view: on the tape.*reshape\(\).*detach\(\).* \[2,4\] f32/);
+      assert.throws(
+        () => Tensor.zeros(gpu, [2, 4]).copyFrom(tensor),
+        /copyFrom: the source is on the tape.* \[2,4\] f32/,
+      );
       assert.equal(tensor.detach().view([8]).node, undefined);
       noGrad(() => tensor.view([8]));
-      assert.throws(() => checkpoint((x) => x.view([8]), w), /view: .* on the tape/);
+      assert.throws(() => checkpoint((x) => x.view([8]), w), /view: on the tape/);
     }
     for (const [how, change] of Object.entries(changes))
       if (how !== 'a kernel' && how !== 'a view')
-        assert.throws(() => change(y), new RegExp(`${how}: \\[2,4\\] f32 was computed by an op`));
+        assert.throws(() => change(y), new RegExp(`${how}: computed by an op.* \\[2,4\\] f32`));
     // Away from the tape all of that is plain work.
     const plain = Tensor.zeros(gpu, [2, 4]);
     plain.view([8]).write(data(8));

@@ -3,7 +3,7 @@
  * computes on the way is forgotten after forward and computed again in backward. Memory is that of the inputs,
  * time one more forward; the gradients are the same to the bit, since the same kernels run on the same numbers.
  */
-import { InputError } from '../errors.js';
+import { ShapeError } from '../errors.js';
 import { adopt, type Counter, isRecording, rehearse, scope, withGrad } from '../tensor/scope.js';
 import { Tensor } from '../tensor/tensor.js';
 import { reshape } from './ops/shape.js';
@@ -13,7 +13,7 @@ import { propagate, record, wantsGradient } from './tape.js';
  * fn(...inputs), keeping nothing of it for backward but the inputs. `fn` is synchronous, returns one tensor, and
  * computes the same when it is called again: randomness comes from `RandomStreams`, whose draws are replayed.
  * It may use parameters, which get their gradients, but no other tensor on the tape than its inputs.
- * @throws InputError when it does.
+ * @throws ShapeError when it does.
  */
 export function checkpoint(fn: (...inputs: Tensor[]) => Tensor, ...inputs: Tensor[]): Tensor {
   if (!isRecording()) return scope(() => fn(...inputs));
@@ -29,8 +29,9 @@ export function checkpoint(fn: (...inputs: Tensor[]) => Tensor, ...inputs: Tenso
       unrecorded(used) {
         for (const tensor of used as Tensor[]) {
           if (tensor.node && !inputs.includes(tensor))
-            throw new InputError(
-              `checkpoint: the function uses a tensor [${tensor.shape}] on the tape that is not among its inputs; pass it as one`,
+            throw new ShapeError(
+              'checkpoint',
+              `the function uses a tensor [${tensor.shape}] on the tape that is not among its inputs; pass it as one`,
             );
           trains ||= wantsGradient(tensor);
         }
@@ -40,7 +41,7 @@ export function checkpoint(fn: (...inputs: Tensor[]) => Tensor, ...inputs: Tenso
       scope(() => {
         const result = fn(...inputs);
         if (!(result instanceof Tensor))
-          throw new InputError('checkpoint: the function must return one tensor, and not a promise of it');
+          throw new ShapeError('checkpoint', 'the function must return one tensor, and not a promise of it');
         return result;
       }),
   );

@@ -3,7 +3,7 @@
  * another of the same layout, so that clearing, the norm and the optimiser are a few dispatches, not one per
  * tensor. Embedding tables stay apart and collect their gradient by rows.
  */
-import { InputError } from '../errors.js';
+import { InputError, ShapeError } from '../errors.js';
 import type { Gpu } from '../gpu/gpu.js';
 import type { FloatDType } from '../kernels/launch.js';
 import { castRange } from '../kernels/pointwise.js';
@@ -90,7 +90,9 @@ export class Parameter implements ParameterRole {
 
   train(on: boolean): void {
     if (on && !this.gradient)
-      throw new InputError(`requiresGrad: the parameter "${this.name}" was made not to train`);
+      throw new ShapeError('requiresGrad', `the parameter "${this.name}" was made not to train`, {
+        parameter: this.tensor,
+      });
     if (!on) this.gradient?.clear();
   }
 

@@ -3,7 +3,7 @@
  * closure per input; `backward` walks the nodes from the loss down. A gradient that nobody needs is never
  * computed, and what backward has used is freed as it goes.
  */
-import { InputError, ShapeError } from '../errors.js';
+import { ShapeError } from '../errors.js';
 import { binary, cast, full } from '../kernels/pointwise.js';
 import { floats, signature } from '../tensor/operands.js';
 import { isRecording, noteUnrecorded, scope } from '../tensor/scope.js';
@@ -70,12 +70,14 @@ class Node implements TapeNode {
     }
   }
 
-  /** @throws InputError when a tensor that the gradients use is not what forward computed with any more. */
+  /** @throws ShapeError when a tensor that the gradients use is not what forward computed with any more. */
   checkVersions(): void {
     for (const { tensor, version } of [...this.saved, ...this.watched])
       if (tensor.version.current !== version)
-        throw new InputError(
-          `backward: a tensor ${formatShape(tensor.shape)} ${tensor.dtype} that the gradient of "${this.name}" needs was modified in place after forward (it is at version ${tensor.version.current}, expected ${version}); write before forward or after backward`,
+        throw new ShapeError(
+          this.name,
+          `backward needs a tensor that was modified in place after forward (at version ${tensor.version.current}, expected ${version}); write before forward or after backward`,
+          { tensor },
         );
   }
 

@@ -4,7 +4,7 @@
  * Row-major and contiguous; reshapes and aligned row ranges share storage. Storage is counted by its handles:
  * scopes drop theirs at their end, the tape holds its own for what a gradient needs.
  */
-import { InputError, MachineError, ShapeError } from '../errors.js';
+import { MachineError, ShapeError } from '../errors.js';
 import type { Binding, Gpu, PoolBuffer, Purpose } from '../gpu/gpu.js';
 import { Version } from '../gpu/version.js';
 import { f16ToF32 } from './dtype.js';
@@ -73,7 +73,7 @@ export interface ParameterRole {
   readonly gradient: GradientSink | undefined;
   /** The f16 copy for products as the weight is now; undefined when it has none. */
   half(): Tensor | undefined;
-  /** `requiresGrad` is about to change. @throws InputError when it cannot. */
+  /** `requiresGrad` is about to change. @throws ShapeError when it cannot. */
   train(on: boolean): void;
   dispose(): void;
 }
@@ -232,14 +232,12 @@ export class Tensor {
     return this.trains;
   }
 
-  /** @throws InputError for integers, for false on the result of an op, for true on a parameter made not to train. */
+  /** @throws ShapeError for integers, for false on the result of an op, for true on a parameter made not to train. */
   set requiresGrad(on: boolean) {
     if (on && this.dtype !== 'f32' && this.dtype !== 'f16')
-      throw new InputError(`requiresGrad: only floats have gradients; ${this.described()}`);
+      throw new ShapeError('requiresGrad', 'only floats have gradients', { tensor: this });
     if (!on && this.node)
-      throw new InputError(
-        `requiresGrad: ${this.described()} was computed by an op; detach() leaves the tape`,
-      );
+      throw new ShapeError('requiresGrad', 'computed by an op; detach() leaves the tape', { tensor: this });
     if (on !== this.trains) this.role?.train(on);
     this.trains = on;
   }
@@ -268,7 +266,7 @@ export class Tensor {
     }
     const sink = this.role.gradient;
     if (!sink && gradient)
-      throw new InputError(`grad: the parameter ${this.described()} was made not to train`);
+      throw new ShapeError('grad', 'the parameter was made not to train', { parameter: this });
     if (gradient && gradient === sink?.into) return;
     sink?.clear();
     if (gradient) sink?.add(gradient);
@@ -287,12 +285,14 @@ export class Tensor {
 
   /**
    * Same storage, another shape.
-   * @throws InputError on the tape, which a view would cut: `reshape` is recorded there, `detach` leaves it.
+   * @throws ShapeError on the tape, which a view would cut: `reshape` is recorded there, `detach` leaves it.
    */
   view(shape: Shape): Tensor {
     if ((this.node || this.trains) && isTaped())
-      throw new InputError(
-        `view: ${this.described()} is on the tape, which a view would cut; reshape() is recorded, detach() leaves the tape`,
+      throw new ShapeError(
+        'view',
+        'on the tape, which a view would cut; reshape() is recorded, detach() leaves the tape',
+        { tensor: this },
       );
     return this.alias(shape);
   }
@@ -346,7 +346,7 @@ export class Tensor {
 
   /**
    * Overwrites elements from `start` with host data, and touches no other.
-   * @throws TypeError naming both when the data is of another format than the tensor (see `from`); InputError for
+   * @throws TypeError naming both when the data is of another format than the tensor (see `from`); ShapeError for
    * the result of an op on the tape.
    */
   write(data: HostData, start = 0): void {
@@ -374,13 +374,15 @@ export class Tensor {
 
   /**
    * Copies `count` elements of `source` from `from` on (by default all) into this tensor, from `start` on.
-   * @throws ShapeError when they do not fit; InputError on the tape, which knows nothing of a copy.
+   * @throws ShapeError when they do not fit; ShapeError on the tape, which knows nothing of a copy.
    */
   copyFrom(source: Tensor, start = 0, from = 0, count = source.size - from): void {
     this.checkWritable('copyFrom');
     if ((source.node || source.trains) && isTaped())
-      throw new InputError(
-        `copyFrom: ${source.described()} is on the tape, which a copy would cut; sliceRows() and concatRows() are recorded, detach() leaves the tape`,
+      throw new ShapeError(
+        'copyFrom',
+        'the source is on the tape, which a copy would cut; sliceRows() and concatRows() are recorded, detach() leaves the tape',
+        { source },
       );
     this.copyUnrecorded(source, start, from, count);
   }
@@ -425,7 +427,7 @@ export class Tensor {
       copyHalves(this.gpu, source.whole(), from + at, this.whole(), start + at, 1);
   }
 
-  /** @throws InputError for the result of an op on the tape. */
+  /** @throws ShapeError for the result of an op on the tape. */
   fillZero(): void {
     this.check();
     this.checkWritable('fillZero');
@@ -478,15 +480,13 @@ export class Tensor {
     };
   }
 
-  private described(): string {
-    return `${formatShape(this.shape)} ${this.dtype}`;
-  }
-
   /** The gradient of a result flows to what it was computed from, whatever is written over it. */
   private checkWritable(op: string): void {
     if (this.node && isTaped())
-      throw new InputError(
-        `${op}: ${this.described()} was computed by an op on the tape, which knows nothing of other values; use detach(), or write under noGrad`,
+      throw new ShapeError(
+        op,
+        'computed by an op on the tape, which knows nothing of other values; use detach(), or write under noGrad',
+        { tensor: this },
       );
   }
 

@@ -1,10 +1,9 @@
 /** Softmax, and the losses on rows of scores. Losses are means over rows. */
-import { InputError, ShapeError } from '../../errors.js';
+import { ShapeError } from '../../errors.js';
 import { binary, unary } from '../../kernels/pointwise.js';
 import * as kernels from '../../kernels/softmax.js';
 import { show } from '../../show.js';
 import { isTaped, scope } from '../../tensor/scope.js';
-import { formatShape } from '../../tensor/shape.js';
 import { Tensor } from '../../tensor/tensor.js';
 import { record, wantsGradient } from '../tape.js';
 import { div, scale } from './pointwise.js';
@@ -89,12 +88,14 @@ export function softCrossEntropy(x: Tensor, probabilities: Tensor): Tensor {
 /**
  * `m3_kd_loss` (spec flagembedding-m3 §4.2), mean over rows. x: [B, ≥B·G], or [B,G] with `ownOnly`;
  * teacher: [B,G] probabilities, without gradient.
- * @throws InputError for a teacher that wants one.
+ * @throws ShapeError for a teacher that wants one.
  */
 export function m3Distillation(x: Tensor, teacher: Tensor, ownOnly: boolean): Tensor {
   if (wantsGradient(teacher) && isTaped())
-    throw new InputError(
-      `m3Distillation: no gradient flows to the teacher ${formatShape(teacher.shape)}, which is on the tape; detach() it`,
+    throw new ShapeError(
+      'm3Distillation',
+      'no gradient flows to the teacher, which is on the tape; detach() it',
+      { teacher },
     );
   const rows = record(
     'm3Distillation',
