@@ -115,8 +115,6 @@ const REFUSED = new Set([
   'an added token in the JSON, other id',
   'an added token in the JSON, far beyond',
   'added tokens in the JSON, out of order',
-  // Which of the two is found hangs on the order of a hash table.
-  'added tokens that are the same after normalisation',
   // Read from elsewhere, or by rules of classes that no model here has.
   'from_slow',
   'fast_tokenizer_files',

@@ -41,20 +41,29 @@ export interface ModelVocabulary {
 export class AddedVocabulary {
   private readonly ids = new Map<string, number>();
   private readonly byId = new Map<number, AddedToken>();
-  /** As they were when they first became special: Rust looks for these too, whatever they are now. */
+  /** As they were when they first became special: Rust looks for these, whatever they are now. */
   private readonly specials = new Map<string, AddedToken>();
+  /** Every form in which tokens that were not special were added: Rust looks for all of them. */
+  private readonly classics: AddedToken[] = [];
 
   constructor(private readonly model: ModelVocabulary) {}
 
   /** A token of the model keeps its id; a new one gets the next. Adding a token again changes what it is, not its id. */
-  add(token: AddedToken): void {
-    if (token.special && token.content !== '' && !this.specials.has(token.content))
-      this.specials.set(token.content, token);
-    if (token.content === '') return;
+  add(tokens: readonly AddedToken[]): void {
+    for (const token of tokens)
+      if (token.special && token.content !== '' && !this.specials.has(token.content))
+        this.specials.set(token.content, token);
+    for (const token of tokens) this.addOne(token);
+  }
+
+  private addOne(token: AddedToken): void {
+    const known = this.byId.get(this.ids.get(token.content) ?? -1);
+    if (token.content === '' || (known !== undefined && sameToken(known, token))) return;
     const id = this.idOf(token.content) ?? this.nextId();
     this.ids.set(token.content, id);
     this.byId.set(id, token);
     this.greatest = Math.max(this.greatest, id);
+    if (!this.specials.has(token.content)) this.classics.push(token);
   }
 
   /** The greatest id that was added, the model's own included; −1 when there is none. */
@@ -85,8 +94,10 @@ export class AddedVocabulary {
 
   /** Every form in which tokens are looked for, with the id that finding it gives. */
   patterns(): { id: number; token: AddedToken }[] {
-    const all = [...this.specials.values(), ...this.tokens().map(({ token }) => token)];
-    return all.map((token) => ({ id: this.ids.get(token.content)!, token }));
+    return [...this.specials.values(), ...this.classics].map((token) => ({
+      id: this.ids.get(token.content)!,
+      token,
+    }));
   }
 }
 
@@ -99,10 +110,12 @@ export type Section = string | number;
 export class AddedTokenFinder {
   private readonly trie = new Trie();
   private readonly firstUnits = new Set<number>();
+  /** Lines about tokens that no text can have, because another is found in their place. */
+  readonly clashes: string[] = [];
 
   /**
    * `vocabulary` says what a found id is. With `splitSpecials` special tokens are text like any other.
-   * @throws RangeError when two tokens cannot be told apart, or one is nothing after normalisation.
+   * @throws RangeError when a token is nothing after normalisation.
    */
   constructor(
     private readonly vocabulary: AddedVocabulary,
@@ -117,11 +130,15 @@ export class AddedTokenFinder {
         throw new RangeError(
           `the added token ${JSON.stringify(token.content)} is nothing after normalisation`,
         );
+      // Of two tokens of one text after normalisation, Rust finds the one that it lists first.
       const other = known.get(content);
-      if (other !== undefined && other !== id)
-        throw new RangeError(
-          `the added tokens ${other} and ${id} are the same text after normalisation, ${JSON.stringify(content)}`,
-        );
+      if (other !== undefined) {
+        if (other !== id)
+          this.clashes.push(
+            `tokenizer: the added tokens ${other} and ${id} are the same text after normalisation, which is found as ${other}`,
+          );
+        continue;
+      }
       known.set(content, id);
       this.trie.set(content, id);
       this.firstUnits.add(content.charCodeAt(0));

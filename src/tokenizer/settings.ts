@@ -40,6 +40,8 @@ export interface TokenizerSettings {
   readonly model: Model;
   readonly vocabulary: AddedVocabulary;
   readonly normalizer: Part | undefined;
+  /** What normalised tokens themselves went through: tokenizer.json's own, also where the settings change it later. */
+  readonly tokenNormalizer: Part | undefined;
   readonly preTokenizer: Part | undefined;
   readonly postProcessor: Part | undefined;
   readonly decoder: Part | undefined;
@@ -126,11 +128,11 @@ export function tokenizerSettings(folder: FolderSettings): TokenizerSettings {
     if (!MEMBERS.includes(key)) tokenizer.fail(key, 'no member of this name');
   const model = modelFrom(tokenizer.part('model'));
   const vocabulary = new AddedVocabulary(model);
-  for (const part of addedParts(tokenizer)) vocabulary.add(addedToken(part, 'tokenizer.json'));
+  vocabulary.add(addedParts(tokenizer).map((part) => addedToken(part, 'tokenizer.json')));
 
   const stated = statedTokens(folder);
   const specials = specialTokens(folder, stated);
-  for (const token of tokensToAdd(vocabulary, stated, specials)) vocabulary.add(token);
+  vocabulary.add(tokensToAdd(vocabulary, stated, specials));
   for (const { id, token, part, key } of stated.tokens)
     if (token.content !== '' && vocabulary.idOf(token.content) !== id)
       part.fail(
@@ -145,13 +147,14 @@ export function tokenizerSettings(folder: FolderSettings): TokenizerSettings {
         `${vocabulary.idOf(part.string('content'))}, which transformers gives ${show(part.get('content'))}`,
       );
 
-  const normalizer = normalizerOf(folder);
+  const ownNormalizer = tokenizer.optionalPart('normalizer');
   const byRole = new Map<Role, string>();
   for (const [role, token] of specials.byRole) byRole.set(role, contentOf(token));
   return {
     model,
     vocabulary,
-    normalizer,
+    normalizer: normalizerOf(folder, ownNormalizer),
+    tokenNormalizer: ownNormalizer,
     preTokenizer: preTokenizerOf(folder),
     postProcessor: tokenizer.optionalPart('post_processor'),
     decoder: tokenizer.optionalPart('decoder'),
@@ -222,7 +225,16 @@ function modelMaxLength(config: Part): number {
 // ---------------------------------------------------------------- added and special tokens
 
 /** A token as the settings name it: a bare text, or with its flags. */
-type Named = string | AddedToken;
+type Named = string | StatedToken;
+
+interface StatedToken extends AddedToken {
+  /** Nobody said whether it is normalised: it is, unless it turns out to be special. */
+  readonly undecided?: boolean;
+}
+
+function asSpecial(token: StatedToken): AddedToken {
+  return { ...token, special: true, normalized: token.normalized && token.undecided !== true };
+}
 
 function contentOf(token: Named): string {
   return typeof token === 'string' ? token : token.content;
@@ -230,15 +242,15 @@ function contentOf(token: Named): string {
 
 interface StatedTokens {
   /** By id, with the place that states it. */
-  readonly tokens: readonly { id: number; token: AddedToken; part: Part; key: string }[];
+  readonly tokens: readonly { id: number; token: StatedToken; part: Part; key: string }[];
   /** special_tokens_map.json, which is read only where tokenizer_config.json has no `added_tokens_decoder`. */
   readonly map: Part | undefined;
   /** What a special token that is named by its text alone is, where some file says so. */
-  readonly byContent: ReadonlyMap<string, AddedToken>;
+  readonly byContent: ReadonlyMap<string, StatedToken>;
 }
 
 /** Python's `AddedToken(**members)`; tokenizer.json must have every flag, elsewhere special tokens are not normalised. */
-function addedToken(part: Part, file: 'tokenizer.json' | 'settings', special?: boolean): AddedToken {
+function addedToken(part: Part, file: 'tokenizer.json' | 'settings', special?: boolean): StatedToken {
   const strict = file === 'tokenizer.json' ? undefined : false;
   const isSpecial = special ?? part.boolean('special', strict);
   const token = {
@@ -248,6 +260,7 @@ function addedToken(part: Part, file: 'tokenizer.json' | 'settings', special?: b
     rstrip: part.boolean('rstrip', strict),
     normalized: part.boolean('normalized', strict === undefined ? undefined : !isSpecial),
     special: isSpecial,
+    undecided: !part.has('normalized'),
   };
   if (token.content.length > LONGEST_TOKEN) part.fail('content', `at most ${LONGEST_TOKEN} characters`);
   return token;
@@ -258,7 +271,7 @@ const LONGEST_TOKEN = 1000;
 
 function statedTokens(folder: FolderSettings): StatedTokens {
   const { config, specialTokensMap: map, addedTokens } = folder;
-  const tokens: { id: number; token: AddedToken; part: Part; key: string }[] = [];
+  const tokens: { id: number; token: StatedToken; part: Part; key: string }[] = [];
   if (config.has('added_tokens_decoder')) {
     const decoder = config.part('added_tokens_decoder');
     for (const key of decoder.keys()) {
@@ -268,9 +281,9 @@ function statedTokens(folder: FolderSettings): StatedTokens {
     tokens.sort((a, b) => a.id - b.id);
     return { tokens, map: undefined, byContent: new Map(tokens.map(({ token }) => [token.content, token])) };
   }
-  const byId = new Map<number, { id: number; token: AddedToken; part: Part; key: string }>();
+  const byId = new Map<number, { id: number; token: StatedToken; part: Part; key: string }>();
   if (addedTokens !== undefined) {
-    const special = new Set(namedSpecials(folder, map).map(contentOf));
+    const special = specialTexts(folder, map);
     for (const content of addedTokens.keys()) {
       if (content.length > LONGEST_TOKEN || /\p{Cs}/u.test(content))
         addedTokens.fail(content, `a text of at most ${LONGEST_TOKEN} characters`, content);
@@ -280,7 +293,12 @@ function statedTokens(folder: FolderSettings): StatedTokens {
       byId.set(id, { id, token, part: addedTokens, key: content });
     }
   }
-  const byContent = new Map([...byId.values()].map(({ token }) => [token.content, token]));
+  const byContent = new Map<string, StatedToken>();
+  // transformers files the tokens of added_tokens.json under the name of another, the last of the map's additional ones.
+  const misfiled =
+    map === undefined ? undefined : namedList(map, 'additional_special_tokens', 'special').at(-1);
+  const lastAdded = [...byId.values()].at(-1);
+  if (misfiled !== undefined && lastAdded !== undefined) byContent.set(contentOf(misfiled), lastAdded.token);
   for (const part of addedParts(folder.tokenizerJson)) {
     const token = addedToken(part, 'tokenizer.json');
     byId.set(part.id('id'), { id: part.id('id'), token, part, key: 'id' });
@@ -335,12 +353,20 @@ function extraTokens(config: Part): Named[] {
   return extra.keys().map((name) => named(extra, name, 'typed'));
 }
 
-function namedSpecials(folder: FolderSettings, map: Part | undefined): Named[] {
-  const roles = ROLES.map((role) => roleValue(folder, map, role));
-  return [
-    ...roles.filter((token) => token !== undefined && token !== null),
-    ...additionalTokens(folder, map),
-  ];
+/**
+ * The texts that make a token of added_tokens.json special. Tokens that tokenizer_config.json gives as objects do not:
+ * transformers compares before it has read them.
+ */
+function specialTexts(folder: FolderSettings, map: Part | undefined): Set<string> {
+  const values: Named[] = ROLES.flatMap((role) => {
+    const inMap = map?.has(role) === true;
+    const value = roleValue(folder, map, role) ?? null;
+    return value !== null && (inMap || typeof value === 'string') ? [value] : [];
+  });
+  const key = 'additional_special_tokens';
+  values.push(...namedList(folder.config, key, 'typed').filter((token) => typeof token === 'string'));
+  if (map !== undefined) values.push(...namedList(map, key, 'special'));
+  return new Set(values.map(contentOf));
 }
 
 function same(a: Named, b: Named): boolean {
@@ -355,7 +381,6 @@ interface SpecialTokens {
 
 function specialTokens(folder: FolderSettings, stated: StatedTokens): SpecialTokens {
   const { className, config, tokenizer } = folder;
-  const converted = isConverted(folder);
   const byRole = new Map<Role, Named>();
   for (const role of ROLES) {
     const value = roleValue(folder, stated.map, role);
@@ -375,40 +400,44 @@ function specialTokens(folder: FolderSettings, stated: StatedTokens): SpecialTok
       className !== 'BertTokenizer' &&
       className !== 'PreTrainedTokenizer'
     )
-      token = plain(token, {
-        lstrip: true,
-        normalized: className === 'XLMRobertaTokenizer' && !converted,
-        special: converted,
-      });
+      token = plain(token, { lstrip: true, special: true });
     if (contentOf(token) !== '') byRole.set(role, token);
   }
   const all: Named[] = [];
   const seen = new Set<string>();
-  for (const token of [...byRole.values(), ...additionalTokens(folder, stated.map), ...extraTokens(config)]) {
-    if (contentOf(token).length > LONGEST_TOKEN)
-      config.fail('special tokens', `texts of at most ${LONGEST_TOKEN} characters`, token);
-    if (!seen.has(contentOf(token))) all.push(token);
-    seen.add(contentOf(token));
+  // A list is compared with what came before it, not with itself: of two tokens of one text the second changes the first.
+  const groups = [...byRole.values()].map((token) => [token]);
+  groups.push(additionalTokens(folder, stated.map), ...extraTokens(config).map((token) => [token]));
+  // A conversion copies them, and what was undecided is decided by the copy.
+  const copied = (token: Named): Named =>
+    typeof token === 'string' || !isConverted(folder) ? token : { ...token, undecided: false };
+  for (const group of groups) {
+    const fresh = group.map(copied).filter((token) => !seen.has(contentOf(token)));
+    for (const token of fresh) {
+      if (contentOf(token).length > LONGEST_TOKEN)
+        config.fail('special tokens', `texts of at most ${LONGEST_TOKEN} characters`, token);
+      seen.add(contentOf(token));
+    }
+    all.push(...fresh);
   }
   return { byRole, all };
 }
 
-/** PreTrainedTokenizerFast.__init__: the stated tokens that the vocabulary does not have just so, then the special ones. */
+/** PreTrainedTokenizerFast.__init__: the stated tokens, again where the vocabulary has them, then the special ones. */
 function tokensToAdd(
   vocabulary: AddedVocabulary,
   stated: StatedTokens,
   specials: SpecialTokens,
 ): AddedToken[] {
-  const present = vocabulary.tokens().map(({ token }) => token);
-  const known = new Map(present.map((token) => [token.content, token]));
   const special = new Set(specials.all.map(contentOf));
-  const toAdd = stated.tokens
-    .map(({ token }) => token)
-    .filter((token) => !known.has(token.content) || !sameToken(known.get(token.content)!, token));
-  const contents = new Set([...present, ...toAdd].map(({ content }) => content));
-  const result = toAdd.map((token) => ({ ...token, special: token.special || special.has(token.content) }));
+  const result: AddedToken[] = stated.tokens.map(({ token }) =>
+    special.has(token.content) ? asSpecial(token) : token,
+  );
+  const contents = new Set(
+    [...vocabulary.tokens().map(({ token }) => token), ...result].map(({ content }) => content),
+  );
   for (const token of specials.all) {
-    if (typeof token !== 'string') result.push({ ...token, special: true });
+    if (typeof token !== 'string') result.push(asSpecial(token));
     else if (!contents.has(token)) result.push(plain(token, { special: true }));
   }
   return result;
@@ -417,9 +446,8 @@ function tokensToAdd(
 // ---------------------------------------------------------------- the pipeline
 
 /** BertTokenizerFast writes its settings over those of a BertNormalizer, in whole where one of them differs. */
-function normalizerOf(folder: FolderSettings): Part | undefined {
+function normalizerOf(folder: FolderSettings, normalizer: Part | undefined): Part | undefined {
   const { tokenizer, config, className } = folder;
-  const normalizer = tokenizer.optionalPart('normalizer');
   if (className !== 'BertTokenizer') return normalizer;
   if (normalizer === undefined)
     return tokenizer.fail('normalizer', 'a normalizer, which BertTokenizer cannot do without');

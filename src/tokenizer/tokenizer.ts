@@ -58,12 +58,15 @@ export class Tokenizer {
     options: TokenizerOptions,
   ) {
     const { model, vocabulary, splitSpecialTokens } = settings;
-    this.notices = settings.notices;
     this.modelMaxLength = settings.modelMaxLength;
     this.around = specialsAround(settings.postProcessor);
     this.normalize = normalizerFrom(settings.normalizer);
     this.words = wordSplitterFrom(settings.preTokenizer);
     this.decoder = decoderFrom(settings.decoder);
+    const tokenNormalizer =
+      settings.tokenNormalizer === settings.normalizer
+        ? this.normalize
+        : normalizerFrom(settings.tokenNormalizer);
     const patterns = vocabulary.patterns();
     try {
       this.rawTokens = new AddedTokenFinder(
@@ -75,7 +78,7 @@ export class Tokenizer {
       this.normalizedTokens = new AddedTokenFinder(
         vocabulary,
         patterns.filter(({ token }) => token.normalized),
-        this.normalize,
+        tokenNormalizer,
         splitSpecialTokens,
       );
     } catch (error) {
@@ -83,6 +86,7 @@ export class Tokenizer {
         throw new InputError(`${printable(folder)}: tokenizer: ${error.message}`);
       throw error;
     }
+    this.notices = [...settings.notices, ...this.rawTokens.clashes, ...this.normalizedTokens.clashes];
     this.cutAtSpaces =
       this.normalize.local === true &&
       this.words.atSpaces === true &&
@@ -90,7 +94,7 @@ export class Tokenizer {
         ({ token }) =>
           !token.rstrip &&
           !/\s/.test(token.content) &&
-          !(token.normalized && /\s/.test(this.normalize(token.content))),
+          !(token.normalized && /\s/.test(tokenNormalizer(token.content))),
       );
 
     const { prefix, suffix } = this.around;

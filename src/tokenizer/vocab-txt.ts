@@ -23,7 +23,7 @@ export function bertTokenizerJson(
 ) {
   const special = (role: string, otherwise: string) => {
     const own = map !== undefined && !config.has('added_tokens_decoder') && map.has(role) ? map : config;
-    const value = own.get(role) ?? otherwise;
+    const value = own.has(role) ? own.get(role) : otherwise;
     const token = isJsonObject(value) ? value['content'] : value;
     const id = vocabulary.get(token as string);
     if (id === undefined)
@@ -43,6 +43,8 @@ export function bertTokenizerJson(
   });
   const specialTokens = Object.create(null) as Record<string, unknown>;
   for (const entry of [cls, sep]) specialTokens[entry.token] = content(entry);
+  // Without basic tokenisation transformers converts a normaliser that does nothing; the settings change it afterwards.
+  const basic = config.boolean('do_basic_tokenize', true);
   const vocab = Object.create(null) as Record<string, number>;
   for (const [token, id] of vocabulary) vocab[token] = id;
   return {
@@ -53,9 +55,9 @@ export function bertTokenizerJson(
     normalizer: {
       type: 'BertNormalizer',
       clean_text: true,
-      handle_chinese_chars: true,
-      strip_accents: null,
-      lowercase: true,
+      handle_chinese_chars: basic && config.boolean('tokenize_chinese_chars', true),
+      strip_accents: basic ? (config.get('strip_accents') ?? null) : false,
+      lowercase: basic && config.boolean('do_lower_case', true),
     },
     pre_tokenizer: { type: 'BertPreTokenizer' },
     post_processor: {
