@@ -3,7 +3,7 @@
  * mechanism (losses, optimiser, schedules, checkpoints, reports) lives in a file of its own.
  */
 import { loadDatasets, type TrainBatch, type TrainingData } from '../data/batches.js';
-import { placeName, type RowPlace } from '../data/rows.js';
+import type { RowPlace } from '../data/rows.js';
 import { InputError, MachineError } from '../errors.js';
 import { interruptedSave } from '../files/publish.js';
 import { Gpu } from '../gpu/gpu.js';
@@ -33,7 +33,7 @@ import { AdamW, type AdamWOptions } from './optimizer.js';
 import type { LogEntry, Reporter } from './report.js';
 import { planRunMemory } from './run-memory.js';
 import { learningRateOf } from './schedules.js';
-import { Evaluation, RunTally } from './tally.js';
+import { Evaluation, placesOf, RunTally } from './tally.js';
 import { forwardBackward, lossOf, type StepSettings } from './train-step.js';
 
 export interface FinetuneResult {
@@ -363,8 +363,7 @@ function lossBatch(
     });
   } catch (error) {
     if (!(error instanceof InputError)) throw error;
-    const places = batch.rows.map(placeName).join(', ');
-    throw new InputError(`${error.message} (rows ${places})`);
+    throw new InputError(`${error.message} (rows ${placesOf(batch.rows, 16)})`);
   }
   return {
     ...scored,
