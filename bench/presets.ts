@@ -6,6 +6,7 @@ import { InputError } from '../src/errors.js';
 import type { Gpu } from '../src/gpu/gpu.js';
 import { type EncoderConfig, parseEncoderConfig } from '../src/models/config.js';
 import { TokenBatch } from '../src/models/token-batch.js';
+import { show } from '../src/show.js';
 import type { M3LossBatch } from '../src/train/losses/m3-loss.js';
 import type { AdamWOptions } from '../src/train/optimizer.js';
 import type { StepSettings } from '../src/train/train-step.js';
@@ -27,9 +28,9 @@ const sizes: Record<string, PresetSize> = {
 
 /** `--layers` cuts a preset down. @throws InputError for a name that is none. */
 export function presetConfig(name: string, layers?: number): EncoderConfig {
-  const size = sizes[name];
+  const size = Object.hasOwn(sizes, name) ? sizes[name] : undefined;
   if (!size)
-    throw new InputError(`--model: expected one of ${Object.keys(sizes).join(', ')}, found "${name}"`);
+    throw new InputError(`--model: expected one of ${Object.keys(sizes).join(', ')}, found ${show(name)}`);
   return parseEncoderConfig({
     model_type: 'xlm-roberta',
     hidden_size: size.hidden,
@@ -101,6 +102,7 @@ export interface BatchShape {
 
 /** Batch number `index` of a JSONL file: rows in order, the first positive and the first negatives of each. */
 export function fileBatch(file: string, index: number, shape: BatchShape): BenchBatch {
+  requireSize(shape);
   let lines: string[];
   try {
     lines = fs
@@ -142,8 +144,21 @@ export function fileBatch(file: string, index: number, shape: BatchShape): Bench
 /** Words that all texts of a full batch begin with: the sparse head learns from what texts share only. */
 const SHARED_WORDS = 8;
 
+/** Tokens of a batch: more than any adapter's memory takes, and the host would spend minutes on making them. */
+const MOST_TOKENS = 1 << 22;
+
+/** @throws InputError for a batch that no machine could take. */
+function requireSize({ batch, group, queryMaxLen, passageMaxLen }: BatchShape): void {
+  const tokens = batch * (queryMaxLen + group * passageMaxLen);
+  if (tokens > MOST_TOKENS)
+    throw new InputError(
+      `--batch ${batch} --group ${group}: expected at most ${MOST_TOKENS} tokens in a batch, found ${tokens}`,
+    );
+}
+
 /** A batch whose texts are all as long as they may be, and share little more than their first words. */
 export function fullBatch(shape: BatchShape): BenchBatch {
+  requireSize(shape);
   let word = 0;
   const text = (length: number) =>
     hashedIds(

@@ -54,4 +54,19 @@ test('memory, and what it refuses', () => {
   const refused = bench('memory', '--long', '--batch', '3');
   assert.equal(refused.status, 2);
   assert.match(refused.stderr, /--batch has no meaning with --long/);
+  for (const [words, expected] of [
+    ['step --batch 65536 --group 65536', /^--batch 65536 --group 65536: expected at most 4194304 tokens/],
+    [
+      'step --layers 1000000000',
+      /^--layers: expected a positive integer of at most 1000, found "1000000000"$/,
+    ],
+    ['step --model toString', /^--model: expected one of tiny, minilm, bge-m3, found "toString"$/],
+    ['step --modle tiny', /^unknown flag --modle; the nearest is --model$/],
+    ['memory --query_max_len 2', /^--query_max_len: expected an integer from 3 to 65536, found "2"$/],
+    ['toString', /^bench: expected one of kernels, step, memory, found "toString"$/],
+  ] as const) {
+    const { status, stderr } = bench(...words.split(' '));
+    assert.equal(status, 2, words);
+    assert.match(stderr.trim(), expected);
+  }
 });

@@ -39,8 +39,6 @@ export const HYSTERESIS: Range = { least: 1, most: 1000 };
 
 /** Texts of a group; rows repeat negatives to fill it. */
 export const GROUP_SIZE: Range = { least: 1, most: 65536 };
-/** Texts of a batch. */
-export const LARGEST_BATCH = 1 << 20;
 /** Columns of a head. */
 export const LARGEST_WIDTH = 65536;
 /** Passes over the data. */
