@@ -10,6 +10,7 @@ import {
   checkpoint,
   concatRows,
   div,
+  dropout,
   exp,
   gatherRows,
   gelu,
@@ -210,6 +211,37 @@ for (const precision of ['f32', 'f16'] as const)
     store.dispose();
     assert.equal(gpu.memory().liveBuffers, 0);
   });
+
+test('what describes an op is what it was when the op was recorded', async () => {
+  await scope(async () => {
+    const x = Tensor.from(gpu, new Float32Array(64).fill(1), [16, 4]);
+    x.requiresGrad = true;
+    const random = { seed: 3, stream: 7 };
+    const y = dropout(x, 0.5, random);
+    random.stream = 8;
+    backward(sum(y));
+    assert.deepEqual(await x.grad!.toFloat32(), await y.toFloat32());
+    x.zeroGrad();
+    const results = [];
+    for (const changed of [false, true]) {
+      const qkv = leafOf([4, 24]);
+      const lengths = Uint32Array.of(3, 1);
+      const sequences = new PackedSequences(gpu, lengths);
+      const drop = { probability: 0.5, seed: 1, stream: 2 };
+      const out = attention(qkv, sequences, 2, drop);
+      if (changed) {
+        drop.stream = 5;
+        lengths[0] = 2;
+      }
+      backward(sum(square(out)));
+      results.push(await qkv.grad!.toFloat32());
+      qkv.zeroGrad();
+      sequences.dispose();
+    }
+    assert.deepEqual(results[1], results[0]);
+  });
+  assert.equal(gpu.memory().liveBuffers, 0);
+});
 
 test('micro-batches add up, frozen weights may be shared by graphs across a step', async () => {
   const store = new ParameterStore(gpu, [

@@ -10,12 +10,14 @@ import { Tensor } from './tensor.js';
 export class PackedSequences {
   /** [S+1]: sequence s holds tokens bounds[s]..bounds[s+1]−1. */
   readonly bounds: Uint32Array;
+  /** Tokens of each sequence. */
+  readonly lengths: Uint32Array;
   private readonly cached = new Map<string, Tensor>();
 
   /** `lengths`: tokens of each sequence. @throws ShapeError unless all are whole numbers of at least 1. */
   constructor(
     readonly gpu: Gpu,
-    readonly lengths: ArrayLike<number>,
+    lengths: ArrayLike<number>,
   ) {
     this.bounds = new Uint32Array(lengths.length + 1);
     let total = 0;
@@ -28,6 +30,7 @@ export class PackedSequences {
       total += lengths[s]!;
       this.bounds[s + 1] = total;
     }
+    this.lengths = Uint32Array.from(lengths);
     if (total >= 2 ** 32)
       throw new ShapeError('PackedSequences', `${total} tokens are more than 32 bits count`);
   }

@@ -21,7 +21,8 @@ export function attention(
 ): Tensor {
   // What is no probability is the kernel's to refuse.
   const drops = dropout && !(dropout.probability >= 0 && dropMask(dropout.probability).threshold === 0);
-  const active = drops ? dropout : undefined;
+  // As it is now: backward must draw the same.
+  const active = drops ? { ...dropout } : undefined;
   const { out, logSumExp } = attentionKernel(qkv, sequences, heads, active);
   return record(
     'attention',

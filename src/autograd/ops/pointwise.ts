@@ -124,11 +124,13 @@ export function dropout(x: Tensor, probability: number, random: RandomStream): T
   const { seed, stream, firstRow = 0 } = random;
   DROPOUT.check({ x }, { probability, seed, stream, firstRow });
   if (dropMask(probability).threshold === 0) return x;
+  // As it is now: backward must draw the same.
+  const drawn = { seed, stream, firstRow };
   return record(
     'dropout',
-    dropoutKernel(x, probability, random),
+    dropoutKernel(x, probability, drawn),
     [],
-    [[x, (dy) => dropoutKernel(dy, probability, random)]],
+    [[x, (dy) => dropoutKernel(dy, probability, drawn)]],
   );
 }
 
