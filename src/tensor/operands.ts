@@ -295,10 +295,15 @@ export class Signature<S extends Readonly<Record<string, OperandSpec>>> {
   ): void {
     const before = known.get(name);
     if (!before) known.set(name, found);
-    else if (before.value !== found.value)
+    else if (before.value !== found.value) {
+      // Where the dimension has a name that says it all, the shapes that follow are enough.
+      const meaning = this.options.meanings?.[name];
       fail(
-        `${this.options.meanings?.[name] ?? 'dimensions'} differ: ${name} is ${before.value} in ${before.source} and ${found.value} in ${found.source}`,
+        meaning === undefined
+          ? `dimensions differ: ${name} is ${before.value} in ${before.source} and ${found.value} in ${found.source}`
+          : `${meaning} differ`,
       );
+    }
   }
 }
 
