@@ -11,6 +11,8 @@ export interface SentencePieceModel {
 }
 
 const UNIGRAM = 1;
+/** Four times what the largest models have. */
+const MOST_PIECES = 1 << 20;
 
 /** Kinds of pieces. */
 const NORMAL = 1;
@@ -28,6 +30,7 @@ export function readSentencePiece(bytes: Uint8Array): SentencePieceModel {
         if (inner.field === 2) entry.score = float(message(inner.value));
         if (inner.field === 3 && typeof inner.value === 'number') entry.type = inner.value;
       }
+      if (model.pieces.length === MOST_PIECES) throw new RangeError(`more than ${MOST_PIECES} pieces`);
       model.pieces.push(entry);
     } else if (field === 2) {
       for (const inner of protobufFields(message(value)))
