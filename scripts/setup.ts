@@ -2,13 +2,19 @@
 
 import { surviveLostStreams } from '../src/cli/standard-streams.js';
 import { InputError, MachineError } from '../src/errors.js';
+import { renderHelp, usageLine, wantsHelp } from '../src/flag-help.js';
+import { setupFlags } from '../src/setup/arguments.js';
 import { setup } from '../src/setup/setup.js';
+import { printable } from '../src/show.js';
 
 surviveLostStreams();
 try {
-  process.exitCode = await setup(process.argv.slice(2));
+  const argv = process.argv.slice(2);
+  if (wantsHelp(argv))
+    process.stdout.write(renderHelp(usageLine('npm run setup --', setupFlags), setupFlags));
+  else process.exitCode = await setup(argv);
 } catch (error) {
   const known = error instanceof InputError || error instanceof MachineError;
-  process.stderr.write(`dawntune: ${known ? error.message : String((error as Error).stack)}\n`);
+  process.stderr.write(`dawntune: ${known ? printable(error.message) : String((error as Error).stack)}\n`);
   process.exitCode = known ? error.exitCode : 1;
 }
