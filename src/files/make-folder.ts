@@ -5,8 +5,8 @@
 import fs from 'node:fs';
 import path from 'node:path';
 
-/** Does nothing where there is one. @throws the system's error. */
-export function makeFolder(folder: string): void {
+/** Does nothing where there is one; `mode` is for those that it makes. @throws the system's error. */
+export function makeFolder(folder: string, mode?: number): void {
   const missing: string[] = [];
   let above = path.resolve(folder);
   while (!isThere(above) && above !== path.dirname(above)) {
@@ -15,7 +15,7 @@ export function makeFolder(folder: string): void {
   }
   for (const next of missing.reverse())
     try {
-      fs.mkdirSync(next);
+      fs.mkdirSync(next, mode);
     } catch (error) {
       // Another process may have made it in between.
       if ((error as NodeJS.ErrnoException).code !== 'EEXIST' || !fs.statSync(next).isDirectory()) throw error;

@@ -131,6 +131,12 @@ function statOf(file: string, links = false): fs.Stats | undefined {
   }
 }
 
+/** Device and number of a folder, by which it is told from another of the same name; undefined where there is none. */
+export function identityOf(folder: string): string | undefined {
+  const stat = statOf(folder, true);
+  return stat && `${stat.dev}:${stat.ino}`;
+}
+
 // ---- whether it may be loaded --------------------------------------------------------------------------------
 
 /** A driver that may be loaded, or why not; `unsafe` where others could have put it there, so that nothing in it counts. */
@@ -224,14 +230,22 @@ function requireWhole(file: string): void {
 
 // ---- its bytes -----------------------------------------------------------------------------------------------
 
-/** Sizes and sums of all files of the driver, to be recorded in its manifest. */
+/** Sizes and sums of all files of the driver, to be recorded in its manifest. @throws InputError when one cannot be read. */
 export function describeFiles(folder: string, manifest: DriverManifest): Record<string, DriverFile> {
   return Object.fromEntries(
     filesOf(manifest).map((file) => {
-      const bytes = fs.readFileSync(path.join(folder, file));
+      const bytes = readWhole(path.join(folder, file));
       return [file, { bytes: bytes.length, sha256: createHash('sha256').update(bytes).digest('hex') }];
     }),
   );
+}
+
+function readWhole(file: string): Buffer {
+  try {
+    return fs.readFileSync(file);
+  } catch (error) {
+    throw new InputError(`${printable(file)}: cannot read: ${systemReason(error)}`);
+  }
 }
 
 /** The first file whose bytes are not those that were installed; undefined too where nothing was recorded. */

@@ -13,7 +13,6 @@ import {
   constants,
   existsSync,
   fstatSync,
-  mkdirSync,
   mkdtempSync,
   openSync,
   readdirSync,
@@ -25,6 +24,7 @@ import path from 'node:path';
 import { isMainThread } from 'node:worker_threads';
 import koffi, { type LibraryHandle } from 'koffi';
 import { InputError, MachineError } from '../errors.js';
+import { makeFolder } from '../files/make-folder.js';
 import { show } from '../show.js';
 import { cacheFolder, driverFolder, inspectDriver, type SoftwareDriverName } from './driver-cache.js';
 
@@ -175,7 +175,7 @@ function keepShaderCache(): void {
   } catch {
     try {
       const folder = path.join(cacheFolder(), 'shaders');
-      mkdirSync(folder, { recursive: true, mode: 0o700 });
+      makeFolder(folder, 0o700);
       setEnvironment('MESA_SHADER_CACHE_DIR', folder);
     } catch {
       // Nowhere to write: shaders are compiled anew in each process.

@@ -14,7 +14,6 @@ import {
   copyFileSync,
   existsSync,
   fsyncSync,
-  lstatSync,
   mkdirSync,
   mkdtempSync,
   openSync,
@@ -32,16 +31,20 @@ import { brotliDecompressSync } from 'node:zlib';
 import { InputError, MachineError } from '../errors.js';
 import { syncFolder, writeFileAtomic } from '../files/atomic.js';
 import { asJsonObject, parseJson } from '../files/json.js';
+import { makeFolder } from '../files/make-folder.js';
+import { systemReason } from '../files/reason.js';
 import {
   cacheFolder,
   type DriverManifest,
   describeFiles,
   driverFolder,
+  identityOf,
   readManifest,
   requirePrivateFolders,
   type SoftwareDriverName,
 } from '../gpu/driver-cache.js';
 import { neededLibraries } from '../gpu/elf.js';
+import { printable } from '../show.js';
 
 const SWIFTSHADER_PACKAGE = '@sparticuz/chromium@147.0.0';
 const SWIFTSHADER_SHA256 = 'f957ea867313f9815b71dc2ed30cce301e01db4f3973fbdb31ffa5391b0ec45a';
@@ -97,28 +100,26 @@ export async function fetchDriver(name: SoftwareDriverName, replace: boolean): P
 
 /**
  * Removes a driver that is known to be damaged, since what is loaded from it ends the process; unless another process
- * put a new one there since `identity` was taken.
+ * put a new one there since `identity` was taken. @throws MachineError when it cannot be removed.
  */
 export function removeDriver(name: SoftwareDriverName, identity: string | undefined): void {
   if (identityOf(driverFolder(name)) !== identity) return;
-  const workspace = makeWorkspace();
-  takeAway(driverFolder(name), path.join(workspace, 'removed'));
-  rmSync(workspace, { recursive: true, force: true });
+  try {
+    const workspace = makeWorkspace();
+    takeAway(driverFolder(name), path.join(workspace, 'removed'));
+    rmSync(workspace, { recursive: true, force: true });
+  } catch (error) {
+    throw new MachineError(`${printable(driverFolder(name))}: cannot be removed: ${systemReason(error)}`);
+  }
 }
 
 /** A private folder beside the drivers, so that renaming from it and to it is one step. */
 function makeWorkspace(): string {
   requirePrivateFolders();
   const parent = path.join(cacheFolder(), 'vulkan');
-  mkdirSync(parent, { recursive: true, mode: 0o700 });
+  makeFolder(parent, 0o700);
   removeStale(parent);
   return mkdtempSync(path.join(parent, '.unpacking-'));
-}
-
-/** Device and number of a folder, by which it is told from another of the same name. */
-export function identityOf(folder: string): string | undefined {
-  const stat = lstatSync(folder, { throwIfNoEntry: false });
-  return stat && `${stat.dev}:${stat.ino}`;
 }
 
 /** Renames, if it is there. */

@@ -8,7 +8,13 @@ import { execFile } from 'node:child_process';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { MachineError } from '../errors.js';
-import { changedFile, driverFolder, inspectDriver, type SoftwareDriverName } from '../gpu/driver-cache.js';
+import {
+  changedFile,
+  driverFolder,
+  identityOf,
+  inspectDriver,
+  type SoftwareDriverName,
+} from '../gpu/driver-cache.js';
 import {
   type AdapterName,
   driversByHand,
@@ -17,7 +23,7 @@ import {
 } from '../gpu/software-driver.js';
 import { printable } from '../show.js';
 import { parseSetupArguments, softwareDrivers } from './arguments.js';
-import { fetchDriver, identityOf, installSystemWide, recordFiles, removeDriver } from './driver-download.js';
+import { fetchDriver, installSystemWide, recordFiles, removeDriver } from './driver-download.js';
 
 interface Probed {
   readonly adapters: AdapterName[];
@@ -56,8 +62,12 @@ async function stateOf(name: SoftwareDriverName): Promise<State> {
     return { problem: cached.problem, damaged: true };
   }
   const folder = driverFolder(name);
-  const changed = changedFile(folder, cached.manifest);
-  if (changed) return { problem: `${path.join(folder, changed)}: not what was installed`, damaged: true };
+  try {
+    const changed = changedFile(folder, cached.manifest);
+    if (changed) return { problem: `${path.join(folder, changed)}: not what was installed`, damaged: true };
+  } catch (error) {
+    return { problem: (error as Error).message, damaged: false };
+  }
   const { adapters, crash } = await probe(name);
   if (adapters.length === 0)
     return crash
@@ -69,6 +79,15 @@ async function stateOf(name: SoftwareDriverName): Promise<State> {
     // A cache that cannot be written serves as it is.
   }
   return 'works';
+}
+
+/** @throws MachineError that says what is wrong with the driver and why it is still there. */
+function remove(name: SoftwareDriverName, folder: string | undefined, problem: string): void {
+  try {
+    removeDriver(name, folder);
+  } catch (error) {
+    throw new MachineError(`${problem}; ${(error as Error).message}`);
+  }
 }
 
 function say(line: string): void {
@@ -101,7 +120,7 @@ export async function setup(args: readonly string[]): Promise<number> {
     if (state === 'absent') continue;
     broken.set(name, state.problem);
     // Otherwise the next process would load it: its size may be right.
-    if (state.damaged) removeDriver(name, folder);
+    if (state.damaged) remove(name, folder, state.problem);
   }
   if ((!driver || candidates.length === 0) && (await probe(driver)).adapters.length > 0) {
     for (const [name, problem] of broken) say(`removed ${name} from the cache: ${printable(problem)}`);
