@@ -3,14 +3,21 @@
  * submission shows it, once; then the device computes on.
  */
 import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
 import { after, afterEach, before, test } from 'node:test';
 import { add, attention, matmul, mul, scale, square } from '../src/autograd/index.js';
-import { MachineError } from '../src/errors.js';
+import { InputError, MachineError, ShapeError } from '../src/errors.js';
 import { type Binding, Gpu, type PoolBuffer, type ShaderSource } from '../src/gpu/gpu.js';
 import { addInPlace } from '../src/kernels/pointwise.js';
 import { PackedSequences } from '../src/tensor/packed.js';
 import { scope } from '../src/tensor/scope.js';
 import { Tensor } from '../src/tensor/tensor.js';
+import { parseFinetuneArguments } from '../src/train/arguments.js';
+import { silentReporter } from '../src/train/report.js';
+import { finetune } from '../src/train/trainer.js';
+import { golden } from './repository.js';
 
 let gpu: Gpu;
 let other: Gpu;
@@ -325,4 +332,38 @@ test('resources carry labels, so that messages name them', async () => {
   const x = Tensor.zeros(gpu, [4]);
   assert.match(x.binding().entry.buffer.label, /^buffer \d+ of 256 B$/);
   x.dispose();
+});
+
+test('a fault of the engine in a step of training is not told as one of its rows', async () => {
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'dawntune-fault-'));
+  try {
+    const data = path.join(folder, 'rows.jsonl');
+    fs.writeFileSync(data, '{"query":"a","pos":["b"],"neg":["c"]}\n'.repeat(2));
+    const { args } = parseFinetuneArguments([
+      ...[
+        '--model_name_or_path',
+        golden('model'),
+        '--train_data',
+        data,
+        '--output_dir',
+        path.join(folder, 'out'),
+      ],
+      ...['--train_group_size', '2', '--per_device_train_batch_size', '2', '--max_steps', '1'],
+    ]);
+    const broken = async () => {
+      const opened = await Gpu.open();
+      opened.dispatch = () => {
+        throw new ShapeError('broken', 'a fault', { x: { shape: [1], dtype: 'f32' } });
+      };
+      return opened;
+    };
+    await assert.rejects(finetune(args, silentReporter, broken), (error: unknown) => {
+      assert.ok(error instanceof ShapeError && !(error instanceof InputError), String(error));
+      assert.equal(error.message, 'broken: a fault: x [1] f32');
+      assert.equal(error.exitCode, 1);
+      return true;
+    });
+  } finally {
+    fs.rmSync(folder, { recursive: true, force: true });
+  }
 });
