@@ -4,6 +4,7 @@
  * printed and where errors become lines and exit codes.
  */
 import { fileURLToPath } from 'node:url';
+import { Command, CommanderError } from 'commander';
 import { InputError } from '../errors.js';
 import { readJsonObject } from '../files/json.js';
 import { renderHelp, usageLine, wantsHelp } from '../flag-help.js';
@@ -67,21 +68,6 @@ const commands = new Map<string, CliCommand>([
 
 surviveLostStreams();
 
-function overview(): string {
-  const list = [...commands].map(([name, { summary }]) => `  ${name.padEnd(10)}${summary}`);
-  return [
-    'dawntune COMMAND [flags]',
-    '',
-    'Fine-tune BGE-M3 on WebGPU: dense, sparse and ColBERT, on any GPU or a CPU',
-    '',
-    'Commands:',
-    ...list,
-    '',
-    '`dawntune COMMAND --help` lists the flags of a command, `dawntune --version` says which version this is.',
-    '',
-  ].join('\n');
-}
-
 async function helpOf(name: string, { summary, positionals, flags }: CliCommand): Promise<string> {
   const table = await flags();
   const usage = usageLine(['dawntune', name, ...(positionals ? [positionals] : [])].join(' '), table);
@@ -92,32 +78,60 @@ function packageVersion(): string {
   return String(readJsonObject(fileURLToPath(new URL('../../../package.json', import.meta.url)))['version']);
 }
 
-async function main([name, ...argv]: string[]): Promise<number> {
-  if (name === undefined) {
-    process.stderr.write(overview());
-    return 2;
+/** Commander finds the command; the words after its name belong to the command's own flag table. */
+function program(): Command {
+  const program = new Command('dawntune')
+    .description('Fine-tune BGE-M3 on WebGPU: dense, sparse and ColBERT, on any GPU or a CPU')
+    .version(packageVersion(), '-V, --version', 'say which version this is')
+    .usage('COMMAND [flags]')
+    .addHelpText('after', '\n`dawntune COMMAND --help` lists the flags of a command.')
+    .helpCommand('help [COMMAND]', 'the flags of a command')
+    .enablePositionalOptions()
+    .configureHelp({ subcommandTerm: (command) => command.name() })
+    .showSuggestionAfterError(false)
+    // What is wrong with the words is told like any other bad input, at the end of this file.
+    .configureOutput({ outputError: () => {} })
+    .exitOverride();
+  for (const [name, command] of commands)
+    program
+      .command(name)
+      .summary(command.summary)
+      .helpOption(false)
+      .helpCommand(false)
+      .allowUnknownOption()
+      .passThroughOptions()
+      .argument('[words...]')
+      .action(async (argv: string[]) => {
+        if (wantsHelp(argv)) process.stdout.write(await helpOf(name, command));
+        else process.exitCode = await (await command.load())(argv);
+      });
+  return program;
+}
+
+async function main(words: readonly string[]): Promise<void> {
+  // `help COMMAND` is `COMMAND --help`: the flags of a command are in its table, which commander does not know.
+  const [first, name] = words;
+  const asked = first === 'help' && name !== undefined;
+  if (asked && !commands.has(name)) throw unknownCommand(name);
+  const argv = asked ? [name, '--help'] : words;
+  try {
+    await program().parseAsync(argv, { from: 'user' });
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error;
+    if (error.code === 'commander.unknownCommand') throw unknownCommand(argv[0]!);
+    if (error.code === 'commander.unknownOption')
+      throw new InputError(`expected a command before any flag, found ${show(argv[0])}`);
+    // Help and version have been printed; help that nobody asked for, for want of a command, is no success.
+    process.exitCode = error.exitCode === 0 ? 0 : 2;
   }
-  if (name === '--version' || name === '-V') {
-    process.stdout.write(`${packageVersion()}\n`);
-    return 0;
-  }
-  const asksFor = name === 'help' ? argv[0] : name;
-  if (asksFor === undefined || wantsHelp([asksFor])) {
-    process.stdout.write(overview());
-    return 0;
-  }
-  const command = commands.get(asksFor);
-  if (!command) {
-    const nearest = nearestName(asksFor, [...commands.keys()]);
-    throw new InputError(
-      `unknown command ${show(asksFor)}${nearest === null ? '' : `; the nearest is ${nearest}`}; the commands are ${[...commands.keys()].join(', ')}`,
-    );
-  }
-  if (name === 'help' || wantsHelp(argv)) {
-    process.stdout.write(await helpOf(asksFor, command));
-    return 0;
-  }
-  return (await command.load())(argv);
+}
+
+function unknownCommand(name: string): InputError {
+  const names = [...commands.keys()];
+  const nearest = nearestName(name, names);
+  return new InputError(
+    `unknown command ${show(name)}${nearest === null ? '' : `; the nearest is ${nearest}`}; the commands are ${names.join(', ')}`,
+  );
 }
 
 /** Whether `--debug` is among the words, in any of the spellings of a boolean flag. */
@@ -128,18 +142,13 @@ function asksForStack(argv: readonly string[]): boolean {
   return booleanOf(value) ?? true;
 }
 
-main(process.argv.slice(2)).then(
-  (code) => {
-    process.exitCode = code;
-  },
-  (error: unknown) => {
-    const known = error instanceof Error && 'exitCode' in error;
-    // Whatever a message quotes, it is one line of what a terminal shows.
-    const text =
-      known && !asksForStack(process.argv)
-        ? printable((error as Error).message)
-        : printableLines(error instanceof Error ? (error.stack ?? error.message) : String(error));
-    process.stderr.write(`dawntune: ${text}\n`);
-    process.exit(known ? (error as InputError).exitCode : 1);
-  },
-);
+main(process.argv.slice(2)).catch((error: unknown) => {
+  const known = error instanceof Error && 'exitCode' in error;
+  // Whatever a message quotes, it is one line of what a terminal shows.
+  const text =
+    known && !asksForStack(process.argv)
+      ? printable((error as Error).message)
+      : printableLines(error instanceof Error ? (error.stack ?? error.message) : String(error));
+  process.stderr.write(`dawntune: ${text}\n`);
+  process.exit(known ? (error as InputError).exitCode : 1);
+});
