@@ -24,6 +24,9 @@ const MAYBE_SHORT_CLUSTER =
 /** How many UTF-16 units are segmented at once. */
 const PIECE = 512;
 
+/** UTF-16 units of a normalised text that are put together at once. */
+const LONGEST_PART = 1 << 16;
+
 const graphemes = new Intl.Segmenter('und', { granularity: 'grapheme' });
 const utf8 = new TextDecoder('utf-8', { fatal: true });
 
@@ -52,12 +55,18 @@ export class Charsmap {
   /** `text`: well-formed UTF-16. */
   normalize(text: string): string {
     if (!MAYBE_SHORT_CLUSTER.test(text)) return this.byCharacter(text);
+    // Joined in parts: millions of clusters added one by one would be a string of as many nodes.
+    const parts: string[] = [];
     let result = '';
     for (const segment of clusters(text)) {
+      if (result.length > LONGEST_PART) {
+        parts.push(Buffer.from(result, 'utf16le').toString('utf16le'));
+        result = '';
+      }
       const whole = segment.length > 1 && segment.length < WHOLE_CLUSTER_BYTES ? this.short(segment) : null;
       result += whole ?? this.byCharacter(segment);
     }
-    return result;
+    return parts.join('') + result;
   }
 
   private short(cluster: string): string | null {
