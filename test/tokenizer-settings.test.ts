@@ -184,3 +184,33 @@ test('an id without a row is found where the tokenizer meets the model', () => {
     message: /found 5000 in its template/,
   });
 });
+
+/** The places of a value's members, the first few of each list and object. */
+function* places(value: unknown, place: readonly string[] = []): Generator<readonly string[]> {
+  if (place.length > 0) yield place;
+  if (typeof value === 'object' && value !== null)
+    for (const key of Object.keys(value).slice(0, 6)) yield* places((value as Json)[key], [...place, key]);
+}
+
+test('whatever a member is replaced by: a tokenizer that works, or one line', () => {
+  const base = JSON.parse(fs.readFileSync(path.join(BASES['wordpiece']!, 'tokenizer.json'), 'utf8')) as Json;
+  base['truncation'] = { direction: 'Right', max_length: 5, strategy: 'LongestFirst', stride: 0 };
+  const folder = fs.mkdtempSync(path.join(temporary, 'odd-'));
+  const file = path.join(folder, 'tokenizer.json');
+  let worked = 0;
+  for (const place of places(base))
+    for (const odd of [null, [], {}, 'x', -1, 1e99, { type: 'toString' }, '\ud800']) {
+      const changed = structuredClone(base);
+      put(changed, place.join('.'), odd);
+      fs.writeFileSync(file, JSON.stringify(changed));
+      try {
+        Tokenizer.load(folder).encode('Hello world [MASK]');
+        worked++;
+      } catch (error) {
+        const { message, stack } = error as Error;
+        assert.ok(error instanceof InputError, `${place.join('.')} ${JSON.stringify(odd)}: ${stack}`);
+        assert.ok(message.startsWith(folder) && !message.includes('\n') && message.length < 1500, message);
+      }
+    }
+  assert.ok(worked > 20, `${worked} worked`);
+});

@@ -210,8 +210,9 @@ test('equals Rust: WordPiece', async () => {
       vocab: Object.fromEntries(vocabulary),
     },
   });
-  // Not the fuzzed texts: Rust's punctuation and format characters there are those of Unicode 8.
-  const texts = [...every(16, corpus), ...decomposed, ...edges];
+  // Rust's punctuation, marks and format characters are of an older Unicode than Node's.
+  const newer = [0x9fd, 0xafe, 0x1886, 0x2e43, 0x2e58, 0x11be1].map((c) => `a${String.fromCodePoint(c)}b`);
+  const texts = [...every(16, corpus), ...decomposed, ...edges, ...fuzzed, ...newer];
   assert.deepEqual(await differences(bert(true), texts), []);
   assert.deepEqual(await differences(bert(false), texts), []);
   const { clsId, sepId, padId, unkId, maskId, vocabSize } = Tokenizer.load(folderWith(bert(true)));
