@@ -1,14 +1,21 @@
 /** `npm run fuzz -- --seconds N [--seed S] [--only reader…]`: made inputs for every reader, as long as one likes. */
 import os from 'node:os';
 import path from 'node:path';
-import { integer, listOf, optional, parseFlags, text, withDefault } from '../../src/flags.js';
+import { InputError } from '../../src/errors.js';
+import { choice, integer, listOf, optional, parseFlags, text, withDefault } from '../../src/flags.js';
 import { readers } from './readers.js';
 import { fuzz } from './watch.js';
 
 const flags = {
   seconds: { ...withDefault(integer(1), 60, 'how long'), group: 'Fuzz' },
   seed: { ...optional(integer(0), 'seed of the first case of each reader'), group: 'Fuzz' },
-  only: { ...optional(listOf(text('a reader'), 'readers'), 'some of the readers'), group: 'Fuzz' },
+  only: {
+    ...optional(
+      listOf(choice([...readers.keys()]), `readers of ${[...readers.keys()].join(', ')}`),
+      'some of the readers',
+    ),
+    group: 'Fuzz',
+  },
   cases: { ...optional(integer(1), 'stop after so many cases of each reader'), group: 'Fuzz' },
   findings: {
     ...withDefault(text('a folder'), path.join(os.tmpdir(), 'dawntune-findings'), 'where inputs are kept'),
@@ -16,11 +23,18 @@ const flags = {
   },
 };
 
-const { values } = parseFlags(flags, process.argv.slice(2));
+function flagValues() {
+  try {
+    return parseFlags(flags, process.argv.slice(2)).values;
+  } catch (error) {
+    if (!(error instanceof InputError)) throw error;
+    process.stderr.write(`fuzz: ${error.message}\n`);
+    process.exit(2);
+  }
+}
+
+const values = flagValues();
 const chosen = values.only ?? [...readers.keys()];
-for (const name of chosen)
-  if (!readers.has(name))
-    throw new Error(`--only: expected of ${[...readers.keys()].join(', ')}, found ${name}`);
 const seed = values.seed ?? Math.floor(Math.random() * 2 ** 31);
 process.stdout.write(`seed ${seed}, ${values.seconds} s\n`);
 const { counts, findings } = await fuzz({
