@@ -3,7 +3,7 @@ import { surviveLostStreams } from '../src/cli/standard-streams.js';
 import { InputError } from '../src/errors.js';
 import { renderHelp, usageLine, wantsHelp } from '../src/flag-help.js';
 import type { FlagTable } from '../src/flags.js';
-import { printable, show } from '../src/show.js';
+import { messageLine, show } from '../src/show.js';
 import { benchKernels } from './kernels.js';
 import { benchMemory } from './memory.js';
 import { kernelsFlags, memoryFlags, stepFlags } from './options.js';
@@ -32,7 +32,7 @@ try {
 } catch (error) {
   const known = error instanceof Error && 'exitCode' in error;
   process.stderr.write(
-    `${known ? printable((error as Error).message) : ((error as Error).stack ?? error)}\n`,
+    `${known ? messageLine((error as Error).message) : ((error as Error).stack ?? error)}\n`,
   );
   process.exit(known ? (error as InputError).exitCode : 1);
 }

@@ -5,7 +5,7 @@ import { InputError, MachineError } from '../src/errors.js';
 import { renderHelp, usageLine, wantsHelp } from '../src/flag-help.js';
 import { setupFlags } from '../src/setup/arguments.js';
 import { setup } from '../src/setup/setup.js';
-import { printable } from '../src/show.js';
+import { messageLine } from '../src/show.js';
 
 surviveLostStreams();
 try {
@@ -15,6 +15,6 @@ try {
   else process.exitCode = await setup(argv);
 } catch (error) {
   const known = error instanceof InputError || error instanceof MachineError;
-  process.stderr.write(`dawntune: ${known ? printable(error.message) : String((error as Error).stack)}\n`);
+  process.stderr.write(`dawntune: ${known ? messageLine(error.message) : String((error as Error).stack)}\n`);
   process.exitCode = known ? error.exitCode : 1;
 }

@@ -23,9 +23,22 @@ export function printable(text: string): string {
   return text.replace(UNSHOWABLE, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`);
 }
 
+/** Longest line of a message, in characters: names of files stand in messages whole, whatever their length. */
+const LONGEST_LINE = 2000;
+
+/** A message as it goes to a terminal: one line, printable, its middle left out when it is very long. */
+export function messageLine(text: string): string {
+  const line = printable(text);
+  if (line.length <= LONGEST_LINE) return line;
+  // Both ends say what is wrong: a message begins with what it blames and ends with what was expected and found.
+  const half = LONGEST_LINE / 2;
+  const end = line.slice(-half);
+  return `${shortened(line, half)}${/^[\udc00-\udfff]/.test(end) ? end.slice(1) : end}`;
+}
+
 /** The same for a text of several lines, which keep their ends: a stack, a table. */
-export function printableLines(text: string): string {
-  return text.split('\n').map(printable).join('\n');
+export function messageLines(text: string): string {
+  return text.split('\n').map(messageLine).join('\n');
 }
 
 /** Cut after `length` characters, never within a surrogate pair. */

@@ -10,7 +10,7 @@ import { readJsonObject } from '../files/json.js';
 import { renderHelp, usageLine, wantsHelp } from '../flag-help.js';
 import { booleanOf, type FlagTable } from '../flags.js';
 import { nearestName } from '../nearest-name.js';
-import { printable, printableLines, show } from '../show.js';
+import { messageLine, messageLines, show } from '../show.js';
 import { surviveLostStreams } from './standard-streams.js';
 
 interface CliCommand {
@@ -147,8 +147,8 @@ main(process.argv.slice(2)).catch((error: unknown) => {
   // Whatever a message quotes, it is one line of what a terminal shows.
   const text =
     known && !asksForStack(process.argv)
-      ? printable((error as Error).message)
-      : printableLines(error instanceof Error ? (error.stack ?? error.message) : String(error));
+      ? messageLine((error as Error).message)
+      : messageLines(error instanceof Error ? (error.stack ?? error.message) : String(error));
   process.stderr.write(`dawntune: ${text}\n`);
   process.exit(known ? (error as InputError).exitCode : 1);
 });
