@@ -10,6 +10,7 @@ import {
   gatherRows,
   layerNorm,
   linear,
+  matmul,
   mul,
   scale,
   sliceRows,
@@ -136,4 +137,49 @@ test('formats are checked in pieces too, and gradients come back in the format o
     half.grad!.dispose();
   });
   assert.equal(gpu.memory().liveBuffers, 0);
+});
+
+test('gradients of halves with any number of columns: what goes forward goes backward', async () => {
+  for (const gpu of gpus)
+    await scope(async () => {
+      const draw = (shape: number[], dtype: 'f16' | 'f32') => {
+        const size = shape.reduce((a, b) => a * b, 1);
+        // Eighths: sums of their products are exact in halves.
+        const leaf = Tensor.from(
+          gpu,
+          Array.from({ length: size }, (_, i) => ((i * 5) % 7) / 8),
+          shape,
+          dtype,
+        );
+        leaf.requiresGrad = true;
+        return leaf;
+      };
+      const products: [string, (x: Tensor, w: Tensor) => Tensor, transposed: boolean][] = [
+        ['linear', (x, w) => linear(x, w), true],
+        ['matmul', (x, w) => matmul(x, w), false],
+        ['matmul, transposed', (x, w) => matmul(x, w, { transB: true }), true],
+      ];
+      for (const [name, op, transposed] of products)
+        for (const inner of [1, 3, 6, 7])
+          for (const [a, b] of [
+            ['f16', 'f16'],
+            ['f16', 'f32'],
+            ['f32', 'f16'],
+          ] as const) {
+            const shape = transposed ? [8, inner] : [inner, 8];
+            const [x, w] = [draw([3, inner], a), draw(shape, b)];
+            const [x32, w32] = [draw([3, inner], 'f32'), draw(shape, 'f32')];
+            backward(sum(cast(op(x, w), 'f32')));
+            backward(sum(op(x32, w32)));
+            for (const [half, full] of [
+              [x, x32],
+              [w, w32],
+            ] as const)
+              assert.deepEqual(
+                await half.grad!.toFloat32(),
+                await full.grad!.toFloat32(),
+                `${name} ${inner} ${a} ${b}`,
+              );
+          }
+    });
 });

@@ -270,6 +270,79 @@ for (const name of ['w', 'b', 'table'])
     assert.equal(gpu.memory().liveBuffers, 0);
   });
 
+test('a gradient may be, or be computed from, one in the same buffer', async () => {
+  const store = makeStore();
+  const list = list4();
+  const [w, v] = [store.get('w'), store.get('v')];
+  const cases: [string, set: () => void, factor: number][] = [
+    ['set to a view of itself', () => (w.grad = w.grad!.detach()), 1],
+    ['set to half of itself', () => (w.grad = noGrad(() => scale(w.grad!, 0.5))), 0.5],
+    ['itself as the seed', () => backward(add(w, w), w.grad), 3],
+    [
+      'a view of it as the seed of a view',
+      () => backward(reshape(w, [w.size]), w.grad!.detach().view([w.size])),
+      2,
+    ],
+    [
+      'itself as the seed of a product that adds in place',
+      () => backward(linear(w.detach(), w), w.grad),
+      Number.NaN,
+    ],
+  ];
+  for (const [how, set, factor] of cases)
+    await scope(async () => {
+      store.zeroGradients();
+      backward(objective(store, list));
+      const before = (await w.grad!.toFloat32()).slice();
+      set();
+      const after = await w.grad!.toFloat32();
+      if (Number.isNaN(factor)) assert.notDeepEqual(after, before, how);
+      else
+        assert.deepEqual(
+          after,
+          before.map((value) => value * factor),
+          how,
+        );
+    });
+  // Two parameters of one store: their gradients lie in one buffer.
+  await scope(async () => {
+    w.zeroGrad();
+    w.grad = v.grad;
+    assert.deepEqual(await w.grad!.toFloat32(), await v.grad!.toFloat32());
+  });
+  list.dispose();
+  store.dispose();
+  scope(() => {
+    const leaf = Tensor.from(gpu, [1, 2], [2]);
+    leaf.requiresGrad = true;
+    backward(sum(leaf));
+    backward(add(leaf, leaf), leaf.grad);
+    leaf.zeroGrad();
+  });
+  assert.equal(gpu.memory().liveBuffers, 0);
+});
+
+test('a frozen parameter takes no gradient by hand; a leaf that was disposed takes none from backward', () => {
+  const store = makeStore();
+  const w = store.get('w');
+  w.requiresGrad = false;
+  scope(() =>
+    assert.throws(() => {
+      w.grad = Tensor.zeros(gpu, w.shape);
+    }, /grad: the parameter is frozen/),
+  );
+  store.dispose();
+  scope(() => {
+    const loss = scope(() => {
+      const leaf = Tensor.from(gpu, [1, 2], [2]);
+      leaf.requiresGrad = true;
+      return sum(mul(leaf, leaf));
+    });
+    backward(loss);
+  });
+  assert.equal(gpu.memory().liveBuffers, 0);
+});
+
 test('a gradient of another shape, dtype or device is none of the leaf', async () => {
   const other = await Gpu.open();
   scope(() => {

@@ -1,11 +1,25 @@
 /** Memory and the tape under stress: small budgets, many sizes, textures, errors, graphs that are dropped. */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { add, attention, backward, exp, mul, scale, softmax, sum } from '../src/autograd/index.js';
+import {
+  add,
+  attention,
+  backward,
+  dropout,
+  exp,
+  gatherRows,
+  mul,
+  scale,
+  scaleGradient,
+  segmentMean,
+  softmax,
+  sum,
+} from '../src/autograd/index.js';
 import { MachineError } from '../src/errors.js';
-import { Gpu } from '../src/gpu/gpu.js';
+import { Gpu, type GpuOptions } from '../src/gpu/gpu.js';
 import { M3Model } from '../src/models/m3.js';
 import { PackedSequences } from '../src/tensor/packed.js';
+import { RowIndex } from '../src/tensor/row-index.js';
 import { noGrad, scope } from '../src/tensor/scope.js';
 import { Tensor } from '../src/tensor/tensor.js';
 import { golden } from './repository.js';
@@ -112,4 +126,53 @@ test('a tensor beyond the binding limit is an error that names the op', async ()
     assert.throws(() => softmax(ones(limited, 20_000)), /softmax: a tensor of 80\.0 kB exceeds the 65\.5 kB/),
   );
   await limited.close();
+});
+
+test('index lists that are disposed before backward leave nothing behind', async () => {
+  const live = gpu.memory().liveBuffers;
+  await scope(async () => {
+    const table = Tensor.from(gpu, new Float32Array(12).fill(1), [3, 4]);
+    table.requiresGrad = true;
+    const [index, sequences] = [new RowIndex(gpu, Uint32Array.of(0, 2, 2)), new PackedSequences(gpu, [1, 2])];
+    const qkv = Tensor.from(gpu, new Float32Array(36).fill(1), [3, 12]);
+    qkv.requiresGrad = true;
+    const y = add(sum(segmentMean(gatherRows(table, index), sequences)), sum(attention(qkv, sequences, 1)));
+    index.dispose();
+    sequences.dispose();
+    backward(y);
+    assert.deepEqual([...(await table.grad!.toFloat32())], [1, 1, 1, 1, 0, 0, 0, 0, 1, 1, 1, 1]);
+    // Used once more after that.
+    assert.equal((await scope(() => gatherRows(table, index)).toFloat32()).length, 12);
+  });
+  assert.equal(gpu.memory().liveBuffers, live);
+});
+
+test('the result of an op that changes nothing is another handle; a scope may return what contains itself', async () => {
+  const live = gpu.memory().liveBuffers;
+  await scope(async () => {
+    const x = ones(gpu, 4);
+    dropout(x, 0, { seed: 1, stream: 1 }).dispose();
+    scaleGradient(x, 1).dispose();
+    const knot = scope(() => {
+      const result: { x: Tensor; self?: unknown } = { x: exp(x) };
+      result.self = result;
+      return result;
+    });
+    assert.equal((await knot.x.toFloat32()).length, 4);
+  });
+  assert.equal(gpu.memory().liveBuffers, live);
+});
+
+test('options that mean nothing open no device', async () => {
+  for (const options of [
+    { memoryBudget: Number.NaN },
+    { memoryBudget: 0 },
+    { memoryBudget: '1e9' },
+    { maxBindingSize: -5 },
+    { maxBindingSize: 512 },
+    { kernels: 'fast' },
+    { toggles: 'x' },
+    { adapter: 5 },
+  ])
+    await assert.rejects(Gpu.open(options as GpuOptions), /^TypeError: Gpu\.open: \w+ must be .*, found /);
 });

@@ -5,6 +5,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import * as ops from '../src/autograd/index.js';
+import { ParameterStore } from '../src/autograd/parameters.js';
 import { ShapeError } from '../src/errors.js';
 import { Gpu } from '../src/gpu/gpu.js';
 import { maxSimLayout, sparseMatches } from '../src/models/score-layout.js';
@@ -16,6 +17,7 @@ import { type DType, Tensor } from '../src/tensor/tensor.js';
 import type { Tokenizer } from '../src/tokenizer/tokenizer.js';
 import { collate } from '../src/train/collate.js';
 import { teacherProbabilities } from '../src/train/losses/score-loss.js';
+import { AdamW } from '../src/train/optimizer.js';
 
 let gpu: Gpu;
 let other: Gpu;
@@ -477,6 +479,11 @@ const wrong: Record<string, Wrong[]> = {
       call: (x) => ops.scale(x!, '2' as unknown as number),
       says: /s must be a number/,
     },
+    {
+      operands: ['[4] f32'],
+      call: (x) => ops.scale(x!, undefined as unknown as number),
+      says: /s must be a number, found nothing/,
+    },
     { operands: ['[4] u32'], call: (x) => ops.scale(x!, 2), says: /x must be/ },
   ],
 };
@@ -603,6 +610,36 @@ test('host functions refuse what does not fit', () => {
       /5 scores are no groups of 2/,
       () => teacherProbabilities(gpu, [1, 2, 3, 4, 5], 2),
     ],
+    [
+      'ParameterStore',
+      /called "w"/,
+      () =>
+        new ParameterStore(
+          gpu,
+          [[4], [2]].map((shape) => ({ name: 'w', shape, decay: false, trainable: true })),
+        ),
+    ],
+    ...Object.entries({
+      beta1: [1, -0.5, Number.NaN],
+      beta2: [1, 0.999_999_999],
+      eps: [0, 1e-50, -1, Number.NaN, undefined],
+      weightDecay: [-1, Number.NaN, Infinity],
+      maxGradNorm: [Number.NaN, undefined],
+    }).flatMap(([name, values]) =>
+      values.map((value): [string, RegExp, () => unknown] => [
+        'AdamW',
+        new RegExp(`${name} must be`),
+        () => {
+          const store = new ParameterStore(gpu, [{ name: 'w', shape: [4], decay: false, trainable: true }]);
+          try {
+            const options = { beta1: 0.9, beta2: 0.999, eps: 1e-8, weightDecay: 0, maxGradNorm: 1 };
+            return new AdamW(store, { ...options, [name]: value });
+          } finally {
+            store.dispose();
+          }
+        },
+      ]),
+    ),
   ];
   for (const [op, says, call] of cases)
     assert.throws(call, (error: unknown) => {
@@ -612,6 +649,26 @@ test('host functions refuse what does not fit', () => {
       return true;
     });
   assert.equal(gpu.memory().liveBuffers, live);
+});
+
+test('a step of no rate or scale is refused before anything changes', async () => {
+  const store = new ParameterStore(gpu, [{ name: 'w', shape: [4], decay: false, trainable: true }]);
+  const optimizer = new AdamW(store, { beta1: 0.9, beta2: 0.999, eps: 1e-8, weightDecay: 0, maxGradNorm: 1 });
+  for (const [rate, scale] of [
+    [Number.NaN, 1],
+    [undefined as unknown as number, 1],
+    [-1, 1],
+    [Infinity, 1],
+    [1, Number.NaN],
+    [1, 0],
+    [1, -1],
+    [1, Infinity],
+  ] as const)
+    await assert.rejects(optimizer.step(rate, scale), /^ShapeError: AdamW\.step: \w+ must be/);
+  assert.equal(optimizer.steps, 0);
+  assert.deepEqual([...(await store.get('w').toFloat32())], [0, 0, 0, 0]);
+  optimizer.dispose();
+  store.dispose();
 });
 
 /** What PyTorch 2 prints for cross_entropy of [[1,2],[3,5],[0,−1]]: loss, gradient. */

@@ -9,6 +9,7 @@ import {
   backward,
   checkpoint,
   concatRows,
+  crossEntropy,
   div,
   dropout,
   exp,
@@ -18,6 +19,7 @@ import {
   linear,
   linearGelu,
   logSoftmax,
+  m3Distillation,
   matmul,
   maximum,
   mul,
@@ -25,6 +27,7 @@ import {
   relu,
   reshape,
   scale,
+  segmentMax,
   sliceRows,
   softmax,
   sqrt,
@@ -36,6 +39,7 @@ import { ParameterStore } from '../src/autograd/parameters.js';
 import { ShapeError } from '../src/errors.js';
 import { Gpu } from '../src/gpu/gpu.js';
 import { addInPlace } from '../src/kernels/pointwise.js';
+import type { HostData } from '../src/tensor/host-data.js';
 import { PackedSequences } from '../src/tensor/packed.js';
 import { RowIndex } from '../src/tensor/row-index.js';
 import { noGrad, scope } from '../src/tensor/scope.js';
@@ -348,3 +352,71 @@ test('nothing leaves the tape without a word: views, copies, writes over results
   });
   assert.equal(gpu.memory().liveBuffers, 0);
 });
+
+test('what a checkpoint computes again from must be the same, be it no operand that a gradient flows to', () => {
+  const targets = () => Tensor.from(gpu, Uint32Array.of(0, 1), [2]);
+  const reads: [string, (x: Tensor, c: Tensor) => Tensor, () => Tensor, HostData][] = [
+    ['targets on the device', (x, c) => crossEntropy(x, c), targets, Uint32Array.of(1)],
+    ['a teacher', (x, c) => m3Distillation(x, c, false), () => leafOf([2, 2]).detach(), [1]],
+    [
+      'lists of positions',
+      (x, c) => sum(segmentMax(reshape(x, [8]), Tensor.from(gpu, Uint32Array.of(0, 1, 2), [3]), c)),
+      () => Tensor.from(gpu, Uint32Array.of(0, 2), [2]),
+      Uint32Array.of(0, 1),
+    ],
+    ['a view', (x, c) => sum(mul(x, c.view([2, 4]))), () => leafOf([8]).detach(), [1]],
+    [
+      'a copy',
+      (x, c) => {
+        const copy = Tensor.empty(gpu, [2, 4]);
+        copy.copyFrom(c);
+        return sum(mul(x, copy));
+      },
+      () => leafOf([2, 4]).detach(),
+      [1],
+    ],
+    [
+      'what wants no gradient',
+      (x, c) =>
+        sum(
+          mul(
+            x,
+            noGrad(() => square(c)),
+          ),
+        ),
+      () => leafOf([2, 4]).detach(),
+      [1],
+    ],
+  ];
+  for (const [what, use, make, written] of reads)
+    scope(() => {
+      const x = leafOf([2, 4]);
+      const constant = make();
+      backward(checkpoint((input) => use(input, constant), x));
+      const y = checkpoint((input) => use(input, constant), x);
+      constant.write(written);
+      assert.throws(() => backward(y), /^ShapeError: checkpoint: .*modified in place/, what);
+    });
+  assert.equal(gpu.memory().liveBuffers, 0);
+});
+
+test('an operand that was disposed is refused, though its memory lives on in a view or on the tape', () => {
+  for (const body of [(use: () => Tensor) => use(), (use: () => Tensor) => noGrad(use), checkpointed])
+    scope(() => {
+      const w = leafOf([4]);
+      const x = square(w);
+      const view = x.detach();
+      x.dispose();
+      // The gradient by way of x would be lost.
+      assert.throws(
+        () => body(() => add(square(x), w)),
+        /^ShapeError: square: an operand was already disposed.* \[4\] f32/,
+      );
+      assert.equal(view.freed, false);
+    });
+  assert.equal(gpu.memory().liveBuffers, 0);
+});
+
+function checkpointed(use: () => Tensor): Tensor {
+  return checkpoint(() => use(), leafOf([4]));
+}

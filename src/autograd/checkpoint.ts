@@ -75,6 +75,6 @@ export function checkpoint(fn: (...inputs: Tensor[]) => Tensor, ...inputs: Tenso
     inputs.map((input, i) => [input, () => gradients[i]] as const),
     rerun,
     // What was made on the way is gone; the rest, parameters above all, must be the same when it runs again.
-    [...seen].filter((tensor) => !tensor.isDisposed && tensor !== output),
+    [...seen].filter((tensor) => !tensor.freed && tensor.version !== output.version),
   );
 }

@@ -8,6 +8,7 @@ import type { Gpu } from '../gpu/gpu.js';
 import type { FloatDType } from '../kernels/launch.js';
 import { castRange } from '../kernels/pointwise.js';
 import { flatRanges } from '../kernels/ranges.js';
+import { show } from '../show.js';
 import { type Shape, sizeOf } from '../tensor/shape.js';
 import { type ParameterRole, Tensor } from '../tensor/tensor.js';
 import { DenseGradient, type RowGradient, RowGradients } from './gradients.js';
@@ -127,6 +128,12 @@ export class ParameterStore {
     specs: readonly ParameterSpec[],
     readonly precision: FloatDType = 'f32',
   ) {
+    const names = specs.flatMap((spec) => [
+      ...new Set([spec.name, ...(spec.parts ?? []).map((part) => part.name)]),
+    ]);
+    const twice = names.find((name, i) => names.indexOf(name) !== i);
+    if (twice !== undefined)
+      throw new ShapeError('ParameterStore', `two parameters or parts are called ${show(twice)}`);
     const flat = specs.filter((spec) => spec.trainable && !spec.table);
     const offsets = new Map<ParameterSpec, number>();
     let size = 0;

@@ -8,7 +8,7 @@ import { binary, cast, full } from '../kernels/pointwise.js';
 import { floats, signature } from '../tensor/operands.js';
 import { isRecording, noteUnrecorded, scope } from '../tensor/scope.js';
 import { formatShape, sameShape } from '../tensor/shape.js';
-import type { GradientSink, TapeNode, Tensor } from '../tensor/tensor.js';
+import { type GradientSink, type TapeNode, Tensor } from '../tensor/tensor.js';
 import { sinkOf } from './gradients.js';
 
 /**
@@ -106,6 +106,12 @@ export function record(
   effect?: (dy: Tensor) => void,
   watched: readonly Tensor[] = [],
 ): Tensor {
+  // Its memory may live on in a view or on the tape, but how it was computed is forgotten.
+  const gone = inputs.find(([input]) => input.isDisposed)?.[0];
+  if (gone) {
+    output.dispose();
+    throw new ShapeError(name, 'an operand was already disposed', { operand: gone });
+  }
   if (!isRecording()) {
     noteUnrecorded(inputs.map(([input]) => input));
     return output;
@@ -185,7 +191,7 @@ export function propagate(
   let done = false;
   try {
     scope(() => {
-      for (const [n, [, seed]] of roots.entries()) add(starts[n]!, seed);
+      for (const [n, [, seed]] of roots.entries()) add(starts[n]!, apart(seed, nodes));
     });
     for (const node of nodes) {
       const dy = gradients.get(node);
@@ -196,8 +202,8 @@ export function propagate(
           node.checkVersions();
           for (const { node: parent, leaf, gradient } of node.edges) {
             const own = leaf && !returned.has(leaf) ? leaf : undefined;
-            // Frozen since it was recorded.
-            if (own && !own.requiresGrad) continue;
+            // Frozen since it was recorded, or given up: nobody would find its gradient.
+            if (own && (!own.requiresGrad || own.isDisposed)) continue;
             const sink = own && sinkOf(own);
             const part = gradient(dy, sink);
             if (!part) continue;
@@ -221,6 +227,17 @@ export function propagate(
   } finally {
     if (!done) for (const gradient of gradients.values()) gradient.dispose();
   }
+}
+
+/** The seed, or a copy where it lies in a buffer that gradients are added to: it may be a gradient itself. */
+function apart(seed: Tensor, nodes: readonly Node[]): Tensor {
+  const shared = nodes.some(({ edges }) =>
+    edges.some(({ leaf }) => leaf && sinkOf(leaf).into?.sharesStorage(seed)),
+  );
+  if (!shared) return seed;
+  const copy = Tensor.empty(seed.gpu, seed.shape, seed.dtype, 'gradients');
+  copy.copyUnrecorded(seed);
+  return copy;
 }
 
 /** Ops that mix formats may hand one input gradients of either. */

@@ -8,6 +8,7 @@
 import os from 'node:os';
 import { create, globals } from 'webgpu';
 import { MachineError } from '../errors.js';
+import { show } from '../show.js';
 import { type Access, accessesOf, type Binding, BindingRules, countWrite, entryOf } from './bindings.js';
 import type { Capabilities } from './capabilities.js';
 import { DeviceFaults } from './faults.js';
@@ -72,6 +73,26 @@ export interface ProfileRow {
 // If the object that create() returned is collected while its device works, Dawn crashes: keep all of them.
 const instances: GPU[] = [];
 
+/** Work on larger tensors is cut into pieces of so many bytes and a few alignments: below that, into none. */
+const LEAST_BINDING = 4096;
+
+function checkOptions({ adapter, memoryBudget, toggles, maxBindingSize, kernels }: GpuOptions): void {
+  const require = (name: string, value: unknown, what: string, fits: boolean) => {
+    if (value !== undefined && !fits)
+      throw new TypeError(`Gpu.open: ${name} must be ${what}, found ${show(value)}`);
+  };
+  const bytes = (value: unknown, least: number) => typeof value === 'number' && value >= least;
+  require('adapter', adapter, 'a text', typeof adapter === 'string');
+  require('memoryBudget', memoryBudget, 'a number of bytes above 0', bytes(memoryBudget, 1));
+  require('toggles', toggles, 'a list of texts', Array.isArray(toggles));
+  require('maxBindingSize', maxBindingSize, `a number of bytes of at least ${LEAST_BINDING}`, bytes(
+    maxBindingSize,
+    LEAST_BINDING,
+  ));
+  require('kernels', kernels, '"subgroup8" or "workgroup"', kernels === 'subgroup8' ||
+    kernels === 'workgroup');
+}
+
 const FLUSH_DISPATCHES = 128;
 const UPLOAD_CHUNK = 8 << 20;
 const UPLOAD_SUBMIT = 32 << 20;
@@ -122,9 +143,10 @@ export class Gpu {
 
   /**
    * Opens the first matching adapter, a real GPU before a software one.
-   * @throws MachineError when there is none; says what to do next.
+   * @throws MachineError when there is none; says what to do next. TypeError for options that mean nothing.
    */
   static async open(options: GpuOptions = {}): Promise<Gpu> {
+    checkOptions(options);
     prepareVulkan();
     const toggles = ['allow_unsafe_apis', 'vulkan_enable_f16_on_nvidia', ...(options.toggles ?? [])];
     const flags = [

@@ -120,13 +120,21 @@ function runFlat(
 const signatures = <N extends string, V>(names: Record<N, unknown>, make: (name: N) => V): Record<N, V> =>
   Object.fromEntries((Object.keys(names) as N[]).map((name) => [name, make(name)])) as Record<N, V>;
 
+const readsOperand = (formula: string, name: string) => new RegExp(`\\b${name}\\b`).test(formula);
+
+/** Only where the formula has one is there a number beside x. */
 const UNARY = signatures(unaryFormulas, (name) =>
-  signature(name, { x: floats('...') }, { numbers: { s: anyNumber } }),
+  signature(
+    name,
+    { x: floats('...') },
+    { numbers: readsOperand(unaryFormulas[name].forward, 's') ? { s: anyNumber } : {} },
+  ),
 );
 
-/** @throws ShapeError. */
-export function unary(name: UnaryName, x: Tensor, s = 0): Tensor {
-  UNARY[name].check({ x }, { s });
+/** `scalar`: the formula's `s`. @throws ShapeError. */
+export function unary(name: UnaryName, x: Tensor, scalar?: number): Tensor {
+  UNARY[name].check({ x }, { s: scalar as number });
+  const s = scalar ?? 0;
   const dtype = floatDType(name, x);
   const y = Tensor.empty(x.gpu, x.shape, dtype);
   const shader = shaderOf(`unary.${name}.${dtype}`, () => ({
@@ -257,8 +265,6 @@ const BROADCAST_PARAMS = {
   b2: 'u32',
   b3: 'u32',
 } as const;
-
-const readsOperand = (formula: string, name: string) => new RegExp(`\\b${name}\\b`).test(formula);
 
 function runBinary(
   key: string,

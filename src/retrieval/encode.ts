@@ -110,7 +110,8 @@ export function colbertScore(query: M3Embedding, passage: M3Embedding): number {
     for (let j = 0; j < p.length; j += width) {
       let dot = 0;
       for (let c = 0; c < width; c++) dot += q[i + c]! * p[j + c]!;
-      if (dot > best) best = dot;
+      // A NaN stays one.
+      best = Math.max(best, dot);
     }
     sum += best;
   }

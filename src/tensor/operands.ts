@@ -10,6 +10,7 @@
 import { ShapeError } from '../errors.js';
 import type { Gpu } from '../gpu/gpu.js';
 import { show } from '../show.js';
+import { noteRead } from './scope.js';
 import { type DType, Tensor } from './tensor.js';
 
 export interface OperandSpec {
@@ -188,6 +189,7 @@ export class Signature<S extends Readonly<Record<string, OperandSpec>>> {
       const { value } = known.get(name)!;
       if (value % 4 !== 0) fail(`f16 needs whole groups of 4 in ${name}, which is ${value}`);
     }
+    noteRead(this.plans.flatMap(({ name }) => operands[name] ?? []));
   }
 
   private checkTensors(operands: Operands<S>, { gpu }: CallFacts, fail: (problem: string) => never): void {

@@ -12,6 +12,7 @@ export class PackedSequences {
   readonly bounds: Uint32Array;
   /** Tokens of each sequence. */
   readonly lengths: Uint32Array;
+  private disposed = false;
   private readonly cached = new Map<string, Tensor>();
 
   /** `lengths`: tokens of each sequence. @throws ShapeError unless all are whole numbers of at least 1. */
@@ -61,16 +62,18 @@ export class PackedSequences {
 
   /** A device copy of host numbers that lives as long as this batch; `name` identifies it. */
   cache(name: string, make: () => [Uint32Array, number[]]): Tensor {
-    let tensor = this.cached.get(name);
-    if (!tensor) {
-      const [data, shape] = make();
-      tensor = Tensor.from(this.gpu, data, shape, 'u32', 'workspace').keep();
-      this.cached.set(name, tensor);
-    }
+    const cached = this.cached.get(name);
+    if (cached) return cached;
+    const [data, shape] = make();
+    const tensor = Tensor.from(this.gpu, data, shape, 'u32', 'workspace');
+    // Of a batch that is done nobody would free it but the scope that it is used in.
+    if (!this.disposed) this.cached.set(name, tensor.keep());
     return tensor;
   }
 
+  /** Frees what is on the device. What was recorded may still go backward: it takes what it needs anew. */
   dispose(): void {
+    this.disposed = true;
     for (const tensor of this.cached.values()) tensor.dispose();
     this.cached.clear();
   }

@@ -24,7 +24,7 @@ class SortedRows {
   private compactTensor: Tensor | undefined;
 
   constructor(
-    private readonly gpu: Gpu,
+    private readonly upload: (data: Uint32Array) => Tensor,
     values: Uint32Array,
     without: number | undefined,
   ) {
@@ -50,15 +50,12 @@ class SortedRows {
   }
 
   segments(): Segments {
-    this.rowsTensor ??= upload(this.gpu, this.unique);
+    if (this.rowsTensor?.freed !== false) this.rowsTensor = this.upload(this.unique);
     return { ...this.deviceOrder(), rows: this.rowsTensor };
   }
 
   compactSegments(): Segments {
-    this.compactTensor ??= upload(
-      this.gpu,
-      this.unique.map((_, i) => i),
-    );
+    if (this.compactTensor?.freed !== false) this.compactTensor = this.upload(this.unique.map((_, i) => i));
     return { ...this.deviceOrder(), rows: this.compactTensor };
   }
 
@@ -69,7 +66,8 @@ class SortedRows {
   }
 
   private deviceOrder(): { order: Tensor; starts: Tensor } {
-    this.device ??= { order: upload(this.gpu, this.order), starts: upload(this.gpu, this.starts) };
+    if (this.device?.order.freed !== false)
+      this.device = { order: this.upload(this.order), starts: this.upload(this.starts) };
     return this.device;
   }
 }
@@ -77,6 +75,7 @@ class SortedRows {
 export class RowIndex {
   /** As they were given: what happens to the caller's list later is no concern of a recorded gather. */
   readonly values: Uint32Array;
+  private disposed = false;
   private idsTensor: Tensor | undefined;
   /** By the row that is left out. */
   private readonly sorted = new Map<number | undefined, SortedRows>();
@@ -92,7 +91,7 @@ export class RowIndex {
 
   /** [n] u32 on the device. */
   get ids(): Tensor {
-    this.idsTensor ??= upload(this.gpu, this.values);
+    if (this.idsTensor?.freed !== false) this.idsTensor = this.upload(this.values);
     return this.idsTensor;
   }
 
@@ -120,7 +119,9 @@ export class RowIndex {
     return this.sort(without).compactSegments();
   }
 
+  /** Frees what is on the device. A gather that was recorded may still go backward: it takes what it needs anew. */
   dispose(): void {
+    this.disposed = true;
     this.idsTensor?.dispose();
     this.idsTensor = undefined;
     for (const sorted of this.sorted.values()) sorted.dispose();
@@ -131,13 +132,15 @@ export class RowIndex {
     const key = without !== undefined && this.values.includes(without) ? without : undefined;
     let sorted = this.sorted.get(key);
     if (!sorted) {
-      sorted = new SortedRows(this.gpu, this.values, key);
+      sorted = new SortedRows((data) => this.upload(data), this.values, key);
       this.sorted.set(key, sorted);
     }
     return sorted;
   }
-}
 
-function upload(gpu: Gpu, data: Uint32Array): Tensor {
-  return Tensor.from(gpu, data, [data.length], 'u32', 'workspace').keep();
+  /** Lives until `dispose`; after that nobody would free it but the scope that it is used in. */
+  private upload(data: Uint32Array): Tensor {
+    const tensor = Tensor.from(this.gpu, data, [data.length], 'u32', 'workspace');
+    return this.disposed ? tensor : tensor.keep();
+  }
 }

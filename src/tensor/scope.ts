@@ -17,8 +17,8 @@ export interface Counter {
 
 /** Sees what happens in a body that runs without recording and may run again (`checkpoint` in `src/autograd`). */
 export interface Rehearsal {
-  /** An operation computed from these, whether or not a gradient could be wanted. */
-  read(inputs: readonly unknown[]): void;
+  /** Something is computed from these, whether or not a gradient could be wanted. */
+  read(operands: readonly unknown[]): void;
   /** Counters that the body drew from, as they were before. */
   readonly counters: Map<Counter, number>;
   /** An operation did not record itself; the visitor is told what it would have. */
@@ -125,9 +125,12 @@ export function rehearse<T>(rehearsal: Rehearsal, body: () => T): T {
 
 /** Called by operations that would have recorded themselves. */
 export function noteUnrecorded(inputs: readonly unknown[]): void {
-  const { rehearsal } = current();
-  rehearsal?.read(inputs);
-  rehearsal?.unrecorded(inputs);
+  current().rehearsal?.unrecorded(inputs);
+}
+
+/** Called before something is computed from these: all operands, those too that no gradient flows to. */
+export function noteRead(operands: readonly unknown[]): void {
+  current().rehearsal?.read(operands);
 }
 
 /** Called before a counter moves. */
@@ -136,10 +139,15 @@ export function noteDraw(counter: Counter): void {
   if (counters && !counters.has(counter)) counters.set(counter, counter.counter);
 }
 
-function forEachTensor(value: unknown, visit: (item: Disposable) => void): void {
-  if (value === null || typeof value !== 'object') return;
+function forEachTensor(
+  value: unknown,
+  visit: (item: Disposable) => void,
+  seen: Set<object> = new Set(),
+): void {
+  if (value === null || typeof value !== 'object' || seen.has(value)) return;
+  seen.add(value);
   if (typeof (value as Disposable).dispose === 'function') visit(value as Disposable);
-  else if (Array.isArray(value)) for (const item of value) forEachTensor(item, visit);
+  else if (Array.isArray(value)) for (const item of value) forEachTensor(item, visit, seen);
   else if (Object.getPrototypeOf(value) === Object.prototype)
-    for (const item of Object.values(value)) forEachTensor(item, visit);
+    for (const item of Object.values(value)) forEachTensor(item, visit, seen);
 }

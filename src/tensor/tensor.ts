@@ -18,7 +18,7 @@ import {
   type TensorArray,
   toTensorArray,
 } from './host-data.js';
-import { adopt, type Disposable, disown, isTaped } from './scope.js';
+import { adopt, type Disposable, disown, isTaped, noteRead } from './scope.js';
 import { asRows, checkShape, formatShape, type Shape, sameShape, sizeOf } from './shape.js';
 
 export { bytesPerElement, type DType };
@@ -170,6 +170,11 @@ export class Tensor {
     return this.storage.references === 0;
   }
 
+  /** Whether it lies in the same buffer, be it in another part of that. */
+  sharesStorage(other: Tensor): boolean {
+    return this.storage === other.storage;
+  }
+
   /** The range a kernel binds, rounded up to whole vec4s. */
   binding(): Binding {
     this.check();
@@ -267,9 +272,23 @@ export class Tensor {
     const sink = this.role.gradient;
     if (!sink && gradient)
       throw new ShapeError('grad', 'the parameter was made not to train', { parameter: this });
+    if (!this.trains && gradient)
+      throw new ShapeError('grad', 'the parameter is frozen, and a gradient would count in the norm', {
+        parameter: this,
+      });
     if (gradient && gradient === sink?.into) return;
-    sink?.clear();
-    if (gradient) sink?.add(gradient);
+    if (!gradient) sink?.clear();
+    else if (sink?.into && gradient.sharesStorage(sink.into)) {
+      // What is cleared may be what it is set to.
+      const copy = Tensor.empty(this.gpu, gradient.shape, gradient.dtype, 'workspace');
+      copy.copyUnrecorded(gradient);
+      sink.clear();
+      sink.add(copy);
+      copy.dispose();
+    } else {
+      sink?.clear();
+      sink?.add(gradient);
+    }
   }
 
   /** Back to no gradient (a parameter's: to zeros); frees what a loose leaf's took. */
@@ -391,6 +410,7 @@ export class Tensor {
   copyUnrecorded(source: Tensor, start = 0, from = 0, count = source.size - from): void {
     source.check();
     this.check();
+    noteRead([source]);
     if (source.dtype !== this.dtype || source.gpu !== this.gpu)
       throw new ShapeError(
         'copyFrom',

@@ -4,8 +4,12 @@
  */
 import type { Parameter, ParameterStore } from '../autograd/parameters.js';
 import { type AdamWSettings, adamW, adamWRows, clipFactor, globalNorm } from '../kernels/adamw.js';
+import { type NumberSpec, signature } from '../tensor/operands.js';
 import { scope } from '../tensor/scope.js';
 import { Tensor } from '../tensor/tensor.js';
+
+/** What f32 holds. */
+const F32_RANGE = 2 ** 128;
 
 export interface AdamWOptions {
   beta1: number;
@@ -23,16 +27,54 @@ export interface StepResult {
   readonly skipped: boolean;
 }
 
+const atLeast0 = (below: number): NumberSpec => ({
+  what: `a number of at least 0 and below ${below}`,
+  allows: (value) => value >= 0 && Math.fround(value) < below,
+});
+
+const OPTIONS = signature(
+  'AdamW',
+  {},
+  {
+    numbers: {
+      beta1: atLeast0(1),
+      beta2: atLeast0(1),
+      // A weight without a gradient divides 0 by it.
+      eps: {
+        what: 'a number above 0 in f32',
+        allows: (value) => Math.fround(value) > 0 && value < F32_RANGE,
+      },
+      weightDecay: atLeast0(F32_RANGE),
+      maxGradNorm: { what: 'a number', allows: (value) => !Number.isNaN(value) },
+    },
+  },
+);
+const STEP = signature(
+  'AdamW.step',
+  {},
+  {
+    numbers: {
+      learningRate: atLeast0(F32_RANGE),
+      scale: {
+        what: 'a number above 0 in f32',
+        allows: (value) => Math.fround(value) > 0 && value < F32_RANGE,
+      },
+    },
+  },
+);
+
 export class AdamW {
   /** Updates done. */
   steps = 0;
   private readonly moments: { m: Tensor; v: Tensor } | undefined;
   private readonly tableMoments = new Map<Parameter, { m: Tensor; v: Tensor }>();
 
+  /** @throws ShapeError for options that make numbers of no use: β outside [0,1), ε 0 in f32, what is no number. */
   constructor(
     private readonly store: ParameterStore,
     private readonly options: AdamWOptions,
   ) {
+    OPTIONS.check({}, { ...options });
     const zeros = (shape: readonly number[]) => Tensor.zeros(store.gpu, shape, 'f32', 'optimizer').keep();
     if (store.weights) this.moments = { m: zeros(store.weights.shape), v: zeros(store.weights.shape) };
     for (const table of store.tables)
@@ -42,9 +84,10 @@ export class AdamW {
   /**
    * One update with the gradients in the store times `scale` (1/micro-batches, 1/loss scale), then clears them.
    * Reads back the global norm before clipping, once the GPU is there. Where it is not finite, weights, moments and
-   * `steps` are as before.
+   * `steps` are as before. @throws ShapeError for a rate below 0, a scale that is not above 0, what is no number.
    */
   async step(learningRate: number, scale = 1): Promise<StepResult> {
+    STEP.check({}, { learningRate, scale });
     const stats = this.record(learningRate, scale);
     const [norm, skipped] = await stats.toFloat32();
     stats.dispose();

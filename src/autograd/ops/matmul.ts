@@ -1,11 +1,21 @@
 /** Matrix products. */
 import { type FloatDType, floatDType } from '../../kernels/launch.js';
-import { matmul as matmulKernel } from '../../kernels/matmul.js';
+import { type MatmulOptions, matmul as matmulKernel } from '../../kernels/matmul.js';
 import { cast, unaryGradient } from '../../kernels/pointwise.js';
 import { columnSum } from '../../kernels/reduce.js';
 import { f32, floats, optional, signature } from '../../tensor/operands.js';
 import { Tensor } from '../../tensor/tensor.js';
 import { type Input, record } from '../tape.js';
+
+/**
+ * A product that is the gradient of an operand of `dtype`. The kernel writes halves in fours; the operand, which it
+ * only reads, may have any number of columns.
+ */
+function productGradient(a: Tensor, b: Tensor, dtype: FloatDType, options: MatmulOptions): Tensor {
+  const columns = b.shape[options.transB ? 0 : 1]!;
+  if (dtype === 'f32' || columns % 4 === 0) return matmulKernel(a, b, { ...options, dtype });
+  return cast(matmulKernel(a, b, { ...options, dtype: 'f32' }), dtype);
+}
 
 /** a·b, or with `transB` a·bᵀ. a: [...,K]; b: [K,N], or [N,K]. Returns [...,N]. */
 export function matmul(a: Tensor, b: Tensor, { transB = false } = {}): Tensor {
@@ -14,11 +24,7 @@ export function matmul(a: Tensor, b: Tensor, { transB = false } = {}): Tensor {
     matmulKernel(a, b, { transB }),
     [],
     [
-      [
-        a,
-        (dy) => matmulKernel(dy, b, { transB: !transB, dtype: floatDType('matmul', a) }).alias(a.shape),
-        [b],
-      ],
+      [a, (dy) => productGradient(dy, b, floatDType('matmul', a), { transB: !transB }).alias(a.shape), [b]],
       [
         b,
         (dy) => {
@@ -26,8 +32,8 @@ export function matmul(a: Tensor, b: Tensor, { transB = false } = {}): Tensor {
           const a2 = a.alias([a.rows, a.cols]);
           const dtype = floatDType('matmul', b);
           return transB
-            ? matmulKernel(dy2, a2, { transA: true, dtype })
-            : matmulKernel(a2, dy2, { transA: true, dtype });
+            ? productGradient(dy2, a2, dtype, { transA: true })
+            : productGradient(a2, dy2, dtype, { transA: true });
         },
         [a],
       ],
@@ -50,7 +56,7 @@ function linearGradients(
   // The weight itself too: an f16 copy is only as good as the weight that it was made of.
   const weights = compute === weight ? [weight] : [compute, weight];
   return [
-    [x, (dy) => matmulKernel(dProduct(dy), compute, { dtype: own }).alias(x.shape), weights],
+    [x, (dy) => productGradient(dProduct(dy), compute, own, {}).alias(x.shape), weights],
     [
       weight,
       (dy, sink) => {

@@ -28,7 +28,7 @@ import { type Shape, sameShape } from '../../tensor/shape.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import { record } from '../tape.js';
 
-function unaryOp(name: UnaryName, x: Tensor, s = 0): Tensor {
+function unaryOp(name: UnaryName, x: Tensor, s?: number): Tensor {
   const y = unary(name, x, s);
   const saves = unaryFormulas[name].saves;
   const saved = saves === 'x' ? x : saves === 'y' ? y : undefined;
@@ -113,6 +113,11 @@ export function cast(x: Tensor, dtype: FloatDType): Tensor {
   return record('cast', y, [], [[x, (dy) => castKernel(dy, own)]]);
 }
 
+/** Another handle to x: whoever disposes of an op's result does not dispose of its operand. */
+function sameValues(op: string, x: Tensor): Tensor {
+  return record(op, x.detach(), [], [[x, (dy) => dy]]);
+}
+
 const DROPOUT = signature(
   'dropout',
   { x: floats('...') },
@@ -123,7 +128,7 @@ const DROPOUT = signature(
 export function dropout(x: Tensor, probability: number, random: RandomStream): Tensor {
   const { seed, stream, firstRow = 0 } = random;
   DROPOUT.check({ x }, { probability, seed, stream, firstRow });
-  if (dropMask(probability).threshold === 0) return x;
+  if (dropMask(probability).threshold === 0) return sameValues('dropout', x);
   // As it is now: backward must draw the same.
   const drawn = { seed, stream, firstRow };
   return record(
@@ -139,6 +144,6 @@ const SCALE_GRADIENT = signature('scaleGradient', { x: floats('...') }, { number
 /** x itself; its gradient is multiplied by `factor`. */
 export function scaleGradient(x: Tensor, factor: number): Tensor {
   SCALE_GRADIENT.check({ x }, { factor });
-  if (factor === 1) return x;
+  if (factor === 1) return sameValues('scaleGradient', x);
   return record('scaleGradient', x.detach(), [], [[x, (dy) => unary('scale', dy, factor)]]);
 }

@@ -71,13 +71,12 @@ const SEGMENT_MEAN = signature('segmentMean', { x: f32('T', 'C') });
 /** Mean of each sequence's rows. x: [T,C] → [S,C]. */
 export function segmentMean(x: Tensor, sequences: PackedSequences): Tensor {
   SEGMENT_MEAN.check({ x }, {}, { extents: { T: [sequences.tokens, 'the sequences'] }, gpu: sequences.gpu });
-  const cuSeqlens = sequences.cuSeqlens();
   const { tokens } = sequences;
   return record(
     'segmentMean',
-    kernels.segmentMean(x, cuSeqlens),
+    kernels.segmentMean(x, sequences.cuSeqlens()),
     [],
-    [[x, (dy) => kernels.segmentMeanGradient(dy, cuSeqlens, tokens)]],
+    [[x, (dy) => kernels.segmentMeanGradient(dy, sequences.cuSeqlens(), tokens)]],
   );
 }
 
