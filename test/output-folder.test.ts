@@ -4,7 +4,7 @@ import { spawn } from 'node:child_process';
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import { test } from 'node:test';
+import { after, test } from 'node:test';
 import { InputError, MachineError } from '../src/errors.js';
 import { FolderLock, LOCK_FILE } from '../src/files/lock.js';
 import { watchFolder } from '../src/models/model-folder.js';
@@ -176,6 +176,10 @@ const locks: Record<string, [(lock: Record<string, unknown>) => unknown, RegExp 
   ],
   'of another container': [(lock) => ({ ...lock, namespace: 'pid:[1]' }), /if that run has ended, remove/],
   'that is no lock': [() => [], /expected a JSON object.*remove this file/],
+  'of a process that no system has': [
+    (lock) => ({ ...lock, pid: 2 ** 40 }),
+    /expected a lock with a process id.*remove this file/,
+  ],
   'without a process': [() => ({}), /expected a lock with a process id.*remove this file/],
   'with control characters': [(lock) => ({ ...lock, host: 'a\u001b[31m\nb' }), /on a\\u001b\[31m\\u000ab /],
 };
@@ -299,4 +303,17 @@ test('a limit keeps the newest by when they were saved, and never counts what is
   );
   assert.deepEqual((await run(folder, 1, 15)).seen, [['checkpoint-15', ...others]]);
   assert.deepEqual((await run(folder, 1, 3)).seen, [['checkpoint-3', ...others]]);
+});
+
+test('a folder that only looks like the rest of a save is left alone', () => {
+  const around = fs.mkdtempSync(path.join(os.tmpdir(), 'dawntune-around-'));
+  after(() => fs.rmSync(around, { recursive: true, force: true }));
+  const output = path.join(around, 'output');
+  // Completing the first would rename the folder above the output.
+  const names = ['.dawntune-save....folder', '.dawntune-save.....old', '.dawntune-save.a.b.writing'];
+  for (const name of names) fs.mkdirSync(path.join(output, name), { recursive: true });
+  const opened = OutputFolder.open(output);
+  assert.deepEqual(opened.notices, []);
+  opened.close();
+  assert.deepEqual(fs.readdirSync(output).sort(), [...names].sort());
 });

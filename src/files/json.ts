@@ -86,7 +86,7 @@ function readText(file: string, maxBytes: number): Uint8Array {
   try {
     if (source.size > maxBytes)
       throw new InputError(
-        `${printable(file)}: expected at most ${maxBytes / MIB} MiB of JSON, found ${Math.ceil(source.size / MIB)}`,
+        `${printable(file)}: expected at most ${maxBytes} bytes of JSON, found ${source.size}`,
       );
     return source.readBytes(0, source.size);
   } finally {

@@ -22,6 +22,9 @@ const CLAIM = /^\.dawntune-claim\.(\d+)\.(\d*)\.([0-9a-f]{12})\.[0-9a-f]{16}$/;
 /** Claims live for a few file operations; who meets one this often meets one that was left on another machine. */
 const MOST_ATTEMPTS = 60;
 
+/** No system has a process id of more bits. */
+const LARGEST_PID = 2 ** 31 - 1;
+
 interface Identity {
   readonly pid: number;
   readonly host: string;
@@ -134,7 +137,7 @@ function livingHolder(folder: string, self: Identity): Holder | undefined {
 }
 
 function heldMessage(folder: string, holder: Holder, self: Identity): string {
-  const who = `process ${holder.pid} on ${printable(holder.host)} writes there since ${printable(holder.since)}`;
+  const who = `process ${holder.pid} on ${printable(holder.host)} writes there${holder.since ? ` since ${printable(holder.since)}` : ''}`;
   const what =
     stateOf(holder, self) === 'alive'
       ? 'wait until it ends, stop it, or give another folder'
@@ -209,7 +212,7 @@ function readHolder(folder: string): Holder | undefined {
     }
   const { pid, ...rest } = value;
   const text = (key: string) => (typeof rest[key] === 'string' ? (rest[key] as string) : '');
-  if (typeof pid !== 'number' || !Number.isSafeInteger(pid) || pid < 1)
+  if (typeof pid !== 'number' || !Number.isSafeInteger(pid) || pid < 1 || pid > LARGEST_PID)
     throw new MachineError(
       `${printable(file)}: expected a lock with a process id; if no run writes there, remove this file`,
     );

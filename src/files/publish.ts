@@ -18,7 +18,8 @@ import { printable } from '../show.js';
 import { isTemporaryName, syncFolder } from './atomic.js';
 import { systemReason } from './reason.js';
 
-const STAGED = /^\.dawntune-save\.(.+)\.(writing|folder|files|moving|old)$/;
+/** Names without a dot: what is completed must never be the folder itself or the one above it. */
+const STAGED = /^\.dawntune-save\.([\w-]+)\.(writing|folder|files|moving|old)$/;
 /** What versions before this one left when they were killed. */
 const EARLIER = /^\.checkpoint-\d+\.partial$/;
 
