@@ -4,6 +4,7 @@
  * `--name_like_this` or `--name-like-this`, `--flag=value`, booleans as `--flag`, `--flag True` or, for those that
  * are on by default, `--no_flag`. Stands beside errors.ts, below all rooms, because every command has such a table.
  */
+import { isDeepStrictEqual } from 'node:util';
 import { InputError } from './errors.js';
 import { nearestName } from './nearest-name.js';
 import { printable, show } from './show.js';
@@ -230,6 +231,7 @@ export function parseFlags<const Table extends FlagTable>(
   const values: Record<string, unknown> = {};
   for (const [name, flag] of Object.entries(table)) values[camelCase(name)] = flag.fallback;
   const given = new Set<string>();
+  const replaced = new Set<string>();
   const notices: string[] = [];
   const positionals: string[] = [];
 
@@ -263,6 +265,7 @@ export function parseFlags<const Table extends FlagTable>(
       throw new InputError(unknownFlag(spelled, [...Object.keys(table), ...Object.keys(inertNames)]));
     if (inertReason !== null && !given.has(name))
       notices.push(`--${name} has no effect here${inertReason ? `: ${inertReason}` : ''}`);
+    const repeats = given.has(name);
     given.add(name);
 
     const takesWord = !flag || flag.type.many || !isNegation;
@@ -285,7 +288,12 @@ export function parseFlags<const Table extends FlagTable>(
       const found = words.length === 0 ? 'nothing' : shownWords(words);
       throw new InputError(`${isNegation ? spelled : `--${name}`}: expected ${expects}, found ${found}`);
     }
-    values[camelCase(name)] = value;
+    const key = camelCase(name);
+    if (repeats && !isDeepStrictEqual(values[key], value) && !replaced.has(name)) {
+      replaced.add(name);
+      notices.push(`--${name} is given more than once: the last counts`);
+    }
+    values[key] = value;
   }
 
   if (positionals.length > 0 && !options.positionals)

@@ -413,11 +413,20 @@ test('a folder’s entries that are called like data and are none are left out w
   fs.mkdirSync(at('b.jsonl'));
   fs.symlinkSync(at('b.jsonl'), at('linked.jsonl'));
   fs.symlinkSync(at('a.jsonl'), at('d.jsonl'));
+  // And those that are data and are not called so.
+  write(row(), 'mixed/a.JSONL');
+  write('', 'mixed/b.json.gz');
+  write(row(), 'mixed/deeper/a.json');
+  write('', 'mixed/notes/readme.md');
+  write('', 'mixed/corpus.json.txt');
   const data = loadDatasets({ trainData: [path.join(folder, 'mixed')] });
   assert.equal(data.rowCount, 3);
   assert.deepEqual(
     data.notices.map((line) => line.slice(folder.length)),
     [
+      '/mixed/a.JSONL: left out: expected a name that ends with .json or .jsonl, in small letters',
+      '/mixed/b.json.gz: left out: it is packed; unpack it to train on it',
+      '/mixed/deeper: left out: folders within a folder are not looked into; name it as a path of its own',
       '/mixed/._a.jsonl: left out: an AppleDouble file (what macOS keeps beside a file)',
       '/mixed/b.jsonl: left out: a folder',
       '/mixed/linked.jsonl: left out: a folder',
@@ -519,6 +528,44 @@ test('fields that a mode does not look at may hold anything', () => {
   assert.match(
     refusal(() => loadDatasets({ trainData: [file], knowledgeDistillation: true })),
     /:3: expected "pos_scores" to be a list of numbers, found "y"$/,
+  );
+});
+
+test('queries that meet no other passage, and formats that join nothing, are said', () => {
+  const notices = (content: string, options: Partial<DataOptions> = {}, name?: string) =>
+    loadDatasets({ trainData: [write(content, name)], ...options }).notices.join('\n');
+  const same = { sameDatasetWithinBatch: true };
+  const zero = /^--train_data: groups of one passage and no others in the batch: the loss is always 0 \(/;
+  const cases: [string, Partial<DataOptions>, string | undefined, boolean][] = [
+    [rows(2), { trainGroupSize: 1, perDeviceTrainBatchSize: 1 }, undefined, true],
+    [rows(2), { trainGroupSize: 1, perDeviceTrainBatchSize: 2 }, undefined, false],
+    [rows(1), { trainGroupSize: 1 }, undefined, true],
+    [rows(2), { trainGroupSize: 2, perDeviceTrainBatchSize: 1 }, undefined, false],
+    [rows(2), { ...same, trainGroupSize: 1 }, 'alone-no_in_batch_neg.jsonl', true],
+    [rows(2), { ...same, trainGroupSize: 2 }, 'groups-no_in_batch_neg.jsonl', false],
+    [rows(2, { train_group_size: 1 }), same, 'rows-no_in_batch_neg.jsonl', true],
+    [rows(2, { train_group_size: 1, batch_size: 1 }), same, undefined, true],
+    [row({ type: 'symmetric_class', neg: [], batch_size: 1 }), same, undefined, true],
+    [rows(2, { type: 'only_1neg', batch_size: 1 }), { ...same, trainGroupSize: 1 }, undefined, false],
+  ];
+  for (const [content, options, name, expected] of cases)
+    assert.equal(zero.test(notices(content, options, name)), expected, JSON.stringify([content, options]));
+
+  const format = { queryInstructionFormat: 'Q: {}{}' };
+  assert.match(
+    notices(rows(1), format),
+    /^--query_instruction_format has no effect without --query_inst\S+$/,
+  );
+  assert.match(
+    notices(rows(1), { ...same, ...format }),
+    /^--query_instruction_format .* or a "prompt" in rows$/,
+  );
+  assert.equal(notices(rows(1, { prompt: 'P' }), { ...same, ...format }), '');
+  assert.equal(notices(rows(1), { ...format, queryInstructionForRetrieval: 'I' }), '');
+  assert.equal(notices(rows(1), { ...same, ...format, nonePrefix: true }), '');
+  assert.match(
+    notices(rows(1), { passageInstructionFormat: '{}: {}' }),
+    /^--passage_instruction_format has no effect without --passage_instruction_for_retrieval$/,
   );
 });
 

@@ -6,11 +6,12 @@ import path from 'node:path';
 import { after, test } from 'node:test';
 import { InputError, MachineError } from '../src/errors.js';
 import { parseFinetuneArguments } from '../src/train/arguments.js';
+import { parseDeepSpeed } from '../src/train/deepspeed.js';
 import { requireDiskSpace } from '../src/train/disk-space.js';
 import { forecast, runSize } from '../src/train/forecast.js';
 import { adviceOn } from '../src/train/not-finite.js';
 import { type LogEntry, silentReporter } from '../src/train/report.js';
-import { learningRateOf, zeroRates } from '../src/train/schedules.js';
+import { learningRateOf, warmupOf, zeroRates } from '../src/train/schedules.js';
 import { Evaluation, RunTally } from '../src/train/tally.js';
 import { finetune } from '../src/train/trainer.js';
 import { golden } from './repository.js';
@@ -91,6 +92,15 @@ test('what can be counted before the first step is said then', () => {
   assert.throws(() => runSize(parse('--num_train_epochs 1000000'), 1e6), InputError);
 });
 
+test('a warm-up of the DeepSpeed file that is longer than the run is said too', () => {
+  const args = parse('--max_steps 5');
+  const json = { scheduler: { type: 'WarmupLR', params: { warmup_num_steps: 100_000 } } };
+  const { settings } = parseDeepSpeed(json, 'ds.json', args);
+  const rate = learningRateOf(args, 5, settings);
+  const lines = forecast(args, runSize(args, 5), rate, warmupOf(args, 5, settings));
+  assert.match(lines.join('\n'), /^a warm-up of 100000 steps in a run of 5: the learning rate ends at 2e-9$/);
+});
+
 test('rates of 0 at either end of a schedule', () => {
   assert.deepEqual(
     zeroRates(() => 1, 10),
@@ -112,10 +122,10 @@ test('rates of 0 at either end of a schedule', () => {
 
 test('what was done is counted: applied steps, rates, evaluations', () => {
   const tally = new RunTally();
-  tally.step(true, 1e-5);
+  tally.step(true, 1e-5, Number.POSITIVE_INFINITY);
   assert.ok(tally.nothingNew);
   assert.throws(() => tally.requireApplied(1024), MachineError);
-  tally.step(false, 0);
+  tally.step(false, 0, 1);
   assert.ok(!tally.moved && !tally.nothingNew);
   tally.requireApplied(1024);
   assert.match(
@@ -124,8 +134,14 @@ test('what was done is counted: applied steps, rates, evaluations', () => {
   );
   tally.saved(2);
   assert.ok(tally.nothingNew);
-  tally.step(false, 1e-5);
+  tally.step(false, 1e-5, 0);
   assert.ok(tally.moved && !tally.nothingNew);
+  assert.equal(tally.notices().length, 1);
+  const flat = new RunTally();
+  for (let step = 0; step < 3; step++) flat.step(false, 1e-5, 0);
+  assert.deepEqual(flat.notices(), [
+    'the gradient was 0 in all 3 steps that were applied: nothing was learnt',
+  ]);
 
   const place = { file: 'a\u001b[2J.jsonl', line: 3 };
   const evaluation = new Evaluation();
@@ -252,6 +268,10 @@ test('a step of rate 0, rows that no batch takes, rows without a teacher: one li
   assert.equal(rate.error, undefined);
   assert.match(rate.notes, /^the learning rate is 0 in the only step .*: nothing will be learnt$/m);
   assert.match(rate.notes, /^the learning rate was 0 in the one step that was applied: nothing was learnt$/m);
+
+  const alone = await run('alone', '--max_steps 2 --train_group_size 1 --per_device_train_batch_size 1');
+  assert.match(alone.notes, /^--train_data: groups of one passage .*: the loss is always 0 \(all files\)$/m);
+  assert.match(alone.notes, /^the gradient was 0 in all 2 steps that were applied: nothing was learnt$/m);
 
   const three = jsonl('three.jsonl', [GOOD, GOOD, GOOD]);
   const small = jsonl('small.jsonl', [GOOD]);

@@ -8,7 +8,7 @@ import { printable, show } from '../show.js';
 import { CounterRandom } from '../tensor/random.js';
 import { type Dataset, type DatasetOptions, lastAtMost, openDatasets, STREAM } from './datasets.js';
 import { type LongestBatch, longestBatch, type TokenMeasure } from './longest.js';
-import { type UnusedRows, usageNotices } from './notices.js';
+import { type UnusedRows, usageNotices, withoutNegatives } from './notices.js';
 import { type PromptOptions, Prompts } from './prompts.js';
 import { placeName, type RowFacts, type RowPlace } from './rows.js';
 import { groupSizeOf, needsNegatives, sampleGroup } from './sampling.js';
@@ -101,8 +101,9 @@ export class TrainingData {
     const { datasets, hasPromptColumn, unused, notices } = openDatasets(options);
     this.datasets = datasets;
     this.leftOut = unused;
-    this.notices = notices;
     this.prompts = new Prompts(options, hasPromptColumn);
+    const alone = datasets.filter((dataset) => this.hasOnePassage(dataset)).map(({ name }) => name);
+    this.notices = [...notices, ...this.prompts.notices(), ...withoutNegatives(alone, options.flag)];
     this.prompted =
       hasPromptColumn ||
       options.nonePrefix ||
@@ -212,10 +213,7 @@ export class TrainingData {
         batches,
         // Rows of a dataset agree on having scores where they may share a batch; else some may.
         hasTeacher: options.knowledgeDistillation && someRow(dataset, ({ scored }) => scored),
-        groupSizeOf: (row) =>
-          options.sameDatasetWithinBatch
-            ? groupSizeOf(dataset.facts(row), options.trainGroupSize)
-            : options.trainGroupSize,
+        groupSizeOf: (row) => this.groupSizeFrom(dataset.facts(row)),
         query: (row, text) => prompts.query(row, text),
         passage: (row, text) => prompts.passage(row, text),
         shuffleRatio: options.shuffleRatio,
@@ -233,9 +231,7 @@ export class TrainingData {
     at: { rank: number; worldSize: number; epoch: number; index: number },
   ): TrainBatch {
     const { options, prompts } = this;
-    const groupSize = options.sameDatasetWithinBatch
-      ? groupSizeOf(dataset.facts(rows[0]!), options.trainGroupSize)
-      : options.trainGroupSize;
+    const groupSize = this.groupSizeFrom(dataset.facts(rows[0]!));
     const perRank = rows.length / at.worldSize;
     const queries: string[] = [];
     const passages: string[] = [];
@@ -263,6 +259,20 @@ export class TrainingData {
       epoch: at.epoch,
       index: at.index,
     };
+  }
+
+  /** Passages per query of a batch that begins with this row. */
+  private groupSizeFrom(first: RowFacts): number {
+    const { sameDatasetWithinBatch, trainGroupSize } = this.options;
+    return sameDatasetWithinBatch ? groupSizeOf(first, trainGroupSize) : trainGroupSize;
+  }
+
+  /** Whether every query meets one passage only, its own positive: the loss of such a query is 0. */
+  private hasOnePassage(dataset: Dataset): boolean {
+    const { rowCount, batchSize, noInBatchNeg } = dataset;
+    if (!noInBatchNeg && Math.min(rowCount, batchSize) > 1) return false;
+    for (let row = 0; row < rowCount; row++) if (this.groupSizeFrom(dataset.facts(row)) > 1) return false;
+    return true;
   }
 
   private batchesOf(dataset: Dataset, worldSize: number): number {
@@ -296,7 +306,7 @@ export class TrainingData {
 
   /** Rows that share a batch must agree on type and on having scores, and a batch must be of a size to be had. */
   private checkRows(dataset: Dataset, worldSize: number): void {
-    const { sameDatasetWithinBatch, trainGroupSize, knowledgeDistillation } = this.options;
+    const { sameDatasetWithinBatch, knowledgeDistillation } = this.options;
     const shared = dataset.batchSize * worldSize > 1;
     const first = dataset.facts(0);
     let withoutNegatives: RowFacts | null = null;
@@ -305,7 +315,7 @@ export class TrainingData {
     let largest = first;
     for (let i = 0; i < dataset.rowCount; i++) {
       const facts = dataset.facts(i);
-      const groupSize = sameDatasetWithinBatch ? groupSizeOf(facts, trainGroupSize) : trainGroupSize;
+      const groupSize = this.groupSizeFrom(facts);
       if (groupSize > largestGroup) {
         largestGroup = groupSize;
         largest = facts;
@@ -324,8 +334,8 @@ export class TrainingData {
     const queries = Math.min(dataset.batchSize, dataset.rowCount);
     if (queries * largestGroup > MOST_PASSAGES) {
       const from =
-        largestGroup === trainGroupSize
-          ? `--train_group_size ${trainGroupSize}`
+        largestGroup === this.options.trainGroupSize
+          ? `--train_group_size ${largestGroup}`
           : `${placeName(largest.place)}: "train_group_size" ${largestGroup}`;
       throw new InputError(
         `${from}: expected at most ${MOST_PASSAGES} passages in a batch, found ${queries} queries with ${largestGroup} each`,

@@ -93,6 +93,14 @@ export function withoutTeacher(
   ];
 }
 
+/** Datasets whose queries have no passage to choose from: they take their steps and teach nothing. */
+export function withoutNegatives(names: readonly string[], flag: string): string[] {
+  if (names.length === 0) return [];
+  return [
+    `${flag}: groups of one passage and no others in the batch: the loss is always 0 (${listed(names)})`,
+  ];
+}
+
 /** A few names for a message. */
 function listed(names: readonly string[], most = 3): string {
   const shown = names.slice(0, most).map(printable).join(', ');

@@ -6,6 +6,9 @@
 import { InputError } from '../errors.js';
 import { show } from '../show.js';
 
+/** The default: one after the other. */
+const PLAIN_FORMAT = '{}{}';
+
 /** Joins an instruction and a text. */
 export type Join = (instruction: string, text: string) => string;
 
@@ -85,6 +88,24 @@ export class Prompts {
     if (nonePrefix) return this.joinQuery((this.hasPromptColumn ? fields.prompt : flag) ?? 'None', text);
     const instruction = fields.prompt ?? flag;
     return instruction === null ? text : this.joinQuery(instruction, text);
+  }
+
+  /** One line for each format that is given and never used. */
+  notices(): string[] {
+    const { options } = this;
+    const lines: string[] = [];
+    const unprompted = !options.sameDatasetWithinBatch || !(this.hasPromptColumn || options.nonePrefix);
+    if (
+      options.queryInstructionFormat !== PLAIN_FORMAT &&
+      options.queryInstructionForRetrieval === null &&
+      unprompted
+    )
+      lines.push(
+        `--query_instruction_format has no effect without --query_instruction_for_retrieval${options.sameDatasetWithinBatch ? ' or a "prompt" in rows' : ''}`,
+      );
+    if (options.passageInstructionFormat !== PLAIN_FORMAT && options.passageInstructionForRetrieval === null)
+      lines.push('--passage_instruction_format has no effect without --passage_instruction_for_retrieval');
+    return lines;
   }
 
   /** In same-dataset mode the symmetric types treat passages as queries; else the passage instruction, if any. */

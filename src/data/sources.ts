@@ -50,9 +50,13 @@ export function findSource(source: string, flag: string): DataSource {
     return { path: source, isDirectory: false, files: [source], noInBatchNeg, notices: [] };
   }
   const notices: string[] = [];
-  const files = attempt(() => fs.readdirSync(source))
+  const names = attempt(() => fs.readdirSync(source)).sort();
+  for (const name of names) {
+    const why = isDataFile(name) ? undefined : almostData(path.join(source, name));
+    if (why) notices.push(`${printable(path.join(source, name))}: left out: ${why}`);
+  }
+  const files = names
     .filter(isDataFile)
-    .sort()
     .map((name) => {
       const file = path.join(source, name);
       // The name as it is in the folder cannot be had as a text.
@@ -65,9 +69,28 @@ export function findSource(source: string, flag: string): DataSource {
       if (other) notices.push(`${printable(file)}: left out: ${other}`);
       return !other;
     });
-  if (files.length === 0) fail('expected a directory with .json or .jsonl files, found none');
+  if (files.length === 0) {
+    const instead = notices.length > 0 ? ` (${notices[0]})` : '';
+    fail(`expected a directory with .json or .jsonl files, found none${instead}`);
+  }
   const noInBatchNeg = path.resolve(source).endsWith('no_in_batch_neg');
   return { path: source, isDirectory: true, files, noInBatchNeg, notices };
+}
+
+/**
+ * Why an entry of a folder, whose name does not end like data, is not read although a person may have meant it to be:
+ * rows under another spelling or packed, a folder with data in it.
+ */
+function almostData(entry: string): string | undefined {
+  if (/\.jsonl?$/i.test(entry)) return 'expected a name that ends with .json or .jsonl, in small letters';
+  if (/\.jsonl?\.(?:gz|bz2|xz|zst|zip)$/i.test(entry)) return 'it is packed; unpack it to train on it';
+  try {
+    if (fs.statSync(entry).isDirectory() && fs.readdirSync(entry).some(isDataFile))
+      return 'folders within a folder are not looked into; name it as a path of its own';
+  } catch {
+    // Not data, whatever it is.
+  }
+  return undefined;
 }
 
 /**

@@ -272,13 +272,6 @@ export function checkFinetuneArguments(args: FinetuneArguments): string[] {
     notices.push('--use_self_distill has no effect here without --unified_finetuning True');
   if (args.kdLossType !== finetuneFlags.kd_loss_type.fallback && !args.knowledgeDistillation)
     notices.push(`--kd_loss_type ${args.kdLossType} has no effect without --knowledge_distillation True`);
-  if (!args.sameDatasetWithinBatch)
-    for (const [flag, value] of [
-      ['small_threshold', args.smallThreshold],
-      ['drop_threshold', args.dropThreshold],
-    ] as const)
-      if (value > 0)
-        notices.push(`--${flag} ${value} has no effect without --same_dataset_within_batch True`);
   if (args.lrSchedulerType === 'constant' && args.deepspeed === null)
     for (const [flag, value] of [
       ['warmup_steps', args.warmupSteps],
@@ -294,10 +287,6 @@ export function checkFinetuneArguments(args: FinetuneArguments): string[] {
     );
   if (args.saveTotalLimit !== null && args.saveStrategy === 'no')
     notices.push(`--save_total_limit ${args.saveTotalLimit} has no effect with --save_strategy no`);
-  if (args.trainGroupSize === 1 && args.perDeviceTrainBatchSize === 1)
-    notices.push(
-      '--train_group_size 1 with --per_device_train_batch_size 1: a query has no negatives, its loss is always 0',
-    );
   return notices;
 }
 

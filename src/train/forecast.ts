@@ -5,7 +5,7 @@
 import { InputError } from '../errors.js';
 import { type FinetuneArguments, finetuneFlags, intervalInSteps } from './arguments.js';
 import { COUNT } from './limits.js';
-import { type Schedule, warmupStepsOf, zeroRates } from './schedules.js';
+import { type Schedule, warmupOf, zeroRates } from './schedules.js';
 
 export interface RunSize {
   /** Batches that an epoch gives. */
@@ -43,8 +43,16 @@ type ForecastArguments = SizeArguments &
     | 'selfDistillStartStep'
   >;
 
-/** One line for each thing that the run will do less of than was asked. `rate`: by completed steps. */
-export function forecast(args: ForecastArguments, size: RunSize, rate: Schedule): string[] {
+/**
+ * One line for each thing that the run will do less of than was asked. `rate`: by completed steps, with a warm-up of
+ * `warmup` steps.
+ */
+export function forecast(
+  args: ForecastArguments,
+  size: RunSize,
+  rate: Schedule,
+  warmup = warmupOf(args, size.totalSteps),
+): string[] {
   const { batchesPerEpoch, window, stepsPerEpoch, totalSteps } = size;
   const lines: string[] = [];
   const accumulation = args.gradientAccumulationSteps;
@@ -61,7 +69,7 @@ export function forecast(args: ForecastArguments, size: RunSize, rate: Schedule)
     lines.push(
       `${args.maxSteps > 0 ? `--max_steps ${args.maxSteps}` : `--num_train_epochs ${args.numTrainEpochs}`}: the run has ${totalSteps} of the ${stepsPerEpoch} steps of an epoch: the other rows are not used`,
     );
-  lines.push(...rateNotices(args, totalSteps, rate));
+  lines.push(...rateNotices(totalSteps, rate, warmup));
 
   // Intervals that nobody gave are longer than many a short run.
   const unreached = (flag: 'save_steps' | 'logging_steps', value: number, what: string) => {
@@ -78,10 +86,9 @@ export function forecast(args: ForecastArguments, size: RunSize, rate: Schedule)
   return lines;
 }
 
-function rateNotices(args: ForecastArguments, totalSteps: number, rate: Schedule): string[] {
+function rateNotices(totalSteps: number, rate: Schedule, warmup: number): string[] {
   const zero = zeroRates(rate, totalSteps);
   const steps = totalSteps === 1 ? 'the only step' : `all ${totalSteps} steps`;
-  const warmup = args.lrSchedulerType === 'constant' ? 0 : warmupStepsOf(args, totalSteps);
   if (zero.first === totalSteps)
     return [
       `the learning rate is 0 in ${steps}${warmup > 0 ? ` (a warm-up of ${warmup} begins at 0)` : ''}: nothing will be learnt`,

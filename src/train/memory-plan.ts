@@ -111,7 +111,8 @@ export function renderMemory(report: Pick<MemoryReport, 'peak' | 'peakByPurpose'
 /** @throws MachineError when the peak is beyond the budget; `note` gets the table of what takes how much. */
 export function requireMemory(report: MemoryReport, budget: number, note: (line: string) => void): void {
   if (report.peak <= budget) return;
-  note(`GPU memory that the longest batch would take:\n${renderMemory(report)}`);
+  note('GPU memory that the longest batch would take:');
+  for (const line of renderMemory(report).split('\n')) note(line);
   throw new MachineError(
     `training would take ${formatBytes(report.peak)} of GPU memory, the budget is ${formatBytes(budget)}: ` +
       'use --gradient_checkpointing, --fp16 or --sub_batch_size where they are not in use yet, smaller batches or lengths, or raise --max_gpu_memory',

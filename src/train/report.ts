@@ -1,6 +1,6 @@
 /** What a run tells: log lines for programs on standard output, a progress bar or plain lines for people on standard error. */
 import cliProgress from 'cli-progress';
-import { messageLines, printable } from '../show.js';
+import { messageLine, printable } from '../show.js';
 
 export interface LogEntry {
   readonly [key: string]: number | string;
@@ -26,7 +26,10 @@ export function consoleReporter({ progress }: { progress?: boolean } = {}): Repo
   };
   return {
     note(line) {
-      aboveBar(() => process.stderr.write(`${messageLines(line)}\n`));
+      aboveBar(() =>
+        process.stderr.write(`${messageLine(line)}
+`),
+      );
     },
     log(entry) {
       aboveBar(() => process.stdout.write(`${printable(JSON.stringify(entry))}\n`));

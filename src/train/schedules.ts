@@ -64,6 +64,17 @@ export function warmupStepsOf(
   return args.warmupSteps > 0 ? args.warmupSteps : Math.ceil(totalSteps * args.warmupRatio);
 }
 
+/** The warm-up that a run has, in steps: the DeepSpeed file's scheduler goes before the flags'. */
+export function warmupOf(
+  args: Pick<FinetuneArguments, 'lrSchedulerType' | 'warmupSteps' | 'warmupRatio'>,
+  totalSteps: number,
+  deepspeed: DeepSpeedSettings | null = null,
+): number {
+  const scheduler = deepspeed?.scheduler ?? null;
+  if (scheduler) return scheduler.warmupSteps ?? warmupStepsOf(args, totalSteps);
+  return args.lrSchedulerType === 'constant' ? 0 : warmupStepsOf(args, totalSteps);
+}
+
 /**
  * The learning rate of a run as a function of completed steps. A scheduler in the DeepSpeed file goes before
  * `--lr_scheduler_type`, as in Hugging Face's trainer.
@@ -76,7 +87,7 @@ export function learningRateOf(
   const scheduler = deepspeed?.scheduler ?? null;
   if (scheduler) {
     const size: ScheduleSize = {
-      warmupSteps: scheduler.warmupSteps ?? warmupStepsOf(args, totalSteps),
+      warmupSteps: warmupOf(args, totalSteps, deepspeed),
       totalSteps: scheduler.totalSteps ?? totalSteps,
     };
     const decay = scheduler.type === 'WarmupDecayLR';

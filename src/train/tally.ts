@@ -11,16 +11,19 @@ export class RunTally {
   /** Steps whose gradients overflowed. */
   skipped = 0;
   private withoutRate = 0;
+  private withoutGradient = 0;
   private appliedAtSave = 0;
   private lastSave: number | undefined;
   private evaluations = 0;
   private unfinishedEvaluations = 0;
 
-  step(skipped: boolean, rate: number): void {
+  /** `norm`: of the gradient. */
+  step(skipped: boolean, rate: number, norm: number): void {
     if (skipped) this.skipped++;
     else {
       this.applied++;
       if (Math.fround(rate) === 0) this.withoutRate++;
+      if (norm === 0) this.withoutGradient++;
     }
   }
 
@@ -67,10 +70,12 @@ export class RunTally {
       lines.push(
         `${this.skipped} of ${steps} steps overflowed and were skipped: ${this.applied} were applied`,
       );
+    const everyStep =
+      this.applied === 1 ? 'the one step that was applied' : `all ${this.applied} steps that were applied`;
     if (this.applied > 0 && !this.moved)
-      lines.push(
-        `the learning rate was 0 in ${this.applied === 1 ? 'the one step' : `all ${this.applied} steps`} that ${this.applied === 1 ? 'was' : 'were'} applied: nothing was learnt`,
-      );
+      lines.push(`the learning rate was 0 in ${everyStep}: nothing was learnt`);
+    else if (this.applied > 0 && this.withoutGradient === this.applied)
+      lines.push(`the gradient was 0 in ${everyStep}: nothing was learnt`);
     if (this.unfinishedEvaluations > 0)
       lines.push(
         `${this.unfinishedEvaluations} of ${this.evaluations} evaluations had a loss that is not finite`,

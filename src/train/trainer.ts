@@ -32,7 +32,7 @@ import { adviceOn } from './not-finite.js';
 import { AdamW, type AdamWOptions } from './optimizer.js';
 import type { LogEntry, Reporter } from './report.js';
 import { planRunMemory } from './run-memory.js';
-import { learningRateOf } from './schedules.js';
+import { learningRateOf, warmupOf } from './schedules.js';
 import { Evaluation, placesOf, RunTally } from './tally.js';
 import { forwardBackward, lossOf, type StepSettings } from './train-step.js';
 
@@ -76,16 +76,17 @@ export async function finetune(
       })
     : undefined;
   const deepspeed = args.deepspeed ? readDeepSpeed(args.deepspeed, args) : null;
-  for (const line of [
+  // What concerns flags is told by both sets of data.
+  for (const line of new Set([
     ...tokenizer.notices,
     ...data.notices,
     ...(evalData?.notices ?? []),
     ...(deepspeed?.notices ?? []),
-  ])
+  ]))
     report.note(line);
   const precision = deepspeed?.settings.precision ?? (args.fp16 ? 'float16' : 'float32');
   if (precision === 'bfloat16' && !args.bf16)
-    report.note(`${args.deepspeed}: bfloat16: training runs in float32`);
+    report.note(`${printable(args.deepspeed!)}: bfloat16: training runs in float32`);
   const scaler = new LossScaler(
     precision === 'float16' ? (deepspeed?.settings.lossScaling ?? defaultLossScaling) : null,
   );
@@ -100,7 +101,8 @@ export async function finetune(
   const loggingSteps = intervalInSteps(args.loggingSteps, totalSteps);
   const saveSteps = intervalInSteps(args.saveSteps, totalSteps);
   const learningRate = learningRateOf(args, totalSteps, deepspeed?.settings ?? null);
-  for (const line of forecast(args, size, learningRate)) report.note(line);
+  const warmup = warmupOf(args, totalSteps, deepspeed?.settings ?? null);
+  for (const line of forecast(args, size, learningRate, warmup)) report.note(line);
 
   const settings = stepSettings(args);
   const adam = deepspeed?.settings.optimizer;
@@ -145,7 +147,7 @@ export async function finetune(
     for (const line of model.notices) report.note(line);
     const space = requireDiskSpace(
       args.outputDir,
-      BYTES_PER_WEIGHT * model.store.count,
+      BYTES_PER_WEIGHT * model.store.count + tokenizerBytes(tokenizer),
       1 + checkpointsKept(args, size, saveSteps),
     );
     if (space) report.note(space);
@@ -215,7 +217,7 @@ export async function finetune(
         throw new MachineError(
           `loss ${loss} at step ${state.global_step}: nothing of this step is saved; ${await advice()}`,
         );
-      tally.step(skipped, rate);
+      tally.step(skipped, rate, norm);
       for (const mean of [sinceLog, inAll]) mean.add(loss);
       report.step(state.global_step, loss);
       if (state.global_step % loggingSteps === 0 || state.global_step === totalSteps) {
@@ -269,7 +271,7 @@ export async function finetune(
       epoch: round(state.epoch, 4),
     });
     await saves.saveModel(model, tokenizer, state);
-    report.note(`model written to ${args.outputDir}`);
+    report.note(`model written to ${printable(args.outputDir)}`);
     for (const line of tally.notices()) report.note(line);
     if (nothingNew)
       throw new MachineError(
@@ -375,6 +377,13 @@ function lossBatch(
 
 /** Weights are saved in f32. */
 const BYTES_PER_WEIGHT = 4;
+
+/** They are in every save too. */
+function tokenizerBytes({ files }: Tokenizer): number {
+  let bytes = 0;
+  for (const file of files.values()) bytes += file.length;
+  return bytes;
+}
 
 function stepSettings(args: FinetuneArguments): StepSettings {
   return {
