@@ -5,13 +5,23 @@ import {
   add,
   attention,
   backward,
+  checkpoint,
+  crossEntropy,
   dropout,
   exp,
   gatherRows,
+  layerNorm,
+  linear,
+  linearGelu,
+  m3Distillation,
+  max,
   mul,
+  normalizeRows,
   scale,
   scaleGradient,
+  segmentMax,
   segmentMean,
+  softCrossEntropy,
   softmax,
   sum,
 } from '../src/autograd/index.js';
@@ -161,6 +171,41 @@ test('the result of an op that changes nothing is another handle; a scope may re
     assert.equal((await knot.x.toFloat32()).length, 4);
   });
   assert.equal(gpu.memory().liveBuffers, live);
+});
+
+test('outside of any scope, whoever disposes of operands and result has disposed of everything', () => {
+  const sequences = new PackedSequences(gpu, [1, 3]);
+  const order = Tensor.from(gpu, Uint32Array.of(0, 1, 2, 3), [4]);
+  const starts = Tensor.from(gpu, Uint32Array.of(0, 2, 4), [3]);
+  const teacher = Tensor.from(gpu, new Float32Array(8).fill(0.5), [4, 2]);
+  const ops: [op: (...operands: Tensor[]) => Tensor, ...shapes: number[][]][] = [
+    [(x, w) => linear(x!, w!), [4, 4], [4, 4]],
+    [(x, w) => linearGelu(x!, w!), [4, 4], [4, 4]],
+    [(x, w) => linearGelu(x!, w!), [4, 3], [5, 3]],
+    [(x, g, b, r) => layerNorm(x!, g!, b!, 1e-5, r), [4, 4], [4], [4], [4, 4]],
+    [(x) => attention(x!, sequences, 1), [4, 12]],
+    [(x) => normalizeRows(x!), [4, 4]],
+    [(x) => max(x!), [4, 4]],
+    [(x) => segmentMax(x!, order, starts), [4]],
+    [(x) => crossEntropy(x!, order), [4, 4]],
+    [(x) => crossEntropy(x!, [0, -100, 2, 3]), [4, 4]],
+    [(x, p) => softCrossEntropy(x!, p!), [4, 4], [4, 4]],
+    [(x) => m3Distillation(x!, teacher, true), [4, 2]],
+    [(x) => checkpoint((y) => softmax(exp(y)), x!), [4]],
+  ];
+  scope(() => attention(Tensor.zeros(gpu, [4, 12]), sequences, 1));
+  const live = gpu.memory().liveBuffers;
+  for (const [op, ...shapes] of ops)
+    for (const mode of ['forward', 'backward', 'noGrad']) {
+      const operands = shapes.map((shape) => Tensor.zeros(gpu, shape));
+      for (const operand of operands) operand.requiresGrad = true;
+      const y = mode === 'noGrad' ? noGrad(() => op(...operands)) : op(...operands);
+      if (mode === 'backward') scope(() => backward(y, Tensor.zeros(gpu, y.shape)));
+      for (const tensor of [y, ...operands]) tensor.dispose();
+      assert.equal(gpu.memory().liveBuffers, live, `${op} ${mode}`);
+    }
+  sequences.dispose();
+  for (const tensor of [order, starts, teacher]) tensor.dispose();
 });
 
 test('options that mean nothing open no device', async () => {

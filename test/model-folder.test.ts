@@ -8,7 +8,7 @@ import { InputError } from '../src/errors.js';
 import { Gpu } from '../src/gpu/gpu.js';
 import { parseEncoderConfig } from '../src/models/config.js';
 import { allFinite } from '../src/models/encoder-weights.js';
-import { M3Model } from '../src/models/m3.js';
+import { M3Model, type M3Options } from '../src/models/m3.js';
 import { Tokenizer } from '../src/tokenizer/tokenizer.js';
 import { SafetensorsFile, SafetensorsWriter } from '../src/weights/safetensors.js';
 import { writeTorchFile } from '../src/weights/torch-file.js';
@@ -427,4 +427,44 @@ test('every wrong value in config.json is one line that names the key', () => {
       },
       `${key} ${JSON.stringify(value)}`,
     );
+});
+
+test('options that are none are refused, not taken for whatever comes last', () => {
+  const live = gpu.memory().liveBuffers;
+  for (const options of [
+    { pooling: 'max' },
+    { precision: 'bf16' },
+    { activation: 'swish' },
+    { colbertDim: 1.5 },
+    { colbertDim: Number.NaN },
+    { seed: Number.NaN },
+  ] as unknown as M3Options[]) {
+    assert.throws(() => M3Model.load(gpu, golden('model'), options), /^TypeError: M3Model: \w+ must be/);
+    const config = parseEncoderConfig(JSON.parse(fs.readFileSync(golden('model', 'config.json'), 'utf8')));
+    assert.throws(() => M3Model.random(gpu, config, options), /^TypeError: M3Model: \w+ must be/);
+  }
+  assert.equal(gpu.memory().liveBuffers, live);
+});
+
+test('weights that are not finite are not saved: the folder could not be loaded again', async () => {
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'not-finite-'));
+  const model = M3Model.load(gpu, golden('model'));
+  for (const [name, value] of [
+    ['sparse_linear.bias', Number.NaN],
+    ['model.embeddings.word_embeddings.weight', Infinity],
+  ] as const) {
+    const weight = model.store.get(name);
+    const [before] = await weight.toFloat32();
+    weight.write([value]);
+    await assert.rejects(
+      model.save(folder),
+      new RegExp(`^MachineError: the weight "${name}" is not finite \\(${value}\\): nothing is saved`),
+    );
+    assert.ok(!fs.existsSync(path.join(folder, 'config.json')));
+    weight.write([before!]);
+  }
+  await model.save(folder);
+  M3Model.load(gpu, folder).dispose();
+  model.dispose();
+  fs.rmSync(folder, { recursive: true });
 });

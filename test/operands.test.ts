@@ -8,7 +8,9 @@ import * as ops from '../src/autograd/index.js';
 import { ParameterStore } from '../src/autograd/parameters.js';
 import { ShapeError } from '../src/errors.js';
 import { Gpu } from '../src/gpu/gpu.js';
+import type { M3Model } from '../src/models/m3.js';
 import { maxSimLayout, sparseMatches } from '../src/models/score-layout.js';
+import { evaluateRetrieval } from '../src/retrieval/evaluate.js';
 import { PackedSequences } from '../src/tensor/packed.js';
 import { RowIndex } from '../src/tensor/row-index.js';
 import { scope } from '../src/tensor/scope.js';
@@ -649,6 +651,14 @@ test('host functions refuse what does not fit', () => {
       return true;
     });
   assert.equal(gpu.memory().liveBuffers, live);
+});
+
+test('an average over no queries is none', async () => {
+  const task = { queries: [], candidates: ['a'], targets: [] };
+  await assert.rejects(
+    evaluateRetrieval({} as M3Model, {} as Tokenizer, task, { maxLength: 8 }),
+    /^ShapeError: evaluateRetrieval: no queries/,
+  );
 });
 
 test('a step of no rate or scale is refused before anything changes', async () => {

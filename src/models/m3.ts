@@ -5,14 +5,19 @@
  */
 import path from 'node:path';
 import { gatherRows, linear, normalizeRows, relu, reshape, segmentMean } from '../autograd/index.js';
-import { type Parameter, type ParameterSpec, ParameterStore } from '../autograd/parameters.js';
-import { InputError } from '../errors.js';
+import {
+  type Parameter,
+  type ParameterPart,
+  type ParameterSpec,
+  ParameterStore,
+} from '../autograd/parameters.js';
+import { InputError, MachineError } from '../errors.js';
 import { requireInside } from '../files/inside.js';
 import { PositionedFile } from '../files/positioned.js';
 import type { Gpu } from '../gpu/gpu.js';
 import type { FloatDType } from '../kernels/launch.js';
 import { fillNormal } from '../kernels/random.js';
-import { printable } from '../show.js';
+import { printable, show } from '../show.js';
 import { CounterRandom } from '../tensor/random.js';
 import { sizeOf } from '../tensor/shape.js';
 import type { Tensor } from '../tensor/tensor.js';
@@ -22,6 +27,7 @@ import { type TorchEntry, TorchFile } from '../weights/torch-file.js';
 import { type EncoderConfig, parseEncoderConfig, readEncoderConfig, writtenConfig } from './config.js';
 import { type EncodeOptions, encode, encoderParameters } from './encoder.js';
 import {
+  allFinite,
   findEncoderWeights,
   finitePieces,
   listed,
@@ -85,8 +91,10 @@ export class M3Model {
   /**
    * Reads a model folder. A head whose file is missing starts random, with a notice. On a planning device
    * (`Gpu.plan`) the files are checked, but their numbers are not read.
+   * @throws InputError for what is wrong with the folder, TypeError for options that are none.
    */
   static load(gpu: Gpu, folder: string, options: M3Options = {}): M3Model {
+    checkOptions(options);
     const requireUnchanged = watchFolder(folder);
     const read = readEncoderConfig(folder);
     const config = options.activation ? { ...read, activation: options.activation } : read;
@@ -168,6 +176,7 @@ export class M3Model {
 
   /** A model whose weights are not set: for `random`, and to learn what a model takes. */
   static empty(gpu: Gpu, config: EncoderConfig, options: M3Options = {}): M3Model {
+    checkOptions(options);
     const settings = settingsOf(options);
     const store = new ParameterStore(gpu, parameterSpecs(config, settings, options), options.precision);
     return new M3Model(gpu, config, settings, store, new Map(), []);
@@ -239,14 +248,19 @@ export class M3Model {
 
   // ---- saving ------------------------------------------------------------------------------------------------
 
-  /** What the folder of this model holds, beside `files` (by name): the description that every save goes by. */
+  /**
+   * What the folder of this model holds, beside `files` (by name): the description that every save goes by. Weights
+   * that are not finite are a MachineError when they are read: no folder with them could be loaded again.
+   */
   contents(files: ReadonlyMap<string, string | Uint8Array> = new Map()): ModelFolderContents {
     const encoder = this.store.parameters.filter((parameter) => parameter.name.startsWith(ENCODER_PREFIX));
     const headEntries = async (head: string) => {
       const entries: TorchEntry[] = [];
       for (const name of ['weight', 'bias']) {
         const tensor = this.store.get(`${head}.${name}`);
-        entries.push({ name, shape: tensor.shape, data: (await tensor.toArray()) as Float32Array });
+        const data = (await tensor.toArray()) as Float32Array;
+        requireFinite(`${head}.${name}`, data);
+        entries.push({ name, shape: tensor.shape, data });
       }
       return entries;
     };
@@ -257,7 +271,7 @@ export class M3Model {
           parameter.parts.map((part) => ({
             name: part.name.slice(ENCODER_PREFIX.length),
             shape: part.shape,
-            pieces: () => this.readPart(parameter, part),
+            pieces: () => this.finitePart(parameter, part),
           })),
         ),
         ...[...this.unused].map(([name, { shape, data }]) => ({ name, shape, pieces: () => [data] })),
@@ -309,6 +323,13 @@ export class M3Model {
     this.store.dispose();
   }
 
+  private async *finitePart(parameter: Parameter, part: ParameterPart): AsyncGenerator<Float32Array> {
+    for await (const data of this.readPart(parameter, part)) {
+      requireFinite(part.name, data);
+      yield data;
+    }
+  }
+
   private async *readPart(
     parameter: Parameter,
     part: { start: number; shape: readonly number[] },
@@ -327,6 +348,27 @@ function normalized(vectors: Tensor): Tensor {
   const result = normalizeRows(vectors);
   vectors.dispose();
   return result;
+}
+
+/** @throws TypeError: a name that means nothing would otherwise stand for whatever comes last. */
+function checkOptions({ pooling, precision, activation, colbertDim, seed }: M3Options): void {
+  const require = (name: string, value: unknown, expected: string, fits: boolean) => {
+    if (value !== undefined && !fits)
+      throw new TypeError(`M3Model: ${name} must be ${expected}, found ${show(value)}`);
+  };
+  const one = (name: string, value: unknown, ...of: string[]) =>
+    require(name, value, of.join(' or '), of.includes(value as string));
+  one('pooling', pooling, 'cls', 'mean', 'last_token');
+  one('precision', precision, 'f32', 'f16');
+  one('activation', activation, 'gelu', 'geluTanh', 'relu');
+  require('colbertDim', colbertDim, 'a whole number', Number.isSafeInteger(colbertDim));
+  require('seed', seed, 'a whole number', Number.isSafeInteger(seed));
+}
+
+function requireFinite(name: string, data: Float32Array): void {
+  if (allFinite(data)) return;
+  const value = data.find((each) => !Number.isFinite(each));
+  throw new MachineError(`the weight ${show(name)} is not finite (${value}): nothing is saved`);
 }
 
 function settingsOf(options: M3Options): M3Settings {

@@ -33,6 +33,8 @@ export async function evaluateRetrieval(
   if (!Number.isInteger(queriesPerBatch) || queriesPerBatch < 1)
     throw new ShapeError('evaluateRetrieval', `batches of ${queriesPerBatch} queries`);
   const { queries, candidates: passages, targets } = task;
+  if (queries.length === 0)
+    throw new ShapeError('evaluateRetrieval', 'no queries: there is nothing to average');
   const stray = targets.findIndex((at) => !Number.isInteger(at) || at < 0 || at >= passages.length);
   if (targets.length !== queries.length || stray >= 0)
     throw new ShapeError(

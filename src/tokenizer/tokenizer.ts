@@ -150,9 +150,9 @@ export class Tokenizer {
     const { prefix, suffix } = this.around;
     const limit =
       maxLength === undefined ? Number.POSITIVE_INFINITY : maxLength - prefix.length - suffix.length;
-    if (!(limit >= 0))
+    if (!(limit >= 0 && (limit === Number.POSITIVE_INFINITY || Number.isInteger(limit))))
       throw new InputError(
-        `maximum length ${maxLength}: expected at least ${prefix.length + suffix.length}, for the special tokens`,
+        `maximum length ${maxLength}: expected a whole number of at least ${prefix.length + suffix.length}, for the special tokens`,
       );
     const fromEnd = this.settings.truncationSide === 'left';
     const content = this.content(text, fromEnd ? Number.POSITIVE_INFINITY : limit);

@@ -6,6 +6,7 @@ import {
 } from '../../kernels/attention.js';
 import { dropMask } from '../../kernels/pointwise.js';
 import type { PackedSequences } from '../../tensor/packed.js';
+import { scope } from '../../tensor/scope.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import { record } from '../tape.js';
 
@@ -23,11 +24,13 @@ export function attention(
   const drops = dropout && !(dropout.probability >= 0 && dropMask(dropout.probability).threshold === 0);
   // As it is now: backward must draw the same.
   const active = drops ? { ...dropout } : undefined;
-  const { out, logSumExp } = attentionKernel(qkv, sequences, heads, active);
-  return record(
-    'attention',
-    out,
-    [qkv, out, logSumExp],
-    [[qkv, (dOut) => attentionGradient(qkv, out, logSumExp, dOut, sequences, heads, active)]],
-  );
+  return scope(() => {
+    const { out, logSumExp } = attentionKernel(qkv, sequences, heads, active);
+    return record(
+      'attention',
+      out,
+      [qkv, out, logSumExp],
+      [[qkv, (dOut) => attentionGradient(qkv, out, logSumExp, dOut, sequences, heads, active)]],
+    );
+  });
 }

@@ -2,6 +2,7 @@
 import type { FloatDType } from '../../kernels/launch.js';
 import * as kernels from '../../kernels/layer-norm.js';
 import { columnSum } from '../../kernels/reduce.js';
+import { scope } from '../../tensor/scope.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import { record } from '../tape.js';
 
@@ -17,19 +18,21 @@ export function layerNorm(
   residual?: Tensor,
   dtype?: FloatDType,
 ): Tensor {
-  const { y, sum, stats } = kernels.layerNorm(x, residual, gamma, beta, eps, dtype);
-  // x and the residual get the same gradient: computed once, by whichever asks first.
-  let shared: Tensor | undefined;
-  const dSum = (dy: Tensor) => (shared ??= kernels.layerNormGradient(dy, sum, stats, gamma));
-  return record(
-    'layerNorm',
-    y,
-    [],
-    [
-      [x, dSum, [sum, stats, gamma]],
-      ...(residual ? [[residual, dSum, [sum, stats, gamma]] as const] : []),
-      [gamma, (dy) => kernels.layerNormGammaGradient(dy, sum, stats), [sum, stats]],
-      [beta, (dy) => columnSum(dy)],
-    ],
-  );
+  return scope(() => {
+    const { y, sum, stats } = kernels.layerNorm(x, residual, gamma, beta, eps, dtype);
+    // x and the residual get the same gradient: computed once, by whichever asks first.
+    let shared: Tensor | undefined;
+    const dSum = (dy: Tensor) => (shared ??= kernels.layerNormGradient(dy, sum, stats, gamma));
+    return record(
+      'layerNorm',
+      y,
+      [],
+      [
+        [x, dSum, [sum, stats, gamma]],
+        ...(residual ? [[residual, dSum, [sum, stats, gamma]] as const] : []),
+        [gamma, (dy) => kernels.layerNormGammaGradient(dy, sum, stats), [sum, stats]],
+        [beta, (dy) => columnSum(dy)],
+      ],
+    );
+  });
 }

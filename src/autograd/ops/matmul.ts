@@ -4,6 +4,7 @@ import { type MatmulOptions, matmul as matmulKernel } from '../../kernels/matmul
 import { cast, unaryGradient } from '../../kernels/pointwise.js';
 import { columnSum } from '../../kernels/reduce.js';
 import { f32, floats, optional, signature } from '../../tensor/operands.js';
+import { scope } from '../../tensor/scope.js';
 import { Tensor } from '../../tensor/tensor.js';
 import { type Input, record } from '../tape.js';
 
@@ -95,24 +96,28 @@ const LINEAR_GELU = linearSignature('linearGelu');
  */
 export function linear(x: Tensor, weight: Tensor, bias?: Tensor, dtype?: FloatDType): Tensor {
   LINEAR.check({ x, weight, bias }, {}, { result: dtype ?? x?.dtype });
-  const compute = computeCopy(x, weight);
-  const y = matmulKernel(x, compute, { transB: true, bias, dtype });
-  return record(
-    'linear',
-    y,
-    [],
-    linearGradients(x, weight, compute, bias, (dy) => dy),
-  );
+  return scope(() => {
+    const compute = computeCopy(x, weight);
+    const y = matmulKernel(x, compute, { transB: true, bias, dtype });
+    return record(
+      'linear',
+      y,
+      [],
+      linearGradients(x, weight, compute, bias, (dy) => dy),
+    );
+  });
 }
 
 /** gelu(x·Wᵀ + bias), the exact GELU in the product's epilogue where the kernel has one. Shapes as in `linear`. */
 export function linearGelu(x: Tensor, weight: Tensor, bias?: Tensor): Tensor {
   LINEAR_GELU.check({ x, weight, bias }, {}, { result: x?.dtype });
-  const compute = computeCopy(x, weight);
-  const u = Tensor.empty(x.gpu, [...x.shape.slice(0, -1), weight.shape[0]!], floatDType('linear', x));
-  const y = matmulKernel(x, compute, { transB: true, bias, preActivation: u });
-  // Three gradients start from du: computed once, by whichever asks first.
-  let shared: Tensor | undefined;
-  const dProduct = (dy: Tensor) => (shared ??= unaryGradient('gelu', u, dy));
-  return record('linearGelu', y, [u], linearGradients(x, weight, compute, bias, dProduct));
+  return scope(() => {
+    const compute = computeCopy(x, weight);
+    const u = Tensor.empty(x.gpu, [...x.shape.slice(0, -1), weight.shape[0]!], floatDType('linear', x));
+    const y = matmulKernel(x, compute, { transB: true, bias, preActivation: u });
+    // Three gradients start from du: computed once, by whichever asks first.
+    let shared: Tensor | undefined;
+    const dProduct = (dy: Tensor) => (shared ??= unaryGradient('gelu', u, dy));
+    return record('linearGelu', y, [u], linearGradients(x, weight, compute, bias, dProduct));
+  });
 }

@@ -2,6 +2,7 @@
 import { binary, full, unary } from '../../kernels/pointwise.js';
 import { maxRows, maxRowsGradient, sumAxis } from '../../kernels/reduce.js';
 import { f32, floats, signature, wholeNumber } from '../../tensor/operands.js';
+import { scope } from '../../tensor/scope.js';
 import { normalizeAxis } from '../../tensor/shape.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import { record } from '../tape.js';
@@ -65,7 +66,9 @@ export const mean = (x: Tensor, axis?: number, keepDim = false): Tensor =>
 
 /** Maximum over the last dimension: [...,C] → [...]. The gradient goes to the first position that has it. */
 export function max(x: Tensor): Tensor {
-  const { values, indices } = maxRows(x);
-  const shape = x.shape;
-  return record('max', values, [indices], [[x, (dy) => maxRowsGradient(indices, dy, shape)]]);
+  return scope(() => {
+    const { values, indices } = maxRows(x);
+    const shape = x.shape;
+    return record('max', values, [indices], [[x, (dy) => maxRowsGradient(indices, dy, shape)]]);
+  });
 }

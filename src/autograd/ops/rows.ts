@@ -4,6 +4,7 @@ import * as kernels from '../../kernels/rows.js';
 import { f32, signature } from '../../tensor/operands.js';
 import type { PackedSequences } from '../../tensor/packed.js';
 import type { RowIndex } from '../../tensor/row-index.js';
+import { scope } from '../../tensor/scope.js';
 import { Tensor } from '../../tensor/tensor.js';
 import { record } from '../tape.js';
 
@@ -82,23 +83,27 @@ export function segmentMean(x: Tensor, sequences: PackedSequences): Tensor {
 
 /** x / max(‖x‖₂, eps) per row, as PyTorch's `normalize`. */
 export function normalizeRows(x: Tensor, eps = 1e-12): Tensor {
-  const { y, norms } = kernels.normalizeRows(x, eps);
-  return record(
-    'normalizeRows',
-    y,
-    [y, norms],
-    [[x, (dy) => kernels.normalizeRowsGradient(y, norms, dy, eps)]],
-  );
+  return scope(() => {
+    const { y, norms } = kernels.normalizeRows(x, eps);
+    return record(
+      'normalizeRows',
+      y,
+      [y, norms],
+      [[x, (dy) => kernels.normalizeRowsGradient(y, norms, dy, eps)]],
+    );
+  });
 }
 
 /** Largest value of each group of positions. x: [n]; groups list positions. The gradient goes to the first maximum. */
 export function segmentMax(x: Tensor, order: Tensor, starts: Tensor): Tensor {
-  const { values, positions } = kernels.segmentMax(x, order, starts);
-  const { size, shape } = x;
-  return record(
-    'segmentMax',
-    values,
-    [positions],
-    [[x, (dy) => kernels.segmentMaxGradient(positions, dy, size).alias(shape)]],
-  );
+  return scope(() => {
+    const { values, positions } = kernels.segmentMax(x, order, starts);
+    const { size, shape } = x;
+    return record(
+      'segmentMax',
+      values,
+      [positions],
+      [[x, (dy) => kernels.segmentMaxGradient(positions, dy, size).alias(shape)]],
+    );
+  });
 }

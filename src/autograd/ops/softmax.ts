@@ -32,8 +32,10 @@ export type HostTargets = ArrayLike<number>;
  */
 export function crossEntropy(x: Tensor, targets: Tensor | HostTargets, { ignoreIndex = -100 } = {}): Tensor {
   if (targets instanceof Tensor) {
-    const { loss, counted } = crossEntropyRows(x, { targets, ignoreIndex });
-    return div(sum(loss), sum(counted));
+    return scope(() => {
+      const { loss, counted } = crossEntropyRows(x, { targets, ignoreIndex });
+      return div(sum(loss), sum(counted));
+    });
   }
   const numbers = hostTargets(x, targets, ignoreIndex);
   const left = numbers.reduce((n, target) => n + (target === ignoreIndex >>> 0 ? 0 : 1), 0);
@@ -73,16 +75,18 @@ function hostTargets(x: Tensor, targets: HostTargets, ignoreIndex: number): Uint
 
 /** −mean_r Σ_c P_rc logsoftmax(X)_rc. x, probabilities: [R,C]. */
 export function softCrossEntropy(x: Tensor, probabilities: Tensor): Tensor {
-  const rows = record(
-    'softCrossEntropy',
-    kernels.softCrossEntropyRows(x, probabilities),
-    [x],
-    [
-      [x, (dy) => kernels.softCrossEntropyRowsGradient(x, probabilities, dy), [probabilities]],
-      [probabilities, (dy) => binary('mul', unary('neg', kernels.logSoftmax(x)), dy.alias([dy.size, 1]))],
-    ],
-  );
-  return mean(rows);
+  return scope(() => {
+    const rows = record(
+      'softCrossEntropy',
+      kernels.softCrossEntropyRows(x, probabilities),
+      [x],
+      [
+        [x, (dy) => kernels.softCrossEntropyRowsGradient(x, probabilities, dy), [probabilities]],
+        [probabilities, (dy) => binary('mul', unary('neg', kernels.logSoftmax(x)), dy.alias([dy.size, 1]))],
+      ],
+    );
+    return mean(rows);
+  });
 }
 
 /**
@@ -97,13 +101,15 @@ export function m3Distillation(x: Tensor, teacher: Tensor, ownOnly: boolean): Te
       'no gradient flows to the teacher, which is on the tape; detach() it',
       { teacher },
     );
-  const rows = record(
-    'm3Distillation',
-    kernels.distillationRows(x, teacher, ownOnly),
-    [x, teacher],
-    [[x, (dy) => kernels.distillationRowsGradient(x, teacher, ownOnly, dy)]],
-  );
-  return mean(rows);
+  return scope(() => {
+    const rows = record(
+      'm3Distillation',
+      kernels.distillationRows(x, teacher, ownOnly),
+      [x, teacher],
+      [[x, (dy) => kernels.distillationRowsGradient(x, teacher, ownOnly, dy)]],
+    );
+    return mean(rows);
+  });
 }
 
 /** Row r's own columns r·G..r·G+G−1 of a [B, B·G] score matrix → [B,G]. */
