@@ -408,3 +408,43 @@ for (const name of ['w', 'fixed'])
     store.dispose();
     assert.equal(gpu.memory().liveBuffers, 0);
   });
+
+test('a step for which there is no memory changes nothing, and can be taken again', async () => {
+  const small = await Gpu.open({ memoryBudget: 2 ** 20 });
+  const run = async (starve: boolean) => {
+    const specs = [
+      { name: 'w', shape: [4, 4], trainable: true, decay: true },
+      { name: 'table', shape: [4096, 4], table: true, trainable: true, decay: true },
+    ];
+    const store = new ParameterStore(small, specs);
+    for (const { tensor } of store.parameters) tensor.write(new Float32Array(tensor.size).fill(0.5));
+    const optimizer = new AdamW(store, options);
+    const index = new RowIndex(small, Uint32Array.of(3, 1));
+    scope(() =>
+      backward(add(sum(square(store.get('w'))), sum(square(gatherRows(store.get('table'), index))))),
+    );
+    if (starve) {
+      const take = (bytes: number) => Tensor.empty(small, [bytes / 4]).keep();
+      // Room for the norm, and for nothing as large as a number for each row of the table.
+      const spare = Array.from({ length: 12 }, () => take(256));
+      const rest: Tensor[] = [];
+      for (const bytes of [65536, 4096, 256])
+        for (let room = true; room; )
+          try {
+            rest.push(take(bytes));
+          } catch {
+            room = false;
+          }
+      for (const tensor of spare) tensor.dispose();
+      await assert.rejects(optimizer.step(1e-2), /out of GPU memory/);
+      assert.equal(optimizer.steps, 0);
+      for (const tensor of rest) tensor.dispose();
+    }
+    await optimizer.step(1e-2);
+    const result = [await store.get('w').toFloat32(), await store.get('table').toFloat32()];
+    for (const each of [index, optimizer, store]) each.dispose();
+    return result;
+  };
+  assert.deepEqual(await run(true), await run(false));
+  await small.close();
+});

@@ -572,6 +572,7 @@ test('host functions refuse what does not fit', () => {
   const options = { queryMaxLen: 8, passageMaxLen: 8, colbertFloor: false };
   const config = {} as Parameters<typeof collate>[2];
   const live = gpu.memory().liveBuffers;
+  const plain = { decay: false, trainable: true };
   const cases: [op: string, RegExp, () => unknown][] = [
     [
       'collate',
@@ -620,6 +621,20 @@ test('host functions refuse what does not fit', () => {
           gpu,
           [[4], [2]].map((shape) => ({ name: 'w', shape, decay: false, trainable: true })),
         ),
+    ],
+    ...[[2.5], [-1], [Number.NaN]].map((shape): [string, RegExp, () => unknown] => [
+      'ParameterStore',
+      /bad shape/,
+      () =>
+        new ParameterStore(
+          gpu,
+          [[4], shape].map((each, i) => ({ ...plain, name: `w${i}`, shape: each })),
+        ),
+    ]),
+    [
+      'ParameterStore',
+      /the table "w" must be of rows and columns, not \[4\]/,
+      () => new ParameterStore(gpu, [{ ...plain, name: 'w', shape: [4], table: true }]),
     ],
     ...Object.entries({
       beta1: [1, -0.5, Number.NaN],

@@ -99,8 +99,15 @@ for (const shape of memoryShapes.slice(0, 3))
 
 test('evaluation on longer texts than those that train is planned too', async () => {
   const sts = ['--train_data', golden('example_data', 'sts', 'sts.jsonl')];
-  const eight = ['--train_group_size', '8', '--passage_max_len', '256', '--gradient_checkpointing', '--fp16'];
-  const words = [...sts, ...eight, '--max_steps', '2'];
+  const twelve = [
+    '--train_group_size',
+    '12',
+    '--passage_max_len',
+    '256',
+    '--gradient_checkpointing',
+    '--fp16',
+  ];
+  const words = [...sts, ...twelve, '--max_steps', '2'];
   const training = await plannedAndTaken(folder, ...words);
   const both = await plannedAndTaken(
     folder,

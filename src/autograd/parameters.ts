@@ -9,7 +9,7 @@ import type { FloatDType } from '../kernels/launch.js';
 import { castRange } from '../kernels/pointwise.js';
 import { flatRanges } from '../kernels/ranges.js';
 import { show } from '../show.js';
-import { type Shape, sizeOf } from '../tensor/shape.js';
+import { checkShape, type Shape, sizeOf } from '../tensor/shape.js';
 import { type ParameterRole, Tensor } from '../tensor/tensor.js';
 import { DenseGradient, type RowGradient, RowGradients } from './gradients.js';
 
@@ -128,6 +128,14 @@ export class ParameterStore {
     specs: readonly ParameterSpec[],
     readonly precision: FloatDType = 'f32',
   ) {
+    for (const { name, shape, table } of specs) {
+      checkShape('ParameterStore', shape);
+      if (table && shape.length !== 2)
+        throw new ShapeError(
+          'ParameterStore',
+          `the table ${show(name)} must be of rows and columns, not [${shape}]`,
+        );
+    }
     const names = specs.flatMap((spec) => [
       ...new Set([spec.name, ...(spec.parts ?? []).map((part) => part.name)]),
     ]);

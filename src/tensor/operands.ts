@@ -49,13 +49,14 @@ export const probability: NumberSpec = {
   what: 'a probability from 0 to 1',
   allows: (value) => value >= 0 && value <= 1,
 };
+/** Kernels compute in f32: 1e39 is an infinity there, and 1e-50 a 0. */
 export const notNegative: NumberSpec = {
   what: 'a finite number of at least 0',
-  allows: (value) => Number.isFinite(value) && value >= 0,
+  allows: (value) => Number.isFinite(Math.fround(value)) && value >= 0,
 };
 export const positive: NumberSpec = {
   what: 'a finite number above 0',
-  allows: (value) => Number.isFinite(value) && value > 0,
+  allows: (value) => Number.isFinite(Math.fround(value)) && Math.fround(value) > 0,
 };
 /** Infinities and NaN included. */
 export const anyNumber: NumberSpec = { what: 'a number', allows: () => true };

@@ -4,12 +4,9 @@
  */
 import type { Parameter, ParameterStore } from '../autograd/parameters.js';
 import { type AdamWSettings, adamW, adamWRows, clipFactor, globalNorm } from '../kernels/adamw.js';
-import { type NumberSpec, signature } from '../tensor/operands.js';
+import { type NumberSpec, notNegative, positive, signature } from '../tensor/operands.js';
 import { scope } from '../tensor/scope.js';
 import { Tensor } from '../tensor/tensor.js';
-
-/** What f32 holds. */
-const F32_RANGE = 2 ** 128;
 
 export interface AdamWOptions {
   beta1: number;
@@ -27,41 +24,26 @@ export interface StepResult {
   readonly skipped: boolean;
 }
 
-const atLeast0 = (below: number): NumberSpec => ({
-  what: `a number of at least 0 and below ${below}`,
-  allows: (value) => value >= 0 && Math.fround(value) < below,
-});
+const beta: NumberSpec = {
+  what: 'a number of at least 0 and below 1 in f32',
+  allows: (value) => value >= 0 && Math.fround(value) < 1,
+};
 
 const OPTIONS = signature(
   'AdamW',
   {},
   {
     numbers: {
-      beta1: atLeast0(1),
-      beta2: atLeast0(1),
+      beta1: beta,
+      beta2: beta,
       // A weight without a gradient divides 0 by it.
-      eps: {
-        what: 'a number above 0 in f32',
-        allows: (value) => Math.fround(value) > 0 && value < F32_RANGE,
-      },
-      weightDecay: atLeast0(F32_RANGE),
+      eps: positive,
+      weightDecay: notNegative,
       maxGradNorm: { what: 'a number', allows: (value) => !Number.isNaN(value) },
     },
   },
 );
-const STEP = signature(
-  'AdamW.step',
-  {},
-  {
-    numbers: {
-      learningRate: atLeast0(F32_RANGE),
-      scale: {
-        what: 'a number above 0 in f32',
-        allows: (value) => Math.fround(value) > 0 && value < F32_RANGE,
-      },
-    },
-  },
-);
+const STEP = signature('AdamW.step', {}, { numbers: { learningRate: notNegative, scale: positive } });
 
 export class AdamW {
   /** Updates done. */
@@ -88,7 +70,14 @@ export class AdamW {
    */
   async step(learningRate: number, scale = 1): Promise<StepResult> {
     STEP.check({}, { learningRate, scale });
-    const stats = this.record(learningRate, scale);
+    let stats: Tensor;
+    this.steps++;
+    try {
+      stats = this.record(learningRate, scale);
+    } catch (error) {
+      this.steps--;
+      throw error;
+    }
     const [norm, skipped] = await stats.toFloat32();
     stats.dispose();
     if (skipped) this.steps--;
@@ -97,7 +86,6 @@ export class AdamW {
 
   private record(learningRate: number, scale: number): Tensor {
     const { store, options } = this;
-    this.steps++;
     const settings = (decay: boolean): AdamWSettings => ({
       step: this.steps,
       learningRate,
@@ -118,6 +106,18 @@ export class AdamW {
       ];
       if (sources.length === 0) return Tensor.zeros(store.gpu, [2]);
       const { factor, norm } = clipFactor(globalNorm(sources), scale, options.maxGradNorm);
+      // Memory that there may not be is asked for before anything is updated.
+      const updates = rows.map(({ table, gradient }) => {
+        const rowOf = new Uint32Array(table.tensor.rows).fill(0xffffffff);
+        gradient?.rows.forEach((row, i) => {
+          rowOf[row] = i;
+        });
+        return {
+          ...{ table, gradient },
+          map: Tensor.from(store.gpu, rowOf, [rowOf.length], 'u32', 'workspace'),
+          values: gradient?.values ?? Tensor.zeros(store.gpu, [1, table.tensor.cols]),
+        };
+      });
       if (store.weights && this.moments) {
         const { weights, gradients, decayEnd, halves } = store;
         const { m, v } = this.moments;
@@ -143,14 +143,8 @@ export class AdamW {
           });
         store.noteHalvesUpdated();
       }
-      for (const { table, gradient } of rows) {
+      for (const { table, gradient, map, values } of updates) {
         const { m, v } = this.tableMoments.get(table)!;
-        const rowOf = new Uint32Array(table.tensor.rows).fill(0xffffffff);
-        gradient?.rows.forEach((row, i) => {
-          rowOf[row] = i;
-        });
-        const map = Tensor.from(store.gpu, rowOf, [rowOf.length], 'u32', 'workspace');
-        const values = gradient?.values ?? Tensor.zeros(store.gpu, [1, table.tensor.cols]);
         adamWRows(
           table.tensor,
           values,
