@@ -668,6 +668,46 @@ test('host functions refuse what does not fit', () => {
   assert.equal(gpu.memory().liveBuffers, live);
 });
 
+test('what stands beside the operands must be there', () => {
+  const none = undefined as never;
+  const x = Tensor.zeros(gpu, [2, 12]);
+  const live = gpu.memory().liveBuffers;
+  const cases: [op: string, RegExp, () => unknown][] = [
+    ['attention', /sequences must be a PackedSequences, found nothing/, () => ops.attention(x, none, 1)],
+    ['segmentMean', /sequences must be a PackedSequences/, () => ops.segmentMean(x, none)],
+    ['gatherRows', /index must be a RowIndex/, () => ops.gatherRows(x, [0, 1] as never)],
+    ['maxSim', /layout must be one of maxSimLayout/, () => ops.maxSim(x, {} as never)],
+    ['sparseScores', /matches must be/, () => ops.sparseScores(x, none)],
+    ['dropout', /random must be/, () => ops.dropout(x, 0.5, none)],
+    ['crossEntropy', /targets must be/, () => ops.crossEntropy(x, none)],
+    ['reshape', /a shape must be a list/, () => ops.reshape(x, none)],
+    ['concatRows', /tensors must be a list/, () => ops.concatRows(none)],
+    ['checkpoint', /needs a function/, () => ops.checkpoint(none, x)],
+    ['backward', /root must be a tensor/, () => ops.backward(none)],
+    ['tensor', /a shape must be a list/, () => Tensor.from(gpu, [1, 2], '2' as never)],
+    [
+      'propagate',
+      /only of leaves/,
+      () =>
+        scope(() => {
+          const w = Tensor.zeros(gpu, [2]);
+          w.requiresGrad = true;
+          const h = ops.square(w);
+          return ops.propagate([[ops.sum(h), Tensor.zeros(gpu, [])]], [h]);
+        }),
+    ],
+  ];
+  for (const [op, says, call] of cases)
+    assert.throws(call, (error: unknown) => {
+      assert.ok(error instanceof ShapeError, `${op}: ${error}`);
+      assert.equal(error.op, op);
+      assert.match(error.message, says);
+      return true;
+    });
+  assert.equal(gpu.memory().liveBuffers, live);
+  x.dispose();
+});
+
 test('an average over no queries is none', async () => {
   const task = { queries: [], candidates: ['a'], targets: [] };
   await assert.rejects(

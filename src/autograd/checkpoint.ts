@@ -4,6 +4,7 @@
  * time one more forward; the gradients are the same to the bit, since the same kernels run on the same numbers.
  */
 import { ShapeError } from '../errors.js';
+import { show } from '../show.js';
 import { adopt, type Counter, isRecording, rehearse, scope, withGrad } from '../tensor/scope.js';
 import { Tensor } from '../tensor/tensor.js';
 import { reshape } from './ops/shape.js';
@@ -16,6 +17,7 @@ import { propagate, record, wantsGradient } from './tape.js';
  * @throws ShapeError when it does.
  */
 export function checkpoint(fn: (...inputs: Tensor[]) => Tensor, ...inputs: Tensor[]): Tensor {
+  if (typeof fn !== 'function') throw new ShapeError('checkpoint', `needs a function, found ${show(fn)}`);
   if (!isRecording()) return scope(() => fn(...inputs));
   const counters = new Map<Counter, number>();
   let trains = false;

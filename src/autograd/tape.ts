@@ -5,6 +5,7 @@
  */
 import { ShapeError } from '../errors.js';
 import { binary, cast, full } from '../kernels/pointwise.js';
+import { show } from '../show.js';
 import { floats, signature } from '../tensor/operands.js';
 import { isRecording, noteUnrecorded, scope } from '../tensor/scope.js';
 import { formatShape, sameShape } from '../tensor/shape.js';
@@ -146,6 +147,8 @@ export function record(
  * root to a scalar). The graph is used up: a second call on it throws.
  */
 export function backward(root: Tensor, seed?: Tensor): void {
+  if (!(root instanceof Tensor))
+    throw new ShapeError('backward', `root must be a tensor, found ${show(root)}`);
   if (!seed && root.size !== 1) throw new ShapeError('backward', 'needs a scalar, or a seed', { root });
   scope(() => backwardAll([[root, seed ?? full(root, root.shape, 1)]]));
 }
@@ -169,6 +172,11 @@ export function propagate(
   roots: readonly (readonly [root: Tensor, seed: Tensor])[],
   wanted: readonly Tensor[],
 ): (Tensor | undefined)[] {
+  const inner = wanted.find((tensor) => tensor.node);
+  if (inner)
+    throw new ShapeError('propagate', 'computed by an op: only of leaves is a gradient returned', {
+      wanted: inner,
+    });
   const starts: Node[] = [];
   for (const [root, seed] of roots) {
     BACKWARD.check({ root, seed });

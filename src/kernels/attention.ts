@@ -15,7 +15,7 @@
  */
 import { ShapeError } from '../errors.js';
 import type { Gpu, RowTexture } from '../gpu/gpu.js';
-import { floats, integer, probability, signature, wholeNumber } from '../tensor/operands.js';
+import { floats, integer, probability, requireBeside, signature, wholeNumber } from '../tensor/operands.js';
 import { bytesPerElement, Tensor } from '../tensor/tensor.js';
 import {
   FLAT_MAIN,
@@ -333,6 +333,7 @@ function checkOperands(
   heads: number,
   dropout: AttentionDropout | undefined,
 ): void {
+  requireBeside('attention', 'sequences', 'a PackedSequences', sequences, 'tokens', 'gpu');
   ATTENTION.check(
     { qkv },
     { heads },

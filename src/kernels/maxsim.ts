@@ -12,7 +12,7 @@
  * per column, so sums have a fixed order and need no atomics.
  */
 import type { Binding } from '../gpu/gpu.js';
-import { f32, optional, signature, u32, wholeNumber } from '../tensor/operands.js';
+import { f32, optional, requireBeside, signature, u32, wholeNumber } from '../tensor/operands.js';
 import { Tensor } from '../tensor/tensor.js';
 import { RANKS } from './elementary.js';
 import { FLAT_MAIN, flatGrid, rowGrid, shaderOf, threadSum } from './launch.js';
@@ -126,6 +126,7 @@ const MAX_SIM = signature(
 
 /** vectors: [T,C]. @throws ShapeError. */
 export function maxSim(vectors: Tensor, layout: MaxSimLayout): MaxSimResult {
+  requireBeside('maxSim', 'layout', 'one of maxSimLayout', layout, 'blocks', 'tiles');
   const { queries, passages, tokens, tiles, columns } = layout;
   MAX_SIM.check(
     { vectors, queries, passages, tokens, tiles },

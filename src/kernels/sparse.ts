@@ -2,7 +2,7 @@
  * Lexical scores by id matching (spec flagembedding-m3 §3.2): score(q,p) = Σ over shared ids of the two weights.
  * The host lists the matches, so no vocabulary-sized tensor exists and both directions are plain gathers.
  */
-import { f32, signature, u32, wholeNumber } from '../tensor/operands.js';
+import { f32, requireBeside, signature, u32, wholeNumber } from '../tensor/operands.js';
 import { Tensor } from '../tensor/tensor.js';
 import { FLAT_MAIN, flatGrid, shaderOf } from './launch.js';
 
@@ -36,6 +36,7 @@ const SPARSE_SCORES = signature(
 
 /** weights: [groups]. Returns scores of `matches.shape`. */
 export function sparseScores(weights: Tensor, matches: SparseMatches): Tensor {
+  requireBeside('sparseScores', 'matches', 'one of sparseMatches', matches, 'pairStarts', 'shape');
   const { pairStarts, pairMatches, weightStarts, weightMatches } = matches;
   const [queries, columns] = matches.shape;
   SPARSE_SCORES.check(

@@ -126,6 +126,21 @@ export interface CallFacts {
   readonly gpu?: Gpu | undefined;
 }
 
+/**
+ * For what stands beside the operands and is no tensor: index lists, sequences, layouts, draws.
+ * @throws ShapeError when it is missing, or lacks `fields` by which one knows it.
+ */
+export function requireBeside(
+  op: string,
+  name: string,
+  what: string,
+  value: unknown,
+  ...fields: string[]
+): void {
+  if (typeof value !== 'object' || value === null || !fields.every((field) => field in value))
+    throw new ShapeError(op, `${name} must be ${what}, found ${show(value)}`);
+}
+
 export class Signature<S extends Readonly<Record<string, OperandSpec>>> {
   private readonly plans: readonly Plan[];
 

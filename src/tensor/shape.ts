@@ -1,10 +1,13 @@
 /** Shape algebra: sizes, broadcasting, and the text that errors print. */
 import { ShapeError } from '../errors.js';
+import { show } from '../show.js';
 
 export type Shape = readonly number[];
 
 /** @throws ShapeError naming `op` unless all extents are whole numbers of at least 0. */
 export function checkShape(op: string, shape: Shape, x?: { shape: Shape; dtype: string }): void {
+  if (!Array.isArray(shape))
+    throw new ShapeError(op, `a shape must be a list of extents, found ${show(shape)}`, { x });
   for (const extent of shape)
     if (!Number.isSafeInteger(extent) || extent < 0)
       throw new ShapeError(op, `bad shape ${formatShape(shape)}: extents are whole numbers of at least 0`, {

@@ -130,6 +130,7 @@ export class Tensor {
   ): Tensor {
     checkDType(dtype);
     const array = toTensorArray('tensor', dtype, data);
+    checkShape('tensor', shape);
     if (array.length !== sizeOf(shape))
       throw new ShapeError('tensor', `${array.length} values for shape ${formatShape(shape)}`);
     const tensor = Tensor.empty(gpu, shape, dtype, purpose);

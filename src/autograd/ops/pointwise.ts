@@ -21,6 +21,7 @@ import {
   probability as aProbability,
   floats,
   integer,
+  requireBeside,
   signature,
   wholeNumber,
 } from '../../tensor/operands.js';
@@ -126,6 +127,7 @@ const DROPOUT = signature(
 
 /** Inverted dropout; the mask is a function of `random` and the position, so backward draws it again. */
 export function dropout(x: Tensor, probability: number, random: RandomStream): Tensor {
+  requireBeside('dropout', 'random', 'a seed and a stream', random);
   const { seed, stream, firstRow = 0 } = random;
   DROPOUT.check({ x }, { probability, seed, stream, firstRow });
   if (dropMask(probability).threshold === 0) return sameValues('dropout', x);

@@ -1,7 +1,7 @@
 /** Gathering rows, pooling, and row normalisation. */
 import { ShapeError } from '../../errors.js';
 import * as kernels from '../../kernels/rows.js';
-import { f32, signature } from '../../tensor/operands.js';
+import { f32, requireBeside, signature } from '../../tensor/operands.js';
 import type { PackedSequences } from '../../tensor/packed.js';
 import type { RowIndex } from '../../tensor/row-index.js';
 import { scope } from '../../tensor/scope.js';
@@ -25,6 +25,7 @@ const GATHER_ROWS = signature('gatherRows', { table: f32('V', 'C') });
  * @throws ShapeError when a row or the padding row is not one of the table.
  */
 export function gatherRows(table: Tensor, index: RowIndex, options: GatherOptions = {}): Tensor {
+  requireBeside('gatherRows', 'index', 'a RowIndex', index, 'values', 'gpu');
   GATHER_ROWS.check({ table }, {}, { gpu: index.gpu });
   const shape = table.shape;
   index.check('gatherRows', table);
@@ -71,6 +72,7 @@ const SEGMENT_MEAN = signature('segmentMean', { x: f32('T', 'C') });
 
 /** Mean of each sequence's rows. x: [T,C] → [S,C]. */
 export function segmentMean(x: Tensor, sequences: PackedSequences): Tensor {
+  requireBeside('segmentMean', 'sequences', 'a PackedSequences', sequences, 'tokens', 'gpu');
   SEGMENT_MEAN.check({ x }, {}, { extents: { T: [sequences.tokens, 'the sequences'] }, gpu: sequences.gpu });
   const { tokens } = sequences;
   return record(

@@ -1,6 +1,6 @@
 /** Ops that only rename or move rows. */
 import { ShapeError } from '../../errors.js';
-import { anyDType, signature, wholeNumber } from '../../tensor/operands.js';
+import { anyDType, requireBeside, signature, wholeNumber } from '../../tensor/operands.js';
 import type { Shape } from '../../tensor/shape.js';
 import { Tensor } from '../../tensor/tensor.js';
 import { record } from '../tape.js';
@@ -60,6 +60,7 @@ const CONCAT_ROWS = signature(
 
 /** Stacks tensors along the first dimension. */
 export function concatRows(tensors: readonly Tensor[]): Tensor {
+  requireBeside('concatRows', 'tensors', 'a list', tensors, 'length');
   const first = tensors[0];
   if (!first) throw new ShapeError('concatRows', 'needs at least one tensor');
   for (const other of tensors) CONCAT_ROWS.check({ first, other });

@@ -3,6 +3,7 @@ import { ShapeError } from '../../errors.js';
 import { binary, unary } from '../../kernels/pointwise.js';
 import * as kernels from '../../kernels/softmax.js';
 import { show } from '../../show.js';
+import { requireBeside } from '../../tensor/operands.js';
 import { isTaped, scope } from '../../tensor/scope.js';
 import { Tensor } from '../../tensor/tensor.js';
 import { record, wantsGradient } from '../tape.js';
@@ -37,6 +38,7 @@ export function crossEntropy(x: Tensor, targets: Tensor | HostTargets, { ignoreI
       return div(sum(loss), sum(counted));
     });
   }
+  requireBeside('crossEntropy', 'targets', 'class numbers, one a row', targets, 'length');
   const numbers = hostTargets(x, targets, ignoreIndex);
   const left = numbers.reduce((n, target) => n + (target === ignoreIndex >>> 0 ? 0 : 1), 0);
   return scope(() => {
