@@ -704,6 +704,8 @@ test('what a DeepSpeed file cannot say here is refused with file and key', () =>
     ['{"fp16":{"hysteresis":1.5}}', /fp16\.hysteresis: .*, found 1\.5$/],
     ['{"fp16":{"loss_scale":1e999}}', /fp16\.loss_scale: .*, found Infinity$/],
     ['{"fp16":{"loss_scale":-1}}', /fp16\.loss_scale: /],
+    ['{"fp16":{"loss_scale":1e-46}}', /fp16\.loss_scale: expected 0 \(dynamic\) or a number of at least /],
+    ['{"fp16":{"min_loss_scale":1e-300}}', /fp16\.min_loss_scale: /],
     ['{"fp16":{"loss_scale_window":0}}', /fp16\.loss_scale_window: /],
     ['{"fp16":{"loss_scale_window":1e999}}', /fp16\.loss_scale_window: /],
     ['{"fp16":{"min_loss_scale":1e999}}', /fp16\.min_loss_scale: /],

@@ -305,6 +305,28 @@ test('a limit keeps the newest by when they were saved, and never counts what is
   assert.deepEqual((await run(folder, 1, 3)).seen, [['checkpoint-3', ...others]]);
 });
 
+test('a checkpoint replaces one of an earlier run, and nothing that a person keeps under its name', () => {
+  const folder = fresh();
+  for (const name of [
+    'checkpoint-2/trainer_state.json',
+    'checkpoint-4/base.jsonl',
+    'checkpoint-8/mine.txt',
+  ]) {
+    fs.mkdirSync(path.join(folder, path.dirname(name)), { recursive: true });
+    fs.writeFileSync(path.join(folder, name), '');
+  }
+  fs.mkdirSync(path.join(folder, 'checkpoint-6'));
+  const output = OutputFolder.open(folder);
+  const saves = (...steps: number[]) => new RunSaves(output, null, (step) => steps.includes(step));
+  saves(2, 6, 10);
+  assert.throws(
+    () => saves(2, 4),
+    (error) =>
+      error instanceof InputError && /checkpoint-4: expected a checkpoint or nothing/.test(error.message),
+  );
+  output.close();
+});
+
 test('a folder that only looks like the rest of a save is left alone', () => {
   const around = fs.mkdtempSync(path.join(os.tmpdir(), 'dawntune-around-'));
   after(() => fs.rmSync(around, { recursive: true, force: true }));

@@ -7,18 +7,7 @@
  * loaded. What a cached driver is, and whether it may be loaded, is in driver-cache.ts; fetching drivers does not belong
  * here (driver-download.ts), opening devices neither (gpu.ts).
  */
-import {
-  accessSync,
-  closeSync,
-  constants,
-  existsSync,
-  fstatSync,
-  mkdtempSync,
-  openSync,
-  readdirSync,
-  readSync,
-  rmSync,
-} from 'node:fs';
+import { accessSync, closeSync, constants, existsSync, fstatSync, readdirSync, readSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { isMainThread } from 'node:worker_threads';
@@ -210,6 +199,8 @@ export async function listAdapters(): Promise<AdapterName[]> {
 const CHATTER =
   /^Warning: (?:\w+ artificially reduced|Couldn't load Vulkan|vkCreateInstance).*(?:\n {4}at .*)*(?:\n(?=\n|$))?\n?/gm;
 
+const MFD_CLOEXEC = 1;
+
 /**
  * Runs a call during which Dawn enumerates adapters, without what it then always writes to standard error
  * ("artificially reduced …" for lavapipe). Anything else written meanwhile still appears, afterwards.
@@ -222,14 +213,17 @@ export function withoutChatter<T>(call: () => T): T {
   const libc = koffi.load(null);
   const dup = libc.func('int dup(int fd)');
   const dup2 = libc.func('int dup2(int from, int to)');
+  // A file in memory: there need be no folder for temporary ones, and none is left behind.
   let file: number;
   try {
-    const folder = mkdtempSync(path.join(os.tmpdir(), 'dawntune-'));
-    file = openSync(path.join(folder, 'stderr'), 'w+');
-    rmSync(folder, { recursive: true });
+    file = libc.func('int memfd_create(const char *name, unsigned int flags)')(
+      'dawntune-stderr',
+      MFD_CLOEXEC,
+    );
   } catch {
     return call();
   }
+  if (file < 0) return call();
   const original = dup(2);
   dup2(file, 2);
   try {

@@ -1,6 +1,7 @@
 /** What training saves: the model with the trainer's state, and which checkpoints of it are kept. */
 import fs from 'node:fs';
 import path from 'node:path';
+import { InputError } from '../errors.js';
 import type { M3Model, TokenizerFiles } from '../models/m3.js';
 import type { ModelFolderContents } from '../models/model-folder.js';
 import { CHECKPOINT, type OutputFolder } from '../models/output-folder.js';
@@ -39,11 +40,15 @@ export class RunSaves {
   /**
    * `limit`: how many checkpoints stay in the folder, null for all. The newest are kept by when they were saved, not by
    * their number: a checkpoint-1000 of an earlier run is older than this run's checkpoint-10, and goes before it.
+   * `writes`: whether this run saves a checkpoint after that step.
+   * @throws InputError when something else has the name of one.
    */
   constructor(
     private readonly output: OutputFolder,
     private readonly limit: number | null,
+    writes: (step: number) => boolean = () => false,
   ) {
+    requireNoneReplaced(output.path, writes);
     this.earlier = checkpoints(output.path)
       .map((checkpoint) => ({ checkpoint, saved: savedAt(checkpoint) }))
       .sort((a, b) => a.saved - b.saved || a.checkpoint.step - b.checkpoint.step)
@@ -84,6 +89,25 @@ function contents(model: M3Model, tokenizer: TokenizerFiles, state: TrainerState
   files.set(STATE_FILE, `${JSON.stringify(state, null, 2)}\n`);
   return model.contents(files);
 }
+
+/**
+ * A checkpoint replaces the folder of its name with all that is in it: one of an earlier run, not what a person keeps
+ * there (a base model, the rows themselves).
+ */
+function requireNoneReplaced(outputDir: string, writes: (step: number) => boolean): void {
+  for (const { name } of fs.readdirSync(outputDir, { withFileTypes: true }).filter(isFolder)) {
+    const folder = path.join(outputDir, name);
+    const step = Number(CHECKPOINT.exec(name)?.[1]);
+    if (!writes(step) || name !== `checkpoint-${step}` || fs.existsSync(path.join(folder, STATE_FILE)))
+      continue;
+    if (fs.readdirSync(folder).length > 0)
+      throw new InputError(
+        `--output_dir: ${printable(folder)}: expected a checkpoint or nothing, as one will be written there, found a folder without ${STATE_FILE}`,
+      );
+  }
+}
+
+const isFolder = (entry: fs.Dirent) => entry.isDirectory();
 
 /** By step, lowest first: folders (no links to one) that hold a trainer's state. Others are not ours to count. */
 export function checkpoints(outputDir: string): Checkpoint[] {

@@ -115,12 +115,13 @@ export function parseDeepSpeed(
   ])
     if (enabled !== flag) notices.push(`${file}: ${name}.enabled ${enabled} is used, not --${name} ${flag}`);
   if (half && brain) throw root.wrong('fp16', 'at most one of fp16 and bf16 enabled', 'both');
-  const scale = fp16.number('loss_scale', LOSS_SCALE) ?? 0;
+  const scale = fp16.number('loss_scale', { ...LOSS_SCALE, least: 0 }) ?? 0;
+  if (scale > 0 && scale < LOSS_SCALE.least)
+    throw fp16.wrong('loss_scale', `0 (dynamic) or a number of at least ${LOSS_SCALE.least}`, scale);
   const power = fp16.number('initial_scale_power', LOSS_SCALE_POWER) ?? 16;
   const window = fp16.count('loss_scale_window', COUNT) ?? 1000;
   const hysteresis = fp16.count('hysteresis', HYSTERESIS) ?? 2;
   const minimumScale = fp16.number('min_loss_scale', LOSS_SCALE) ?? 1;
-  if (minimumScale === 0) throw fp16.wrong('min_loss_scale', '"auto" or a number above 0', 0);
   if (scale === 0 && minimumScale > 2 ** power)
     throw fp16.wrong('min_loss_scale', `at most the initial scale, ${2 ** power}`, minimumScale);
   for (const key of ['auto_cast', 'consecutive_hysteresis', 'fp16_master_weights_and_grads']) fp16.skip(key);

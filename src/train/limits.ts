@@ -33,7 +33,8 @@ export const TEMPERATURE: Range = { least: 1e-6, most: 1e6 };
 
 /** Of 2: the first loss scale. Each halving costs a step, and f16 gradients overflow from 2^16 on. */
 export const LOSS_SCALE_POWER: Range = { least: 0, most: 64 };
-export const LOSS_SCALE: Range = { least: 0, most: 2 ** 64 };
+/** Below, every gradient would be less than the smallest half. */
+export const LOSS_SCALE: Range = { least: 2 ** -24, most: 2 ** 64 };
 /** Steps that are lost to overflow before the scale goes down. */
 export const HYSTERESIS: Range = { least: 1, most: 1000 };
 

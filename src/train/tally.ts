@@ -57,7 +57,7 @@ export class RunTally {
   requireApplied(lossScale: number): void {
     if (this.applied > 0) return;
     throw new MachineError(
-      `no step was applied: the gradients of all ${this.skipped} steps overflowed f16 (loss scale ${lossScale} now); ` +
+      `no step was applied: the gradients of ${this.skipped === 1 ? 'the only step' : `all ${this.skipped} steps`} overflowed f16 (loss scale ${lossScale} now); ` +
         'nothing is saved; begin with a lower loss scale, take more steps, or train without --fp16',
     );
   }

@@ -100,6 +100,10 @@ export async function finetune(
   const { window, stepsPerEpoch, totalSteps } = size;
   const loggingSteps = intervalInSteps(args.loggingSteps, totalSteps);
   const saveSteps = intervalInSteps(args.saveSteps, totalSteps);
+  const checkpointAfter = (step: number): boolean => {
+    if (args.saveStrategy === 'no' || step > totalSteps) return false;
+    return step === totalSteps || step % (args.saveStrategy === 'steps' ? saveSteps : stepsPerEpoch) === 0;
+  };
   const learningRate = learningRateOf(args, totalSteps, deepspeed?.settings ?? null);
   const warmup = warmupOf(args, totalSteps, deepspeed?.settings ?? null);
   for (const line of forecast(args, size, learningRate, warmup)) report.note(line);
@@ -129,7 +133,7 @@ export async function finetune(
   let output: OutputFolder | undefined;
   try {
     output = openOutput(args.outputDir);
-    const saves = new RunSaves(output, args.saveTotalLimit ?? null);
+    const saves = new RunSaves(output, args.saveTotalLimit ?? null, checkpointAfter);
     for (const line of [...output.notices, ...saves.notices]) report.note(line);
     const memory = await planRunMemory(
       gpu.capabilities,
@@ -247,10 +251,7 @@ export async function finetune(
           step: state.global_step,
         });
       }
-      const due =
-        args.saveStrategy === 'steps'
-          ? state.global_step % saveSteps === 0 || last
-          : args.saveStrategy === 'epoch' && (epochEnds || last);
+      const due = checkpointAfter(state.global_step);
       if (last) tally.requireApplied(scaler.scale);
       if (due || last) await checkFinite(model, state.global_step, rate);
       // A step that overflowed leaves the weights as they were.
