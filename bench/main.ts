@@ -1,4 +1,4 @@
-/** `npm run bench -- SUITE [flags]`. One suite a file; without a name the kernels. */
+/** `npm run bench -- SUITE [flags]`. One suite a file; without a name the kernels, unless help is asked for. */
 import { surviveLostStreams } from '../src/cli/standard-streams.js';
 import { InputError } from '../src/errors.js';
 import { renderHelp, usageLine, wantsHelp } from '../src/flag-help.js';
@@ -9,11 +9,38 @@ import { benchMemory } from './memory.js';
 import { kernelsFlags, memoryFlags, stepFlags } from './options.js';
 import { benchStep } from './step.js';
 
-const suites = new Map<string, { flags: FlagTable; run: (argv: readonly string[]) => Promise<void> }>([
-  ['kernels', { flags: kernelsFlags, run: benchKernels }],
-  ['step', { flags: stepFlags, run: benchStep }],
-  ['memory', { flags: memoryFlags, run: benchMemory }],
+interface Suite {
+  readonly summary: string;
+  readonly flags: FlagTable;
+  readonly run: (argv: readonly string[]) => Promise<void>;
+}
+
+const suites = new Map<string, Suite>([
+  [
+    'kernels',
+    {
+      summary: 'throughput of the main kernels, each checked against its reference first',
+      flags: kernelsFlags,
+      run: benchKernels,
+    },
+  ],
+  [
+    'step',
+    { summary: 'time of whole training steps, from random weights', flags: stepFlags, run: benchStep },
+  ],
+  ['memory', { summary: 'GPU memory that a step takes, by purpose', flags: memoryFlags, run: benchMemory }],
 ]);
+
+/** What there is to run: one line a suite. */
+function overview(): string {
+  const width = Math.max(...[...suites.keys()].map((name) => name.length));
+  const lines = [...suites].map(([name, { summary }]) => `  ${name.padEnd(width)}  ${summary}`);
+  return `npm run bench -- SUITE [flags]\n\nSuites (without a name: kernels):\n${lines.join('\n')}\n\n\`npm run bench -- SUITE --help\` lists the flags of a suite.\n`;
+}
+
+function helpOf(name: string, { summary, flags }: Suite): string {
+  return renderHelp(`${usageLine(`npm run bench -- ${name}`, flags)}\n\n${summary}`, flags);
+}
 
 // Without a reader there is nothing left to measure for.
 surviveLostStreams(() => process.exit(0));
@@ -26,8 +53,7 @@ try {
   const suite = suites.get(name);
   if (!suite)
     throw new InputError(`bench: expected one of ${[...suites.keys()].join(', ')}, found ${show(name)}`);
-  if (wantsHelp(argv))
-    process.stdout.write(renderHelp(usageLine(`npm run bench -- ${name}`, suite.flags), suite.flags));
+  if (wantsHelp(argv)) process.stdout.write(named ? helpOf(name, suite) : overview());
   else await suite.run(argv);
 } catch (error) {
   const known = error instanceof Error && 'exitCode' in error;

@@ -1,13 +1,17 @@
 /** The flags of the bench suites: a table each, put together from the groups that they share. */
-import { adapterFlag, boolean, group, integer, optional, text, withDefault } from '../src/flags.js';
+import { adapterFlag, boolean, choice, group, integer, optional, text, withDefault } from '../src/flags.js';
+
+export const presetNames = ['tiny', 'minilm', 'bge-m3'] as const;
+
+export type PresetName = (typeof presetNames)[number];
 
 const outputFlags = group('Output', {
   json: withDefault(boolean, false, 'one JSON object on standard output instead of lines'),
 });
 
-const modelFlags = (model: string) =>
+const modelFlags = (model: PresetName) =>
   group('Model', {
-    model: withDefault(text('a preset'), model, 'the preset: tiny, minilm or bge-m3'),
+    model: withDefault(choice(presetNames), model, 'size of the model; its weights are random'),
     layers: optional(integer(1, 1000), 'cut the preset down to so many layers'),
   });
 

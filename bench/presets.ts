@@ -3,13 +3,15 @@ import fs from 'node:fs';
 import zlib from 'node:zlib';
 import { parseRow } from '../src/data/rows.js';
 import { InputError } from '../src/errors.js';
+import { systemReason } from '../src/files/reason.js';
 import type { Gpu } from '../src/gpu/gpu.js';
 import { type EncoderConfig, parseEncoderConfig } from '../src/models/config.js';
 import { TokenBatch } from '../src/models/token-batch.js';
-import { show } from '../src/show.js';
+import { printable } from '../src/show.js';
 import type { M3LossBatch } from '../src/train/losses/m3-loss.js';
 import type { AdamWOptions } from '../src/train/optimizer.js';
 import type { StepSettings } from '../src/train/train-step.js';
+import type { PresetName } from './options.js';
 
 interface PresetSize {
   hidden: number;
@@ -20,17 +22,15 @@ interface PresetSize {
 }
 
 /** XLM-R in three sizes; `bge-m3` is BAAI/bge-m3 itself (spec flagembedding-m3 §9). */
-const sizes: Record<string, PresetSize> = {
+const sizes: Record<PresetName, PresetSize> = {
   tiny: { hidden: 128, layers: 4, heads: 4, ffn: 512, vocab: 250002 },
   minilm: { hidden: 384, layers: 6, heads: 12, ffn: 1536, vocab: 250002 },
   'bge-m3': { hidden: 1024, layers: 24, heads: 16, ffn: 4096, vocab: 250002 },
 };
 
-/** `--layers` cuts a preset down. @throws InputError for a name that is none. */
-export function presetConfig(name: string, layers?: number): EncoderConfig {
-  const size = Object.hasOwn(sizes, name) ? sizes[name] : undefined;
-  if (!size)
-    throw new InputError(`--model: expected one of ${Object.keys(sizes).join(', ')}, found ${show(name)}`);
+/** `--layers` cuts a preset down. */
+export function presetConfig(name: PresetName, layers?: number): EncoderConfig {
+  const size = sizes[name];
   return parseEncoderConfig({
     model_type: 'xlm-roberta',
     hidden_size: size.hidden,
@@ -110,9 +110,10 @@ export function fileBatch(file: string, index: number, shape: BatchShape): Bench
       .split('\n')
       .filter((line) => line.trim() !== '');
   } catch (error) {
-    throw new InputError(`--data: ${file}: cannot be read: ${(error as Error).message}`);
+    throw new InputError(`--data: ${printable(file)}: cannot read: ${systemReason(error)}`);
   }
-  if (lines.length === 0) throw new InputError(`--data: ${file}: expected at least one row, found none`);
+  if (lines.length === 0)
+    throw new InputError(`--data: ${printable(file)}: expected at least one row, found none`);
   const queries: number[][] = [];
   const passages: number[][] = [];
   const scores: number[] = [];

@@ -1,18 +1,13 @@
-/** `node dist/scripts/setup.js`: `dawntune setup` for the npm scripts, which run before anything is installed. */
+/** `node dist/scripts/setup.js`: `dawntune setup` as the first step of the npm scripts, quiet where nothing is to do. */
 
 import { surviveLostStreams } from '../src/cli/standard-streams.js';
 import { InputError, MachineError } from '../src/errors.js';
-import { renderHelp, usageLine, wantsHelp } from '../src/flag-help.js';
-import { setupFlags } from '../src/setup/arguments.js';
 import { setup } from '../src/setup/setup.js';
 import { messageLine } from '../src/show.js';
 
 surviveLostStreams();
 try {
-  const argv = process.argv.slice(2);
-  if (wantsHelp(argv))
-    process.stdout.write(renderHelp(usageLine('npm run setup --', setupFlags), setupFlags));
-  else process.exitCode = await setup(argv);
+  process.exitCode = await setup(process.argv.slice(2), { quiet: true });
 } catch (error) {
   const known = error instanceof InputError || error instanceof MachineError;
   process.stderr.write(`dawntune: ${known ? messageLine(error.message) : String((error as Error).stack)}\n`);

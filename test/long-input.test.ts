@@ -1,6 +1,7 @@
 /** Long input: memory linear in tokens, and a sequence of 8,192 tokens that trains. */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
+import type { PresetName } from '../bench/options.js';
 import { adamW, hashedIds, lossBatch, presetConfig, stepSettings } from '../bench/presets.js';
 import { planRun } from '../bench/training-run.js';
 import type { Capabilities } from '../src/gpu/capabilities.js';
@@ -35,7 +36,7 @@ const LENGTHS = [1024, 2048, 4096, 8192];
 
 /** What training on texts of each length takes, on an adapter like this one. */
 function plans(
-  model: { name: string; layers?: number; fp16: boolean; recompute: boolean },
+  model: { name: PresetName; layers?: number; fp16: boolean; recompute: boolean },
   more: Partial<Capabilities> = {},
   longQuery = false,
 ): Promise<MemoryReport[]> {

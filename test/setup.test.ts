@@ -26,6 +26,7 @@ import {
 } from '../src/setup/driver-download.js';
 
 const driverModule = new URL('../src/gpu/software-driver.js', import.meta.url).href;
+const mainProgram = new URL('../src/cli/main.js', import.meta.url).pathname;
 const setupProgram = new URL('../scripts/setup.js', import.meta.url).pathname;
 
 describe('private apt sources', () => {
@@ -279,10 +280,13 @@ describe('runtime', () => {
     assert.equal(flag.stderr, 'dawntune: unknown flag --sytem; the nearest is --system\n');
   });
 
-  test('setup does nothing and says nothing where an adapter exists', async (context) => {
+  test('setup does nothing where an adapter exists, and says so to who asked for it alone', async (context) => {
     if ((await listAdapters()).length === 0) return context.skip('no adapter');
     const result = spawnSync(process.execPath, [setupProgram], { encoding: 'utf8' });
     assert.deepEqual([result.status, result.stdout, result.stderr], [0, '', '']);
+    const asked = spawnSync(process.execPath, [mainProgram, 'setup'], { encoding: 'utf8' });
+    assert.deepEqual([asked.status, asked.stdout], [0, '']);
+    assert.match(asked.stderr, /^dawntune setup: nothing to do: adapter [^\n]+\n$/);
   });
 
   test('a cached driver is used with its own Vulkan loader, in the running process', async (context) => {

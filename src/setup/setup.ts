@@ -2,7 +2,8 @@
  * `dawntune setup`: makes sure that this machine has something to compute on.
  *
  * Looks for an adapter in a fresh process; when there is none, fetches a software driver into the cache folder
- * (src/setup/driver-download.ts) and looks again. Standard output stays empty; one line on standard error tells.
+ * (src/setup/driver-download.ts) and looks again. Standard output stays empty; one line on standard error tells. As a step before another command it is
+ * quiet where there is nothing to do.
  */
 import { execFile } from 'node:child_process';
 import path from 'node:path';
@@ -48,7 +49,10 @@ async function probe(software?: SoftwareDriverName | 'none'): Promise<Probed> {
 }
 
 /** How a driver of the cache is: `damaged` where its bytes are not what was installed, or end the process. */
-type State = 'absent' | 'works' | { readonly problem: string; readonly damaged: boolean };
+type State =
+  | 'absent'
+  | { readonly adapter: AdapterName }
+  | { readonly problem: string; readonly damaged: boolean };
 
 /**
  * Looks, reads every byte, and tries it in a process of its own.
@@ -69,7 +73,8 @@ async function stateOf(name: SoftwareDriverName): Promise<State> {
     return { problem: (error as Error).message, damaged: false };
   }
   const { adapters, crash } = await probe(name);
-  if (adapters.length === 0)
+  const [adapter] = adapters;
+  if (!adapter)
     return crash
       ? { problem: `${folder}: ends the process with ${crash}`, damaged: true }
       : { problem: `${folder}: Dawn finds no adapter with it`, damaged: false };
@@ -78,7 +83,7 @@ async function stateOf(name: SoftwareDriverName): Promise<State> {
   } catch {
     // A cache that cannot be written serves as it is.
   }
-  return 'works';
+  return { adapter };
 }
 
 /** @throws MachineError that says what is wrong with the driver and why it is still there. */
@@ -94,11 +99,21 @@ function say(line: string): void {
   process.stderr.write(`dawntune setup: ${line}\n`);
 }
 
+function nothingToDo({ name }: AdapterName, quiet: boolean): number {
+  if (!quiet) say(`nothing to do: adapter ${printable(name)}`);
+  return 0;
+}
+
+export interface SetupOptions {
+  /** Say nothing where there is nothing to do. */
+  readonly quiet?: boolean;
+}
+
 /**
  * @returns the exit code.
  * @throws InputError for unknown arguments; MachineError when no driver can be had.
  */
-export async function setup(args: readonly string[]): Promise<number> {
+export async function setup(args: readonly string[], { quiet = false }: SetupOptions = {}): Promise<number> {
   const { system, driver: asked } = parseSetupArguments(args);
   const requested = requestedSoftware();
   const driver = asked ?? (requested === 'none' ? undefined : requested);
@@ -116,15 +131,16 @@ export async function setup(args: readonly string[]): Promise<number> {
   for (const name of candidates) {
     const folder = identityOf(driverFolder(name));
     const state = await stateOf(name);
-    if (state === 'works') return 0;
     if (state === 'absent') continue;
+    if ('adapter' in state) return nothingToDo(state.adapter, quiet);
     broken.set(name, state.problem);
     // Otherwise the next process would load it: its size may be right.
     if (state.damaged) remove(name, folder, state.problem);
   }
-  if ((!driver || candidates.length === 0) && (await probe(driver)).adapters.length > 0) {
+  const [present] = !driver || candidates.length === 0 ? (await probe(driver)).adapters : [];
+  if (present) {
     for (const [name, problem] of broken) say(`removed ${name} from the cache: ${printable(problem)}`);
-    return 0;
+    return nothingToDo(present, quiet || broken.size > 0);
   }
   if (candidates.length === 0) throw noAdapterError();
 

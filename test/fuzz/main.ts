@@ -2,6 +2,7 @@
 import os from 'node:os';
 import path from 'node:path';
 import { InputError } from '../../src/errors.js';
+import { renderHelp, usageLine, wantsHelp } from '../../src/flag-help.js';
 import { choice, integer, listOf, optional, parseFlags, text, withDefault } from '../../src/flags.js';
 import { readers } from './readers.js';
 import { fuzz } from './watch.js';
@@ -24,8 +25,13 @@ const flags = {
 };
 
 function flagValues() {
+  const argv = process.argv.slice(2);
+  if (wantsHelp(argv)) {
+    process.stdout.write(renderHelp(usageLine('npm run fuzz --', flags), flags));
+    process.exit(0);
+  }
   try {
-    return parseFlags(flags, process.argv.slice(2)).values;
+    return parseFlags(flags, argv).values;
   } catch (error) {
     if (!(error instanceof InputError)) throw error;
     process.stderr.write(`fuzz: ${error.message}\n`);
