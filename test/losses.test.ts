@@ -129,3 +129,22 @@ for (const [name, kind, teacher] of [
       if (name !== 'kl_div') assert.ok(length(a.map((v, i) => v / 2 - c[i]!)) < 2e-4 * length(a));
     }
   });
+
+test('ranks that there are not, and sums of what differs in length, are refused; so is a loss of no kind', async () => {
+  const table = new TurnTable(2);
+  for (const rank of [2, -1, 0.5]) assert.throws(() => table.rank(rank), /no rank .* among 2/);
+  await assert.rejects(table.rank(0).broadcast(new Float32Array(1), 7), /no rank 7 among 2/);
+  const lengths = [3, 2];
+  const said = new TurnTable(2);
+  for (const rank of [0, 1]) await said.rank(rank).allReduce(new Float32Array(lengths[rank]!));
+  said.replay();
+  await assert.rejects(
+    said.rank(0).allReduce(new Float32Array(3)),
+    /rank 1 adds 2 values to the 3 of rank 0/,
+  );
+  const scores = { shape: [1, 1] } as unknown as Tensor;
+  assert.throws(
+    () => scoreLoss(scores, { group: 1, own: true, teacher: undefined, kind: 'kl' as 'kl_div' }),
+    /kind must be kl_div or m3_kd_loss, found "kl"/,
+  );
+});

@@ -54,7 +54,13 @@ export class TurnTable {
     this.replaying = true;
   }
 
+  /** @throws MachineError when there is no such rank. */
   rank(rank: number): Communicator {
+    const among = (which: number) => {
+      if (!(Number.isInteger(which) && which >= 0 && which < this.size))
+        throw new MachineError(`there is no rank ${which} among ${this.size}`);
+    };
+    among(rank);
     let turn = 0;
     const exchange = async (values: Float32Array): Promise<Float32Array[]> => {
       const call = turn++;
@@ -75,9 +81,15 @@ export class TurnTable {
       allGather: exchange,
       async allReduce(values) {
         const all = await exchange(values);
+        const other = all.findIndex((part) => part.length !== values.length);
+        if (other >= 0)
+          throw new MachineError(
+            `rank ${other} adds ${all[other]!.length} values to the ${values.length} of rank ${rank}`,
+          );
         return values.map((_, i) => all.reduce((sum, part) => sum + part[i]!, 0));
       },
       async broadcast(values, root) {
+        among(root);
         return (await exchange(values))[root]!;
       },
       async barrier() {},

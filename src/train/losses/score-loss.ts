@@ -12,6 +12,7 @@
 import { add, crossEntropy, m3Distillation, ownGroup, softCrossEntropy } from '../../autograd/index.js';
 import { ShapeError } from '../../errors.js';
 import type { Gpu } from '../../gpu/gpu.js';
+import { show } from '../../show.js';
 import { Tensor } from '../../tensor/tensor.js';
 
 export type DistillationKind = 'kl_div' | 'm3_kd_loss';
@@ -34,6 +35,8 @@ export function scoreLoss(
     kind,
   }: { group: number; own: boolean; teacher: Tensor | undefined; kind: DistillationKind },
 ): Tensor {
+  if (kind !== 'kl_div' && kind !== 'm3_kd_loss')
+    throw new ShapeError('scoreLoss', `kind must be kl_div or m3_kd_loss, found ${show(kind)}`);
   if (!teacher) return positiveCrossEntropy(scores, own ? 0 : group);
   if (kind === 'm3_kd_loss') return m3Distillation(scores, teacher, own);
   return add(
