@@ -30,6 +30,20 @@ export interface Flag<T> {
   readonly group: string;
   /** Why the flag changes nothing here; giving it earns a notice. */
   readonly inert?: string;
+  /** Of an inert flag: the values that say what happens here anyway and earn no notice; its default if not told. */
+  readonly holds?: (value: T) => boolean;
+}
+
+/** A flag of another program that has no meaning of its own here. */
+export interface ForeignFlag {
+  /** Why it changes nothing here or, refused, why it cannot be had. */
+  readonly reason: string;
+  /** Whether a value that does not hold is an error: for what would change the result. Else it earns a notice. */
+  readonly refused: boolean;
+  /** Values that say what happens here anyway. They pass without a word, as `None` does. */
+  readonly holds: readonly string[];
+  /** Those that hold instead where another flag is given. */
+  readonly beside?: { readonly flag: string; readonly holds: readonly string[] };
 }
 
 // biome-ignore lint/suspicious/noExplicitAny: a table mixes value types; FlagValues recovers each one
@@ -181,9 +195,13 @@ export function optional<T>(type: ValueType<T>, help: string): Declaration<T | n
   return { type: { ...type, parse }, help, fallback: null };
 }
 
-/** Marks a flag that is understood but changes nothing here, and says why. */
-export function inert<T>(declaration: Declaration<T>, reason: string): Declaration<T> {
-  return { ...declaration, inert: reason };
+/** Marks a flag that is understood but changes nothing here, and says why; `holds` as in `Flag`. */
+export function inert<T>(
+  declaration: Declaration<T>,
+  reason: string,
+  holds: (value: T) => boolean = (value) => isDeepStrictEqual(value, declaration.fallback),
+): Declaration<T> {
+  return { ...declaration, inert: reason, holds };
 }
 
 /** The flags of one heading of the help text. */
@@ -209,8 +227,10 @@ export const debugFlag = group('Other', {
 // ---- parsing ----
 
 export interface ParseOptions {
-  /** Names that are no flags of the table, but known elsewhere and accepted, each with why it has no effect. */
-  readonly inertNames?: Readonly<Record<string, string>>;
+  /** Names that are no flags of the table, but known elsewhere. */
+  readonly foreign?: Readonly<Record<string, ForeignFlag>>;
+  /** Other names of flags of the table. */
+  readonly aliases?: Readonly<Record<string, string>>;
   /** Whether words that belong to no flag are allowed. */
   readonly positionals?: boolean;
 }
@@ -227,13 +247,16 @@ export function parseFlags<const Table extends FlagTable>(
   argv: readonly string[],
   options: ParseOptions = {},
 ): ParsedFlags<Table> {
-  const inertNames = options.inertNames ?? {};
+  const foreign = options.foreign ?? {};
+  const aliases = options.aliases ?? {};
   const values: Record<string, unknown> = {};
   for (const [name, flag] of Object.entries(table)) values[camelCase(name)] = flag.fallback;
   const given = new Set<string>();
   const replaced = new Set<string>();
   const notices: string[] = [];
   const positionals: string[] = [];
+  /** Flags without effect, with their last words, in the order in which they are first given. */
+  const idle = new Map<string, readonly string[]>();
 
   let next = 0;
   while (next < argv.length) {
@@ -258,13 +281,13 @@ export function parseFlags<const Table extends FlagTable>(
       table[negated]!.fallback === true;
     if (isNegation) name = negated;
 
-    const flag = spelled.startsWith('--') && Object.hasOwn(table, name) ? table[name]! : null;
-    const inertReason =
-      flag?.inert ?? (spelled.startsWith('--') && Object.hasOwn(inertNames, name) ? inertNames[name]! : null);
-    if (!flag && inertReason === null)
-      throw new InputError(unknownFlag(spelled, [...Object.keys(table), ...Object.keys(inertNames)]));
-    if (inertReason !== null && !given.has(name))
-      notices.push(`--${name} has no effect here${inertReason ? `: ${inertReason}` : ''}`);
+    const own = spelled.startsWith('--');
+    if (own && Object.hasOwn(aliases, name)) name = aliases[name]!;
+    const flag = own && Object.hasOwn(table, name) ? table[name]! : null;
+    if (!flag && !(own && Object.hasOwn(foreign, name)))
+      throw new InputError(
+        unknownFlag(spelled, [...Object.keys(table), ...Object.keys(foreign), ...Object.keys(aliases)]),
+      );
     const repeats = given.has(name);
     given.add(name);
 
@@ -278,6 +301,7 @@ export function parseFlags<const Table extends FlagTable>(
         words.push(argv[next++]!);
         if (flag && !flag.type.many) break;
       }
+    if (!flag || flag.inert !== undefined) idle.set(name, words);
     if (!flag) continue;
     let value: unknown;
     if (isNegation) value = words.length === 0 ? false : undefined;
@@ -301,7 +325,36 @@ export function parseFlags<const Table extends FlagTable>(
   for (const [name, flag] of Object.entries(table))
     if (flag.fallback === undefined && !given.has(name))
       throw new InputError(`--${name}: expected ${flag.type.expects}, found nothing (the flag is required)`);
+  for (const [name, words] of idle) {
+    const flag = Object.hasOwn(table, name) ? table[name]! : null;
+    if (flag?.holds?.(values[camelCase(name)])) continue;
+    const reason = flag ? flag.inert! : reasonOf(name, foreign[name]!, words, given);
+    if (reason !== undefined) notices.push(`--${name} has no effect here: ${reason}`);
+  }
   return { values: values as FlagValues<Table>, given, notices, positionals };
+}
+
+/** Why a foreign flag with these words has no effect; undefined where they say what happens anyway. */
+function reasonOf(
+  name: string,
+  { reason, refused, holds, beside }: ForeignFlag,
+  words: readonly string[],
+  given: ReadonlySet<string>,
+): string | undefined {
+  const value = words.length === 0 ? 'True' : words.join(' ');
+  const holding = beside && given.has(beside.flag) ? beside.holds : holds;
+  if (['None', ...holding].some((expected) => sameValue(value, expected))) return undefined;
+  if (!refused) return reason;
+  throw new InputError(
+    `--${name}: expected ${holding.length > 1 ? 'one of ' : ''}${holding.join(', ')}, found ${show(value)}: ${reason}`,
+  );
+}
+
+/** Whether two words spell the same boolean, number or text. */
+function sameValue(found: string, expected: string): boolean {
+  if (found.trim().toLowerCase() === expected.toLowerCase()) return true;
+  if (/^(?:true|false)$/i.test(expected)) return booleanOf(found) === booleanOf(expected);
+  return /^-?\d+$/.test(expected) && found.trim() !== '' && Number(found) === Number(expected);
 }
 
 function unknownFlag(spelled: string, known: readonly string[]): string {

@@ -39,7 +39,7 @@ import {
   logWarmupSchedule,
   warmupStepsOf,
 } from '../src/train/schedules.js';
-import { inertTrainingArguments } from '../src/train/training-arguments-names.js';
+import { foreignTrainingArguments, trainingArgumentAliases } from '../src/train/training-arguments-names.js';
 
 let root = dirname(fileURLToPath(import.meta.url));
 while (!existsSync(join(root, 'package.json'))) root = dirname(root);
@@ -172,7 +172,7 @@ test('the mission’s command parses unchanged', () => {
     assert.deepEqual(args[name as keyof FinetuneArguments], value, name);
   assert.deepEqual(
     notices.map((notice) => notice.split(/[: ]/)[0]),
-    ['--cache_path', '--overwrite_output_dir', '--negatives_cross_device'],
+    ['--cache_path', '--negatives_cross_device'],
   );
 });
 
@@ -421,21 +421,84 @@ const trainingArguments = words(`
 test('every name of Hugging Face’s TrainingArguments 4.57 is known, exactly once', () => {
   assert.equal(trainingArguments.length, 132);
   for (const name of trainingArguments)
-    assert.equal(Number(name in finetuneFlags) + Number(name in inertTrainingArguments), 1, name);
-  for (const name of Object.keys(inertTrainingArguments)) assert.ok(trainingArguments.includes(name), name);
+    assert.equal(
+      [finetuneFlags, foreignTrainingArguments, trainingArgumentAliases].filter((table) => name in table)
+        .length,
+      1,
+      name,
+    );
+  for (const table of [foreignTrainingArguments, trainingArgumentAliases])
+    for (const name of Object.keys(table)) assert.ok(trainingArguments.includes(name), name);
 });
 
-test('inert names are accepted with any values and one notice each', () => {
+test('what changes nothing has one notice, none where the value says what happens anyway', () => {
   const { notices } = parse(
-    '--report_to tensorboard wandb --do_train --optim=adamw_torch --report-to none --dataloader_num_workers 4 --evaluation_strategy no',
+    '--report_to tensorboard wandb --do_train --optim=adamw_torch --report-to wandb --dataloader_num_workers 4 ' +
+      '--cache_path c --logging_first_step --logging_strategy epoch --eval_strategy epoch',
   );
+  const validation = 'validation, of --eval_data, runs at the end of each epoch and at the last step';
+  const logged = 'the log has a line every --logging_steps steps and at the last step';
   assert.deepEqual(notices, [
-    '--report_to has no effect here: the log goes to the terminal and the trainer state',
-    '--do_train has no effect here: this command trains and nothing else',
-    '--optim has no effect here: the optimiser is AdamW',
+    '--report_to has no effect here: the log goes to standard output and into trainer_state.json only',
     '--dataloader_num_workers has no effect here: rows are read and batched by dawntune',
-    '--evaluation_strategy has no effect here: validation is asked for with --eval_data',
+    '--cache_path has no effect here: rows are read from the files themselves',
+    `--logging_first_step has no effect here: ${logged}`,
+    `--logging_strategy has no effect here: ${logged}`,
+    `--eval_strategy has no effect here: ${validation}`,
   ]);
+  assert.deepEqual(
+    parse('--eval_data e.jsonl --eval_steps 1 --eval_strategy steps --load_best_model_at_end').notices,
+    [
+      `--eval_steps has no effect here: ${validation}`,
+      `--eval_strategy has no effect here: ${validation}`,
+      '--load_best_model_at_end has no effect here: no best model is picked: the model that is saved is that of the last step',
+    ],
+  );
+  for (const silent of [
+    '--overwrite_output_dir',
+    '--report_to none',
+    '--report_to wandb --report_to none',
+    '--do_train',
+    '--do_train yes --do_eval 0',
+    '--ddp_find_unused_parameters False',
+    '--dataloader_pin_memory True --dataloader_num_workers 0',
+    '--trust_remote_code False --use_fast_tokenizer True --token None',
+    '--evaluation_strategy no',
+    '--eval_data e.jsonl --eval_strategy epoch',
+    '--optim adamw_hf --adafactor False --label_smoothing_factor 0.0 --neftune_noise_alpha None',
+    '--lr_scheduler_kwargs {} --group_by_length False --local_rank -1',
+    '--fsdp= --save_safetensors --full_determinism --logging_nan_inf_filter True',
+    '--config_name m --tokenizer_name m',
+  ])
+    assert.deepEqual(parse(silent).notices, [], silent);
+  assert.match(parse('--eval_data e.jsonl --eval_strategy no').notices[0]!, /^--eval_strategy /);
+  assert.match(parse('--overwrite_output_dir False').notices[0]!, /^--overwrite_output_dir /);
+  assert.equal(parse('--per_gpu_train_batch_size 3').args.perDeviceTrainBatchSize, 3);
+  assert.ok(renderHelp('usage', finetuneFlags).includes('at the end of each epoch and at the last step'));
+});
+
+test('what would change the result and is not supported is refused', () => {
+  for (const [line, pattern] of [
+    ['--optim sgd', /^--optim: expected one of adamw_torch, .*, found "sgd": the optimiser is AdamW/],
+    ['--optim adafactor', /^--optim: .*found "adafactor"/],
+    ['--optim lion_32bit', /^--optim: /],
+    ['--optim adamw_bnb_8bit', /^--optim: /],
+    ['--optim', /^--optim: .*found "True"/],
+    ['--optim sgd --do_train', /^--optim: /],
+    ['--adafactor', /^--adafactor: expected False, found "True": the optimiser is AdamW/],
+    ['--label_smoothing_factor 0.1', /^--label_smoothing_factor: expected 0, found "0.1": labels are not/],
+    ['--neftune_noise_alpha 5', /^--neftune_noise_alpha: expected 0, found "5": no noise/],
+    ['--lr_scheduler_kwargs {"num_cycles":2}', /^--lr_scheduler_kwargs: expected \{\}, found /],
+    ['--group_by_length', /^--group_by_length: expected False, found "True": /],
+    ['--local_rank 1', /^--local_rank: expected one of -1, 0, found "1": several ranks/],
+    ['--per_gpu_train_batch_size 0', /^--per_device_train_batch_size: expected a positive integer/],
+    ['--config_name other', /^--config_name: expected that of the model, "m", found "other": another/],
+    ['--tokenizer_name other', /^--tokenizer_name: expected that of the model, "m", found "other"/],
+  ] as const)
+    refuses(() => parse(line), pattern);
+});
+
+test('flags that others leave without effect, and flags given twice', () => {
   const combined = parse('--use_self_distill').notices;
   assert.match(combined[0]!, /^--use_self_distill has no effect here without --unified_finetuning True$/);
   // The last of several counts, as in Hugging Face's parser; the same again is no matter.
@@ -528,7 +591,7 @@ test('the nearest name is the one at the smallest edit distance', () => {
   assert.equal(editDistance('', 'abc'), 3);
   assert.equal(nearestName('warm_up_ratio', ['seed', 'warmup_steps', 'warmup_ratio']), 'warmup_ratio');
   assert.equal(nearestName('x', []), null);
-  const flags = Object.keys(finetuneFlags).concat(Object.keys(inertTrainingArguments));
+  const flags = Object.keys(finetuneFlags).concat(Object.keys(foreignTrainingArguments));
   const cases: [string, string | null][] = [
     ['normlized', 'normalize_embeddings'],
     ['normalise', 'normalize_embeddings'],

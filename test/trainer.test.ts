@@ -216,7 +216,16 @@ test('the base may be an output folder whose save was interrupted', async () => 
   fs.mkdirSync(moving, { recursive: true });
   for (const name of fs.readdirSync(golden('model')))
     fs.copyFileSync(golden('model', name), path.join(name === 'config.json' ? moving : output, name));
-  await run('in-place', '--model_name_or_path', output, '--max_steps', '1', '--save_strategy', 'no');
+  const link = path.join(folder, 'in-place-link');
+  fs.symlinkSync(output, link);
+  const notes: string[] = [];
+  await finetune(
+    parseFinetuneArguments(
+      flags('in-place', '--model_name_or_path', link, '--max_steps', '1', '--save_strategy', 'no'),
+    ).args,
+    { ...silentReporter, note: (line) => notes.push(line) },
+  );
+  assert.equal(notes.filter((line) => /the base model in .*in-place will be replaced$/.test(line)).length, 1);
   assert.ok(fs.existsSync(path.join(output, 'trainer_state.json')));
   assert.ok(!fs.existsSync(moving));
 });

@@ -4,6 +4,7 @@
  * parser and the help text follow from it. Rates and intervals are turned into steps in schedules.ts and here.
  */
 import { InputError } from '../errors.js';
+import { sameFolder } from '../files/same-folder.js';
 import {
   adapterFlag,
   anyText,
@@ -39,7 +40,11 @@ import {
   TEMPERATURE,
   WEIGHT_DECAY,
 } from './limits.js';
-import { inertTrainingArguments, olderTrainingArguments } from './training-arguments-names.js';
+import {
+  foreignTrainingArguments,
+  olderTrainingArguments,
+  trainingArgumentAliases,
+} from './training-arguments-names.js';
 
 /** Upstream behaviours that are off by default here; DESIGN.md, "FlagEmbedding: which behaviour". */
 export const compatNames = [
@@ -97,6 +102,9 @@ const maxSteps: ValueType<number> = {
   },
 };
 
+/** Of flags that `checkFinetuneArguments` judges beside others. */
+const anything = () => true;
+
 const format = (side: string) =>
   withDefault(
     anyText,
@@ -113,8 +121,13 @@ export const finetuneFlags = {
     config_name: inert(
       optional(text(), 'another model configuration'),
       'the configuration comes with the model',
+      anything,
     ),
-    tokenizer_name: inert(optional(text(), 'another tokenizer'), 'the tokenizer comes with the model'),
+    tokenizer_name: inert(
+      optional(text(), 'another tokenizer'),
+      'the tokenizer comes with the model',
+      anything,
+    ),
     cache_dir: optional(path, 'where models of the hub are kept'),
     trust_remote_code: inert(
       withDefault(boolean, false, 'run code of the hub'),
@@ -134,7 +147,10 @@ export const finetuneFlags = {
       optional(path, 'where prepared data is kept'),
       'rows are read from the files themselves',
     ),
-    eval_data: optional(paths, 'JSONL files and directories to validate on during training'),
+    eval_data: optional(
+      paths,
+      'JSONL files and directories to validate on, at the end of each epoch and at the last step',
+    ),
     train_group_size: withDefault(
       integer(GROUP_SIZE.least, GROUP_SIZE.most),
       8,
@@ -209,7 +225,8 @@ export const finetuneFlags = {
     output_dir: required(path, 'where the model and its checkpoints go'),
     overwrite_output_dir: inert(
       withDefault(boolean, false, 'write into a directory that is not empty'),
-      'an earlier model in the output folder is replaced either way, as upstream does',
+      'an earlier model in the output folder is replaced either way',
+      (overwrites) => overwrites,
     ),
     logging_steps: withDefault(interval, 500, 'steps between two log lines'),
     save_strategy: withDefault(choice(['steps', 'epoch', 'no']), 'steps', 'when checkpoints are written'),
@@ -241,13 +258,22 @@ export interface ParsedArguments {
 /** @throws InputError, one line that names the flag, what was expected and what was found. */
 export function parseFinetuneArguments(argv: readonly string[]): ParsedArguments {
   const { values: args, notices } = parseFlags(finetuneFlags, argv, {
-    inertNames: { ...inertTrainingArguments, ...olderTrainingArguments },
+    foreign: { ...foreignTrainingArguments, ...olderTrainingArguments },
+    aliases: trainingArgumentAliases,
   });
   return { args, notices: [...notices, ...checkFinetuneArguments(args)] };
 }
 
 /** What no single flag can tell: contradictions are errors, the rest is returned as notices. */
 export function checkFinetuneArguments(args: FinetuneArguments): string[] {
+  for (const [flag, named] of [
+    ['config_name', args.configName],
+    ['tokenizer_name', args.tokenizerName],
+  ] as const)
+    if (named !== null && named !== args.modelNameOrPath && !sameFolder(named, args.modelNameOrPath))
+      throw new InputError(
+        `--${flag}: expected that of the model, ${show(args.modelNameOrPath)}, found ${show(named)}: another one is not supported`,
+      );
   if (args.useMrl) throw new InputError('--use_mrl: expected False, found True: not implemented for M3');
   if (args.nprocPerNode > 1)
     throw new InputError(

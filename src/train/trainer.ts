@@ -6,6 +6,7 @@ import { loadDatasets, type TrainBatch, type TrainingData } from '../data/batche
 import type { RowPlace } from '../data/rows.js';
 import { InputError, MachineError } from '../errors.js';
 import { interruptedSave } from '../files/publish.js';
+import { sameFolder } from '../files/same-folder.js';
 import { Gpu } from '../gpu/gpu.js';
 import { formatBytes } from '../gpu/memory.js';
 import { globalNorm } from '../kernels/adamw.js';
@@ -59,6 +60,10 @@ export async function finetune(
   }
   const folder = resolveModelFolder(args.modelNameOrPath, args.cacheDir);
   const requireUnchanged = watchFolder(folder);
+  if (sameFolder(folder, args.outputDir))
+    report.note(
+      `--output_dir is the folder of --model_name_or_path: the base model in ${printable(args.outputDir)} will be replaced`,
+    );
   const tokenizer = Tokenizer.load(folder);
   tokenizer.requireRows(readEncoderConfig(folder).vocabSize);
   const dataOptions = {

@@ -1,74 +1,144 @@
 /**
- * The names of Hugging Face `TrainingArguments` that change nothing here, each with why ('' where it goes without
- * saying). Together with the flags of arguments.ts that have a meaning they cover every field of transformers
- * 4.57.6, so a script written for FlagEmbedding runs unchanged and is told what it loses.
+ * The names of Hugging Face `TrainingArguments` that have no meaning of their own here, each with the values that say
+ * what happens here anyway and with what is to be said of others. Those that would change what is learnt are refused,
+ * the rest is passed over with a line. Together with the flags of arguments.ts that have a meaning they cover every
+ * field of transformers 4.57.6, so a script written for FlagEmbedding runs unchanged or is told what it would lose.
  */
+import type { ForeignFlag } from '../flags.js';
 
-const because = (reason: string, names: string): Record<string, string> =>
-  Object.fromEntries(
+/** `names`: each as `name=value|value`, the values being those that pass without a word; `None` always does. */
+function flags(reason: string, names: string, refused: boolean): Record<string, ForeignFlag> {
+  return Object.fromEntries(
     names
       .trim()
       .split(/\s+/)
-      .map((name) => [name, reason]),
+      .map((word) => {
+        const [name, holds] = word.split('=');
+        return [name!, { reason, refused, holds: holds === undefined ? [] : holds.split('|') }];
+      }),
   );
+}
+
+const because = (reason: string, names: string) => flags(reason, names, false);
+const refusedBecause = (reason: string, names: string) => flags(reason, names, true);
+
+const VALIDATION = 'validation, of --eval_data, runs at the end of each epoch and at the last step';
+const ONE_RANK = 'one process trains, there are no other ranks';
+const READING = 'rows are read and batched by dawntune';
+
+const validationStrategy: ForeignFlag = {
+  reason: VALIDATION,
+  refused: false,
+  holds: ['no'],
+  beside: { flag: 'eval_data', holds: ['epoch'] },
+};
 
 /** Names of transformers 4.57.6. */
-export const inertTrainingArguments: Readonly<Record<string, string>> = {
-  ...because('this command trains and nothing else', 'do_train do_eval do_predict'),
-  ...because(
-    'validation is asked for with --eval_data',
-    `eval_strategy eval_steps eval_delay eval_on_start eval_accumulation_steps eval_do_concat_batches
-     eval_use_gather_object per_device_eval_batch_size prediction_loss_only batch_eval_metrics
-     include_for_metrics include_inputs_for_metrics bf16_full_eval fp16_full_eval jit_mode_eval
-     use_legacy_prediction_loop load_best_model_at_end metric_for_best_model greater_is_better`,
+export const foreignTrainingArguments: Readonly<Record<string, ForeignFlag>> = {
+  // ---- what would change the weights ----
+  ...refusedBecause(
+    'the optimiser is AdamW, with its moments in float32',
+    `optim=adamw_torch|adamw_torch_fused|adamw_hf|adamw_apex_fused|adamw_torch_xla|adamw_torch_npu_fused|paged_adamw|paged_adamw_32bit
+     adafactor=False`,
   ),
-  ...because('use --per_device_train_batch_size', 'per_gpu_train_batch_size per_gpu_eval_batch_size'),
-  ...because('the optimiser is AdamW', 'optim optim_args optim_target_modules adafactor'),
-  ...because('the schedules here have no further settings', 'lr_scheduler_kwargs'),
+  ...refusedBecause('the schedules here have no further settings', 'lr_scheduler_kwargs={}'),
+  ...refusedBecause('labels are not smoothed', 'label_smoothing_factor=0'),
+  ...refusedBecause('no noise is added to embeddings', 'neftune_noise_alpha=0'),
+  ...refusedBecause('batches are drawn at random whatever the lengths', 'group_by_length=False'),
+  ...refusedBecause('several ranks are not supported yet', 'local_rank=-1|0'),
+
+  // ---- what would not ----
+  ...because('this command trains and nothing else', 'do_train=True do_eval=False do_predict=False'),
+  ...{ eval_strategy: validationStrategy },
+  ...because(VALIDATION, 'eval_steps eval_delay=0 eval_on_start=False'),
   ...because(
-    'the log goes to the terminal and the trainer state',
-    `report_to run_name project trackio_space_id logging_dir logging_strategy logging_first_step
-     logging_nan_inf_filter log_level log_level_replica log_on_each_node include_tokens_per_second
-     include_num_input_tokens_seen ray_scope`,
-  ),
-  ...because(
-    'a checkpoint is always whole, in safetensors',
-    `save_safetensors save_only_model save_on_each_node restore_callback_states_from_checkpoint
-     ignore_data_skip`,
+    'no best model is picked: the model that is saved is that of the last step',
+    'load_best_model_at_end=False metric_for_best_model greater_is_better',
   ),
   ...because(
-    'the adapter is chosen with --adapter',
-    `no_cuda use_cpu use_mps_device local_rank tpu_num_cores tpu_metrics_debug mp_parameters`,
+    'validation has batches of --per_device_train_batch_size',
+    'per_device_eval_batch_size per_gpu_eval_batch_size',
   ),
+  ...because(
+    'validation gives the mean loss and nothing else',
+    `eval_accumulation_steps eval_do_concat_batches=True eval_use_gather_object=False
+     prediction_loss_only=True|False batch_eval_metrics=False include_for_metrics=[]
+     include_inputs_for_metrics=False jit_mode_eval=False use_legacy_prediction_loop=False`,
+  ),
+  ...because('validation computes in the precision of training', 'bf16_full_eval=False fp16_full_eval=False'),
+  ...because('AdamW has no further arguments', 'optim_args optim_target_modules'),
+  ...because(
+    'the log goes to standard output and into trainer_state.json only',
+    'report_to=none run_name project=huggingface trackio_space_id=trackio logging_dir',
+  ),
+  ...because(
+    'the log has a line every --logging_steps steps and at the last step',
+    'logging_strategy=steps logging_first_step=False',
+  ),
+  ...because(
+    'a loss that is not finite is left out of the log where its step is skipped, and else ends the run',
+    'logging_nan_inf_filter=True',
+  ),
+  ...because(
+    'messages have one level',
+    'log_level=passive log_level_replica=warning|passive log_on_each_node=True|False',
+  ),
+  ...because(
+    'tokens are not counted in the log',
+    'include_tokens_per_second=False|no include_num_input_tokens_seen=False|no',
+  ),
+  ...because('there is no search for hyperparameters', 'ray_scope=last'),
+  ...because('weights are saved as safetensors', 'save_safetensors=True'),
+  ...because(
+    'a checkpoint holds the model and the log, not the state of the optimiser',
+    'save_only_model=True',
+  ),
+  ...because('no run is resumed', 'restore_callback_states_from_checkpoint=False ignore_data_skip=False'),
+  ...because(
+    'the GPU or CPU adapter is chosen with --adapter',
+    'no_cuda=False use_cpu=False use_mps_device=False',
+  ),
+  ...because('it belongs to TPUs', 'tpu_num_cores tpu_metrics_debug=False'),
+  ...because('it belongs to SageMaker', 'mp_parameters='),
+  ...because('what is computed in float32 is computed in float32 throughout', 'tf32=False'),
+  ...because('the same seed gives the same model on the same adapter anyway', 'full_determinism=True|False'),
   ...because(
     'it belongs to PyTorch',
-    `tf32 fp16_opt_level fp16_backend half_precision_backend torchdynamo torch_compile torch_compile_backend
-     torch_compile_mode torch_empty_cache_steps skip_memory_metrics use_liger_kernel liger_kernel_config
-     gradient_checkpointing_kwargs full_determinism`,
+    `fp16_opt_level=O1 fp16_backend=auto half_precision_backend=auto torchdynamo torch_compile=False
+     torch_compile_backend torch_compile_mode torch_empty_cache_steps skip_memory_metrics=True
+     use_liger_kernel=False liger_kernel_config gradient_checkpointing_kwargs`,
   ),
   ...because(
-    'every rank holds the whole model and gradients are exchanged by dawntune',
-    `ddp_backend ddp_find_unused_parameters ddp_bucket_cap_mb ddp_broadcast_buffers ddp_timeout fsdp
-     fsdp_min_num_params fsdp_config fsdp_transformer_layer_cls_to_wrap accelerator_config
-     parallelism_config average_tokens_across_devices`,
+    ONE_RANK,
+    `ddp_backend ddp_find_unused_parameters=False ddp_bucket_cap_mb ddp_broadcast_buffers=False ddp_timeout=1800
+     fsdp=|False fsdp_min_num_params=0 fsdp_config fsdp_transformer_layer_cls_to_wrap accelerator_config={}
+     parallelism_config average_tokens_across_devices=True|False save_on_each_node=True|False`,
   ),
   ...because(
-    'rows are read and batched by dawntune',
-    `dataloader_num_workers dataloader_prefetch_factor dataloader_pin_memory
-     dataloader_persistent_workers remove_unused_columns label_names group_by_length
-     length_column_name auto_find_batch_size`,
+    READING,
+    `dataloader_num_workers=0 dataloader_prefetch_factor dataloader_pin_memory=True
+     dataloader_persistent_workers=False remove_unused_columns=True label_names=[] length_column_name=length`,
+  ),
+  ...because(
+    'a batch for which the memory does not suffice is refused before the first step',
+    'auto_find_batch_size=False',
   ),
   ...because(
     'nothing is uploaded',
-    `push_to_hub push_to_hub_model_id push_to_hub_organization push_to_hub_token hub_model_id hub_strategy
-     hub_token hub_private_repo hub_always_push hub_revision`,
+    `push_to_hub=False push_to_hub_model_id push_to_hub_organization push_to_hub_token hub_model_id
+     hub_strategy=every_save hub_token hub_private_repo=False hub_always_push=False hub_revision`,
   ),
-  ...because('not part of M3 training', 'label_smoothing_factor neftune_noise_alpha past_index'),
+  ...because('the models keep no past states', 'past_index=-1'),
 };
 
 /** Names that transformers dropped between 4.44, the oldest FlagEmbedding allows, and 4.57. */
-export const olderTrainingArguments: Readonly<Record<string, string>> = {
-  ...because('validation is asked for with --eval_data', 'evaluation_strategy'),
-  ...because('rows are read and batched by dawntune', 'dispatch_batches split_batches'),
-  ...because('it belongs to PyTorch', 'use_ipex sharded_ddp'),
+export const olderTrainingArguments: Readonly<Record<string, ForeignFlag>> = {
+  ...{ evaluation_strategy: validationStrategy },
+  ...because(ONE_RANK, 'dispatch_batches=False split_batches=False sharded_ddp=|False'),
+  ...because('it belongs to PyTorch', 'use_ipex=False'),
+};
+
+/** Deprecated names of flags that are there. */
+export const trainingArgumentAliases: Readonly<Record<string, string>> = {
+  per_gpu_train_batch_size: 'per_device_train_batch_size',
 };
