@@ -27,8 +27,9 @@ export { type FinetuneArguments, parseFinetuneArguments } from './train/argument
 export { collate } from './train/collate.js';
 export { type Communicator, SingleCommunicator, TurnTable } from './train/communicator.js';
 export { type M3LossBatch, type M3LossSettings, m3Loss } from './train/losses/m3-loss.js';
-export { AdamW } from './train/optimizer.js';
+export { AdamW, type AdamWOptions, type StepResult } from './train/optimizer.js';
 export { consoleReporter, type Reporter, silentReporter } from './train/report.js';
+export { forwardBackward, type StepContext, type StepSettings } from './train/train-step.js';
 export { finetune } from './train/trainer.js';
 export { openWeights } from './weights/open.js';
 export { SafetensorsFile, SafetensorsWriter, writeSafetensors } from './weights/safetensors.js';

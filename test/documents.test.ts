@@ -1,9 +1,12 @@
 /** What README and docs tell people to type is known to the commands, and README's fine-tuning command runs. */
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
+import { createRequire } from 'node:module';
 import os from 'node:os';
 import path from 'node:path';
 import { after, test } from 'node:test';
+import ts from 'typescript';
 import { kernelsFlags, memoryFlags, stepFlags } from '../bench/options.js';
 import { doctorFlags } from '../src/cli/doctor-arguments.js';
 import { demoFlags } from '../src/demo/arguments.js';
@@ -60,7 +63,10 @@ function called(line: string): { name: string; words: string[] } | undefined {
     words.splice(1, words[1] === '--' ? 1 : 0);
     if (begins('dawntune')) words.splice(0, 1);
   } else return undefined;
-  if (begins('bench')) words.splice(0, 2, `bench ${words[1] ?? 'kernels'}`);
+  if (begins('bench')) {
+    const suite = words[1]?.startsWith('-') ? undefined : words[1];
+    words.splice(0, suite ? 2 : 1, `bench ${suite ?? 'kernels'}`);
+  }
   const [name, ...rest] = words;
   return name ? { name, words: rest } : undefined;
 }
@@ -68,7 +74,7 @@ function called(line: string): { name: string; words: string[] } | undefined {
 test('every flag that the documents name exists', () => {
   const known = new Set(Object.values(commands).flatMap((table) => Object.keys(table)));
   // Of npm and node; `--help` and `--version` belong to all commands.
-  for (const name of ['silent', 'help', 'version', 'seconds', 'flag', 'name']) known.add(name);
+  for (const name of ['save_dev', 'silent', 'help', 'version', 'seconds', 'flag', 'name']) known.add(name);
   let seen = 0;
   for (const { name, text } of documents)
     for (const [, flag] of text.matchAll(/(?<![\w-])--([a-z][a-z0-9_-]*)/g)) {
@@ -108,13 +114,70 @@ test('every command that the documents name is one, with flags that it takes', (
   assert.ok(parsed > 12, `${parsed} commands`);
 });
 
+/** The fine-tuning commands of the README, in their order. */
+const fineTuning = documents[0]!.text
+  .replaceAll(/^#.*\n/gm, '')
+  .replaceAll('\\\n', ' ')
+  .split('\n')
+  .filter((each) => each.startsWith('npx dawntune finetune '))
+  .map((each) => called(each)!.words);
+
+test('README’s first fine-tuning command runs as it is in the clone', async () => {
+  const words = fineTuning[0]!.map((word) =>
+    word.startsWith('test/') ? path.join(repositoryRoot, word) : word,
+  );
+  const output = path.join(folder, 'first');
+  const { steps } = await finetune(
+    parseFinetuneArguments(words.map((word) => (word === 'output/first' ? output : word))).args,
+    silentReporter,
+  );
+  assert.equal(steps, 15);
+  assert.ok(fs.existsSync(path.join(output, 'model.safetensors')));
+});
+
+test('README’s library examples compile and run', () => {
+  const blocks = [...documents[0]!.text.matchAll(/```ts\n([\s\S]*?)```/g)].map(([, block]) => block!);
+  assert.equal(blocks.length, 3);
+  const index = path.join(repositoryRoot, 'dist', 'src', 'index');
+  const packages = path.resolve(
+    createRequire(import.meta.url).resolve('@types/node/package.json'),
+    '../../..',
+  );
+  const files = blocks.map((block, i) => {
+    const file = path.join(folder, `example-${i}.mts`);
+    const code = block
+      .replaceAll("'dawntune'", JSON.stringify(`${index}.js`))
+      .replaceAll("'./bge-m3'", JSON.stringify(golden('model')))
+      .replaceAll("'./trained'", JSON.stringify(path.join(folder, 'trained')));
+    fs.writeFileSync(file, code);
+    return file;
+  });
+  const program = ts.createProgram(files, {
+    strict: true,
+    skipLibCheck: true,
+    target: ts.ScriptTarget.ES2022,
+    module: ts.ModuleKind.NodeNext,
+    moduleResolution: ts.ModuleResolutionKind.NodeNext,
+    typeRoots: [path.join(packages, '@types'), packages],
+    types: ['node', '@webgpu/types'],
+  });
+  const found = [...ts.getPreEmitDiagnostics(program), ...program.emit().diagnostics];
+  assert.deepEqual(
+    found.map(({ messageText }) => ts.flattenDiagnosticMessageText(messageText, '\n')),
+    [],
+  );
+  for (const file of files) {
+    const { status, stdout, stderr } = spawnSync(process.execPath, [file.replace(/mts$/, 'mjs')], {
+      encoding: 'utf8',
+    });
+    assert.equal(status, 0, stderr);
+    assert.doesNotMatch(stdout, /NaN|sparse: 0,/);
+    assert.ok(stdout.length > 0);
+  }
+});
+
 test('README’s fine-tuning command runs, with a small model and one step', async () => {
-  const [line] = documents[0]!.text
-    .replaceAll(/^#.*\n/gm, '')
-    .replaceAll('\\\n', ' ')
-    .split('\n')
-    .filter((each) => each.startsWith('npx dawntune finetune '));
-  const words = called(line!)!.words.map((word) =>
+  const words = fineTuning[1]!.map((word) =>
     word === './bge-m3' ? golden('model') : word.replace('./example_data', golden('example_data')),
   );
   // The file of FlagEmbedding's examples, of which the README says that the line can be left out.

@@ -30,7 +30,10 @@ export interface StepContext {
   readonly communicator?: Communicator | undefined;
 }
 
-/** Adds the gradients of one batch's loss, times `lossScale`, to the model's; returns the loss itself. */
+/**
+ * Adds the gradients of one batch's loss, times `lossScale`, to the model's; returns the loss itself. The batch's
+ * tokens stay the caller's to dispose of. @throws ShapeError for a batch or settings that do not fit.
+ */
 export async function forwardBackward(
   model: M3Model,
   batch: M3LossBatch,
