@@ -273,6 +273,16 @@ test('a step of rate 0, rows that no batch takes, rows without a teacher: one li
   assert.match(alone.notes, /^--train_data: groups of one passage .*: the loss is always 0 \(all files\)$/m);
   assert.match(alone.notes, /^the gradient was 0 in all 2 steps that were applied: nothing was learnt$/m);
 
+  const filled = await run(
+    'filled',
+    `--max_steps 1 --query_max_len 8 --query_instruction_for_retrieval ${'word,'.repeat(8)} --passage_instruction_for_retrieval word`,
+  );
+  assert.match(
+    filled.notes,
+    /^--query_max_len 8: --query_instruction_for_retrieval alone is as long: no query without another has a word left$/m,
+  );
+  assert.doesNotMatch(filled.notes, /passage_max_len/);
+
   const three = jsonl('three.jsonl', [GOOD, GOOD, GOOD]);
   const small = jsonl('small.jsonl', [GOOD]);
   const rows = await run(

@@ -362,6 +362,20 @@ test('bad input is one line that names the file', () => {
   fails({ ...original, pre_tokenizer: { type: 'Split' } }, /pre_tokenizer\.type: expected one of .*"Split"/);
   fails({ ...original, model: { ...(original['model'] as Json), unk_id: null } }, /model\.unk_id: expected/);
   fails({ ...original, model: { type: 'Unheard', vocab: {} } }, /model\.type: expected .*"Unheard"/);
+  fs.rmSync(file);
+  for (const [content, found] of [
+    ['version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n', 'a Git LFS pointer'],
+    ['<!doctype html><title>404</title>', 'a web page'],
+    ['', 'an empty file'],
+  ] as const)
+    for (const name of ['sentencepiece.bpe.model', 'vocab.txt']) {
+      const bare = fs.mkdtempSync(path.join(temporary, 'bare-'));
+      fs.writeFileSync(path.join(bare, name), content);
+      assert.throws(() => Tokenizer.load(bare), {
+        name: 'InputError',
+        message: new RegExp(`${name}: expected a vocabulary, found ${found}`),
+      });
+    }
   assert.throws(() => Tokenizer.load(model).encode('a', 1), { name: 'InputError', message: /at least 2/ });
   assert.throws(() => Charsmap.parse(new Uint8Array([8, 0, 0, 0, 1])), RangeError);
   assert.throws(() => readSentencePiece(new Uint8Array([10, 200, 1])), RangeError);

@@ -6,7 +6,7 @@
  */
 import path from 'node:path';
 import { writeFileAtomic } from '../files/atomic.js';
-import { makeFolder } from '../files/make-folder.js';
+import { makeWritableFolder } from '../files/make-folder.js';
 import { Gpu } from '../gpu/gpu.js';
 import { M3Model } from '../models/m3.js';
 import {
@@ -51,7 +51,7 @@ export async function demo(argv: readonly string[]): Promise<number> {
   const { outputDir: output, steps, seed, fp16, adapter } = parseDemoArguments(argv);
   const data = demoRows(seed, DEMO_EVALUATION_LANGUAGES);
   const initial = path.join(output, 'random-model');
-  makeFolder(output);
+  makeWritableFolder(output);
   const train = path.join(output, 'train.jsonl');
   writeFileAtomic(train, data.train.map((row) => `${JSON.stringify(row)}\n`).join(''));
   const note = (line: string) => process.stderr.write(`${line}\n`);

@@ -4,6 +4,9 @@
  */
 import fs from 'node:fs';
 import path from 'node:path';
+import { InputError } from '../errors.js';
+import { printable } from '../show.js';
+import { systemReason } from './reason.js';
 
 /** Does nothing where there is one; `mode` is for those that it makes. @throws the system's error. */
 export function makeFolder(folder: string, mode?: number): void {
@@ -22,6 +25,18 @@ export function makeFolder(folder: string, mode?: number): void {
     }
   // A file of that name: what the system says of making it again.
   if (!fs.statSync(folder).isDirectory()) fs.mkdirSync(folder);
+}
+
+/** The same for a folder that is then written into. @throws InputError that names it. */
+export function makeWritableFolder(folder: string): void {
+  try {
+    makeFolder(folder);
+    fs.accessSync(folder, fs.constants.W_OK);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    const reason = code === 'EEXIST' ? 'is no folder' : systemReason(error);
+    throw new InputError(`${printable(folder)}: cannot be written: ${reason}`);
+  }
 }
 
 /** Links that lead nowhere are not there; what cannot be asked fails when it is made. */

@@ -6,9 +6,8 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { InputError, MachineError } from '../errors.js';
 import { FolderLock, lockHolder } from '../files/lock.js';
-import { makeFolder } from '../files/make-folder.js';
+import { makeWritableFolder } from '../files/make-folder.js';
 import { type FileSet, publishFiles, publishFolder, recover, removeFolder } from '../files/publish.js';
-import { systemReason } from '../files/reason.js';
 import { printable } from '../show.js';
 import { TOKENIZER_FILES } from '../tokenizer/folder.js';
 import { CONFIG_FILE, type ModelFolderContents, writeModelFiles } from './model-folder.js';
@@ -41,14 +40,7 @@ export class OutputFolder {
    * another run writes there.
    */
   static open(folder: string): OutputFolder {
-    try {
-      makeFolder(folder);
-      fs.accessSync(folder, fs.constants.W_OK);
-    } catch (error) {
-      const { code } = error as NodeJS.ErrnoException;
-      const reason = code === 'EEXIST' ? 'is no folder' : systemReason(error);
-      throw new InputError(`${printable(folder)}: cannot be written: ${reason}`);
-    }
+    makeWritableFolder(folder);
     const lock = FolderLock.acquire(folder);
     try {
       requireNoneAround(folder);

@@ -7,6 +7,7 @@
 import path from 'node:path';
 import { InputError } from '../errors.js';
 import { asJsonObject, type JsonObject, parseJsonBytes, readJsonObjectIfPresent } from '../files/json.js';
+import { kindOf } from '../files/kind.js';
 import { printable, show } from '../show.js';
 import { AddedTokenFinder } from './added-tokens.js';
 import { type Decoder, decoderFrom } from './decoder.js';
@@ -253,6 +254,8 @@ function folderSettings(folder: string, files: ReadonlyMap<string, Uint8Array>) 
 
   const converted = (name: string, make: (bytes: Uint8Array) => unknown) => {
     const where = path.join(folder, name);
+    const kind = kindOf(files.get(name)!);
+    if (kind) throw new InputError(`${printable(where)}: expected a vocabulary, found ${kind}`);
     try {
       return new Part(make(files.get(name)!) as JsonObject, where);
     } catch (error) {

@@ -3,8 +3,10 @@
  * batches of that size, and their steps on a planning device. Looking for the longest texts is also where texts are
  * found that the model cannot take.
  */
+
 import type { TrainingData } from '../data/batches.js';
 import type { LongestBatch, TokenMeasure } from '../data/longest.js';
+import { compileFormat } from '../data/prompts.js';
 import { InputError, MachineError } from '../errors.js';
 import type { Capabilities } from '../gpu/capabilities.js';
 import type { MemoryReport } from '../gpu/memory.js';
@@ -57,6 +59,10 @@ export async function planRunMemory(
       note(
         `--${side}_max_len ${limit}: the special tokens alone are ${empty.length}: no ${side} has a word left`,
       );
+    else if (instructionFills(side, tokenizer, args))
+      note(
+        `--${side}_max_len ${limit}: --${side}_instruction_for_retrieval alone is as long: no ${side} without another has a word left`,
+      );
   const found = new Map<TrainingData, LongestBatch[]>();
   let maxTokens = 0;
   const batchesOf = (from: TrainingData) => (model: Parameters<PlannedStep['batches']>[0]) => {
@@ -91,6 +97,18 @@ export async function planRunMemory(
         `${flag} ${limit}: the model has positions for ${maxTokens} tokens; a longer text will end the run`,
       );
   return report;
+}
+
+/** Whether two texts that differ from their first letter are the same behind the instruction, as long as they may be. */
+function instructionFills(side: 'query' | 'passage', tokenizer: Tokenizer, args: FinetuneArguments): boolean {
+  const [instruction, format, limit] =
+    side === 'query'
+      ? [args.queryInstructionForRetrieval, args.queryInstructionFormat, args.queryMaxLen]
+      : [args.passageInstructionForRetrieval, args.passageInstructionFormat, args.passageMaxLen];
+  if (instruction === null) return false;
+  const join = compileFormat(format, `--${side}_instruction_format`);
+  const [a, b] = ['a', 'b'].map((text) => tokenizer.encode(join(instruction, text), limit).join());
+  return a === b;
 }
 
 /** What no adapter like this could do at all, with what to change. */
