@@ -114,6 +114,21 @@ test('every command that the documents name is one, with flags that it takes', (
   assert.ok(parsed > 12, `${parsed} commands`);
 });
 
+test('the tests that docs/robustness.md names are there', () => {
+  const { text } = documents.find(({ name }) => name.endsWith('robustness.md'))!;
+  const files = [...text.matchAll(/`(test\/[\w/-]+\.test\.ts)`/g)].map(([, file]) => file!);
+  const sources = [...new Set(files)].map((file) =>
+    fs.readFileSync(path.join(repositoryRoot, file), 'utf8').replaceAll("\\'", "'"),
+  );
+  const titles = [...text.matchAll(/“([^”]+)”/g)].map(([, title]) => title!);
+  assert.ok(sources.length > 15 && titles.length > 15);
+  for (const title of titles)
+    assert.ok(
+      sources.some((source) => source.includes(`test('${title}'`) || source.includes(`describe('${title}'`)),
+      title,
+    );
+});
+
 /** The fine-tuning commands of the README, in their order. */
 const fineTuning = documents[0]!.text
   .replaceAll(/^#.*\n/gm, '')
