@@ -87,7 +87,9 @@ test('train.jsonl holds the rows', () => {
     assert.equal(datasets[0]!.rowCount, rows.train.length);
     const { query, pos, neg } = datasets[0]!.row(7);
     assert.deepEqual({ query, pos, neg }, rows.train[7]);
-    assert.throws(() => writeDemoJsonl(path.join(file, 'below')), { name: 'InputError' });
+    for (const taken of [path.join(file, 'below'), file, '/proc/below'])
+      if (fs.existsSync(path.dirname(taken)))
+        assert.throws(() => writeDemoJsonl(taken), { name: 'InputError' }, taken);
   } finally {
     fs.rmSync(folder, { recursive: true, force: true });
   }

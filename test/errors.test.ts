@@ -5,6 +5,7 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { after, test } from 'node:test';
+import { FolderLock } from '../src/files/lock.js';
 import { golden, repositoryRoot } from './repository.js';
 
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'dawntune-errors-'));
@@ -149,11 +150,26 @@ test('no adapter', () => {
     DAWNTUNE_SOFTWARE: 'none',
     DAWNTUNE_CACHE: path.join(folder, 'empty-cache'),
   });
+  const unknown = (source: string) =>
+    new RegExp(`${source}: expected a part of an adapter's name .*, found "Voodoo 2"; there are: \\S`);
+  const words = finetune(golden('model'), jsonl('g.jsonl', GOOD, GOOD));
+  fails([...words, '--adapter', 'Voodoo 2'], unknown('--adapter'));
+  fails(words, unknown('DAWNTUNE_ADAPTER'), 2, { DAWNTUNE_ADAPTER: 'Voodoo 2' });
+  fails(['doctor', '--adapter', 'Voodoo 2'], unknown('--adapter'));
+});
+
+test('a demo into what is no folder, or a folder in use', () => {
+  const file = jsonl('demo-file', GOOD);
+  fails(['demo', '--output_dir', file], /--output_dir: .*demo-file: cannot be written: is no folder$/);
   fails(
-    finetune(golden('model'), jsonl('g.jsonl', GOOD, GOOD), '--adapter', 'Voodoo 2'),
-    /no adapter matches "Voodoo 2"/,
-    1,
+    ['demo', '--output_dir', path.join(file, 'below')],
+    /--output_dir: .*below: cannot be written: a part of the path is not a folder$/,
   );
+  const busy = fs.mkdtempSync(path.join(folder, 'busy-'));
+  const lock = FolderLock.acquire(busy);
+  fails(['demo', '--output_dir', busy], /--output_dir: .* writes there since /, 1);
+  lock.release();
+  assert.deepEqual(fs.readdirSync(busy), []);
 });
 
 test('a budget too small ends the run before its first step, with the table of what it needs', () => {

@@ -24,10 +24,10 @@ import {
   privateSources,
   readNeeded,
 } from '../src/setup/driver-download.js';
+import { cachedDriver, setupProgram } from './cached-driver.js';
 
 const driverModule = new URL('../src/gpu/software-driver.js', import.meta.url).href;
 const mainProgram = new URL('../src/cli/main.js', import.meta.url).pathname;
-const setupProgram = new URL('../scripts/setup.js', import.meta.url).pathname;
 
 describe('private apt sources', () => {
   const debian = {
@@ -267,6 +267,20 @@ describe('runtime', () => {
       message,
       /^no WebGPU adapter found \(.*(libvulkan\.so\.1|VK_DRIVER_FILES=\/nonexistent\.json).*\); unset VK_DRIVER_FILES or correct it$/,
     );
+  });
+
+  test('a cached driver that DAWNTUNE_SOFTWARE hides is said to be there', async (context) => {
+    if (cachedDriver === undefined) return context.skip('no cached driver');
+    const script = `
+      const { prepareVulkan, noAdapterError } = await import(${JSON.stringify(driverModule)});
+      console.log(prepareVulkan().description + '|' + noAdapterError().message);`;
+    const result = spawnSync(process.execPath, ['--input-type=module', '-e', script], {
+      env: { ...process.env, DAWNTUNE_SOFTWARE: 'none' },
+      encoding: 'utf8',
+    });
+    const [description, message] = result.stdout.trim().split('|');
+    assert.match(description!, new RegExp(`${cachedDriver} in .*vulkan hidden by DAWNTUNE_SOFTWARE=none`));
+    assert.match(message!, /; install a GPU driver, or unset DAWNTUNE_SOFTWARE$/);
   });
 
   test('setup refuses with one line when drivers were chosen by hand, and on unknown flags', {

@@ -6,12 +6,13 @@
 import { createRequire } from 'node:module';
 import os from 'node:os';
 import { create, globals } from 'webgpu';
-import { InputError } from '../errors.js';
 import {
+  adapterNotFound,
   cacheFolder,
   listAdapters,
   noAdapterError,
   prepareVulkan,
+  wantedAdapter,
   withoutChatter,
 } from '../gpu/software-driver.js';
 import { parseDoctorArguments } from './doctor-arguments.js';
@@ -39,10 +40,10 @@ const instances: GPU[] = [];
 /**
  * @param args `--adapter <substring>` picks one of the adapters listed.
  * @returns 0 when a dispatch gave the right numbers, else 1.
- * @throws InputError for unknown arguments; MachineError when there is no adapter.
+ * @throws InputError for unknown arguments and for an adapter that is not there; MachineError when there is no adapter.
  */
 export async function doctor(args: readonly string[] = []): Promise<number> {
-  const wanted = parseDoctorArguments(args).adapter ?? process.env['DAWNTUNE_ADAPTER'];
+  const wanted = wantedAdapter(parseDoctorArguments(args).adapter);
   const row = (name: string, value: string) => console.log(`${name.padEnd(40)}${value}`);
 
   const environment = prepareVulkan();
@@ -61,16 +62,13 @@ export async function doctor(args: readonly string[] = []): Promise<number> {
   Object.assign(globalThis, globals);
   const instance = create([
     'enable-dawn-features=allow_unsafe_apis,vulkan_enable_f16_on_nvidia',
-    ...(wanted ? [`adapter=${wanted}`] : []),
+    ...(wanted ? [`adapter=${wanted.name}`] : []),
   ]);
   instances.push(instance);
   const adapter = await withoutChatter(() =>
     instance.requestAdapter({ powerPreference: 'high-performance' }),
   ).catch(() => null);
-  if (!adapter) {
-    if (!wanted) throw noAdapterError();
-    throw new InputError(`doctor: no adapter's name contains "${wanted}" (upper and lower case count)`);
-  }
+  if (!adapter) throw await adapterNotFound(wanted);
 
   const { info } = adapter;
   row('chosen', `${info.device || info.vendor}, ${info.description}`);

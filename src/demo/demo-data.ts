@@ -11,6 +11,7 @@ import path from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { InputError } from '../errors.js';
 import { writeFileAtomic } from '../files/atomic.js';
+import { makeWritableFolder } from '../files/make-folder.js';
 import { CounterRandom } from '../tensor/random.js';
 
 /** The translations that the compiler has. */
@@ -110,11 +111,7 @@ export function demoRows(seed = 42, languages: readonly DemoLanguage[] = DEMO_LA
 export function writeDemoJsonl(folder: string, seed = 42): string {
   const file = path.join(folder, 'train.jsonl');
   const lines = demoRows(seed).train.map((row) => `${JSON.stringify(row)}\n`);
-  try {
-    fs.mkdirSync(folder, { recursive: true });
-  } catch (error) {
-    throw new InputError(`${folder}: cannot make this folder: ${(error as Error).message}`);
-  }
+  makeWritableFolder(folder);
   writeFileAtomic(file, lines.join(''));
   return file;
 }

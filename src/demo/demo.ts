@@ -5,7 +5,9 @@
  * in training.
  */
 import path from 'node:path';
+import { InputError, MachineError } from '../errors.js';
 import { writeFileAtomic } from '../files/atomic.js';
+import { FolderLock } from '../files/lock.js';
 import { makeWritableFolder } from '../files/make-folder.js';
 import { Gpu } from '../gpu/gpu.js';
 import { M3Model } from '../models/m3.js';
@@ -19,7 +21,7 @@ import { Tokenizer } from '../tokenizer/tokenizer.js';
 import { parseFinetuneArguments } from '../train/arguments.js';
 import { consoleReporter } from '../train/report.js';
 import { finetune } from '../train/trainer.js';
-import { parseDemoArguments } from './arguments.js';
+import { type DemoArguments, parseDemoArguments } from './arguments.js';
 import { DEMO_EVALUATION_LANGUAGES, demoNearDuplicates, demoRows, demoTokenizerFolder } from './demo-data.js';
 
 const MAX_LENGTH = 64;
@@ -48,12 +50,31 @@ const MODEL = {
 type Table = Record<RetrievalMode, RetrievalMetrics>;
 
 export async function demo(argv: readonly string[]): Promise<number> {
-  const { outputDir: output, steps, seed, fp16, adapter } = parseDemoArguments(argv);
+  const args = parseDemoArguments(argv);
+  const lock = lockFolder(args.outputDir);
+  try {
+    return await train(args);
+  } finally {
+    lock.release();
+  }
+}
+
+/** Before anything else: what another demo has written there is not to be mixed with this one's. */
+function lockFolder(folder: string): FolderLock {
+  try {
+    makeWritableFolder(folder);
+    return FolderLock.acquire(folder);
+  } catch (error) {
+    if (error instanceof InputError) throw new InputError(`--output_dir: ${error.message}`);
+    throw error instanceof MachineError ? new MachineError(`--output_dir: ${error.message}`) : error;
+  }
+}
+
+async function train({ outputDir: output, steps, seed, fp16, adapter }: DemoArguments): Promise<number> {
   const data = demoRows(seed, DEMO_EVALUATION_LANGUAGES);
   const initial = path.join(output, 'random-model');
-  makeWritableFolder(output);
-  const train = path.join(output, 'train.jsonl');
-  writeFileAtomic(train, data.train.map((row) => `${JSON.stringify(row)}\n`).join(''));
+  const rows = path.join(output, 'train.jsonl');
+  writeFileAtomic(rows, data.train.map((row) => `${JSON.stringify(row)}\n`).join(''));
   const note = (line: string) => process.stderr.write(`${line}\n`);
   note(
     `${data.train.length} messages to train on, ${data.heldOut.length} held-out queries in ${DEMO_EVALUATION_LANGUAGES.length} languages, ${data.candidates.length} candidates`,
@@ -90,7 +111,7 @@ export async function demo(argv: readonly string[]): Promise<number> {
   const started = performance.now();
   const flags = [
     ['--model_name_or_path', initial],
-    ['--train_data', train],
+    ['--train_data', rows],
     ['--output_dir', path.join(output, 'model')],
     ['--train_group_size', '1'],
     ['--query_max_len', String(MAX_LENGTH)],

@@ -24,7 +24,7 @@ import {
   texelBytes,
 } from './memory.js';
 import { planDevice } from './plan-device.js';
-import { noAdapterError, prepareVulkan, withoutChatter } from './software-driver.js';
+import { adapterNotFound, prepareVulkan, wantedAdapter, withoutChatter } from './software-driver.js';
 import { gpuWait } from './wait.js';
 
 Object.assign(globalThis, globals);
@@ -143,7 +143,7 @@ export class Gpu {
 
   /**
    * Opens the first matching adapter, a real GPU before a software one.
-   * @throws MachineError when there is none; says what to do next. TypeError for options that mean nothing.
+   * @throws MachineError when there is none, InputError when none has the name that is asked for; says what to do next. TypeError for options that mean nothing.
    */
   static async open(options: GpuOptions = {}): Promise<Gpu> {
     checkOptions(options);
@@ -153,23 +153,15 @@ export class Gpu {
       `enable-dawn-features=${toggles.join(',')}`,
       'disable-dawn-features=timestamp_quantization',
     ];
-    const wanted = options.adapter ?? process.env['DAWNTUNE_ADAPTER'];
-    if (wanted) flags.push(`adapter=${wanted}`);
+    const wanted = wantedAdapter(options.adapter);
+    if (wanted) flags.push(`adapter=${wanted.name}`);
     const instance = create(flags);
     instances.push(instance);
-    let adapter: GPUAdapter | null = null;
-    let reason = '';
-    try {
-      adapter = await withoutChatter(() => instance.requestAdapter({ powerPreference: 'high-performance' }));
-    } catch (error) {
-      reason = (error as Error).message.split('\n')[0] ?? '';
-    }
-    if (!adapter)
-      throw wanted
-        ? new MachineError(
-            `no adapter matches "${wanted}"${reason ? ` (${reason})` : ''}; \`dawntune doctor\` lists those present`,
-          )
-        : noAdapterError();
+    // Dawn rejects where there is no adapter of that name.
+    const adapter = await withoutChatter(() =>
+      instance.requestAdapter({ powerPreference: 'high-performance' }),
+    ).catch(() => null);
+    if (!adapter) throw await adapterNotFound(wanted);
     const wantedFeatures: GPUFeatureName[] = [
       'shader-f16',
       'subgroups',

@@ -14,7 +14,7 @@ import { isMainThread } from 'node:worker_threads';
 import koffi, { type LibraryHandle } from 'koffi';
 import { InputError, MachineError } from '../errors.js';
 import { makeFolder } from '../files/make-folder.js';
-import { show } from '../show.js';
+import { printable, show } from '../show.js';
 import { cacheFolder, driverFolder, inspectDriver, type SoftwareDriverName } from './driver-cache.js';
 
 export { cacheFolder, driverFolder, readManifest } from './driver-cache.js';
@@ -45,6 +45,9 @@ export function requestedSoftware(
   throw new InputError(`DAWNTUNE_SOFTWARE: expected lavapipe, swiftshader or none, found ${show(wanted)}`);
 }
 
+/** In the order in which they are looked for. */
+const SOFTWARE_DRIVERS: readonly SoftwareDriverName[] = ['lavapipe', 'swiftshader'];
+
 // koffi closes a library when its handle is collected: these must live as long as the process.
 const loadedLibraries: LibraryHandle[] = [];
 // If the object that create() returned is collected while Dawn works with it, Dawn crashes.
@@ -70,7 +73,7 @@ function prepare(): VulkanEnvironment {
   if (!process.env['XDG_RUNTIME_DIR']) setEnvironment('XDG_RUNTIME_DIR', os.tmpdir());
   const requested = requestedSoftware();
   const candidates: SoftwareDriverName[] =
-    requested === 'none' ? [] : requested ? [requested] : ['lavapipe', 'swiftshader'];
+    requested === 'none' ? [] : requested ? [requested] : [...SOFTWARE_DRIVERS];
   const problems: string[] = [];
   for (const name of candidates) {
     const folder = driverFolder(name);
@@ -115,11 +118,23 @@ export function driversByHand(env: NodeJS.ProcessEnv = process.env): string | un
   return undefined;
 }
 
+/** Cached drivers that would be used, were it not for `DAWNTUNE_SOFTWARE=none`. */
+function hiddenDrivers(): SoftwareDriverName[] {
+  if (requestedSoftware() !== 'none') return [];
+  return SOFTWARE_DRIVERS.filter((name) => {
+    const cached = inspectDriver(name);
+    return cached !== undefined && cached.problem === undefined;
+  });
+}
+
 /** What the machine itself has: looked at only when no cached driver is used. */
 function describeSystem(problems: readonly string[]): string {
-  const cached = problems.length
-    ? problems.join(' and ')
-    : `no software driver in ${path.join(cacheFolder(), 'vulkan')}`;
+  const hidden = hiddenDrivers();
+  const cached = hidden.length
+    ? `${hidden.join(' and ')} in ${path.join(cacheFolder(), 'vulkan')} hidden by DAWNTUNE_SOFTWARE=none`
+    : problems.length
+      ? problems.join(' and ')
+      : `no software driver in ${path.join(cacheFolder(), 'vulkan')}`;
   try {
     loadedLibraries.push(koffi.load('libvulkan.so.1'));
   } catch {
@@ -252,6 +267,30 @@ export function noAdapterError(): MachineError {
   const byHand = requestedSoftware() ? undefined : driversByHand();
   const advice = byHand
     ? `unset ${byHand.split('=')[0]} or correct it`
-    : 'install a GPU driver, or run `npx dawntune setup` for a software one';
+    : hiddenDrivers().length > 0
+      ? 'install a GPU driver, or unset DAWNTUNE_SOFTWARE'
+      : 'install a GPU driver, or run `npx dawntune setup` for a software one';
   return new MachineError(`no WebGPU adapter found (${prepareVulkan().description}); ${advice}`);
+}
+
+/** Which adapter is asked for, by a part of its name, and by what. */
+export interface WantedAdapter {
+  readonly name: string;
+  readonly source: '--adapter' | 'DAWNTUNE_ADAPTER';
+}
+
+/** `flag`: the value of `--adapter`, which goes before `DAWNTUNE_ADAPTER`. Undefined where neither is set. */
+export function wantedAdapter(flag: string | null | undefined): WantedAdapter | undefined {
+  if (flag) return { name: flag, source: '--adapter' };
+  const name = process.env['DAWNTUNE_ADAPTER'];
+  return name ? { name, source: 'DAWNTUNE_ADAPTER' } : undefined;
+}
+
+/** The error where Dawn gave no adapter: none has the wanted name, or there is none at all. */
+export async function adapterNotFound(wanted: WantedAdapter | undefined): Promise<InputError | MachineError> {
+  const names = [...new Set((await listAdapters()).map(({ name }) => printable(name)))];
+  if (!wanted || names.length === 0) return noAdapterError();
+  return new InputError(
+    `${wanted.source}: expected a part of an adapter's name (upper and lower case count), found ${show(wanted.name)}; there are: ${names.join(', ')}`,
+  );
 }
