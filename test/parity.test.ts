@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import { test } from 'node:test';
 import { deliberateErrors } from '../src/parity/arguments.js';
+import { requireGoldenForm } from '../src/parity/forms.js';
 import { runParity } from '../src/parity/parity.js';
 import { golden } from './repository.js';
 
@@ -53,3 +54,19 @@ for (const deliberateError of deliberateErrors)
     assert.equal(inLosses, deliberateError === 'tanh-gelu' || deliberateError === 'missing-term');
     assert.ok(failed.some((check) => check.section === 'ten steps'));
   });
+
+test('goldens of another form are told as a fault of their file', () => {
+  const forms: [string, unknown, RegExp][] = [
+    ['settings.json', null, /^settings\.json: expected an object, found null$/],
+    ['settings.json', {}, /^settings\.json: pooling: expected a text, found nothing$/],
+    ['tokenizer.json', { texts: 5 }, /^tokenizer\.json: expected a list, found /],
+    ['loss_cases.json', ['x'], /^loss_cases\.json: \[0\]: expected an object, found "x"$/],
+    [
+      'encode.json',
+      { max_length: 8, texts: [null] },
+      /^encode\.json: texts\[0\]: expected a text, found null$/,
+    ],
+  ];
+  for (const [name, value, message] of forms)
+    assert.throws(() => requireGoldenForm(value, name, name), { name: 'InputError', message });
+});

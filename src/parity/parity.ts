@@ -24,6 +24,7 @@ import type { DistillationKind } from '../train/losses/score-loss.js';
 import { AdamW } from '../train/optimizer.js';
 import { SafetensorsFile } from '../weights/safetensors.js';
 import { type DeliberateError, parseParityArguments } from './arguments.js';
+import { requireGoldenForm } from './forms.js';
 import { BOUNDS, cosineOf, HALF_BOUNDS, largestError, length, relativeError } from './measures.js';
 import { type ParityCheck, renderParity } from './report.js';
 
@@ -621,7 +622,9 @@ class Parity {
     const file = path.join(this.folder, name);
     if (!PositionedFile.exists(file))
       throw new InputError(`${this.folder}: expected a folder of goldens, found no ${name} in it`);
-    return readJson(file) as T;
+    const value = readJson(file);
+    requireGoldenForm(value, name, file);
+    return value as T;
   }
 
   private open(name: string): SafetensorsFile {
