@@ -1,6 +1,6 @@
 /** Saves that are killed at every file operation, locks, and which checkpoints stay. */
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
@@ -28,6 +28,22 @@ test('killed while it saves, a folder is one save or none, and the next run ends
       // All of what gives files their final names; of what writes into hidden names, some.
       /^(?:rename|rm|rmdir|mkdir)Sync (?!.*writing\/)/.test(operations[at]!) || at % 41 === 0,
   );
+});
+
+test('a process that ends in the midst of a save takes the half of it away', () => {
+  const folder = fresh();
+  fs.mkdirSync(folder);
+  const module = new URL('../src/files/publish.js', import.meta.url).href;
+  const script = `
+    const fs = await import('node:fs');
+    const { publishFolder } = await import(${JSON.stringify(module)});
+    await publishFolder(${JSON.stringify(folder)}, 'checkpoint-1', async (into) => {
+      fs.writeFileSync(into + '/config.json', '');
+      process.exit(fs.readdirSync(${JSON.stringify(folder)}).length);
+    });`;
+  const { status } = spawnSync(process.execPath, ['--input-type=module', '-e', script]);
+  assert.equal(status, 1);
+  assert.deepEqual(fs.readdirSync(folder), []);
 });
 
 test('what earlier versions and other saves left is removed or named', async () => {

@@ -1,6 +1,7 @@
 /** The trainer from flags to files: training learns, output loads again, checkpoints, limits, a killed process. */
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
@@ -208,6 +209,39 @@ test('a running process keeps others out; killed, it leaves no half file under a
     fs.readdirSync(output).filter((name) => name.startsWith('.')),
     [],
   );
+});
+
+test('an interrupted run says where, ends with the code of the signal and leaves no lock and no half save', async () => {
+  const main = path.join(repositoryRoot, 'dist', 'src', 'cli', 'main.js');
+  for (const [signal, code, saveSteps, expected] of [
+    ['SIGINT', 130, '1', /^interrupted at step \d+ of 500; newest whole checkpoint: (checkpoint-\d+)$/],
+    ['SIGTERM', 143, '500', /^interrupted at step [1-9]\d* of 500; no checkpoint yet$/],
+  ] as const) {
+    const output = path.join(folder, signal);
+    const child = spawn(
+      process.execPath,
+      [main, 'finetune', ...flags(signal, '--max_steps', '500', '--save_steps', saveSteps)],
+      { stdio: ['ignore', 'pipe', 'pipe'] },
+    );
+    let logged = '';
+    let told = '';
+    child.stderr.on('data', (bytes) => (told += bytes));
+    child.stdout.on('data', (bytes) => {
+      logged += bytes;
+      // A second signal would end it at once.
+      if (!child.killed && logged.includes('"step":3')) child.kill(signal);
+    });
+    const [status] = await once(child, 'close');
+    assert.equal(status, code, told);
+    const line = told.trimEnd().split('\n').at(-1)!;
+    assert.match(line, expected);
+    const newest = expected.exec(line)![1];
+    if (newest !== undefined) assert.equal(checkpoints(output).at(-1)!.name, newest);
+    assert.deepEqual(
+      fs.readdirSync(output).filter((name) => name.startsWith('.')),
+      [],
+    );
+  }
 });
 
 test('the base may be an output folder whose save was interrupted', async () => {

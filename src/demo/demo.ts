@@ -19,7 +19,8 @@ import {
 } from '../retrieval/evaluate.js';
 import { Tokenizer } from '../tokenizer/tokenizer.js';
 import { parseFinetuneArguments } from '../train/arguments.js';
-import { consoleReporter } from '../train/report.js';
+import { interruptible } from '../train/interruption.js';
+import { consoleReporter, type Reporter } from '../train/report.js';
 import { finetune } from '../train/trainer.js';
 import { type DemoArguments, parseDemoArguments } from './arguments.js';
 import { DEMO_EVALUATION_LANGUAGES, demoNearDuplicates, demoRows, demoTokenizerFolder } from './demo-data.js';
@@ -52,9 +53,11 @@ type Table = Record<RetrievalMode, RetrievalMetrics>;
 export async function demo(argv: readonly string[]): Promise<number> {
   const args = parseDemoArguments(argv);
   const lock = lockFolder(args.outputDir);
+  const report = interruptible(consoleReporter());
   try {
-    return await train(args);
+    return await train(args, report);
   } finally {
+    report.release();
     lock.release();
   }
 }
@@ -70,7 +73,10 @@ function lockFolder(folder: string): FolderLock {
   }
 }
 
-async function train({ outputDir: output, steps, seed, fp16, adapter }: DemoArguments): Promise<number> {
+async function train(
+  { outputDir: output, steps, seed, fp16, adapter }: DemoArguments,
+  report: Reporter,
+): Promise<number> {
   const data = demoRows(seed, DEMO_EVALUATION_LANGUAGES);
   const initial = path.join(output, 'random-model');
   const rows = path.join(output, 'train.jsonl');
@@ -133,7 +139,7 @@ async function train({ outputDir: output, steps, seed, fp16, adapter }: DemoArgu
   ].flat();
   note(`dawntune finetune ${flags.join(' ')}`);
   const { args } = parseFinetuneArguments(flags);
-  await finetune(args, consoleReporter());
+  await finetune(args, report);
   const seconds = (performance.now() - started) / 1000;
   const after = await evaluate(path.join(output, 'model'));
 

@@ -107,6 +107,7 @@ async function stage(
     removeAll(writing);
     fs.mkdirSync(writing);
   });
+  begin(writing);
   try {
     await write(writing);
     attempt(folder, () => {
@@ -121,7 +122,30 @@ async function stage(
       // What made the writing fail is what there is to say; the next run removes the rest.
     }
     throw error;
+  } finally {
+    end(writing);
   }
+}
+
+/** Folders that are being written: removed when the process ends in between, before its locks are released. */
+const begun = new Set<string>();
+const removeBegun = () => {
+  for (const writing of begun)
+    try {
+      removeAll(writing);
+    } catch {
+      // The next run removes it.
+    }
+};
+
+function begin(writing: string): void {
+  if (begun.size === 0) process.prependListener('exit', removeBegun);
+  begun.add(writing);
+}
+
+function end(writing: string): void {
+  begun.delete(writing);
+  if (begun.size === 0) process.removeListener('exit', removeBegun);
 }
 
 function completeFolder(folder: string, name: string): void {

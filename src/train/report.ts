@@ -13,6 +13,8 @@ export interface Reporter {
   log(entry: LogEntry): void;
   start(totalSteps: number): void;
   step(step: number, loss: number): void;
+  /** A save is whole: the name of a checkpoint's folder, or `model` for the output folder itself. */
+  saved?(name: string): void;
   end(): void;
 }
 

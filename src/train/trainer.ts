@@ -266,6 +266,7 @@ export async function finetune(
       } else if (due) {
         await saves.saveCheckpoint(model, tokenizer, state);
         tally.saved(state.global_step);
+        report.saved?.(`checkpoint-${state.global_step}`);
       }
     }
     report.end();
@@ -277,6 +278,7 @@ export async function finetune(
       epoch: round(state.epoch, 4),
     });
     await saves.saveModel(model, tokenizer, state);
+    report.saved?.('model');
     report.note(`model written to ${printable(args.outputDir)}`);
     for (const line of tally.notices()) report.note(line);
     if (nothingNew)
