@@ -282,7 +282,8 @@ export function parseFlags<const Table extends FlagTable>(
     if (isNegation) name = negated;
 
     const own = spelled.startsWith('--');
-    if (own && Object.hasOwn(aliases, name)) name = aliases[name]!;
+    const isAlias = own && Object.hasOwn(aliases, name);
+    if (isAlias) name = aliases[name]!;
     const flag = own && Object.hasOwn(table, name) ? table[name]! : null;
     if (!flag && !(own && Object.hasOwn(foreign, name)))
       throw new InputError(
@@ -301,6 +302,8 @@ export function parseFlags<const Table extends FlagTable>(
         words.push(argv[next++]!);
         if (flag && !flag.type.many) break;
       }
+    // Another name of a flag is unset by default, whatever the default of the flag.
+    if (isAlias && words.length === 1 && words[0] === 'None') continue;
     if (!flag || flag.inert !== undefined) idle.set(name, words);
     if (!flag) continue;
     let value: unknown;

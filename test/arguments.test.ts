@@ -469,6 +469,7 @@ test('what changes nothing has one notice, none where the value says what happen
     '--lr_scheduler_kwargs {} --group_by_length False --local_rank -1',
     '--fsdp= --save_safetensors --full_determinism --logging_nan_inf_filter True',
     '--config_name m --tokenizer_name m',
+    '--per_device_train_batch_size 2 --per_gpu_train_batch_size None',
   ])
     assert.deepEqual(parse(silent).notices, [], silent);
   assert.match(parse('--eval_data e.jsonl --eval_strategy no').notices[0]!, /^--eval_strategy /);

@@ -10,7 +10,7 @@ import { isTemporaryName } from '../src/files/atomic.js';
 import { Gpu } from '../src/gpu/gpu.js';
 import { M3Model } from '../src/models/m3.js';
 import { parseFinetuneArguments } from '../src/train/arguments.js';
-import { checkpoints } from '../src/train/checkpoints.js';
+import { checkpoints, replacedBase } from '../src/train/checkpoints.js';
 import { silentReporter } from '../src/train/report.js';
 import { finetune } from '../src/train/trainer.js';
 import { SafetensorsFile } from '../src/weights/safetensors.js';
@@ -260,6 +260,12 @@ test('the base may be an output folder whose save was interrupted', async () => 
     { ...silentReporter, note: (line) => notes.push(line) },
   );
   assert.equal(notes.filter((line) => /the base model in .*in-place will be replaced$/.test(line)).length, 1);
+  const checkpoint = path.join(output, 'checkpoint-3');
+  fs.mkdirSync(checkpoint);
+  const steps = { outputDir: link, saveStrategy: 'steps' };
+  assert.match(replacedBase(checkpoint, steps)!, /is a checkpoint in --output_dir: this run may replace/);
+  assert.equal(replacedBase(checkpoint, { ...steps, saveStrategy: 'no' }), undefined);
+  assert.equal(replacedBase(golden('model'), steps), undefined);
   assert.ok(fs.existsSync(path.join(output, 'trainer_state.json')));
   assert.ok(!fs.existsSync(moving));
 });

@@ -2,6 +2,7 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { InputError } from '../errors.js';
+import { sameFolder } from '../files/same-folder.js';
 import type { M3Model, TokenizerFiles } from '../models/m3.js';
 import type { ModelFolderContents } from '../models/model-folder.js';
 import { CHECKPOINT, type OutputFolder } from '../models/output-folder.js';
@@ -108,6 +109,23 @@ function requireNoneReplaced(outputDir: string, writes: (step: number) => boolea
 }
 
 const isFolder = (entry: fs.Dirent) => entry.isDirectory();
+
+/** A line where the saves of a run can take the place of the base model that it starts from. */
+export function replacedBase(
+  base: string,
+  { outputDir, saveStrategy }: { readonly outputDir: string; readonly saveStrategy: string },
+): string | undefined {
+  if (sameFolder(base, outputDir))
+    return `--output_dir is the folder of --model_name_or_path: the base model in ${printable(outputDir)} will be replaced`;
+  const real = fs.realpathSync(base);
+  if (
+    saveStrategy !== 'no' &&
+    CHECKPOINT.test(path.basename(real)) &&
+    sameFolder(path.dirname(real), outputDir)
+  )
+    return `--model_name_or_path ${printable(base)} is a checkpoint in --output_dir: this run may replace or remove it`;
+  return undefined;
+}
 
 /** By step, lowest first: folders (no links to one) that hold a trainer's state. Others are not ours to count. */
 export function checkpoints(outputDir: string): Checkpoint[] {

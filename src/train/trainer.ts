@@ -6,7 +6,6 @@ import { loadDatasets, type TrainBatch, type TrainingData } from '../data/batche
 import type { RowPlace } from '../data/rows.js';
 import { InputError, MachineError } from '../errors.js';
 import { interruptedSave } from '../files/publish.js';
-import { sameFolder } from '../files/same-folder.js';
 import { Gpu } from '../gpu/gpu.js';
 import { formatBytes } from '../gpu/memory.js';
 import { globalNorm } from '../kernels/adamw.js';
@@ -21,7 +20,7 @@ import { RandomStreams } from '../tensor/random-streams.js';
 import { scope } from '../tensor/scope.js';
 import { Tokenizer } from '../tokenizer/tokenizer.js';
 import { type FinetuneArguments, intervalInSteps } from './arguments.js';
-import { RunSaves, type TrainerState } from './checkpoints.js';
+import { RunSaves, replacedBase, type TrainerState } from './checkpoints.js';
 import { collate } from './collate.js';
 import { readDeepSpeed } from './deepspeed.js';
 import { requireDiskSpace } from './disk-space.js';
@@ -60,10 +59,8 @@ export async function finetune(
   }
   const folder = resolveModelFolder(args.modelNameOrPath, args.cacheDir);
   const requireUnchanged = watchFolder(folder);
-  if (sameFolder(folder, args.outputDir))
-    report.note(
-      `--output_dir is the folder of --model_name_or_path: the base model in ${printable(args.outputDir)} will be replaced`,
-    );
+  const replaced = replacedBase(folder, args);
+  if (replaced) report.note(replaced);
   const tokenizer = Tokenizer.load(folder);
   tokenizer.requireRows(readEncoderConfig(folder).vocabSize);
   const dataOptions = {
