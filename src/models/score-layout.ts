@@ -198,39 +198,53 @@ export function sparseMatches(
       if (list) list.push({ query: b, group: g });
       else holders.set(groupIds[g]!, [{ query: b, group: g }]);
     }
-  const byPair: [number, number][][] = Array.from({ length: queries * columns }, () => []);
-  const byWeight: [number, number][][] = Array.from({ length: groupIds.length }, () => []);
-  for (let j = 0; j < passages; j++)
-    for (let g = groupBounds[queries + j]!; g < groupBounds[queries + j + 1]!; g++)
-      for (const { query, group } of holders.get(groupIds[g]!) ?? []) {
-        if (ownGroup && Math.floor(j / columns) !== query) continue;
-        const pair = query * columns + (ownGroup ? j % columns : j);
-        byPair[pair]!.push([group, g]);
-        byWeight[group]!.push([pair, g]);
-        byWeight[g]!.push([pair, group]);
-      }
+  const eachMatch = (visit: (pair: number, group: number, other: number) => void): void => {
+    for (let j = 0; j < passages; j++)
+      for (let g = groupBounds[queries + j]!; g < groupBounds[queries + j + 1]!; g++)
+        for (const { query, group } of holders.get(groupIds[g]!) ?? []) {
+          if (ownGroup && Math.floor(j / columns) !== query) continue;
+          visit(query * columns + (ownGroup ? j % columns : j), group, g);
+        }
+  };
+  // Counted first, so that the lists of a large batch (millions of matches) are made in their final memory.
+  const pairStarts = new Uint32Array(queries * columns + 1);
+  const weightStarts = new Uint32Array(groupIds.length + 1);
+  eachMatch((pair, group, other) => {
+    pairStarts[pair + 1]!++;
+    weightStarts[group + 1]!++;
+    weightStarts[other + 1]!++;
+  });
+  for (const starts of [pairStarts, weightStarts])
+    for (let i = 1; i < starts.length; i++) starts[i]! += starts[i - 1]!;
+  const pairMatches = new Uint32Array(2 * pairStarts[queries * columns]!);
+  const weightMatches = new Uint32Array(2 * weightStarts[groupIds.length]!);
+  const nextOfPair = pairStarts.slice();
+  const nextOfWeight = weightStarts.slice();
+  const put = (list: Uint32Array, next: Uint32Array, of: number, first: number, second: number): void => {
+    const at = 2 * next[of]!++;
+    list[at] = first;
+    list[at + 1] = second;
+  };
+  eachMatch((pair, group, other) => {
+    put(pairMatches, nextOfPair, pair, group, other);
+    put(weightMatches, nextOfWeight, group, pair, other);
+    put(weightMatches, nextOfWeight, other, pair, group);
+  });
   const key = `sparse.${queries}.${ownGroup}`;
-  const list = (name: string, data: number[], width = 1) =>
+  const list = (name: string, data: readonly number[] | Uint32Array, width = 1) =>
     packed.cache(`${key}.${name}`, () => [
-      Uint32Array.from(data),
+      data instanceof Uint32Array ? data : Uint32Array.from(data),
       width === 1 ? [data.length] : [data.length / width, width],
     ]);
-  const csr = (name: string, lists: [number, number][][]) => {
-    const bounds = [0];
-    for (const entries of lists) bounds.push(bounds[bounds.length - 1]! + entries.length);
-    return { starts: list(`${name}.starts`, bounds), matches: list(`${name}.matches`, lists.flat(2), 2) };
-  };
-  const pairs = csr('pairs', byPair);
-  const weights = csr('weights', byWeight);
   return {
     groups: { order: list('order', order), starts: list('starts', starts) },
     groupCount: groupIds.length,
     matches: {
       shape: [queries, columns],
-      pairStarts: pairs.starts,
-      pairMatches: pairs.matches,
-      weightStarts: weights.starts,
-      weightMatches: weights.matches,
+      pairStarts: list('pairs.starts', pairStarts),
+      pairMatches: list('pairs.matches', pairMatches, 2),
+      weightStarts: list('weights.starts', weightStarts),
+      weightMatches: list('weights.matches', weightMatches, 2),
     },
   };
 }

@@ -143,12 +143,14 @@ export function requireBeside(
 
 export class Signature<S extends Readonly<Record<string, OperandSpec>>> {
   private readonly plans: readonly Plan[];
+  private readonly numbers: readonly (readonly [name: string, spec: NumberSpec])[];
 
   constructor(
     readonly op: string,
     specs: S,
     private readonly options: SignatureOptions = {},
   ) {
+    this.numbers = Object.entries(options.numbers ?? {});
     this.plans = Object.entries(specs).map(([name, spec]) => {
       const dotsAt = spec.shape.findIndex((dimension) => String(dimension).startsWith('...'));
       return {
@@ -178,7 +180,7 @@ export class Signature<S extends Readonly<Record<string, OperandSpec>>> {
     if (result !== undefined && result !== 'f32' && result !== 'f16')
       fail(`the result must be f32 or f16, not ${show(result)}`);
     const known = new Map<string, Known>();
-    for (const [name, spec] of Object.entries(this.options.numbers ?? {})) {
+    for (const [name, spec] of this.numbers) {
       const value: unknown = numbers[name];
       if (typeof value !== 'number' || !spec.allows(value))
         fail(`${name} must be ${spec.what}, found ${show(value)}`);
@@ -205,7 +207,7 @@ export class Signature<S extends Readonly<Record<string, OperandSpec>>> {
       const { value } = known.get(name)!;
       if (value % 4 !== 0) fail(`f16 needs whole groups of 4 in ${name}, which is ${value}`);
     }
-    noteRead(this.plans.flatMap(({ name }) => operands[name] ?? []));
+    noteRead(() => this.plans.flatMap(({ name }) => operands[name] ?? []));
   }
 
   private checkTensors(operands: Operands<S>, { gpu }: CallFacts, fail: (problem: string) => never): void {

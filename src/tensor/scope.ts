@@ -129,8 +129,10 @@ export function noteUnrecorded(inputs: readonly unknown[]): void {
 }
 
 /** Called before something is computed from these: all operands, those too that no gradient flows to. */
-export function noteRead(operands: readonly unknown[]): void {
-  current().rehearsal?.read(operands);
+export function noteRead(operands: () => readonly unknown[]): void {
+  const { rehearsal } = current();
+  // Listed only where somebody looks: every op comes by here.
+  if (rehearsal) rehearsal.read(operands());
 }
 
 /** Called before a counter moves. */

@@ -411,7 +411,7 @@ export class Tensor {
   copyUnrecorded(source: Tensor, start = 0, from = 0, count = source.size - from): void {
     source.check();
     this.check();
-    noteRead([source]);
+    noteRead(() => [source]);
     if (source.dtype !== this.dtype || source.gpu !== this.gpu)
       throw new ShapeError(
         'copyFrom',
