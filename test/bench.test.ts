@@ -1,42 +1,9 @@
 /** The bench commands that the README names, on sizes that take seconds. */
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
-import path from 'node:path';
 import { test } from 'node:test';
-import { repositoryRoot } from './repository.js';
+import { bench, checkBenchStep, lengths } from './bench-command.js';
 
-function bench(...args: string[]): { status: number | null; stdout: string; stderr: string } {
-  const main = path.join(repositoryRoot, 'dist', 'bench', 'main.js');
-  return spawnSync(process.execPath, [main, ...args], { encoding: 'utf8' });
-}
-
-const lengths = ['--query_max_len', '16', '--passage_max_len', '32'];
-
-for (const more of [[], ['--fp16', '--gradient_checkpointing', '--sub_batch_size', '5']])
-  test(`step without data: ${more.join(' ') || 'f32'}`, () => {
-    const { status, stdout, stderr } = bench(
-      'step',
-      '--model',
-      'tiny',
-      ...lengths,
-      '--steps',
-      '1',
-      '--json',
-      ...more,
-    );
-    assert.equal(status, 0, stderr);
-    const { suite, adapter, rows } = JSON.parse(stdout);
-    assert.equal(suite, 'step');
-    assert.ok(adapter.length > 0);
-    const [row] = rows;
-    // 2 queries of 16 tokens, 16 passages of 32.
-    assert.equal(row.tokens, 2 * 16 + 16 * 32);
-    assert.ok(row.seconds > 0 && row.tokensPerSecond > 0 && row.peakRssBytes > row.gpuBytes.optimizer);
-    assert.ok(Number.isFinite(row.firstLoss) && row.firstLoss > 0);
-    assert.deepEqual(row.gpuBytes, row.predictedGpuBytes);
-    // Nothing but key biases, whose true gradient is 0, may stay as it was.
-    assert.ok(row.unchangedTensors <= 4 && row.tensors > 60, `${row.unchangedTensors} of ${row.tensors}`);
-  });
+test('step without data', () => checkBenchStep());
 
 test('memory, and what it refuses', () => {
   const { status, stdout, stderr } = bench('memory', '--model', 'tiny', ...lengths, '--json');

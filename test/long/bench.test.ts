@@ -1,0 +1,7 @@
+/** Steps of the bench with everything that saves memory. */
+import { test } from 'node:test';
+import { checkBenchStep } from '../bench-command.js';
+
+const flags = ['--fp16', '--gradient_checkpointing', '--sub_batch_size', '5'];
+
+test(`step without data: ${flags.join(' ')}`, () => checkBenchStep(...flags));
