@@ -237,7 +237,7 @@ export interface ParseOptions {
 
 const isFlag = (word: string) => /^--?[A-Za-z]/.test(word);
 
-export function camelCase(name: string): string {
+function camelCase(name: string): string {
   return name.replace(/_([a-z0-9])/g, (_, letter: string) => letter.toUpperCase());
 }
 

@@ -188,7 +188,7 @@ export function columnUnit(op: string, cols: number, ...dtypes: FloatDType[]): C
 export const COLUMN_WORKGROUP = 32;
 
 /** Threads of a workgroup in one-thread-per-item kernels. */
-export const FLAT_WORKGROUP = 256;
+const FLAT_WORKGROUP = 256;
 
 /** Workgroups for `items` flat items, folded into two dimensions; pair with `FLAT_INDEX`. */
 export function flatGrid(items: number, perWorkgroup = FLAT_WORKGROUP): [number, number] {

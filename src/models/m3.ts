@@ -67,7 +67,7 @@ export interface TokenizerFiles {
 }
 
 /** Prefix of encoder parameters, as in FlagEmbedding's wrapper: `model.encoder.layer.0…`. */
-export const ENCODER_PREFIX = 'model.';
+const ENCODER_PREFIX = 'model.';
 const HEADS = ['colbert_linear', 'sparse_linear'] as const;
 const UPLOAD_ELEMENTS = 4 << 20;
 

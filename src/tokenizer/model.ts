@@ -84,18 +84,15 @@ function vocabularyOf(part: Part, key: string) {
   return { ids, tokens, largestId };
 }
 
-function wordPiece(part: Part): Model {
-  const { ids, tokens, largestId } = vocabularyOf(part, 'vocab');
-  const unknownId = ids.get(part.string('unk_token'));
-  if (unknownId === undefined) part.fail('unk_token', 'a token of the vocabulary');
-  const model = new WordPiece(
-    ids,
-    unknownId as number,
-    part.string('continuing_subword_prefix'),
-    part.id('max_input_chars_per_word'),
-  );
+/** A model whose tokens are the entries of a vocabulary. */
+function modelOver(
+  { ids, tokens, largestId }: ReturnType<typeof vocabularyOf>,
+  type: Model['type'],
+  unknownId: number | undefined,
+  model: WordPiece | Bpe,
+): Model {
   return {
-    type: 'WordPiece',
+    type,
     size: ids.size,
     largestId,
     unknownId,
@@ -105,8 +102,23 @@ function wordPiece(part: Part): Model {
   };
 }
 
+function wordPiece(part: Part): Model {
+  const vocabulary = vocabularyOf(part, 'vocab');
+  const { ids } = vocabulary;
+  const unknownId = ids.get(part.string('unk_token'));
+  if (unknownId === undefined) part.fail('unk_token', 'a token of the vocabulary');
+  const model = new WordPiece(
+    ids,
+    unknownId as number,
+    part.string('continuing_subword_prefix'),
+    part.id('max_input_chars_per_word'),
+  );
+  return modelOver(vocabulary, 'WordPiece', unknownId, model);
+}
+
 function bpe(part: Part): Model {
-  const { ids, tokens, largestId } = vocabularyOf(part, 'vocab');
+  const vocabulary = vocabularyOf(part, 'vocab');
+  const { ids, largestId } = vocabulary;
   if (largestId >= 2 ** 22) part.fail('vocab', `ids below ${2 ** 22}`, largestId);
   for (const [key, inert] of [
     ['dropout', 0],
@@ -134,13 +146,5 @@ function bpe(part: Part): Model {
     if (!(error instanceof RangeError)) throw error;
     return part.fail('merges', `merges of the vocabulary's tokens (${error.message})`);
   }
-  return {
-    type: 'BPE',
-    size: ids.size,
-    largestId,
-    unknownId,
-    idOf: (token) => ids.get(token),
-    tokenOf: (id) => tokens.get(id),
-    encode: (word, into) => model.encode(word, into),
-  };
+  return modelOver(vocabulary, 'BPE', unknownId, model);
 }

@@ -14,7 +14,7 @@ import { type Model, modelFrom } from './model.js';
 import type { Part } from './part.js';
 import { specialsAround } from './template.js';
 
-export const ROLES = [
+const ROLES = [
   'bos_token',
   'eos_token',
   'unk_token',

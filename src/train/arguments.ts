@@ -265,7 +265,7 @@ export function parseFinetuneArguments(argv: readonly string[]): ParsedArguments
 }
 
 /** What no single flag can tell: contradictions are errors, the rest is returned as notices. */
-export function checkFinetuneArguments(args: FinetuneArguments): string[] {
+function checkFinetuneArguments(args: FinetuneArguments): string[] {
   for (const [flag, named] of [
     ['config_name', args.configName],
     ['tokenizer_name', args.tokenizerName],

@@ -103,7 +103,7 @@ function pileUp({ gpu, store, config }: M3Model, batch: M3LossBatch, count: numb
 }
 
 /** The peak by purpose, one line each. */
-export function renderMemory(report: Pick<MemoryReport, 'peak' | 'peakByPurpose'>): string {
+function renderMemory(report: Pick<MemoryReport, 'peak' | 'peakByPurpose'>): string {
   const rows = [...Object.entries(report.peakByPurpose), ['in all', report.peak] as const];
   return rows.map(([name, bytes]) => `  ${name.padEnd(12)}${formatBytes(bytes).padStart(10)}`).join('\n');
 }
