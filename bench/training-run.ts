@@ -34,7 +34,7 @@ export const plannedModel =
 
 /** What the steps would take, without taking it. */
 export function planRun(gpu: Gpu, settings: RunSettings, batch: BenchBatch): Promise<MemoryReport> {
-  return planMemory(gpu.capabilities, {
+  return planMemory(gpu, {
     model: plannedModel(settings),
     optimizer: adamW,
     settings: settings.step,

@@ -19,6 +19,7 @@ import { AdamW } from '../src/train/optimizer.js';
 import { silentReporter } from '../src/train/report.js';
 import { finetune } from '../src/train/trainer.js';
 import { SafetensorsFile } from '../src/weights/safetensors.js';
+import { kernelSets, nameOf } from './kernel-sets.js';
 import { golden } from './repository.js';
 
 const ROWS = 1000;
@@ -122,9 +123,9 @@ test('norm of a tensor larger than a binding', async () => {
 });
 
 /** One way of computing on an adapter with the limit and on one without: the same to the bit, since pieces are rows. */
-for (const kernels of ['subgroup8', 'workgroup'] as const)
+for (const kernels of kernelSets)
   for (const dtype of ['f32', 'f16'] as const)
-    test(`activations larger than a binding: products, GELU, dropout, sums, casts: ${kernels} ${dtype}`, async () => {
+    test(`activations larger than a binding: products, GELU, dropout, sums, casts: ${nameOf(kernels)} ${dtype}`, async () => {
       const [T, H, F] = [700, 32, 128]; // [T, F] f32 is 358 kB
       const data = {
         x: values(T * H),

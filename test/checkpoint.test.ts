@@ -8,11 +8,12 @@ import { RandomStreams } from '../src/tensor/random-streams.js';
 import { noGrad, scope } from '../src/tensor/scope.js';
 import { Tensor } from '../src/tensor/tensor.js';
 import { forwardBackward } from '../src/train/train-step.js';
+import { kernelSets } from './kernel-sets.js';
 import { drawnBatch, dropoutModel, settings } from './training-cases.js';
 
 const gpus: Gpu[] = [];
 before(async () => {
-  gpus.push(await Gpu.open({ kernels: 'subgroup8' }), await Gpu.open({ kernels: 'workgroup' }));
+  gpus.push(await Gpu.open({ kernels: kernelSets[0]! }), await Gpu.open({ kernels: kernelSets[1]! }));
 });
 after(async () => {
   for (const gpu of gpus) await gpu.close();
@@ -20,7 +21,7 @@ after(async () => {
 
 for (const which of [0, 1])
   for (const precision of ['f32', 'f16'] as FloatDType[])
-    test(`an encoder's gradients are equal to the bit, dropout on: ${which === 0 ? 'subgroup8' : 'workgroup'} ${precision}`, async () => {
+    test(`an encoder's gradients are equal to the bit, dropout on: ${which === 0 ? 'subgroup8' : 'fallback'} ${precision}`, async () => {
       const gpu = gpus[which]!;
       const results = [];
       for (const recompute of [false, true]) {

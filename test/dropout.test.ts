@@ -8,10 +8,11 @@ import { f32ToF16 } from '../src/tensor/dtype.js';
 import { PackedSequences } from '../src/tensor/packed.js';
 import { scope } from '../src/tensor/scope.js';
 import { Tensor } from '../src/tensor/tensor.js';
+import { kernelSets } from './kernel-sets.js';
 
 const gpus: Gpu[] = [];
 before(async () => {
-  gpus.push(await Gpu.open({ kernels: 'subgroup8' }), await Gpu.open({ kernels: 'workgroup' }));
+  gpus.push(await Gpu.open({ kernels: kernelSets[0]! }), await Gpu.open({ kernels: kernelSets[1]! }));
 });
 after(async () => {
   for (const gpu of gpus) await gpu.close();
@@ -85,7 +86,7 @@ function keep(
 }
 
 for (const which of [0, 1])
-  test(`attention drops the same probabilities in every kernel: ${which === 0 ? 'subgroup8' : 'workgroup'}`, async () => {
+  test(`attention drops the same probabilities in every kernel: ${which === 0 ? 'subgroup8' : 'fallback'}`, async () => {
     const gpu = gpus[which]!;
     const lengths = [19, 6];
     const [heads, d, H] = [4, 16, 64];

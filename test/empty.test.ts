@@ -13,6 +13,7 @@ import { RowIndex } from '../src/tensor/row-index.js';
 import { scope } from '../src/tensor/scope.js';
 import { sizeOf } from '../src/tensor/shape.js';
 import { Tensor } from '../src/tensor/tensor.js';
+import { kernelSets, nameOf, runs } from './kernel-sets.js';
 
 interface Empty {
   inputs: number[][];
@@ -326,8 +327,8 @@ for (const name of [
 ] as const)
   cases[`${name}, nothing`] = { inputs: [[0, 4]], run: ([x]) => ops[name](x!), shape: [0, 4], half: true };
 
-for (const kernels of ['subgroup8', 'workgroup'] as const)
-  describe(`empty tensors with ${kernels} kernels`, () => {
+for (const kernels of kernelSets)
+  describe(`empty tensors with ${nameOf(kernels)} kernels`, () => {
     let gpu: Gpu;
     before(async () => {
       gpu = await Gpu.open({ kernels });
@@ -336,7 +337,7 @@ for (const kernels of ['subgroup8', 'workgroup'] as const)
     for (const [name, { inputs: shapes, run, shape, value, half, gradient = 0 }] of Object.entries(cases))
       for (const dtype of half ? (['f32', 'f16'] as const) : (['f32'] as const))
         test(`${name} (${dtype})`, async (t) => {
-          if (kernels === 'subgroup8' && gpu.capabilities.subgroupMinSize < 8) {
+          if (!runs(gpu, kernels)) {
             t.skip('the adapter has no subgroups of 8');
             return;
           }

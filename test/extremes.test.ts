@@ -14,6 +14,7 @@ import { f16ToF32, f32ToF16 } from '../src/tensor/dtype.js';
 import { PackedSequences } from '../src/tensor/packed.js';
 import { scope } from '../src/tensor/scope.js';
 import { Tensor } from '../src/tensor/tensor.js';
+import { kernelSets, nameOf, runs } from './kernel-sets.js';
 import { golden } from './repository.js';
 
 type Kind = 'float32' | 'float16';
@@ -126,8 +127,8 @@ function report(failures: string[]): void {
   assert.equal(failures.length, 0, `${failures.length} differ:\n  ${failures.slice(0, 40).join('\n  ')}`);
 }
 
-for (const kernels of ['subgroup8', 'workgroup'] as const)
-  describe(`extremes with ${kernels} kernels`, () => {
+for (const kernels of kernelSets)
+  describe(`extremes with ${nameOf(kernels)} kernels`, () => {
     let gpu: Gpu;
     // Drivers may take what is below the smallest normal number for zero.
     let skipped: (x: number) => boolean = () => false;
@@ -137,7 +138,7 @@ for (const kernels of ['subgroup8', 'workgroup'] as const)
       if (product === 0) skipped = (x) => x !== 0 && Math.abs(x) < 2 ** -126;
     });
     after(() => gpu.close());
-    const suits = () => kernels === 'workgroup' || gpu.capabilities.subgroupMinSize >= 8;
+    const suits = () => runs(gpu, kernels);
     const test = (title: string, body: () => Promise<void>) =>
       suiteTest(title, async (context) => {
         if (suits()) await body();
@@ -300,7 +301,7 @@ for (const kernels of ['subgroup8', 'workgroup'] as const)
 
     test('sums of many equal values, whole, by rows and by columns, are good to f32', async () => {
       for (const [shape, axis] of [
-        [[kernels === 'subgroup8' ? 30_000_000 : 300_000], undefined],
+        [[kernels !== 'fallback' ? 30_000_000 : 300_000], undefined],
         [[3, 100_000], 1],
         [[100_000, 4], 0],
         [[20_000, 5], 0],

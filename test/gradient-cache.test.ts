@@ -10,11 +10,12 @@ import { type Communicator, TurnTable } from '../src/train/communicator.js';
 import type { M3LossBatch } from '../src/train/losses/m3-loss.js';
 import { planMemory } from '../src/train/memory-plan.js';
 import { forwardBackward, lossOf, type StepSettings } from '../src/train/train-step.js';
+import { kernelSets } from './kernel-sets.js';
 import { drawnBatch, dropoutModel, GROUP, settings } from './training-cases.js';
 
 const gpus: Gpu[] = [];
 before(async () => {
-  gpus.push(await Gpu.open({ kernels: 'subgroup8' }), await Gpu.open({ kernels: 'workgroup' }));
+  gpus.push(await Gpu.open({ kernels: kernelSets[0]! }), await Gpu.open({ kernels: kernelSets[1]! }));
 });
 after(async () => {
   for (const gpu of gpus) await gpu.close();
@@ -169,7 +170,7 @@ test('peak activations of tiny: 256 queries in chunks of 16 texts at most 1.5 ti
   const config = presetConfig('tiny');
   const activations = async (batch: number, subBatchSize: number | null) => {
     const shape = { batch, group: 8, queryMaxLen: 32, passageMaxLen: 128, vocab: config.vocabSize };
-    const report = await planMemory(gpus[0]!.capabilities, {
+    const report = await planMemory(gpus[0]!, {
       model: (gpu) => M3Model.empty(gpu, config),
       optimizer: adamW,
       settings: stepSettings(false, subBatchSize),

@@ -23,10 +23,11 @@ import { PackedSequences } from '../src/tensor/packed.js';
 import { RowIndex } from '../src/tensor/row-index.js';
 import { scope } from '../src/tensor/scope.js';
 import { Tensor } from '../src/tensor/tensor.js';
+import { kernelSets } from './kernel-sets.js';
 
 const gpus: Gpu[] = [];
 before(async () => {
-  gpus.push(await Gpu.open({ kernels: 'subgroup8' }), await Gpu.open({ kernels: 'workgroup' }));
+  gpus.push(await Gpu.open({ kernels: kernelSets[0]! }), await Gpu.open({ kernels: kernelSets[1]! }));
 });
 after(async () => {
   for (const gpu of gpus) await gpu.close();

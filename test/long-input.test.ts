@@ -4,9 +4,10 @@ import { after, before, test } from 'node:test';
 import type { PresetName } from '../bench/options.js';
 import { presetConfig, stepSettings } from '../bench/presets.js';
 import { planRun } from '../bench/training-run.js';
-import type { Capabilities } from '../src/gpu/capabilities.js';
+import { type ForcedKernels, KernelChoices } from '../src/gpu/choices.js';
 import { Gpu } from '../src/gpu/gpu.js';
 import type { MemoryReport, Purpose } from '../src/gpu/memory.js';
+import { kernelSets } from './kernel-sets.js';
 import { checkLongTraining, longBatch } from './long-training.js';
 
 let gpu: Gpu;
@@ -20,11 +21,11 @@ const LENGTHS = [1024, 2048, 4096, 8192];
 /** What training on texts of each length takes, on an adapter like this one. */
 function plans(
   model: { name: PresetName; layers?: number; fp16: boolean; recompute: boolean },
-  more: Partial<Capabilities> = {},
+  forced: ForcedKernels | undefined = undefined,
   longQuery = false,
 ): Promise<MemoryReport[]> {
   const config = presetConfig(model.name, model.layers);
-  const like = Gpu.plan({ ...gpu.capabilities, ...more });
+  const like = Gpu.plan({ capabilities: gpu.capabilities, choices: new KernelChoices(forced) });
   const settings = { config, fp16: model.fp16, step: stepSettings(model.recompute, null) };
   return Promise.all(
     LENGTHS.map((tokens) =>
@@ -57,14 +58,13 @@ for (const [name, layers] of [
   for (const fp16 of [false, true])
     for (const recompute of [false, true])
       test(`memory grows with the tokens and no faster: ${name} ${fp16 ? 'f16' : 'f32'}${recompute ? ', recompute' : ''}`, async () => {
-        for (const subgroup8 of [false, true])
-          assertLinear(await plans({ name, layers, fp16, recompute }, { subgroup8 }));
+        for (const forced of kernelSets) assertLinear(await plans({ name, layers, fp16, recompute }, forced));
       });
 
 test('a query as long as its passage: their token scores are not held', async () => {
   for (const fp16 of [false, true])
-    for (const subgroup8 of [false, true])
-      assertLinear(await plans({ name: 'tiny', fp16, recompute: true }, { subgroup8 }, true));
+    for (const forced of kernelSets)
+      assertLinear(await plans({ name: 'tiny', fp16, recompute: true }, forced, true));
 });
 
 test('bytes a token: halves take little more than half, recomputation a fraction', async () => {

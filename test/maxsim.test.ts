@@ -12,6 +12,7 @@ import { PackedSequences } from '../src/tensor/packed.js';
 import { CounterRandom } from '../src/tensor/random.js';
 import { scope } from '../src/tensor/scope.js';
 import { Tensor } from '../src/tensor/tensor.js';
+import { kernelSets, nameOf, runs } from './kernel-sets.js';
 
 const random = new CounterRandom(11, 0);
 const values = (count: number) => Float32Array.from({ length: count }, () => random.uniform() - 0.5);
@@ -55,13 +56,13 @@ const PASSAGES = [3, 9, 1, 28, 4, 7, 2, 33, 6, 5, 1, 12];
 const LENGTHS = [...QUERIES, ...PASSAGES];
 const ROWS = sum(QUERIES) - QUERIES.length;
 
-for (const kernels of ['subgroup8', 'workgroup'] as const)
-  describe(`MaxSim in blocks with ${kernels} kernels`, () => {
+for (const kernels of kernelSets)
+  describe(`MaxSim in blocks with ${nameOf(kernels)} kernels`, () => {
     let gpu: Gpu;
     let skip = false;
     before(async () => {
       gpu = await Gpu.open({ kernels });
-      skip = kernels === 'subgroup8' && gpu.capabilities.subgroupMinSize < 8;
+      skip = !runs(gpu, kernels);
     });
     after(() => gpu.close());
 

@@ -6,6 +6,7 @@ import { Gpu } from '../src/gpu/gpu.js';
 import { f16ToF32, f32ToF16 } from '../src/tensor/dtype.js';
 import { scope } from '../src/tensor/scope.js';
 import { Tensor } from '../src/tensor/tensor.js';
+import { kernelSets, nameOf, runs } from './kernel-sets.js';
 import { opTable, pending } from './op-table.js';
 
 /** Deterministic values in [low, high], distinct enough that maxima are unique. */
@@ -22,18 +23,18 @@ const SAMPLES = 24;
 /** Rounding to halves: once in the result, and in what gradients pass through. */
 const HALF = { value: 1e-3, gradient: 3e-3 };
 
-for (const kernels of ['subgroup8', 'workgroup'] as const)
-  describe(`ops with ${kernels} kernels`, () => {
+for (const kernels of kernelSets)
+  describe(`ops with ${nameOf(kernels)} kernels`, () => {
     let gpu: Gpu;
     before(async () => {
       gpu = await Gpu.open({ kernels });
     });
     after(() => gpu.close());
     for (const [number, op] of opTable.entries()) {
-      if (op.only && op.only !== kernels) continue;
+      if (op.only && op.only !== nameOf(kernels)) continue;
       for (const halves of op.halves ? [[], op.halves] : [[]])
         test(`${op.name}${halves.length > 0 ? ' in f16' : ''}`, async (t) => {
-          if (kernels === 'subgroup8' && gpu.capabilities.subgroupMinSize < 8) {
+          if (!runs(gpu, kernels)) {
             t.skip('the adapter has no subgroups of 8');
             return;
           }

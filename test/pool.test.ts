@@ -10,6 +10,7 @@ import { PackedSequences } from '../src/tensor/packed.js';
 import { CounterRandom } from '../src/tensor/random.js';
 import { scope } from '../src/tensor/scope.js';
 import { Tensor } from '../src/tensor/tensor.js';
+import { kernelSets, nameOf, runs } from './kernel-sets.js';
 
 const CAPABILITIES: Capabilities = {
   name: 'planned',
@@ -19,7 +20,7 @@ const CAPABILITIES: Capabilities = {
   subgroups: true,
   subgroupMinSize: 8,
   subgroupMaxSize: 8,
-  subgroup8: true,
+  subgroupMatrixConfigs: [],
   timestamps: true,
   maxBufferSize: 2 ** 31,
   maxBindingSize: 2 ** 27,
@@ -107,7 +108,7 @@ for (const [name, step] of [
   ['encoder', encoderStep],
 ] as const)
   test(`1000 ${name} steps of varying length leave the pool where it was after 100`, () => {
-    const planned = Gpu.plan(CAPABILITIES);
+    const planned = Gpu.plan({ capabilities: CAPABILITIES });
     planned.pool.allocate(1e8, 'weights');
     const random = new CounterRandom(1, 2);
     const before = liveBytes(planned.memory());
@@ -130,7 +131,7 @@ for (const [name, step] of [
   });
 
 test('equal steps make nothing after the first', () => {
-  const planned = Gpu.plan(CAPABILITIES);
+  const planned = Gpu.plan({ capabilities: CAPABILITIES });
   encoderStep(planned, 1000);
   const counts = watch(planned);
   for (let i = 0; i < 20; i++) encoderStep(planned, 1000);
@@ -138,7 +139,7 @@ test('equal steps make nothing after the first', () => {
 });
 
 test('peaks by purpose, and starting them anew', () => {
-  const planned = Gpu.plan(CAPABILITIES);
+  const planned = Gpu.plan({ capabilities: CAPABILITIES });
   const weights = planned.pool.allocate(1024, 'weights');
   planned.pool.release(planned.pool.allocate(8192, 'workspace'));
   const gradients = planned.pool.allocate(4096, 'gradients');
@@ -159,7 +160,7 @@ test('peaks by purpose, and starting them anew', () => {
 
 test('what is expected fits into the budget whatever was pooled before', () => {
   for (const expected of [true, false]) {
-    const planned = Gpu.plan(CAPABILITIES, 100_000);
+    const planned = Gpu.plan({ capabilities: CAPABILITIES }, 100_000);
     if (expected) planned.pool.expect(100_000 - 256);
     for (const bytes of [20_480, 10_240, 2048])
       planned.pool.release(planned.pool.allocate(bytes, 'activations'));
@@ -203,11 +204,11 @@ async function trainingSteps(on: Gpu): Promise<void> {
   for (const tensor of [...weights, gamma, beta]) tensor.dispose();
 }
 
-for (const kernels of ['subgroup8', 'workgroup'] as const)
-  test(`a plan has the peaks of the run: ${kernels}`, async (t) => {
-    if (kernels === 'subgroup8' && gpu.capabilities.subgroupMinSize < 8) return t.skip('no subgroups of 8');
+for (const kernels of kernelSets)
+  test(`a plan has the peaks of the run: ${nameOf(kernels)}`, async (t) => {
+    if (!runs(gpu, kernels)) return t.skip('no subgroups of 8');
     const real = await Gpu.open({ kernels });
-    const planned = Gpu.plan(real.capabilities);
+    const planned = Gpu.plan(real);
     await trainingSteps(real);
     await trainingSteps(planned);
     assert.ok(planned.planning && !real.planning);
@@ -221,14 +222,16 @@ for (const kernels of ['subgroup8', 'workgroup'] as const)
     exact.pool.expect(peak);
     await trainingSteps(exact);
     assert.equal(exact.memory().peak, peak);
-    await assert.rejects(trainingSteps(Gpu.plan(real.capabilities, peak - 1)), /out of GPU memory/);
+    await assert.rejects(trainingSteps(Gpu.plan(real, peak - 1)), /out of GPU memory/);
     await exact.close();
     await real.close();
     await planned.close();
   });
 
 test('a plan keeps the limits of the adapter, yields zeros, and is not timed', async () => {
-  const planned = Gpu.plan({ ...CAPABILITIES, maxBindingSize: 65536, maxWorkgroupsPerDimension: 10 });
+  const planned = Gpu.plan({
+    capabilities: { ...CAPABILITIES, maxBindingSize: 65536, maxWorkgroupsPerDimension: 10 },
+  });
   const rows = Tensor.zeros(planned, [128, 128]);
   assert.throws(() => exp(Tensor.zeros(planned, [20_000])), MachineError);
   assert.throws(
@@ -247,7 +250,7 @@ test('a plan keeps the limits of the adapter, yields zeros, and is not timed', a
 // ---- textures ----------------------------------------------------------------------------------------------
 
 test('textures count as workspace, are pooled by format and width, and make way', () => {
-  const planned = Gpu.plan(CAPABILITIES, 2.6e6);
+  const planned = Gpu.plan({ capabilities: CAPABILITIES }, 2.6e6);
   const counts = watch(planned);
   const source = Tensor.empty(planned, [256, 256]).binding();
   const { live, liveBuffers, pooled } = planned.memory();

@@ -34,7 +34,7 @@ for (const precision of ['f32', 'f16'] as FloatDType[])
     for (const subBatchSize of [null, 4])
       test(`a plan is what the steps take: ${precision}${recompute ? ', recompute' : ''}${subBatchSize ? `, chunks of ${subBatchSize}` : ''}`, async () => {
         const step: StepSettings = { ...settings, recompute, subBatchSize };
-        const planned = await planMemory(gpu.capabilities, {
+        const planned = await planMemory(gpu, {
           model: (on) => dropoutModel(on, precision),
           optimizer: options,
           settings: step,
@@ -119,7 +119,7 @@ test('evaluation on longer texts than those that train is planned too', async ()
 });
 
 test('what does not fit is refused with the table', async () => {
-  const report = await planMemory(gpu.capabilities, {
+  const report = await planMemory(gpu, {
     model: (on) => dropoutModel(on, 'f32'),
     optimizer: options,
     settings,
@@ -143,7 +143,7 @@ for (const [name, precision, step] of [
   ['f16, recomputed', 'f16', { ...settings, recompute: true }],
 ] as const)
   test(`a thousand steps of the golden model, none of them known to be the longest: ${name}`, async () => {
-    const planned = Gpu.plan(gpu.capabilities);
+    const planned = Gpu.plan(gpu);
     const model = M3Model.load(planned, golden('model'), { precision });
     const steps = [100, 200, 500, 1000];
     const reports = await held(model, steps, step, false);

@@ -68,7 +68,7 @@ export async function held(
 
 /** That a planned minilm holds after a thousand steps what it held after a hundred. */
 export async function checkVaryingSteps(capabilities: Capabilities, step: StepSettings): Promise<void> {
-  const planned = Gpu.plan(capabilities);
+  const planned = Gpu.plan({ capabilities });
   const model = M3Model.empty(planned, presetConfig('minilm'));
   const [early, late] = (await held(model, [100, 1000], step)) as [MemoryReport, MemoryReport];
   assert.equal(liveBytes(late), liveBytes(early));

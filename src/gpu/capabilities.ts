@@ -1,4 +1,15 @@
-/** What an adapter can do, in the few facts that kernels choose their variants by. */
+/** A shape of subgroup matrices that an adapter multiplies: left [M,K] · right [K,N] + result [M,N]. */
+export interface SubgroupMatrixConfig {
+  /** Of the factors: `f16`, `f32`, `u8`, `i8`. */
+  readonly componentType: string;
+  /** Of the sum: `f16`, `f32`, `u32`, `i32`. */
+  readonly resultComponentType: string;
+  readonly M: number;
+  readonly N: number;
+  readonly K: number;
+}
+
+/** What an adapter can do: facts only. Which kernels follow from them is decided in src/kernels/variants.ts. */
 export interface Capabilities {
   /** Raw device name, e.g. `llvmpipe (LLVM 15.0.6, 256 bits)`. */
   readonly name: string;
@@ -10,11 +21,8 @@ export interface Capabilities {
   /** Smallest subgroup the driver may choose; 0 without the feature. */
   readonly subgroupMinSize: number;
   readonly subgroupMaxSize: number;
-  /**
-   * Use the kernels that hand values round between the 8 lanes of a subgroup. They win on lavapipe, whose
-   * subgroup is 8 wide and whose barriers are expensive, and would waste most of a GPU's wave.
-   */
-  readonly subgroup8: boolean;
+  /** Empty without the feature. */
+  readonly subgroupMatrixConfigs: readonly SubgroupMatrixConfig[];
   readonly timestamps: boolean;
   /** Bytes. */
   readonly maxBufferSize: number;

@@ -10,7 +10,8 @@ import { create, globals } from 'webgpu';
 import { MachineError } from '../errors.js';
 import { show } from '../show.js';
 import { type Access, accessesOf, type Binding, BindingRules, countWrite, entryOf } from './bindings.js';
-import type { Capabilities } from './capabilities.js';
+import type { Capabilities, SubgroupMatrixConfig } from './capabilities.js';
+import { type ForcedKernels, KernelChoices } from './choices.js';
 import { DeviceFaults } from './faults.js';
 import {
   BufferPool,
@@ -38,8 +39,14 @@ export interface GpuOptions {
   toggles?: string[];
   /** Bytes one binding may see, below the adapter's own limit: lets tests exercise tensors beyond the limit. */
   maxBindingSize?: number;
-  /** Which kernel variants to use; by default those that suit the adapter. */
-  kernels?: 'subgroup8' | 'workgroup';
+  /** Which kernel variants to use where the adapter supports them; by default those that suit it. */
+  kernels?: ForcedKernels;
+}
+
+/** What a plan must know of the device it stands for, for instance the device itself. */
+export interface PlannedDevice {
+  readonly capabilities: Capabilities;
+  readonly choices?: KernelChoices;
 }
 
 /** A WGSL compute shader; `label` appears in profiles and errors. The source is the identity. */
@@ -89,8 +96,23 @@ function checkOptions({ adapter, memoryBudget, toggles, maxBindingSize, kernels 
     maxBindingSize,
     LEAST_BINDING,
   ));
-  require('kernels', kernels, '"subgroup8" or "workgroup"', kernels === 'subgroup8' ||
-    kernels === 'workgroup');
+  require('kernels', kernels, '"fallback" or names of variants by family', kernels === 'fallback' ||
+    (typeof kernels === 'object' &&
+      kernels !== null &&
+      Object.values(kernels).every((name) => typeof name === 'string')));
+}
+
+const SUBGROUP_MATRIX = 'chromium-experimental-subgroup-matrix' as GPUFeatureName;
+
+function matrixConfigs(info: GPUAdapterInfo): SubgroupMatrixConfig[] {
+  const { subgroupMatrixConfigs } = info as unknown as { subgroupMatrixConfigs?: SubgroupMatrixConfig[] };
+  return [...(subgroupMatrixConfigs ?? [])].map(({ componentType, resultComponentType, M, N, K }) => ({
+    componentType,
+    resultComponentType,
+    M,
+    N,
+    K,
+  }));
 }
 
 const FLUSH_DISPATCHES = 128;
@@ -126,6 +148,8 @@ export class Gpu {
     budget: number,
     /** Nothing is computed and no memory taken: see `plan`. */
     readonly planning: boolean,
+    /** Which variant of each kernel family runs here. */
+    readonly choices: KernelChoices,
   ) {
     this.faults = new DeviceFaults(device, () => this.closed);
     this.pool = new BufferPool(
@@ -162,12 +186,7 @@ export class Gpu {
       instance.requestAdapter({ powerPreference: 'high-performance' }),
     ).catch(() => null);
     if (!adapter) throw await adapterNotFound(wanted);
-    const wantedFeatures: GPUFeatureName[] = [
-      'shader-f16',
-      'subgroups',
-      'timestamp-query',
-      'chromium-experimental-subgroup-matrix' as GPUFeatureName,
-    ];
+    const wantedFeatures: GPUFeatureName[] = ['shader-f16', 'subgroups', 'timestamp-query', SUBGROUP_MATRIX];
     const requiredFeatures = wantedFeatures.filter((name) => adapter.features.has(name));
     const limits: Record<string, number> = {};
     for (const key in adapter.limits) {
@@ -187,9 +206,7 @@ export class Gpu {
       subgroups,
       subgroupMinSize: subgroups ? (info.subgroupMinSize ?? 0) : 0,
       subgroupMaxSize: subgroups ? (info.subgroupMaxSize ?? 0) : 0,
-      subgroup8: options.kernels
-        ? options.kernels === 'subgroup8'
-        : software && subgroups && (info.subgroupMinSize ?? 0) >= 8,
+      subgroupMatrixConfigs: requiredFeatures.includes(SUBGROUP_MATRIX) ? matrixConfigs(info) : [],
       timestamps: requiredFeatures.includes('timestamp-query'),
       maxBufferSize: limits['maxBufferSize']!,
       maxBindingSize: Math.min(limits['maxStorageBufferBindingSize']!, options.maxBindingSize ?? Infinity),
@@ -202,15 +219,17 @@ export class Gpu {
     // A software adapter takes the machine's own memory; of a real GPU's, WebGPU tells nothing.
     const budget =
       options.memoryBudget ?? (software ? Math.floor(os.totalmem() * 0.9) : Number.MAX_SAFE_INTEGER);
-    return new Gpu(device, capabilities, budget, false);
+    return new Gpu(device, capabilities, budget, false, new KernelChoices(options.kernels));
   }
 
   /**
-   * A device that computes nothing and takes no memory, but checks and accounts like one with these capabilities:
-   * the peaks of its `memory()` are those that the same work has on a real one. Reads yield zeros. Needs no adapter.
+   * A device that computes nothing and takes no memory, but checks and accounts like one with these capabilities and kernels:
+   * the peaks of its `memory()` are those that the same work has on a real one Reads yield
+   * zeros. Needs no adapter.
    */
-  static plan(capabilities: Capabilities, memoryBudget = Number.MAX_SAFE_INTEGER): Gpu {
-    return new Gpu(planDevice(capabilities), capabilities, memoryBudget, true);
+  static plan(like: PlannedDevice, memoryBudget = Number.MAX_SAFE_INTEGER): Gpu {
+    const { capabilities, choices = new KernelChoices() } = like;
+    return new Gpu(planDevice(capabilities), capabilities, memoryBudget, true, choices.copy());
   }
 
   // ---- recording -----------------------------------------------------------------------------------------

@@ -29,6 +29,7 @@ import {
 } from './launch.js';
 import { dropMask } from './pointwise.js';
 import { type RandomStream, THREEFRY } from './random.js';
+import { usesSubgroup8 } from './variants.js';
 
 /** Tiles of consecutive rows of one sequence: [tiles, 4] u32 = (begin, end, first, sequence). */
 export interface TileSource {
@@ -72,7 +73,7 @@ interface Variant {
 function variantOf(gpu: Gpu, headDim: number, tokens: number, hidden: number, dtype: FloatDType): Variant {
   const limit = gpu.capabilities.maxTextureSize;
   if (
-    !gpu.capabilities.subgroup8 ||
+    !usesSubgroup8(gpu, 'attention') ||
     headDim > 64 ||
     // Rows of a texture are copied in multiples of 256 bytes.
     (hidden * bytesPerElement[dtype]) % 256 !== 0 ||

@@ -3,9 +3,9 @@
  * the reduction across the lanes of a row. Nothing about any one kernel belongs here.
  */
 import { ShapeError } from '../errors.js';
-import type { Capabilities } from '../gpu/capabilities.js';
 import type { Binding, Gpu, RowTexture, ShaderSource } from '../gpu/gpu.js';
 import type { DType, Tensor } from '../tensor/tensor.js';
+import { usesSubgroup8 } from './variants.js';
 
 type ParamType = 'u32' | 'i32' | 'f32';
 
@@ -16,6 +16,8 @@ export interface ShaderDefinition<P extends Record<string, ParamType>> {
   /** WGSL types in binding order, storage buffers or textures; a name that begins with `out` or `io` is writable. */
   buffers: Record<string, string>;
   subgroups?: boolean;
+  /** Further language extensions, e.g. `f16`. */
+  enables?: readonly ('f16' | 'chromium_experimental_subgroup_matrix')[];
   /** Module-scope code and `fn main`. */
   body: string;
 }
@@ -38,6 +40,7 @@ export class Shader<P extends Record<string, ParamType>> {
     );
     const lines = [
       ...(definition.subgroups ? ['enable subgroups;'] : []),
+      ...(definition.enables ?? []).map((name) => `enable ${name};`),
       'requires immediate_address_space;',
       ...(Object.values(definition.buffers).some((type) => type.includes('Half')) ? [HALVES] : []),
       ...(fields ? [`struct Params { ${fields} }`, 'var<immediate> p: Params;'] : []),
@@ -79,7 +82,7 @@ export class Shader<P extends Record<string, ParamType>> {
 
 /** Of a WGSL buffer type. */
 function elementType(type: string): DType {
-  if (type.includes('Half')) return 'f16';
+  if (type.includes('Half') || type.includes('f16')) return 'f16';
   const scalar = /<(?:vec\d)?([fiu])(?:32)?>/.exec(type)?.[1];
   return scalar === 'u' ? 'u32' : scalar === 'i' ? 'i32' : 'f32';
 }
@@ -224,11 +227,11 @@ export interface RowReduction {
  * One workgroup a row. On lavapipe 8 lanes reduce within their subgroup; elsewhere 64 threads reduce through
  * workgroup memory, which is right for any subgroup size.
  */
-export function rowReduction(caps: Capabilities): RowReduction {
+export function rowReduction(gpu: Gpu): RowReduction {
   const entry = (lanes: number) => `
 const LANES = ${lanes}u;
 `;
-  if (caps.subgroup8)
+  if (usesSubgroup8(gpu, 'rows'))
     return {
       lanes: 8,
       subgroups: true,

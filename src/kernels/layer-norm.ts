@@ -50,7 +50,7 @@ export function layerNorm(
   const y = Tensor.empty(x.gpu, x.shape, dtype);
   const sum = residual ? Tensor.empty(x.gpu, x.shape, other) : x.detach();
   const stats = Tensor.empty(x.gpu, [rows, 2]);
-  const reduction = rowReduction(x.gpu.capabilities);
+  const reduction = rowReduction(x.gpu);
   const unit = columnUnit('layerNorm', cols, from, other, dtype);
   // An f32 sum is read back; a rounded one is not what y comes from.
   const exact = residual !== undefined && other === 'f32';
@@ -116,7 +116,7 @@ export function layerNormGradient(dy: Tensor, sum: Tensor, stats: Tensor, gamma:
   const { rows, cols } = sum;
   const [outer, own] = [floatDType('layerNorm', dy), floatDType('layerNorm', sum)];
   const ds = Tensor.empty(dy.gpu, sum.shape, own);
-  const reduction = rowReduction(dy.gpu.capabilities);
+  const reduction = rowReduction(dy.gpu);
   const unit = columnUnit('layerNorm', cols, own, outer);
   const shader = shaderOf(`layerNormGradient.${outer}.${own}.${unit.key}.${reduction.key}`, () => ({
     label: 'layerNormGradient',

@@ -15,6 +15,7 @@ import { elementary } from './elementary.js';
 import { type FloatDType, floatDType, load4, type Shader, shaderOf, store4, vec4Type } from './launch.js';
 import { unary, unaryFormulas } from './pointwise.js';
 import { rowPieces } from './ranges.js';
+import { usesSubgroup8 } from './variants.js';
 
 export interface MatmulOptions {
   /** A is stored [K,M]. */
@@ -95,8 +96,9 @@ export function matmul(a: Tensor, b: Tensor, options: MatmulOptions = {}): Tenso
   const c = out ?? Tensor.empty(gpu, shape, resultDType);
   if (M === 0 || N === 0) return c;
   const whole = (n: number) => n % 4 === 0;
+  const eight = usesSubgroup8(gpu, 'matmul');
   const fits = whole(N) && (transA ? whole(M) && !transB : whole(K));
-  if (preActivation && gpu.capabilities.subgroup8 && fits) {
+  if (preActivation && eight && fits) {
     // There erf at 96 unrolled places would take longer to compile than its own pass takes to run.
     c.dispose();
     matmul(a, b, { ...options, preActivation: undefined, out: preActivation });
@@ -110,9 +112,7 @@ export function matmul(a: Tensor, b: Tensor, options: MatmulOptions = {}): Tenso
     gelu: preActivation !== undefined,
   };
   const [shader, tileM, tileN] =
-    gpu.capabilities.subgroup8 && fits
-      ? [subgroup8(form), ROW_GROUPS * 8, TILE_COLUMNS]
-      : [tile64(form), 64, 64];
+    eight && fits ? [subgroup8(form), ROW_GROUPS * 8, TILE_COLUMNS] : [tile64(form), 64, 64];
   // Rows that one binding cannot see: of A and C, or with transA of A and B, whose products then add up.
   const width = (tensor: Tensor) => bytesPerElement[tensor.dtype];
   const rows = transA ? K : M;

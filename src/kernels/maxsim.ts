@@ -16,6 +16,7 @@ import { f32, optional, requireBeside, signature, u32, wholeNumber } from '../te
 import { Tensor } from '../tensor/tensor.js';
 import { RANKS } from './elementary.js';
 import { FLAT_MAIN, flatGrid, rowGrid, shaderOf, threadSum } from './launch.js';
+import { usesSubgroup8 } from './variants.js';
 
 /** Where queries and passages lie in the packed token vectors, and which pairs are scored. */
 export interface MaxSimLayout {
@@ -169,7 +170,7 @@ function winners(vectors: Tensor, layout: MaxSimLayout, block: MaxSimBlock): Win
     queryBase: 'u32',
     passageBase: 'u32',
   } as const;
-  const shader = gpu.capabilities.subgroup8
+  const shader = usesSubgroup8(gpu, 'maxSim')
     ? shaderOf('maxSim.subgroup8', () => {
         const lines: string[] = [];
         for (const r of range(ROW_GROUPS)) lines.push(`let a${r} = Q[own${r} + k];`);

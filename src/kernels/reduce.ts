@@ -81,7 +81,7 @@ function rowSums(
   scale: number,
   square: boolean,
 ): void {
-  const reduction = rowReduction(x.gpu.capabilities);
+  const reduction = rowReduction(x.gpu);
   const shader = shaderOf(`rowSums.${square}.${reduction.key}`, () => ({
     label: square ? 'squareSums' : 'rowSums',
     params: { rows: 'u32', length: 'u32', piece: 'u32', pieces: 'u32', scale: 'f32' } as const,
@@ -170,7 +170,7 @@ export function maxRows(x: Tensor): { values: Tensor; indices: Tensor } {
   const rows = x.rows;
   const values = Tensor.empty(x.gpu, x.shape.slice(0, -1));
   const indices = Tensor.empty(x.gpu, x.shape.slice(0, -1), 'u32');
-  const reduction = rowReduction(x.gpu.capabilities);
+  const reduction = rowReduction(x.gpu);
   const shader = shaderOf(`maxRows.${reduction.key}`, () => ({
     label: 'maxRows',
     params: { rows: 'u32', cols: 'u32' } as const,

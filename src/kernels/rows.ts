@@ -209,7 +209,7 @@ export function normalizeRows(x: Tensor, eps = 1e-12): { y: Tensor; norms: Tenso
   NORMALIZE_ROWS.check({ x }, { eps });
   const y = Tensor.empty(x.gpu, x.shape);
   const norms = Tensor.empty(x.gpu, [x.rows]);
-  const reduction = rowReduction(x.gpu.capabilities);
+  const reduction = rowReduction(x.gpu);
   shaderOf(`normalizeRows.${reduction.key}`, () => ({
     label: 'normalizeRows',
     params: { rows: 'u32', cols: 'u32', eps: 'f32' } as const,
@@ -229,7 +229,7 @@ export function normalizeRows(x: Tensor, eps = 1e-12): { y: Tensor; norms: Tenso
 /** dx = (dy − y·(y·dy)) / ‖x‖; below eps the norm is a constant and dx = dy / eps. */
 export function normalizeRowsGradient(y: Tensor, norms: Tensor, dy: Tensor, eps = 1e-12): Tensor {
   const dx = Tensor.empty(dy.gpu, y.shape);
-  const reduction = rowReduction(dy.gpu.capabilities);
+  const reduction = rowReduction(dy.gpu);
   shaderOf(`normalizeRowsGradient.${reduction.key}`, () => ({
     label: 'normalizeRowsGradient',
     params: { rows: 'u32', cols: 'u32', eps: 'f32' } as const,

@@ -25,7 +25,7 @@ const logSumExp = (keep: string) => `
 const LOG_SUM_EXP = logSumExp('true');
 
 function rowShader(name: string, buffers: Record<string, string>, x: Tensor, body: string) {
-  const reduction = rowReduction(x.gpu.capabilities);
+  const reduction = rowReduction(x.gpu);
   return shaderOf(`${name}.${reduction.key}`, () => ({
     label: name,
     params: ROWS,
@@ -124,7 +124,7 @@ const targetParameters = (x: Tensor, ignoreIndex: number) => ({
 });
 
 function targetShader(name: string, { targets }: CrossEntropyTargets, x: Tensor, out: string, body: string) {
-  const reduction = rowReduction(x.gpu.capabilities);
+  const reduction = rowReduction(x.gpu);
   return shaderOf(`${name}.${targets.dtype}.${reduction.key}`, () => ({
     label: name,
     params: TARGETS,
@@ -264,7 +264,7 @@ export function distillationRowsGradient(
 }
 
 function distillationShader(x: Tensor, gradient: boolean) {
-  const reduction = rowReduction(x.gpu.capabilities);
+  const reduction = rowReduction(x.gpu);
   return shaderOf(`distillation.${gradient}.${reduction.key}`, () => ({
     label: gradient ? 'distillationGradient' : 'distillation',
     params: DISTILL,

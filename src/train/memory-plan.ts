@@ -4,8 +4,7 @@
  * it. A run that does not fit ends before its first step.
  */
 import { MachineError } from '../errors.js';
-import type { Capabilities } from '../gpu/capabilities.js';
-import { Gpu } from '../gpu/gpu.js';
+import { Gpu, type PlannedDevice } from '../gpu/gpu.js';
 import { formatBytes, type MemoryReport } from '../gpu/memory.js';
 import type { M3Model } from '../models/m3.js';
 import { TokenBatch } from '../models/token-batch.js';
@@ -31,8 +30,8 @@ export interface PlannedStep {
 }
 
 /** The accounted memory of training steps on an adapter like this. @throws MachineError when no adapter like it could. */
-export async function planMemory(capabilities: Capabilities, step: PlannedStep): Promise<MemoryReport> {
-  const gpu = Gpu.plan(capabilities);
+export async function planMemory(like: PlannedDevice, step: PlannedStep): Promise<MemoryReport> {
+  const gpu = Gpu.plan(like);
   const model = step.model(gpu);
   const optimizer = new AdamW(model.store, step.optimizer);
   const random = new RandomStreams(0);

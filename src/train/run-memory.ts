@@ -8,7 +8,7 @@ import type { TrainingData } from '../data/batches.js';
 import type { LongestBatch, TokenMeasure } from '../data/longest.js';
 import { compileFormat } from '../data/prompts.js';
 import { InputError, MachineError } from '../errors.js';
-import type { Capabilities } from '../gpu/capabilities.js';
+import type { PlannedDevice } from '../gpu/gpu.js';
 import type { MemoryReport } from '../gpu/memory.js';
 import type { EncoderConfig } from '../models/config.js';
 import type { Tokenizer } from '../tokenizer/tokenizer.js';
@@ -35,7 +35,7 @@ export interface PlannedRun extends Pick<PlannedStep, 'model' | 'optimizer' | 's
  * @throws InputError for a text that the model cannot take, MachineError when no adapter like this could.
  */
 export async function planRunMemory(
-  capabilities: Capabilities,
+  like: PlannedDevice,
   run: PlannedRun,
   budget: number,
   note: (line: string) => void,
@@ -74,7 +74,7 @@ export async function planRunMemory(
     }
     return plannedBatches(model, longest, options);
   };
-  const report = await planOn(capabilities, {
+  const report = await planOn(like, {
     ...step,
     window,
     batches: batchesOf(data),
@@ -86,7 +86,7 @@ export async function planRunMemory(
   if (unread === 0) return report;
   if (report.peak > budget) {
     note(`${unread} rows may be too long for the memory there is: all of them are tokenised to know`);
-    return planRunMemory(capabilities, run, budget, note, Number.POSITIVE_INFINITY);
+    return planRunMemory(like, run, budget, note, Number.POSITIVE_INFINITY);
   }
   for (const [flag, limit] of [
     ['--query_max_len', args.queryMaxLen],
@@ -112,9 +112,9 @@ function instructionFills(side: 'query' | 'passage', tokenizer: Tokenizer, args:
 }
 
 /** What no adapter like this could do at all, with what to change. */
-async function planOn(capabilities: Capabilities, step: PlannedStep): Promise<MemoryReport> {
+async function planOn(like: PlannedDevice, step: PlannedStep): Promise<MemoryReport> {
   try {
-    return await planMemory(capabilities, step);
+    return await planMemory(like, step);
   } catch (error) {
     if (!(error instanceof MachineError)) throw error;
     throw new MachineError(

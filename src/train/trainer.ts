@@ -138,7 +138,7 @@ export async function finetune(
     const saves = new RunSaves(output, args.saveTotalLimit ?? null, checkpointAfter);
     for (const line of [...output.notices, ...saves.notices]) report.note(line);
     const memory = await planRunMemory(
-      gpu.capabilities,
+      gpu,
       {
         ...{ model: loadModel, optimizer: adamOptions, settings },
         ...{ tokenizer, args, data, evalData, window },

@@ -99,7 +99,7 @@ const capabilities: Capabilities = {
   subgroups: false,
   subgroupMinSize: 0,
   subgroupMaxSize: 0,
-  subgroup8: false,
+  subgroupMatrixConfigs: [],
   timestamps: false,
   maxBufferSize: 2 ** 31,
   maxBindingSize: 2 ** 27,
@@ -111,5 +111,5 @@ const capabilities: Capabilities = {
 };
 
 export function loadModel(folder: string): void {
-  M3Model.load(Gpu.plan(capabilities), folder).dispose();
+  M3Model.load(Gpu.plan({ capabilities }), folder).dispose();
 }

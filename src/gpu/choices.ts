@@ -1,0 +1,52 @@
+/**
+ * Which variant of a kernel family a device uses: what somebody forced, what the tuner found, and otherwise whatever the
+ * family itself thinks best. It belongs to a device and is data only, so that a plan, a checkpoint or another rank can
+ * take a copy and so choose the same kernels, hence the same memory and the same bits.
+ */
+
+/** Families by name with the variant each is to use where the adapter supports it; `fallback`: the first of every family. */
+export type ForcedKernels = 'fallback' | Readonly<Record<string, string>>;
+
+export interface ChoicesRecord {
+  readonly forced?: ForcedKernels | undefined;
+  /** Variant by `family form sizeClass`. */
+  readonly winners: Readonly<Record<string, string>>;
+}
+
+export class KernelChoices {
+  private readonly winners = new Map<string, string>();
+  /** Decisions that were made on this device, by the same keys; `choose` in src/kernels/variants.ts keeps them here. */
+  readonly decided = new Map<string, unknown>();
+
+  constructor(readonly forced?: ForcedKernels) {}
+
+  static from({ forced, winners }: ChoicesRecord): KernelChoices {
+    const choices = new KernelChoices(forced);
+    for (const key of Object.keys(winners)) choices.remember(key, winners[key]!);
+    return choices;
+  }
+
+  /** What the tuner found for a key. */
+  winner(key: string): string | undefined {
+    return this.winners.get(key);
+  }
+
+  remember(key: string, variant: string): void {
+    this.winners.set(key, variant);
+    this.decided.clear();
+  }
+
+  /** The name that `family` is forced to, if any; `fallback` is for the caller to resolve. */
+  forcedVariant(family: string): string | undefined {
+    if (this.forced === undefined || this.forced === 'fallback') return undefined;
+    return Object.hasOwn(this.forced, family) ? this.forced[family] : undefined;
+  }
+
+  record(): ChoicesRecord {
+    return { forced: this.forced, winners: Object.fromEntries(this.winners) };
+  }
+
+  copy(): KernelChoices {
+    return KernelChoices.from(this.record());
+  }
+}

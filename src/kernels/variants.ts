@@ -1,0 +1,142 @@
+/**
+ * What a kernel family is: one operation with several ways to compute it, the record that the bench, the tuner and the op
+ * tests read, and the choice among the ways on a device.
+ *
+ * Capabilities are facts about an adapter. Which variant runs is decided here: a forced one, else what the tuner found,
+ * else the one whose prior is highest among those that support the form and size.
+ */
+import type { Capabilities } from '../gpu/capabilities.js';
+import type { Gpu, ShaderSource } from '../gpu/gpu.js';
+import type { Tensor } from '../tensor/tensor.js';
+
+/**
+ * `Form`: what the source depends on (layouts, dtypes, head size, flags), a plain object of scalars. `Size`: extents.
+ * `Operands`: tensors by name, outputs included.
+ */
+export interface Variant<Form extends object, Size extends object, Operands> {
+  readonly name: string;
+  /** One line: what this variant is for. The bench prints it. */
+  readonly why: string;
+  /** Whether it computes this form and size on such an adapter. The first variant of a family answers true always. */
+  supports(facts: Capabilities, form: Form, size: Size): boolean;
+  /** Rank among the supporting variants without measurement; the highest wins, below 0: only when forced or tuned. */
+  prior(facts: Capabilities, form: Form, size: Size): number;
+  /** Epilogues that it computes itself; the family appends the others as passes. */
+  readonly fuses?: ReadonlySet<string>;
+  /** Bytes of scratch memory that a run takes from the pool, which planning and the bench report. */
+  workspace?(form: Form, size: Size): number;
+  /** Every shader that a run may dispatch, by its part in it. Its source is made from the form (and fixed facts) alone. */
+  shaders(facts: Capabilities, form: Form): Readonly<Record<string, { readonly source: ShaderSource }>>;
+  run(gpu: Gpu, form: Form, size: Size, operands: Operands): void;
+}
+
+export interface Cost {
+  /** Floating-point operations that the result needs; what a variant recomputes counts once. */
+  readonly flops: number;
+  /** Bytes of operands read once and results written once. */
+  readonly bytes: number;
+}
+
+/** A form and size to check, to time, or both. */
+export interface Case<Form extends object, Size extends object> {
+  /** Unique within the family, e.g. `1728×384×1536 NT f32`. */
+  readonly name: string;
+  readonly form: Form;
+  readonly size: Size;
+  /** `check`: small and ragged, for the tests. `bench`: of the sizes that training meets. */
+  readonly use: 'check' | 'bench';
+}
+
+/** One case made on a device. */
+export interface Trial {
+  /** Results, allocated before: the tuner and the bench poison them before each checked run. */
+  readonly outputs: readonly Tensor[];
+  /** Computes the outputs, by the named variant or by the device's choice. */
+  run(variant?: string): void;
+  /** The largest error of what the outputs hold, relative to the largest reference value; float64, at probes. */
+  error(): Promise<number>;
+  dispose(): void;
+}
+
+export interface Family<Form extends object = object, Size extends object = object, Operands = unknown> {
+  readonly name: string;
+  readonly summary: string;
+  /** The first always works. */
+  readonly variants: readonly [Variant<Form, Size, Operands>, ...Variant<Form, Size, Operands>[]];
+  /** Sizes for which one choice is made; part of the tuner's key. */
+  sizeClass(size: Size): string;
+  readonly cases: readonly Case<Form, Size>[];
+  cost(form: Form, size: Size): Cost;
+  /** Largest error that a right result may have, in `Trial.error`'s measure. */
+  tolerance(form: Form, size: Size): number;
+  trial(gpu: Gpu, form: Form, size: Size): Trial;
+}
+
+/** Key of the tuner's winners and of shader caches: the form's values in the order of their names. */
+export function formKey(form: object): string {
+  let key = '';
+  for (const name of Object.keys(form).sort())
+    key += `${name}=${(form as Readonly<Record<string, unknown>>)[name]} `;
+  return key;
+}
+
+/** What of a family `choose` needs; also for families whose bench record is not written. */
+export type Chooseable<Form extends object, Size extends object, Operands> = Pick<
+  Family<Form, Size, Operands>,
+  'name' | 'variants' | 'sizeClass'
+>;
+
+export const choiceKey = <Form extends object, Size extends object, Operands>(
+  family: Chooseable<Form, Size, Operands>,
+  form: Form,
+  size: Size,
+): string => `${family.name} ${formKey(form)}${family.sizeClass(size)}`;
+
+/** The variant that `gpu` uses for this form and size. Decisions for a size class are made once and kept on the device. */
+export function choose<Form extends object, Size extends object, Operands>(
+  gpu: Gpu,
+  family: Chooseable<Form, Size, Operands>,
+  form: Form,
+  size: Size,
+): Variant<Form, Size, Operands> {
+  const { choices, capabilities } = gpu;
+  const key = choiceKey(family, form, size);
+  const before = choices.decided.get(key) as Variant<Form, Size, Operands> | undefined;
+  // Sizes of a class may differ in what a variant supports (rows of whole groups of four).
+  if (before?.supports(capabilities, form, size)) return before;
+  const decided = decide(gpu, family, form, size, key);
+  choices.decided.set(key, decided);
+  return decided;
+}
+
+function decide<Form extends object, Size extends object, Operands>(
+  { choices, capabilities }: Gpu,
+  family: Chooseable<Form, Size, Operands>,
+  form: Form,
+  size: Size,
+  key: string,
+): Variant<Form, Size, Operands> {
+  const fallback = family.variants[0];
+  if (choices.forced === 'fallback') return fallback;
+  const supporting = family.variants.filter((variant) => variant.supports(capabilities, form, size));
+  const named = (name: string | undefined) => supporting.find((variant) => variant.name === name);
+  const wanted = named(choices.forcedVariant(family.name)) ?? named(choices.winner(key));
+  if (wanted) return wanted;
+  let best: Variant<Form, Size, Operands> = fallback;
+  let most = fallback.prior(capabilities, form, size);
+  for (const variant of supporting) {
+    const rank = variant.prior(capabilities, form, size);
+    if (rank > most) [best, most] = [variant, rank];
+  }
+  return best;
+}
+
+/**
+ * Whether the kernels for the 8 lanes of a subgroup are used where a family has no record yet: they win on lavapipe, whose
+ * subgroup is 8 wide and whose barriers are expensive, and would waste most of a GPU's wave.
+ */
+export function usesSubgroup8({ choices, capabilities }: Gpu, family: string): boolean {
+  if (choices.forced === 'fallback') return false;
+  if (choices.forcedVariant(family) !== undefined) return choices.forcedVariant(family) === 'subgroup8';
+  return capabilities.software && capabilities.subgroupMinSize >= 8;
+}

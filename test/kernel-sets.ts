@@ -1,0 +1,18 @@
+/** Sets of kernels that tests run with: those that hand values round in subgroups of 8, and those that work anywhere. */
+import type { ForcedKernels } from '../src/gpu/choices.js';
+import type { Gpu } from '../src/gpu/gpu.js';
+
+export const subgroup8: ForcedKernels = {
+  matmul: 'subgroup8',
+  attention: 'subgroup8',
+  maxSim: 'subgroup8',
+  rows: 'subgroup8',
+};
+
+export const kernelSets: readonly ForcedKernels[] = [subgroup8, 'fallback'];
+
+export const nameOf = (kernels: ForcedKernels): string => (kernels === 'fallback' ? 'fallback' : 'subgroup8');
+
+/** Whether the device runs these kernels, and not others in their place. */
+export const runs = (gpu: Gpu, kernels: ForcedKernels): boolean =>
+  kernels === 'fallback' || gpu.capabilities.subgroupMinSize >= 8;
