@@ -1,3 +1,5 @@
+import type { CpuFacts } from './cpu.js';
+
 /** A shape of subgroup matrices that an adapter multiplies: left [M,K] · right [K,N] + result [M,N]. */
 export interface SubgroupMatrixConfig {
   /** Of the factors: `f16`, `f32`, `u8`, `i8`. */
@@ -16,6 +18,8 @@ export interface Capabilities {
   readonly driver: string;
   /** The adapter computes on the CPU (lavapipe, SwiftShader). */
   readonly software: boolean;
+  /** Of a software adapter: what it computes on. */
+  readonly cpu?: CpuFacts | undefined;
   readonly shaderF16: boolean;
   readonly subgroups: boolean;
   /** Smallest subgroup the driver may choose; 0 without the feature. */

@@ -13,10 +13,18 @@ export interface ChoicesRecord {
   readonly winners: Readonly<Record<string, string>>;
 }
 
+/** What was asked and answered. `variant` is the family's own record. */
+export interface Decision {
+  readonly family: string;
+  readonly form: object;
+  readonly size: object;
+  readonly variant: { readonly name: string };
+}
+
 export class KernelChoices {
   private readonly winners = new Map<string, string>();
   /** Decisions that were made on this device, by the same keys; `choose` in src/kernels/variants.ts keeps them here. */
-  readonly decided = new Map<string, unknown>();
+  readonly decided = new Map<string, Decision>();
 
   constructor(readonly forced?: ForcedKernels) {}
 

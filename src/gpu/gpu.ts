@@ -12,6 +12,7 @@ import { show } from '../show.js';
 import { type Access, accessesOf, type Binding, BindingRules, countWrite, entryOf } from './bindings.js';
 import type { Capabilities, SubgroupMatrixConfig } from './capabilities.js';
 import { type ForcedKernels, KernelChoices } from './choices.js';
+import { cpuFacts } from './cpu.js';
 import { DeviceFaults } from './faults.js';
 import {
   BufferPool,
@@ -202,6 +203,7 @@ export class Gpu {
       name: info.device || info.description || info.vendor,
       driver: info.description,
       software,
+      cpu: software ? cpuFacts() : undefined,
       shaderF16: requiredFeatures.includes('shader-f16'),
       subgroups,
       subgroupMinSize: subgroups ? (info.subgroupMinSize ?? 0) : 0,

@@ -101,11 +101,11 @@ export function choose<Form extends object, Size extends object, Operands>(
 ): Variant<Form, Size, Operands> {
   const { choices, capabilities } = gpu;
   const key = choiceKey(family, form, size);
-  const before = choices.decided.get(key) as Variant<Form, Size, Operands> | undefined;
+  const before = choices.decided.get(key)?.variant as Variant<Form, Size, Operands> | undefined;
   // Sizes of a class may differ in what a variant supports (rows of whole groups of four).
   if (before?.supports(capabilities, form, size)) return before;
   const decided = decide(gpu, family, form, size, key);
-  choices.decided.set(key, decided);
+  choices.decided.set(key, { family: family.name, form, size, variant: decided });
   return decided;
 }
 
