@@ -75,8 +75,11 @@ export interface Family<Form extends object = object, Size extends object = obje
 /** Key of the tuner's winners and of shader caches: the form's values in the order of their names. */
 export function formKey(form: object): string {
   let key = '';
-  for (const name of Object.keys(form).sort())
-    key += `${name}=${(form as Readonly<Record<string, unknown>>)[name]} `;
+  for (const name of Object.keys(form).sort()) {
+    const value = (form as Readonly<Record<string, unknown>>)[name];
+    // What is undefined is lost in files, and must mean the same as what is not there.
+    if (value !== undefined) key += `${name}=${value} `;
+  }
   return key;
 }
 
@@ -109,18 +112,21 @@ export function choose<Form extends object, Size extends object, Operands>(
   return decided;
 }
 
-function decide<Form extends object, Size extends object, Operands>(
+/** The same anew; with `tuned: false` as if nobody had tuned. */
+export function decide<Form extends object, Size extends object, Operands>(
   { choices, capabilities }: Gpu,
   family: Chooseable<Form, Size, Operands>,
   form: Form,
   size: Size,
   key: string,
+  { tuned = true } = {},
 ): Variant<Form, Size, Operands> {
   const fallback = family.variants[0];
   if (choices.forced === 'fallback') return fallback;
   const supporting = family.variants.filter((variant) => variant.supports(capabilities, form, size));
   const named = (name: string | undefined) => supporting.find((variant) => variant.name === name);
-  const wanted = named(choices.forcedVariant(family.name)) ?? named(choices.winner(key));
+  const wanted =
+    named(choices.forcedVariant(family.name)) ?? (tuned ? named(choices.winner(key)) : undefined);
   if (wanted) return wanted;
   let best: Variant<Form, Size, Operands> = fallback;
   let most = fallback.prior(capabilities, form, size);

@@ -1,0 +1,227 @@
+/**
+ * Finds the fastest variant of a family for a form and size on a device: every candidate is checked against the reference
+ * and against the variant that always works, its outputs poisoned before, and only then timed, in turns with the others.
+ *
+ * Machines are noisy: the same kernel may take half as long a minute later. So what decides is the median of the ratios
+ * within the rounds, and the device's own choice is left only for a candidate that is clearly faster.
+ */
+import { createHash } from 'node:crypto';
+import { MachineError, ShapeError } from '../errors.js';
+import type { Capabilities } from '../gpu/capabilities.js';
+import type { Gpu } from '../gpu/gpu.js';
+import { scope } from '../tensor/scope.js';
+import type { Tensor } from '../tensor/tensor.js';
+import { choiceKey, decide, type Family, type Trial } from './variants.js';
+
+export interface TuneOptions {
+  /** Timed rounds at most; a candidate that is far behind after two is timed no more. */
+  readonly rounds?: number;
+  /** A candidate replaces the device's own choice from this ratio of their times on. */
+  readonly gain?: number;
+}
+
+export interface Candidate {
+  readonly variant: string;
+  /** Median milliseconds of a run; undefined for one that was not timed. */
+  readonly milliseconds?: number | undefined;
+  /** Median over the rounds of (time of the device's own choice) / (time of this one). */
+  readonly ratio?: number | undefined;
+  /** Why it is out: a wrong result, or what the device said. */
+  readonly refused?: string | undefined;
+}
+
+export interface Tuned {
+  readonly key: string;
+  /** The variant to use. */
+  readonly winner: string;
+  /** What the device would have chosen without. */
+  readonly untuned: string;
+  readonly candidates: readonly Candidate[];
+}
+
+const ROUNDS = 9;
+const GAIN = 1.1;
+/** A round repeats short runs until it takes so long, so that a clock and a wait do not decide. */
+const LEAST_ROUND = 4;
+/** After two rounds a candidate below this ratio is out. */
+const FAR_BEHIND = 0.7;
+
+/**
+ * Tunes one form and size. Memory: the operands of one trial, plus the host copy of its outputs. Nothing is remembered: the
+ * caller decides where (`gpu.choices.remember`, a file).
+ * @throws MachineError when the variant that always works computes a wrong result.
+ */
+export async function tune<Form extends object, Size extends object, Operands>(
+  gpu: Gpu,
+  family: Family<Form, Size, Operands>,
+  form: Form,
+  size: Size,
+  { rounds = ROUNDS, gain = GAIN }: TuneOptions = {},
+): Promise<Tuned> {
+  const key = choiceKey(family, form, size);
+  const supporting = family.variants.filter((variant) => variant.supports(gpu.capabilities, form, size));
+  const untuned = decide(gpu, family, form, size, key, { tuned: false }).name;
+  const refused = new Map<string, string>();
+  const timed: string[] = [];
+  const times = new Map<string, number[]>();
+  const trial = family.trial(gpu, form, size);
+  try {
+    if (supporting.length > 1) {
+      const tolerance = family.tolerance(form, size);
+      const always = family.variants[0].name;
+      const reason = await wrong(gpu, trial, always, tolerance);
+      if (reason)
+        throw new MachineError(`${family.name}: the variant ${always}, which always works, ${reason}`);
+      const expected = await values(trial.outputs);
+      for (const { name } of supporting) {
+        const why = name === always ? undefined : await wrong(gpu, trial, name, tolerance, expected);
+        if (why) refused.set(name, why);
+        else timed.push(name);
+      }
+      // The device's own choice sets the measure; a device whose choice is wrong has to take another.
+      const base = timed.includes(untuned) ? untuned : always;
+      const racing = new Set(timed);
+      const repeats = await repetitions(gpu, trial, base);
+      for (let round = 0; round < rounds && racing.size > 1; round++) {
+        for (const name of racing) {
+          const seconds = await time(gpu, trial, name, repeats);
+          const list = times.get(name);
+          if (list) list.push(seconds);
+          else times.set(name, [seconds]);
+        }
+        if (round !== 1) continue;
+        for (const name of racing)
+          if (name !== base && ratioOf(times, base, name) < FAR_BEHIND) racing.delete(name);
+      }
+    }
+    const base = refused.has(untuned) ? family.variants[0].name : untuned;
+    const winner = winnerOf(times, base, gain);
+    const candidates = supporting.map(({ name }) => {
+      const list = times.get(name);
+      return {
+        variant: name,
+        milliseconds: list && median(list),
+        ratio: list && ratioOf(times, base, name),
+        refused: refused.get(name),
+      };
+    });
+    return { key, winner, untuned, candidates };
+  } finally {
+    trial.dispose();
+  }
+}
+
+/** Why the variant cannot be taken, or undefined when all outputs are written and right. */
+async function wrong(
+  gpu: Gpu,
+  trial: Trial,
+  variant: string,
+  tolerance: number,
+  expected?: readonly Float32Array[],
+): Promise<string | undefined> {
+  try {
+    for (const output of trial.outputs) poison(output);
+    scope(() => trial.run(variant));
+    await gpu.finish();
+    const error = await trial.error();
+    if (!(error <= tolerance)) return `is wrong by ${error.toExponential(1)} where ${tolerance} is allowed`;
+    if (!expected) return undefined;
+    const got = await values(trial.outputs);
+    const worst = Math.max(...expected.map((want, i) => distance(got[i]!, want)));
+    // Two right results lie on both sides of the reference.
+    if (!(worst <= 2 * tolerance))
+      return `differs by ${worst.toExponential(1)} from the variant that always works`;
+    return undefined;
+  } catch (error) {
+    if (error instanceof MachineError || error instanceof ShapeError) return error.message.split('\n')[0]!;
+    throw error;
+  }
+}
+
+/** Fills a result with what no kernel computes, so that one that writes nothing is seen: NaNs, of integers the largest. */
+export function poison(output: Tensor): void {
+  const words = new Uint32Array(Math.min(CHUNK_WORDS, Math.ceil(output.bytes / 4))).fill(POISON);
+  const whole = output.binding();
+  for (let at = 0; at < output.bytes; at += 4 * words.length) {
+    const length = Math.min(words.length, Math.ceil((output.bytes - at) / 4));
+    output.gpu.upload({ ...whole, offset: whole.offset + at, size: 4 * length }, words.subarray(0, length));
+  }
+}
+
+/** A NaN in f32, and two NaNs in f16. */
+const POISON = 0x7fff7fff;
+const CHUNK_WORDS = 1 << 20;
+
+const values = (outputs: readonly Tensor[]): Promise<Float32Array[]> =>
+  Promise.all(outputs.map((output) => output.toFloat32()));
+
+/** Largest difference relative to the largest expected value; what is not finite in one alone is infinitely far. */
+function distance(got: Float32Array, want: Float32Array): number {
+  let top = 1e-6;
+  let most = 0;
+  for (let i = 0; i < want.length; i++) {
+    const [a, b] = [got[i]!, want[i]!];
+    if (a === b || (Number.isNaN(a) && Number.isNaN(b))) continue;
+    if (!Number.isFinite(a) || !Number.isFinite(b)) return Number.POSITIVE_INFINITY;
+    if (Math.abs(b) > top) top = Math.abs(b);
+    if (Math.abs(a - b) > most) most = Math.abs(a - b);
+  }
+  return most / top;
+}
+
+async function repetitions(gpu: Gpu, trial: Trial, variant: string): Promise<number> {
+  const milliseconds = 1e3 * (await time(gpu, trial, variant, 1));
+  return Math.max(1, Math.min(200, Math.ceil(LEAST_ROUND / Math.max(milliseconds, 1e-3))));
+}
+
+/** Seconds of one run. */
+async function time(gpu: Gpu, trial: Trial, variant: string, repeats: number): Promise<number> {
+  await gpu.finish();
+  const start = performance.now();
+  for (let n = 0; n < repeats; n++) scope(() => trial.run(variant));
+  await gpu.finish();
+  return (performance.now() - start) / 1e3 / repeats;
+}
+
+/**
+ * The variant with the highest median over the rounds of (time of `base`) / (its own), if that is above `gain`; else `base`.
+ * `times`: seconds by round.
+ */
+export function winnerOf(times: ReadonlyMap<string, number[]>, base: string, gain: number): string {
+  let winner = base;
+  let most = gain;
+  for (const name of times.keys()) {
+    const ratio = ratioOf(times, base, name);
+    if (ratio > most) [winner, most] = [name, ratio];
+  }
+  return winner;
+}
+
+function ratioOf(times: ReadonlyMap<string, number[]>, base: string, name: string): number {
+  const [mine, theirs] = [times.get(name)!, times.get(base)!];
+  return median(mine.map((seconds, round) => theirs[round]! / seconds));
+}
+
+const median = (list: readonly number[]): number => {
+  const sorted = [...list].sort((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
+};
+
+/**
+ * Names what the candidates for a form are made of: a change of any source, or of who competes, retires a winner.
+ */
+export function sourcesOf<Form extends object, Size extends object, Operands>(
+  facts: Capabilities,
+  family: Family<Form, Size, Operands>,
+  form: Form,
+  size: Size,
+): string {
+  const hash = createHash('sha256');
+  for (const variant of family.variants)
+    if (variant.supports(facts, form, size)) {
+      hash.update(`${variant.name}\n`);
+      for (const { source } of Object.values(variant.shaders(facts, form))) hash.update(`${source.wgsl}\n`);
+    }
+  return hash.digest('hex').slice(0, 16);
+}
