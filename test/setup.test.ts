@@ -4,11 +4,10 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import os from 'node:os';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { listAdapters, parseAdapterList } from '../src/gpu/adapter.js';
 import {
   cacheFolder,
   driverFolder,
-  listAdapters,
-  parseAdapterList,
   prepareVulkan,
   readManifest,
   requestedSoftware,
@@ -26,6 +25,7 @@ import {
 } from '../src/setup/driver-download.js';
 import { cachedDriver, setupProgram } from './cached-driver.js';
 
+const adapterModule = new URL('../src/gpu/adapter.js', import.meta.url).href;
 const driverModule = new URL('../src/gpu/software-driver.js', import.meta.url).href;
 const mainProgram = new URL('../src/cli/main.js', import.meta.url).pathname;
 
@@ -248,7 +248,8 @@ describe('runtime', () => {
     skip: process.platform !== 'linux',
   }, () => {
     const script = `
-      const { listAdapters, noAdapterError } = await import(${JSON.stringify(driverModule)});
+      const { listAdapters } = await import(${JSON.stringify(adapterModule)});
+      const { noAdapterError } = await import(${JSON.stringify(driverModule)});
       console.log(JSON.stringify({ adapters: await listAdapters(), name: noAdapterError().name, message: noAdapterError().message }));`;
     const result = spawnSync(process.execPath, ['--input-type=module', '-e', script], {
       env: bare(),

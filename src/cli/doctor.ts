@@ -5,16 +5,8 @@
  */
 import { createRequire } from 'node:module';
 import os from 'node:os';
-import { create, globals } from 'webgpu';
-import {
-  adapterNotFound,
-  cacheFolder,
-  listAdapters,
-  noAdapterError,
-  prepareVulkan,
-  wantedAdapter,
-  withoutChatter,
-} from '../gpu/software-driver.js';
+import { listAdapters, openAdapter, subgroupMatrixConfigs } from '../gpu/adapter.js';
+import { cacheFolder, noAdapterError, prepareVulkan } from '../gpu/software-driver.js';
 import { parseDoctorArguments } from './doctor-arguments.js';
 
 const LIMITS = [
@@ -34,16 +26,13 @@ const FEATURES: readonly (readonly [name: string, without: string])[] = [
   ['chromium-experimental-subgroup-matrix', 'matrix products run without matrix units'],
 ];
 
-// If the object that create() returned is collected while its device works, Dawn crashes.
-const instances: GPU[] = [];
-
 /**
  * @param args `--adapter <substring>` picks one of the adapters listed.
  * @returns 0 when a dispatch gave the right numbers, else 1.
  * @throws InputError for unknown arguments and for an adapter that is not there; MachineError when there is no adapter.
  */
 export async function doctor(args: readonly string[] = []): Promise<number> {
-  const wanted = wantedAdapter(parseDoctorArguments(args).adapter);
+  const { adapter: wanted } = parseDoctorArguments(args);
   const row = (name: string, value: string) => console.log(`${name.padEnd(40)}${value}`);
 
   const environment = prepareVulkan();
@@ -59,17 +48,7 @@ export async function doctor(args: readonly string[] = []): Promise<number> {
   for (const [index, { backend, name }] of adapters.entries())
     row(`adapter ${index}`, `${name} (${backend})`);
 
-  Object.assign(globalThis, globals);
-  const instance = create([
-    'enable-dawn-features=allow_unsafe_apis,vulkan_enable_f16_on_nvidia',
-    ...(wanted ? [`adapter=${wanted.name}`] : []),
-  ]);
-  instances.push(instance);
-  const adapter = await withoutChatter(() =>
-    instance.requestAdapter({ powerPreference: 'high-performance' }),
-  ).catch(() => null);
-  if (!adapter) throw await adapterNotFound(wanted);
-
+  const adapter = await openAdapter(wanted ? { adapter: wanted } : {});
   const { info } = adapter;
   row('chosen', `${info.device || info.vendor}, ${info.description}`);
   for (const limit of LIMITS) {
@@ -82,7 +61,8 @@ export async function doctor(args: readonly string[] = []): Promise<number> {
       value += `, ${info.subgroupMinSize} to ${info.subgroupMaxSize} invocations`;
     row(`  ${feature}`, value);
   }
-  for (const config of subgroupMatrices(info)) row('  subgroup matrix', config);
+  for (const { M, N, K, componentType, resultComponentType } of subgroupMatrixConfigs(info))
+    row('  subgroup matrix', `${M}×${N}×${K} ${componentType} → ${resultComponentType}`);
 
   const problem = await compute(adapter);
   const software = info.isFallbackAdapter;
@@ -101,25 +81,6 @@ function bytes(value: number): string {
         ? (['MiB', 2 ** 20] as const)
         : (['KiB', 2 ** 10] as const);
   return `${Number((value / size).toFixed(1))} ${unit}`;
-}
-
-interface SubgroupMatrixConfig {
-  readonly componentType: string;
-  readonly resultComponentType: string;
-  readonly M: number;
-  readonly N: number;
-  readonly K: number;
-}
-
-/** `subgroupMatrixConfigs` is Dawn's own, not yet in the standard's types. */
-function subgroupMatrices(info: GPUAdapterInfo): string[] {
-  const { subgroupMatrixConfigs = [] } = info as GPUAdapterInfo & {
-    subgroupMatrixConfigs?: SubgroupMatrixConfig[];
-  };
-  return [...subgroupMatrixConfigs].map(
-    ({ componentType, resultComponentType, M, N, K }) =>
-      `${M}×${N}×${K} ${componentType} → ${resultComponentType}`,
-  );
 }
 
 const COUNT = 1000;

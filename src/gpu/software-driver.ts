@@ -5,16 +5,16 @@
  * software driver into a cache folder; this file makes that driver visible to Dawn inside the running process: the
  * Vulkan loader finds it through an environment variable, and dynamic linking through libraries that are already
  * loaded. What a cached driver is, and whether it may be loaded, is in driver-cache.ts; fetching drivers does not belong
- * here (driver-download.ts), opening devices neither (gpu.ts).
+ * here (driver-download.ts), opening adapters neither (adapter.ts).
  */
-import { accessSync, closeSync, constants, existsSync, fstatSync, readdirSync, readSync } from 'node:fs';
+import { accessSync, constants, existsSync, readdirSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { isMainThread } from 'node:worker_threads';
 import koffi, { type LibraryHandle } from 'koffi';
 import { InputError, MachineError } from '../errors.js';
 import { makeFolder } from '../files/make-folder.js';
-import { printable, show } from '../show.js';
+import { show } from '../show.js';
 import { cacheFolder, driverFolder, inspectDriver, type SoftwareDriverName } from './driver-cache.js';
 
 export { cacheFolder, driverFolder, readManifest } from './driver-cache.js';
@@ -24,12 +24,6 @@ export interface VulkanEnvironment {
   readonly driver: 'system' | SoftwareDriverName;
   /** For people: where a driver was looked for and what was found, in one phrase. */
   readonly description: string;
-}
-
-export interface AdapterName {
-  readonly backend: string;
-  /** Raw device name; what `adapter=<substring>` is matched against. */
-  readonly name: string;
 }
 
 /**
@@ -50,15 +44,13 @@ const SOFTWARE_DRIVERS: readonly SoftwareDriverName[] = ['lavapipe', 'swiftshade
 
 // koffi closes a library when its handle is collected: these must live as long as the process.
 const loadedLibraries: LibraryHandle[] = [];
-// If the object that create() returned is collected while Dawn works with it, Dawn crashes.
-const instances: GPU[] = [];
 let prepared: VulkanEnvironment | undefined;
 
 /**
  * Makes a Vulkan driver reachable for Dawn in this process; call it before `create()` of `webgpu`. Cheap when repeated.
  *
  * A cached software driver is added to the machine's own drivers, so a GPU that is installed later wins
- * (Gpu.open asks for the fastest adapter). `DAWNTUNE_SOFTWARE` names one to use alone.
+ * (the fastest adapter is asked for). `DAWNTUNE_SOFTWARE` names one to use alone.
  * @throws InputError when `DAWNTUNE_SOFTWARE` is not a known name; MachineError when it names one that is not there.
  */
 export function prepareVulkan(): VulkanEnvironment {
@@ -195,73 +187,6 @@ function setEnvironment(name: string, value: string): void {
   setenv(name, value, 1);
 }
 
-/** Every adapter that Dawn can open, fastest kind first. Two equal devices appear twice. */
-export async function listAdapters(): Promise<AdapterName[]> {
-  prepareVulkan();
-  const { create } = await import('webgpu');
-  // Dawn has no call for this, but its error for a name that matches nothing lists the names that would have.
-  const instance = create(['adapter=\u0001']);
-  instances.push(instance);
-  try {
-    await withoutChatter(() => instance.requestAdapter({ powerPreference: 'high-performance' }));
-  } catch (error) {
-    return parseAdapterList((error as Error).message);
-  }
-  return [];
-}
-
-/** Lines, with the source positions below them, that Dawn writes on every enumeration or that our own errors repeat. */
-const CHATTER =
-  /^Warning: (?:\w+ artificially reduced|Couldn't load Vulkan|vkCreateInstance).*(?:\n {4}at .*)*(?:\n(?=\n|$))?\n?/gm;
-
-const MFD_CLOEXEC = 1;
-
-/**
- * Runs a call during which Dawn enumerates adapters, without what it then always writes to standard error
- * ("artificially reduced …" for lavapipe). Anything else written meanwhile still appears, afterwards.
- *
- * Dawn writes to the file descriptor itself and has no switch for it, so the descriptor is redirected for the
- * synchronous part of the call, in which enumeration happens. Workers share the descriptor and leave it alone.
- */
-export function withoutChatter<T>(call: () => T): T {
-  if (process.platform !== 'linux' || !isMainThread) return call();
-  const libc = koffi.load(null);
-  const dup = libc.func('int dup(int fd)');
-  const dup2 = libc.func('int dup2(int from, int to)');
-  // A file in memory: there need be no folder for temporary ones, and none is left behind.
-  let file: number;
-  try {
-    file = libc.func('int memfd_create(const char *name, unsigned int flags)')(
-      'dawntune-stderr',
-      MFD_CLOEXEC,
-    );
-  } catch {
-    return call();
-  }
-  if (file < 0) return call();
-  const original = dup(2);
-  dup2(file, 2);
-  try {
-    return call();
-  } finally {
-    dup2(original, 2);
-    closeSync(original);
-    const written = Buffer.alloc(fstatSync(file).size);
-    readSync(file, written, 0, written.length, 0);
-    closeSync(file);
-    const rest = written.toString().replace(CHATTER, '');
-    if (rest.trim()) process.stderr.write(rest);
-  }
-}
-
-/** Adapter names out of Dawn's "no adapter matches" message. */
-export function parseAdapterList(message: string): AdapterName[] {
-  return [...message.matchAll(/\* backend: '([^']*)', name: '(.*)'$/gm)].map((match) => ({
-    backend: match[1] ?? '',
-    name: match[2] ?? '',
-  }));
-}
-
 /** The error for a machine on which Dawn finds nothing to compute on. */
 export function noAdapterError(): MachineError {
   const byHand = requestedSoftware() ? undefined : driversByHand();
@@ -271,26 +196,4 @@ export function noAdapterError(): MachineError {
       ? 'install a GPU driver, or unset DAWNTUNE_SOFTWARE'
       : 'install a GPU driver, or run `npx dawntune setup` for a software one';
   return new MachineError(`no WebGPU adapter found (${prepareVulkan().description}); ${advice}`);
-}
-
-/** Which adapter is asked for, by a part of its name, and by what. */
-export interface WantedAdapter {
-  readonly name: string;
-  readonly source: '--adapter' | 'DAWNTUNE_ADAPTER';
-}
-
-/** `flag`: the value of `--adapter`, which goes before `DAWNTUNE_ADAPTER`. Undefined where neither is set. */
-export function wantedAdapter(flag: string | null | undefined): WantedAdapter | undefined {
-  if (flag) return { name: flag, source: '--adapter' };
-  const name = process.env['DAWNTUNE_ADAPTER'];
-  return name ? { name, source: 'DAWNTUNE_ADAPTER' } : undefined;
-}
-
-/** The error where Dawn gave no adapter: none has the wanted name, or there is none at all. */
-export async function adapterNotFound(wanted: WantedAdapter | undefined): Promise<InputError | MachineError> {
-  const names = [...new Set((await listAdapters()).map(({ name }) => printable(name)))];
-  if (!wanted || names.length === 0) return noAdapterError();
-  return new InputError(
-    `${wanted.source}: expected a part of an adapter's name (upper and lower case count), found ${show(wanted.name)}; there are: ${names.join(', ')}`,
-  );
 }

@@ -9,6 +9,7 @@ import { execFile } from 'node:child_process';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { MachineError } from '../errors.js';
+import type { AdapterName } from '../gpu/adapter.js';
 import {
   changedFile,
   driverFolder,
@@ -16,12 +17,7 @@ import {
   inspectDriver,
   type SoftwareDriverName,
 } from '../gpu/driver-cache.js';
-import {
-  type AdapterName,
-  driversByHand,
-  noAdapterError,
-  requestedSoftware,
-} from '../gpu/software-driver.js';
+import { driversByHand, noAdapterError, requestedSoftware } from '../gpu/software-driver.js';
 import { printable } from '../show.js';
 import { parseSetupArguments, softwareDrivers } from './arguments.js';
 import { fetchDriver, installSystemWide, recordFiles, removeDriver } from './driver-download.js';
@@ -36,7 +32,7 @@ const CRASHES = new Set(['SIGBUS', 'SIGSEGV', 'SIGILL', 'SIGABRT', 'SIGFPE', 'SI
 
 /** Adapters that a fresh process sees: a driver that crashes must not take this one along, and its chatter is dropped. */
 async function probe(software?: SoftwareDriverName | 'none'): Promise<Probed> {
-  const module = new URL('../gpu/software-driver.js', import.meta.url).href;
+  const module = new URL('../gpu/adapter.js', import.meta.url).href;
   const script = `import(${JSON.stringify(module)}).then((m) => m.listAdapters()).then((a) => console.log('\\n' + JSON.stringify(a)))`;
   const env = software ? { ...process.env, DAWNTUNE_SOFTWARE: software } : process.env;
   try {

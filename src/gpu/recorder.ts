@@ -1,0 +1,114 @@
+/**
+ * What is recorded and not yet handed over: one command encoder and in it one compute pass, as long as nothing but
+ * dispatches comes. Recordings are numbered, so that others can tell whether a buffer is used by the open one.
+ */
+import { type Binding, countWrite, entryOf } from './bindings.js';
+import type { DeviceFaults } from './faults.js';
+import type { RowTexture } from './memory.js';
+import type { Pipeline } from './pipelines.js';
+import type { Profiler } from './profile.js';
+
+const FLUSH_DISPATCHES = 128;
+
+/** `setImmediates` is Dawn's own, not yet in the standard's types. */
+type ComputePass = GPUComputePassEncoder & { setImmediates(offset: number, data: ArrayBufferView): void };
+
+export class Recorder {
+  private encoder: GPUCommandEncoder | undefined;
+  private pass: ComputePass | undefined;
+  private passPipeline: Pipeline | undefined;
+  /** Labels of the dispatches that are recorded and not submitted. */
+  private recorded: string[] = [];
+  /** Number of the recording that is open. */
+  current = 1;
+
+  constructor(
+    private readonly device: GPUDevice,
+    private readonly faults: DeviceFaults,
+    private readonly profiler: Profiler,
+    /** Called when commands are handed over. */
+    private readonly onSubmit: () => void,
+  ) {}
+
+  /** The encoder of the open recording, outside of any pass: for copies and the like. */
+  commands(): GPUCommandEncoder {
+    this.closePass();
+    return this.openEncoder();
+  }
+
+  dispatch(
+    pipeline: Pipeline,
+    group: GPUBindGroup,
+    immediates: ArrayBufferView | undefined,
+    x: number,
+    y: number,
+    z: number,
+  ): void {
+    const pass = this.openPass(pipeline.label);
+    if (this.passPipeline !== pipeline) {
+      pass.setPipeline(pipeline.pipeline);
+      this.passPipeline = pipeline;
+    }
+    pass.setBindGroup(0, group);
+    if (immediates) pass.setImmediates(0, immediates);
+    pass.dispatchWorkgroups(x, y, z);
+  }
+
+  /** Counts a dispatch; hands the recording over when it is long. */
+  dispatched(label: string): void {
+    if (this.profiler.active) this.closePass();
+    if (this.recorded.push(label) >= FLUSH_DISPATCHES) this.submit();
+  }
+
+  /** The open recording writes to it; whatever was there, or was never computed, is no longer of interest. */
+  writes(target: Binding | RowTexture): void {
+    countWrite(target);
+    const entry = entryOf(target);
+    if (entry.writtenIn === 0 || this.faults.whyMissing(entry.writtenIn) !== undefined)
+      entry.writtenIn = this.current;
+  }
+
+  /** Hands over what is recorded. Of a recording that is not valid nothing is run, and whoever waits next is told. */
+  submit(): void {
+    this.closePass();
+    const { encoder, recorded } = this;
+    if (encoder) {
+      const number = this.current++;
+      this.encoder = undefined;
+      this.recorded = [];
+      this.onSubmit();
+      try {
+        const commands = this.faults.guard(`recording ${number}`, () => encoder.finish());
+        this.faults.guard(`recording ${number}`, () => this.device.queue.submit([commands]));
+      } catch (error) {
+        const labels = [...new Set(recorded)];
+        this.faults.recordingFailed(
+          number,
+          `${(error as Error).message}; none of its ${recorded.length} dispatches was run` +
+            `${labels.length > 0 ? ` (${labels.slice(0, 8).join(', ')}${labels.length > 8 ? ', …' : ''})` : ''}`,
+        );
+      }
+    }
+    this.faults.throwLost();
+  }
+
+  openEncoder(): GPUCommandEncoder {
+    this.encoder ??= this.device.createCommandEncoder({ label: `recording ${this.current}` });
+    return this.encoder;
+  }
+
+  private openPass(label: string): ComputePass {
+    if (this.pass) return this.pass;
+    const timestampWrites = this.profiler.active ? this.profiler.stamp(label) : undefined;
+    this.pass = this.openEncoder().beginComputePass(
+      timestampWrites ? { timestampWrites } : undefined,
+    ) as ComputePass;
+    this.passPipeline = undefined;
+    return this.pass;
+  }
+
+  private closePass(): void {
+    this.pass?.end();
+    this.pass = undefined;
+  }
+}

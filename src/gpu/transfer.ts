@@ -1,0 +1,187 @@
+/**
+ * Data in, out and across: uploads, readbacks, copies, clears, and rows of a buffer as a texture. Copies are part of the
+ * open recording, so that everything happens in the order in which it was asked for.
+ */
+import { MachineError } from '../errors.js';
+import { type Binding, type BindingRules, countWrite } from './bindings.js';
+import type { DeviceFaults } from './faults.js';
+import {
+  type BufferPool,
+  formatBytes,
+  type RowFormat,
+  type RowTexture,
+  sizeClass,
+  texelBytes,
+} from './memory.js';
+import type { Recorder } from './recorder.js';
+import { gpuWait } from './wait.js';
+
+const UPLOAD_CHUNK = 8 << 20;
+const UPLOAD_SUBMIT = 32 << 20;
+/** Readback buffers that are kept, and the bytes of the largest of them. */
+const STAGING_BUFFERS = 16;
+const STAGING_BYTES = 64 << 20;
+
+interface Staging {
+  readonly buffer: GPUBuffer;
+  readonly size: number;
+}
+
+export class Transfer {
+  private readonly staging: Staging[] = [];
+  private unsubmittedUpload = 0;
+
+  constructor(
+    private readonly device: GPUDevice,
+    private readonly pool: BufferPool,
+    private readonly recorder: Recorder,
+    private readonly rules: BindingRules,
+    private readonly faults: DeviceFaults,
+    private readonly maxTextureSize: number,
+    /** Nothing is moved, only accounted. */
+    private readonly planning: boolean,
+  ) {}
+
+  /** Copies a range of one buffer to another. Offsets and size are multiples of 4. */
+  copy(source: Binding, target: Binding): void {
+    if (source.size === 0) return;
+    this.rules.range('copy', source);
+    this.rules.range('copy', { ...target, size: source.size });
+    if (source.entry === target.entry) throw new MachineError('copy: from a buffer to itself');
+    this.rules.computed('copy', source.entry);
+    this.recorder
+      .commands()
+      .copyBufferToBuffer(
+        source.entry.buffer,
+        source.offset,
+        target.entry.buffer,
+        target.offset,
+        source.size,
+      );
+    source.entry.lastUse = target.entry.lastUse = this.recorder.current;
+    this.recorder.writes(target);
+  }
+
+  /** Fills a range with zeros. Offset and size are multiples of 4. */
+  clear(target: Binding): void {
+    if (target.size === 0) return;
+    this.rules.range('clear', target);
+    this.recorder.commands().clearBuffer(target.entry.buffer, target.offset, target.size);
+    target.entry.lastUse = this.recorder.current;
+    this.recorder.writes(target);
+  }
+
+  /** See `Gpu.rowTexture`. */
+  rowTexture(source: Binding, rowBytes: number, rows: number, format: RowFormat): RowTexture | undefined {
+    const limit = this.maxTextureSize;
+    const width = rowBytes / texelBytes[format];
+    if (rowBytes % 256 !== 0 || width > limit || rows > limit) return undefined;
+    // Height in classes, so that batches of varying length share textures.
+    const height = Math.min(limit, sizeClass(rows * 256) / 256);
+    this.rules.range('rowTexture', source);
+    this.rules.computed('rowTexture', source.entry);
+    const entry = this.pool.allocateTexture(width, height, format);
+    this.recorder
+      .commands()
+      .copyBufferToTexture(
+        { buffer: source.entry.buffer, offset: source.offset, bytesPerRow: rowBytes, rowsPerImage: rows },
+        { texture: entry.texture },
+        { width, height: rows },
+      );
+    source.entry.lastUse = entry.lastUse = this.recorder.current;
+    this.recorder.writes(entry);
+    return entry;
+  }
+
+  /** Writes host data into a range, after all work recorded so far that uses the buffer. */
+  upload(target: Binding, data: ArrayBufferView<ArrayBufferLike>): void {
+    this.rules.range('upload', { ...target, size: Math.ceil(data.byteLength / 4) * 4 });
+    if (data.byteLength > Math.ceil(target.size / 4) * 4)
+      throw new MachineError(`upload: ${data.byteLength} bytes into a range of ${target.size}`);
+    countWrite(target);
+    // writeBuffer is ordered against submissions, not against what is still being recorded.
+    if (target.entry.lastUse === this.recorder.current) this.recorder.submit();
+    if (this.planning) return;
+    let bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+    // Shared memory given to writeBuffer crashes the process.
+    if (data.buffer instanceof SharedArrayBuffer) bytes = new Uint8Array(bytes);
+    if (bytes.byteLength % 4 !== 0) {
+      const padded = new Uint8Array(Math.ceil(bytes.byteLength / 4) * 4);
+      padded.set(bytes);
+      bytes = padded;
+    }
+    for (let start = 0; start < bytes.byteLength; start += UPLOAD_CHUNK) {
+      const part = bytes.subarray(start, Math.min(bytes.byteLength, start + UPLOAD_CHUNK));
+      this.faults.guard('upload', () =>
+        this.device.queue.writeBuffer(
+          target.entry.buffer,
+          target.offset + start,
+          part as Uint8Array<ArrayBuffer>,
+        ),
+      );
+      // Dawn copies into staging memory, which it takes anew until a submission lets it use the old again.
+      this.unsubmittedUpload += part.byteLength;
+      if (this.unsubmittedUpload >= UPLOAD_SUBMIT) {
+        this.device.queue.submit([]);
+        this.submitted();
+      }
+    }
+    target.entry.writtenIn = -1;
+  }
+
+  /** Something was submitted: what uploads took of staging memory is free again. */
+  submitted(): void {
+    this.unsubmittedUpload = 0;
+  }
+
+  /** See `Gpu.read`; `flush` is the device's. */
+  async read(source: Binding, flush: () => void): Promise<ArrayBuffer> {
+    const size = Math.ceil(source.size / 4) * 4;
+    if (size === 0) return new ArrayBuffer(0);
+    if (this.planning) {
+      flush();
+      return new ArrayBuffer(source.size);
+    }
+    this.rules.range('read', { ...source, size });
+    const staging = this.takeStaging(size);
+    let copy: ArrayBuffer;
+    try {
+      this.recorder
+        .commands()
+        .copyBufferToBuffer(source.entry.buffer, source.offset, staging.buffer, 0, size);
+      flush();
+      this.rules.computed('read', source.entry);
+      await gpuWait(this.faults.guard('read', () => staging.buffer.mapAsync(GPUMapMode.READ, 0, size))).catch(
+        (error: Error) => {
+          this.faults.throwUntold();
+          throw new MachineError(`reading back from the GPU failed: ${error.message}`);
+        },
+      );
+      copy = staging.buffer.getMappedRange(0, size).slice(0, source.size);
+      staging.buffer.unmap();
+    } catch (error) {
+      staging.buffer.destroy();
+      throw error;
+    }
+    if (staging.size <= STAGING_BYTES && this.staging.length < STAGING_BUFFERS) this.staging.push(staging);
+    else staging.buffer.destroy();
+    this.faults.throwUntold();
+    return copy;
+  }
+
+  /** One that was used before, of not much more than `size` bytes, or a new one. */
+  private takeStaging(size: number): Staging {
+    const index = this.staging.findIndex(
+      (candidate) => candidate.size >= size && candidate.size <= 4 * size + 4096,
+    );
+    if (index >= 0) return this.staging.splice(index, 1)[0]!;
+    const buffer = this.faults.guard('read', () =>
+      this.device.createBuffer({
+        label: `readback of ${formatBytes(size)}`,
+        size,
+        usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST,
+      }),
+    );
+    return { buffer, size };
+  }
+}
