@@ -212,7 +212,7 @@ function benches(gpu: Gpu): KernelBench[] {
   return list;
 }
 
-export async function benchKernels(argv: readonly string[]): Promise<void> {
+export async function benchKernels(argv: readonly string[]): Promise<number> {
   const { json, adapter } = parseFlags(kernelsFlags, argv).values;
   const gpu = await Gpu.open(adapter ? { adapter } : {});
   const { name, software } = gpu.capabilities;
@@ -254,6 +254,7 @@ export async function benchKernels(argv: readonly string[]): Promise<void> {
       `${JSON.stringify({ suite: 'kernels', adapter: name, driver: gpu.capabilities.driver, date, rows })}\n`,
     );
   await gpu.close();
+  return 0;
 }
 
 /** Median seconds of one run. */

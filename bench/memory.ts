@@ -34,7 +34,7 @@ interface Row {
   seconds?: number;
 }
 
-export async function benchMemory(argv: readonly string[]): Promise<void> {
+export async function benchMemory(argv: readonly string[]): Promise<number> {
   const { values: options, given } = parseFlags(memoryFlags, argv);
   const fixed = ['batch', 'group', 'query_max_len', 'passage_max_len'].find((name) => given.has(name));
   if (options.long && fixed)
@@ -84,6 +84,7 @@ export async function benchMemory(argv: readonly string[]): Promise<void> {
   } finally {
     await gpu.close();
   }
+  return 0;
 }
 
 /** One query of few words and one long passage: the passage is the sequence that is weighed. */

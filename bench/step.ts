@@ -12,7 +12,7 @@ import { stepFlags } from './options.js';
 import { fileBatch, fullBatch, presetConfig, stepSettings } from './presets.js';
 import { planRun, runSteps } from './training-run.js';
 
-export async function benchStep(argv: readonly string[]): Promise<void> {
+export async function benchStep(argv: readonly string[]): Promise<number> {
   const { values: options } = parseFlags(stepFlags, argv);
   const config = presetConfig(options.model, options.layers ?? undefined);
   const shape = { ...options, vocab: config.vocabSize };
@@ -80,6 +80,7 @@ export async function benchStep(argv: readonly string[]): Promise<void> {
   } finally {
     await gpu.close();
   }
+  return 0;
 }
 
 const length = (batch: { texts: readonly (readonly number[])[] }) =>

@@ -19,6 +19,8 @@ interface CliCommand {
   readonly positionals?: string;
   readonly flags: () => Promise<FlagTable>;
   readonly load: () => Promise<(argv: readonly string[]) => Promise<number>>;
+  /** Of a command that has others below it, and prints their help itself. */
+  readonly ownHelp?: boolean;
 }
 
 /** Code and flags are loaded when they are used: help does not load a GPU driver. */
@@ -54,6 +56,16 @@ const commands = new Map<string, CliCommand>([
       summary: 'show the GPU adapters and prove that one works',
       flags: async () => (await import('./doctor-arguments.js')).doctorFlags,
       load: async () => (await import('./doctor.js')).doctor,
+    },
+  ],
+  [
+    'bench',
+    {
+      summary: 'measure kernels and training steps, each checked before it is timed',
+      positionals: '[SUITE]',
+      flags: async () => (await import('../../bench/options.js')).kernelsFlags,
+      load: async () => (await import('../../bench/bench.js')).bench,
+      ownHelp: true,
     },
   ],
   [
@@ -102,7 +114,7 @@ function program(): Command {
       .passThroughOptions()
       .argument('[words...]')
       .action(async (argv: string[]) => {
-        if (wantsHelp(argv)) process.stdout.write(await helpOf(name, command));
+        if (wantsHelp(argv) && !command.ownHelp) process.stdout.write(await helpOf(name, command));
         else process.exitCode = await (await command.load())(argv);
       });
   return program;
