@@ -110,15 +110,18 @@ const HALVES = `alias Half2 = u32;
 alias Half4 = vec2u;
 fn unpackHalves(v: vec2u) -> vec4f { return vec4f(unpack2x16float(v.x), unpack2x16float(v.y)); }
 fn packHalves(v: vec4f) -> vec2u {
-  let bits = bitcast<vec4u>(v);
-  let size = bits & vec4u(0x7fffffffu);
+  // Signed integers: below 2^31 they compare alike, and CPUs have no other comparison in vectors.
+  let bits = bitcast<vec4i>(v);
+  let size = bits & vec4i(0x7fffffff);
   // Rebias the exponent and round away 13 bits of mantissa, ties to even; a carry walks into the exponent.
-  var half = (size - vec4u(0x38000000u) + vec4u(0xfffu) + ((size >> vec4u(13u)) & vec4u(1u))) >> vec4u(13u);
-  // Below 2^-14: units of 2^-24. From 65520 on: infinity; and what is no number stays none.
-  half = select(half, vec4u(round(abs(v) * 16777216.0)), size < vec4u(0x38800000u));
-  half = select(half, vec4u(0x7c00u) | select(vec4u(), vec4u(0x200u), size > vec4u(0x7f800000u)), size >= vec4u(0x477ff000u));
-  half |= (bits >> vec4u(16u)) & vec4u(0x8000u);
-  return vec2u(half.x | (half.y << 16u), half.z | (half.w << 16u));
+  let normal = (size + (vec4i(0xfff - 0x38000000) + ((size >> vec4u(13u)) & vec4i(1)))) >> vec4u(13u);
+  // Below 2^-14: units of 2^-24, which are those of numbers from 0.5 on.
+  let small = bitcast<vec4i>(bitcast<vec4f>(size) + 0.5) - vec4i(0x3f000000);
+  // From 65520 on: infinity; and what is no number stays none.
+  let large = select(vec4i(0x7c00), vec4i(0x7e00), size > vec4i(0x7f800000));
+  let half = select(select(normal, small, size < vec4i(0x38800000)), large, size >= vec4i(0x477ff000));
+  let h = bitcast<vec4u>(half | ((bits >> vec4u(16u)) & vec4i(0x8000)));
+  return vec2u(h.x | (h.y << 16u), h.z | (h.w << 16u));
 }`;
 
 /** WGSL type of a buffer of `dtype` whose unit is four values. */
