@@ -10,7 +10,7 @@ import { MachineError, ShapeError } from '../errors.js';
 import type { Capabilities } from '../gpu/capabilities.js';
 import type { Gpu } from '../gpu/gpu.js';
 import { scope } from '../tensor/scope.js';
-import type { Tensor } from '../tensor/tensor.js';
+import { checkTrial, outputValues } from './check.js';
 import { choiceKey, decide, type Family, type Trial } from './variants.js';
 
 export interface TuneOptions {
@@ -69,12 +69,12 @@ export async function tune<Form extends object, Size extends object, Operands>(
     if (supporting.length > 1) {
       const tolerance = family.tolerance(form, size);
       const always = family.variants[0].name;
-      const reason = await wrong(gpu, trial, always, tolerance);
+      const reason = await wrong(trial, always, tolerance);
       if (reason)
         throw new MachineError(`${family.name}: the variant ${always}, which always works, ${reason}`);
-      const expected = await values(trial.outputs);
+      const expected = await outputValues(trial);
       for (const { name } of supporting) {
-        const why = name === always ? undefined : await wrong(gpu, trial, name, tolerance, expected);
+        const why = name === always ? undefined : await wrong(trial, name, tolerance, expected);
         if (why) refused.set(name, why);
         else timed.push(name);
       }
@@ -113,60 +113,17 @@ export async function tune<Form extends object, Size extends object, Operands>(
 
 /** Why the variant cannot be taken, or undefined when all outputs are written and right. */
 async function wrong(
-  gpu: Gpu,
   trial: Trial,
   variant: string,
   tolerance: number,
   expected?: readonly Float32Array[],
 ): Promise<string | undefined> {
   try {
-    for (const output of trial.outputs) poison(output);
-    scope(() => trial.run(variant));
-    await gpu.finish();
-    const error = await trial.error();
-    if (!(error <= tolerance)) return `is wrong by ${error.toExponential(1)} where ${tolerance} is allowed`;
-    if (!expected) return undefined;
-    const got = await values(trial.outputs);
-    const worst = Math.max(...expected.map((want, i) => distance(got[i]!, want)));
-    // Two right results lie on both sides of the reference.
-    if (!(worst <= 2 * tolerance))
-      return `differs by ${worst.toExponential(1)} from the variant that always works`;
-    return undefined;
+    return (await checkTrial(trial, tolerance, variant, expected)).problem;
   } catch (error) {
     if (error instanceof MachineError || error instanceof ShapeError) return error.message.split('\n')[0]!;
     throw error;
   }
-}
-
-/** Fills a result with what no kernel computes, so that one that writes nothing is seen: NaNs, of integers the largest. */
-export function poison(output: Tensor): void {
-  const words = new Uint32Array(Math.min(CHUNK_WORDS, Math.ceil(output.bytes / 4))).fill(POISON);
-  const whole = output.binding();
-  for (let at = 0; at < output.bytes; at += 4 * words.length) {
-    const length = Math.min(words.length, Math.ceil((output.bytes - at) / 4));
-    output.gpu.upload({ ...whole, offset: whole.offset + at, size: 4 * length }, words.subarray(0, length));
-  }
-}
-
-/** A NaN in f32, and two NaNs in f16. */
-const POISON = 0x7fff7fff;
-const CHUNK_WORDS = 1 << 20;
-
-const values = (outputs: readonly Tensor[]): Promise<Float32Array[]> =>
-  Promise.all(outputs.map((output) => output.toFloat32()));
-
-/** Largest difference relative to the largest expected value; what is not finite in one alone is infinitely far. */
-function distance(got: Float32Array, want: Float32Array): number {
-  let top = 1e-6;
-  let most = 0;
-  for (let i = 0; i < want.length; i++) {
-    const [a, b] = [got[i]!, want[i]!];
-    if (a === b || (Number.isNaN(a) && Number.isNaN(b))) continue;
-    if (!Number.isFinite(a) || !Number.isFinite(b)) return Number.POSITIVE_INFINITY;
-    if (Math.abs(b) > top) top = Math.abs(b);
-    if (Math.abs(a - b) > most) most = Math.abs(a - b);
-  }
-  return most / top;
 }
 
 async function repetitions(gpu: Gpu, trial: Trial, variant: string): Promise<number> {

@@ -58,6 +58,14 @@ export interface Trial {
   dispose(): void;
 }
 
+/** How the bench's `--sizes` makes cases of a family. */
+export interface SizeReader<Form extends object, Size extends object> {
+  /** E.g. `MxKxN`. */
+  readonly spelled: string;
+  /** The case that these numbers mean in the form of one of the family's bench cases; undefined when they mean none. */
+  read(numbers: readonly number[], form: Form): Omit<Case<Form, Size>, 'use'> | undefined;
+}
+
 export interface Family<Form extends object = object, Size extends object = object, Operands = unknown> {
   readonly name: string;
   readonly summary: string;
@@ -66,6 +74,8 @@ export interface Family<Form extends object = object, Size extends object = obje
   /** Sizes for which one choice is made; part of the tuner's key. */
   sizeClass(size: Size): string;
   readonly cases: readonly Case<Form, Size>[];
+  /** Without it `--sizes` leaves the family out. */
+  readonly sizes?: SizeReader<Form, Size>;
   cost(form: Form, size: Size): Cost;
   /** Largest error that a right result may have, in `Trial.error`'s measure. */
   tolerance(form: Form, size: Size): number;
