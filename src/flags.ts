@@ -220,6 +220,19 @@ export const adapterFlag = group('Machine', {
   adapter: optional(text('part of an adapter name'), 'the GPU to use, by a part of its name'),
 });
 
+/** Where the choice among the variants of a kernel comes from. */
+export const tuneModes = ['off', 'cached', 'full'] as const;
+
+export type TuneMode = (typeof tuneModes)[number];
+
+export const tuneFlag = group('Machine', {
+  tune: withDefault(
+    choice(tuneModes),
+    'cached',
+    'kernels by rule, by what earlier tuning found, or tuned before the run',
+  ),
+});
+
 export const debugFlag = group('Other', {
   debug: withDefault(boolean, false, 'print stack traces'),
 });

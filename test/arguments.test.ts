@@ -262,6 +262,7 @@ test('defaults are FlagEmbedding’s and Hugging Face’s', () => {
     nprocPerNode: 1,
     adapter: null,
     maxGpuMemory: null,
+    tune: 'cached',
     flagembeddingCompat: new Set(),
     debug: false,
   });

@@ -23,6 +23,7 @@ import {
   parseFlags,
   required,
   text,
+  tuneFlag,
   type ValueType,
   withDefault,
 } from '../flags.js';
@@ -240,6 +241,7 @@ export const finetuneFlags = {
     nproc_per_node: withDefault(positive, 1, 'ranks on this machine'),
     max_gpu_memory: optional(byteSize, 'the most GPU memory to use, such as 12GB'),
   }),
+  ...tuneFlag,
   ...group('Other', {
     flagembedding_compat: withDefault(compat, new Set<CompatName>(), 'FlagEmbedding behaviours to restore'),
   }),

@@ -4,6 +4,7 @@
  * it. A run that does not fit ends before its first step.
  */
 import { MachineError } from '../errors.js';
+import type { Decision } from '../gpu/choices.js';
 import { Gpu, type PlannedDevice } from '../gpu/gpu.js';
 import { formatBytes, type MemoryReport } from '../gpu/memory.js';
 import type { M3Model } from '../models/m3.js';
@@ -25,6 +26,8 @@ export interface PlannedStep {
   readonly window?: number | undefined;
   /** Bytes that other words in these batches would take more, at most. */
   readonly extraBytes?: (() => number) | undefined;
+  /** Told, when all is planned, which kernels the steps asked for. */
+  readonly asked?: ((decisions: ReadonlyMap<string, Decision>) => void) | undefined;
   /** Of evaluation between steps, if there is any. */
   readonly evaluation?: ((model: M3Model) => M3LossBatch[]) | undefined;
 }
@@ -57,6 +60,7 @@ export async function planMemory(like: PlannedDevice, step: PlannedStep): Promis
     }
   }
   const report = gpu.memory();
+  step.asked?.(gpu.choices.decided);
   optimizer.dispose();
   model.dispose();
   await gpu.close();

@@ -20,7 +20,7 @@ import { type PlannedStep, planMemory } from './memory-plan.js';
 /** Characters of text that are tokenised for a plan, some ten seconds. The rest is bounded by its bytes. */
 const EFFORT = 3e7;
 
-export interface PlannedRun extends Pick<PlannedStep, 'model' | 'optimizer' | 'settings'> {
+export interface PlannedRun extends Pick<PlannedStep, 'model' | 'optimizer' | 'settings' | 'asked'> {
   readonly tokenizer: Tokenizer;
   readonly args: FinetuneArguments;
   readonly data: TrainingData;

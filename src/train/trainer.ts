@@ -6,9 +6,11 @@ import { loadDatasets, type TrainBatch, type TrainingData } from '../data/batche
 import type { RowPlace } from '../data/rows.js';
 import { InputError, MachineError } from '../errors.js';
 import { interruptedSave } from '../files/publish.js';
+import type { Decision } from '../gpu/choices.js';
 import { Gpu } from '../gpu/gpu.js';
 import { formatBytes } from '../gpu/memory.js';
 import { globalNorm } from '../kernels/adamw.js';
+import { tuneAsked, tuningSummary, useWinners } from '../kernels/tuning.js';
 import { readEncoderConfig } from '../models/config.js';
 import { resolveModelFolder } from '../models/hub-cache.js';
 import { decaysByDefault, M3Model } from '../models/m3.js';
@@ -137,16 +139,27 @@ export async function finetune(
     output = openOutput(args.outputDir);
     const saves = new RunSaves(output, args.saveTotalLimit ?? null, checkpointAfter);
     for (const line of [...output.notices, ...saves.notices]) report.note(line);
-    const memory = await planRunMemory(
-      gpu,
-      {
-        ...{ model: loadModel, optimizer: adamOptions, settings },
-        ...{ tokenizer, args, data, evalData, window },
-      },
-      gpu.pool.budget,
-      (line) => report.note(line),
-    );
-    requireMemory(memory, gpu.pool.budget, (line) => report.note(line));
+    const note = (line: string) => report.note(line);
+    const planned = {
+      ...{ model: loadModel, optimizer: adamOptions, settings },
+      ...{ tokenizer, args, data, evalData, window },
+    };
+    useWinners(gpu, args.tune, note);
+    if (args.tune === 'full') {
+      // With everything that the steps would ask for tuned, the memory is planned anew: variants differ in what they take.
+      let asked: ReadonlyMap<string, Decision> = new Map();
+      await planRunMemory(
+        gpu,
+        { ...planned, asked: (decisions) => (asked = decisions) },
+        gpu.pool.budget,
+        () => {},
+      );
+      const start = performance.now();
+      const tuned = await tuneAsked(gpu, asked);
+      note(tuningSummary(tuned, (performance.now() - start) / 1e3));
+    }
+    const memory = await planRunMemory(gpu, planned, gpu.pool.budget, note);
+    requireMemory(memory, gpu.pool.budget, note);
     gpu.pool.expect(memory.peak);
     model = loadModel(gpu);
     requireUnchanged();
