@@ -62,10 +62,16 @@ export async function openAdapter({ adapter: name, toggles = [] }: AdapterOption
 const SUBGROUP_MATRIX = 'chromium-experimental-subgroup-matrix' as GPUFeatureName;
 const FEATURES: readonly GPUFeatureName[] = ['shader-f16', 'subgroups', 'timestamp-query', SUBGROUP_MATRIX];
 
+/** Limits that are taken to be lower than the adapter's own, so that small tensors meet them. */
+export interface LowerLimits {
+  readonly maxBindingSize?: number;
+  readonly maxWorkgroupsPerDimension?: number;
+}
+
 /** Opens the adapter's device with all of its limits and the features that kernels may use. */
 export async function openDevice(
   adapter: GPUAdapter,
-  maxBindingSize = Infinity,
+  { maxBindingSize = Infinity, maxWorkgroupsPerDimension = Infinity }: LowerLimits,
 ): Promise<{ device: GPUDevice; capabilities: Capabilities }> {
   const requiredFeatures = FEATURES.filter((name) => adapter.features.has(name));
   const limits: Record<string, number> = {};
@@ -93,7 +99,10 @@ export async function openDevice(
     maxBindingSize: Math.min(limits['maxStorageBufferBindingSize']!, maxBindingSize),
     bindingAlignment: limits['minStorageBufferOffsetAlignment']!,
     maxTextureSize: limits['maxTextureDimension2D']!,
-    maxWorkgroupsPerDimension: limits['maxComputeWorkgroupsPerDimension']!,
+    maxWorkgroupsPerDimension: Math.min(
+      limits['maxComputeWorkgroupsPerDimension']!,
+      maxWorkgroupsPerDimension,
+    ),
     maxWorkgroupInvocations: limits['maxComputeInvocationsPerWorkgroup']!,
     maxWorkgroupMemory: limits['maxComputeWorkgroupStorageSize']!,
   };

@@ -39,6 +39,8 @@ export interface GpuOptions {
   toggles?: string[];
   /** Bytes one binding may see, below the adapter's own limit: lets tests exercise tensors beyond the limit. */
   maxBindingSize?: number;
+  /** Workgroups of a dispatch in each dimension, below the adapter's own limit: for the same tests. */
+  maxWorkgroupsPerDimension?: number;
   /** Which kernel variants to use where the adapter supports them; by default those that suit it. */
   kernels?: ForcedKernels;
 }
@@ -52,7 +54,8 @@ export interface PlannedDevice {
 /** Work on larger tensors is cut into pieces of so many bytes and a few alignments: below that, into none. */
 const LEAST_BINDING = 4096;
 
-function checkOptions({ adapter, memoryBudget, toggles, maxBindingSize, kernels }: GpuOptions): void {
+function checkOptions(options: GpuOptions): void {
+  const { adapter, memoryBudget, toggles, maxBindingSize, maxWorkgroupsPerDimension, kernels } = options;
   const require = (name: string, value: unknown, what: string, fits: boolean) => {
     if (value !== undefined && !fits)
       throw new TypeError(`Gpu.open: ${name} must be ${what}, found ${show(value)}`);
@@ -65,6 +68,9 @@ function checkOptions({ adapter, memoryBudget, toggles, maxBindingSize, kernels 
     maxBindingSize,
     LEAST_BINDING,
   ));
+  require('maxWorkgroupsPerDimension', maxWorkgroupsPerDimension, 'a whole number of at least 1', Number.isInteger(
+    maxWorkgroupsPerDimension,
+  ) && (maxWorkgroupsPerDimension as number) >= 1);
   require('kernels', kernels, '"fallback" or names of variants by family', kernels === 'fallback' ||
     (typeof kernels === 'object' &&
       kernels !== null &&
@@ -124,7 +130,7 @@ export class Gpu {
    */
   static async open(options: GpuOptions = {}): Promise<Gpu> {
     checkOptions(options);
-    const { device, capabilities } = await openDevice(await openAdapter(options), options.maxBindingSize);
+    const { device, capabilities } = await openDevice(await openAdapter(options), options);
     // A software adapter takes the machine's own memory; of a real GPU's, WebGPU tells nothing.
     const budget =
       options.memoryBudget ??

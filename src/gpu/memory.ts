@@ -41,10 +41,10 @@ export interface PoolBuffer extends PoolEntry {
   readonly buffer: GPUBuffer;
 }
 
-export type RowFormat = 'rgba32float' | 'rgba16float';
+export type RowFormat = 'rgba32float' | 'rgba16float' | 'rgba32uint';
 
 /** Bytes of one texel. */
-export const texelBytes: Record<RowFormat, number> = { rgba32float: 16, rgba16float: 8 };
+export const texelBytes: Record<RowFormat, number> = { rgba32float: 16, rgba16float: 8, rgba32uint: 16 };
 
 /** Rows of floats as a texture of vec4 texels: on lavapipe, loads from one are several times cheaper than from a buffer. */
 export interface RowTexture extends PoolEntry {
@@ -144,7 +144,7 @@ export class BufferPool {
         label: `texture ${entry.serial} of ${width}×${height}`,
         size: { width, height },
         format,
-        usage: GPUTextureUsage.TEXTURE_BINDING | GPUTextureUsage.COPY_DST,
+        usage: GPUTextureUsage.TEXTURE_BINDING | GPUTextureUsage.STORAGE_BINDING | GPUTextureUsage.COPY_DST,
       });
       return { ...entry, texture, view: texture.createView(), destroy: () => texture.destroy() };
     });

@@ -1,0 +1,43 @@
+/**
+ * Grids of workgroups: one thread an item, one workgroup a row, one thread a unit of columns.
+ */
+
+/** Threads of a workgroup in kernels where each thread walks down one unit of columns. */
+export const COLUMN_WORKGROUP = 32;
+
+/** Threads of a workgroup in one-thread-per-item kernels. */
+const FLAT_WORKGROUP = 256;
+
+/** Workgroups in each dimension, or in one line. */
+export type Grid = number | readonly [x: number, y?: number, z?: number];
+
+/** The dimensions of a grid; a line of more than `limit` workgroups is folded into two. */
+export function foldedGrid(grid: Grid, limit: number): readonly [number, number, number] {
+  if (typeof grid !== 'number') return [grid[0], grid[1] ?? 1, grid[2] ?? 1];
+  if (grid <= limit) return [grid, 1, 1];
+  const x = Math.min(Math.ceil(Math.sqrt(grid)), limit);
+  return [x, Math.ceil(grid / x), 1];
+}
+
+/** Workgroups for `items` items of a flat kernel, in one line; pair with `FLAT_MAIN`. */
+export const flatGroups = (items: number): number => Math.ceil(items / FLAT_WORKGROUP);
+
+/** Workgroups for `items` flat items, folded into two dimensions; pair with `FLAT_INDEX`. */
+export function flatGrid(items: number, perWorkgroup = FLAT_WORKGROUP): [number, number] {
+  const groups = Math.ceil(items / perWorkgroup);
+  if (groups <= 65535) return [groups, 1];
+  const x = Math.ceil(Math.sqrt(groups));
+  return [x, Math.ceil(groups / x)];
+}
+
+/** Entry of a flat kernel: defines `i`, the item; the body must check it against its own bound. */
+export const FLAT_MAIN = `
+@compute @workgroup_size(${FLAT_WORKGROUP})
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) local: u32) {
+  let i = (group.y * groups.x + group.x) * ${FLAT_WORKGROUP}u + local;
+`;
+
+/** Workgroup count for `rows` rows, folded like `flatGrid`. */
+export function rowGrid(rows: number): [number, number] {
+  return flatGrid(rows, 1);
+}

@@ -1,0 +1,101 @@
+/**
+ * Reductions in fixed order: of what one thread walks, and across the lanes that share a row.
+ */
+import type { Gpu } from '../../gpu/gpu.js';
+import { usesSubgroup8 } from '../variants.js';
+
+export interface RowReduction {
+  /** Lanes that share a row; also the workgroup size. */
+  readonly lanes: number;
+  readonly subgroups: boolean;
+  /** Distinguishes the variant in shader keys. */
+  readonly key: string;
+  /** WGSL: `LANES`, `rowSum(f32, lane)`, and `rowMax(u32, lane)`, of floats by their ranks (`RANKS`). */
+  readonly prelude: string;
+}
+
+/**
+ * One workgroup a row. On lavapipe 8 lanes reduce within their subgroup; elsewhere 64 threads reduce through
+ * workgroup memory, which is right for any subgroup size.
+ */
+export function rowReduction(gpu: Gpu): RowReduction {
+  const entry = (lanes: number) => `
+const LANES = ${lanes}u;
+`;
+  if (usesSubgroup8(gpu, 'rows'))
+    return {
+      lanes: 8,
+      subgroups: true,
+      key: 's8',
+      prelude: `${entry(8)}
+fn rowSum(v: f32, lane: u32) -> f32 { return subgroupAdd(v); }
+fn rowMax(v: u32, lane: u32) -> u32 { return subgroupMax(v); }`,
+    };
+  const tree = (name: string, type: string, combine: string) => `
+var<workgroup> ${name}Scratch: array<${type}, 64>;
+fn ${name}(v: ${type}, lane: u32) -> ${type} {
+  ${name}Scratch[lane] = v;
+  workgroupBarrier();
+  for (var s = 32u; s > 0u; s >>= 1u) {
+    if (lane < s) { let a = ${name}Scratch[lane]; let b = ${name}Scratch[lane + s]; ${name}Scratch[lane] = ${combine}; }
+    workgroupBarrier();
+  }
+  let result = ${name}Scratch[0];
+  workgroupBarrier();
+  return result;
+}`;
+  return {
+    lanes: 64,
+    subgroups: false,
+    key: 'w64',
+    prelude: `${entry(64)}
+${tree('rowSum', 'f32', 'a + b')}
+${tree('rowMax', 'u32', 'max(a, b)')}`,
+  };
+}
+
+/** Summands that a thread adds in a chain, and chains whose sums it adds in a chain. */
+const CHAIN = 16;
+const CHAINS = 64;
+
+/**
+ * WGSL: declares `sum` of `type`, Σ value(c) for every `stride`-th c in [start, end): chains of a few summands, then the
+ * sums of some chains, then those of all. The rounding of one long chain would grow with its length.
+ */
+export function threadSum(
+  sum: string,
+  type: 'f32' | 'vec4f',
+  [start, end, stride]: readonly [start: string, end: string, stride: string],
+  value: (c: string) => string,
+): string {
+  return `var ${sum} = ${type}();
+  for (var outer = ${start}; outer < ${end}; outer += ${CHAINS * CHAIN}u * ${stride}) {
+    var chains = ${type}();
+    for (var inner = outer; inner < min(${end}, outer + ${CHAINS * CHAIN}u * ${stride}); inner += ${CHAIN}u * ${stride}) {
+      var chain = ${type}();
+      for (var c = inner; c < min(${end}, inner + ${CHAIN}u * ${stride}); c += ${stride}) { chain += ${value('c')}; }
+      chains += chain;
+    }
+    ${sum} += chains;
+  }`;
+}
+
+/** WGSL: the same for the lanes of a row together: `sum` is this lane's share, for `rowSum`. */
+export function laneSum(
+  sum: string,
+  value: (c: string) => string,
+  end: string,
+  { start = '0u' } = {},
+): string {
+  return threadSum(sum, 'f32', [`${start} + lane`, end, 'LANES'], value);
+}
+
+/** Entry of a row kernel: defines `row` and `lane`, and leaves when the row does not exist (all lanes alike). */
+export function rowMain(reduction: RowReduction, rows: string): string {
+  return `
+@compute @workgroup_size(${reduction.lanes})
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
+  let row = group.y * groups.x + group.x;
+  if (row >= ${rows}) { return; }
+`;
+}

@@ -1,0 +1,206 @@
+/**
+ * Declaring a shader with its parameters and buffers, keeping one per name and form, and launching it: operands by
+ * name, cut where the adapter needs it. Nothing about any one kernel belongs here.
+ */
+import { MachineError, ShapeError } from '../../errors.js';
+import type { Binding, Gpu, RowTexture, ShaderSource } from '../../gpu/gpu.js';
+import type { DType, Tensor } from '../../tensor/tensor.js';
+import { formKey } from '../variants.js';
+import { HALVES } from './formats.js';
+import { foldedGrid, type Grid } from './grid.js';
+import { type Operand, type Piece, partOf, piecesOf } from './operands.js';
+
+export type ParamType = 'u32' | 'i32' | 'f32';
+
+export interface ShaderDefinition<P extends Record<string, ParamType>> {
+  label: string;
+  /** At most 16 scalars; readable in WGSL as `p.name`. They are never constants, so loops stay loops. */
+  params: P;
+  /**
+   * WGSL types in binding order, storage buffers or textures; a name that begins with `out` or `io` is writable. An
+   * operand's dtype must be that of the elements: f16 where they are native halves or `Half2`, `Half4`, `Half8`.
+   */
+  buffers: Record<string, string>;
+  /** Where an operand's dtype is not that of the WGSL type: `{ A: 'f16' }` for halves in an `array<vec4u>`. */
+  dtypes?: Readonly<Record<string, DType>>;
+  subgroups?: boolean;
+  /** Further language extensions, e.g. `f16`. */
+  enables?: readonly ('f16' | 'chromium_experimental_subgroup_matrix')[];
+  /** Module-scope code and `fn main`. */
+  body: string;
+}
+
+type Operands = Readonly<Record<string, Operand>>;
+
+interface Buffer {
+  readonly name: string;
+  /** Of a tensor that it may be; undefined for textures. */
+  readonly dtype: DType | undefined;
+  /** Of a texture that it must be, where the WGSL type tells. */
+  readonly format: string | undefined;
+}
+
+/** A shader whose parameters are packed by name. */
+export class Shader<P extends Record<string, ParamType>> {
+  readonly source: ShaderSource;
+  private readonly names: (keyof P & string)[];
+  private readonly buffers: readonly Buffer[];
+
+  constructor(private readonly definition: ShaderDefinition<P>) {
+    const { label, dtypes = {} } = definition;
+    this.names = Object.keys(definition.params);
+    if (this.names.length > 16) throw new RangeError(`${label}: more than 64 bytes of parameters`);
+    for (const name in dtypes)
+      if (!Object.hasOwn(definition.buffers, name))
+        throw new RangeError(`${label}: a dtype for ${name}, which is no buffer`);
+    const entries = Object.entries(definition.buffers);
+    this.buffers = entries.map(([name, type]) => ({
+      name,
+      dtype: type.startsWith('texture') ? undefined : (dtypes[name] ?? elementType(label, type)),
+      format: /^texture_storage_2d<\s*(\w+)/.exec(type)?.[1],
+    }));
+    const fields = this.names.map((name) => `${name}: ${definition.params[name]}`).join(', ');
+    const buffers = entries.map(([name, type], i) =>
+      type.startsWith('texture')
+        ? `@group(0) @binding(${i}) var ${name}: ${type};`
+        : `@group(0) @binding(${i}) var<storage, ${/^(out|io)/.test(name) ? 'read_write' : 'read'}> ${name}: ${type};`,
+    );
+    const lines = [
+      ...(definition.subgroups ? ['enable subgroups;'] : []),
+      ...(definition.enables ?? []).map((name) => `enable ${name};`),
+      'requires immediate_address_space;',
+      ...(entries.some(([, type]) => type.includes('Half')) ? [HALVES] : []),
+      ...(fields ? [`struct Params { ${fields} }`, 'var<immediate> p: Params;'] : []),
+      ...buffers,
+      definition.body,
+    ];
+    this.source = { label, wgsl: lines.join('\n'), immediateSize: this.names.length * 4 };
+  }
+
+  /**
+   * Dispatches once for every piece of the operands, of which there is one where everything fits. `grid`: workgroups of
+   * a piece, a number where the kernel takes them as one line (`group.y * groups.x + group.x`) and may be folded.
+   * @throws ShapeError when the operands are not exactly the buffers, or of other dtypes; MachineError when the least
+   * piece fits no binding or no grid.
+   */
+  launch(
+    gpu: Gpu,
+    operands: Operands,
+    params: (piece: Piece) => { [K in keyof P]: number },
+    grid: (piece: Piece) => Grid,
+  ): void {
+    this.checkNames(operands);
+    const limit = gpu.capabilities.maxWorkgroupsPerDimension;
+    const folded = (piece: Piece) => foldedGrid(grid(piece), limit);
+    const fits = (piece: Piece) => folded(piece).every((count) => count <= limit);
+    for (const piece of piecesOf(this.definition.label, gpu, operands, fits)) {
+      const parts = this.buffers.map(({ name }) => partOf(operands[name]!, piece));
+      this.dispatch(gpu, parts, params(piece), folded(piece));
+    }
+  }
+
+  /** One dispatch of operands in binding order. */
+  run(
+    gpu: Gpu,
+    tensors: readonly (Tensor | Binding | RowTexture)[],
+    params: { [K in keyof P]: number },
+    grid: readonly [number, number?, number?],
+  ): void {
+    this.dispatch(gpu, tensors, params, grid);
+  }
+
+  private dispatch(
+    gpu: Gpu,
+    parts: readonly (Tensor | Binding | RowTexture)[],
+    params: { [K in keyof P]: number },
+    grid: readonly [number, number?, number?],
+  ): void {
+    const words = new Uint32Array(this.names.length);
+    const floats = new Float32Array(words.buffer);
+    this.names.forEach((name, i) => {
+      if (this.definition.params[name] === 'f32') floats[i] = params[name];
+      else words[i] = params[name];
+    });
+    this.checkTypes(parts);
+    const bindings = parts.map((part) => ('binding' in part ? part.binding() : part));
+    gpu.dispatch(this.source, bindings, words, grid);
+  }
+
+  private checkNames(operands: Operands): void {
+    let given = 0;
+    for (const name in operands) if (operands[name]) given++;
+    if (given === this.buffers.length && this.buffers.every(({ name }) => operands[name])) return;
+    throw new MachineError(
+      `${this.definition.label}: operands ${Object.keys(operands).join(', ')} for the buffers ${this.buffers.map(({ name }) => name).join(', ')}`,
+    );
+  }
+
+  /** Bits of one format read as another would be a wrong number without any error. */
+  private checkTypes(parts: readonly (Tensor | Binding | RowTexture)[]): void {
+    parts.forEach((part, i) => {
+      const { name, dtype, format } = this.buffers[i]!;
+      const refuse = (found: string): never => {
+        throw new ShapeError(
+          this.definition.label,
+          `works on ${dtype ?? format ?? 'a texture'} here, operand ${name}${'shape' in part ? ` [${part.shape}]` : ''} is ${found}`,
+        );
+      };
+      if ('texture' in part) {
+        if (dtype !== undefined) refuse('a texture');
+        const [found] = part.kind.split(' ') as [string];
+        if (format !== undefined && found !== format) refuse(found);
+      } else if (dtype === undefined) refuse('a buffer');
+      else if ('dtype' in part && part.dtype !== undefined && part.dtype !== dtype) refuse(part.dtype);
+    });
+  }
+}
+
+/** Of a tensor that a buffer of this WGSL type may be. */
+function elementType(label: string, type: string): DType {
+  if (/Half|\bf16\b|\bvec\dh\b/.test(type)) return 'f16';
+  if (/\bu32\b|\bvec\du\b/.test(type)) return 'u32';
+  if (/\bi32\b|\bvec\di\b/.test(type)) return 'i32';
+  if (/\bf32\b|\bvec\df\b/.test(type)) return 'f32';
+  throw new RangeError(`${label}: of what dtype a ${type} is must be said in "dtypes"`);
+}
+
+type AnyShader = Shader<Record<string, ParamType>>;
+const shaders = new Map<string, AnyShader>();
+
+/**
+ * The shader of a name and a form, built once. `build` sees nothing but the form, a plain object of scalars, so that the
+ * key names everything that the source depends on.
+ */
+export function shaderOf<F extends object, P extends Record<string, ParamType>>(
+  name: string,
+  form: F,
+  build: (form: F) => ShaderDefinition<P>,
+): Shader<P>;
+/** Of a key that names everything the source depends on: for kernels without a form yet. */
+export function shaderOf<P extends Record<string, ParamType>>(
+  key: string,
+  build: () => ShaderDefinition<P>,
+): Shader<P>;
+export function shaderOf<F extends object, P extends Record<string, ParamType>>(
+  name: string,
+  ...rest: [F, (form: F) => ShaderDefinition<P>] | [() => ShaderDefinition<P>]
+): Shader<P> {
+  const [form, build] = rest.length === 2 ? rest : [{} as F, rest[0]];
+  const key = rest.length === 2 ? `${name} ${formKey(form)}` : name;
+  let shader = shaders.get(key);
+  if (!shader || rebuilds) {
+    const built = new Shader(build(form)) as unknown as AnyShader;
+    if (shader && shader.source.wgsl !== built.source.wgsl)
+      throw new Error(`shader ${key}: its source depends on more than its form`);
+    shader ??= built;
+    shaders.set(key, shader);
+  }
+  return shader as unknown as Shader<P>;
+}
+
+let rebuilds = false;
+
+/** For tests: builds every source anew whenever it is asked for, and throws where it differs from the one that is kept. */
+export function rebuildShaders(on: boolean): void {
+  rebuilds = on;
+}
