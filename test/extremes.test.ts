@@ -7,7 +7,7 @@ import { readFileSync } from 'node:fs';
 import { after, before, describe, test as suiteTest } from 'node:test';
 import * as ops from '../src/autograd/index.js';
 import { Gpu } from '../src/gpu/gpu.js';
-import { attentionReference } from '../src/kernels/attention.js';
+import { attentionReference } from '../src/kernels/attention/reference.js';
 import { type BinaryName, full, type UnaryName, unaryFormulas } from '../src/kernels/pointwise.js';
 import { maxSimLayout } from '../src/models/score-layout.js';
 import { f16ToF32, f32ToF16 } from '../src/tensor/dtype.js';

@@ -5,6 +5,7 @@ import type { Gpu } from '../src/gpu/gpu.js';
 export const subgroup8: ForcedKernels = {
   matmul: 'subgroup8',
   attention: 'subgroup8',
+  attentionGradient: 'subgroup8',
   maxSim: 'subgroup8',
   rows: 'subgroup8',
 };

@@ -4,7 +4,7 @@
  */
 import * as ops from '../src/autograd/index.js';
 import type { Gpu } from '../src/gpu/gpu.js';
-import { attentionReference } from '../src/kernels/attention.js';
+import { attentionReference } from '../src/kernels/attention/reference.js';
 import { layerNormReference } from '../src/kernels/layer-norm.js';
 import { matmulReference } from '../src/kernels/matmul.js';
 import { maxSimReference } from '../src/kernels/maxsim.js';

@@ -1,9 +1,9 @@
-/** Fused attention over packed sequences. Source: FlashAttention-2 (Dao 2023), kernels in `src/kernels/attention.ts`. */
+/** Fused attention over packed sequences. Source: FlashAttention-2 (Dao 2023), kernels in `src/kernels/attention/`. */
 import {
   type AttentionDropout,
   attentionGradient,
   attention as attentionKernel,
-} from '../../kernels/attention.js';
+} from '../../kernels/attention/attention.js';
 import { dropMask } from '../../kernels/pointwise.js';
 import type { PackedSequences } from '../../tensor/packed.js';
 import { scope } from '../../tensor/scope.js';

@@ -1,0 +1,119 @@
+/**
+ * Fused attention over packed sequences, forward and gradient (FlashAttention-2, Dao 2023): the entrance to two families,
+ * `forward.ts` and `backward.ts`, which choose separately. Checks operands and makes the results.
+ */
+import { ShapeError } from '../../errors.js';
+import {
+  floats,
+  integer,
+  probability,
+  requireBeside,
+  signature,
+  wholeNumber,
+} from '../../tensor/operands.js';
+import { Tensor } from '../../tensor/tensor.js';
+import { floatDType } from '../launch.js';
+import { choose } from '../variants.js';
+import { gradientFamily } from './backward.js';
+import type { AttentionForm } from './form.js';
+import { forwardFamily } from './forward.js';
+import type { AttentionDropout, AttentionSize, TileSource } from './layout.js';
+
+export type { AttentionDropout, TileSource };
+
+const ATTENTION = signature(
+  'attention',
+  { qkv: floats('T', '3*heads*d') },
+  { numbers: { heads: wholeNumber(1) } },
+);
+const DROPOUT = signature(
+  'attention',
+  { qkv: floats('...') },
+  { numbers: { probability, seed: integer, stream: integer, firstRow: wholeNumber() } },
+);
+
+/** @throws ShapeError. */
+function checkOperands(
+  qkv: Tensor,
+  sequences: TileSource,
+  heads: number,
+  dropout: AttentionDropout | undefined,
+): void {
+  requireBeside('attention', 'sequences', 'a PackedSequences', sequences, 'tokens', 'gpu');
+  ATTENTION.check(
+    { qkv },
+    { heads },
+    { extents: { T: [sequences.tokens, 'the sequences'] }, gpu: sequences.gpu },
+  );
+  if (dropout) {
+    const { probability, seed, stream, firstRow = 0 } = dropout;
+    DROPOUT.check({ qkv }, { probability, seed, stream, firstRow });
+  }
+  const headDim = qkv.cols / 3 / heads;
+  if (headDim % 4 !== 0 || headDim > 128 || headDim === 0)
+    throw new ShapeError(
+      'attention',
+      `the head dimension must be a multiple of 4 up to 128, not ${headDim}`,
+      { qkv },
+    );
+}
+
+function formAndSize(
+  qkv: Tensor,
+  sequences: TileSource,
+  heads: number,
+  dropout: AttentionDropout | undefined,
+): [AttentionForm, AttentionSize] {
+  const hidden = qkv.cols / 3;
+  let longest = 0;
+  for (let s = 0; s < sequences.lengths.length; s++) longest = Math.max(longest, sequences.lengths[s]!);
+  return [
+    { headDim: hidden / heads, dtype: floatDType('attention', qkv), dropout: dropout !== undefined },
+    { tokens: qkv.rows, hidden, longest },
+  ];
+}
+
+/**
+ * qkv: [T, 3·heads·headDim] f32 or f16. Returns out [T, heads·headDim] of the same and the base-2 log-sum-exp
+ * [heads, T] f32; scores, softmax and sums are f32.
+ * @throws ShapeError unless the sequences have T tokens in all and headDim is a multiple of 4 up to 128.
+ */
+export function attention(
+  qkv: Tensor,
+  sequences: TileSource,
+  heads: number,
+  dropout?: AttentionDropout,
+): { out: Tensor; logSumExp: Tensor } {
+  checkOperands(qkv, sequences, heads, dropout);
+  const { gpu } = qkv;
+  const [form, size] = formAndSize(qkv, sequences, heads, dropout);
+  const out = Tensor.empty(gpu, [size.tokens, size.hidden], form.dtype);
+  const logSumExp = Tensor.empty(gpu, [heads, size.tokens]);
+  choose(gpu, forwardFamily, form, size).run(gpu, form, size, { qkv, sequences, dropout, out, logSumExp });
+  return { out, logSumExp };
+}
+
+/** dqkv [T, 3·H] of dOut [T, H]; `out` and `logSumExp` are those of the forward pass. */
+export function attentionGradient(
+  qkv: Tensor,
+  out: Tensor,
+  logSumExp: Tensor,
+  dOut: Tensor,
+  sequences: TileSource,
+  heads: number,
+  dropout?: AttentionDropout,
+): Tensor {
+  const { gpu } = qkv;
+  const [form, size] = formAndSize(qkv, sequences, heads, dropout);
+  const dqkv = Tensor.empty(gpu, qkv.shape, form.dtype);
+  choose(gpu, gradientFamily, form, size).run(gpu, form, size, {
+    qkv,
+    sequences,
+    dropout,
+    out,
+    logSumExp,
+    dOut,
+    dqkv,
+  });
+  return dqkv;
+}

@@ -1,0 +1,106 @@
+/**
+ * Where things lie: qkv is one [T, 3·H] tensor, query, key and value of a token side by side, heads within each; the
+ * log-sum-exp is [heads, T]. The parameters of all kernels, the entry that finds a workgroup's tile and head, and the
+ * random numbers of dropout, which belong to a position, so that every kernel draws the same ones.
+ */
+import type { Gpu } from '../../gpu/gpu.js';
+import type { Tensor } from '../../tensor/tensor.js';
+import { dropMask } from '../pointwise.js';
+import { type RandomStream, THREEFRY } from '../random.js';
+
+/** Tiles of consecutive rows of one sequence: [tiles, 4] u32 = (begin, end, first, sequence). */
+export interface TileSource {
+  readonly gpu: Gpu;
+  /** Tokens of all sequences. */
+  readonly tokens: number;
+  /** Tokens of each sequence. */
+  readonly lengths: ArrayLike<number>;
+  tiles(rowsPerTile: number): Tensor;
+}
+
+export interface AttentionDropout extends RandomStream {
+  readonly probability: number;
+}
+
+/** Rows of the other side that a kernel takes at a time where it walks row by row. */
+export const BLOCK = 8;
+
+export const PARAMS = {
+  stride: 'u32',
+  hidden4: 'u32',
+  tokens: 'u32',
+  scale: 'f32',
+  threshold: 'u32',
+  keepScale: 'f32',
+  seed: 'u32',
+  stream: 'u32',
+  firstRow: 'u32',
+  block: 'u32',
+  minusInfinity: 'f32',
+} as const;
+
+export type AttentionParams = { readonly [K in keyof typeof PARAMS]: number };
+
+/** The extents that the choice of a variant may depend on. */
+export interface AttentionSize {
+  readonly tokens: number;
+  /** heads · headDim. */
+  readonly hidden: number;
+  /** Tokens of the longest sequence. */
+  readonly longest: number;
+}
+
+export function parameters(
+  { tokens, hidden }: AttentionSize,
+  headDim: number,
+  dropout: AttentionDropout | undefined,
+): AttentionParams {
+  const { threshold, keepScale } = dropMask(dropout?.probability ?? 0);
+  return {
+    stride: (3 * hidden) / 4,
+    hidden4: hidden / 4,
+    tokens,
+    scale: 1 / Math.sqrt(headDim),
+    threshold,
+    keepScale,
+    seed: dropout?.seed ?? 0,
+    stream: dropout?.stream ?? 0,
+    firstRow: dropout?.firstRow ?? 0,
+    block: BLOCK,
+    minusInfinity: -Infinity,
+  };
+}
+
+/** WGSL: the vec4 columns of a head's query, key and value in a row of qkv, and of its part in a row of the result. */
+export const QUERY = 'column';
+export const KEY = 'p.hidden4 + column';
+export const VALUE = '2u * p.hidden4 + column';
+
+/** Softmax runs in base 2, with log2(e) folded into the scores. */
+export const { LOG2E } = Math;
+
+/** Of f32: where the running maximum starts. A row of -∞ stays below it and ends as 0 / 0, a NaN, as in PyTorch. */
+export const LOWEST = '-0x1.fffffep+127';
+
+export const range = (n: number): number[] => Array.from({ length: n }, (_, i) => i);
+export const AXES = ['x', 'y', 'z', 'w'] as const;
+
+/** WGSL of dropout: `keep(half)` is the factor of the probability that `half` of `randomBlock` belongs to. */
+export const DROPOUT = `${THREEFRY}
+// Two queries by four keys share one block: component = key mod 4, half = query mod 2.
+fn randomBlock(query: u32, key: u32, head: u32, begin: u32) -> vec4u {
+  return threefry(vec4u(p.seed, p.stream, 0u, 0u), vec4u(query / 2u, key / 4u, head, p.firstRow + begin));
+}
+fn keep(half: u32) -> f32 { return select(0.0, p.keepScale, half >= p.threshold); }`;
+
+/**
+ * WGSL: the entry of every kernel. A workgroup works on one tile (rows `first` … of the sequence [begin, end)) and head,
+ * whose components are the `d4` vec4s from `column` on; `lane` is this thread.
+ */
+export const entry = (threads: number, laneOf: string, d4: number): string => `
+@compute @workgroup_size(${threads})
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(${laneOf}) lane: u32) {
+  let tile = tiles[group.x];
+  let begin = tile.x; let end = tile.y; let first = tile.z;
+  let head = group.y;
+  let column = head * ${d4}u;`;
