@@ -13,16 +13,14 @@ import {
   requestedSoftware,
 } from '../src/gpu/software-driver.js';
 import {
-  choosePackages,
-  dependencyOrder,
   machineSettings,
   parseDependencies,
   parseOsRelease,
   parsePrintUris,
-  patchIcd,
   privateSources,
-  readNeeded,
-} from '../src/setup/driver-download.js';
+  suiteSources,
+} from '../src/setup/apt.js';
+import { choosePackages, dependencyOrder, patchIcd, readNeeded } from '../src/setup/driver-download.js';
 import { cachedDriver, setupProgram } from './cached-driver.js';
 
 const adapterModule = new URL('../src/gpu/adapter.js', import.meta.url).href;
@@ -92,6 +90,22 @@ Types: deb
 URIs: http://mirror.example/debian
 Suites: bookworm-backports
 Components: main
+`,
+    );
+  });
+
+  test('another suite comes from where the release itself does, with its key, and nothing besides', () => {
+    const security = 'deb http://mirror.example/security bookworm-security main\n';
+    assert.equal(
+      suiteSources([debian, { name: 'security.list', text: security }], 'bookworm', 'sid'),
+      `Types: deb
+URIs: http://mirror.example/debian
+Suites: sid
+Components: main
+signed-by: 
+ -----BEGIN PGP PUBLIC KEY BLOCK-----
+ .
+ abc
 `,
     );
   });

@@ -6,65 +6,39 @@
  * folder with the few shared objects that are needed and a manifest (software-driver.ts reads it), renamed into place
  * when complete.
  */
-import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import {
-  chmodSync,
-  closeSync,
   copyFileSync,
-  existsSync,
-  fsyncSync,
   mkdirSync,
-  mkdtempSync,
-  openSync,
   readdirSync,
   readFileSync,
   realpathSync,
   renameSync,
   rmSync,
-  statSync,
   writeFileSync,
 } from 'node:fs';
 import path from 'node:path';
-import { promisify } from 'node:util';
 import { brotliDecompressSync } from 'node:zlib';
 import { InputError, MachineError } from '../errors.js';
 import { syncFolder, writeFileAtomic } from '../files/atomic.js';
 import { asJsonObject, parseJson } from '../files/json.js';
-import { makeFolder } from '../files/make-folder.js';
 import { systemReason } from '../files/reason.js';
 import {
-  cacheFolder,
   type DriverManifest,
   describeFiles,
   driverFolder,
   identityOf,
   readManifest,
-  requirePrivateFolders,
   type SoftwareDriverName,
 } from '../gpu/driver-cache.js';
 import { neededLibraries } from '../gpu/elf.js';
 import { printable } from '../show.js';
+import { type PackageVersion, parseDependencies, parsePrintUris, privateApt } from './apt.js';
+import { command, makeLasting, makeWorkspace, takeAway } from './workspace.js';
 
 const SWIFTSHADER_PACKAGE = '@sparticuz/chromium@147.0.0';
 const SWIFTSHADER_SHA256 = 'f957ea867313f9815b71dc2ed30cce301e01db4f3973fbdb31ffa5391b0ec45a';
-const DRIVER_PACKAGES = ['mesa-vulkan-drivers', 'libvulkan1'];
-const STALE_AFTER_MS = 3_600_000;
-
-async function command(file: string, args: string[], env: NodeJS.ProcessEnv = process.env): Promise<string> {
-  try {
-    const { stdout } = await promisify(execFile)(file, args, { env, maxBuffer: 64 << 20 });
-    return stdout;
-  } catch (error) {
-    const { stderr = '', message, code } = error as Error & { stderr?: string; code?: string | number };
-    const lines = stderr.split('\n').filter((line) => line.trim());
-    const reason =
-      code === 'ENOENT'
-        ? 'not installed'
-        : (lines.find((line) => /^E:|ERR/.test(line)) ?? lines[0] ?? message);
-    throw new MachineError(`${path.basename(file)} ${args[0] ?? ''}: ${reason.trim()}`);
-  }
-}
+export const DRIVER_PACKAGES = ['mesa-vulkan-drivers', 'libvulkan1'];
 
 /**
  * Fetches a driver and puts it in place, unless another process was faster.
@@ -113,43 +87,11 @@ export function removeDriver(name: SoftwareDriverName, identity: string | undefi
   }
 }
 
-/** A private folder beside the drivers, so that renaming from it and to it is one step. */
-function makeWorkspace(): string {
-  requirePrivateFolders();
-  const parent = path.join(cacheFolder(), 'vulkan');
-  makeFolder(parent, 0o700);
-  removeStale(parent);
-  return mkdtempSync(path.join(parent, '.unpacking-'));
-}
-
-/** Renames, if it is there. */
-function takeAway(from: string, to: string): void {
-  try {
-    renameSync(from, to);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
-  }
-}
-
-/** Removes what killed processes left. */
-function removeStale(parent: string): void {
-  for (const entry of readdirSync(parent)) {
-    if (!entry.startsWith('.unpacking-')) continue;
-    const folder = path.join(parent, entry);
-    try {
-      if (Date.now() - statSync(folder).mtimeMs > STALE_AFTER_MS)
-        rmSync(folder, { recursive: true, force: true });
-    } catch {
-      // Another process removed it first.
-    }
-  }
-}
-
 // ---------------------------------------------------------------------------------------------------------------------
 // lavapipe through apt
 
 async function fetchLavapipe(workspace: string, complete: string): Promise<DriverManifest> {
-  const apt = await privateApt(workspace, true);
+  const apt = await privateApt(workspace, { unlocked: true });
   const wanted = parsePrintUris(
     await apt('apt-get', ['install', '--yes', '--print-uris', ...DRIVER_PACKAGES]),
   );
@@ -191,213 +133,11 @@ export async function installSystemWide(): Promise<void> {
   if (process.getuid?.() !== 0) throw new InputError('setup --system: needs root; run it with sudo');
   const workspace = makeWorkspace();
   try {
-    const apt = await privateApt(workspace, false);
+    const apt = await privateApt(workspace, {});
     await apt('apt-get', ['install', '--yes', ...DRIVER_PACKAGES]);
   } finally {
     rmSync(workspace, { recursive: true, force: true });
   }
-}
-
-type Apt = (tool: 'apt-get' | 'apt-cache', args: string[]) => Promise<string>;
-
-/** apt with folders of its own and the machine's sources, proxies and keys, updated; `unlocked` where nothing is installed. */
-async function privateApt(workspace: string, unlocked: boolean): Promise<Apt> {
-  const release = parseOsRelease(readFileSync('/etc/os-release', 'utf8'));
-  const codename = release['VERSION_CODENAME'] ?? '';
-  const backports =
-    release['ID'] === 'debian' && release['VERSION_ID'] === '12' ? `${codename}-backports` : undefined;
-  const files: SourceFile[] = [];
-  for (const location of ['/etc/apt/sources.list', '/etc/apt/sources.list.d']) {
-    if (!existsSync(location)) continue;
-    const names = statSync(location).isDirectory()
-      ? readdirSync(location).map((file) => path.join(location, file))
-      : [location];
-    for (const name of names) files.push({ name, text: readFileSync(name, 'utf8') });
-  }
-  const sources = privateSources(files, codename, backports);
-  const listed = path.join(workspace, 'machine.sources');
-  const configuration = path.join(workspace, 'apt.conf');
-  writeFileSync(listed, sources);
-  mkdirSync(path.join(workspace, 'lists', 'partial'), { recursive: true });
-  mkdirSync(path.join(workspace, 'archives', 'partial'), { recursive: true });
-  const settings: Record<string, string> = {
-    'Dir::Etc::Parts': '/dev/null',
-    'Dir::Etc::main': '/dev/null',
-    'Dir::Etc::sourcelist': listed,
-    'Dir::Etc::sourceparts': '/dev/null',
-    'Dir::Etc::preferences': '/dev/null',
-    'Dir::Etc::preferencesparts': '/dev/null',
-    'Dir::State::lists': path.join(workspace, 'lists'),
-    'Dir::Cache': workspace,
-    'Dir::Cache::archives': path.join(workspace, 'archives'),
-    // The usual download user could not enter a private folder.
-    'APT::Sandbox::User': process.getuid?.() === 0 ? 'root' : '',
-    'APT::Install-Recommends': 'false',
-    'Acquire::Languages': 'none',
-    'Acquire::Retries': '3',
-    ...(backports ? { 'APT::Default-Release': backports } : {}),
-    ...(unlocked ? { 'Debug::NoLocking': '1' } : {}),
-  };
-  const machine = machineSettings(await command('apt-config', ['dump']));
-  writeFileSync(
-    configuration,
-    [...Object.entries(settings).map(([key, value]) => `${key} "${value}";`), ...machine, ''].join('\n'),
-  );
-  const env = { ...process.env, APT_CONFIG: configuration, LC_ALL: 'C', DEBIAN_FRONTEND: 'noninteractive' };
-  const apt: Apt = (tool, args) =>
-    // `apt-get download` writes into the working folder.
-    command('env', ['--chdir', workspace, tool, ...args], env);
-  await apt('apt-get', ['update']);
-  return apt;
-}
-
-/** Lines of `apt-config dump` that say how this machine reaches its archive (proxies, timeouts, checks). */
-export function machineSettings(dump: string): string[] {
-  return dump
-    .split('\n')
-    .filter((line) => /^(Acquire::|APT::Architecture)/.test(line))
-    .filter((line) => !/^Acquire::(Languages|IndexTargets|CompressionTypes|Changelogs)\b/.test(line))
-    .filter((line) => !/ "";$/.test(line));
-}
-
-export interface SourceFile {
-  readonly name: string;
-  readonly text: string;
-}
-
-interface SourceEntry {
-  readonly uris: string;
-  readonly suites: string[];
-  readonly components: string[];
-  /** Further deb822 fields as they were, e.g. `Signed-By: …`. */
-  readonly options: string[];
-}
-
-/**
- * The distribution's own entries of the machine's apt sources, as one deb822 text, with `backports` added where
- * `codename` itself comes from. Third-party archives are left out; so is all but `main`, to keep the download small.
- * @throws MachineError when no entry serves `codename`.
- */
-export function privateSources(files: readonly SourceFile[], codename: string, backports?: string): string {
-  const entries = files.flatMap(({ name, text }) => {
-    if (name.endsWith('.sources')) return parseDeb822(text);
-    return name.endsWith('.list') ? parseOneLine(text) : [];
-  });
-  const own = entries
-    .map((entry) => ({
-      ...entry,
-      suites: entry.suites.filter((suite) => suite === codename || suite.startsWith(`${codename}-`)),
-    }))
-    .filter((entry) => entry.suites.length > 0 && entry.components.includes('main'));
-  if (!codename || !own.some((entry) => entry.suites.includes(codename)))
-    throw new MachineError(`apt: no source of the release "${codename}" among ${files.length} source files`);
-  const known = own.some((entry) => entry.suites.includes(backports ?? ''));
-  return own
-    .map((entry) => {
-      const suites = [...entry.suites];
-      if (backports && !known && suites.includes(codename)) suites.push(backports);
-      return [
-        'Types: deb',
-        `URIs: ${entry.uris}`,
-        `Suites: ${suites.join(' ')}`,
-        'Components: main',
-        ...entry.options,
-        '',
-      ].join('\n');
-    })
-    .join('\n');
-}
-
-/** sources.list(5), deb822 style. */
-function parseDeb822(text: string): SourceEntry[] {
-  const uncommented = text
-    .split('\n')
-    .filter((line) => !line.startsWith('#'))
-    .join('\n');
-  const entries: SourceEntry[] = [];
-  for (const stanza of uncommented.split(/\n\s*\n/)) {
-    const fields = new Map<string, string>();
-    let last = '';
-    for (const line of stanza.split('\n')) {
-      const match = /^([A-Za-z-]+):\s*(.*)$/.exec(line);
-      if (match) {
-        last = (match[1] ?? '').toLowerCase();
-        fields.set(last, match[2] ?? '');
-      } else if (/^\s+\S/.test(line)) {
-        // Continuations keep their indentation: a Signed-By may hold a whole key.
-        fields.set(last, `${fields.get(last) ?? ''}\n${line}`);
-      }
-    }
-    const words = (key: string) => (fields.get(key) ?? '').split(/\s+/).filter(Boolean);
-    if (!words('types').includes('deb') || fields.get('enabled')?.trim() === 'no') continue;
-    const skipped = new Set(['types', 'uris', 'suites', 'components', 'enabled']);
-    entries.push({
-      uris: words('uris').join(' '),
-      suites: words('suites'),
-      components: words('components'),
-      options: [...fields].filter(([key]) => !skipped.has(key)).map(([key, value]) => `${key}: ${value}`),
-    });
-  }
-  return entries;
-}
-
-/** sources.list(5), one-line style: `deb [option=value …] uri suite component…`. */
-function parseOneLine(text: string): SourceEntry[] {
-  const entries: SourceEntry[] = [];
-  for (const line of text.split('\n')) {
-    const match = /^\s*deb\s+(?:\[([^\]]*)\]\s+)?(\S+)\s+(\S+)\s*([^#]*)/.exec(line);
-    if (!match) continue;
-    const options = (match[1] ?? '')
-      .split(/\s+/)
-      .filter(Boolean)
-      .map((option) => {
-        const [key = '', value = ''] = option.split(/=(.*)/s);
-        return `${key === 'arch' ? 'architectures' : key}: ${value.replaceAll(',', ' ')}`;
-      });
-    entries.push({
-      uris: match[2] ?? '',
-      suites: [match[3] ?? ''],
-      components: (match[4] ?? '').split(/\s+/).filter(Boolean),
-      options,
-    });
-  }
-  return entries;
-}
-
-export function parseOsRelease(text: string): Record<string, string> {
-  return Object.fromEntries(
-    [...text.matchAll(/^(\w+)="?([^"\n]*)"?$/gm)].map((match) => [match[1], match[2]]),
-  );
-}
-
-export interface PackageVersion {
-  readonly name: string;
-  readonly version: string;
-}
-
-/** What `apt-get install --print-uris` would download. */
-export function parsePrintUris(output: string): PackageVersion[] {
-  return [...output.matchAll(/^'[^']+' ([^_\s]+)_([^_\s]+)_[^_\s]+\.deb /gm)].map((match) => ({
-    name: match[1] ?? '',
-    // apt escapes the colon of an epoch in file names.
-    version: decodeURIComponent(match[2] ?? ''),
-  }));
-}
-
-/** The graph that `apt-cache depends --recurse` prints: package → what it depends on. */
-export function parseDependencies(output: string): Map<string, string[]> {
-  const graph = new Map<string, string[]>();
-  let current: string[] = [];
-  for (const line of output.split('\n')) {
-    const plain = (text: string) => text.replace(/[<>]/g, '').replace(/:\w+$/, '');
-    const dependency = /^\s+\|?(?:Pre)?Depends: (\S+)/.exec(line) ?? /^\s{4,}(\S+)$/.exec(line);
-    if (dependency) current.push(plain(dependency[1] ?? ''));
-    else if (/^\S+$/.test(line)) {
-      current = graph.get(plain(line)) ?? [];
-      graph.set(plain(line), current);
-    }
-  }
-  return graph;
 }
 
 /** Needed by the packages' scripts or present with Node itself, never by the driver. */
@@ -508,25 +248,6 @@ export function recordFiles(folder: string, manifest: DriverManifest): void {
 
 const renderManifest = (manifest: DriverManifest): string => `${JSON.stringify(manifest, null, 2)}\n`;
 
-/** Before the folder is renamed into place: nobody else's to write, and on the disk whatever happens next. */
-function makeLasting(folder: string): void {
-  for (const entry of readdirSync(folder, { withFileTypes: true })) {
-    const file = path.join(folder, entry.name);
-    if (entry.isDirectory()) {
-      makeLasting(file);
-      continue;
-    }
-    chmodSync(file, 0o600);
-    const descriptor = openSync(file, 'r+');
-    try {
-      fsyncSync(descriptor);
-    } finally {
-      closeSync(descriptor);
-    }
-  }
-  syncFolder(folder);
-}
-
 /** SONAMEs that a shared object needs. @throws MachineError for what is none. */
 export function readNeeded(library: Buffer): string[] {
   const needed = neededLibraries(library);
@@ -534,7 +255,7 @@ export function readNeeded(library: Buffer): string[] {
   return needed;
 }
 
-function* findIcds(folder: string): Generator<string> {
+export function* findIcds(folder: string): Generator<string> {
   for (const entry of readdirSync(folder, { recursive: true, withFileTypes: true }))
     if (entry.isFile() && entry.name.endsWith('.json'))
       yield readFileSync(path.join(entry.parentPath ?? entry.path, entry.name), 'utf8');
