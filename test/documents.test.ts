@@ -12,7 +12,7 @@ import { doctorFlags } from '../src/cli/doctor-arguments.js';
 import { demoFlags } from '../src/demo/arguments.js';
 import { type FlagTable, parseFlags } from '../src/flags.js';
 import { parityFlags } from '../src/parity/arguments.js';
-import { setupFlags } from '../src/setup/arguments.js';
+import { matrixFlags, setupFlags } from '../src/setup/arguments.js';
 import { finetuneFlags, parseFinetuneArguments } from '../src/train/arguments.js';
 import { silentReporter } from '../src/train/report.js';
 import { finetune } from '../src/train/trainer.js';
@@ -27,6 +27,7 @@ const commands: Record<string, FlagTable> = {
   parity: parityFlags,
   doctor: doctorFlags,
   setup: setupFlags,
+  'test:matrix': matrixFlags,
   'bench kernels': kernelsFlags,
   'bench step': stepFlags,
   'bench memory': memoryFlags,

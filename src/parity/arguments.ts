@@ -9,12 +9,29 @@ import {
   group,
   optional,
   parseFlags,
+  type ValueType,
   withDefault,
 } from '../flags.js';
+import type { ForcedKernels } from '../gpu/choices.js';
 
 /** Mistakes that the command must notice; `--deliberate_error` makes one. */
 export const deliberateErrors = ['tanh-gelu', 'beta2', 'decay-biases', 'missing-term'] as const;
 export type DeliberateError = (typeof deliberateErrors)[number];
+
+/** `fallback`, or pairs such as `matmul=subgroup8,attention=subgroup8`. */
+const forcedKernels: ValueType<ForcedKernels> = {
+  expects: 'fallback, or FAMILY=VARIANT pairs with commas between them',
+  placeholder: 'KERNELS',
+  many: false,
+  parse(words) {
+    const [word] = words;
+    if (words.length !== 1 || !word) return undefined;
+    if (word === 'fallback') return 'fallback';
+    const pairs = word.split(',').map((pair) => /^(\w+)=([\w-]+)$/.exec(pair));
+    if (!pairs.every((pair) => pair !== null)) return undefined;
+    return Object.fromEntries(pairs.map(([, family, variant]) => [family, variant]));
+  },
+};
 
 export const parityFlags = {
   ...group('Parity', {
@@ -22,6 +39,10 @@ export const parityFlags = {
     deliberate_error: optional(
       choice(deliberateErrors),
       'make this mistake on purpose, to see that the command notices',
+    ),
+    kernels: optional(
+      forcedKernels,
+      'use these variants where the adapter supports them, e.g. matmul=tile64; each must have been used',
     ),
   }),
   ...adapterFlag,

@@ -7,6 +7,7 @@ import { backward, maxSim, mul, scale, sum } from '../autograd/index.js';
 import { InputError } from '../errors.js';
 import { readJson } from '../files/json.js';
 import { PositionedFile } from '../files/positioned.js';
+import type { ForcedKernels, KernelChoices } from '../gpu/choices.js';
 import { Gpu } from '../gpu/gpu.js';
 import { globalNorm } from '../kernels/adamw.js';
 import { M3Model, type M3Options } from '../models/m3.js';
@@ -33,6 +34,8 @@ export interface ParityOptions {
   deliberateError?: DeliberateError | undefined;
   /** Compute in mixed precision, with the looser bounds of that. */
   fp16?: boolean | undefined;
+  /** Variants to use where the adapter supports them. That each was used is one of the checks. */
+  kernels?: ForcedKernels | undefined;
 }
 
 interface LossCase {
@@ -66,12 +69,26 @@ interface Settings {
 const ALL_COMPAT = new Set(['none-prefix', 'no-in-batch', 'cross-device', 'colbert-floor', 'log-warmup']);
 
 export async function runParity(folder: string, options: ParityOptions = {}): Promise<ParityCheck[]> {
-  const gpu = await Gpu.open(options.adapter ? { adapter: options.adapter } : {});
+  const { adapter, kernels } = options;
+  const gpu = await Gpu.open({ ...(adapter ? { adapter } : {}), ...(kernels ? { kernels } : {}) });
   try {
-    return await new Parity(gpu, folder, options).run();
+    const checks = await new Parity(gpu, folder, options).run();
+    return [...checks, ...forcedWereUsed(gpu.choices)];
   } finally {
     await gpu.close();
   }
+}
+
+/** A variant that no form took was not checked, whatever the other checks say. */
+export function forcedWereUsed({ forced, decided }: KernelChoices): ParityCheck[] {
+  if (forced === undefined || forced === 'fallback') return [];
+  return Object.entries(forced).map(([family, variant]) => {
+    const used = [...decided.values()].some(
+      (each) => each.family === family && each.variant.name === variant,
+    );
+    const measured = used ? 0 : 1;
+    return { section: 'kernels', name: `${family}=${variant} unused`, measured, bound: 0, ok: used };
+  });
 }
 
 class Parity {
@@ -636,11 +653,12 @@ const without = (name: string): ReadonlySet<string> =>
   new Set([...ALL_COMPAT].filter((other) => other !== name));
 
 export async function parity(argv: readonly string[]): Promise<number> {
-  const { folder, fp16, adapter, deliberateError } = parseParityArguments(argv);
+  const { folder, fp16, adapter, deliberateError, kernels } = parseParityArguments(argv);
   const checks = await runParity(folder, {
     adapter: adapter ?? undefined,
     deliberateError: deliberateError ?? undefined,
     fp16,
+    kernels: kernels ?? undefined,
   });
   process.stdout.write(`${renderParity(checks)}\n`);
   return checks.every((check) => check.ok) ? 0 : 1;

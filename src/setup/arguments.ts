@@ -1,4 +1,4 @@
-/** The flags of `dawntune setup`. */
+/** The flags of `dawntune setup`, and of the tests that run on a driver of their own. */
 import {
   boolean,
   choice,
@@ -20,6 +20,11 @@ export const setupFlags = {
   }),
   ...debugFlag,
 };
+
+/** Of `npm run test:matrix`, which downloads a driver as set-up does. */
+export const matrixFlags = group('Matrix', {
+  update: withDefault(boolean, false, 'download the current packages even where a driver is in the cache'),
+});
 
 export type SetupArguments = FlagValues<typeof setupFlags>;
 
