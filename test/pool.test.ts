@@ -239,10 +239,7 @@ test('a plan keeps the limits of the adapter, yields zeros, and is not timed', a
     /wide: 11×1×1 workgroups exceed the adapter's 10/,
   );
   assert.deepEqual(await rows.toArray(), new Float32Array(128 * 128));
-  await assert.rejects(
-    planned.profiled(() => undefined),
-    MachineError,
-  );
+  await assert.rejects(planned.startProfile(), MachineError);
   await planned.finish();
   await planned.close();
 });

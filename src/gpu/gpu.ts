@@ -25,7 +25,8 @@ import {
 } from './memory.js';
 import { Pipelines, type ShaderSource } from './pipelines.js';
 import { planDevice } from './plan-device.js';
-import { type ProfileRow, Profiler } from './profile.js';
+import { Profiler } from './profile.js';
+import type { Profile, ProfileRow, Roofline, Work } from './profile-report.js';
 import { Recorder } from './recorder.js';
 import { Transfer } from './transfer.js';
 import { gpuWait } from './wait.js';
@@ -111,7 +112,7 @@ export class Gpu {
     );
     this.rules = new BindingRules(this.pool, capabilities, this.faults);
     this.pipelines = new Pipelines(device, this.faults);
-    this.profiler = new Profiler(device);
+    this.profiler = new Profiler(device, capabilities.timestamps);
     this.recorder = new Recorder(device, this.faults, this.profiler, () => this.transfer.submitted());
     this.transfer = new Transfer(
       device,
@@ -119,6 +120,7 @@ export class Gpu {
       this.recorder,
       this.rules,
       this.faults,
+      this.profiler,
       capabilities.maxTextureSize,
       planning,
     );
@@ -152,13 +154,14 @@ export class Gpu {
 
   /**
    * Records one dispatch. `immediates` are the kernel's parameters (at most 64 bytes); workgroup counts beyond
-   * the adapter's limit per dimension are the caller's to fold.
+   * the adapter's limit per dimension are the caller's to fold. `work`: what it computes, for profiles.
    */
   dispatch(
     shader: ShaderSource,
     bindings: readonly (Binding | RowTexture)[],
     immediates: ArrayBufferView<ArrayBuffer>,
     [x, y = 1, z = 1]: readonly [number, number?, number?],
+    work?: Work,
   ): void {
     if (x === 0 || y === 0 || z === 0) return;
     const limit = this.capabilities.maxWorkgroupsPerDimension;
@@ -179,7 +182,8 @@ export class Gpu {
       bindings.forEach((binding, i) => {
         if (pipeline.accesses[i]!.writes) this.recorder.writes(binding);
       });
-      this.recorder.dispatch(pipeline, group, shader.immediateSize > 0 ? immediates : undefined, x, y, z);
+      const parameters = shader.immediateSize > 0 ? immediates : undefined;
+      this.recorder.dispatch(pipeline, group, parameters, x, y, z, work);
     }
     for (const binding of bindings) entryOf(binding).lastUse = this.recorder.current;
     this.dispatchCount++;
@@ -241,7 +245,7 @@ export class Gpu {
   /** Flushes and waits until the GPU has finished everything. */
   async finish(): Promise<void> {
     this.flush();
-    await gpuWait(this.device.queue.onSubmittedWorkDone());
+    await this.profiler.phase('wait', () => gpuWait(this.device.queue.onSubmittedWorkDone()));
     this.faults.throwUntold();
   }
 
@@ -251,24 +255,38 @@ export class Gpu {
     return this.pool.report();
   }
 
-  /** Runs `work` with one timed pass per dispatch; the rows add up GPU time by shader label. */
-  async profiled(work: () => Promise<void> | void): Promise<ProfileRow[]> {
+  /**
+   * From here to `stopProfile` every dispatch is a pass of its own between two timestamps, and phases of the host are
+   * kept: see profile.ts. Where the adapter has no timestamps the host alone is measured. Results do not change.
+   * @throws MachineError on a planning device, and while a profile is taken.
+   */
+  async startProfile(): Promise<void> {
     if (this.planning) throw new MachineError('a planning device computes nothing that could be timed');
-    if (!this.capabilities.timestamps)
-      throw new MachineError('this adapter has no timestamp queries to profile with');
     await this.finish();
-    this.profiler.start();
-    let rows: ProfileRow[] = [];
-    try {
-      await work();
-      this.flush();
-    } finally {
-      rows = await this.profiler.stop(
-        () => this.recorder.openEncoder(),
-        () => this.flush(),
-      );
-    }
-    return rows;
+    await this.profiler.start();
+  }
+
+  /** @throws MachineError when no profile is taken, or what was recorded could not be run. */
+  stopProfile(): Promise<Profile> {
+    return this.profiler.stop(
+      () => this.recorder.commands(),
+      () => this.finish(),
+    );
+  }
+
+  /** A profile is being taken: it is worth telling what a launch computes. */
+  get profiling(): boolean {
+    return this.profiler.active;
+  }
+
+  /** Runs `launch`, which records the dispatches of one operation: a profile counts them, and `work` once, as its. */
+  attributed<T>(work: Work, launch: () => T): T {
+    return this.profiler.active ? this.profiler.attributed(work, launch) : launch();
+  }
+
+  /** Runs a part of the host's work under a name that profiles show; one that returns a promise ends when it settles. */
+  phase<T>(name: string, work: () => T): T {
+    return this.profiler.phase(name, work);
   }
 
   /** Destroys the device and waits until it is gone. */
@@ -281,4 +299,4 @@ export class Gpu {
   }
 }
 
-export type { Binding, PoolBuffer, ProfileRow, Purpose, RowTexture, ShaderSource };
+export type { Binding, PoolBuffer, Profile, ProfileRow, Purpose, Roofline, RowTexture, ShaderSource, Work };

@@ -1,74 +1,258 @@
-/** GPU time by shader: while a profile is taken, every dispatch is a pass of its own between two timestamps. */
+/**
+ * Measures what a device does between `start` and `stop`: when each dispatch began and ended on the GPU, by timestamps
+ * around a pass of its own, and the phases of the host. There may be any number of dispatches: timestamps are taken out of
+ * their query set whenever it is full. What comes out is in profile-report.ts and trace.ts.
+ *
+ * The GPU's clock is laid over the host's at the start and at the end of a profile, each time by an empty pass that the
+ * host waits for: in between, times are off by no more than such a wait, some tenths of a millisecond.
+ */
+import { MachineError } from '../errors.js';
+import { type HostPhase, type LaunchSpan, Profile, type TimedDispatch, type Work } from './profile-report.js';
 import { gpuWait } from './wait.js';
 
-export interface ProfileRow {
-  readonly label: string;
-  readonly count: number;
-  /** GPU milliseconds. */
-  readonly milliseconds: number;
+/** A query set holds 4096 timestamps: two a dispatch. */
+const DISPATCHES_PER_SET = 2048;
+/** The set that is written is never the one that was just resolved. */
+const SETS = 2;
+
+/** Nanoseconds of the two clocks at one moment. */
+interface Moment {
+  readonly host: number;
+  readonly gpu: bigint;
 }
 
-const MAX_TIMESTAMPS = 4096;
+/** Timestamps of dispatches `first` and following, on their way to the host. */
+interface Batch {
+  readonly buffer: GPUBuffer;
+  readonly first: number;
+  readonly count: number;
+}
+
+interface Open {
+  readonly began: number;
+  readonly clock: Moment | undefined;
+}
+
+const hostNow = (): number => Math.round(performance.now() * 1e6);
 
 export class Profiler {
-  private querySet: GPUQuerySet | undefined;
-  private labels: string[] = [];
+  /** A profile is taken: dispatches are to have passes of their own where `times` is true. */
+  active = false;
+  private sets: GPUQuerySet[] = [];
+  /** Timestamp pairs in the current set. */
+  private filled = 0;
+  private batches: Batch[] = [];
+  private dispatches: TimedDispatch[] = [];
+  /** Dispatches of earlier recordings. */
+  private settled = 0;
+  private spans: LaunchSpan[] = [];
+  private openSpans: LaunchSpan[] = [];
+  private phases: HostPhase[] = [];
+  private openPhases: HostPhase[] = [];
+  private began: Open | undefined;
 
-  constructor(private readonly device: GPUDevice) {}
+  constructor(
+    private readonly device: GPUDevice,
+    /** The adapter has timestamps; without them only the host is measured. */
+    readonly times: boolean,
+  ) {}
 
-  get active(): boolean {
-    return this.querySet !== undefined;
+  /** To be called when the GPU has nothing to do. @throws MachineError during a profile. */
+  async start(): Promise<void> {
+    if (this.began) throw new MachineError('a profile is being taken already');
+    this.dispatches = [];
+    this.settled = this.filled = 0;
+    this.spans = [];
+    this.phases = [];
+    this.openPhases = [];
+    this.batches = [];
+    this.sets = this.times
+      ? Array.from({ length: SETS }, () =>
+          this.device.createQuerySet({ type: 'timestamp', count: 2 * DISPATCHES_PER_SET }),
+        )
+      : [];
+    const clock = this.times ? await this.readClocks() : undefined;
+    this.began = { began: hostNow(), clock };
+    this.active = true;
   }
 
-  start(): void {
-    this.querySet = this.device.createQuerySet({ type: 'timestamp', count: MAX_TIMESTAMPS });
-    this.labels = [];
-  }
+  // ---- while it is taken ---------------------------------------------------------------------------------
 
-  /** Where a pass is to write its times. */
-  stamp(label: string): GPUComputePassTimestampWrites | undefined {
-    if (!this.querySet || this.labels.length * 2 >= MAX_TIMESTAMPS) return undefined;
-    const index = this.labels.push(label) - 1;
+  /** Where the pass of the next dispatch writes its times; `encoder` is outside of any pass. */
+  stamp(encoder: GPUCommandEncoder, label: string, work: Work | undefined): GPUComputePassTimestampWrites {
+    if (this.filled === DISPATCHES_PER_SET) this.resolve(encoder);
+    this.dispatches.push({ label, work, span: this.openSpans.at(-1), begin: 0, end: 0 });
+    const index = this.filled++;
     return {
-      querySet: this.querySet,
+      querySet: this.sets[0]!,
       beginningOfPassWriteIndex: 2 * index,
       endOfPassWriteIndex: 2 * index + 1,
     };
   }
 
-  /** Ends the profile. `commands` gives an encoder after all work of the profile, `flush` submits it. */
-  async stop(commands: () => GPUCommandEncoder, flush: () => void): Promise<ProfileRow[]> {
-    const { querySet, labels, device } = this;
-    this.querySet = undefined;
-    const totals = new Map<string, { count: number; milliseconds: number }>();
-    if (labels.length > 0) {
-      const resolve = device.createBuffer({
-        size: MAX_TIMESTAMPS * 8,
-        usage: GPUBufferUsage.QUERY_RESOLVE | GPUBufferUsage.COPY_SRC,
-      });
-      const staging = device.createBuffer({
-        size: MAX_TIMESTAMPS * 8,
-        usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST,
-      });
-      const encoder = commands();
-      encoder.resolveQuerySet(querySet!, 0, labels.length * 2, resolve, 0);
-      encoder.copyBufferToBuffer(resolve, 0, staging, 0, labels.length * 16);
-      flush();
-      await gpuWait(staging.mapAsync(GPUMapMode.READ));
-      const times = new BigUint64Array(staging.getMappedRange().slice(0));
-      labels.forEach((label, i) => {
-        const row = totals.get(label) ?? { count: 0, milliseconds: 0 };
-        row.count++;
-        row.milliseconds += Number(times[2 * i + 1]! - times[2 * i]!) / 1e6;
-        totals.set(label, row);
-      });
-      staging.unmap();
-      staging.destroy();
-      resolve.destroy();
+  private resolve(encoder: GPUCommandEncoder): void {
+    if (this.filled === 0) return;
+    const size = this.filled * 16;
+    const { device } = this;
+    const resolved = device.createBuffer({
+      label: 'timestamps',
+      size,
+      usage: GPUBufferUsage.QUERY_RESOLVE | GPUBufferUsage.COPY_SRC,
+    });
+    const buffer = device.createBuffer({
+      label: 'readback of timestamps',
+      size,
+      usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST,
+    });
+    encoder.resolveQuerySet(this.sets[0]!, 0, this.filled * 2, resolved, 0);
+    encoder.copyBufferToBuffer(resolved, 0, buffer, 0, size);
+    this.batches.push({ buffer, first: this.dispatches.length - this.filled, count: this.filled });
+    this.sets.push(this.sets.shift()!);
+    this.filled = 0;
+  }
+
+  /** The open recording was handed over; of a failed one nothing was run. */
+  submitted(run: boolean): void {
+    if (!run) for (let i = this.settled; i < this.dispatches.length; i++) this.dispatches[i]!.failed = true;
+    this.settled = this.dispatches.length;
+  }
+
+  /** Runs the launch of one operation: the dispatches that it records are counted as that operation's. */
+  attributed<T>(work: Work, launch: () => T): T {
+    const span: LaunchSpan = { work, first: this.dispatches.length, end: 0 };
+    this.spans.push(span);
+    this.openSpans.push(span);
+    try {
+      return launch();
+    } finally {
+      this.openSpans.pop();
+      span.end = this.dispatches.length;
     }
-    querySet?.destroy();
-    return [...totals]
-      .map(([label, row]) => ({ label, ...row }))
-      .sort((a, b) => b.milliseconds - a.milliseconds);
+  }
+
+  /** A phase of the host begins; returns what ends it, and with it the phases that began in it. */
+  open(name: string): () => void {
+    const phase: HostPhase = { name, begin: hostNow(), end: undefined };
+    this.phases.push(phase);
+    this.openPhases.push(phase);
+    return () => {
+      const index = this.openPhases.indexOf(phase);
+      if (index < 0) return;
+      const end = hostNow();
+      for (const each of this.openPhases.splice(index)) each.end = end;
+    };
+  }
+
+  phase<T>(name: string, work: () => T): T {
+    if (!this.active) return work();
+    const close = this.open(name);
+    let result: T;
+    try {
+      result = work();
+    } catch (error) {
+      close();
+      throw error;
+    }
+    if (result instanceof Promise) return result.finally(close) as T;
+    close();
+    return result;
+  }
+
+  // ---- the end -------------------------------------------------------------------------------------------
+
+  /**
+   * Ends the profile. `finish` submits and waits for everything, `encoder` gives the open recording's, outside of passes.
+   * @throws MachineError when no profile is taken, or the device is lost.
+   */
+  async stop(encoder: () => GPUCommandEncoder, finish: () => Promise<void>): Promise<Profile> {
+    const { began } = this;
+    if (!began) throw new MachineError('no profile is being taken');
+    try {
+      if (this.times) this.resolve(encoder());
+      this.active = false;
+      await finish();
+      const ended = hostNow();
+      for (const phase of this.openPhases) phase.end = ended;
+      this.openPhases = [];
+      if (began.clock) await this.readTimes(began.clock, await this.readClocks(), began.began);
+      for (const phase of this.phases) {
+        phase.begin -= began.began;
+        phase.end! -= began.began;
+      }
+      const { dispatches, spans, phases, times } = this;
+      return new Profile({ times, nanoseconds: ended - began.began, dispatches, spans, phases });
+    } finally {
+      this.active = false;
+      this.began = undefined;
+      for (const { buffer } of this.batches) buffer.destroy();
+      for (const set of this.sets) set.destroy();
+      this.dispatches = [];
+      this.spans = [];
+      this.phases = [];
+    }
+  }
+
+  /** Fills in the times of all dispatches, in nanoseconds since the profile began. */
+  private async readTimes(first: Moment, last: Moment, began: number): Promise<void> {
+    const elapsed = Number(last.gpu - first.gpu);
+    // Clocks drift apart by some millionths; over a short time the error of reading them is larger than that.
+    const rate = elapsed > 1e9 ? (last.host - first.host) / elapsed : 1;
+    const host = (gpu: bigint) => Math.round(Number(gpu - first.gpu) * rate) + first.host - began;
+    let before = 0;
+    for (const batch of this.batches) {
+      await gpuWait(batch.buffer.mapAsync(GPUMapMode.READ));
+      const times = new BigUint64Array(batch.buffer.getMappedRange());
+      for (let i = 0; i < batch.count; i++) {
+        const dispatch = this.dispatches[batch.first + i]!;
+        const [begin, end] = [times[2 * i]!, times[2 * i + 1]!];
+        if (begin === 0n || end < begin) dispatch.failed = true;
+        if (dispatch.failed) {
+          dispatch.begin = dispatch.end = before;
+          continue;
+        }
+        dispatch.begin = host(begin);
+        dispatch.end = dispatch.begin + Number(end - begin);
+        before = dispatch.end;
+      }
+      batch.buffer.unmap();
+      batch.buffer.destroy();
+    }
+  }
+
+  /** The two clocks at one moment: of some tries the one during which the host waited least. */
+  private async readClocks(): Promise<Moment> {
+    const { device } = this;
+    const querySet = device.createQuerySet({ type: 'timestamp', count: 2 });
+    const usage = GPUBufferUsage.QUERY_RESOLVE | GPUBufferUsage.COPY_SRC;
+    const resolved = device.createBuffer({ size: 16, usage });
+    const readback = device.createBuffer({
+      size: 16,
+      usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST,
+    });
+    try {
+      let best: Moment | undefined;
+      let least = Infinity;
+      for (let i = 0; i < 5; i++) {
+        const encoder = device.createCommandEncoder();
+        const timestampWrites = { querySet, beginningOfPassWriteIndex: 0, endOfPassWriteIndex: 1 };
+        encoder.beginComputePass({ timestampWrites }).end();
+        encoder.resolveQuerySet(querySet, 0, 2, resolved, 0);
+        encoder.copyBufferToBuffer(resolved, 0, readback, 0, 16);
+        const commands = encoder.finish();
+        const before = hostNow();
+        device.queue.submit([commands]);
+        await gpuWait(readback.mapAsync(GPUMapMode.READ));
+        const after = hostNow();
+        const gpu = new BigUint64Array(readback.getMappedRange())[1]!;
+        readback.unmap();
+        if (after - before < least) {
+          least = after - before;
+          best = { host: before + Math.round(least / 2), gpu };
+        }
+      }
+      return best!;
+    } finally {
+      for (const each of [querySet, resolved, readback]) each.destroy();
+    }
   }
 }

@@ -7,6 +7,7 @@ import type { DeviceFaults } from './faults.js';
 import type { RowTexture } from './memory.js';
 import type { Pipeline } from './pipelines.js';
 import type { Profiler } from './profile.js';
+import type { Work } from './profile-report.js';
 
 const FLUSH_DISPATCHES = 128;
 
@@ -43,8 +44,9 @@ export class Recorder {
     x: number,
     y: number,
     z: number,
+    work: Work | undefined,
   ): void {
-    const pass = this.openPass(pipeline.label);
+    const pass = this.openPass(pipeline.label, work);
     if (this.passPipeline !== pipeline) {
       pass.setPipeline(pipeline.pipeline);
       this.passPipeline = pipeline;
@@ -52,11 +54,12 @@ export class Recorder {
     pass.setBindGroup(0, group);
     if (immediates) pass.setImmediates(0, immediates);
     pass.dispatchWorkgroups(x, y, z);
+    // While a profile is taken every dispatch has a pass of its own.
+    if (this.profiler.active && this.profiler.times) this.closePass();
   }
 
   /** Counts a dispatch; hands the recording over when it is long. */
   dispatched(label: string): void {
-    if (this.profiler.active) this.closePass();
     if (this.recorded.push(label) >= FLUSH_DISPATCHES) this.submit();
   }
 
@@ -80,7 +83,9 @@ export class Recorder {
       try {
         const commands = this.faults.guard(`recording ${number}`, () => encoder.finish());
         this.faults.guard(`recording ${number}`, () => this.device.queue.submit([commands]));
+        this.profiler.submitted(true);
       } catch (error) {
+        this.profiler.submitted(false);
         const labels = [...new Set(recorded)];
         this.faults.recordingFailed(
           number,
@@ -97,11 +102,14 @@ export class Recorder {
     return this.encoder;
   }
 
-  private openPass(label: string): ComputePass {
+  private openPass(label: string, work: Work | undefined): ComputePass {
     if (this.pass) return this.pass;
-    const timestampWrites = this.profiler.active ? this.profiler.stamp(label) : undefined;
-    this.pass = this.openEncoder().beginComputePass(
-      timestampWrites ? { timestampWrites } : undefined,
+    const encoder = this.openEncoder();
+    const { profiler } = this;
+    this.pass = encoder.beginComputePass(
+      profiler.active && profiler.times
+        ? { timestampWrites: profiler.stamp(encoder, label, work) }
+        : undefined,
     ) as ComputePass;
     this.passPipeline = undefined;
     return this.pass;

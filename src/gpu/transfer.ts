@@ -13,6 +13,7 @@ import {
   sizeClass,
   texelBytes,
 } from './memory.js';
+import type { Profiler } from './profile.js';
 import type { Recorder } from './recorder.js';
 import { gpuWait } from './wait.js';
 
@@ -37,6 +38,7 @@ export class Transfer {
     private readonly recorder: Recorder,
     private readonly rules: BindingRules,
     private readonly faults: DeviceFaults,
+    private readonly profiler: Profiler,
     private readonly maxTextureSize: number,
     /** Nothing is moved, only accounted. */
     private readonly planning: boolean,
@@ -151,12 +153,13 @@ export class Transfer {
         .copyBufferToBuffer(source.entry.buffer, source.offset, staging.buffer, 0, size);
       flush();
       this.rules.computed('read', source.entry);
-      await gpuWait(this.faults.guard('read', () => staging.buffer.mapAsync(GPUMapMode.READ, 0, size))).catch(
-        (error: Error) => {
+      const mapped = this.faults.guard('read', () => staging.buffer.mapAsync(GPUMapMode.READ, 0, size));
+      await this.profiler
+        .phase('wait', () => gpuWait(mapped))
+        .catch((error: Error) => {
           this.faults.throwUntold();
           throw new MachineError(`reading back from the GPU failed: ${error.message}`);
-        },
-      );
+        });
       copy = staging.buffer.getMappedRange(0, size).slice(0, source.size);
       staging.buffer.unmap();
     } catch (error) {

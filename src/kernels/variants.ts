@@ -97,7 +97,24 @@ export function formKey(form: object): string {
 export type Chooseable<Form extends object, Size extends object, Operands> = Pick<
   Family<Form, Size, Operands>,
   'name' | 'variants' | 'sizeClass'
->;
+> & { cost?(form: Form, size: Size): Cost };
+
+/** Runs `variant` of a family, by default the device's choice; profiles count its dispatches as one launch of the family. */
+export function runVariant<Form extends object, Size extends object, Operands>(
+  gpu: Gpu,
+  family: Chooseable<Form, Size, Operands>,
+  form: Form,
+  size: Size,
+  operands: Operands,
+  variant: Variant<Form, Size, Operands> = choose(gpu, family, form, size),
+): void {
+  if (!gpu.profiling) {
+    variant.run(gpu, form, size, operands);
+    return;
+  }
+  const work = { kernel: family.name, variant: variant.name, ...family.cost?.(form, size) };
+  gpu.attributed(work, () => variant.run(gpu, form, size, operands));
+}
 
 export const choiceKey = <Form extends object, Size extends object, Operands>(
   family: Chooseable<Form, Size, Operands>,

@@ -1,0 +1,185 @@
+/**
+ * What a profile found: dispatches with their times, the operations that they belong to, phases of the host; and the
+ * table of time by kernel and variant, with what was achieved of the adapter's rates.
+ */
+
+/** What a launch computes. Whoever launches a kernel tells what is known of it. */
+export interface Work {
+  /** The operation it belongs to, as a kernel family is named; by default the shader's label. */
+  readonly kernel?: string | undefined;
+  readonly variant?: string | undefined;
+  /** Floating-point operations that the result needs; what a variant recomputes counts once. */
+  readonly flops?: number | undefined;
+  /** Bytes of operands read once and results written once. */
+  readonly bytes?: number | undefined;
+}
+
+/** Nanoseconds since the profile began. */
+export interface TimedDispatch {
+  readonly label: string;
+  /** Of this dispatch alone. */
+  readonly work: Work | undefined;
+  /** The operation in whose launch it was recorded. */
+  readonly span: LaunchSpan | undefined;
+  begin: number;
+  end: number;
+  /** It was not run, since its recording was not valid, or has no times. */
+  failed?: boolean;
+}
+
+/** One launch of an operation, whose dispatches are [first, end). */
+export interface LaunchSpan {
+  readonly work: Work;
+  readonly first: number;
+  end: number;
+}
+
+export interface HostPhase {
+  readonly name: string;
+  begin: number;
+  end: number | undefined;
+}
+
+export interface ProfileRow {
+  readonly kernel: string;
+  readonly variant: string | undefined;
+  /** Launches, each of one dispatch or several. */
+  readonly count: number;
+  readonly dispatches: number;
+  /** GPU milliseconds. */
+  readonly milliseconds: number;
+  /** In all; undefined where no launch told. */
+  readonly flops: number | undefined;
+  readonly bytes: number | undefined;
+}
+
+interface Measured {
+  /** The GPU was measured; otherwise only the host. */
+  readonly times: boolean;
+  /** How long the profile took, on the host. */
+  readonly nanoseconds: number;
+  /** In the order in which they were recorded. */
+  readonly dispatches: readonly TimedDispatch[];
+  readonly spans: readonly LaunchSpan[];
+  /** In the order of their beginnings; two of them are apart, or one lies within the other. */
+  readonly phases: readonly HostPhase[];
+}
+
+type Sums = { -readonly [K in keyof ProfileRow]: ProfileRow[K] };
+
+export class Profile {
+  readonly times: boolean;
+  readonly nanoseconds: number;
+  readonly dispatches: readonly TimedDispatch[];
+  readonly spans: readonly LaunchSpan[];
+  readonly phases: readonly HostPhase[];
+
+  constructor(measured: Measured) {
+    ({
+      times: this.times,
+      nanoseconds: this.nanoseconds,
+      dispatches: this.dispatches,
+      spans: this.spans,
+      phases: this.phases,
+    } = measured);
+  }
+
+  /** Time by kernel and variant, most first. */
+  rows(): ProfileRow[] {
+    const sums = new Map<string, Sums>();
+    const rowOf = (kernel: string, variant: string | undefined): Sums => {
+      const key = `${kernel}\n${variant ?? ''}`;
+      let row = sums.get(key);
+      if (!row) {
+        row = {
+          kernel,
+          variant,
+          count: 0,
+          dispatches: 0,
+          milliseconds: 0,
+          flops: undefined,
+          bytes: undefined,
+        };
+        sums.set(key, row);
+      }
+      return row;
+    };
+    const launched = (row: Sums, work: Work | undefined) => {
+      row.count++;
+      if (work?.flops !== undefined) row.flops = (row.flops ?? 0) + work.flops;
+      if (work?.bytes !== undefined) row.bytes = (row.bytes ?? 0) + work.bytes;
+    };
+    for (const { label, work, span, begin, end, failed } of this.dispatches) {
+      if (failed) continue;
+      const whose = work ?? span?.work;
+      const row = rowOf(whose?.kernel ?? label, whose?.variant);
+      row.dispatches++;
+      row.milliseconds += (end - begin) / 1e6;
+      if (work || !span) launched(row, work);
+    }
+    // The work of a launch counts once, however many dispatches it took; one without any has left no time.
+    for (const { work, first, end } of this.spans)
+      if (end > first) launched(rowOf(work.kernel ?? this.dispatches[first]!.label, work.variant), work);
+    return [...sums.values()].sort((a, b) => b.milliseconds - a.milliseconds);
+  }
+
+  /** Dispatches that have no times. */
+  get untimed(): number {
+    let count = 0;
+    for (const { failed } of this.dispatches) if (failed) count++;
+    return count;
+  }
+}
+
+/** What an adapter reaches at best, as somebody measured it. */
+export interface Roofline {
+  /** Floating-point operations a second. */
+  readonly peakFlops: number;
+  /** Bytes a second, read and written. */
+  readonly copyBandwidth: number;
+}
+
+/**
+ * The least time that the work of a row could take, as a share of what it took; undefined where the work is not known.
+ * (Roofline: Williams, Waterman, Patterson 2009.)
+ */
+export function rooflineShare(row: ProfileRow, { peakFlops, copyBandwidth }: Roofline): number | undefined {
+  if ((row.flops === undefined && row.bytes === undefined) || row.milliseconds === 0) return undefined;
+  const seconds = Math.max((row.flops ?? 0) / peakFlops, (row.bytes ?? 0) / copyBandwidth);
+  return seconds / (row.milliseconds / 1e3);
+}
+
+/** The table for people: kernel, variant, launches, milliseconds, share of all GPU time, rates, share of the roofline. */
+export function renderProfile(rows: readonly ProfileRow[], roofline?: Roofline): string {
+  const all = rows.reduce((sum, { milliseconds }) => sum + milliseconds, 0);
+  const rate = (amount: number | undefined, milliseconds: number) =>
+    amount === undefined || milliseconds === 0 ? '' : (amount / milliseconds / 1e6).toFixed(1);
+  const percent = (share: number | undefined) => (share === undefined ? '' : `${(share * 100).toFixed(1)} %`);
+  const head = ['kernel', 'variant', 'count', 'dispatches', 'ms', 'share', 'GFLOP/s', 'GB/s'];
+  const lines = rows.map((row) => [
+    row.kernel,
+    row.variant ?? '',
+    `${row.count}`,
+    `${row.dispatches}`,
+    row.milliseconds.toFixed(2),
+    percent(all === 0 ? undefined : row.milliseconds / all),
+    rate(row.flops, row.milliseconds),
+    rate(row.bytes, row.milliseconds),
+    ...(roofline ? [percent(rooflineShare(row, roofline))] : []),
+  ]);
+  const sum = (of: (row: ProfileRow) => number) => `${rows.reduce((total, row) => total + of(row), 0)}`;
+  const table = [
+    roofline ? [...head, 'roofline'] : head,
+    ...lines,
+    ['all', '', sum((row) => row.count), sum((row) => row.dispatches), all.toFixed(2)],
+  ];
+  const widths = table[0]!.map((_, i) => Math.max(...table.map((line) => (line[i] ?? '').length)));
+  return table
+    .map((line) =>
+      line
+        .map((cell, i) => (i < 2 ? cell.padEnd(widths[i]!) : cell.padStart(widths[i]!)))
+        .join('  ')
+        .trimEnd(),
+    )
+    .join('\n');
+}
