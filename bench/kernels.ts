@@ -11,7 +11,8 @@ import { attention, attentionGradient } from '../src/kernels/attention/attention
 import { attentionReference } from '../src/kernels/attention/reference.js';
 import type { FloatDType } from '../src/kernels/launch.js';
 import { layerNorm, layerNormReference } from '../src/kernels/layer-norm.js';
-import { matmul, matmulReference } from '../src/kernels/matmul.js';
+import { matmul } from '../src/kernels/matmul/matmul.js';
+import { matmulReference } from '../src/kernels/matmul/reference.js';
 import { unary, unaryFormulas } from '../src/kernels/pointwise.js';
 import { f16ToF32, f32ToF16 } from '../src/tensor/dtype.js';
 import { PackedSequences } from '../src/tensor/packed.js';

@@ -1,10 +1,11 @@
 /** Every kernel family that has several variants or is measured: what the tuner, the bench and the tests go through. */
+import { matmulFamily } from './matmul/matmul.js';
 import type { Family } from './variants.js';
 
 // biome-ignore lint/suspicious/noExplicitAny: forms, sizes and operands differ from family to family
 export type AnyFamily = Family<any, any, any>;
 
-export const families: readonly AnyFamily[] = [];
+export const families: readonly AnyFamily[] = [matmulFamily];
 
 /** By name. */
 export const familyNamed = (name: string): AnyFamily | undefined =>

@@ -1,6 +1,6 @@
 /** Matrix products. */
 import { type FloatDType, floatDType } from '../../kernels/launch.js';
-import { type MatmulOptions, matmul as matmulKernel } from '../../kernels/matmul.js';
+import { type MatmulOptions, matmul as matmulKernel } from '../../kernels/matmul/matmul.js';
 import { cast, unaryGradient } from '../../kernels/pointwise.js';
 import { columnSum } from '../../kernels/reduce.js';
 import { f32, floats, optional, signature } from '../../tensor/operands.js';

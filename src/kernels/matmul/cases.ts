@@ -1,0 +1,95 @@
+/** Forms and sizes to check and to time, what they cost, and how exact they must be. */
+
+import { bytesPerElement } from '../../tensor/tensor.js';
+import type { FloatDType } from '../launch.js';
+import type { Case, Cost } from '../variants.js';
+import { type Layout, layoutOf, type MatmulForm, type MatmulSize, whole } from './form.js';
+
+export const formOf = (
+  layout: Layout,
+  a: FloatDType,
+  b: FloatDType,
+  c: FloatDType,
+  gelu = false,
+): MatmulForm => ({
+  transA: layout[0] === 'T',
+  transB: layout[1] === 'T',
+  a,
+  b,
+  c,
+  gelu,
+});
+
+type MatmulCase = Case<MatmulForm, MatmulSize>;
+
+export function caseOf(
+  use: MatmulCase['use'],
+  form: MatmulForm,
+  [M, K, N]: readonly [number, number, number],
+): MatmulCase {
+  const dtypes = new Set([form.a, form.b, form.c]);
+  const dtype = dtypes.size === 1 ? form.a : `${form.a}·${form.b}→${form.c}`;
+  return {
+    name: `${M}×${K}×${N} ${layoutOf(form)} ${dtype}${form.gelu ? ' GELU' : ''}`,
+    form,
+    size: { M, N, K },
+    use,
+  };
+}
+
+/** Ragged against every tile, and where a dimension is a single one. */
+const CHECKED: readonly (readonly [number, number, number])[] = [
+  [33, 40, 28],
+  [70, 36, 52],
+  [1, 68, 4],
+  [13, 1, 24],
+  [5, 7, 3],
+];
+
+/** Every layout, every format of an operand and the result; a kernel that is not yet known takes a second to compile. */
+const CHECKED_FORMS: readonly MatmulForm[] = [
+  formOf('NN', 'f32', 'f32', 'f32'),
+  formOf('NT', 'f32', 'f32', 'f32'),
+  formOf('TN', 'f32', 'f32', 'f32'),
+  formOf('TT', 'f32', 'f32', 'f32'),
+  formOf('NN', 'f16', 'f16', 'f16'),
+  formOf('NT', 'f16', 'f16', 'f16'),
+  formOf('TN', 'f16', 'f16', 'f32'),
+  formOf('NN', 'f32', 'f16', 'f32'),
+  formOf('NT', 'f16', 'f32', 'f16'),
+];
+
+/** Tokens × inner × outer width of the models' largest Linear layers, minilm's and bge-m3's. */
+const LINEARS = [
+  [1728, 384, 1536],
+  [1728, 1024, 4096],
+] as const;
+
+export const CASES: readonly MatmulCase[] = [
+  ...CHECKED_FORMS.flatMap((form) =>
+    // Halves are written in fours.
+    CHECKED.filter(([, , N]) => form.c === 'f32' || whole(N)).map((shape) => caseOf('check', form, shape)),
+  ),
+  caseOf('check', formOf('NT', 'f32', 'f32', 'f32', true), [33, 40, 28]),
+  caseOf('check', formOf('NT', 'f16', 'f16', 'f16', true), [33, 40, 28]),
+  ...LINEARS.flatMap(([T, K, N]) =>
+    (['f32', 'f16'] as const).flatMap((dtype) => [
+      caseOf('bench', formOf('NT', dtype, dtype, dtype), [T, K, N]),
+      caseOf('bench', formOf('NN', dtype, dtype, dtype), [T, N, K]),
+      // Gradients of weights are f32 in mixed precision too.
+      caseOf('bench', formOf('TN', dtype, dtype, 'f32'), [N, T, K]),
+    ]),
+  ),
+  ...[512, 1024].map((n) => caseOf('bench', formOf('NN', 'f32', 'f32', 'f32'), [n, n, n])),
+];
+
+export function cost({ a, b, c, gelu }: MatmulForm, { M, N, K }: MatmulSize): Cost {
+  const width = bytesPerElement;
+  return {
+    flops: 2 * M * N * K,
+    bytes: M * K * width[a] + K * N * width[b] + M * N * width[c] * (gelu ? 2 : 1),
+  };
+}
+
+/** Relative to the largest value of the result, operands uniform in [−½, ½). */
+export const tolerance = ({ c }: MatmulForm): number => (c === 'f16' ? 2e-3 : 1e-4);

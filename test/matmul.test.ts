@@ -1,0 +1,82 @@
+/** The matrix product: every variant on its family's cases, epilogues, and operands beyond what a binding sees. */
+import assert from 'node:assert/strict';
+import { after, test } from 'node:test';
+import { Gpu } from '../src/gpu/gpu.js';
+import { formOf } from '../src/kernels/matmul/cases.js';
+import type { MatmulSize } from '../src/kernels/matmul/form.js';
+import { matmul, matmulFamily } from '../src/kernels/matmul/matmul.js';
+import { matmulReference } from '../src/kernels/matmul/reference.js';
+import { CounterRandom } from '../src/tensor/random.js';
+import { scope } from '../src/tensor/scope.js';
+import { Tensor } from '../src/tensor/tensor.js';
+
+const gpu = await Gpu.open();
+/** As an adapter that can bind no more at a time. */
+const NARROW = 73728;
+const narrow = await Gpu.open({ maxBindingSize: NARROW });
+after(async () => {
+  await gpu.close();
+  await narrow.close();
+});
+
+const checks = matmulFamily.cases.filter(({ use }) => use === 'check');
+const variantsOn = (device: Gpu, form: object, size: object) =>
+  matmulFamily.variants.filter((variant) =>
+    variant.supports(device.capabilities, form as never, size as never),
+  );
+
+for (const variant of matmulFamily.variants)
+  test(`${variant.name} computes what float64 does`, async (t) => {
+    const cases = checks.filter(({ form, size }) => variant.supports(gpu.capabilities, form, size));
+    if (cases.length === 0) return t.skip('not on this adapter');
+    for (const { name, form, size } of cases) {
+      const trial = matmulFamily.trial(gpu, form, size);
+      trial.run(variant.name);
+      const error = await trial.error();
+      assert.ok(error <= matmulFamily.tolerance(form, size), `${name}: wrong by ${error}`);
+      const [first] = await Promise.all(trial.outputs.map((output) => output.toArray()));
+      trial.run(variant.name);
+      const [again] = await Promise.all(trial.outputs.map((output) => output.toArray()));
+      assert.deepEqual(again, first, `${name}: other bits the second time`);
+      trial.dispose();
+    }
+  });
+
+test('what is larger than a binding is computed in parts', async () => {
+  const size: MatmulSize = { M: 300, N: 132, K: 260 };
+  for (const layout of ['NN', 'NT', 'TN', 'TT'] as const) {
+    const form = formOf(layout, 'f32', 'f32', 'f32');
+    for (const variant of variantsOn(narrow, form, size)) {
+      const trial = matmulFamily.trial(narrow, form, size);
+      trial.run(variant.name);
+      const error = await trial.error();
+      assert.ok(error <= matmulFamily.tolerance(form, size), `${layout} ${variant.name}: wrong by ${error}`);
+      trial.dispose();
+    }
+  }
+});
+
+test('bias and sums of products are right with every variant, in parts too', async () => {
+  const [M, N, K] = [150, 28, 36];
+  const random = new CounterRandom(5, 0);
+  const draw = (n: number) => Float32Array.from({ length: n }, () => random.uniform() - 0.5);
+  const [a, b, bias, before] = [draw(M * K), draw(N * K), draw(N), draw(M * N)];
+  const want = matmulReference(a, b, { M, N, K, transB: true }, bias).map((v, i) => v + before[i]!);
+  for (const { name } of variantsOn(gpu, formOf('NT', 'f32', 'f32', 'f32'), { M, N, K }))
+    for (const maxBindingSize of [undefined, 8192]) {
+      const device = await Gpu.open({ ...(maxBindingSize && { maxBindingSize }), kernels: { matmul: name } });
+      const got = await scope(() => {
+        const out = Tensor.from(device, before, [M, N]);
+        matmul(Tensor.from(device, a, [M, K]), Tensor.from(device, b, [N, K]), {
+          transB: true,
+          bias: Tensor.from(device, bias, [N]),
+          out,
+          accumulate: true,
+        });
+        return out.toFloat32();
+      });
+      for (const [i, v] of got.entries())
+        assert.ok(Math.abs(v - want[i]!) < 1e-4, `${name}: ${v} for ${want[i]} at ${i}`);
+      await device.close();
+    }
+});
