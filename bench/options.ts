@@ -1,5 +1,15 @@
 /** The flags of the bench suites: a table each, put together from the groups that they share. */
-import { adapterFlag, boolean, choice, group, integer, optional, text, withDefault } from '../src/flags.js';
+import {
+  adapterFlag,
+  boolean,
+  choice,
+  group,
+  integer,
+  optional,
+  text,
+  tuneFlag,
+  withDefault,
+} from '../src/flags.js';
 
 export const presetNames = ['tiny', 'minilm', 'bge-m3'] as const;
 
@@ -43,6 +53,7 @@ export const stepFlags = {
   }),
   ...outputFlags,
   ...adapterFlag,
+  ...tuneFlag,
 };
 
 export const memoryFlags = {
@@ -51,6 +62,29 @@ export const memoryFlags = {
   ...group('Memory', {
     run: withDefault(boolean, false, 'take the steps too and compare'),
     long: withDefault(boolean, false, 'one sequence of 1k to 8k tokens instead of a batch'),
+  }),
+  ...outputFlags,
+  ...adapterFlag,
+};
+
+export const tuneFlags = {
+  ...group('What', {
+    filter: optional(text('a regular expression'), 'only kernels whose key (family, form, sizes) it matches'),
+    model: optional(
+      choice(presetNames),
+      'what a step of this model asks for instead of the sizes of the records',
+    ),
+    batch: withDefault(integer(1, 65536), 2, 'with --model: queries a step'),
+    group: withDefault(integer(1, 65536), 8, 'with --model: passages per query'),
+    query_max_len: withDefault(length, 64, 'with --model: tokens of a query'),
+    passage_max_len: withDefault(length, 256, 'with --model: tokens of a passage'),
+    fp16: withDefault(boolean, false, 'with --model: mixed precision'),
+    gradient_checkpointing: withDefault(boolean, false, 'with --model: recompute activations'),
+  }),
+  ...group('How', {
+    again: withDefault(boolean, false, 'also what was tuned before'),
+    all: withDefault(boolean, false, 'also variants that are known to lose on such an adapter'),
+    rounds: withDefault(integer(3, 1000), 9, 'timed rounds, the candidates in turns'),
   }),
   ...outputFlags,
   ...adapterFlag,

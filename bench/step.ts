@@ -5,8 +5,10 @@
  */
 import { MachineError } from '../src/errors.js';
 import { parseFlags } from '../src/flags.js';
+import type { Decision } from '../src/gpu/choices.js';
 import { Gpu } from '../src/gpu/gpu.js';
 import { formatBytes } from '../src/gpu/memory.js';
+import { tuneAsked, tuningSummary, useWinners } from '../src/kernels/tuning.js';
 import { requireMemory } from '../src/train/memory-plan.js';
 import { stepFlags } from './options.js';
 import { fileBatch, fullBatch, presetConfig, stepSettings } from './presets.js';
@@ -29,6 +31,16 @@ export async function benchStep(argv: readonly string[]): Promise<number> {
       fp16: options.fp16,
       step: stepSettings(options.gradientCheckpointing, options.subBatchSize),
     };
+    useWinners(gpu, options.tune, note);
+    if (options.tune === 'full') {
+      let asked: ReadonlyMap<string, Decision> = new Map();
+      for (const batch of batches)
+        await planRun(gpu, settings, batch, (decisions) => {
+          asked = new Map([...asked, ...decisions]);
+        });
+      const start = performance.now();
+      note(tuningSummary(await tuneAsked(gpu, asked), (performance.now() - start) / 1e3));
+    }
     const longest = batches.reduce((a, b) => (length(b) > length(a) ? b : a));
     const plan = await planRun(gpu, settings, longest);
     note(`${gpu.capabilities.name} · at most ${formatBytes(plan.peak)} of GPU memory`);

@@ -1,5 +1,5 @@
 /** The registry: every suite of `dawntune bench`, in the order of its help. */
-import { kernelsFlags, memoryFlags, stepFlags } from './options.js';
+import { kernelsFlags, memoryFlags, stepFlags, tuneFlags } from './options.js';
 import type { Suite } from './suite.js';
 
 export const suites: readonly Suite[] = [
@@ -20,5 +20,11 @@ export const suites: readonly Suite[] = [
     summary: 'GPU memory that a step takes, by purpose',
     flags: memoryFlags,
     load: async () => (await import('./memory.js')).benchMemory,
+  },
+  {
+    name: 'tune',
+    summary: 'finds the fastest variants on this machine and keeps them for --tune cached',
+    flags: tuneFlags,
+    load: async () => (await import('./tune.js')).benchTune,
   },
 ];

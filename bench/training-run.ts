@@ -6,7 +6,7 @@ import type { EncoderConfig } from '../src/models/config.js';
 import { M3Model } from '../src/models/m3.js';
 import { RandomStreams } from '../src/tensor/random-streams.js';
 import { defaultLossScaling, LossScaler } from '../src/train/loss-scale.js';
-import { planMemory } from '../src/train/memory-plan.js';
+import { type PlannedStep, planMemory } from '../src/train/memory-plan.js';
 import { AdamW } from '../src/train/optimizer.js';
 import { forwardBackward, type StepSettings } from '../src/train/train-step.js';
 import { adamW, type BenchBatch, LEARNING_RATE, lossBatch } from './presets.js';
@@ -33,12 +33,18 @@ export const plannedModel =
     M3Model.empty(gpu, config, { precision: fp16 ? 'f16' : 'f32' });
 
 /** What the steps would take, without taking it. */
-export function planRun(gpu: Gpu, settings: RunSettings, batch: BenchBatch): Promise<MemoryReport> {
+export function planRun(
+  gpu: Gpu,
+  settings: RunSettings,
+  batch: BenchBatch,
+  asked?: PlannedStep['asked'],
+): Promise<MemoryReport> {
   return planMemory(gpu, {
     model: plannedModel(settings),
     optimizer: adamW,
     settings: settings.step,
     batches: (model) => [lossBatch(model.gpu, settings.config, batch)],
+    asked,
   });
 }
 

@@ -11,11 +11,13 @@ import type { Capabilities } from '../gpu/capabilities.js';
 import type { Gpu } from '../gpu/gpu.js';
 import { scope } from '../tensor/scope.js';
 import { checkTrial, outputValues } from './check.js';
-import { choiceKey, decide, type Family, type Trial } from './variants.js';
+import { choiceKey, decide, type Family, type Trial, type Variant } from './variants.js';
 
 export interface TuneOptions {
   /** Timed rounds at most; a candidate that is far behind after two is timed no more. */
   readonly rounds?: number;
+  /** Also variants that are ranked below 0 for the adapter. */
+  readonly all?: boolean;
   /** A candidate replaces the device's own choice from this ratio of their times on. */
   readonly gain?: number;
 }
@@ -43,6 +45,8 @@ const ROUNDS = 9;
 const GAIN = 1.1;
 /** A round repeats short runs until it takes so long, so that a clock and a wait do not decide. */
 const LEAST_ROUND = 4;
+/** After the first round a candidate below this ratio is out. */
+const HOPELESS = 0.35;
 /** After two rounds a candidate below this ratio is out. */
 const FAR_BEHIND = 0.7;
 
@@ -56,15 +60,15 @@ export async function tune<Form extends object, Size extends object, Operands>(
   family: Family<Form, Size, Operands>,
   form: Form,
   size: Size,
-  { rounds = ROUNDS, gain = GAIN }: TuneOptions = {},
+  { rounds = ROUNDS, gain = GAIN, all = false }: TuneOptions = {},
 ): Promise<Tuned> {
   const key = choiceKey(family, form, size);
-  const supporting = family.variants.filter((variant) => variant.supports(gpu.capabilities, form, size));
   const untuned = decide(gpu, family, form, size, key, { tuned: false }).name;
+  const supporting = candidatesOf(gpu, family, form, size, all);
   const refused = new Map<string, string>();
   const timed: string[] = [];
   const times = new Map<string, number[]>();
-  const trial = family.trial(gpu, form, size);
+  const trial = family.trial(gpu, form, family.probe?.(size) ?? size);
   try {
     if (supporting.length > 1) {
       const tolerance = family.tolerance(form, size);
@@ -89,9 +93,10 @@ export async function tune<Form extends object, Size extends object, Operands>(
           if (list) list.push(seconds);
           else times.set(name, [seconds]);
         }
-        if (round !== 1) continue;
+        if (round > 1) continue;
         for (const name of racing)
-          if (name !== base && ratioOf(times, base, name) < FAR_BEHIND) racing.delete(name);
+          if (name !== base && ratioOf(times, base, name) < (round === 0 ? HOPELESS : FAR_BEHIND))
+            racing.delete(name);
       }
     }
     const base = refused.has(untuned) ? family.variants[0].name : untuned;
@@ -109,6 +114,21 @@ export async function tune<Form extends object, Size extends object, Operands>(
   } finally {
     trial.dispose();
   }
+}
+
+/** Who competes: the always-working variant, the device's own choice, and whatever is not known to lose. */
+export function candidatesOf<Form extends object, Size extends object, Operands>(
+  gpu: Gpu,
+  family: Family<Form, Size, Operands>,
+  form: Form,
+  size: Size,
+  all = false,
+): Variant<Form, Size, Operands>[] {
+  return family.variants.filter(
+    (variant, n) =>
+      variant.supports(gpu.capabilities, form, size) &&
+      (n === 0 || all || variant.prior(gpu.capabilities, form, size) >= 0),
+  );
 }
 
 /** Why the variant cannot be taken, or undefined when all outputs are written and right. */

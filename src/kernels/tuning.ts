@@ -8,7 +8,7 @@ import type { Decision } from '../gpu/choices.js';
 import type { Gpu } from '../gpu/gpu.js';
 import { families, familyNamed } from './families.js';
 import { loadWinners, storeWinner } from './tuned-file.js';
-import { type Tuned, type TuneOptions, tune } from './tuner.js';
+import { candidatesOf, type Tuned, type TuneOptions, tune } from './tuner.js';
 
 /** Gives the device what earlier runs found, unless the mode is `off`. `note` is told what was used and what no longer holds. */
 export function useWinners(gpu: Gpu, mode: TuneMode, note: (line: string) => void): void {
@@ -35,8 +35,7 @@ export async function tuneAsked(
   for (const [key, { family: name, form, size }] of asked) {
     const family = familyNamed(name);
     if (!family || (gpu.choices.winner(key) !== undefined && options.again !== true)) continue;
-    const candidates = family.variants.filter((variant) => variant.supports(gpu.capabilities, form, size));
-    if (candidates.length < 2) continue;
+    if (candidatesOf(gpu, family, form, size, options.all).length < 2) continue;
     const tuned = await tune(gpu, family, form, size, options);
     gpu.choices.remember(key, tuned.winner);
     storeWinner(gpu, family, form, size, tuned);

@@ -19,7 +19,8 @@ export interface Variant<Form extends object, Size extends object, Operands> {
   readonly why: string;
   /** Whether it computes this form and size on such an adapter. The first variant of a family answers true always. */
   supports(facts: Capabilities, form: Form, size: Size): boolean;
-  /** Rank among the supporting variants without measurement; the highest wins, below 0: only when forced or tuned. */
+  /** Rank among the supporting variants without measurement; the highest wins. Below 0 it runs only when
+   * it is forced, or when somebody tunes with all variants: it is known to lose on such an adapter. */
   prior(facts: Capabilities, form: Form, size: Size): number;
   /** Epilogues that it computes itself; the family appends the others as passes. */
   readonly fuses?: ReadonlySet<string>;
@@ -73,6 +74,8 @@ export interface Family<Form extends object = object, Size extends object = obje
   readonly variants: readonly [Variant<Form, Size, Operands>, ...Variant<Form, Size, Operands>[]];
   /** Sizes for which one choice is made; part of the tuner's key. */
   sizeClass(size: Size): string;
+  /** The size that the tuner times for a class, where that need not be as large as what was asked. */
+  probe?(size: Size): Size;
   readonly cases: readonly Case<Form, Size>[];
   /** Without it `--sizes` leaves the family out. */
   readonly sizes?: SizeReader<Form, Size>;

@@ -1,0 +1,120 @@
+/**
+ * `dawntune bench tune`: finds the fastest variant of every kernel for the sizes that the kernels' records name, or that a
+ * training step of a model asks for, and keeps the winners for `--tune cached`.
+ */
+import { InputError } from '../src/errors.js';
+import { parseFlags } from '../src/flags.js';
+import type { Decision } from '../src/gpu/choices.js';
+import { Gpu } from '../src/gpu/gpu.js';
+import { families } from '../src/kernels/families.js';
+import { tunedFile } from '../src/kernels/tuned-file.js';
+import type { Tuned } from '../src/kernels/tuner.js';
+import { tuneAsked, tuningSummary, useWinners } from '../src/kernels/tuning.js';
+import { choiceKey, decide } from '../src/kernels/variants.js';
+import { planMemory } from '../src/train/memory-plan.js';
+import { type PresetName, tuneFlags } from './options.js';
+import { adamW, fullBatch, lossBatch, presetConfig, stepSettings } from './presets.js';
+import { plannedModel } from './training-run.js';
+
+export async function benchTune(argv: readonly string[]): Promise<number> {
+  const { values: options, given } = parseFlags(tuneFlags, argv);
+  const needsModel = ['batch', 'group', 'query_max_len', 'passage_max_len', 'fp16', 'gradient_checkpointing'];
+  const lonely = options.model === null && needsModel.find((name) => given.has(name));
+  if (lonely) throw new InputError(`--${lonely}: goes with --model, which is not given`);
+  const matches = matcher(options.filter);
+  const gpu = await Gpu.open(options.adapter ? { adapter: options.adapter } : {});
+  try {
+    const note = (line: string) => process.stderr.write(`${line}\n`);
+    useWinners(gpu, 'cached', note);
+    const asked = new Map<string, Decision>();
+    const sizes =
+      options.model === null ? askedByRecords(gpu) : await askedByStep(gpu, options.model, options);
+    for (const [key, decision] of sizes) if (matches(key)) asked.set(key, decision);
+    if (asked.size === 0)
+      throw new InputError(
+        `--filter: expected a part of a key such as ${[...sizes.keys()][0]}, found ${options.filter}`,
+      );
+    const start = performance.now();
+    const print = (tuned: Tuned) => options.json || process.stdout.write(lines(tuned));
+    if (!options.json) process.stdout.write(`${gpu.capabilities.name}\n`);
+    const tuned = await tuneAsked(
+      gpu,
+      asked,
+      { again: options.again, all: options.all, rounds: options.rounds },
+      print,
+    );
+    const seconds = (performance.now() - start) / 1e3;
+    const { name: adapter, driver, cpu } = gpu.capabilities;
+    if (options.json)
+      process.stdout.write(
+        `${JSON.stringify({ suite: 'tune', adapter, driver, cpu: cpu?.model ?? null, date: new Date().toISOString().slice(0, 10), seconds, rows: tuned })}\n`,
+      );
+    else process.stdout.write(`${tuningSummary(tuned, seconds)}\nkept in ${tunedFile(gpu.capabilities)}\n`);
+    return 0;
+  } finally {
+    await gpu.close();
+  }
+}
+
+function matcher(filter: string | null): (key: string) => boolean {
+  if (filter === null) return () => true;
+  try {
+    const expression = new RegExp(filter);
+    return (key) => expression.test(key);
+  } catch {
+    throw new InputError(`--filter: expected a regular expression, found ${filter}`);
+  }
+}
+
+/** The sizes that the families' own records are measured at. */
+function askedByRecords(gpu: Gpu): Map<string, Decision> {
+  const asked = new Map<string, Decision>();
+  for (const family of families)
+    for (const { form, size, use } of family.cases) {
+      if (use !== 'bench') continue;
+      const key = choiceKey(family, form, size);
+      asked.set(key, { family: family.name, form, size, variant: decide(gpu, family, form, size, key) });
+    }
+  return asked;
+}
+
+/** What a step with texts of the longest lengths asks for. */
+async function askedByStep(
+  gpu: Gpu,
+  model: PresetName,
+  options: {
+    batch: number;
+    group: number;
+    queryMaxLen: number;
+    passageMaxLen: number;
+    fp16: boolean;
+    gradientCheckpointing: boolean;
+  },
+): Promise<ReadonlyMap<string, Decision>> {
+  const config = presetConfig(model);
+  const batch = fullBatch({ ...options, vocab: config.vocabSize });
+  let asked: ReadonlyMap<string, Decision> = new Map();
+  const step = stepSettings(options.gradientCheckpointing, null);
+  await planMemory(gpu, {
+    model: plannedModel({ config, fp16: options.fp16, step }),
+    optimizer: adamW,
+    settings: step,
+    batches: ({ gpu: on }) => [lossBatch(on, config, batch)],
+    asked: (decisions) => {
+      asked = decisions;
+    },
+  });
+  return asked;
+}
+
+function lines({ key, winner, untuned, candidates }: Tuned): string {
+  const rows = candidates.map(({ variant, milliseconds, ratio, refused }) => {
+    const figures =
+      milliseconds === undefined || ratio === undefined
+        ? (refused ?? 'not timed')
+        : `${milliseconds.toFixed(2).padStart(9)} ms  ×${ratio.toFixed(2)}`;
+    const marks = `${variant === winner ? '  ← taken' : ''}${variant === untuned ? '  (by rule)' : ''}`;
+    return `  ${variant.padEnd(24)}${figures}${marks}\n`;
+  });
+  return `${key}\n${rows.join('')}`;
+}
