@@ -105,7 +105,7 @@ export async function tune<Form extends object, Size extends object, Operands>(
       const list = times.get(name);
       return {
         variant: name,
-        milliseconds: list && median(list),
+        milliseconds: list && 1e3 * median(list),
         ratio: list && ratioOf(times, base, name),
         refused: refused.get(name),
       };
