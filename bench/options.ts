@@ -37,8 +37,6 @@ const batchFlags = (defaults: { queryMaxLen: number; passageMaxLen: number }) =>
     sub_batch_size: optional(integer(1), 'encode in chunks of so many texts'),
   });
 
-export const kernelsFlags = { ...outputFlags, ...adapterFlag };
-
 export const stepFlags = {
   ...modelFlags('minilm'),
   ...batchFlags({ queryMaxLen: 64, passageMaxLen: 256 }),

@@ -1,14 +1,20 @@
 /** The registry: every suite of `dawntune bench`, in the order of its help. */
-import { kernelsFlags, memoryFlags, stepFlags, tuneFlags } from './options.js';
+import { kernelsFlags } from './kernels/flags.js';
+import { type KernelSuiteName, kernelSummaries } from './kernels/names.js';
+import { memoryFlags, stepFlags, tuneFlags } from './options.js';
 import type { Suite } from './suite.js';
 
-export const suites: readonly Suite[] = [
-  {
-    name: 'kernels',
-    summary: 'throughput of the main kernels, each checked against its reference first',
+const kernelSuites = Object.entries(kernelSummaries).map(
+  ([name, summary]): Suite => ({
+    name,
+    summary,
     flags: kernelsFlags,
-    load: async () => (await import('./kernels.js')).benchKernels,
-  },
+    load: async () => (await import('./kernels/suites.js')).kernelSuite(name as KernelSuiteName),
+  }),
+);
+
+export const suites: readonly Suite[] = [
+  ...kernelSuites,
   {
     name: 'step',
     summary: 'time of whole training steps, from random weights',

@@ -7,7 +7,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { after, test } from 'node:test';
 import ts from 'typescript';
-import { kernelsFlags, memoryFlags, stepFlags } from '../bench/options.js';
+import { suites } from '../bench/suites.js';
 import { doctorFlags } from '../src/cli/doctor-arguments.js';
 import { demoFlags } from '../src/demo/arguments.js';
 import { type FlagTable, parseFlags } from '../src/flags.js';
@@ -28,9 +28,7 @@ const commands: Record<string, FlagTable> = {
   doctor: doctorFlags,
   setup: setupFlags,
   'test:matrix': matrixFlags,
-  'bench kernels': kernelsFlags,
-  'bench step': stepFlags,
-  'bench memory': memoryFlags,
+  ...Object.fromEntries(suites.map(({ name, flags }) => [`bench ${name}`, flags])),
 };
 
 const documents = [

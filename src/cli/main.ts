@@ -63,7 +63,7 @@ const commands = new Map<string, CliCommand>([
     {
       summary: 'measure kernels and training steps, each checked before it is timed',
       positionals: '[SUITE]',
-      flags: async () => (await import('../../bench/options.js')).kernelsFlags,
+      flags: async () => (await import('../../bench/kernels/flags.js')).kernelsFlags,
       load: async () => (await import('../../bench/bench.js')).bench,
       ownHelp: true,
     },

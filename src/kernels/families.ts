@@ -1,11 +1,13 @@
 /** Every kernel family that has several variants or is measured: what the tuner, the bench and the tests go through. */
+import { gradientFamily } from './attention/backward.js';
+import { forwardFamily } from './attention/forward.js';
 import { matmulFamily } from './matmul/matmul.js';
 import type { Family } from './variants.js';
 
 // biome-ignore lint/suspicious/noExplicitAny: forms, sizes and operands differ from family to family
 export type AnyFamily = Family<any, any, any>;
 
-export const families: readonly AnyFamily[] = [matmulFamily];
+export const families: readonly AnyFamily[] = [matmulFamily, forwardFamily, gradientFamily];
 
 /** By name. */
 export const familyNamed = (name: string): AnyFamily | undefined =>

@@ -1,0 +1,171 @@
+/**
+ * A kernel suite: cases of kernel families, every variant's result checked before it is timed. A wrong kernel ends the run:
+ * there is no number for it. The families are an argument, so that tests can hand in broken ones.
+ */
+import { InputError, MachineError } from '../../src/errors.js';
+import { AtomicFile } from '../../src/files/atomic.js';
+import { type FlagValues, parseFlags } from '../../src/flags.js';
+import { Gpu } from '../../src/gpu/gpu.js';
+import type { Roofline } from '../../src/gpu/profile-report.js';
+import { checkTrial, outputValues } from '../../src/kernels/check.js';
+import type { Family } from '../../src/kernels/variants.js';
+import { compare, comparisonLines, type OldReport, readReport } from '../report/compare.js';
+import { toCsv } from '../report/csv.js';
+import { machineLine, machineOf } from '../report/machine.js';
+import { kernelsFlags } from './flags.js';
+import { measure } from './measure.js';
+import { kernelPage } from './page.js';
+import { headerLine, type KernelReport, peaksLine, rowKey, rowLine, shownPeaks } from './report.js';
+import { measurePeaks } from './roofline.js';
+import { type KernelRow, rowOf } from './row.js';
+import { kernelName, type Selected, select } from './select.js';
+import { printedSources } from './sources.js';
+
+export interface KernelSuite {
+  readonly name: string;
+  readonly families: readonly Family[];
+  /** Where the copy and the arithmetic peak are found. */
+  readonly all: readonly Family[];
+}
+
+/** Where lines go; the command gives the standard streams. */
+export interface Output {
+  readonly out: (text: string) => void;
+  readonly note: (text: string) => void;
+}
+
+const standard: Output = {
+  out: (text) => void process.stdout.write(text),
+  note: (text) => void process.stderr.write(text),
+};
+
+/** When rows of the old report became slower, as --help says. */
+const SLOWER = 3;
+
+type KernelOptions = FlagValues<typeof kernelsFlags>;
+
+/** @returns the exit status. @throws InputError for flags, MachineError for a wrong kernel. */
+export async function runKernelSuite(
+  suite: KernelSuite,
+  argv: readonly string[],
+  output: Output = standard,
+): Promise<number> {
+  const { values: options, given, notices } = parseFlags(kernelsFlags, argv);
+  for (const notice of notices) output.note(`${notice}\n`);
+  refuseContradictions(options, given);
+  // Before anything is measured.
+  const old = options.compare === null ? null : readReport(options.compare, suite.name);
+  const pageFile = options.html === null ? null : AtomicFile.create(options.html);
+  let gpu: Gpu | undefined;
+  try {
+    gpu = await Gpu.open(options.adapter ? { adapter: options.adapter } : {});
+    if (options.wgsl !== null) {
+      output.out(printedSources(gpu.capabilities, suite.families, options.wgsl, options));
+      return 0;
+    }
+    const report = await measureSuite(gpu, suite, options, output);
+    if (pageFile) {
+      pageFile.write(new TextEncoder().encode(kernelPage(report, suite.families)));
+      pageFile.commit();
+    }
+    return deliver(report, options, old, output);
+  } finally {
+    pageFile?.abort();
+    await gpu?.close();
+  }
+}
+
+/** Flags that would be ignored beside others. */
+function refuseContradictions(options: KernelOptions, given: ReadonlySet<string>): void {
+  const refuse = (name: string, beside: string, why: string) => {
+    if (given.has(name)) throw new InputError(`bench: --${name} has no meaning ${beside}: ${why}`);
+  };
+  if (options.json && options.csv)
+    throw new InputError('bench: expected one of --json and --csv, found both: there is one standard output');
+  if (options.compare === null) refuse('max_slowdown', 'without --compare', 'nothing is compared');
+  if (options.wgsl !== null)
+    for (const name of ['sizes', 'min_time', 'json', 'csv', 'html', 'compare'])
+      refuse(name, 'with --wgsl', 'nothing is measured');
+}
+
+async function measureSuite(
+  gpu: Gpu,
+  suite: KernelSuite,
+  options: KernelOptions,
+  output: Output,
+): Promise<KernelReport> {
+  const machine = machineOf(gpu);
+  const selected = select(gpu, suite.families, options);
+  const lines = !options.json && !options.csv;
+  const say = lines ? output.out : output.note;
+  const keys = selected.flatMap(({ family, case: { name }, variants }) =>
+    variants.map((variant) => rowKey({ kernel: kernelName(family, name), variant: variant.name })),
+  );
+  const width = Math.max(...keys.map((key) => key.length));
+  say(`${machineLine(machine)}\n`);
+  const peaks = await measurePeaks(gpu, suite.all);
+  say(`${peaksLine(shownPeaks(peaks))}\n${headerLine(width)}\n`);
+  const rows: KernelRow[] = [];
+  for (const each of selected)
+    for (const row of await measureCase(gpu, each, options.minTime, peaks)) {
+      rows.push(row);
+      say(`${rowLine(row, width)}\n`);
+    }
+  return { suite: suite.name, ...machine, peaks: shownPeaks(peaks), rows };
+}
+
+async function measureCase(
+  gpu: Gpu,
+  selected: Selected,
+  seconds: number,
+  peaks: Roofline | null,
+): Promise<KernelRow[]> {
+  const { family, variants } = selected;
+  const { name, form, size } = selected.case;
+  const tolerance = family.tolerance(form, size);
+  const trial = family.trial(gpu, form, size);
+  try {
+    const errors = new Map<string, number>();
+    let expected: Float32Array[] | undefined;
+    for (const variant of variants) {
+      const { error, problem } = await checkTrial(trial, tolerance, variant.name, expected);
+      if (problem)
+        throw new MachineError(
+          `${rowKey({ kernel: kernelName(family, name), variant: variant.name })} ${problem}: there is no time of a wrong result`,
+        );
+      // All elements of the others are held against the variant that always works.
+      if (variants.length > 1 && variant === family.variants[0]) expected = await outputValues(trial);
+      errors.set(variant.name, error);
+    }
+    const times = await measure(
+      gpu,
+      trial,
+      variants.map((variant) => variant.name),
+      seconds,
+    );
+    return variants.map((variant) =>
+      rowOf(selected, variant, times.get(variant.name)!, errors.get(variant.name)!, peaks),
+    );
+  } finally {
+    trial.dispose();
+  }
+}
+
+function deliver(
+  report: KernelReport,
+  options: KernelOptions,
+  old: OldReport | null,
+  { out, note }: Output,
+): number {
+  if (options.json) out(`${JSON.stringify(report)}\n`);
+  if (options.csv) out(toCsv(report.rows));
+  if (!old) return 0;
+  const comparison = compare(
+    old.rows,
+    report.rows.map((row) => ({ ...row, key: rowKey(row) })),
+    options.maxSlowdown,
+  );
+  const say = options.json || options.csv ? note : out;
+  for (const line of comparisonLines(comparison, old, report)) say(`${line}\n`);
+  return comparison.both.some(({ slower }) => slower) ? SLOWER : 0;
+}
