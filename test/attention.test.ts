@@ -1,11 +1,18 @@
-/** Attention's families: every variant that the adapter supports, against float64, forward and gradient. */
+/**
+ * Attention's families: every variant that the adapter supports, against float64, forward and gradient; batches that
+ * no binding sees whole; plans.
+ */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
+import type { ForcedKernels } from '../src/gpu/choices.js';
 import { Gpu } from '../src/gpu/gpu.js';
+import { attention, attentionGradient } from '../src/kernels/attention/attention.js';
 import { gradientFamily } from '../src/kernels/attention/backward.js';
 import { forwardFamily } from '../src/kernels/attention/forward.js';
-import type { Trial } from '../src/kernels/variants.js';
-import type { Tensor } from '../src/tensor/tensor.js';
+import { checkTrial } from '../src/kernels/check.js';
+import { PackedSequences } from '../src/tensor/packed.js';
+import { scope } from '../src/tensor/scope.js';
+import { Tensor } from '../src/tensor/tensor.js';
 
 let gpu: Gpu;
 before(async () => {
@@ -13,27 +20,82 @@ before(async () => {
 });
 after(() => gpu.close());
 
-const poison = (output: Tensor) => {
-  const word = output.dtype === 'f16' ? 0x7e7e7e7e : 0x7fc12345;
-  gpu.upload(output.binding(), new Uint32Array(output.bytes / 4).fill(word));
-};
-
 for (const family of [forwardFamily, gradientFamily])
   test(`${family.name}: every variant is right on ragged lengths, and the same twice`, async () => {
     for (const { name, form, size } of family.cases.filter(({ use }) => use === 'check')) {
-      const trial: Trial = family.trial(gpu, form, size);
+      const trial = family.trial(gpu, form, size);
       for (const variant of family.variants.filter((v) => v.supports(gpu.capabilities, form, size))) {
         const results: string[] = [];
         for (let round = 0; round < 2; round++) {
-          trial.outputs.forEach(poison);
-          trial.run(variant.name);
+          const { problem } = await checkTrial(trial, family.tolerance(form, size), variant.name);
+          assert.equal(problem, undefined, `${variant.name}, ${name}: ${problem}`);
           const arrays = await Promise.all(trial.outputs.map((output) => output.toArray()));
-          results.push(arrays.map((a) => Buffer.from(a.buffer).toString('base64')).join());
+          results.push(arrays.map((array) => Buffer.from(array.buffer).toString('base64')).join());
         }
-        const error = await trial.error();
-        assert.ok(error <= family.tolerance(form, size), `${variant.name}, ${name}: error ${error}`);
         assert.equal(results[0], results[1], `${variant.name}, ${name}`);
       }
       trial.dispose();
     }
   });
+
+/** Ragged sequences whose second takes 200 kB of qkv by itself. */
+const LENGTHS = [9, 130, 3, 40, 17];
+const [HEADS, HIDDEN, TOKENS] = [8, 128, 199];
+
+/** Forward and gradient with dropout: bytes of all results, and the peak of memory. */
+async function run(on: Gpu): Promise<{ bits: string; peak: number; dispatches: number }> {
+  return scope(async () => {
+    const packed = new PackedSequences(on, LENGTHS);
+    const values = (width: number, phase: number) =>
+      Tensor.from(
+        on,
+        Float32Array.from({ length: TOKENS * width }, (_, i) => Math.sin(i * 12.9898 + phase)),
+        [TOKENS, width],
+      );
+    const dropout = { probability: 0.1, seed: 3, stream: 5, firstRow: 7 };
+    const qkv = values(3 * HIDDEN, 0);
+    const { out, logSumExp } = attention(qkv, packed, HEADS, dropout);
+    const dqkv = attentionGradient(qkv, out, logSumExp, values(HIDDEN, 2), packed, HEADS, dropout);
+    const results = await Promise.all([out, logSumExp, dqkv].map((tensor) => tensor.toArray()));
+    packed.dispose();
+    return {
+      bits: results.map((array) => Buffer.from(array.buffer).toString('base64')).join(),
+      peak: on.memory().peak,
+      dispatches: on.dispatchCount,
+    };
+  });
+}
+
+test('a batch beyond a binding, and one sequence beyond it: the same bits, and a plan of the same bytes', async () => {
+  const form = { headDim: HIDDEN / HEADS, dtype: 'f32', dropout: true } as const;
+  const size = { tokens: TOKENS, hidden: HIDDEN, longest: Math.max(...LENGTHS) };
+  for (const { name, supports } of gradientFamily.variants) {
+    if (!supports(gpu.capabilities, form, size)) continue;
+    const kernels: ForcedKernels = { attention: name, attentionGradient: name };
+    const seen: Awaited<ReturnType<typeof run>>[] = [];
+    for (const maxBindingSize of [undefined, 2 ** 18, 2 ** 17]) {
+      const own = await Gpu.open({ kernels, ...(maxBindingSize ? { maxBindingSize } : {}) });
+      const real = await run(own);
+      const planned = await run(Gpu.plan(own));
+      assert.deepEqual([planned.peak, planned.dispatches], [real.peak, real.dispatches], name);
+      seen.push(real);
+      await own.close();
+    }
+    const [all, groups, heads] = seen as [(typeof seen)[0], (typeof seen)[0], (typeof seen)[0]];
+    assert.ok(all.dispatches < groups.dispatches && groups.dispatches < heads.dispatches, name);
+    assert.equal(groups.bits, all.bits, `${name}: groups of sequences`);
+    assert.equal(heads.bits, all.bits, `${name}: groups of heads`);
+  }
+});
+
+test('a sequence of which not even one head can be bound is refused in one line', async () => {
+  const own = await Gpu.open({ kernels: 'fallback', maxBindingSize: 4096 });
+  scope(() => {
+    const packed = new PackedSequences(own, [100]);
+    assert.throws(
+      () => attention(Tensor.empty(own, [100, 3 * 32]), packed, 2),
+      /^ShapeError: attention: one head of a sequence of 100 tokens takes more than the 4\.1 kB .*use shorter texts$/,
+    );
+  });
+  await own.close();
+});

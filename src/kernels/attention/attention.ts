@@ -13,7 +13,7 @@ import {
 } from '../../tensor/operands.js';
 import { Tensor } from '../../tensor/tensor.js';
 import { floatDType } from '../launch.js';
-import { choose } from '../variants.js';
+import { runVariant } from '../variants.js';
 import { gradientFamily } from './backward.js';
 import type { AttentionForm } from './form.js';
 import { forwardFamily } from './forward.js';
@@ -66,7 +66,8 @@ function formAndSize(
 ): [AttentionForm, AttentionSize] {
   const hidden = qkv.cols / 3;
   let longest = 0;
-  for (let s = 0; s < sequences.lengths.length; s++) longest = Math.max(longest, sequences.lengths[s]!);
+  const { bounds } = sequences;
+  for (let s = 0; s + 1 < bounds.length; s++) longest = Math.max(longest, bounds[s + 1]! - bounds[s]!);
   return [
     { headDim: hidden / heads, dtype: floatDType('attention', qkv), dropout: dropout !== undefined },
     { tokens: qkv.rows, hidden, longest },
@@ -75,7 +76,7 @@ function formAndSize(
 
 /**
  * qkv: [T, 3·heads·headDim] f32 or f16. Returns out [T, heads·headDim] of the same and the base-2 log-sum-exp
- * [heads, T] f32; scores, softmax and sums are f32.
+ * [T, heads] f32; scores, softmax and sums are f32.
  * @throws ShapeError unless the sequences have T tokens in all and headDim is a multiple of 4 up to 128.
  */
 export function attention(
@@ -88,8 +89,8 @@ export function attention(
   const { gpu } = qkv;
   const [form, size] = formAndSize(qkv, sequences, heads, dropout);
   const out = Tensor.empty(gpu, [size.tokens, size.hidden], form.dtype);
-  const logSumExp = Tensor.empty(gpu, [heads, size.tokens]);
-  choose(gpu, forwardFamily, form, size).run(gpu, form, size, { qkv, sequences, dropout, out, logSumExp });
+  const logSumExp = Tensor.empty(gpu, [size.tokens, heads]);
+  runVariant(gpu, forwardFamily, form, size, { qkv, sequences, dropout, out, logSumExp });
   return { out, logSumExp };
 }
 
@@ -106,7 +107,7 @@ export function attentionGradient(
   const { gpu } = qkv;
   const [form, size] = formAndSize(qkv, sequences, heads, dropout);
   const dqkv = Tensor.empty(gpu, qkv.shape, form.dtype);
-  choose(gpu, gradientFamily, form, size).run(gpu, form, size, {
+  runVariant(gpu, gradientFamily, form, size, {
     qkv,
     sequences,
     dropout,

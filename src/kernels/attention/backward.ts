@@ -5,47 +5,47 @@
  */
 import type { Gpu } from '../../gpu/gpu.js';
 import { Tensor } from '../../tensor/tensor.js';
+import { load4, vec4Type } from '../launch/formats.js';
+import { FLAT_MAIN, flatGroups } from '../launch/grid.js';
+import { byRows } from '../launch/operands.js';
+import { type Shader, shaderOf } from '../launch/shader.js';
+import type { Family, Variant } from '../variants.js';
 import {
-  FLAT_MAIN,
-  type FloatDType,
-  flatGrid,
-  load4,
-  type Shader,
-  type ShaderDefinition,
-  shaderOf,
-  vec4Type,
-} from '../launch.js';
-import { type Family, formKey, type Variant } from '../variants.js';
-import { gradientCases, gradientCost, gradientTolerance, gradientTrial, sizeClass } from './cases.js';
-import { subgroup8 } from './emit-subgroup8.js';
+  gradientCases,
+  gradientCost,
+  gradientTolerance,
+  gradientTrial,
+  probe,
+  sizeClass,
+  sizes,
+} from './cases.js';
+import { subgroup8, subgroup8Storage } from './emit-subgroup8.js';
 import { workgroup } from './emit-workgroup.js';
 import type { AttentionForm, AttentionKernels, GradientOperands } from './form.js';
 import { forwardFamily } from './forward.js';
-import { type AttentionSize, type PARAMS, parameters } from './layout.js';
-import { withSources } from './sources.js';
+import { launchTiles } from './launch.js';
+import type { AttentionSize, PARAMS } from './layout.js';
 
 export type GradientVariant = Variant<AttentionForm, AttentionSize, GradientOperands>;
 
-const DELTA_PARAMS = { count: 'u32', tokens: 'u32', hidden4: 'u32', d4: 'u32' } as const;
-
-/** delta[h,t] = Σ_d out[t,h,d]·dOut[t,h,d]. */
-const delta = (dtype: FloatDType): ShaderDefinition<typeof DELTA_PARAMS> => ({
-  label: 'attentionDelta',
-  params: DELTA_PARAMS,
-  buffers: { O: vec4Type(dtype), DO: vec4Type(dtype), outD: 'array<f32>' },
-  body: `${FLAT_MAIN}
+/** delta[t,h] = Σ_d out[t,h,d]·dOut[t,h,d]. */
+const deltaShader = ({ dtype }: AttentionForm) =>
+  shaderOf('attentionDelta', { dtype }, ({ dtype }) => ({
+    label: 'attentionDelta',
+    params: { count: 'u32', d4: 'u32' } as const,
+    buffers: { O: vec4Type(dtype), DO: vec4Type(dtype), outD: 'array<f32>' },
+    body: `${FLAT_MAIN}
   if (i >= p.count) { return; }
-  let base = (i % p.tokens) * p.hidden4 + (i / p.tokens) * p.d4;
+  let base = i * p.d4;
   var sum = 0.0;
   for (var e = 0u; e < p.d4; e++) { sum += dot(${load4(dtype, 'O', 'base + e')}, ${load4(dtype, 'DO', 'base + e')}); }
   outD[i] = sum;
 }`,
-});
-const deltaShader = ({ dtype }: AttentionForm) => shaderOf(`attentionDelta.${dtype}`, () => delta(dtype));
+  }));
 
 function variantOf(kernels: AttentionKernels): GradientVariant {
   const shader = (part: 'dq' | 'dkv', form: AttentionForm): Shader<typeof PARAMS> =>
-    shaderOf(`attention.${kernels.name}.${part}.${formKey(form)}`, () => kernels.parts[part](form));
+    shaderOf(`attention.${kernels.name}.${part}`, form, kernels.parts[part]);
   return {
     name: kernels.name,
     why: kernels.why,
@@ -56,27 +56,31 @@ function variantOf(kernels: AttentionKernels): GradientVariant {
       dq: shader('dq', form),
       dkv: shader('dkv', form),
     }),
-    run(gpu: Gpu, form, size, { qkv, sequences, dropout, out, logSumExp, dOut, dqkv }) {
-      const { tokens, hidden } = size;
+    run(gpu: Gpu, form, { tokens, hidden }, { qkv, sequences, dropout, out, logSumExp, dOut, dqkv }) {
       const heads = hidden / form.headDim;
-      const params = parameters(size, form.headDim, dropout);
-      const rowDelta = Tensor.empty(gpu, [heads, tokens]);
-      deltaShader(form).run(
+      const delta = Tensor.empty(gpu, [tokens, heads]);
+      deltaShader(form).launch(
         gpu,
-        [out, dOut, rowDelta],
-        { count: heads * tokens, tokens, hidden4: hidden / 4, d4: form.headDim / 4 },
-        flatGrid(heads * tokens),
+        { O: byRows(out), DO: byRows(dOut), outD: byRows(delta) },
+        ({ count }) => ({ count: count * heads, d4: form.headDim / 4 }),
+        ({ count }) => flatGroups(count * heads),
       );
-      withSources(kernels, [qkv, dOut], ([source, outer]) => {
-        for (const part of ['dq', 'dkv'] as const) {
-          const tiles = sequences.tiles(kernels.rowsPerTile(form, part));
-          shader(part, form).run(gpu, [source!, tiles, outer!, logSumExp, rowDelta, dqkv], params, [
-            tiles.rows,
-            heads,
-          ]);
-        }
-      });
-      rowDelta.dispose();
+      launchTiles(
+        gpu,
+        { kernels, form, sequences, heads, dropout },
+        (['dq', 'dkv'] as const).map((part) => ({
+          shader: shader(part, form),
+          rowsPerTile: kernels.rowsPerTile(form, part),
+        })),
+        {
+          QKV: { tensor: qkv, parts: 3, use: 'source' },
+          DO: { tensor: dOut, parts: 1, use: 'source' },
+          L: { tensor: logSumExp, parts: 1, use: 'read' },
+          delta: { tensor: delta, parts: 1, use: 'read' },
+          outD: { tensor: dqkv, parts: 3, use: 'write' },
+        },
+      );
+      delta.dispose();
     },
   };
 }
@@ -84,8 +88,10 @@ function variantOf(kernels: AttentionKernels): GradientVariant {
 export const gradientFamily: Family<AttentionForm, AttentionSize, GradientOperands> = {
   name: 'attentionGradient',
   summary: 'gradient of attention: dq, dk and dv of packed sequences',
-  variants: [variantOf(workgroup), variantOf(subgroup8)],
+  variants: [variantOf(workgroup), variantOf(subgroup8), variantOf(subgroup8Storage)],
   sizeClass,
+  probe,
+  sizes,
   cases: gradientCases,
   cost: gradientCost,
   tolerance: gradientTolerance,

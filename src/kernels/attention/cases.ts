@@ -7,17 +7,22 @@ import { f16ToF32, f32ToF16 } from '../../tensor/dtype.js';
 import { PackedSequences } from '../../tensor/packed.js';
 import { CounterRandom } from '../../tensor/random.js';
 import { bytesPerElement, Tensor } from '../../tensor/tensor.js';
-import type { FloatDType } from '../launch.js';
-import { type Case, type Cost, choose, type Family, type Trial } from '../variants.js';
+import type { FloatDType } from '../launch/formats.js';
+import { type Case, type Cost, choose, type Family, type SizeReader, type Trial } from '../variants.js';
 import type { AttentionForm, ForwardOperands, GradientOperands } from './form.js';
-import type { AttentionSize } from './layout.js';
+import { ALIGNED_ROWS, type AttentionSize } from './layout.js';
 import { attentionGradientReference, attentionRow, logSumExpAt } from './reference.js';
 
 type AttentionCase = Case<AttentionForm, AttentionSize>;
 
-/** What a variant may refuse: very long sequences, and rows that are not whole groups of 64 values. */
-export const sizeClass = ({ hidden, longest }: AttentionSize): string =>
-  `${longest <= 4096 ? 'usual' : `to ${2 ** Math.ceil(Math.log2(longest))}`}${hidden % 128 === 0 ? '' : ' odd width'}`;
+/**
+ * What a variant may refuse: rows that are not whole groups of 64 values, and sequences of more rows than textures have,
+ * less those that a window may begin with.
+ */
+export const sizeClass = ({ hidden, longest }: AttentionSize): string => {
+  const limit = [4096, 8192 - ALIGNED_ROWS, 16384 - ALIGNED_ROWS].find((rows) => longest <= rows);
+  return `${limit ? `to ${limit}` : 'longer'}${hidden % 128 === 0 ? '' : `, width ${hidden}`}`;
+};
 
 const caseOf = (
   use: AttentionCase['use'],
@@ -52,7 +57,10 @@ const check = DTYPES.flatMap((dtype) => [
 ]);
 
 export const forwardCases: readonly AttentionCase[] = [...check, ...bench];
-export const gradientCases = forwardCases;
+// Where rows are staged in workgroup memory, the gradient of 64 components takes lavapipe a minute to compile.
+export const gradientCases: readonly AttentionCase[] = forwardCases.filter(
+  ({ use, form }) => use === 'bench' || form.headDim < 64,
+);
 
 /** Sequences of such a size: as many of the longest as there is room for, the rest as two of unequal length. */
 export function lengthsOf({ tokens, longest }: AttentionSize): number[] {
@@ -80,8 +88,22 @@ export const gradientCost = ({ dtype, headDim }: AttentionForm, size: AttentionS
 export const forwardTolerance = ({ dtype }: AttentionForm): number => (dtype === 'f16' ? 2e-3 : 2e-5);
 export const gradientTolerance = ({ dtype }: AttentionForm): number => (dtype === 'f16' ? 4e-3 : 4e-5);
 
-/** References cost T² on the host, so a trial of longer texts is made of texts of so many tokens. */
-const LONGEST_TRIAL = 512;
+/** References cost T² on the host, so the tuner's trials are of texts of so many tokens at most. */
+const LONGEST_PROBE = 512;
+export const probe = (size: AttentionSize): AttentionSize => {
+  const longest = Math.min(LONGEST_PROBE, size.longest);
+  return { ...size, longest, tokens: Math.min(size.tokens, 8 * longest) };
+};
+
+/** `--sizes`: sequences × tokens of each × heads × components of a head. */
+export const sizes: SizeReader<AttentionForm, AttentionSize> = {
+  spelled: 'SxTxHxD',
+  read(numbers, { dtype }) {
+    const [sequences = 0, longest = 0, heads = 0, headDim = 0] = numbers;
+    if (numbers.length !== 4 || headDim % 4 !== 0 || headDim > 128) return undefined;
+    return caseOf('bench', heads, headDim, dtype, [sequences * longest, longest]);
+  },
+};
 
 interface Inputs {
   readonly heads: number;
@@ -90,14 +112,11 @@ interface Inputs {
   /** As the kernels see it: rounded to halves where they are. */
   readonly qkv: Float32Array;
   readonly operands: Pick<ForwardOperands, 'qkv' | 'sequences' | 'dropout' | 'out' | 'logSumExp'>;
-  readonly size: AttentionSize;
   draw(width: number): { values: Float32Array; tensor: Tensor };
   dispose(): void;
 }
 
-function inputs(gpu: Gpu, { headDim, dtype, dropout }: AttentionForm, wanted: AttentionSize): Inputs {
-  const longest = Math.min(LONGEST_TRIAL, wanted.longest);
-  const size = { ...wanted, longest, tokens: Math.min(wanted.tokens, 8 * longest) };
+function inputs(gpu: Gpu, { headDim, dtype, dropout }: AttentionForm, size: AttentionSize): Inputs {
   const { tokens, hidden } = size;
   const packed = new PackedSequences(gpu, lengthsOf(size));
   const random = new CounterRandom(1, 0);
@@ -120,7 +139,6 @@ function inputs(gpu: Gpu, { headDim, dtype, dropout }: AttentionForm, wanted: At
     hidden,
     packed,
     qkv,
-    size,
     draw,
     operands: {
       qkv: tensor,
@@ -128,7 +146,7 @@ function inputs(gpu: Gpu, { headDim, dtype, dropout }: AttentionForm, wanted: At
       // With probability 0 the code of dropout runs, and drops nothing.
       dropout: dropout ? { probability: 0, seed: 1, stream: 0 } : undefined,
       out: keep(Tensor.empty(gpu, [tokens, hidden], dtype)),
-      logSumExp: keep(Tensor.empty(gpu, [hidden / headDim, tokens])),
+      logSumExp: keep(Tensor.empty(gpu, [tokens, hidden / headDim])),
     },
     dispose: () => {
       for (const tensor of made) tensor.dispose();
@@ -179,10 +197,10 @@ function runner<Operands>(
 export function forwardTrial(
   gpu: Gpu,
   form: AttentionForm,
-  wanted: AttentionSize,
+  size: AttentionSize,
   family: Runner<ForwardOperands>,
 ): Trial {
-  const { heads, hidden, packed, qkv, operands, size, dispose } = inputs(gpu, form, wanted);
+  const { heads, hidden, packed, qkv, operands, dispose } = inputs(gpu, form, size);
   const run = runner(gpu, family, form, size);
   const { out, logSumExp } = operands;
   const rows = { qkv, heads, hidden };
@@ -199,7 +217,7 @@ export function forwardTrial(
             values.add(got[i * hidden + c]!, want);
           });
           for (let h = 0; h < heads; h++)
-            sums.add(gotSums[h * size.tokens + i]!, logSumExpAt(rows, sequence, h, i));
+            sums.add(gotSums[i * heads + h]!, logSumExpAt(rows, sequence, h, i));
         }
       }
       return Math.max(values.error, sums.error);
@@ -211,11 +229,11 @@ export function forwardTrial(
 export function gradientTrial(
   gpu: Gpu,
   form: AttentionForm,
-  wanted: AttentionSize,
+  size: AttentionSize,
   family: Runner<GradientOperands>,
   forward: (operands: ForwardOperands, size: AttentionSize) => void,
 ): Trial {
-  const { heads, hidden, packed, qkv, operands, size, draw, dispose } = inputs(gpu, form, wanted);
+  const { heads, hidden, packed, qkv, operands, draw, dispose } = inputs(gpu, form, size);
   const run = runner(gpu, family, form, size);
   const { values: outer, tensor: dOut } = draw(hidden);
   forward(operands, size);

@@ -5,9 +5,10 @@
  */
 import type { Capabilities } from '../../gpu/capabilities.js';
 import { bytesPerElement } from '../../tensor/tensor.js';
-import { store4 } from '../launch.js';
+import { store4 } from '../launch/formats.js';
 import { type AttentionForm, type AttentionKernels, forwardBuffers, gradientBuffers } from './form.js';
 import {
+  ALIGNED_ROWS,
   type AttentionSize,
   AXES,
   BLOCK,
@@ -22,20 +23,32 @@ import {
   VALUE,
 } from './layout.js';
 
-const TEXTURE = 'texture_2d<f32>';
+/** How textures are read: sampled ones with a level, storage ones without, in the format of their texels. */
+type Reads = 'sampled textures' | 'storage textures';
+
+const textureType = (reads: Reads, { dtype }: AttentionForm) =>
+  reads === 'sampled textures'
+    ? 'texture_2d<f32>'
+    : `texture_storage_2d<${dtype === 'f16' ? 'rgba16float' : 'rgba32float'}, read>`;
 
 /** Two rows a lane halve the loads, but from 64 components on their registers and code cost more than that. */
 const rowsPerLane = (headDim: number) => (headDim <= 32 ? 2 : 1);
 
+/**
+ * WGSL: the value of lane j. Shuffles, since a broadcast from a constant lane becomes scalar code on newer drivers; lanes are
+ * counted from this lane's own eight, so that the compiler does not turn it back into one.
+ */
+const ofLane = (value: string, j: number) => `subgroupShuffle(${value}, lane0 + ${j}u)`;
+
 /** The pieces of code that the three kernels share, for one form. `r` counts a lane's rows, `j` those of the block. */
-function pieces({ headDim, dtype, dropout }: AttentionForm) {
+function pieces({ headDim, dtype, dropout }: AttentionForm, reads: Reads) {
   const d4 = headDim / 4;
   const rows = range(rowsPerLane(headDim));
   const components = range(d4);
   const lines = (parts: string[], join = '\n  ') => parts.join(join);
 
   const load = (source: 'QKV' | 'DO', row: string, column: string) =>
-    `textureLoad(${source}, vec2u(${column}, ${row}), 0)`;
+    `textureLoad(${source}, vec2u(${column}, ${row})${reads === 'sampled textures' ? ', 0' : ''})`;
 
   /** Declares `name{r}_{e}`, the vec4s of a lane's rows. */
   const registers = (name: string, initial: (r: number, e: number) => string, kind: 'let' | 'var' = 'var') =>
@@ -83,7 +96,7 @@ function pieces({ headDim, dtype, dropout }: AttentionForm) {
       code.push(`{ let v = ${load(source, 'other', `${column} + ${e}u`)};`);
       for (const j of range(BLOCK))
         for (const x of AXES) {
-          code.push(`{ let b = subgroupBroadcast(v.${x}, ${j}u);`);
+          code.push(`{ let b = ${ofLane(`v.${x}`, j)};`);
           for (const r of rows) {
             const [sum, factor] = term(r, e, j, x);
             code.push(`${sum} = fma(${factor}, b, ${sum});`);
@@ -113,7 +126,8 @@ function pieces({ headDim, dtype, dropout }: AttentionForm) {
       handRound(source, column, (r, e, j, x) => [`${target}${r}_${e}.${x}`, `${weight}${r}_${j}`]),
     head: `
 ${dropout ? DROPOUT : ''}
-${entry(8, 'subgroup_invocation_id', d4)}`,
+${entry(8, 'subgroup_invocation_id', d4)}
+  let lane0 = lane & 0xfffffff8u;`,
     /** Over the blocks of the other side: `other` is the lane's own row of the block. */
     walk: `for (var block = begin; block < end; block += ${BLOCK}u) {
     let other = min(block + lane, end - 1u);`,
@@ -152,12 +166,12 @@ ${entry(8, 'subgroup_invocation_id', d4)}`,
   };
 }
 
-function forward(form: AttentionForm) {
-  const w = pieces(form);
+function forward(form: AttentionForm, reads: Reads) {
+  const w = pieces(form, reads);
   return {
     label: 'attention',
     params: PARAMS,
-    buffers: forwardBuffers(TEXTURE, form),
+    buffers: forwardBuffers(textureType(reads, form), form),
     subgroups: true,
     body: `${w.head}
   ${w.rows.map((r) => `let row${r} = ${w.row(r)}; var m${r} = ${LOWEST}; var l${r} = 0.0;`).join('\n  ')}
@@ -191,7 +205,7 @@ function forward(form: AttentionForm) {
     .map(
       (r) => `if (${w.exists(r)}) {
     ${w.components.map((e) => w.store('outO', `row${r} * p.hidden4 + column + ${e}u`, `o${r}_${e} / l${r}`)).join(' ')}
-    outL[head * p.tokens + row${r}] = m${r} + log2(l${r});
+    outL[row${r} * p.heads + head] = m${r} + log2(l${r});
   }`,
     )
     .join('\n  ')}
@@ -199,18 +213,18 @@ function forward(form: AttentionForm) {
   };
 }
 
-function dq(form: AttentionForm) {
-  const w = pieces(form);
+function dq(form: AttentionForm, reads: Reads) {
+  const w = pieces(form, reads);
   return {
     label: 'attentionDQ',
     params: PARAMS,
-    buffers: gradientBuffers(TEXTURE, form),
+    buffers: gradientBuffers(textureType(reads, form), form),
     subgroups: true,
     body: `${w.head}
   ${w.rows
     .map(
       (r) =>
-        `let row${r} = ${w.row(r)}; let lse${r} = L[head * p.tokens + row${r}]; let delta${r} = delta[head * p.tokens + row${r}];`,
+        `let row${r} = ${w.row(r)}; let lse${r} = L[row${r} * p.heads + head]; let delta${r} = delta[row${r} * p.heads + head];`,
     )
     .join('\n  ')}
   ${w.registers('q', (r, e) => `${w.load('QKV', `row${r}`, `${QUERY} + ${e}u`)} * (p.scale * ${LOG2E})`, 'let')}
@@ -240,13 +254,13 @@ function dq(form: AttentionForm) {
   };
 }
 
-function dkv(form: AttentionForm) {
-  const w = pieces(form);
+function dkv(form: AttentionForm, reads: Reads) {
+  const w = pieces(form, reads);
   const kept = form.dropout ? (r: number, j: number) => ` * keep${r}_${j}` : () => '';
   return {
     label: 'attentionDKV',
     params: PARAMS,
-    buffers: gradientBuffers(TEXTURE, form),
+    buffers: gradientBuffers(textureType(reads, form), form),
     subgroups: true,
     body: `${w.head}
   ${w.rows.map((r) => `let row${r} = ${w.row(r)};`).join('\n  ')}
@@ -255,18 +269,16 @@ function dkv(form: AttentionForm) {
   ${w.registers('dk', () => 'vec4f()')}
   ${w.registers('dv', () => 'vec4f()')}
   ${w.walk}
-    let lse = L[head * p.tokens + other]; let rowDelta = delta[head * p.tokens + other];
+    let lse = L[other * p.heads + head]; let rowDelta = delta[other * p.heads + head];
     ${w.scalars('s', () => '0.0')}
     ${w.dot('s', 'k', 'QKV', QUERY)}
     ${w.dropQueries}
-    ${w.scalars('pr', (r, j) => `select(0.0, exp2(s${r}_${j} - subgroupBroadcast(lse, ${j}u)), block + ${j}u < end)`)}
+    ${w.scalars('pr', (r, j) => `select(0.0, exp2(s${r}_${j} - ${ofLane('lse', j)}), block + ${j}u < end)`)}
     ${w.scalars('w', (r, j) => `pr${r}_${j}${kept(r, j)}`)}
     ${w.axpy('dv', 'w', 'DO', 'column')}
     ${w.scalars('dp', () => '0.0')}
     ${w.dot('dp', 'v', 'DO', 'column')}
-    ${w.eachPair(
-      (r, j) => `pr${r}_${j} *= (dp${r}_${j}${kept(r, j)} - subgroupBroadcast(rowDelta, ${j}u)) * p.scale;`,
-    )}
+    ${w.eachPair((r, j) => `pr${r}_${j} *= (dp${r}_${j}${kept(r, j)} - ${ofLane('rowDelta', j)}) * p.scale;`)}
     ${w.axpy('dk', 'pr', 'QKV', QUERY)}
   }
   ${w.rows
@@ -291,18 +303,42 @@ function supports(facts: Capabilities, { headDim, dtype }: AttentionForm, size: 
     headDim <= 64 &&
     // Rows of a texture are copied in multiples of 256 bytes.
     (size.hidden * bytesPerElement[dtype]) % 256 === 0 &&
-    size.tokens <= limit &&
+    size.longest + ALIGNED_ROWS <= limit &&
     (3 * size.hidden) / 4 <= limit
   );
 }
 
-export const subgroup8: AttentionKernels = {
-  name: 'subgroup8',
-  why: 'lavapipe: 8 lanes hand rows round by themselves, and loads from textures cost a fraction of those from buffers',
-  reads: 'textures',
+const kernels = (
+  name: string,
+  why: string,
+  reads: Reads,
+  prior: (form: AttentionForm, part: 'forward' | 'gradient') => number,
+): AttentionKernels => ({
+  name,
+  why,
+  reads,
   rowsPerTile: ({ headDim }) => 8 * rowsPerLane(headDim),
   supports,
   // It would waste most of the wave of a GPU.
-  prior: (facts) => (facts.software && facts.subgroupMinSize === 8 ? 2 : 0),
-  parts: { forward, dq, dkv },
-};
+  prior: (facts, form, part) => (facts.software && facts.subgroupMinSize === 8 ? prior(form, part) : 0),
+  parts: {
+    forward: (form) => forward(form, reads),
+    dq: (form) => dq(form, reads),
+    dkv: (form) => dkv(form, reads),
+  },
+});
+
+export const subgroup8 = kernels(
+  'subgroup8',
+  'lavapipe: 8 lanes hand rows round by themselves, and loads from textures cost a fraction of those from buffers',
+  'sampled textures',
+  () => 2,
+);
+
+export const subgroup8Storage = kernels(
+  'subgroup8-storage',
+  'the same from storage textures, whose loads compute no level of detail',
+  'storage textures',
+  // With two rows a lane the gradient's loads are few, and there sampled ones win.
+  ({ headDim }, part) => (part === 'forward' || rowsPerLane(headDim) === 1 ? 3 : 1.5),
+);

@@ -3,7 +3,7 @@
  * 8 rows, staged in workgroup memory. Loops over the block have bounds that the compiler does not know, since unrolling
  * them multiplies the time to compile by eight.
  */
-import { load4, store4, vec4Type } from '../launch.js';
+import { load4, store4, vec4Type } from '../launch/formats.js';
 import { type AttentionForm, type AttentionKernels, forwardBuffers, gradientBuffers } from './form.js';
 import { AXES, BLOCK, DROPOUT, entry, KEY, LOG2E, LOWEST, PARAMS, QUERY, range, VALUE } from './layout.js';
 
@@ -109,7 +109,7 @@ function forward(form: AttentionForm) {
     ${w.axpy('o', 's', 'vs')}
     ${barrier}
   }
-  ${w.store([['outO', 'row * p.hidden4 + column', 'o_* / l']], 'outL[head * p.tokens + row] = m + log2(l);')}
+  ${w.store([['outO', 'row * p.hidden4 + column', 'o_* / l']], 'outL[row * p.heads + head] = m + log2(l);')}
 }`,
   };
 }
@@ -121,8 +121,8 @@ function dq(form: AttentionForm) {
     params: PARAMS,
     buffers: gradientBuffers(vec4Type(form.dtype), form),
     body: `${w.head(['ks', 'vs'])}
-  let lse = L[head * p.tokens + row];
-  let rowDelta = delta[head * p.tokens + row];
+  let lse = L[row * p.heads + head];
+  let rowDelta = delta[row * p.heads + head];
   ${w.registers('q', (e) => `${w.load('QKV', 'row', `${QUERY} + ${e}u`)} * (p.scale * ${LOG2E})`, 'let')}
   ${w.registers('g', (e) => w.load('DO', 'row', `column + ${e}u`), 'let')}
   ${w.registers('d', () => 'vec4f()')}
@@ -147,7 +147,7 @@ function dq(form: AttentionForm) {
 function dkv(form: AttentionForm) {
   const w = pieces(form);
   const kept = form.dropout ? ' * keeps[j]' : '';
-  const ofRow = (buffer: string) => `${buffer}[head * p.tokens + min(block + j, end - 1u)]`;
+  const ofRow = (buffer: string) => `${buffer}[(min(block + j, end - 1u)) * p.heads + head]`;
   return {
     label: 'attentionDKV',
     params: PARAMS,

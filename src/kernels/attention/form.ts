@@ -4,7 +4,8 @@
  */
 import type { Capabilities } from '../../gpu/capabilities.js';
 import type { Tensor } from '../../tensor/tensor.js';
-import { type FloatDType, type ShaderDefinition, vec4Type } from '../launch.js';
+import { type FloatDType, vec4Type } from '../launch/formats.js';
+import type { ShaderDefinition } from '../launch/shader.js';
 import type { AttentionDropout, AttentionSize, PARAMS, TileSource } from './layout.js';
 
 export interface AttentionForm {
@@ -23,11 +24,11 @@ export interface AttentionKernels {
   readonly name: string;
   readonly why: string;
   /** What the kernels read qkv and dOut from. */
-  readonly reads: 'buffers' | 'textures';
+  readonly reads: 'buffers' | 'sampled textures' | 'storage textures';
   rowsPerTile(form: AttentionForm, part: Part): number;
   supports(facts: Capabilities, form: AttentionForm, size: AttentionSize): boolean;
   prior(facts: Capabilities, form: AttentionForm, part: 'forward' | 'gradient'): number;
-  /** Each takes its buffers in the order of `BUFFERS`. */
+  /** Each takes the buffers of `forwardBuffers` or `gradientBuffers`. */
   readonly parts: { readonly [P in Part]: (form: AttentionForm) => ShaderDefinition<typeof PARAMS> };
 }
 
@@ -56,7 +57,7 @@ export interface ForwardOperands {
   readonly dropout: AttentionDropout | undefined;
   /** Written: [T, heads·headDim]. */
   readonly out: Tensor;
-  /** Written: the log-sum-exp in base 2, [heads, T] f32. */
+  /** Written: the log-sum-exp in base 2, [T, heads] f32. */
   readonly logSumExp: Tensor;
 }
 

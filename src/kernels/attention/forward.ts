@@ -3,33 +3,44 @@
  * a T×T matrix. Here is how its kernels are launched; how they are written is in `emit-*.ts`.
  */
 import type { Gpu } from '../../gpu/gpu.js';
-import { type Shader, shaderOf } from '../launch.js';
-import { type Family, formKey, type Variant } from '../variants.js';
-import { forwardCases, forwardCost, forwardTolerance, forwardTrial, sizeClass } from './cases.js';
-import { subgroup8 } from './emit-subgroup8.js';
+import { type Shader, shaderOf } from '../launch/shader.js';
+import type { Family, Variant } from '../variants.js';
+import {
+  forwardCases,
+  forwardCost,
+  forwardTolerance,
+  forwardTrial,
+  probe,
+  sizeClass,
+  sizes,
+} from './cases.js';
+import { subgroup8, subgroup8Storage } from './emit-subgroup8.js';
 import { workgroup } from './emit-workgroup.js';
 import type { AttentionForm, AttentionKernels, ForwardOperands } from './form.js';
-import { type AttentionSize, type PARAMS, parameters } from './layout.js';
-import { withSources } from './sources.js';
+import { launchTiles } from './launch.js';
+import type { AttentionSize, PARAMS } from './layout.js';
 
 export type ForwardVariant = Variant<AttentionForm, AttentionSize, ForwardOperands>;
 
 function variantOf(kernels: AttentionKernels): ForwardVariant {
   const shader = (form: AttentionForm): Shader<typeof PARAMS> =>
-    shaderOf(`attention.${kernels.name}.${formKey(form)}`, () => kernels.parts.forward(form));
+    shaderOf(`attention.${kernels.name}`, form, kernels.parts.forward);
   return {
     name: kernels.name,
     why: kernels.why,
     supports: kernels.supports,
     prior: (facts, form) => kernels.prior(facts, form, 'forward'),
     shaders: (_, form) => ({ forward: shader(form) }),
-    run(gpu: Gpu, form, size, { qkv, sequences, dropout, out, logSumExp }) {
-      const tiles = sequences.tiles(kernels.rowsPerTile(form, 'forward'));
-      withSources(kernels, [qkv], ([source]) =>
-        shader(form).run(gpu, [source!, tiles, out, logSumExp], parameters(size, form.headDim, dropout), [
-          tiles.rows,
-          size.hidden / form.headDim,
-        ]),
+    run(gpu: Gpu, form, { hidden }, { qkv, sequences, dropout, out, logSumExp }) {
+      launchTiles(
+        gpu,
+        { kernels, form, sequences, heads: hidden / form.headDim, dropout },
+        [{ shader: shader(form), rowsPerTile: kernels.rowsPerTile(form, 'forward') }],
+        {
+          QKV: { tensor: qkv, parts: 3, use: 'source' },
+          outO: { tensor: out, parts: 1, use: 'write' },
+          outL: { tensor: logSumExp, parts: 1, use: 'write' },
+        },
       );
     },
   };
@@ -38,8 +49,10 @@ function variantOf(kernels: AttentionKernels): ForwardVariant {
 export const forwardFamily: Family<AttentionForm, AttentionSize, ForwardOperands> = {
   name: 'attention',
   summary: 'softmax(q·kᵀ/√d)·v of packed sequences',
-  variants: [variantOf(workgroup), variantOf(subgroup8)],
+  variants: [variantOf(workgroup), variantOf(subgroup8), variantOf(subgroup8Storage)],
   sizeClass,
+  probe,
+  sizes,
   cases: forwardCases,
   cost: forwardCost,
   tolerance: forwardTolerance,

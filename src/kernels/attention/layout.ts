@@ -1,6 +1,6 @@
 /**
  * Where things lie: qkv is one [T, 3·H] tensor, query, key and value of a token side by side, heads within each; the
- * log-sum-exp is [heads, T]. The parameters of all kernels, the entry that finds a workgroup's tile and head, and the
+ * log-sum-exp is [T, heads], so that both can be cut between sequences. The parameters of all kernels, the entry that finds a workgroup's tile and head, and the
  * random numbers of dropout, which belong to a position, so that every kernel draws the same ones.
  */
 import type { Gpu } from '../../gpu/gpu.js';
@@ -13,8 +13,8 @@ export interface TileSource {
   readonly gpu: Gpu;
   /** Tokens of all sequences. */
   readonly tokens: number;
-  /** Tokens of each sequence. */
-  readonly lengths: ArrayLike<number>;
+  /** Sequence s has the tokens bounds[s] … bounds[s+1] − 1. */
+  readonly bounds: ArrayLike<number>;
   tiles(rowsPerTile: number): Tensor;
 }
 
@@ -25,10 +25,17 @@ export interface AttentionDropout extends RandomStream {
 /** Rows of the other side that a kernel takes at a time where it walks row by row. */
 export const BLOCK = 8;
 
+/**
+ * Vec4s of a row of qkv and of a row of the result; heads of a row; the token that the operands begin with; the tile and the
+ * head that the grid begins with. What follows is what its name says.
+ */
 export const PARAMS = {
   stride: 'u32',
   hidden4: 'u32',
-  tokens: 'u32',
+  heads: 'u32',
+  base: 'u32',
+  firstTile: 'u32',
+  firstHead: 'u32',
   scale: 'f32',
   threshold: 'u32',
   keepScale: 'f32',
@@ -50,22 +57,39 @@ export interface AttentionSize {
   readonly longest: number;
 }
 
+/** Windows of rows begin at multiples of so many: any adapter can bind there. */
+export const ALIGNED_ROWS = 64;
+
+/** What part of a batch one launch sees. */
+export interface Window {
+  /** The token that the operands begin with. */
+  readonly base: number;
+  readonly firstTile: number;
+  /** Heads [firstHead, firstHead + heads), side by side in the operands. */
+  readonly firstHead: number;
+  readonly heads: number;
+}
+
 export function parameters(
-  { tokens, hidden }: AttentionSize,
+  { base, firstTile, firstHead, heads }: Window,
   headDim: number,
   dropout: AttentionDropout | undefined,
 ): AttentionParams {
   const { threshold, keepScale } = dropMask(dropout?.probability ?? 0);
+  const hidden = heads * headDim;
   return {
     stride: (3 * hidden) / 4,
     hidden4: hidden / 4,
-    tokens,
+    heads,
+    base,
+    firstTile,
+    firstHead,
     scale: 1 / Math.sqrt(headDim),
     threshold,
     keepScale,
     seed: dropout?.seed ?? 0,
     stream: dropout?.stream ?? 0,
-    firstRow: dropout?.firstRow ?? 0,
+    firstRow: (dropout?.firstRow ?? 0) + base,
     block: BLOCK,
     minusInfinity: -Infinity,
   };
@@ -89,7 +113,7 @@ export const AXES = ['x', 'y', 'z', 'w'] as const;
 export const DROPOUT = `${THREEFRY}
 // Two queries by four keys share one block: component = key mod 4, half = query mod 2.
 fn randomBlock(query: u32, key: u32, head: u32, begin: u32) -> vec4u {
-  return threefry(vec4u(p.seed, p.stream, 0u, 0u), vec4u(query / 2u, key / 4u, head, p.firstRow + begin));
+  return threefry(vec4u(p.seed, p.stream, 0u, 0u), vec4u(query / 2u, key / 4u, p.firstHead + head, p.firstRow + begin));
 }
 fn keep(half: u32) -> f32 { return select(0.0, p.keepScale, half >= p.threshold); }`;
 
@@ -100,7 +124,7 @@ fn keep(half: u32) -> f32 { return select(0.0, p.keepScale, half >= p.threshold)
 export const entry = (threads: number, laneOf: string, d4: number): string => `
 @compute @workgroup_size(${threads})
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(${laneOf}) lane: u32) {
-  let tile = tiles[group.x];
-  let begin = tile.x; let end = tile.y; let first = tile.z;
+  let tile = tiles[p.firstTile + group.x];
+  let begin = tile.x - p.base; let end = tile.y - p.base; let first = tile.z - p.base;
   let head = group.y;
   let column = head * ${d4}u;`;
