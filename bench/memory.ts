@@ -1,5 +1,5 @@
 /**
- * `npm run bench -- memory`: what training takes, by purpose, in f32 and f16, with and without recomputation. The
+ * `dawntune bench memory`: what training takes, by purpose, in f32 and f16, with and without recomputation. The
  * figures come from running the step's own code on a device that only accounts (`Gpu.plan`), so models far beyond
  * this machine can be weighed; `--run` takes the steps too and shows both. `--long` weighs one sequence of 1k to 8k
  * tokens instead.
@@ -17,6 +17,9 @@ import {
   presetConfig,
   stepSettings,
 } from './presets.js';
+import { toCsv } from './report/csv.js';
+import { requireOneFormat } from './report/flags.js';
+import { machineOf } from './report/machine.js';
 import { planRun, type RunSettings, runSteps } from './training-run.js';
 
 interface Row {
@@ -36,6 +39,7 @@ interface Row {
 
 export async function benchMemory(argv: readonly string[]): Promise<number> {
   const { values: options, given } = parseFlags(memoryFlags, argv);
+  requireOneFormat(options);
   const fixed = ['batch', 'group', 'query_max_len', 'passage_max_len'].find((name) => given.has(name));
   if (options.long && fixed)
     throw new InputError(`bench memory: --${fixed} has no meaning with --long, which weighs one sequence`);
@@ -73,14 +77,12 @@ export async function benchMemory(argv: readonly string[]): Promise<number> {
         row.measuredToPredicted = memory.peak / row.gpuBytes['total']!;
       }
       rows.push(row);
-      if (!options.json)
+      if (!options.json && !options.csv)
         process.stdout.write(`${rows.length === 1 ? header(gpu, options.run) : ''}${line(row)}\n`);
     }
-    const { name, driver } = gpu.capabilities;
     if (options.json)
-      process.stdout.write(
-        `${JSON.stringify({ suite: 'memory', adapter: name, driver, date: today(), rows })}\n`,
-      );
+      process.stdout.write(`${JSON.stringify({ suite: 'memory', ...machineOf(gpu), rows })}\n`);
+    if (options.csv) process.stdout.write(toCsv(rows));
   } finally {
     await gpu.close();
   }

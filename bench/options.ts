@@ -3,6 +3,7 @@ import {
   adapterFlag,
   boolean,
   choice,
+  debugFlag,
   group,
   integer,
   optional,
@@ -10,14 +11,11 @@ import {
   tuneFlag,
   withDefault,
 } from '../src/flags.js';
+import { compareFlags, formatFlags } from './report/flags.js';
 
 export const presetNames = ['tiny', 'minilm', 'bge-m3'] as const;
 
 export type PresetName = (typeof presetNames)[number];
-
-const outputFlags = group('Output', {
-  json: withDefault(boolean, false, 'one JSON object on standard output instead of lines'),
-});
 
 const modelFlags = (model: PresetName) =>
   group('Model', {
@@ -43,14 +41,21 @@ export const stepFlags = {
   ...group('Step', {
     data: optional(
       text('a path'),
-      'JSONL file to take the texts from; without it texts of the longest length',
+      'JSONL file to take the texts from; without it the example rows of the package',
+    ),
+    full_length: withDefault(
+      boolean,
+      false,
+      'made-up texts, all of the longest length, instead of rows of a file',
     ),
     steps: withDefault(integer(1, 10000), 3, 'steps that are timed'),
     fp16: withDefault(boolean, false, 'mixed precision'),
     gradient_checkpointing: withDefault(boolean, false, 'recompute activations'),
   }),
-  ...outputFlags,
+  ...formatFlags,
+  ...compareFlags,
   ...adapterFlag,
+  ...debugFlag,
   ...tuneFlag,
 };
 
@@ -61,8 +66,9 @@ export const memoryFlags = {
     run: withDefault(boolean, false, 'take the steps too and compare'),
     long: withDefault(boolean, false, 'one sequence of 1k to 8k tokens instead of a batch'),
   }),
-  ...outputFlags,
+  ...formatFlags,
   ...adapterFlag,
+  ...debugFlag,
 };
 
 export const tuneFlags = {
@@ -84,6 +90,7 @@ export const tuneFlags = {
     all: withDefault(boolean, false, 'also variants that are known to lose on such an adapter'),
     rounds: withDefault(integer(3, 1000), 9, 'timed rounds, the candidates in turns'),
   }),
-  ...outputFlags,
+  json: formatFlags.json,
   ...adapterFlag,
+  ...debugFlag,
 };

@@ -1,9 +1,10 @@
 /**
- * `npm run bench -- step`: whole training steps (forward, backward, AdamW) of M3's unified objective, from random
- * weights, on rows of a JSONL file. The weights are checked after the last step: a run that leaves tensors as they
+ * `dawntune bench step`: whole training steps (forward, backward, AdamW) of M3's unified objective, from random
+ * weights, on rows of a JSONL file, by default the package's own. The weights are checked after the last step: a run that leaves tensors as they
  * were, or makes one that is not finite, is an error and no figure.
  */
-import { MachineError } from '../src/errors.js';
+import { fileURLToPath } from 'node:url';
+import { InputError, MachineError } from '../src/errors.js';
 import { parseFlags } from '../src/flags.js';
 import type { Decision } from '../src/gpu/choices.js';
 import { Gpu } from '../src/gpu/gpu.js';
@@ -12,16 +13,29 @@ import { tuneAsked, tuningSummary, useWinners } from '../src/kernels/tuning.js';
 import { requireMemory } from '../src/train/memory-plan.js';
 import { stepFlags } from './options.js';
 import { fileBatch, fullBatch, presetConfig, stepSettings } from './presets.js';
+import { type OldFields, printComparison, readReport, type Timed } from './report/compare.js';
+import { toCsv } from './report/csv.js';
+import { requireComparison, requireOneFormat } from './report/flags.js';
+import { machineLine, machineOf } from './report/machine.js';
+import { quantile } from './report/statistics.js';
 import { planRun, runSteps } from './training-run.js';
 
+/** The first rows of FlagEmbedding's example file of Natural Questions, with 7 negatives each. */
+const EXAMPLE_ROWS = fileURLToPath(new URL('../../assets/bench/nq.jsonl', import.meta.url));
+
 export async function benchStep(argv: readonly string[]): Promise<number> {
-  const { values: options } = parseFlags(stepFlags, argv);
+  const { values: options, given } = parseFlags(stepFlags, argv);
+  requireOneFormat(options);
+  requireComparison(options.compare, given);
+  if (options.fullLength && options.data !== null)
+    throw new InputError('bench step: expected one of --data and --full_length, found both');
+  const old = options.compare === null ? null : readReport(options.compare, 'step', oldRow);
   const config = presetConfig(options.model, options.layers ?? undefined);
   const shape = { ...options, vocab: config.vocabSize };
   // One step more than is timed, to warm up, unless one is all.
   const count = options.steps === 1 ? 1 : options.steps + 1;
   const batches = Array.from({ length: count }, (_, i) =>
-    options.data === null ? fullBatch(shape) : fileBatch(options.data, i, shape),
+    options.fullLength ? fullBatch(shape) : fileBatch(options.data ?? EXAMPLE_ROWS, i, shape),
   );
   const note = (line: string) => process.stderr.write(`${line}\n`);
   const gpu = await Gpu.open(options.adapter ? { adapter: options.adapter } : {});
@@ -56,6 +70,7 @@ export async function benchStep(argv: readonly string[]): Promise<number> {
 
     const timed = result.steps.slice(count === 1 ? 0 : 1);
     const seconds = median(timed.map((step) => step.seconds));
+    const milliseconds = timed.map((step) => step.seconds * 1e3).sort((a, b) => a - b);
     const tokens = median(timed.map((step) => step.tokens));
     const row = {
       model: options.layers === null ? options.model : `${options.model}, ${options.layers} layers`,
@@ -65,6 +80,9 @@ export async function benchStep(argv: readonly string[]): Promise<number> {
       recompute: options.gradientCheckpointing,
       subBatchSize: options.subBatchSize,
       seconds,
+      lowerQuartile: quantile(milliseconds, 0.25),
+      upperQuartile: quantile(milliseconds, 0.75),
+      cpuSeconds: median(timed.map((step) => step.cpuSeconds)),
       tokens,
       tokensPerSecond: tokens / seconds,
       peakRssBytes: process.resourceUsage().maxRSS * 1024,
@@ -76,29 +94,61 @@ export async function benchStep(argv: readonly string[]): Promise<number> {
       tensors: result.tensors,
       unchangedTensors: result.unchanged.length,
     };
-    const { name, driver } = gpu.capabilities;
-    const date = new Date().toISOString().slice(0, 10);
-    if (options.json)
-      process.stdout.write(
-        `${JSON.stringify({ suite: 'step', adapter: name, driver, date, rows: [row] })}\n`,
-      );
+    const machine = machineOf(gpu);
+    if (options.json) process.stdout.write(`${JSON.stringify({ suite: 'step', ...machine, rows: [row] })}\n`);
+    else if (options.csv) process.stdout.write(toCsv([row]));
     else
       process.stdout.write(
-        `${name} · ${date}\n${row.model}, ${row.batch} × (1+${row.group}) texts, ${row.precision}${row.recompute ? ', recompute' : ''}: ` +
-          `${seconds.toFixed(2)} s a step, ${row.tokensPerSecond.toFixed(0)} tokens/s, loss ${row.firstLoss.toFixed(4)} → ${row.lastLoss.toFixed(4)}, ` +
+        `${machineLine(machine)}\n${keyOf(row)}: ` +
+          `${seconds.toFixed(2)} s a step, ${row.cpuSeconds.toFixed(2)} CPU seconds, ${row.tokensPerSecond.toFixed(0)} tokens/s, loss ${row.firstLoss.toFixed(4)} → ${row.lastLoss.toFixed(4)}, ` +
           `${formatBytes(row.gpuBytes.total)} of GPU memory, ${formatBytes(row.peakRssBytes)} resident; ` +
           `${row.tensors - row.unchangedTensors} of ${row.tensors} tensors changed\n`,
       );
+    if (!old) return 0;
+    const now = { ...row, key: keyOf(row), milliseconds: seconds * 1e3 };
+    const say = options.json || options.csv ? process.stderr : process.stdout;
+    return printComparison(old, [now], machine, options.maxSlowdown, (text) => void say.write(text));
   } finally {
     await gpu.close();
   }
-  return 0;
 }
 
 const length = (batch: { texts: readonly (readonly number[])[] }) =>
   batch.texts.reduce((sum, text) => sum + text.length, 0);
 
-export function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  return sorted[Math.floor(sorted.length / 2)]!;
+/** What a row is called: steps of the same name do the same work, but for the texts. */
+function keyOf(row: {
+  model: string;
+  batch: number;
+  group: number;
+  precision: string;
+  recompute: boolean;
+  subBatchSize: number | null;
+}): string {
+  const { model, batch, group, precision, recompute, subBatchSize } = row;
+  return `${model}, ${batch} × (1+${group}) texts, ${precision}${recompute ? ', recompute' : ''}${subBatchSize === null ? '' : `, ${subBatchSize} texts at a time`}`;
 }
+
+/** A row of an earlier report. */
+function oldRow(fields: OldFields): Timed {
+  const chunk = fields.number('subBatchSize');
+  return {
+    key: keyOf({
+      model: fields.text('model'),
+      batch: fields.above0('batch'),
+      group: fields.above0('group'),
+      precision: fields.text('precision'),
+      recompute: fields.given('recompute') === true,
+      subBatchSize: chunk ?? null,
+    }),
+    milliseconds: fields.above0('seconds') * 1e3,
+    lowerQuartile: fields.number('lowerQuartile'),
+    upperQuartile: fields.number('upperQuartile'),
+  };
+}
+
+const median = (values: readonly number[]): number =>
+  quantile(
+    [...values].sort((a, b) => a - b),
+    0.5,
+  );

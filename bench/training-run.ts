@@ -18,8 +18,8 @@ export interface RunSettings {
 }
 
 export interface RunResult {
-  /** Seconds, tokens and loss of each step. */
-  readonly steps: { seconds: number; tokens: number; loss: number; skipped: boolean }[];
+  /** Seconds, those of the CPU over all threads, tokens and loss of each step. */
+  readonly steps: { seconds: number; cpuSeconds: number; tokens: number; loss: number; skipped: boolean }[];
   readonly memory: MemoryReport;
   /** Parameter tensors (parts as files name them): how many, which did not change, how many values are not finite. */
   readonly tensors: number;
@@ -65,6 +65,7 @@ export async function runSteps(
   const steps: RunResult['steps'] = [];
   for (const each of batches) {
     const started = performance.now();
+    const cpuBefore = process.cpuUsage();
     const batch = lossBatch(gpu, config, each);
     const { tokens } = batch.tokens.packed;
     const loss = await forwardBackward(model, batch, settings.step, { random, lossScale: scaler.scale });
@@ -72,7 +73,8 @@ export async function runSteps(
     const { skipped, norm } = await optimizer.step(LEARNING_RATE, 1 / scaler.scale);
     const event = scaler.update(skipped);
     const seconds = (performance.now() - started) / 1000;
-    steps.push({ seconds, tokens, loss, skipped });
+    const { user, system } = process.cpuUsage(cpuBefore);
+    steps.push({ seconds, cpuSeconds: (user + system) / 1e6, tokens, loss, skipped });
     note(
       `step ${steps.length}: ${seconds.toFixed(2)} s, ${tokens} tokens, loss ${loss.toFixed(4)}, gradient norm ${norm.toFixed(3)}${event ? `, loss scale ${event.previous_loss_scale} → ${event.loss_scale}` : ''}`,
     );

@@ -11,12 +11,13 @@ export function bench(...args: string[]): { status: number | null; stdout: strin
 
 export const lengths = ['--query_max_len', '16', '--passage_max_len', '32'];
 
-/** That a step without data is timed, with figures that agree with each other. */
+/** That a step on texts of the longest length is timed, with figures that agree with each other. */
 export function checkBenchStep(...more: string[]): void {
   const { status, stdout, stderr } = bench(
     'step',
     '--model',
     'tiny',
+    '--full_length',
     ...lengths,
     '--steps',
     '1',
@@ -24,13 +25,18 @@ export function checkBenchStep(...more: string[]): void {
     ...more,
   );
   assert.equal(status, 0, stderr);
-  const { suite, adapter, rows } = JSON.parse(stdout);
+  const { suite, rows, ...machine } = JSON.parse(stdout);
   assert.equal(suite, 'step');
-  assert.ok(adapter.length > 0);
+  for (const name of ['adapter', 'driver', 'cpu', 'date']) assert.ok(machine[name].length > 0, name);
   const [row] = rows;
   // 2 queries of 16 tokens, 16 passages of 32.
   assert.equal(row.tokens, 2 * 16 + 16 * 32);
-  assert.ok(row.seconds > 0 && row.tokensPerSecond > 0 && row.peakRssBytes > row.gpuBytes.optimizer);
+  assert.ok(
+    row.seconds > 0 &&
+      row.cpuSeconds > 0 &&
+      row.tokensPerSecond > 0 &&
+      row.peakRssBytes > row.gpuBytes.optimizer,
+  );
   assert.ok(Number.isFinite(row.firstLoss) && row.firstLoss > 0);
   assert.deepEqual(row.gpuBytes, row.predictedGpuBytes);
   // Nothing but key biases, whose true gradient is 0, may stay as it was.

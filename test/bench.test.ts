@@ -1,9 +1,36 @@
 /** The bench commands that the README names, on sizes that take seconds. */
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { after, test } from 'node:test';
 import { bench, checkBenchStep, lengths } from './bench-command.js';
 
-test('step without data', () => checkBenchStep());
+const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'dawntune-bench-'));
+after(() => fs.rmSync(folder, { recursive: true, force: true }));
+
+test('step on texts of the longest length', () => checkBenchStep());
+
+test('a step on the package’s own rows, beside one of an earlier report', () => {
+  const old = path.join(folder, 'old.json');
+  const row = {
+    model: 'tiny, 1 layers',
+    batch: 2,
+    group: 2,
+    precision: 'f32',
+    recompute: false,
+    seconds: 1e-6,
+  };
+  const report = { suite: 'step', adapter: 'another', driver: 'd', date: '2026-01-01', rows: [row] };
+  fs.writeFileSync(old, JSON.stringify(report));
+  const words = 'step --model tiny --layers 1 --group 2 --steps 1 --csv'.split(' ');
+  const { status, stdout, stderr } = bench(...words, '--compare', old);
+  assert.equal(status, 3, stderr);
+  assert.match(stdout, /^model,batch,group,precision,/);
+  assert.match(stdout, /\r\n"tiny, 1 layers",2,2,f32,false,,/);
+  assert.match(stderr, /^warning: another machine: adapter another → /m);
+  assert.match(stderr, /^tiny, 1 layers, 2 × \(1\+2\) texts, f32 .* 0\.00× {2}slower$/m);
+});
 
 test('memory, and what it refuses', () => {
   const { status, stdout, stderr } = bench('memory', '--model', 'tiny', ...lengths, '--json');
@@ -31,6 +58,10 @@ test('memory, and what it refuses', () => {
     ['step --modle tiny', /^unknown flag --modle; the nearest is --model$/],
     ['memory --query_max_len 2', /^--query_max_len: expected an integer from 3 to 65536, found "2"$/],
     ['step --data nowhere.jsonl', /^--data: nowhere\.jsonl: cannot read: no such file or folder$/],
+    ['step --data x --full_length', /^bench step: expected one of --data and --full_length, found both$/],
+    ['step --json --csv', /^bench: expected one of --json and --csv, found both/],
+    ['memory --json --csv', /^bench: expected one of --json and --csv, found both/],
+    ['step --max_slowdown 2', /^bench: --max_slowdown has no meaning without --compare/],
     ['toString', /^bench: expected one of kernels, .*step, memory.*, found "toString"$/],
     ['kernel', /^bench: expected one of .*, found "kernel"; the nearest is kernels$/],
   ] as const) {

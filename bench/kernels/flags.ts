@@ -1,7 +1,6 @@
 /** The flags of the kernel suites. */
 import {
   adapterFlag,
-  boolean,
   choice,
   debugFlag,
   decimal,
@@ -11,6 +10,7 @@ import {
   type ValueType,
   withDefault,
 } from '../../src/flags.js';
+import { compareFlags, formatFlags } from '../report/flags.js';
 
 const pattern: ValueType<RegExp> = {
   expects: 'a regular expression',
@@ -62,27 +62,18 @@ export const kernelsFlags = {
       'seconds to spend on the samples of a row',
     ),
   }),
+  ...formatFlags,
   ...group('Output', {
-    json: withDefault(boolean, false, 'one JSON object on standard output instead of lines'),
-    csv: withDefault(boolean, false, 'comma-separated values on standard output instead of lines'),
     html: optional(
       text('a path'),
       'write a page with charts and a table here; it needs nothing but a browser',
-    ),
-    compare: optional(
-      text('a path'),
-      'a report that --json wrote: say how much faster each row is now. The exit status is then 3 when a row is slower by more than --max_slowdown and by more than the quartiles of both runs leave open',
-    ),
-    max_slowdown: withDefault(
-      decimal('a number from 1 to 100', (value) => value >= 1 && value <= 100),
-      1.1,
-      'ratio of the times from which --compare calls a row slower',
     ),
     wgsl: optional(
       text('a kernel family'),
       'print the WGSL of each variant of this kernel family for the adapter, and measure nothing',
     ),
   }),
+  ...compareFlags,
   ...adapterFlag,
   ...debugFlag,
 };

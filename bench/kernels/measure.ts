@@ -6,6 +6,7 @@ import Benchmark from 'benchmark';
 import type { Gpu } from '../../src/gpu/gpu.js';
 import type { Trial } from '../../src/kernels/variants.js';
 import { scope } from '../../src/tensor/scope.js';
+import { quantile } from '../report/statistics.js';
 
 export interface Times {
   /** Seconds of one run, by host clock: sorted. */
@@ -54,14 +55,6 @@ export async function measure(
       gpuSeconds: gpu.capabilities.timestamps ? await gpuSeconds(gpu, trial, name) : null,
     });
   return times;
-}
-
-/** The value below which `share` of the sorted values lie. */
-export function quantile(sorted: readonly number[], share: number): number {
-  const at = (sorted.length - 1) * share;
-  const low = Math.floor(at);
-  const rest = at - low;
-  return sorted[low]! * (1 - rest) + sorted[Math.min(low + 1, sorted.length - 1)]! * rest;
 }
 
 async function batch(gpu: Gpu, trial: Trial, variant: string, repeats: number): Promise<void> {

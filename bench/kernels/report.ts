@@ -1,5 +1,6 @@
 /** The report of a kernel suite, as JSON and as lines for people. */
 import type { Roofline } from '../../src/gpu/profile-report.js';
+import type { OldFields, Timed } from '../report/compare.js';
 import type { Machine } from '../report/machine.js';
 import type { KernelRow } from './row.js';
 
@@ -16,6 +17,19 @@ export const shownPeaks = (peaks: Roofline | null): KernelReport['peaks'] =>
 /** What a row is called among others of the same report. */
 export const rowKey = ({ kernel, variant }: Pick<KernelRow, 'kernel' | 'variant'>): string =>
   `${kernel} [${variant}]`;
+
+/** A row of an earlier report. */
+export function oldRow(fields: OldFields): Timed {
+  const kernel = fields.text('kernel');
+  const variant = fields.given('variant');
+  return {
+    // Reports from before there were variants name none.
+    key: variant === undefined ? kernel : rowKey({ kernel, variant: fields.text('variant') }),
+    milliseconds: fields.above0('milliseconds'),
+    lowerQuartile: fields.number('lowerQuartile'),
+    upperQuartile: fields.number('upperQuartile'),
+  };
+}
 
 /** Operations per byte from which a kernel is one of arithmetic, where no peaks were measured. */
 const INTENSE = 8;

@@ -7,7 +7,8 @@ import type { Gpu } from '../../src/gpu/gpu.js';
 import type { Roofline } from '../../src/gpu/profile-report.js';
 import { checkTrial } from '../../src/kernels/check.js';
 import { choose, type Family } from '../../src/kernels/variants.js';
-import { measure, quantile } from './measure.js';
+import { quantile } from '../report/statistics.js';
+import { measure } from './measure.js';
 
 /** Names of the families whose best bench cases are the peaks. */
 const COPY = 'copy';

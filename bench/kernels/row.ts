@@ -1,7 +1,8 @@
 /** What a kernel suite says of one case and variant: the row of its JSON, and what follows from the times. */
 import type { Roofline } from '../../src/gpu/profile-report.js';
 import type { Family } from '../../src/kernels/variants.js';
-import { quantile, type Times } from './measure.js';
+import { quantile } from '../report/statistics.js';
+import type { Times } from './measure.js';
 import { dtypeOf, kernelName, type Selected } from './select.js';
 
 export interface KernelRow {

@@ -9,13 +9,14 @@ import { Gpu } from '../../src/gpu/gpu.js';
 import type { Roofline } from '../../src/gpu/profile-report.js';
 import { checkTrial, outputValues } from '../../src/kernels/check.js';
 import type { Family } from '../../src/kernels/variants.js';
-import { compare, comparisonLines, type OldReport, readReport } from '../report/compare.js';
+import { type OldReport, printComparison, readReport } from '../report/compare.js';
 import { toCsv } from '../report/csv.js';
+import { requireComparison, requireOneFormat } from '../report/flags.js';
 import { machineLine, machineOf } from '../report/machine.js';
 import { kernelsFlags } from './flags.js';
 import { measure } from './measure.js';
 import { kernelPage } from './page.js';
-import { headerLine, type KernelReport, peaksLine, rowKey, rowLine, shownPeaks } from './report.js';
+import { headerLine, type KernelReport, oldRow, peaksLine, rowKey, rowLine, shownPeaks } from './report.js';
 import { measurePeaks } from './roofline.js';
 import { type KernelRow, rowOf } from './row.js';
 import { kernelName, type Selected, select } from './select.js';
@@ -39,9 +40,6 @@ const standard: Output = {
   note: (text) => void process.stderr.write(text),
 };
 
-/** When rows of the old report became slower, as --help says. */
-const SLOWER = 3;
-
 type KernelOptions = FlagValues<typeof kernelsFlags>;
 
 /** @returns the exit status. @throws InputError for flags, MachineError for a wrong kernel. */
@@ -54,7 +52,7 @@ export async function runKernelSuite(
   for (const notice of notices) output.note(`${notice}\n`);
   refuseContradictions(options, given);
   // Before anything is measured.
-  const old = options.compare === null ? null : readReport(options.compare, suite.name);
+  const old = options.compare === null ? null : readReport(options.compare, suite.name, oldRow);
   const pageFile = options.html === null ? null : AtomicFile.create(options.html);
   let gpu: Gpu | undefined;
   try {
@@ -77,15 +75,11 @@ export async function runKernelSuite(
 
 /** Flags that would be ignored beside others. */
 function refuseContradictions(options: KernelOptions, given: ReadonlySet<string>): void {
-  const refuse = (name: string, beside: string, why: string) => {
-    if (given.has(name)) throw new InputError(`bench: --${name} has no meaning ${beside}: ${why}`);
-  };
-  if (options.json && options.csv)
-    throw new InputError('bench: expected one of --json and --csv, found both: there is one standard output');
-  if (options.compare === null) refuse('max_slowdown', 'without --compare', 'nothing is compared');
-  if (options.wgsl !== null)
-    for (const name of ['sizes', 'min_time', 'json', 'csv', 'html', 'compare'])
-      refuse(name, 'with --wgsl', 'nothing is measured');
+  requireOneFormat(options);
+  requireComparison(options.compare, given);
+  if (options.wgsl === null) return;
+  const unused = ['sizes', 'min_time', 'json', 'csv', 'html', 'compare'].find((name) => given.has(name));
+  if (unused) throw new InputError(`bench: --${unused} has no meaning with --wgsl: nothing is measured`);
 }
 
 async function measureSuite(
@@ -160,12 +154,6 @@ function deliver(
   if (options.json) out(`${JSON.stringify(report)}\n`);
   if (options.csv) out(toCsv(report.rows));
   if (!old) return 0;
-  const comparison = compare(
-    old.rows,
-    report.rows.map((row) => ({ ...row, key: rowKey(row) })),
-    options.maxSlowdown,
-  );
-  const say = options.json || options.csv ? note : out;
-  for (const line of comparisonLines(comparison, old, report)) say(`${line}\n`);
-  return comparison.both.some(({ slower }) => slower) ? SLOWER : 0;
+  const now = report.rows.map((row) => ({ ...row, key: rowKey(row) }));
+  return printComparison(old, now, report, options.maxSlowdown, options.json || options.csv ? note : out);
 }

@@ -32,41 +32,56 @@ export interface Comparison {
   readonly added: readonly string[];
 }
 
-/** @throws InputError when the file is no report of this suite. */
-export function readReport(file: string, suite: string): OldReport {
+/** The fields of a row of an old report; what is asked for and not there is an InputError. */
+export interface OldFields {
+  text(name: string): string;
+  above0(name: string): number;
+  /** Undefined unless it is one. */
+  number(name: string): number | undefined;
+  /** Whatever it is. */
+  given(name: string): unknown;
+}
+
+/** @param read what of a row is compared. @throws InputError when the file is no report of this suite. */
+export function readReport(file: string, suite: string, read: (row: OldFields) => Timed): OldReport {
   const report = readJsonObject(file);
   const wrong = (expected: string, found: unknown) =>
     new InputError(`--compare: ${printable(file)}: expected ${expected}, found ${show(found)}`);
-  const text = (name: string): string => {
-    const value = report[name];
-    if (typeof value !== 'string') throw wrong(`"${name}" to be a text`, value);
+  const text = (object: Record<string, unknown>, name: string, where = '') => {
+    const value = object[name];
+    if (typeof value !== 'string') throw wrong(`"${name}"${where} to be a text`, value);
     return value;
   };
-  if (text('suite') !== suite) throw wrong(`a report of the suite ${suite}`, report['suite']);
+  if (text(report, 'suite') !== suite) throw wrong(`a report of the suite ${suite}`, report['suite']);
   const { rows } = report;
   if (!Array.isArray(rows)) throw wrong('"rows" to be a list', rows);
+  const fieldsOf = (row: unknown, i: number): OldFields => {
+    const fields = (typeof row === 'object' && row !== null ? row : {}) as Record<string, unknown>;
+    const where = ` of row ${i + 1}`;
+    const number = (name: string) => {
+      const value = fields[name];
+      return typeof value === 'number' ? value : undefined;
+    };
+    return {
+      text: (name) => text(fields, name, where),
+      number,
+      above0(name) {
+        const value = number(name);
+        if (value === undefined || !(value > 0))
+          throw wrong(`"${name}"${where} to be a number above 0`, fields[name]);
+        return value;
+      },
+      given: (name) => fields[name],
+    };
+  };
   return {
     file,
     suite,
-    adapter: text('adapter'),
-    driver: text('driver'),
+    adapter: text(report, 'adapter'),
+    driver: text(report, 'driver'),
     cpu: typeof report['cpu'] === 'string' ? report['cpu'] : undefined,
-    date: text('date'),
-    rows: rows.map((row: unknown, i) => {
-      const fields = (typeof row === 'object' && row !== null ? row : {}) as Record<string, unknown>;
-      const { kernel, variant, milliseconds, lowerQuartile, upperQuartile } = fields;
-      if (typeof kernel !== 'string') throw wrong(`"kernel" of row ${i + 1} to be a text`, kernel);
-      if (typeof milliseconds !== 'number' || !(milliseconds > 0))
-        throw wrong(`"milliseconds" of row ${i + 1} to be a number above 0`, milliseconds);
-      const number = (value: unknown) => (typeof value === 'number' ? value : undefined);
-      return {
-        // Reports from before there were variants name none.
-        key: typeof variant === 'string' ? `${kernel} [${variant}]` : kernel,
-        milliseconds,
-        lowerQuartile: number(lowerQuartile),
-        upperQuartile: number(upperQuartile),
-      };
-    }),
+    date: text(report, 'date'),
+    rows: rows.map((row: unknown, i) => read(fieldsOf(row, i))),
   };
 }
 
@@ -91,11 +106,28 @@ export function compare(old: readonly Timed[], now: readonly Timed[], slowdown: 
   };
 }
 
-/** The comparison for people. */
-export function comparisonLines(
+/** When rows became slower, as --help says. */
+const SLOWER = 3;
+
+/** Prints the comparison. @returns the exit status. */
+export function printComparison(
+  old: OldReport,
+  now: readonly Timed[],
+  machine: ComparedMachine,
+  slowdown: number,
+  say: (text: string) => void,
+): number {
+  const comparison = compare(old.rows, now, slowdown);
+  for (const line of comparisonLines(comparison, old, machine)) say(`${line}\n`);
+  return comparison.both.some(({ slower }) => slower) ? SLOWER : 0;
+}
+
+type ComparedMachine = { readonly adapter: string; readonly driver: string; readonly cpu: string };
+
+function comparisonLines(
   { both, missing, added }: Comparison,
   old: OldReport,
-  machine: { readonly adapter: string; readonly driver: string; readonly cpu: string },
+  machine: ComparedMachine,
 ): string[] {
   const lines: string[] = [];
   const differs = (['adapter', 'driver', 'cpu'] as const).filter(

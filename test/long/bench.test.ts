@@ -4,4 +4,4 @@ import { checkBenchStep } from '../bench-command.js';
 
 const flags = ['--fp16', '--gradient_checkpointing', '--sub_batch_size', '5'];
 
-test(`step without data: ${flags.join(' ')}`, () => checkBenchStep(...flags));
+test(`step on texts of the longest length: ${flags.join(' ')}`, () => checkBenchStep(...flags));
