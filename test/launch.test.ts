@@ -3,7 +3,15 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { MachineError, ShapeError } from '../src/errors.js';
 import { Gpu } from '../src/gpu/gpu.js';
-import { byRows, flat, type Operand, piecesOf, whole, windowOf } from '../src/kernels/launch/operands.js';
+import {
+  byRows,
+  flat,
+  type Operand,
+  partOf,
+  piecesOf,
+  whole,
+  windowed,
+} from '../src/kernels/launch/operands.js';
 import { rebuildShaders, shaderOf } from '../src/kernels/launch/shader.js';
 import { scope } from '../src/tensor/scope.js';
 import { Tensor } from '../src/tensor/tensor.js';
@@ -70,7 +78,7 @@ describe('pieces', () => {
     scope(() => {
       assert.throws(
         () => spans({ x: byRows(emptyOn(strict, [3, 2000])) }),
-        /rows of x .* more than the .* can bind/,
+        /of x \[3,2000\] f32 must be seen at once/,
       );
       assert.throws(
         () => spans({ x: byRows(emptyOn(strict, [3, 2])), y: byRows(emptyOn(strict, [4, 2])) }),
@@ -80,13 +88,28 @@ describe('pieces', () => {
       assert.throws(() => flat(emptyOn(strict, [3]), { start: 1, count: 3 }), ShapeError);
     }));
 
-  test('a window shows the elements that are asked for', () =>
+  test('a window shows the elements that are asked for, and all of what fits', () =>
     scope(() => {
       const x = emptyOn(strict, [5000]);
-      const { operand, base } = windowOf(x, 1001, 200);
-      assert.ok(base <= 1001 && 1001 - base < 64);
-      assert.ok('whole' in operand && 'offset' in operand.whole && operand.whole.offset === base * 4);
-      assert.equal(windowOf(emptyOn(strict, [1024]), 600, 3).base, 0);
+      const y = emptyOn(strict, [100]);
+      // 40 rows of 125, each with one element of the row before it.
+      const operands = {
+        x: windowed(x, 40, ({ start, count }) => [Math.max(0, start * 125 - 1), count * 125 + 1]),
+        y: windowed(y, 40, ({ start }) => [start, 1]),
+      };
+      const pieces = piecesOf('test', strict, operands);
+      assert.equal(
+        pieces.reduce((sum, { count }) => sum + count, 0),
+        40,
+      );
+      for (const piece of pieces) {
+        const { part, base } = partOf(operands.x, piece);
+        assert.ok('offset' in part && part.offset === base * 4 && base % 64 === 0 && part.size <= 4096);
+        assert.ok(base <= Math.max(0, piece.start * 125 - 1));
+        assert.ok(base + part.size / 4 >= (piece.start + piece.count) * 125);
+        assert.deepEqual(partOf(operands.y, piece), { part: y, base: 0 });
+      }
+      assert.throws(() => spans({ x: windowed(x, 2, () => [0, 2000]) }), /must be seen at once/);
     }));
 });
 

@@ -6,8 +6,7 @@
 import { InputError, ShapeError } from '../errors.js';
 import type { Gpu } from '../gpu/gpu.js';
 import type { FloatDType } from '../kernels/launch.js';
-import { castRange } from '../kernels/pointwise.js';
-import { flatRanges } from '../kernels/ranges.js';
+import { castInto } from '../kernels/pointwise.js';
 import { show } from '../show.js';
 import { checkShape, type Shape, sizeOf } from '../tensor/shape.js';
 import { type ParameterRole, Tensor } from '../tensor/tensor.js';
@@ -77,8 +76,7 @@ export class Parameter implements ParameterRole {
 
   half(): Tensor | undefined {
     if (this.copy && this.isStale) {
-      for (const { start, count } of flatRanges(this.copy, 0, this.copy.size))
-        castRange(this.tensor, this.copy, start, count);
+      castInto(this.tensor, this.copy);
       this.noteHalved();
     }
     return this.copy;
@@ -229,8 +227,7 @@ export class ParameterStore {
       : [];
     // After loading: all of them at once.
     if (halves && inHalves.every((parameter) => parameter.isStale)) {
-      for (const { start, count } of flatRanges(halves, 0, halves.size))
-        castRange(weights!, halves, start, count);
+      castInto(weights!, halves);
       for (const parameter of inHalves) parameter.noteHalved();
     }
     for (const parameter of this.parameters) parameter.half();

@@ -3,12 +3,13 @@
  * parameter, gradient, moments and the parameter's f16 copy, and the global gradient norm. Unscaling, clipping and
  * whether the step happens at all are read from GPU memory, so nothing waits for the norm.
  */
-import { MachineError, ShapeError } from '../errors.js';
-import type { Binding } from '../gpu/gpu.js';
+import { ShapeError } from '../errors.js';
 import { f16, f32, optional, signature, u32 } from '../tensor/operands.js';
 import { Tensor } from '../tensor/tensor.js';
-import { FLAT_MAIN, flatGrid, shaderOf, store4, vec4Type } from './launch.js';
-import { flatRanges, rowRanges } from './ranges.js';
+import { store4, vec4Type } from './launch/formats.js';
+import { FLAT_MAIN, flatGroups } from './launch/grid.js';
+import { byRows, flat, whole, windowed } from './launch/operands.js';
+import { shaderOf } from './launch/shader.js';
 import { squareSums, sumAxis } from './reduce.js';
 
 export interface AdamWSettings {
@@ -30,7 +31,6 @@ const PARAMS = {
   decay: 'f32',
   scale2: 'f32',
   width: 'u32',
-  perRow: 'u32',
 } as const;
 
 /** What `clipFactor` decided: the factor of all gradients, and 1 in the second place if the step must not happen. */
@@ -55,7 +55,6 @@ function parameters(settings: AdamWSettings) {
     decay: 1 - settings.learningRate * settings.weightDecay,
     scale2: 1 / Math.sqrt(1 - settings.beta2 ** settings.step),
     width: 0,
-    perRow: 0,
   };
 }
 
@@ -76,23 +75,28 @@ const ADAMW_ROWS = signature('adamWRows', {
   factor: f32(2),
 });
 
-/**
- * One update of `count` elements from `start` of flat, equally laid out tensors. `factor`: [2] of `clipFactor`.
- * `halves`: f16 copies of the same elements, written along. Start is a multiple of 128, count of 4.
- */
+/** Flat, equally laid out tensors [n] f32. */
+export interface AdamWOperands {
+  readonly weights: Tensor;
+  readonly gradients: Tensor;
+  readonly moment1: Tensor;
+  readonly moment2: Tensor;
+  /** [2] of `clipFactor` */
+  readonly factor: Tensor;
+  /** f16 copies of the same elements, written along. */
+  readonly halves?: Tensor | undefined;
+}
+
+/** One update of `count` elements from `start`, by default of all. Start is a multiple of 128, count of 4. */
 export function adamW(
-  weights: Tensor,
-  gradients: Tensor,
-  moment1: Tensor,
-  moment2: Tensor,
-  factor: Tensor,
+  operands: AdamWOperands,
   settings: AdamWSettings,
-  start = 0,
-  count = weights.size,
-  halves?: Tensor,
+  { start = 0, count = operands.weights.size - start }: { start?: number; count?: number } = {},
 ): void {
+  const { weights, gradients, moment1, moment2, factor, halves } = operands;
   ADAMW.check({ weights, gradients, moment1, moment2, factor, halves });
-  const shader = shaderOf(`adamW.${halves !== undefined}`, () => ({
+  const part = (tensor: Tensor) => flat(tensor, { start, count });
+  shaderOf('adamW', { halves: halves !== undefined }, (form) => ({
     label: 'adamW',
     params: PARAMS,
     buffers: {
@@ -101,99 +105,108 @@ export function adamW(
       ioM: 'array<vec4f>',
       ioV: 'array<vec4f>',
       factor: 'array<f32>',
-      ...(halves ? { outH: vec4Type('f16') } : {}),
+      ...(form.halves ? { outH: vec4Type('f16') } : {}),
     },
     body: `${FLAT_MAIN}
   if (i >= p.count) { return; }
   ${SKIP}
   let g = G[i] * factor[0];
 ${UPDATE}
-  ${halves ? store4('f16', 'outH', 'i', 'updated') : ''}
+  ${form.halves ? store4('f16', 'outH', 'i', 'updated') : ''}
 }`,
-  }));
-  for (const range of flatRanges(weights, start, count)) {
-    const part = (tensor: Tensor) => tensor.bindingRange(range.start, range.count);
-    const vecs = Math.ceil(range.count / 4);
-    shader.run(
-      weights.gpu,
-      [
-        part(weights),
-        part(gradients),
-        part(moment1),
-        part(moment2),
-        factor,
-        ...(halves ? [part(halves)] : []),
-      ],
-      { count: vecs, ...parameters(settings) },
-      flatGrid(vecs),
-    );
-  }
+  })).launch(
+    weights.gpu,
+    {
+      ioP: part(weights),
+      G: part(gradients),
+      ioM: part(moment1),
+      ioV: part(moment2),
+      factor: whole(factor),
+      ...(halves ? { outH: part(halves) } : {}),
+    },
+    (piece) => ({ ...parameters(settings), count: Math.ceil(piece.count / 4) }),
+    (piece) => flatGroups(piece.count / 4),
+  );
 }
 
-/**
- * The same update of a whole [V,C] table whose gradient exists for some rows only: rowOf [V] u32 names the row of
- * `gradients` [U,C], or 0xffffffff; rows [U], ascending, says the same the other way round. Rows without one move by their moments (and decay), exactly as with zeros.
- */
-export function adamWRows(
-  weights: Tensor,
-  gradients: Tensor,
-  rows: Uint32Array,
-  rowOf: Tensor,
-  moment1: Tensor,
-  moment2: Tensor,
-  factor: Tensor,
-  settings: AdamWSettings,
-): void {
+/** A [V,C] table whose gradient exists for some rows only. */
+export interface AdamWRowsOperands {
+  readonly weights: Tensor;
+  /** [U,C] */
+  readonly gradients: Tensor;
+  /** Row of the table that each row of `gradients` belongs to, ascending. */
+  readonly rows: Uint32Array;
+  /** [V] u32, the same the other way round: the row of `gradients`, or 0xffffffff. */
+  readonly rowOf: Tensor;
+  /** [V,C] */
+  readonly moment1: Tensor;
+  readonly moment2: Tensor;
+  /** [2] of `clipFactor` */
+  readonly factor: Tensor;
+}
+
+/** The same update of a whole table. Rows without a gradient move by their moments (and decay), exactly as with zeros. */
+export function adamWRows(operands: AdamWRowsOperands, settings: AdamWSettings): void {
+  const { weights, gradients, rows, rowOf, moment1, moment2, factor } = operands;
   ADAMW_ROWS.check({ weights, gradients, rowOf, moment1, moment2, factor });
   const { cols } = weights;
-  const vec = cols % 4 === 0;
-  const type = vec ? 'vec4f' : 'f32';
-  const width = vec ? cols / 4 : cols;
-  const shader = shaderOf(`adamWRows.${vec}`, () => ({
-    label: 'adamWRows',
-    params: { ...PARAMS, firstRow: 'u32', firstGradient: 'u32' } as const,
-    buffers: {
-      ioP: `array<${type}>`,
-      G: `array<${type}>`,
-      rowOf: 'array<u32>',
-      ioM: `array<${type}>`,
-      ioV: `array<${type}>`,
-      factor: 'array<f32>',
-    },
-    body: `${FLAT_MAIN}
+  const form = { vec: cols % 4 === 0 };
+  const width = form.vec ? cols / 4 : cols;
+  /** The first of `rows` that is not before `row`. */
+  const from = (row: number): number => {
+    let [low, high] = [0, rows.length];
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (rows[middle]! < row) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  };
+  shaderOf('adamWRows', form, ({ vec }) => {
+    const type = vec ? 'vec4f' : 'f32';
+    return {
+      label: 'adamWRows',
+      params: { ...PARAMS, base: 'u32' } as const,
+      buffers: {
+        ioP: `array<${type}>`,
+        G: `array<${type}>`,
+        rowOf: 'array<u32>',
+        ioM: `array<${type}>`,
+        ioV: `array<${type}>`,
+        factor: 'array<f32>',
+      },
+      body: `${FLAT_MAIN}
   if (i >= p.count) { return; }
   ${SKIP}
-  let source = rowOf[p.firstRow + i / p.width];
+  let source = rowOf[i / p.width];
   var g = ${type}();
-  if (source != 0xffffffffu) { g = G[(source - p.firstGradient) * p.width + i % p.width] * factor[0]; }
+  // Where the window of gradients begins is taken off modulo 2³².
+  if (source != 0xffffffffu) { g = G[source * p.width + i % p.width - p.base] * factor[0]; }
 ${UPDATE}
 }`,
-  }));
-  let after = 0;
-  // The gradients of a range of rows lie side by side, and are bound from a multiple of 64 of them on.
-  for (const range of rowRanges(weights, 64)) {
-    const part = (tensor: Tensor): Binding => tensor.bindingRange(range.start * cols, range.count * cols);
-    const firstGradient = Math.min(
-      Math.floor(after / 64) * 64,
-      Math.max(0, Math.floor((gradients.rows - 1) / 64) * 64),
-    );
-    while (after < rows.length && rows[after]! < range.start + range.count) after++;
-    const seen = Math.max(1, after - firstGradient);
-    const count = range.count * width;
-    shader.run(
-      weights.gpu,
-      [
-        part(weights),
-        gradients.bindingRange(firstGradient * cols, seen * cols),
-        rowOf,
-        part(moment1),
-        part(moment2),
-        factor,
-      ],
-      { ...parameters(settings), count, width, firstRow: range.start, firstGradient },
-      flatGrid(count),
-    );
-  }
+    };
+  }).launch(
+    weights.gpu,
+    {
+      ioP: byRows(weights),
+      // The gradients of consecutive rows lie side by side.
+      G: windowed(gradients, weights.rows, ({ start, count }) => {
+        const first = from(start);
+        return [first * cols, (from(start + count) - first) * cols];
+      }),
+      rowOf: flat(rowOf),
+      ioM: byRows(moment1),
+      ioV: byRows(moment2),
+      factor: whole(factor),
+    },
+    ({ count }, base) => ({
+      ...parameters(settings),
+      count: count * width,
+      width,
+      base: form.vec ? base['G']! / 4 : base['G']!,
+    }),
+    ({ count }) => flatGroups(count * width),
+  );
 }
 
 const GLOBAL_NORM = signature('globalNorm', { first: f32('...first'), source: f32('...') });
@@ -203,15 +216,7 @@ export function globalNorm(sources: readonly Tensor[]): Tensor {
   if (sources.length === 0) throw new ShapeError('globalNorm', 'needs at least one tensor');
   for (const source of sources) GLOBAL_NORM.check({ first: sources[0], source });
   const gpu = sources[0]!.gpu;
-  const parts: Tensor[] = [];
-  for (const source of sources)
-    for (const range of flatRanges(source, 0, source.size)) {
-      const piece = source.aliasAt(range.start, [range.count]);
-      if (!piece)
-        throw new MachineError(`globalNorm: ${range.count} values at ${range.start} cannot be bound`);
-      parts.push(squareSums(piece));
-      piece.dispose();
-    }
+  const parts = sources.map(squareSums);
   const all = Tensor.empty(gpu, [parts.reduce((sum, part) => sum + part.size, 0)]);
   let offset = 0;
   for (const part of parts) {
@@ -222,14 +227,19 @@ export function globalNorm(sources: readonly Tensor[]): Tensor {
   const total = sumAxis(all, { outer: 1, length: all.size, inner: 1 }, [1]);
   all.dispose();
   const norm = Tensor.empty(gpu, [1]);
-  shaderOf('squareRoot', () => ({
+  shaderOf('squareRoot', {}, () => ({
     label: 'squareRoot',
     params: { count: 'u32' } as const,
     buffers: { X: 'array<f32>', outY: 'array<f32>' },
     body: `${FLAT_MAIN}
   if (i < p.count) { outY[i] = sqrt(X[i]); }
 }`,
-  })).run(gpu, [total, norm], { count: 1 }, [1]);
+  })).launch(
+    gpu,
+    { X: whole(total), outY: whole(norm) },
+    () => ({ count: 1 }),
+    () => 1,
+  );
   total.dispose();
   return norm;
 }
@@ -242,7 +252,7 @@ export function globalNorm(sources: readonly Tensor[]): Tensor {
 export function clipFactor(norm: Tensor, scale: number, maxNorm: number): { factor: Tensor; norm: Tensor } {
   const factor = Tensor.empty(norm.gpu, [2]);
   const scaled = Tensor.empty(norm.gpu, [2]);
-  shaderOf('clipFactor', () => ({
+  shaderOf('clipFactor', {}, () => ({
     label: 'clipFactor',
     params: { scale: 'f32', maxNorm: 'f32' } as const,
     buffers: { N: 'array<f32>', outF: 'array<f32>', outN: 'array<f32>' },
@@ -258,6 +268,11 @@ fn main() {
   outN[0] = norm;
   outN[1] = select(1.0, 0.0, finite);
 }`,
-  })).run(norm.gpu, [norm, factor, scaled], { scale, maxNorm }, [1]);
+  })).launch(
+    norm.gpu,
+    { N: whole(norm), outF: whole(factor), outN: whole(scaled) },
+    () => ({ scale, maxNorm }),
+    () => 1,
+  );
   return { factor, norm: scaled };
 }

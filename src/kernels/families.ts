@@ -2,12 +2,13 @@
 import { gradientFamily } from './attention/backward.js';
 import { forwardFamily } from './attention/forward.js';
 import { matmulFamily } from './matmul/matmul.js';
+import { rowsFamily } from './row-reduction.js';
 import type { Family } from './variants.js';
 
 // biome-ignore lint/suspicious/noExplicitAny: forms, sizes and operands differ from family to family
 export type AnyFamily = Family<any, any, any>;
 
-export const families: readonly AnyFamily[] = [matmulFamily, forwardFamily, gradientFamily];
+export const families: readonly AnyFamily[] = [matmulFamily, forwardFamily, gradientFamily, rowsFamily];
 
 /** By name. */
 export const familyNamed = (name: string): AnyFamily | undefined =>

@@ -4,24 +4,16 @@
  * are computed in f32 and rounded once, when written.
  */
 import { ShapeError } from '../errors.js';
-import type { Binding } from '../gpu/gpu.js';
 import { show } from '../show.js';
 import { anyNumber, floats, signature } from '../tensor/operands.js';
 import { broadcastShapes, type Shape, sameShape, sizeOf, stridesOf } from '../tensor/shape.js';
 import { Tensor } from '../tensor/tensor.js';
 import { elementary } from './elementary.js';
-import {
-  FLAT_MAIN,
-  type FloatDType,
-  flatGrid,
-  floatDType,
-  load4,
-  shaderOf,
-  store4,
-  vec4Type,
-} from './launch.js';
+import { type FloatDType, floatDType, load4, store4, unitFor, unitOf, vec4Type } from './launch/formats.js';
+import { FLAT_MAIN, flatGroups } from './launch/grid.js';
+import { flat, type Operand, type Piece, type Range, windowed } from './launch/operands.js';
+import { shaderOf } from './launch/shader.js';
 import { type RandomStream, THREEFRY } from './random.js';
-import { flatRanges } from './ranges.js';
 
 export interface UnaryFormula {
   /** Of `x` and the scalar `s`. */
@@ -102,20 +94,9 @@ export type BinaryName = keyof typeof binaryFormulas;
 
 const UNARY_PARAMS = { count: 'u32', s: 'f32' } as const;
 
-/** Runs an elementwise shader over `size` elements, in as many pieces as bindings need. */
-function runFlat(
-  like: Tensor,
-  tensors: readonly Tensor[],
-  run: (parts: (Tensor | Binding)[], units: number, start: number) => void,
-): void {
-  const ranges = flatRanges(like, 0, like.size);
-  for (const { start, count } of ranges)
-    run(
-      ranges.length === 1 ? [...tensors] : tensors.map((tensor) => tensor.bindingRange(start, count)),
-      Math.ceil(count / 4),
-      start,
-    );
-}
+/** Groups of four values of a piece; what lies after the last value is room that every tensor has. */
+const fours = ({ count }: Piece): number => Math.ceil(count / 4);
+const groupsOfFours = (piece: Piece): number => flatGroups(fours(piece));
 
 const signatures = <N extends string, V>(names: Record<N, unknown>, make: (name: N) => V): Record<N, V> =>
   Object.fromEntries((Object.keys(names) as N[]).map((name) => [name, make(name)])) as Record<N, V>;
@@ -137,46 +118,51 @@ export function unary(name: UnaryName, x: Tensor, scalar?: number): Tensor {
   const s = scalar ?? 0;
   const dtype = floatDType(name, x);
   const y = Tensor.empty(x.gpu, x.shape, dtype);
-  const shader = shaderOf(`unary.${name}.${dtype}`, () => ({
-    label: name,
+  shaderOf('unary', { name, dtype }, (form) => ({
+    label: form.name,
     params: UNARY_PARAMS,
-    buffers: { X: vec4Type(dtype), outY: vec4Type(dtype) },
+    buffers: { X: vec4Type(form.dtype), outY: vec4Type(form.dtype) },
     body: `${elementary('vec4f')}
 ${FLAT_MAIN}
   if (i >= p.count) { return; }
   let s = p.s;
-  let x = ${load4(dtype, 'X', 'i')};
-  ${store4(dtype, 'outY', 'i', unaryFormulas[name].forward)}
+  let x = ${load4(form.dtype, 'X', 'i')};
+  ${store4(form.dtype, 'outY', 'i', unaryFormulas[form.name].forward)}
 }`,
-  }));
-  runFlat(x, [x, y], (parts, count) => shader.run(x.gpu, parts, { count, s }, flatGrid(count)));
+  })).launch(x.gpu, { X: flat(x), outY: flat(y) }, (piece) => ({ count: fours(piece), s }), groupsOfFours);
   return y;
 }
 
 /** `saved` is x or y, as the formula says; ignored when it saves nothing. */
 export function unaryGradient(name: UnaryName, saved: Tensor | undefined, dy: Tensor, s = 0): Tensor {
-  const formula: UnaryFormula = unaryFormulas[name];
   const dtype = floatDType(name, dy);
   const dx = Tensor.empty(dy.gpu, dy.shape, dtype);
-  const shader = shaderOf(`unaryGradient.${name}.${dtype}`, () => ({
-    label: `${name}Gradient`,
-    params: UNARY_PARAMS,
-    buffers: {
-      DY: vec4Type(dtype),
-      outX: vec4Type(dtype),
-      ...(formula.saves === 'nothing' ? {} : { S: vec4Type(dtype) }),
-    },
-    body: `${elementary('vec4f')}
+  shaderOf('unaryGradient', { name, dtype }, (form) => {
+    const { saves, gradient }: UnaryFormula = unaryFormulas[form.name];
+    const type = vec4Type(form.dtype);
+    return {
+      label: `${form.name}Gradient`,
+      params: UNARY_PARAMS,
+      buffers: { DY: type, outX: type, ...(saves === 'nothing' ? {} : { S: type }) },
+      body: `${elementary('vec4f')}
 ${FLAT_MAIN}
   if (i >= p.count) { return; }
   let s = p.s;
-  let dy = ${load4(dtype, 'DY', 'i')};
-  ${formula.saves === 'nothing' ? '' : `let ${formula.saves} = ${load4(dtype, 'S', 'i')};`}
-  ${store4(dtype, 'outX', 'i', formula.gradient)}
+  let dy = ${load4(form.dtype, 'DY', 'i')};
+  ${saves === 'nothing' ? '' : `let ${saves} = ${load4(form.dtype, 'S', 'i')};`}
+  ${store4(form.dtype, 'outX', 'i', gradient)}
 }`,
-  }));
-  const tensors = formula.saves === 'nothing' ? [dy, dx] : [dy, dx, saved!];
-  runFlat(dy, tensors, (parts, count) => shader.run(dy.gpu, parts, { count, s }, flatGrid(count)));
+    };
+  }).launch(
+    dy.gpu,
+    {
+      DY: flat(dy),
+      outX: flat(dx),
+      ...(unaryFormulas[name].saves === 'nothing' ? {} : { S: flat(saved!) }),
+    },
+    (piece) => ({ count: fours(piece), s }),
+    groupsOfFours,
+  );
   return dx;
 }
 
@@ -189,16 +175,14 @@ export function cast(x: Tensor, dtype: FloatDType): Tensor {
     throw new ShapeError('cast', `to ${show(dtype)}, which is no float`, { x });
   if (x.dtype === dtype) return x.detach();
   const y = Tensor.empty(x.gpu, x.shape, dtype);
-  for (const { start, count } of flatRanges(x, 0, x.size)) castRange(x, y, start, count);
+  castInto(x, y);
   return y;
 }
 
-/** target = source in the target's number format, for `count` elements from `start` of two flat tensors. */
-export function castRange(source: Tensor, target: Tensor, start: number, count: number): void {
-  const from = floatDType('cast', source);
-  const to = floatDType('cast', target);
-  const units = Math.ceil(count / 4);
-  shaderOf(`cast.${from}.${to}`, () => ({
+/** target = the first of source's values, in the target's number format. Shapes do not matter. */
+export function castInto(source: Tensor, target: Tensor): void {
+  const form = { from: floatDType('cast', source), to: floatDType('cast', target) };
+  shaderOf('cast', form, ({ from, to }) => ({
     label: 'cast',
     params: { count: 'u32' } as const,
     buffers: { X: vec4Type(from), outY: vec4Type(to) },
@@ -206,11 +190,11 @@ export function castRange(source: Tensor, target: Tensor, start: number, count: 
   if (i >= p.count) { return; }
   ${store4(to, 'outY', 'i', load4(from, 'X', 'i'))}
 }`,
-  })).run(
+  })).launch(
     source.gpu,
-    [source.bindingRange(start, count), target.bindingRange(start, count)],
-    { count: units },
-    flatGrid(units),
+    { X: flat(source, { count: target.size }), outY: flat(target) },
+    (piece) => ({ count: fours(piece) }),
+    groupsOfFours,
   );
 }
 
@@ -251,7 +235,28 @@ function broadcastPlan(
   return { dims, strides: merged };
 }
 
+/** The elements of an operand of these strides that elements [start, start+count) of the result read, as one range. */
+function broadcastRange(dims: readonly number[], strides: readonly number[], { start, count }: Piece): Range {
+  if (count === 0) return [0, 0];
+  let [first, last] = [0, 0];
+  let block = sizeOf(dims);
+  let [from, to] = [start, start + count - 1];
+  let apart = false;
+  for (const [i, extent] of dims.entries()) {
+    block /= extent;
+    const [low, high] = [Math.floor(from / block), Math.floor(to / block)];
+    // Once the two differ, all of the dimensions within is read.
+    first += apart ? 0 : low * strides[i]!;
+    last += (apart ? extent - 1 : high) * strides[i]!;
+    apart ||= low !== high;
+    from -= low * block;
+    to -= high * block;
+  }
+  return [first, last - first + 1];
+}
+
 const BROADCAST_PARAMS = {
+  first: 'u32',
   count: 'u32',
   d1: 'u32',
   d2: 'u32',
@@ -264,81 +269,114 @@ const BROADCAST_PARAMS = {
   b1: 'u32',
   b2: 'u32',
   b3: 'u32',
+  baseA: 'u32',
+  baseB: 'u32',
+  base: 'u32',
 } as const;
 
+/** Which formula of a binary op: its value, or the gradient towards an operand. */
+type BinaryPart = 'value' | 'towards a' | 'towards b';
+
+const formulaOf = (name: BinaryName, part: BinaryPart): string => {
+  const { forward, gradients } = binaryFormulas[name];
+  return part === 'value' ? forward : gradients[part === 'towards a' ? 0 : 1];
+};
+
+/** Bindings that the formula does not read would vanish from an automatic layout, so they are not declared. */
+const readOperands = (formula: string): ('a' | 'b' | 'dy')[] =>
+  (['a', 'b', 'dy'] as const).filter((name) => readsOperand(formula, name));
+
+const labelOf = (name: BinaryName, part: BinaryPart): string => (part === 'value' ? name : `${name}Gradient`);
+
 function runBinary(
-  key: string,
-  label: string,
-  formula: string,
+  name: BinaryName,
+  part: BinaryPart,
   shape: Shape,
-  a: Tensor,
-  b: Tensor,
-  dy: Tensor | undefined,
+  tensors: { readonly a: Tensor; readonly b: Tensor; readonly dy?: Tensor },
 ): Tensor {
-  const dtype = floatDType(label, dy ?? a);
+  const { a, b, dy } = tensors;
+  const { gpu } = a;
+  const dtype = floatDType(name, dy ?? a);
   const same = sameShape(a.shape, shape) && sameShape(b.shape, shape);
-  const plan = same ? undefined : broadcastPlan(label, shape, [a, b]);
-  const out = Tensor.empty(a.gpu, shape, dtype);
-  const count = sizeOf(shape);
-  if (count === 0) return out;
-  // Bindings that the formula does not read would vanish from an automatic layout, so they are not declared.
-  const reads = (name: string) => readsOperand(formula, name);
-  const operands: [string, Tensor][] = [];
-  if (reads('a')) operands.push(['a', a]);
-  if (reads('b')) operands.push(['b', b]);
-  if (dy && reads('dy')) operands.push(['dy', dy]);
+  const plan = same ? undefined : broadcastPlan(labelOf(name, part), shape, [a, b]);
+  const out = Tensor.empty(gpu, shape, dtype);
+  const size = sizeOf(shape);
+  if (size === 0) return out;
+  const reads = readOperands(formulaOf(name, part));
   if (!plan) {
-    const shader = shaderOf(`binary.${key}.${dtype}`, () => ({
-      label,
-      params: { count: 'u32' } as const,
-      buffers: {
-        ...Object.fromEntries(operands.map(([name]) => [`in_${name}`, vec4Type(dtype)])),
-        outY: vec4Type(dtype),
-      },
-      body: `${elementary('vec4f')}
+    shaderOf('binary', { name, part, dtype }, (form) => {
+      const formula = formulaOf(form.name, form.part);
+      const type = vec4Type(form.dtype);
+      const operands = readOperands(formula);
+      return {
+        label: labelOf(form.name, form.part),
+        params: { count: 'u32' } as const,
+        buffers: {
+          ...Object.fromEntries(operands.map((operand) => [`in_${operand}`, type])),
+          outY: type,
+        },
+        body: `${elementary('vec4f')}
 ${FLAT_MAIN}
   if (i >= p.count) { return; }
-  ${operands.map(([name]) => `let ${name} = ${load4(dtype, `in_${name}`, 'i')};`).join(' ')}
-  ${store4(dtype, 'outY', 'i', formula)}
+  ${operands.map((operand) => `let ${operand} = ${load4(form.dtype, `in_${operand}`, 'i')};`).join(' ')}
+  ${store4(form.dtype, 'outY', 'i', formula)}
 }`,
-    }));
-    runFlat(out, [...operands.map(([, tensor]) => tensor), out], (parts, units) =>
-      shader.run(a.gpu, parts, { count: units }, flatGrid(units)),
+      };
+    }).launch(
+      gpu,
+      {
+        ...Object.fromEntries(reads.map((operand) => [`in_${operand}`, flat(tensors[operand]!)])),
+        outY: flat(out),
+      },
+      (piece) => ({ count: fours(piece) }),
+      groupsOfFours,
     );
     return out;
   }
+  const { dims } = plan;
   const [sa, sb] = plan.strides as [number[], number[]];
-  const index: Record<string, string> = {
-    a: 'x0 * p.a0 + x1 * p.a1 + x2 * p.a2 + x3 * p.a3',
-    b: 'x0 * p.b0 + x1 * p.b1 + x2 * p.b2 + x3 * p.b3',
-    dy: 'i',
-  };
-  const shader = shaderOf(`binaryBroadcast.${key}`, () => ({
-    label: `${label}Broadcast`,
-    params: BROADCAST_PARAMS,
-    buffers: {
-      ...Object.fromEntries(operands.map(([name]) => [`in_${name}`, 'array<f32>'])),
-      outY: 'array<f32>',
-    },
-    body: `${elementary('f32')}
+  const alike = (tensor: Tensor) => windowed(tensor, size, ({ start, count }) => [start, count]);
+  const operands: Record<string, Operand> = { outY: alike(out) };
+  for (const operand of reads)
+    operands[`in_${operand}`] =
+      operand === 'dy'
+        ? alike(dy!)
+        : windowed(tensors[operand], size, (piece) => broadcastRange(dims, operand === 'a' ? sa : sb, piece));
+  shaderOf('binaryBroadcast', { name, part }, (form) => {
+    const formula = formulaOf(form.name, form.part);
+    const index = {
+      a: 'x0 * p.a0 + x1 * p.a1 + x2 * p.a2 + x3 * p.a3 - p.baseA',
+      b: 'x0 * p.b0 + x1 * p.b1 + x2 * p.b2 + x3 * p.b3 - p.baseB',
+      dy: 'own - p.base',
+    };
+    const needed = readOperands(formula);
+    return {
+      label: `${labelOf(form.name, form.part)}Broadcast`,
+      params: BROADCAST_PARAMS,
+      buffers: {
+        ...Object.fromEntries(needed.map((operand) => [`in_${operand}`, 'array<f32>'])),
+        outY: 'array<f32>',
+      },
+      body: `${elementary('f32')}
 ${FLAT_MAIN}
   if (i >= p.count) { return; }
-  let x3 = i % p.d3; let r3 = i / p.d3;
+  let own = p.first + i;
+  let x3 = own % p.d3; let r3 = own / p.d3;
   let x2 = r3 % p.d2; let r2 = r3 / p.d2;
   let x1 = r2 % p.d1; let x0 = r2 / p.d1;
-  ${operands.map(([name]) => `let ${name} = in_${name}[${index[name]}];`).join(' ')}
-  outY[i] = ${formula};
+  ${needed.map((operand) => `let ${operand} = in_${operand}[${index[operand]}];`).join(' ')}
+  outY[own - p.base] = ${formula};
 }`,
-  }));
-  const [, d1, d2, d3] = plan.dims as [number, number, number, number];
-  shader.run(
-    a.gpu,
-    [...operands.map(([, tensor]) => tensor), out],
-    {
+    };
+  }).launch(
+    gpu,
+    operands,
+    ({ start, count }, base) => ({
+      first: start,
       count,
-      d1,
-      d2,
-      d3,
+      d1: dims[1]!,
+      d2: dims[2]!,
+      d3: dims[3]!,
       a0: sa[0]!,
       a1: sa[1]!,
       a2: sa[2]!,
@@ -347,8 +385,11 @@ ${FLAT_MAIN}
       b1: sb[1]!,
       b2: sb[2]!,
       b3: sb[3]!,
-    },
-    flatGrid(count),
+      baseA: base['in_a'] ?? 0,
+      baseB: base['in_b'] ?? 0,
+      base: base['outY']!,
+    }),
+    ({ count }) => flatGroups(count),
   );
   return out;
 }
@@ -368,7 +409,7 @@ export function binary(name: BinaryName, a: Tensor, b: Tensor): Tensor {
   if (!shape) throw new ShapeError(name, 'shapes do not broadcast', { a, b });
   if (a.dtype === 'f16' && !sameShape(a.shape, b.shape))
     throw new ShapeError(name, 'f16 does not broadcast', { a, b });
-  return runBinary(name, name, binaryFormulas[name].forward, shape, a, b, undefined);
+  return runBinary(name, 'value', shape, { a, b });
 }
 
 /** Which operands the gradient towards operand `which` reads. */
@@ -379,15 +420,7 @@ export function gradientReads(name: BinaryName, which: 0 | 1): ('a' | 'b')[] {
 
 /** Gradient towards operand `which` (0 or 1), of the broadcast shape: still to be summed to the operand's own. */
 export function binaryGradient(name: BinaryName, which: 0 | 1, a: Tensor, b: Tensor, dy: Tensor): Tensor {
-  return runBinary(
-    `${name}.d${which}`,
-    `${name}Gradient`,
-    binaryFormulas[name].gradients[which],
-    dy.shape,
-    a,
-    b,
-    dy,
-  );
+  return runBinary(name, which === 0 ? 'towards a' : 'towards b', dy.shape, { a, b, dy });
 }
 
 const ADD_IN_PLACE = signature(
@@ -400,30 +433,33 @@ const ADD_IN_PLACE = signature(
 export function addInPlace(target: Tensor, source: Tensor): void {
   ADD_IN_PLACE.check({ target, source });
   // Exactly the elements: what follows a view in a flat buffer is not ours to touch.
-  const vec = target.size % 4 === 0;
   const dtype = floatDType('addInPlace', target);
-  if (dtype === 'f16' && !vec)
+  if (dtype === 'f16' && target.size % 4 !== 0)
     throw new ShapeError('addInPlace', 'f16 needs whole groups of 4 values', { target, source });
-  const type = vec ? vec4Type(dtype) : 'array<f32>';
-  const shader = shaderOf(`addInPlace.${vec}.${dtype}`, () => ({
-    label: 'addInPlace',
-    params: { count: 'u32' } as const,
-    buffers: { ioY: type, X: type },
-    body: `${FLAT_MAIN}
+  const unit = unitFor('addInPlace', target.size, dtype);
+  shaderOf('addInPlace', { unit: unit.name, dtype }, (form) => {
+    const { type, load, store } = unitOf(form.unit);
+    return {
+      label: 'addInPlace',
+      params: { count: 'u32' } as const,
+      buffers: { ioY: type(form.dtype), X: type(form.dtype) },
+      body: `${FLAT_MAIN}
   if (i >= p.count) { return; }
-  ${vec ? store4(dtype, 'ioY', 'i', `${load4(dtype, 'ioY', 'i')} + ${load4(dtype, 'X', 'i')}`) : 'ioY[i] += X[i];'}
+  ${store(form.dtype, 'ioY', 'i', `${load(form.dtype, 'ioY', 'i')} + ${load(form.dtype, 'X', 'i')}`)}
 }`,
-  }));
-  runFlat(target, [target, source], (parts, units, start) => {
-    const count = vec ? units : Math.min(4 * units, target.size - start);
-    shader.run(target.gpu, parts, { count }, flatGrid(count));
-  });
+    };
+  }).launch(
+    target.gpu,
+    { ioY: flat(target), X: flat(source) },
+    ({ count }) => ({ count: count / unit.width }),
+    ({ count }) => flatGroups(count / unit.width),
+  );
 }
 
 /** A tensor of one value everywhere. */
 export function full(like: Tensor, shape: Shape, value: number): Tensor {
   const out = Tensor.empty(like.gpu, shape);
-  const shader = shaderOf('full', () => ({
+  shaderOf('full', {}, () => ({
     label: 'full',
     params: { count: 'u32', value: 'f32' } as const,
     buffers: { outY: 'array<vec4f>' },
@@ -431,8 +467,7 @@ export function full(like: Tensor, shape: Shape, value: number): Tensor {
   if (i >= p.count) { return; }
   outY[i] = vec4f(p.value);
 }`,
-  }));
-  runFlat(out, [out], (parts, count) => shader.run(like.gpu, parts, { count, value }, flatGrid(count)));
+  })).launch(like.gpu, { outY: flat(out) }, (piece) => ({ count: fours(piece), value }), groupsOfFours);
   return out;
 }
 
@@ -458,13 +493,18 @@ export function dropout(x: Tensor, probability: number, random: RandomStream): T
     throw new ShapeError('dropout', 'part of a batch needs rows of whole groups of 4 values', { x });
   const y = Tensor.empty(x.gpu, x.shape, dtype);
   const { threshold, keepScale } = dropMask(probability);
-  const shader = shaderOf(`dropout.${dtype}`, () => {
+  const blocksOf = ({ start, count }: Piece) => {
+    const from = first + start / 4;
+    const units = Math.ceil(count / 4);
+    return { from, units, blocks: Math.ceil((units + (from % 2)) / 2) };
+  };
+  shaderOf('dropout', { dtype }, (form) => {
     const part = (unit: string, bits: string) =>
       store4(
-        dtype,
+        form.dtype,
         'outY',
         unit,
-        `${load4(dtype, 'X', unit)} * select(vec4f(), vec4f(p.scale), ${bits} >= vec4u(p.threshold))`,
+        `${load4(form.dtype, 'X', unit)} * select(vec4f(), vec4f(p.scale), ${bits} >= vec4u(p.threshold))`,
       );
     return {
       label: 'dropout',
@@ -477,7 +517,7 @@ export function dropout(x: Tensor, probability: number, random: RandomStream): T
         seed: 'u32',
         stream: 'u32',
       } as const,
-      buffers: { X: vec4Type(dtype), outY: vec4Type(dtype) },
+      buffers: { X: vec4Type(form.dtype), outY: vec4Type(form.dtype) },
       body: `${THREEFRY}
 ${FLAT_MAIN}
   if (i >= p.blocks) { return; }
@@ -490,25 +530,23 @@ ${FLAT_MAIN}
   if (2u * i + 1u - odd < p.count) { let u = 2u * i + 1u - odd; ${part('u', 'high')} }
 }`,
     };
-  });
-  runFlat(x, [x, y], (parts, count, start) => {
-    const from = first + start / 4;
-    const blocks = Math.ceil((count + (from % 2)) / 2);
-    shader.run(
-      x.gpu,
-      parts,
-      {
-        count,
+  }).launch(
+    x.gpu,
+    { X: flat(x), outY: flat(y) },
+    (piece) => {
+      const { from, units, blocks } = blocksOf(piece);
+      return {
+        count: units,
         blocks,
         first: from,
         threshold,
         scale: keepScale,
         seed: random.seed,
         stream: random.stream,
-      },
-      flatGrid(blocks),
-    );
-  });
+      };
+    },
+    (piece) => flatGroups(blocksOf(piece).blocks),
+  );
   return y;
 }
 

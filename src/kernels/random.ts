@@ -7,8 +7,9 @@
 import { f32, integer, notNegative, signature } from '../tensor/operands.js';
 import type { RandomStream } from '../tensor/random-streams.js';
 import type { Tensor } from '../tensor/tensor.js';
-import { FLAT_MAIN, flatGrid, shaderOf } from './launch.js';
-import { flatRanges } from './ranges.js';
+import { FLAT_MAIN, flatGroups } from './launch/grid.js';
+import { flat } from './launch/operands.js';
+import { shaderOf } from './launch/shader.js';
 
 export type { RandomStream };
 
@@ -43,7 +44,7 @@ const FILL_NORMAL = signature(
  */
 export function fillNormal(tensor: Tensor, deviation: number, random: RandomStream): void {
   FILL_NORMAL.check({ tensor }, { deviation, seed: random.seed, stream: random.stream });
-  const shader = shaderOf('fillNormal', () => ({
+  shaderOf('fillNormal', {}, () => ({
     label: 'fillNormal',
     params: { count: 'u32', first: 'u32', deviation: 'f32', seed: 'u32', stream: 'u32' } as const,
     buffers: { outY: 'array<f32>' },
@@ -58,16 +59,18 @@ ${FLAT_MAIN}
   let normal = vec4f(radius * cos(angle), radius * sin(angle));
   for (var e = 0u; e < min(4u, p.count - 4u * i); e++) { outY[4u * i + e] = normal[e]; }
 }`,
-  }));
-  for (const { start, count } of flatRanges(tensor, 0, tensor.size)) {
-    const blocks = Math.ceil(count / 4);
-    shader.run(
-      tensor.gpu,
-      [tensor.bindingRange(start, count)],
-      { count, first: start / 4, deviation, seed: random.seed, stream: random.stream },
-      flatGrid(blocks),
-    );
-  }
+  })).launch(
+    tensor.gpu,
+    { outY: flat(tensor) },
+    ({ start, count }) => ({
+      count,
+      first: start / 4,
+      deviation,
+      seed: random.seed,
+      stream: random.stream,
+    }),
+    ({ count }) => flatGroups(count / 4),
+  );
 }
 
 const ROTATIONS = [

@@ -4,154 +4,189 @@
  * order makes results reproducible to the bit, and short chains keep f32 rounding small.
  */
 import { f32, signature } from '../tensor/operands.js';
-import { bytesPerElement, Tensor } from '../tensor/tensor.js';
+import { Tensor } from '../tensor/tensor.js';
 import { RANKS } from './elementary.js';
-import {
-  COLUMN_WORKGROUP,
-  columnUnit,
-  floatDType,
-  laneSum,
-  rowGrid,
-  rowMain,
-  rowReduction,
-  shaderOf,
-  threadSum,
-} from './launch.js';
+import { floatDType, unitFor, unitOf } from './launch/formats.js';
+import { COLUMN_WORKGROUP, FLAT_MAIN, flatGroups } from './launch/grid.js';
+import { byRows, flat, windowed, windowRoom } from './launch/operands.js';
+import { rowMain, rowReductionOf, threadSum } from './launch/rows.js';
+import { shaderOf } from './launch/shader.js';
+import { longestRow, rowSums, rowVariant } from './row-reduction.js';
 
-const CHUNK = 128;
+/** How a tensor is seen; the middle axis is summed. */
+export interface SummedAxis {
+  readonly outer: number;
+  readonly length: number;
+  readonly inner: number;
+}
 
 /** x seen as [outer, length, inner] → [outer, inner] f32 (returned with `shape`), times `scale`; f16 where inner > 1. */
-export function sumAxis(
-  x: Tensor,
-  { outer, length, inner }: { outer: number; length: number; inner: number },
-  shape: readonly number[],
-  scale = 1,
-): Tensor {
+export function sumAxis(x: Tensor, axis: SummedAxis, shape: readonly number[], scale = 1): Tensor {
   const out = Tensor.empty(x.gpu, shape);
-  sumInto(x, out, { outer, length, inner }, scale);
+  sumInto(x, out, axis, scale);
   return out;
 }
 
-function sumInto(
-  x: Tensor,
-  out: Tensor,
-  { outer, length, inner }: { outer: number; length: number; inner: number },
-  scale: number,
-): void {
-  const gpu = x.gpu;
+/** Values of a row that are summed at once; of a longer row pieces are, and then their sums. */
+const LONGEST_ROW = 4096;
+const ROW_PIECE = 1024;
+/** Rows whose columns one thread walks down. */
+const CHUNK = 128;
+
+function sumInto(x: Tensor, out: Tensor, { outer, length, inner }: SummedAxis, scale: number): void {
+  const { gpu } = x;
   if (outer * inner === 0) return;
   if (inner === 1) {
-    if (length <= 4096) rowSums(x, out, outer, length, length, 1, scale, false);
-    else {
-      // A long row would be one workgroup's chain: cut it into pieces, as often as it takes, and add those.
-      const pieces = Math.ceil(length / 1024);
-      const partial = Tensor.empty(gpu, [outer, pieces]);
-      rowSums(x, partial, outer * pieces, length, 1024, pieces, 1, false);
-      sumInto(partial, out, { outer, length: pieces, inner }, scale);
-      partial.dispose();
+    if (length <= longestRow(x, LONGEST_ROW)) {
+      rowSums(x, out, { rows: outer, length, piece: length, pieces: 1, scale });
+      return;
     }
+    // A long row would be one workgroup's chain: cut it into pieces, as often as it takes, and add those.
+    const piece = longestRow(x, ROW_PIECE);
+    const pieces = Math.ceil(length / piece);
+    const partial = Tensor.empty(gpu, [outer, pieces]);
+    rowSums(x, partial, { rows: outer * pieces, length, piece, pieces });
+    sumInto(partial, out, { outer, length: pieces, inner }, scale);
+    partial.dispose();
     return;
   }
-  const chunks = Math.max(1, Math.ceil(length / CHUNK));
+  // Partial sums are f32, of whatever x is.
+  const rowsSeen = Math.floor(windowRoom(out, inner) / inner);
+  if (rowsSeen < Math.min(2, length)) {
+    addWideRows(x, out, { outer, length, inner }, scale);
+    return;
+  }
+  const chunk = Math.min(CHUNK, Math.max(1, rowsSeen));
+  const chunks = Math.max(1, Math.ceil(length / chunk));
   if (chunks === 1) {
-    columnSums(x, out, outer, length, inner, 1, scale);
+    columnSums(x, out, { outer, length, inner }, { chunk: Math.max(1, length), chunks, scale });
     return;
   }
   const partial = Tensor.empty(gpu, [outer, chunks, inner]);
-  columnSums(x, partial, outer, length, inner, chunks, 1);
+  columnSums(x, partial, { outer, length, inner }, { chunk, chunks, scale: 1 });
   sumInto(partial, out, { outer, length: chunks, inner }, scale);
   partial.dispose();
 }
 
 /** Sum of squares of all elements, as partial sums [pieces]. */
 export function squareSums(x: Tensor): Tensor {
-  const pieces = Math.max(1, Math.ceil(x.size / 4096));
+  const piece = longestRow(x, LONGEST_ROW);
+  const pieces = Math.max(1, Math.ceil(x.size / piece));
   const partial = Tensor.empty(x.gpu, [pieces]);
-  rowSums(x, partial, pieces, x.size, 4096, pieces, 1, true);
+  rowSums(x, partial, { rows: pieces, length: x.size, piece, pieces, square: true });
   return partial;
 }
 
-function rowSums(
-  x: Tensor,
-  out: Tensor,
-  rows: number,
-  length: number,
-  piece: number,
-  pieces: number,
-  scale: number,
-  square: boolean,
-): void {
-  const reduction = rowReduction(x.gpu);
-  const shader = shaderOf(`rowSums.${square}.${reduction.key}`, () => ({
-    label: square ? 'squareSums' : 'rowSums',
-    params: { rows: 'u32', length: 'u32', piece: 'u32', pieces: 'u32', scale: 'f32' } as const,
-    buffers: { X: 'array<f32>', outY: 'array<f32>' },
-    subgroups: reduction.subgroups,
-    body: `${reduction.prelude}${rowMain(reduction, 'p.rows')}
-  let start = (row % p.pieces) * p.piece;
-  let base = (row / p.pieces) * p.length;
-  let end = min(p.length, start + p.piece);
-  ${laneSum('sum', (c) => (square ? `X[base + ${c}] * X[base + ${c}]` : `X[base + ${c}]`), 'end', { start: 'start' })}
-  let total = rowSum(sum, lane);
-  if (lane == 0u) { outY[row] = total * p.scale; }
-}`,
-  }));
-  shader.run(x.gpu, [x, out], { rows, length, piece, pieces, scale }, rowGrid(rows));
-}
-
+/** out: [outer, chunks, inner], each the sum of `chunk` rows, of which the last chunk may have fewer or none. */
 function columnSums(
   x: Tensor,
   out: Tensor,
-  outer: number,
-  length: number,
-  inner: number,
-  chunks: number,
-  scale: number,
+  { outer, length, inner }: SummedAxis,
+  { chunk, chunks, scale }: { chunk: number; chunks: number; scale: number },
 ): void {
   const dtype = floatDType('sum', x);
-  const unit = columnUnit('sum', inner, dtype);
-  const shader = shaderOf(`columnSums.${dtype}.${unit.key}`, () => ({
-    label: 'columnSums',
-    params: {
-      outer: 'u32',
-      length: 'u32',
-      units: 'u32',
-      chunk: 'u32',
-      first: 'u32',
-      chunks: 'u32',
-      scale: 'f32',
-    } as const,
-    buffers: { X: unit.type(dtype), outY: unit.type('f32') },
-    body: `
+  const unit = unitFor('sum', inner, dtype);
+  const shader = shaderOf('columnSums', { dtype, unit: unit.name }, (form) => {
+    const { type, value, load } = unitOf(form.unit);
+    return {
+      label: 'columnSums',
+      params: {
+        first: 'u32',
+        end: 'u32',
+        length: 'u32',
+        units: 'u32',
+        groups: 'u32',
+        chunk: 'u32',
+        chunks: 'u32',
+        scale: 'f32',
+        baseX: 'u32',
+        baseY: 'u32',
+      } as const,
+      buffers: { X: type(form.dtype), outY: type('f32') },
+      body: `
 @compute @workgroup_size(${COLUMN_WORKGROUP})
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let column = group.x * ${COLUMN_WORKGROUP}u + lane;
-  if (column >= p.units) { return; }
-  for (var o = group.z; o < p.outer; o += groups.z) {
-    let base = o * p.length * p.units + column;
-    let start = group.y * p.chunk;
-    let end = min(p.length, start + p.chunk);
-    ${threadSum('sum', unit.value, ['start', 'end', '1u'], (r) => unit.load(dtype, 'X', `base + ${r} * p.units`))}
-    outY[(o * p.chunks + p.first + group.y) * p.units + column] = sum * p.scale;
-  }
+  let index = group.y * groups.x + group.x;
+  let column = (index % p.groups) * ${COLUMN_WORKGROUP}u + lane;
+  let own = p.first + index / p.groups;
+  if (column >= p.units || own >= p.end) { return; }
+  // Where windows begin is taken off modulo 2³².
+  let base = (own / p.chunks) * p.length * p.units + column - p.baseX;
+  let start = (own % p.chunks) * p.chunk;
+  let end = min(p.length, start + p.chunk);
+  ${threadSum('sum', value, ['start', 'end', '1u'], (r) => load(form.dtype, 'X', `base + ${r} * p.units`))}
+  outY[own * p.units + column - p.baseY] = sum * p.scale;
 }`,
-  }));
-  // Of no rows too a sum is written: zeros.
-  const chunk = chunks === 1 ? Math.max(1, length) : CHUNK;
-  const groups = Math.ceil(unit.count / COLUMN_WORKGROUP);
-  // Rows that one binding cannot see: each piece is whole chunks (64 rows at least, and CHUNK is two of those).
-  const step =
-    Math.floor(x.gpu.capabilities.maxBindingSize / (inner * bytesPerElement[dtype]) / CHUNK) * CHUNK;
-  const pieces = outer === 1 && chunks > 1 && step > 0 ? Math.ceil(length / step) : 1;
-  for (let n = 0; n < pieces; n++) {
-    const rows = pieces === 1 ? length : Math.min(step, length - n * step);
-    shader.run(
-      x.gpu,
-      [pieces === 1 ? x : x.bindingRange(n * step * inner, rows * inner), out],
-      { outer, length: rows, units: unit.count, chunk, first: (n * step) / CHUNK, chunks, scale },
-      [groups, Math.max(1, Math.ceil(rows / chunk)), Math.min(outer, 65535)],
-    );
-  }
+    };
+  });
+  const units = inner / unit.width;
+  const groups = Math.ceil(units / COLUMN_WORKGROUP);
+  const begin = (own: number) => Math.floor(own / chunks) * length + (own % chunks) * chunk;
+  const end = (own: number) => begin(own) + Math.max(0, Math.min(chunk, length - (own % chunks) * chunk));
+  shader.launch(
+    x.gpu,
+    {
+      X: windowed(x, outer * chunks, ({ start, count }) => [
+        begin(start) * inner,
+        (end(start + count - 1) - begin(start)) * inner,
+      ]),
+      outY: windowed(out, outer * chunks, ({ start, count }) => [start * inner, count * inner]),
+    },
+    ({ start, count }, base) => ({
+      first: start,
+      end: start + count,
+      length,
+      units,
+      groups,
+      chunk,
+      chunks,
+      scale,
+      baseX: base['X']! / unit.width,
+      baseY: base['outY']! / unit.width,
+    }),
+    ({ count }) => groups * count,
+  );
+}
+
+/** The same where one binding cannot see two rows of x: rows are added one after the other, part by part. */
+function addWideRows(x: Tensor, out: Tensor, { outer, length, inner }: SummedAxis, scale: number): void {
+  const dtype = floatDType('sum', x);
+  const { name, width } = unitFor('sum', inner, dtype);
+  const shader = shaderOf('addWideRows', { dtype, unit: name }, (form) => {
+    const { type, load } = unitOf(form.unit);
+    return {
+      label: 'addWideRows',
+      params: { count: 'u32', baseX: 'u32', baseY: 'u32', first: 'u32', scale: 'f32' } as const,
+      buffers: { X: type(form.dtype), ioY: type('f32') },
+      body: `${FLAT_MAIN}
+  if (i >= p.count) { return; }
+  var sum = ${load(form.dtype, 'X', 'i + p.baseX')};
+  if (p.first == 0u) { sum += ioY[i + p.baseY]; }
+  ioY[i + p.baseY] = sum * p.scale;
+}`,
+    };
+  });
+  const units = inner / width;
+  for (let o = 0; o < outer; o++)
+    for (let row = 0; row < length; row++) {
+      const ofX = (o * length + row) * inner;
+      const ofY = o * inner;
+      shader.launch(
+        x.gpu,
+        {
+          X: windowed(x, units, ({ start, count }) => [ofX + start * width, count * width]),
+          ioY: windowed(out, units, ({ start, count }) => [ofY + start * width, count * width]),
+        },
+        ({ start, count }, base) => ({
+          count,
+          baseX: (ofX - base['X']!) / width + start,
+          baseY: (ofY - base['ioY']!) / width + start,
+          first: row === 0 ? 1 : 0,
+          scale: row === length - 1 ? scale : 1,
+        }),
+        ({ count }) => flatGroups(count),
+      );
+    }
 }
 
 /** Column sums of a [rows, cols] tensor: the gradient of a bias. */
@@ -167,16 +202,16 @@ const MAX = signature('max', { x: f32('...', 'C') }, { atLeast: { C: 1 } });
  */
 export function maxRows(x: Tensor): { values: Tensor; indices: Tensor } {
   MAX.check({ x });
-  const rows = x.rows;
   const values = Tensor.empty(x.gpu, x.shape.slice(0, -1));
   const indices = Tensor.empty(x.gpu, x.shape.slice(0, -1), 'u32');
-  const reduction = rowReduction(x.gpu);
-  const shader = shaderOf(`maxRows.${reduction.key}`, () => ({
-    label: 'maxRows',
-    params: { rows: 'u32', cols: 'u32' } as const,
-    buffers: { X: 'array<f32>', outV: 'array<f32>', outI: 'array<u32>' },
-    subgroups: reduction.subgroups,
-    body: `${RANKS}${reduction.prelude}${rowMain(reduction, 'p.rows')}
+  shaderOf('maxRows', { reduction: rowVariant(x.gpu, x.cols) }, (form) => {
+    const { prelude, subgroups, lanes } = rowReductionOf(form.reduction);
+    return {
+      label: 'maxRows',
+      params: { rows: 'u32', cols: 'u32' } as const,
+      buffers: { X: 'array<f32>', outV: 'array<f32>', outI: 'array<u32>' },
+      subgroups,
+      body: `${RANKS}${prelude}${rowMain({ lanes }, 'p.rows')}
   var best = 0u;
   var at = 0u;
   for (var c = lane; c < p.cols; c += LANES) { let v = rank(X[row * p.cols + c]); if (v > best) { best = v; at = c; } }
@@ -185,15 +220,20 @@ export function maxRows(x: Tensor): { values: Tensor; indices: Tensor } {
   let first = ~rowMax(select(0u, ~at, best == top), lane);
   if (lane == 0u) { outV[row] = unrank(top); outI[row] = first; }
 }`,
-  }));
-  shader.run(x.gpu, [x, values, indices], { rows, cols: x.cols }, rowGrid(rows));
+    };
+  }).launch(
+    x.gpu,
+    { X: byRows(x), outV: flat(values), outI: flat(indices) },
+    ({ count }) => ({ rows: count, cols: x.cols }),
+    ({ count }) => count,
+  );
   return { values, indices };
 }
 
 /** dx of `maxRows`: dy at the saved position, zero elsewhere. */
 export function maxRowsGradient(indices: Tensor, dy: Tensor, shape: readonly number[]): Tensor {
   const dx = Tensor.empty(dy.gpu, shape);
-  const shader = shaderOf('maxRowsGradient', () => ({
+  shaderOf('maxRowsGradient', {}, () => ({
     label: 'maxRowsGradient',
     params: { rows: 'u32', cols: 'u32' } as const,
     buffers: { I: 'array<u32>', DY: 'array<f32>', outX: 'array<f32>' },
@@ -204,7 +244,11 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   if (row >= p.rows) { return; }
   for (var c = lane; c < p.cols; c += 64u) { outX[row * p.cols + c] = select(0.0, DY[row], I[row] == c); }
 }`,
-  }));
-  shader.run(dy.gpu, [indices, dy, dx], { rows: dx.rows, cols: dx.cols }, rowGrid(dx.rows));
+  })).launch(
+    dy.gpu,
+    { I: flat(indices), DY: flat(dy), outX: byRows(dx) },
+    ({ count }) => ({ rows: count, cols: dx.cols }),
+    ({ count }) => count,
+  );
   return dx;
 }

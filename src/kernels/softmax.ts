@@ -5,7 +5,10 @@
 import { f32, integers, signature, wholeNumber } from '../tensor/operands.js';
 import { Tensor } from '../tensor/tensor.js';
 import { elementary, RANKS } from './elementary.js';
-import { laneSum, rowGrid, rowMain, rowReduction, shaderOf } from './launch.js';
+import { byRows, flat, type Operand } from './launch/operands.js';
+import { laneSum, rowMain, rowReductionOf } from './launch/rows.js';
+import { type ParamType, shaderOf } from './launch/shader.js';
+import { rowVariant } from './row-reduction.js';
 
 const ROWS = { rows: 'u32', cols: 'u32' } as const;
 
@@ -24,16 +27,43 @@ const logSumExp = (keep: string) => `
   let total = rowSum(part, lane);`;
 const LOG_SUM_EXP = logSumExp('true');
 
-function rowShader(name: string, buffers: Record<string, string>, x: Tensor, body: string) {
-  const reduction = rowReduction(x.gpu);
-  return shaderOf(`${name}.${reduction.key}`, () => ({
-    label: name,
-    params: ROWS,
-    buffers,
-    subgroups: reduction.subgroups,
-    body: `${elementary('f32')}${RANKS}${reduction.prelude}${rowMain(reduction, 'p.rows')}${body}
+/** A kernel with one workgroup a row, whose source depends on nothing but its name and the choice for rows. */
+function rowShader<P extends Record<string, ParamType>>(
+  name: string,
+  x: Tensor,
+  params: P,
+  buffers: Readonly<Record<string, string>>,
+  body: () => string,
+) {
+  return shaderOf(name, { reduction: rowVariant(x.gpu, x.cols) }, ({ reduction }) => {
+    const { prelude, subgroups, lanes } = rowReductionOf(reduction);
+    return {
+      label: name,
+      params,
+      buffers,
+      subgroups,
+      body: `${elementary('f32')}${RANKS}${prelude}${rowMain({ lanes }, 'p.rows')}${body()}
 }`,
-  }));
+    };
+  });
+}
+
+const floatBuffers = (operands: object): Record<string, string> =>
+  Object.fromEntries(Object.keys(operands).map((name) => [name, 'array<f32>']));
+
+/** The same with parameters `rows` and `cols` alone: all operands are f32, of the rows of x or of one value a row. */
+function launchRows(
+  name: string,
+  x: Tensor,
+  operands: Readonly<Record<string, Operand>>,
+  body: () => string,
+): void {
+  rowShader(name, x, ROWS, floatBuffers(operands), body).launch(
+    x.gpu,
+    operands,
+    ({ count }) => ({ rows: count, cols: x.cols }),
+    ({ count }) => count,
+  );
 }
 
 const SOFTMAX = signature('softmax', { x: f32('...', 'C') });
@@ -42,28 +72,28 @@ const SOFTMAX = signature('softmax', { x: f32('...', 'C') });
 export function softmax(x: Tensor): Tensor {
   SOFTMAX.check({ x });
   const y = Tensor.empty(x.gpu, x.shape);
-  rowShader(
+  launchRows(
     'softmax',
-    { X: 'array<f32>', outY: 'array<f32>' },
     x,
-    `${LOG_SUM_EXP}
+    { X: byRows(x), outY: byRows(y) },
+    () => `${LOG_SUM_EXP}
   for (var c = lane; c < p.cols; c += LANES) { outY[row * p.cols + c] = expOf(X[row * p.cols + c] - top) / total; }`,
-  ).run(x.gpu, [x, y], { rows: x.rows, cols: x.cols }, rowGrid(x.rows));
+  );
   return y;
 }
 
 /** dx = y ∘ (dy − Σ dy∘y). */
 export function softmaxGradient(y: Tensor, dy: Tensor): Tensor {
   const dx = Tensor.empty(y.gpu, y.shape);
-  rowShader(
+  launchRows(
     'softmaxGradient',
-    { Y: 'array<f32>', DY: 'array<f32>', outX: 'array<f32>' },
     y,
-    `
+    { Y: byRows(y), DY: byRows(dy), outX: byRows(dx) },
+    () => `
   ${laneSum('part', (c) => `Y[row * p.cols + ${c}] * DY[row * p.cols + ${c}]`, 'p.cols')}
   let dot = rowSum(part, lane);
   for (var c = lane; c < p.cols; c += LANES) { outX[row * p.cols + c] = Y[row * p.cols + c] * (DY[row * p.cols + c] - dot); }`,
-  ).run(y.gpu, [y, dy, dx], { rows: y.rows, cols: y.cols }, rowGrid(y.rows));
+  );
   return dx;
 }
 
@@ -73,29 +103,29 @@ const LOG_SOFTMAX = signature('logSoftmax', { x: f32('...', 'C') });
 export function logSoftmax(x: Tensor): Tensor {
   LOG_SOFTMAX.check({ x });
   const y = Tensor.empty(x.gpu, x.shape);
-  rowShader(
+  launchRows(
     'logSoftmax',
-    { X: 'array<f32>', outY: 'array<f32>' },
     x,
-    `${LOG_SUM_EXP}
+    { X: byRows(x), outY: byRows(y) },
+    () => `${LOG_SUM_EXP}
   let log = logOf(total);
   for (var c = lane; c < p.cols; c += LANES) { outY[row * p.cols + c] = (X[row * p.cols + c] - top) - log; }`,
-  ).run(x.gpu, [x, y], { rows: x.rows, cols: x.cols }, rowGrid(x.rows));
+  );
   return y;
 }
 
 /** dx = dy − exp(y)·Σ dy. */
 export function logSoftmaxGradient(y: Tensor, dy: Tensor): Tensor {
   const dx = Tensor.empty(y.gpu, y.shape);
-  rowShader(
+  launchRows(
     'logSoftmaxGradient',
-    { Y: 'array<f32>', DY: 'array<f32>', outX: 'array<f32>' },
     y,
-    `
+    { Y: byRows(y), DY: byRows(dy), outX: byRows(dx) },
+    () => `
   ${laneSum('part', (c) => `DY[row * p.cols + ${c}]`, 'p.cols')}
   let sum = rowSum(part, lane);
   for (var c = lane; c < p.cols; c += LANES) { outX[row * p.cols + c] = DY[row * p.cols + c] - expOf(Y[row * p.cols + c]) * sum; }`,
-  ).run(y.gpu, [y, dy, dx], { rows: y.rows, cols: y.cols }, rowGrid(y.rows));
+  );
   return dx;
 }
 
@@ -115,33 +145,36 @@ const CROSS_ENTROPY = signature(
 
 const TARGETS = { rows: 'u32', cols: 'u32', ignore: 'u32', nan: 'u32' } as const;
 
-const targetParameters = (x: Tensor, ignoreIndex: number) => ({
-  rows: x.rows,
-  cols: x.cols,
-  ignore: ignoreIndex,
-  // A constant that is no number would be an error in WGSL.
-  nan: 0x7fc00000,
-});
-
-function targetShader(name: string, { targets }: CrossEntropyTargets, x: Tensor, out: string, body: string) {
-  const reduction = rowReduction(x.gpu);
-  return shaderOf(`${name}.${targets.dtype}.${reduction.key}`, () => ({
-    label: name,
-    params: TARGETS,
-    buffers: {
-      X: 'array<f32>',
-      targets: `array<${targets.dtype}>`,
-      [out]: 'array<f32>',
-      ...(out === 'outL' ? { outCount: 'array<f32>' } : { DL: 'array<f32>' }),
-    },
-    subgroups: reduction.subgroups,
-    body: `${elementary('f32')}${RANKS}${reduction.prelude}${rowMain(reduction, 'p.rows')}
+function launchTargets(
+  name: string,
+  x: Tensor,
+  { targets, ignoreIndex }: CrossEntropyTargets,
+  operands: Readonly<Record<string, Operand>>,
+  body: () => string,
+): void {
+  const buffers = { ...floatBuffers(operands), targets: `array<${targets.dtype}>` };
+  rowShader(
+    `${name}.${targets.dtype}`,
+    x,
+    TARGETS,
+    buffers,
+    () => `
   let target_ = u32(targets[row]);
   let ignored = target_ == p.ignore;
   // What is no class has no loss: not a number, rather than that of another class.
-  let known = target_ < p.cols;${body}
-}`,
-  }));
+  let known = target_ < p.cols;${body()}`,
+  ).launch(
+    x.gpu,
+    { ...operands, targets: flat(targets) },
+    ({ count }) => ({
+      rows: count,
+      cols: x.cols,
+      ignore: ignoreIndex,
+      // A constant that is no number would be an error in WGSL.
+      nan: 0x7fc00000,
+    }),
+    ({ count }) => count,
+  );
 }
 
 /**
@@ -153,35 +186,35 @@ export function crossEntropyRows(x: Tensor, to: CrossEntropyTargets): { loss: Te
   CROSS_ENTROPY.check({ x, targets }, { ignoreIndex });
   const loss = Tensor.empty(x.gpu, [x.rows]);
   const counted = Tensor.empty(x.gpu, [x.rows]);
-  targetShader(
+  launchTargets(
     'crossEntropy',
-    to,
     x,
-    'outL',
-    `${LOG_SUM_EXP}
+    to,
+    { X: byRows(x), outL: flat(loss), outCount: flat(counted) },
+    () => `${LOG_SUM_EXP}
   if (lane == 0u) {
     let own = logOf(total) - (X[row * p.cols + min(target_, p.cols - 1u)] - top);
     outL[row] = select(select(bitcast<f32>(p.nan), own, known), 0.0, ignored);
     outCount[row] = select(1.0, 0.0, ignored);
   }`,
-  ).run(x.gpu, [x, targets, loss, counted], targetParameters(x, ignoreIndex), rowGrid(x.rows));
+  );
   return { loss, counted };
 }
 
 /** dX = (softmax(X) − onehot(target)) · dLoss per row; zero in ignored rows, NaN where the target is no class. */
 export function crossEntropyRowsGradient(x: Tensor, to: CrossEntropyTargets, dLoss: Tensor): Tensor {
   const dx = Tensor.empty(x.gpu, x.shape);
-  targetShader(
+  launchTargets(
     'crossEntropyGradient',
-    to,
     x,
-    'outX',
-    `${LOG_SUM_EXP}
+    to,
+    { X: byRows(x), outX: byRows(dx), DL: flat(dLoss) },
+    () => `${LOG_SUM_EXP}
   for (var c = lane; c < p.cols; c += LANES) {
     let own = DL[row] * (expOf(X[row * p.cols + c] - top) / total - select(0.0, 1.0, c == target_));
     outX[row * p.cols + c] = select(select(bitcast<f32>(p.nan), own, known), 0.0, ignored);
   }`,
-  ).run(x.gpu, [x, to.targets, dx, dLoss], targetParameters(x, to.ignoreIndex), rowGrid(x.rows));
+  );
   return dx;
 }
 
@@ -195,55 +228,49 @@ const SOFT_CROSS_ENTROPY = signature(
 export function softCrossEntropyRows(x: Tensor, probabilities: Tensor): Tensor {
   SOFT_CROSS_ENTROPY.check({ x, probabilities });
   const loss = Tensor.empty(x.gpu, [x.rows]);
-  rowShader(
+  launchRows(
     'softCrossEntropy',
-    { X: 'array<f32>', P: 'array<f32>', outL: 'array<f32>' },
     x,
-    `${LOG_SUM_EXP}
+    { X: byRows(x), P: byRows(probabilities), outL: flat(loss) },
+    () => `${LOG_SUM_EXP}
   let log = logOf(total);
   ${laneSum('sum', (c) => `P[row * p.cols + ${c}] * (log - (X[row * p.cols + ${c}] - top))`, 'p.cols')}
   let loss = rowSum(sum, lane);
   if (lane == 0u) { outL[row] = loss; }`,
-  ).run(x.gpu, [x, probabilities, loss], { rows: x.rows, cols: x.cols }, rowGrid(x.rows));
+  );
   return loss;
 }
 
 /** dX = (softmax(X)·ΣP − P) · dLoss per row. */
 export function softCrossEntropyRowsGradient(x: Tensor, probabilities: Tensor, dLoss: Tensor): Tensor {
   const dx = Tensor.empty(x.gpu, x.shape);
-  rowShader(
+  launchRows(
     'softCrossEntropyGradient',
-    { X: 'array<f32>', P: 'array<f32>', DL: 'array<f32>', outX: 'array<f32>' },
     x,
-    `${LOG_SUM_EXP}
+    { X: byRows(x), P: byRows(probabilities), DL: flat(dLoss), outX: byRows(dx) },
+    () => `${LOG_SUM_EXP}
   ${laneSum('mass', (c) => `P[row * p.cols + ${c}]`, 'p.cols')}
   let weight = rowSum(mass, lane);
   for (var c = lane; c < p.cols; c += LANES) {
     outX[row * p.cols + c] = DL[row] * (expOf(X[row * p.cols + c] - top) / total * weight - P[row * p.cols + c]);
   }`,
-  ).run(x.gpu, [x, probabilities, dLoss, dx], { rows: x.rows, cols: x.cols }, rowGrid(x.rows));
+  );
   return dx;
 }
 
 const DISTILL_OWN = signature('m3Distillation', { x: f32('B', 'G'), teacher: f32('B', 'G') });
 const DISTILL_ALL = signature('m3Distillation', { x: f32('B', '>=B*G'), teacher: f32('B', 'G') });
 
-const DISTILL = { rows: 'u32', cols: 'u32', group: 'u32', blocks: 'u32' } as const;
+const DISTILL = { first: 'u32', rows: 'u32', cols: 'u32', group: 'u32', blocks: 'u32' } as const;
 
 /**
  * `m3_kd_loss` per row (spec flagembedding-m3 §4.2). Row r owns columns s..s+G−1, s = r·G (or 0 when `ownOnly`:
  * X is then the own block). Loss_r = Σ_i P_ri (logsumexp_{c ∉ [s, s+i)} X_rc − X_r,s+i).
  */
 export function distillationRows(x: Tensor, teacher: Tensor, ownOnly: boolean): Tensor {
-  const group = teacher.cols;
   (ownOnly ? DISTILL_OWN : DISTILL_ALL).check({ x, teacher });
   const loss = Tensor.empty(x.gpu, [x.rows]);
-  distillationShader(x, false).run(
-    x.gpu,
-    [x, teacher, loss],
-    { rows: x.rows, cols: x.cols, group, blocks: ownOnly ? 0 : 1 },
-    rowGrid(x.rows),
-  );
+  launchDistillation(x, teacher, ownOnly, { outL: flat(loss) });
   return loss;
 }
 
@@ -254,29 +281,26 @@ export function distillationRowsGradient(
   dLoss: Tensor,
 ): Tensor {
   const dx = Tensor.empty(x.gpu, x.shape);
-  distillationShader(x, true).run(
-    x.gpu,
-    [x, teacher, dx, dLoss],
-    { rows: x.rows, cols: x.cols, group: teacher.cols, blocks: ownOnly ? 0 : 1 },
-    rowGrid(x.rows),
-  );
+  launchDistillation(x, teacher, ownOnly, { outX: byRows(dx), DL: flat(dLoss) });
   return dx;
 }
 
-function distillationShader(x: Tensor, gradient: boolean) {
-  const reduction = rowReduction(x.gpu);
-  return shaderOf(`distillation.${gradient}.${reduction.key}`, () => ({
-    label: gradient ? 'distillationGradient' : 'distillation',
-    params: DISTILL,
-    buffers: {
-      X: 'array<f32>',
-      P: 'array<f32>',
-      [gradient ? 'outX' : 'outL']: 'array<f32>',
-      ...(gradient ? { DL: 'array<f32>' } : {}),
-    },
-    subgroups: reduction.subgroups,
-    body: `${elementary('f32')}${RANKS}${reduction.prelude}${rowMain(reduction, 'p.rows')}
-  let start = row * p.group * p.blocks;
+/** Of the loss, or where there is an `outX` of its gradient. */
+function launchDistillation(
+  x: Tensor,
+  teacher: Tensor,
+  ownOnly: boolean,
+  results: Readonly<Record<string, Operand>>,
+): void {
+  const gradient = 'outX' in results;
+  const operands = { X: byRows(x), P: byRows(teacher), ...results };
+  rowShader(
+    gradient ? 'distillationGradient' : 'distillation',
+    x,
+    DISTILL,
+    floatBuffers(operands),
+    () => `
+  let start = (p.first + row) * p.group * p.blocks;
   var loss = 0.0;
   ${gradient ? 'for (var c = lane; c < p.cols; c += LANES) { outX[row * p.cols + c] = 0.0; }' : ''}
   for (var i = 0u; i < p.group; i++) {
@@ -293,40 +317,64 @@ function distillationShader(x: Tensor, gradient: boolean) {
         : 'loss += weight * (logOf(total) - (X[row * p.cols + start + i] - top));'
     }
   }
-  ${gradient ? '' : 'if (lane == 0u) { outL[row] = loss; }'}
-}`,
-  }));
+  ${gradient ? '' : 'if (lane == 0u) { outL[row] = loss; }'}`,
+  ).launch(
+    x.gpu,
+    operands,
+    ({ start, count }) => ({
+      first: start,
+      rows: count,
+      cols: x.cols,
+      group: teacher.cols,
+      blocks: ownOnly ? 0 : 1,
+    }),
+    ({ count }) => count,
+  );
 }
 
 const OWN_GROUP = signature('ownGroup', { x: f32('B', 'B*G') }, { numbers: { G: wholeNumber(1) } });
+
+const OWN_GROUP_PARAMS = { first: 'u32', rows: 'u32', cols: 'u32', group: 'u32' } as const;
 
 /** Row r's own block of a [B, B·G] score matrix: columns r·G..r·G+G−1 → [B,G]. */
 export function ownGroup(x: Tensor, group: number): Tensor {
   OWN_GROUP.check({ x }, { G: group });
   const out = Tensor.empty(x.gpu, [x.rows, group]);
+  const operands = { X: byRows(x), outY: byRows(out) };
   rowShader(
     'ownGroup',
-    { X: 'array<f32>', outY: 'array<f32>' },
     x,
-    `
-  let group_ = p.cols / p.rows;
-  for (var c = lane; c < group_; c += LANES) { outY[row * group_ + c] = X[row * p.cols + row * group_ + c]; }`,
-  ).run(x.gpu, [x, out], { rows: x.rows, cols: x.cols }, rowGrid(x.rows));
+    OWN_GROUP_PARAMS,
+    floatBuffers(operands),
+    () => `
+  for (var c = lane; c < p.group; c += LANES) { outY[row * p.group + c] = X[row * p.cols + (p.first + row) * p.group + c]; }`,
+  ).launch(
+    x.gpu,
+    operands,
+    ({ start, count }) => ({ first: start, rows: count, cols: x.cols, group }),
+    ({ count }) => count,
+  );
   return out;
 }
 
 export function ownGroupGradient(dy: Tensor, cols: number): Tensor {
   const dx = Tensor.empty(dy.gpu, [dy.rows, cols]);
+  const operands = { DY: byRows(dy), outX: byRows(dx) };
   rowShader(
     'ownGroupGradient',
-    { DY: 'array<f32>', outX: 'array<f32>' },
-    dy,
-    `
-  let group_ = p.cols / p.rows;
+    dx,
+    OWN_GROUP_PARAMS,
+    floatBuffers(operands),
+    () => `
   for (var c = lane; c < p.cols; c += LANES) {
-    let own = c / group_ == row;
-    outX[row * p.cols + c] = select(0.0, DY[row * group_ + c % group_], own);
+    let own = c / p.group == p.first + row;
+    outX[row * p.cols + c] = select(0.0, DY[row * p.group + c % p.group], own);
   }`,
-  ).run(dy.gpu, [dy, dx], { rows: dy.rows, cols }, rowGrid(dy.rows));
+  ).launch(
+    dy.gpu,
+    operands,
+    ({ start, count }) => ({ first: start, rows: count, cols, group: dy.cols }),
+    ({ count }) => count,
+  );
   return dx;
 }

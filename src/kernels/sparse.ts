@@ -4,7 +4,9 @@
  */
 import { f32, requireBeside, signature, u32, wholeNumber } from '../tensor/operands.js';
 import { Tensor } from '../tensor/tensor.js';
-import { FLAT_MAIN, flatGrid, shaderOf } from './launch.js';
+import { FLAT_MAIN, flatGroups } from './launch/grid.js';
+import { byRows, flat, type Operand, partsOf } from './launch/operands.js';
+import { shaderOf } from './launch/shader.js';
 
 /** Matches listed twice: by pair of texts for the scores, by weight for the gradient. All u32. */
 export interface SparseMatches {
@@ -19,8 +21,6 @@ export interface SparseMatches {
   /** [2·matches, 2]: the pair, and the other weight's index. */
   readonly weightMatches: Tensor;
 }
-
-const PARAMS = { count: 'u32' } as const;
 
 const SPARSE_SCORES = signature(
   'sparseScores',
@@ -44,48 +44,74 @@ export function sparseScores(weights: Tensor, matches: SparseMatches): Tensor {
     { queries, columns },
   );
   const scores = Tensor.empty(weights.gpu, matches.shape);
-  shaderOf('sparseScores', () => ({
-    label: 'sparseScores',
-    params: PARAMS,
-    buffers: { W: 'array<f32>', starts: 'array<u32>', matches: 'array<vec2u>', outS: 'array<f32>' },
-    body: `${FLAT_MAIN}
-  if (i >= p.count) { return; }
-  var sum = 0.0;
-  for (var k = starts[i]; k < starts[i + 1u]; k++) { let m = matches[k]; sum += W[m.x] * W[m.y]; }
-  outS[i] = sum;
-}`,
-  })).run(
-    weights.gpu,
-    [weights, matches.pairStarts, matches.pairMatches, scores],
-    { count: scores.size },
-    flatGrid(scores.size),
-  );
+  sumMatches('sparseScores', weights, weights, pairStarts, pairMatches, scores);
   return scores;
 }
 
 export function sparseScoresGradient(weights: Tensor, matches: SparseMatches, dScores: Tensor): Tensor {
   const dWeights = Tensor.empty(weights.gpu, weights.shape);
-  shaderOf('sparseScoresGradient', () => ({
-    label: 'sparseScoresGradient',
-    params: PARAMS,
+  sumMatches('sparseScoresGradient', dScores, weights, matches.weightStarts, matches.weightMatches, dWeights);
+  return dWeights;
+}
+
+/** out[i] = Σ of a[m₀]·b[m₁] over the matches m of i, [starts[i], starts[i+1]), in their order where b and a fit a binding. */
+function sumMatches(label: string, a: Tensor, b: Tensor, starts: Tensor, matches: Tensor, out: Tensor): void {
+  const { gpu } = out;
+  const shader = shaderOf('sumMatches', { label }, (form) => ({
+    label: form.label,
+    params: {
+      count: 'u32',
+      firstA: 'u32',
+      endA: 'u32',
+      firstB: 'u32',
+      endB: 'u32',
+      firstK: 'u32',
+      endK: 'u32',
+      fresh: 'u32',
+    } as const,
     buffers: {
-      W: 'array<f32>',
-      DS: 'array<f32>',
+      A: 'array<f32>',
+      B: 'array<f32>',
       starts: 'array<u32>',
       matches: 'array<vec2u>',
-      outW: 'array<f32>',
+      ioY: 'array<f32>',
     },
     body: `${FLAT_MAIN}
   if (i >= p.count) { return; }
   var sum = 0.0;
-  for (var k = starts[i]; k < starts[i + 1u]; k++) { let m = matches[k]; sum += DS[m.x] * W[m.y]; }
-  outW[i] = sum;
+  if (p.fresh == 0u) { sum = ioY[i]; }
+  for (var k = max(starts[i], p.firstK); k < min(starts[i + 1u], p.endK); k++) {
+    let m = matches[k - p.firstK];
+    if (m.x >= p.firstA && m.x < p.endA && m.y >= p.firstB && m.y < p.endB) {
+      sum += A[m.x - p.firstA] * B[m.y - p.firstB];
+    }
+  }
+  ioY[i] = sum;
 }`,
-  })).run(
-    weights.gpu,
-    [weights, dScores, matches.weightStarts, matches.weightMatches, dWeights],
-    { count: weights.size },
-    flatGrid(weights.size),
-  );
-  return dWeights;
+  }));
+  const parts = (operand: Operand) => partsOf(label, gpu, operand);
+  for (const listed of parts(byRows(matches)))
+    for (const first of parts(flat(a)))
+      for (const second of parts(flat(b)))
+        shader.launch(
+          gpu,
+          {
+            A: first.operand,
+            B: second.operand,
+            starts: flat(starts, { beyond: 1 }),
+            matches: listed.operand,
+            ioY: flat(out),
+          },
+          ({ count }) => ({
+            count,
+            firstA: first.start,
+            endA: first.start + first.count,
+            firstB: second.start,
+            endB: second.start + second.count,
+            firstK: listed.start,
+            endK: listed.start + listed.count,
+            fresh: listed.first && first.first && second.first ? 1 : 0,
+          }),
+          ({ count }) => flatGroups(count),
+        );
 }

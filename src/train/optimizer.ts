@@ -130,15 +130,16 @@ export class AdamW {
             const end = Math.min(range.end, bound);
             if (end <= start) return;
             adamW(
-              weights,
-              gradients!,
-              m,
-              v,
-              factor,
+              {
+                weights,
+                gradients: gradients!,
+                moment1: m,
+                moment2: v,
+                factor,
+                halves: start < halvesEnd ? halves : undefined,
+              },
               settings(start < decayEnd),
-              start,
-              end - start,
-              start < halvesEnd ? halves : undefined,
+              { start, count: end - start },
             );
           });
         store.noteHalvesUpdated();
@@ -146,13 +147,15 @@ export class AdamW {
       for (const { table, gradient, map, values } of updates) {
         const { m, v } = this.tableMoments.get(table)!;
         adamWRows(
-          table.tensor,
-          values,
-          gradient?.rows ?? new Uint32Array(),
-          map,
-          m,
-          v,
-          factor,
+          {
+            weights: table.tensor,
+            gradients: values,
+            rows: gradient?.rows ?? new Uint32Array(),
+            rowOf: map,
+            moment1: m,
+            moment2: v,
+            factor,
+          },
           settings(table.decay),
         );
       }

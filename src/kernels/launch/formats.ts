@@ -53,11 +53,12 @@ export const store4 = (dtype: FloatDType, buffer: string, index: string, value: 
   `${buffer}[${index}] = ${dtype === 'f16' ? `packHalves(${value})` : value};`;
 
 /** What kernels over rows take from a row at a time: four columns where the width allows, else one (f32 only). */
+export type UnitName = 'v4' | 'v1';
+
 export interface ColumnUnit {
-  /** Units of a row. */
-  readonly count: number;
-  /** Distinguishes the variant in shader keys. */
-  readonly key: string;
+  readonly name: UnitName;
+  /** Columns of a unit. */
+  readonly width: number;
   /** WGSL type of a unit's value. */
   readonly value: 'vec4f' | 'f32';
   /** WGSL buffer type, load and store of units. */
@@ -68,26 +69,42 @@ export interface ColumnUnit {
   total(value: string): string;
 }
 
-/** @throws ShapeError for f16 whose rows are not whole groups of four. */
-export function columnUnit(op: string, cols: number, ...dtypes: FloatDType[]): ColumnUnit {
-  if (cols % 4 === 0)
-    return {
-      count: cols / 4,
-      key: 'v4',
-      value: 'vec4f',
-      type: vec4Type,
-      load: load4,
-      store: store4,
-      total: (value) => `dot(${value}, vec4f(1.0))`,
-    };
-  if (dtypes.includes('f16')) throw new ShapeError(op, `f16 needs rows of whole groups of 4, found ${cols}`);
-  return {
-    count: cols,
-    key: 'v1',
+const units: Record<UnitName, ColumnUnit> = {
+  v4: {
+    name: 'v4',
+    width: 4,
+    value: 'vec4f',
+    type: vec4Type,
+    load: load4,
+    store: store4,
+    total: (value) => `dot(${value}, vec4f(1.0))`,
+  },
+  v1: {
+    name: 'v1',
+    width: 1,
     value: 'f32',
     type: () => 'array<f32>',
     load: (_, buffer, index) => `${buffer}[${index}]`,
     store: (_, buffer, index, value) => `${buffer}[${index}] = ${value};`,
     total: (value) => `(${value})`,
-  };
+  },
+};
+
+export const unitOf = (name: UnitName): ColumnUnit => units[name];
+
+/** The unit for rows of `cols`. @throws ShapeError for f16 whose rows are not whole groups of four. */
+export function unitFor(op: string, cols: number, ...dtypes: FloatDType[]): ColumnUnit {
+  if (cols % 4 === 0) return units.v4;
+  if (dtypes.includes('f16')) throw new ShapeError(op, `f16 needs rows of whole groups of 4, found ${cols}`);
+  return units.v1;
+}
+
+/** For kernels without a form yet. `count`: units of a row. */
+export function columnUnit(
+  op: string,
+  cols: number,
+  ...dtypes: FloatDType[]
+): ColumnUnit & { readonly count: number; readonly key: string } {
+  const unit = unitFor(op, cols, ...dtypes);
+  return { ...unit, count: cols / unit.width, key: unit.name };
 }

@@ -35,8 +35,21 @@ interface Cut {
   readonly beyond: number;
 }
 
-/** An operand of a launch, made by `byRows`, `flat` or `whole`. */
-export type Operand = { readonly cut: Cut } | { readonly whole: Tensor | Binding | RowTexture };
+/** Elements of a tensor: where they begin, and how many. */
+export type Range = readonly [start: number, count: number];
+
+/** A tensor of which every piece sees some elements, wherever they begin. */
+interface Windowed {
+  readonly tensor: Tensor;
+  readonly units: number;
+  readonly of: (piece: Piece) => Range;
+}
+
+/** An operand of a launch, made by `byRows`, `flat`, `windowed` or `whole`. */
+export type Operand =
+  | { readonly cut: Cut }
+  | { readonly window: Windowed }
+  | { readonly whole: Tensor | Binding | RowTexture };
 
 /**
  * Cut by rows. `rows`: how many equal parts the tensor has, by default all extents but the last; a vector with a
@@ -69,6 +82,14 @@ export function flat(
   return cutOf(tensor, 'values', start, count, 1, each, beyond);
 }
 
+/**
+ * Neither cut alike nor seen whole: for `units` of the other operands a piece sees the elements that `of` tells, as one
+ * range. It is bound from an element at or before that on, which the kernel must take off: the launcher tells it.
+ */
+export function windowed(tensor: Tensor, units: number, of: (piece: Piece) => Range): Operand {
+  return { window: { tensor, units, of } };
+}
+
 /** Not cut: every piece sees all of it, which must fit one binding. */
 export function whole(operand: Tensor | Binding | RowTexture): Operand {
   return { whole: operand };
@@ -98,16 +119,74 @@ function cutOf(
   };
 }
 
-/** What a kernel binds of an operand for a piece. */
-export function partOf(operand: Operand, piece: Piece): Tensor | Binding | RowTexture {
-  if (!('cut' in operand)) return operand.whole;
+/** What a kernel binds of an operand for a piece, and the element of the tensor that this begins at. */
+export function partOf(
+  operand: Operand,
+  piece: Piece,
+): { readonly part: Tensor | Binding | RowTexture; readonly base: number } {
+  if ('whole' in operand) return { part: operand.whole, base: 0 };
+  if ('window' in operand) {
+    const { tensor, of } = operand.window;
+    const [start, count] = of(piece);
+    const { base, size } = seenOf(tensor, start, count);
+    return { part: size === tensor.size ? tensor : tensor.bindingRange(base, size), base };
+  }
   const { tensor, width, start, size, beyond } = operand.cut;
-  if (piece.first && piece.last && start === 0 && size + beyond === tensor.size) return tensor;
+  if (piece.first && piece.last && start === 0 && size + beyond === tensor.size)
+    return { part: tensor, base: 0 };
   const from = Math.min(piece.start * width, size);
-  const count = Math.min(piece.count * width, size - from);
+  const count = Math.min(piece.count * width, size - from) + beyond;
   // Of nothing too something is bound, of which nothing is read.
-  return tensor.bindingRange(count + beyond === 0 ? 0 : start + from, count + beyond);
+  const base = count === 0 ? 0 : start + from;
+  return { part: tensor.bindingRange(base, count), base };
 }
+
+/** Part of an operand, for kernels that are launched once for every part. */
+export interface Part extends Piece {
+  readonly operand: Operand;
+}
+
+/** An operand that is cut, in parts that each fit a binding: for kernels that look in it by index. */
+export function partsOf(label: string, gpu: Gpu, operand: Operand): readonly Part[] {
+  return piecesOf(label, gpu, { operand }).map((piece) => ({
+    ...piece,
+    operand: whole(partOf(operand, piece).part),
+  }));
+}
+
+/**
+ * Elements [start, start+count) of a tensor for kernels that find their own way in them, as `windowed` shows them: `base` is
+ * the element that the binding begins at.
+ */
+export function windowOf(
+  tensor: Tensor,
+  start: number,
+  count: number,
+): { readonly operand: Operand; readonly base: number } {
+  const { base, size } = seenOf(tensor, start, count);
+  return { operand: whole(size === tensor.size ? tensor : tensor.bindingRange(base, size)), base };
+}
+
+/** Elements of a tensor that a window can show, wherever it begins among the multiples of `step`. */
+export function windowRoom(tensor: Tensor, step = 1): number {
+  const width = bytesPerElement[tensor.dtype];
+  const alignment = alignmentOf(tensor.gpu);
+  const ahead = (step * width) % alignment === 0 ? 0 : alignment;
+  const room = Math.floor(tensor.gpu.capabilities.maxBindingSize / BINDING_GRANULE) * BINDING_GRANULE;
+  return Math.floor((room - ahead) / width);
+}
+
+/** The elements that are bound so that [start, start+count) are seen: all of them where that fits. */
+function seenOf(tensor: Tensor, start: number, count: number): { base: number; size: number } {
+  const { maxBindingSize } = tensor.gpu.capabilities;
+  if (tensor.bytes <= maxBindingSize) return { base: 0, size: tensor.size };
+  const step = alignmentOf(tensor.gpu) / bytesPerElement[tensor.dtype];
+  const base = count === 0 ? 0 : Math.floor(start / step) * step;
+  return { base, size: count === 0 ? 0 : start + count - base };
+}
+
+/** Bytes: pieces and windows begin at multiples of it, so that they begin with whole vec4s too. */
+const alignmentOf = (gpu: Gpu): number => Math.max(gpu.capabilities.bindingAlignment, BINDING_GRANULE);
 
 const ONE: Piece = { start: 0, count: 1, first: true, last: true };
 
@@ -115,6 +194,10 @@ function greatestDivisor(a: number, b: number): number {
   while (b !== 0) [a, b] = [b, a % b];
   return a;
 }
+
+/** Bytes of a range as it is bound. */
+const boundBytes = (tensor: Tensor, count: number): number =>
+  Math.ceil((count * bytesPerElement[tensor.dtype]) / BINDING_GRANULE) * BINDING_GRANULE;
 
 /**
  * The pieces that all cut operands are walked in together: one where everything fits; else as many units as fit, in
@@ -128,67 +211,89 @@ export function piecesOf(
   operands: Readonly<Record<string, Operand>>,
   fits: (piece: Piece) => boolean = () => true,
 ): readonly Piece[] {
-  const { maxBindingSize, bindingAlignment } = gpu.capabilities;
-  const room = Math.floor(maxBindingSize / BINDING_GRANULE) * BINDING_GRANULE;
+  const { maxBindingSize } = gpu.capabilities;
+  const alignment = alignmentOf(gpu);
   let units = -1;
   let least = 1;
   let most = Number.POSITIVE_INFINITY;
-  let [named, tightest] = ['', ''];
+  let named = '';
+  const windows: [name: string, window: Windowed][] = [];
   for (const name in operands) {
     const operand = operands[name]!;
-    if (!('cut' in operand)) continue;
+    if ('whole' in operand) continue;
+    const own = 'cut' in operand ? operand.cut.units : operand.window.units;
+    if (units >= 0 && own !== units)
+      throw new ShapeError(label, `${named} has ${units} rows or values to walk, ${name} has ${own}`);
+    [units, named] = [own, name];
+    if ('window' in operand) {
+      windows.push([name, operand.window]);
+      continue;
+    }
     const { cut } = operand;
-    if (units >= 0 && cut.units !== units)
-      throw new ShapeError(label, `${named} has ${units} rows or values to walk, ${name} has ${cut.units}`);
-    if (units < 0) [units, named] = [cut.units, name];
     const element = bytesPerElement[cut.tensor.dtype];
     const bytes = cut.width * element;
     if (bytes === 0) continue;
-    const step = bindingAlignment / greatestDivisor(bytes, bindingAlignment);
+    const step = alignment / greatestDivisor(bytes, alignment);
     least = (least * step) / greatestDivisor(least, step);
-    const fitting = Math.floor((room - cut.beyond * element) / bytes);
-    if (fitting < most) [most, tightest] = [fitting, name];
+    // A binding's size is rounded up to whole vec4s.
+    const room = Math.floor(maxBindingSize / BINDING_GRANULE) * BINDING_GRANULE;
+    most = Math.min(most, Math.floor((room - cut.beyond * element) / bytes));
   }
   if (units < 0) return [ONE];
-  const all: Piece = { start: 0, count: units, first: true, last: true };
-  if (units <= most && fits(all)) return [all];
-  let step = Math.floor(Math.min(most, units) / least) * least;
-  if (step === 0 && units > most) throw tooWide(label, gpu, tightest, operands[tightest]!, least);
-  while (step > least && !fits({ start: 0, count: step, first: true, last: false }))
-    step = Math.max(least, Math.floor(step / 2 / least) * least);
-  if (step === 0 || step >= units) return [all];
-  const pieces: Piece[] = [];
-  for (let start = 0; start < units; start += step)
-    pieces.push({
-      start,
-      count: Math.min(step, units - start),
-      first: start === 0,
-      last: start + step >= units,
+  const seen = (piece: Piece) =>
+    windows.every(([, { tensor, of }]) => {
+      const [start, count] = of(piece);
+      return boundBytes(tensor, seenOf(tensor, start, count).size) <= maxBindingSize;
     });
+  const pieceOf = (start: number, count: number): Piece => ({
+    start,
+    count,
+    first: start === 0,
+    last: start + count >= units,
+  });
+  const all = pieceOf(0, units);
+  if (units <= most && fits(all) && seen(all)) return [all];
+  if (least > most && units > most) throw tooWide(label, gpu, operands, pieceOf(0, Math.min(least, units)));
+  let step = Math.max(least, Math.floor(Math.min(most, units) / least) * least);
+  while (step > least && !fits(pieceOf(0, step)))
+    step = Math.max(least, Math.floor(step / 2 / least) * least);
+  const pieces: Piece[] = [];
+  const add = (start: number, count: number): void => {
+    const piece = pieceOf(start, count);
+    if (seen(piece)) {
+      pieces.push(piece);
+      return;
+    }
+    if (count <= least) throw tooWide(label, gpu, operands, piece);
+    const half = Math.ceil(count / 2 / least) * least;
+    add(start, half);
+    add(start + half, count - half);
+  };
+  for (let start = 0; start < units; start += step) add(start, Math.min(step, units - start));
   return pieces;
 }
 
-function tooWide(label: string, gpu: Gpu, name: string, operand: Operand, least: number): Error {
-  const { tensor, unit, width, beyond } = (operand as { cut: Cut }).cut;
-  const bytes = (least * width + beyond) * bytesPerElement[tensor.dtype];
+function tooWide(
+  label: string,
+  gpu: Gpu,
+  operands: Readonly<Record<string, Operand>>,
+  piece: Piece,
+): MachineError {
+  const { maxBindingSize } = gpu.capabilities;
+  const found: string[] = [];
+  for (const name in operands) {
+    const operand = operands[name]!;
+    if ('whole' in operand) continue;
+    const { tensor } = 'cut' in operand ? operand.cut : operand.window;
+    const count =
+      'cut' in operand
+        ? piece.count * operand.cut.width + operand.cut.beyond
+        : seenOf(tensor, ...operand.window.of(piece)).size;
+    const bytes = boundBytes(tensor, count);
+    if (bytes > maxBindingSize)
+      found.push(`${formatBytes(bytes)} of ${name} ${formatShape(tensor.shape)} ${tensor.dtype}`);
+  }
   return new MachineError(
-    `${label}: ${least} ${unit} of ${name} ${formatShape(tensor.shape)} ${tensor.dtype} take ${formatBytes(bytes)}, more than the ` +
-      `${formatBytes(gpu.capabilities.maxBindingSize)} that this adapter can bind; use smaller batches or lengths`,
+    `${label}: ${found.join(' and ')} must be seen at once, and this adapter can bind ${formatBytes(maxBindingSize)}; use smaller batches or lengths`,
   );
-}
-
-/**
- * Elements [start, start+count) of a tensor for a kernel that finds its own way in them: `base` is the element that
- * the binding begins at, at or before `start`, where the adapter can bind. Everything, from 0, where that fits.
- */
-export function windowOf(
-  tensor: Tensor,
-  start: number,
-  count: number,
-): { readonly operand: Operand; readonly base: number } {
-  const { maxBindingSize, bindingAlignment } = tensor.gpu.capabilities;
-  if (tensor.bytes <= maxBindingSize) return { operand: whole(tensor), base: 0 };
-  const step = bindingAlignment / bytesPerElement[tensor.dtype];
-  const base = Math.floor(start / step) * step;
-  return { operand: whole(tensor.bindingRange(base, start + count - base)), base };
 }

@@ -4,34 +4,18 @@
 import type { Gpu } from '../../gpu/gpu.js';
 import { usesSubgroup8 } from '../variants.js';
 
+/** How the lanes of a row come to one value: variants of the family `rows` (src/kernels/row-reduction.ts). */
+export type RowVariant = 'workgroup64' | 'subgroup8';
+
 export interface RowReduction {
   /** Lanes that share a row; also the workgroup size. */
   readonly lanes: number;
   readonly subgroups: boolean;
-  /** Distinguishes the variant in shader keys. */
-  readonly key: string;
   /** WGSL: `LANES`, `rowSum(f32, lane)`, and `rowMax(u32, lane)`, of floats by their ranks (`RANKS`). */
   readonly prelude: string;
 }
 
-/**
- * One workgroup a row. On lavapipe 8 lanes reduce within their subgroup; elsewhere 64 threads reduce through
- * workgroup memory, which is right for any subgroup size.
- */
-export function rowReduction(gpu: Gpu): RowReduction {
-  const entry = (lanes: number) => `
-const LANES = ${lanes}u;
-`;
-  if (usesSubgroup8(gpu, 'rows'))
-    return {
-      lanes: 8,
-      subgroups: true,
-      key: 's8',
-      prelude: `${entry(8)}
-fn rowSum(v: f32, lane: u32) -> f32 { return subgroupAdd(v); }
-fn rowMax(v: u32, lane: u32) -> u32 { return subgroupMax(v); }`,
-    };
-  const tree = (name: string, type: string, combine: string) => `
+const tree = (name: string, type: string, combine: string) => `
 var<workgroup> ${name}Scratch: array<${type}, 64>;
 fn ${name}(v: ${type}, lane: u32) -> ${type} {
   ${name}Scratch[lane] = v;
@@ -44,14 +28,35 @@ fn ${name}(v: ${type}, lane: u32) -> ${type} {
   workgroupBarrier();
   return result;
 }`;
-  return {
+
+const reductions: Record<RowVariant, RowReduction> = {
+  workgroup64: {
     lanes: 64,
     subgroups: false,
-    key: 'w64',
-    prelude: `${entry(64)}
+    prelude: `
+const LANES = 64u;
+
 ${tree('rowSum', 'f32', 'a + b')}
 ${tree('rowMax', 'u32', 'max(a, b)')}`,
-  };
+  },
+  subgroup8: {
+    lanes: 8,
+    subgroups: true,
+    prelude: `
+const LANES = 8u;
+
+fn rowSum(v: f32, lane: u32) -> f32 { return subgroupAdd(v); }
+fn rowMax(v: u32, lane: u32) -> u32 { return subgroupMax(v); }`,
+  },
+};
+
+/** One workgroup a row: 8 lanes reduce within their subgroup, or 64 threads through workgroup memory. */
+export const rowReductionOf = (variant: RowVariant): RowReduction => reductions[variant];
+
+/** For kernels without a form yet. */
+export function rowReduction(gpu: Gpu): RowReduction & { readonly key: string } {
+  const eight = usesSubgroup8(gpu, 'rows');
+  return { ...reductions[eight ? 'subgroup8' : 'workgroup64'], key: eight ? 's8' : 'w64' };
 }
 
 /** Summands that a thread adds in a chain, and chains whose sums it adds in a chain. */
@@ -91,7 +96,7 @@ export function laneSum(
 }
 
 /** Entry of a row kernel: defines `row` and `lane`, and leaves when the row does not exist (all lanes alike). */
-export function rowMain(reduction: RowReduction, rows: string): string {
+export function rowMain(reduction: Pick<RowReduction, 'lanes'>, rows: string): string {
   return `
 @compute @workgroup_size(${reduction.lanes})
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {

@@ -3,7 +3,7 @@
  * name, cut where the adapter needs it. Nothing about any one kernel belongs here.
  */
 import { MachineError, ShapeError } from '../../errors.js';
-import type { Binding, Gpu, RowTexture, ShaderSource } from '../../gpu/gpu.js';
+import type { Binding, Gpu, RowTexture, ShaderSource, Work } from '../../gpu/gpu.js';
 import type { DType, Tensor } from '../../tensor/tensor.js';
 import { formKey } from '../variants.js';
 import { HALVES } from './formats.js';
@@ -79,15 +79,18 @@ export class Shader<P extends Record<string, ParamType>> {
 
   /**
    * Dispatches once for every piece of the operands, of which there is one where everything fits. `grid`: workgroups of
-   * a piece, a number where the kernel takes them as one line (`group.y * groups.x + group.x`) and may be folded.
+   * a piece, a number where the kernel takes them as one line (`group.y * groups.x + group.x`) and may be folded. `base`:
+   * the element of each operand that its binding begins at, for kernels that see windows. `work`: what a piece computes,
+   * for profiles.
    * @throws ShapeError when the operands are not exactly the buffers, or of other dtypes; MachineError when the least
    * piece fits no binding or no grid.
    */
   launch(
     gpu: Gpu,
     operands: Operands,
-    params: (piece: Piece) => { [K in keyof P]: number },
+    params: (piece: Piece, base: Readonly<Record<string, number>>) => { [K in keyof P]: number },
     grid: (piece: Piece) => Grid,
+    work?: (piece: Piece) => Work,
   ): void {
     this.checkNames(operands);
     const limit = gpu.capabilities.maxWorkgroupsPerDimension;
@@ -95,7 +98,15 @@ export class Shader<P extends Record<string, ParamType>> {
     const fits = (piece: Piece) => folded(piece).every((count) => count <= limit);
     for (const piece of piecesOf(this.definition.label, gpu, operands, fits)) {
       const parts = this.buffers.map(({ name }) => partOf(operands[name]!, piece));
-      this.dispatch(gpu, parts, params(piece), folded(piece));
+      const base: Record<string, number> = {};
+      for (const [i, { name }] of this.buffers.entries()) base[name] = parts[i]!.base;
+      this.dispatch(
+        gpu,
+        parts.map(({ part }) => part),
+        params(piece, base),
+        folded(piece),
+        work?.(piece),
+      );
     }
   }
 
@@ -114,6 +125,7 @@ export class Shader<P extends Record<string, ParamType>> {
     parts: readonly (Tensor | Binding | RowTexture)[],
     params: { [K in keyof P]: number },
     grid: readonly [number, number?, number?],
+    work?: Work,
   ): void {
     const words = new Uint32Array(this.names.length);
     const floats = new Float32Array(words.buffer);
@@ -123,7 +135,7 @@ export class Shader<P extends Record<string, ParamType>> {
     });
     this.checkTypes(parts);
     const bindings = parts.map((part) => ('binding' in part ? part.binding() : part));
-    gpu.dispatch(this.source, bindings, words, grid);
+    gpu.dispatch(this.source, bindings, words, grid, work);
   }
 
   private checkNames(operands: Operands): void {
