@@ -10,6 +10,7 @@ import { attention, attentionGradient } from '../src/kernels/attention/attention
 import { gradientFamily } from '../src/kernels/attention/backward.js';
 import { forwardFamily } from '../src/kernels/attention/forward.js';
 import { checkTrial } from '../src/kernels/check.js';
+import { variantsFor } from '../src/kernels/variants.js';
 import { PackedSequences } from '../src/tensor/packed.js';
 import { scope } from '../src/tensor/scope.js';
 import { Tensor } from '../src/tensor/tensor.js';
@@ -24,7 +25,7 @@ for (const family of [forwardFamily, gradientFamily])
   test(`${family.name}: every variant is right on ragged lengths, and the same twice`, async () => {
     for (const { name, form, size } of family.cases.filter(({ use }) => use === 'check')) {
       const trial = family.trial(gpu, form, size);
-      for (const variant of family.variants.filter((v) => v.supports(gpu.capabilities, form, size))) {
+      for (const variant of variantsFor(family, gpu.capabilities, form, size)) {
         const results: string[] = [];
         for (let round = 0; round < 2; round++) {
           const { problem } = await checkTrial(trial, family.tolerance(form, size), variant.name);
@@ -69,8 +70,7 @@ async function run(on: Gpu): Promise<{ bits: string; peak: number; dispatches: n
 test('a batch beyond a binding, and one sequence beyond it: the same bits, and a plan of the same bytes', async () => {
   const form = { headDim: HIDDEN / HEADS, dtype: 'f32', dropout: true } as const;
   const size = { tokens: TOKENS, hidden: HIDDEN, longest: Math.max(...LENGTHS) };
-  for (const { name, supports } of gradientFamily.variants) {
-    if (!supports(gpu.capabilities, form, size)) continue;
+  for (const { name } of variantsFor(gradientFamily, gpu.capabilities, form, size)) {
     const kernels: ForcedKernels = { attention: name, attentionGradient: name };
     const seen: Awaited<ReturnType<typeof run>>[] = [];
     for (const maxBindingSize of [undefined, 2 ** 18, 2 ** 17]) {

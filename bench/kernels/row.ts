@@ -1,4 +1,5 @@
 /** What a kernel suite says of one case and variant: the row of its JSON, and what follows from the times. */
+import type { Capabilities } from '../../src/gpu/capabilities.js';
 import type { Roofline } from '../../src/gpu/profile-report.js';
 import type { Family } from '../../src/kernels/variants.js';
 import { quantile } from '../report/statistics.js';
@@ -45,6 +46,7 @@ export interface KernelRow {
 }
 
 export function rowOf(
+  facts: Capabilities,
   { family, case: { name, form, size }, chosen }: Selected,
   variant: Selected['variants'][number],
   times: Times,
@@ -77,7 +79,7 @@ export function rowOf(
     rooflineMilliseconds: limit && limit.seconds * 1e3,
     bound: limit?.bound ?? null,
     roofline: limit && limit.seconds / spent,
-    workspaceBytes: variant.workspace?.(form, size) ?? 0,
+    workspaceBytes: variant.workspace?.(facts, form, size) ?? 0,
     error,
     tolerance: family.tolerance(form, size),
     checked: true,

@@ -138,7 +138,7 @@ async function measureCase(
       seconds,
     );
     return variants.map((variant) =>
-      rowOf(selected, variant, times.get(variant.name)!, errors.get(variant.name)!, peaks),
+      rowOf(gpu.capabilities, selected, variant, times.get(variant.name)!, errors.get(variant.name)!, peaks),
     );
   } finally {
     trial.dispose();

@@ -1,7 +1,7 @@
 /** Which rows a kernel suite measures: cases of its families by the flags, and the variants of each. */
 import { InputError } from '../../src/errors.js';
 import type { Gpu } from '../../src/gpu/gpu.js';
-import { type Case, choose, type Family, type Variant } from '../../src/kernels/variants.js';
+import { type Case, choose, type Family, type Variant, variantsFor } from '../../src/kernels/variants.js';
 import { show } from '../../src/show.js';
 
 export interface Selection {
@@ -109,8 +109,10 @@ function variantsOf(
   wanted: string | null,
 ): readonly AnyVariant[] {
   if (wanted === null) return [choose(gpu, family, form, size)];
-  const supporting = family.variants.filter((variant) => variant.supports(gpu.capabilities, form, size));
-  return wanted === 'all' ? supporting : supporting.filter(({ name }) => name === wanted);
+  if (wanted === 'all') return variantsFor(family, gpu.capabilities, form, size);
+  return family.variants.filter(
+    (variant) => variant.name === wanted && variant.supports(gpu.capabilities, form, size),
+  );
 }
 
 const MOST_NAMES = 12;

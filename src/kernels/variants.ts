@@ -17,6 +17,11 @@ export interface Variant<Form extends object, Size extends object, Operands> {
   readonly name: string;
   /** One line: what this variant is for. The bench prints it. */
   readonly why: string;
+  /**
+   * Made for GPUs: a software adapter computes the same, after seconds of compilation and slowly. Tests force it there by
+   * name; whoever goes through all variants of a family leaves it out there (`variantsFor`).
+   */
+  readonly gpuOnly?: true;
   /** Whether it computes this form and size on such an adapter. The first variant of a family answers true always. */
   supports(facts: Capabilities, form: Form, size: Size): boolean;
   /** Rank among the supporting variants without measurement; the highest wins. Below 0 it runs only when
@@ -25,7 +30,7 @@ export interface Variant<Form extends object, Size extends object, Operands> {
   /** Epilogues that it computes itself; the family appends the others as passes. */
   readonly fuses?: ReadonlySet<string>;
   /** Bytes of scratch memory that a run takes from the pool, which planning and the bench report. */
-  workspace?(form: Form, size: Size): number;
+  workspace?(facts: Capabilities, form: Form, size: Size): number;
   /** Every shader that a run may dispatch, by its part in it. Its source is made from the form (and fixed facts) alone. */
   shaders(facts: Capabilities, form: Form): Readonly<Record<string, { readonly source: ShaderSource }>>;
   run(gpu: Gpu, form: Form, size: Size, operands: Operands): void;
@@ -95,6 +100,15 @@ export function formKey(form: object): string {
   }
   return key;
 }
+
+/** The variants of a family that are of use on an adapter for a form and size: what bench and tests go through. */
+export const variantsFor = <Form extends object, Size extends object, Operands>(
+  { variants }: Pick<Family<Form, Size, Operands>, 'variants'>,
+  facts: Capabilities,
+  form: Form,
+  size: Size,
+): Variant<Form, Size, Operands>[] =>
+  variants.filter((variant) => !(variant.gpuOnly && facts.software) && variant.supports(facts, form, size));
 
 /** What of a family `choose` needs; also for families whose bench record is not written. */
 export type Chooseable<Form extends object, Size extends object, Operands> = Pick<

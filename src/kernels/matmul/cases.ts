@@ -44,6 +44,8 @@ const CHECKED: readonly (readonly [number, number, number])[] = [
   [1, 68, 4],
   [13, 1, 24],
   [5, 7, 3],
+  // Long enough for two parts of K, the second not whole.
+  [24, 328, 40],
 ];
 
 /** Every layout, every format of an operand and the result; a kernel that is not yet known takes a second to compile. */
@@ -70,8 +72,14 @@ export const CASES: readonly MatmulCase[] = [
     // Halves are written in fours.
     CHECKED.filter(([, , N]) => form.c === 'f32' || whole(N)).map((shape) => caseOf('check', form, shape)),
   ),
-  caseOf('check', formOf('NT', 'f32', 'f32', 'f32', true), [33, 40, 28]),
-  caseOf('check', formOf('NT', 'f16', 'f16', 'f16', true), [33, 40, 28]),
+  ...(['f32', 'f16'] as const).flatMap((dtype) =>
+    (
+      [
+        [33, 40, 28],
+        [24, 328, 40],
+      ] as const
+    ).map((shape) => caseOf('check', formOf('NT', dtype, dtype, dtype, true), shape)),
+  ),
   ...LINEARS.flatMap(([T, K, N]) =>
     (['f32', 'f16'] as const).flatMap((dtype) => [
       caseOf('bench', formOf('NT', dtype, dtype, dtype), [T, K, N]),
@@ -80,6 +88,8 @@ export const CASES: readonly MatmulCase[] = [
       caseOf('bench', formOf('TN', dtype, dtype, 'f32'), [N, T, K]),
     ]),
   ),
+  // The gradient of a small square weight: few tiles and a long sum.
+  caseOf('bench', formOf('TN', 'f32', 'f32', 'f32'), [384, 1728, 384]),
   ...[512, 1024].map((n) => caseOf('bench', formOf('NN', 'f32', 'f32', 'f32'), [n, n, n])),
 ];
 

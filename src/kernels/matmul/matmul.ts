@@ -19,7 +19,9 @@ import {
   piecesOf,
   whole,
 } from './form.js';
+import { matrixVariants } from './subgroup-matrix.js';
 import { subgroup8 } from './subgroup8.js';
+import { tileVariants } from './tile.js';
 import { tile64 } from './tile64.js';
 import { drawTrial } from './trial.js';
 
@@ -135,7 +137,7 @@ function sizeClass({ M, N, K }: MatmulSize): string {
 export const matmulFamily: Family<MatmulForm, MatmulSize, MatmulOperands> = {
   name: 'matmul',
   summary: 'C[M,N] = op(A) · op(B) (+ bias) (+ C), with GELU on request',
-  variants: [tile64, subgroup8],
+  variants: [tile64, subgroup8, ...tileVariants, ...matrixVariants],
   sizeClass,
   // A product of 1024³ takes as long for a value as a larger one, and the slowest variant ends within a second.
   probe: ({ M, N, K }) => ({ M: Math.min(M, 1024), N: Math.min(N, 1024), K: Math.min(K, 1024) }),

@@ -1,0 +1,100 @@
+/**
+ * Products whose C has few tiles, as gradients of small weights over many tokens have, and losses: K is split among
+ * workgroups, whose sums go to scratch memory and are then added in the order of the parts, so that the bits do not depend on
+ * who was first.
+ */
+import type { Gpu } from '../../gpu/gpu.js';
+import { Tensor } from '../../tensor/tensor.js';
+import { FLAT_MAIN, flatGrid, type Shader, shaderOf } from '../launch.js';
+import {
+  layoutOf,
+  type MatmulForm,
+  type MatmulOperands,
+  type MatmulSize,
+  PARAMS,
+  partsOf,
+  piecesOf,
+} from './form.js';
+import {
+  foldedGrid,
+  type GPU_PARAMS,
+  sumBuffers,
+  sumStore,
+  type TileExtent,
+  tileCount,
+} from './gpu-tiles.js';
+
+/**
+ * Workgroups that are taken for enough to keep a GPU busy. WebGPU does not tell how many processors there are; large GPUs
+ * have 60 to 150, small ones under 40, and each wants two workgroups or more to hide latencies. On a small GPU more parts
+ * than needed cost little: what they write and read again is 8 bytes to at least 2·LEAST_DEPTH operations.
+ */
+export const ENOUGH_WORKGROUPS = 256;
+
+/** Of K, that a part sums at least. */
+const LEAST_DEPTH = 128;
+/** What the depth of a part is a multiple of: of what every tile takes a turn. */
+const DEPTH_UNIT = 64;
+
+/** Parts of K, and how much of it each of them but the last sums. One part: nothing to split. */
+export function partsOfK(size: MatmulSize, extent: TileExtent, mostBytes = Infinity) {
+  const { M, N, K } = size;
+  const wanted = Math.floor(ENOUGH_WORKGROUPS / tileCount(size, extent));
+  const most = Math.min(wanted, Math.floor(K / LEAST_DEPTH), Math.floor(mostBytes / (M * N * 4)));
+  if (most < 2) return { parts: 1, depth: K };
+  const depth = Math.ceil(K / most / DEPTH_UNIT) * DEPTH_UNIT;
+  return { parts: Math.ceil(K / depth), depth };
+}
+
+const SUM_PARAMS = { ...PARAMS, parts: 'u32' } as const;
+
+export const sumShader = (form: MatmulForm): Shader<typeof SUM_PARAMS> =>
+  shaderOf('matmul.sumOfParts', form, () => ({
+    label: `matmul${layoutOf(form)}.sumOfParts`,
+    params: SUM_PARAMS,
+    buffers: { S: 'array<vec4f>', ...sumBuffers(form, false) },
+    body: `${sumStore(form, false)}
+${FLAT_MAIN}
+  let units = p.N / 4u;
+  if (i >= p.M * units) { return; }
+  var sum = S[i];
+  for (var part = 1u; part < p.parts; part++) { sum += S[part * p.M * units + i]; }
+  store(i / units, i % units, sum, 0u);
+}`,
+  }));
+
+/** How a variant computes tiles: into C, or the sums of parts of K into scratch memory. */
+export type TileShaderOf = (partial: boolean) => Shader<typeof GPU_PARAMS>;
+
+/** Computes a product tile by tile, piece by piece; with `split` by parts of K where that gives more workgroups. */
+export function runTiles(
+  gpu: Gpu,
+  form: MatmulForm,
+  size: MatmulSize,
+  operands: MatmulOperands,
+  extent: TileExtent,
+  shader: TileShaderOf,
+  split: boolean,
+): void {
+  const { maxWorkgroupsPerDimension, maxBindingSize } = gpu.capabilities;
+  for (const piece of piecesOf(gpu, form, size)) {
+    const { A, B, bias, C, U, params } = partsOf(form, size, operands, piece);
+    const { parts, depth } = split ? partsOfK(piece, extent, maxBindingSize) : { parts: 1, depth: piece.K };
+    const results = [bias, C, ...(U ? [U] : [])];
+    const grid = foldedGrid(piece, extent, parts, maxWorkgroupsPerDimension);
+    if (parts === 1) {
+      shader(false).run(gpu, [A, B, ...results], { ...params, depth }, grid);
+      continue;
+    }
+    const sums = Tensor.empty(gpu, [parts, piece.M, piece.N], 'f32');
+    shader(true).run(gpu, [A, B, sums], { ...params, depth }, grid);
+    sumShader(form).run(gpu, [sums, ...results], { ...params, parts }, flatGrid((piece.M * piece.N) / 4));
+    sums.dispose();
+  }
+}
+
+/** Bytes of scratch memory for the sums of parts. */
+export function splitWorkspace(size: MatmulSize, extent: TileExtent): number {
+  const { parts } = partsOfK(size, extent);
+  return parts === 1 ? 0 : parts * size.M * size.N * 4;
+}

@@ -1,0 +1,122 @@
+/**
+ * Products for GPUs where there is none: the generators at sizes that a software adapter compiles in a second, what is chosen
+ * on imagined adapters, and scratch memory in plans. `npm run test:long` has every variant as it is.
+ */
+import assert from 'node:assert/strict';
+import { after, test } from 'node:test';
+import type { Capabilities } from '../src/gpu/capabilities.js';
+import { Gpu } from '../src/gpu/gpu.js';
+import { formOf, tolerance } from '../src/kernels/matmul/cases.js';
+import type { MatmulForm, MatmulSize } from '../src/kernels/matmul/form.js';
+import { matmul, matmulFamily } from '../src/kernels/matmul/matmul.js';
+import { usableConfigs } from '../src/kernels/matmul/subgroup-matrix-shader.js';
+import { tileVariant } from '../src/kernels/matmul/tile.js';
+import { drawTrial } from '../src/kernels/matmul/trial.js';
+import { choose } from '../src/kernels/variants.js';
+import { scope } from '../src/tensor/scope.js';
+import { Tensor } from '../src/tensor/tensor.js';
+import { imaginedGpu, imaginedGpus } from './imagined-gpus.js';
+
+const gpu = await Gpu.open();
+after(() => gpu.close());
+
+const small = (split: boolean) =>
+  tileVariant({
+    name: 'small',
+    why: 'a tile that a software adapter compiles in a second',
+    shapes: [{ rows: 16, columns: 16, depth: 8, each: 4 }],
+    split,
+    prior: () => -1,
+  });
+
+for (const [form, size, split] of [
+  [formOf('NT', 'f16', 'f16', 'f16', true), { M: 37, K: 44, N: 28 }, false],
+  [formOf('NN', 'f32', 'f32', 'f32'), { M: 37, K: 44, N: 28 }, false],
+  [formOf('TN', 'f16', 'f16', 'f32'), { M: 20, K: 301, N: 36 }, true],
+] as [MatmulForm, MatmulSize, boolean][])
+  test(`tiles in workgroup memory${split ? ', K split' : ''}: ${JSON.stringify(form)}`, async () => {
+    const variant = small(split);
+    assert.ok(variant.supports(gpu.capabilities, form, size));
+    const trial = drawTrial(gpu, form, size, (operands) => variant.run(gpu, form, size, operands));
+    trial.run();
+    const error = await trial.error();
+    assert.ok(error <= tolerance(form), `wrong by ${error}`);
+    const first = await trial.outputs[0]!.toArray();
+    trial.run();
+    assert.deepEqual(await trial.outputs[0]!.toArray(), first);
+    trial.dispose();
+  });
+
+test('subgroup matrices are right where the adapter has them', async (t) => {
+  if (usableConfigs(gpu.capabilities, { a: 'f16', b: 'f16' }).length === 0)
+    return t.skip('not on this adapter; npm run test:matrix has one');
+  let checked = 0;
+  for (const variant of matmulFamily.variants.filter(({ name }) => name.startsWith('subgroupMatrix')))
+    for (const { name, form, size, use } of matmulFamily.cases) {
+      if (use !== 'check' || !variant.supports(gpu.capabilities, form, size)) continue;
+      const trial = matmulFamily.trial(gpu, form, size);
+      trial.run(variant.name);
+      const error = await trial.error();
+      assert.ok(error <= matmulFamily.tolerance(form, size), `${variant.name}, ${name}: wrong by ${error}`);
+      trial.dispose();
+      checked++;
+    }
+  assert.ok(checked >= 10, `${checked} cases`);
+});
+
+const chosen = (facts: Capabilities, form: MatmulForm, size: MatmulSize): string =>
+  choose(Gpu.plan({ capabilities: facts }), matmulFamily, form, size).name;
+
+test('what GPUs are given', () => {
+  const { NVIDIA, Apple, least } = imaginedGpus;
+  const [f32, f16] = [formOf('NT', 'f32', 'f32', 'f32'), formOf('NT', 'f16', 'f16', 'f16')];
+  const large = { M: 8192, N: 4096, K: 1024 };
+  const few = { M: 384, N: 384, K: 4096 };
+  assert.equal(chosen(NVIDIA, f16, large), 'subgroupMatrix');
+  assert.equal(chosen(NVIDIA, f16, few), 'subgroupMatrixSplitK');
+  assert.equal(chosen(Apple, f32, large), 'subgroupMatrix', 'matrices of f32');
+  // Never rounded to halves.
+  assert.equal(chosen(NVIDIA, f32, large), 'tile128x128');
+  assert.equal(chosen(NVIDIA, f32, { ...large, M: 1024, N: 1024 }), 'tile128x64');
+  assert.equal(chosen(NVIDIA, f32, few), 'splitK');
+  assert.equal(chosen(least, f16, few), 'splitK');
+  // Rows that do not come in fours.
+  assert.equal(chosen(NVIDIA, f32, { M: 300, N: 301, K: 1024 }), 'tile64');
+  for (const name of ['tile128x64', 'splitK', 'subgroupMatrix'])
+    assert.notEqual(chosen({ ...NVIDIA, software: true }, f16, few), name, 'not on a software adapter');
+});
+
+test('halves on matrices of the largest shape first, f32 on those of f32 alone', () => {
+  const shapes = (facts: Capabilities, a: 'f16' | 'f32', b: 'f16' | 'f32') =>
+    usableConfigs(facts, { a, b }).map(({ componentType, M, N, K }) => `${componentType} ${M}×${N}×${K}`);
+  assert.deepEqual(shapes(imaginedGpus.NVIDIA, 'f16', 'f16'), ['f16 16×16×16', 'f16 16×8×16', 'f16 16×8×8']);
+  assert.deepEqual(shapes(imaginedGpus.NVIDIA, 'f16', 'f32'), []);
+  assert.deepEqual(shapes(imaginedGpus.Apple, 'f32', 'f32'), ['f32 8×8×8']);
+  assert.deepEqual(shapes(imaginedGpus.Apple, 'f16', 'f16'), ['f16 8×8×8', 'f32 8×8×8']);
+  // Sums in halves are not taken for sums in f32.
+  const inHalves = imaginedGpu('sums in halves', [32, 32], 32, [
+    { componentType: 'f16', resultComponentType: 'f16', M: 16, N: 16, K: 16 },
+  ]);
+  assert.deepEqual(shapes(inHalves, 'f16', 'f16'), []);
+});
+
+test('a plan has the memory of parts of K that the record tells', () => {
+  const size = { M: 64, N: 64, K: 4096 };
+  for (const [dtype, name] of [
+    ['f32', 'splitK'],
+    ['f16', 'subgroupMatrixSplitK'],
+  ] as const) {
+    const plan = Gpu.plan({ capabilities: imaginedGpus.NVIDIA });
+    const a = Tensor.empty(plan, [size.M, size.K], dtype);
+    const b = Tensor.empty(plan, [size.N, size.K], dtype);
+    for (const tensor of [a, b]) plan.clear(tensor.binding());
+    const before = plan.memory().peak;
+    scope(() => matmul(a, b, { transB: true, dtype: 'f32' }).dispose());
+    const form = formOf('NT', dtype, dtype, 'f32');
+    const variant = matmulFamily.variants.find((other) => other.name === name)!;
+    assert.equal(choose(plan, matmulFamily, form, size), variant);
+    const scratch = variant.workspace!(plan.capabilities, form, size);
+    assert.equal(scratch, 32 * size.M * size.N * 4);
+    assert.equal(plan.memory().peak - before, scratch + size.M * size.N * 4);
+  }
+});
