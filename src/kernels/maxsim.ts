@@ -11,11 +11,13 @@
  * dQ gathers the winning passage tokens. dP walks each passage's (query token, winner) list in order, one thread
  * per column, so sums have a fixed order and need no atomics.
  */
-import type { Binding } from '../gpu/gpu.js';
 import { f32, optional, requireBeside, signature, u32, wholeNumber } from '../tensor/operands.js';
 import { Tensor } from '../tensor/tensor.js';
 import { RANKS } from './elementary.js';
-import { FLAT_MAIN, flatGrid, rowGrid, shaderOf, threadSum } from './launch.js';
+import { FLAT_MAIN, flatGroups } from './launch/grid.js';
+import { type Operand, type Range, whole, windowed } from './launch/operands.js';
+import { threadSum } from './launch/rows.js';
+import { shaderOf } from './launch/shader.js';
 import { usesSubgroup8 } from './variants.js';
 
 /** Where queries and passages lie in the packed token vectors, and which pairs are scored. */
@@ -67,18 +69,11 @@ export interface MaxSimPart {
   readonly tokens: TokenRange;
 }
 
-/**
- * The rows of [T,C] vectors that a kernel sees as one binding, and the token that its first row is: all of them
- * where they fit, else those of `tokens`, from a boundary that any adapter can bind at.
- */
-function windowOf(vectors: Tensor, tokens: TokenRange): { rows: Tensor | Binding; base: number } {
-  if (vectors.bytes <= vectors.gpu.capabilities.maxBindingSize) return { rows: vectors, base: 0 };
-  const base = windowBase(tokens.begin);
-  return { rows: vectors.bindingRange(base * vectors.cols, (tokens.end - base) * vectors.cols), base };
+/** The elements of [T,C] vectors that tokens are, seen whatever the `units` that a launch walks. */
+function tokensOf(vectors: Tensor, units: number, { begin, end }: TokenRange): Operand {
+  const range: Range = [begin * vectors.cols, (end - begin) * vectors.cols];
+  return windowed(vectors, units, () => range);
 }
-
-/** Where a window that must show token `begin` starts: at a multiple of 64 rows. */
-export const windowBase = (begin: number): number => Math.floor(begin / 64) * 64;
 
 export interface MaxSimResult {
   /** [queries, columns] */
@@ -112,6 +107,12 @@ fn finish(row: u32, slot: u32, passage: u32, best: u32, at: u32) {
   outBest[i] = value;
   outAt[i] = position;
 }`;
+
+/** WGSL: tile and passage slot of a workgroup, tiles side by side first. Where windows begin is taken off modulo 2³². */
+const TILE_AND_SLOT = `let index = group.y * groups.x + group.x;
+  if (index >= p.tiles * p.slots) { return; }
+  let tile = tiles[p.firstTile + index % p.tiles];
+  let slot = p.firstSlot + index / p.tiles;`;
 
 const MAX_SIM = signature(
   'maxSim',
@@ -166,16 +167,19 @@ function winners(vectors: Tensor, layout: MaxSimLayout, block: MaxSimBlock): Win
     columns: 'u32',
     firstRow: 'u32',
     firstTile: 'u32',
+    tiles: 'u32',
     firstSlot: 'u32',
-    queryBase: 'u32',
-    passageBase: 'u32',
+    slots: 'u32',
+    baseQ: 'u32',
+    baseV: 'u32',
   } as const;
   const shader = usesSubgroup8(gpu, 'maxSim')
-    ? shaderOf('maxSim.subgroup8', () => {
+    ? shaderOf('maxSim.subgroup8', {}, () => {
         const lines: string[] = [];
         for (const r of range(ROW_GROUPS)) lines.push(`let a${r} = Q[own${r} + k];`);
+        lines.push('let at = k - p.baseV;');
         for (const v of range(COLUMNS / 8))
-          lines.push(`let b${v} = V[(min(t + ${8 * v}u + lane, last) - p.passageBase) * p.cols4 + k];`);
+          lines.push(`let b${v} = V[min(t + ${8 * v}u + lane, last) * p.cols4 + at];`);
         for (const c of range(COLUMNS))
           for (const x of AXES) {
             lines.push(`{ let b = subgroupBroadcast(b${Math.floor(c / 8)}.${x}, ${c % 8}u);`);
@@ -189,9 +193,8 @@ function winners(vectors: Tensor, layout: MaxSimLayout, block: MaxSimBlock): Win
           subgroups: true,
           body: `${FOLD}
 @compute @workgroup_size(8)
-fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
-  let tile = tiles[p.firstTile + group.x];
-  let slot = p.firstSlot + group.y;
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
+  ${TILE_AND_SLOT}
   let passage = tile.z + slot;
   let begin = passages[passage].x;
   let end = passages[passage].y;
@@ -199,7 +202,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) la
   ${range(ROW_GROUPS)
     .map(
       (r) =>
-        `let row${r} = tile.x + ${8 * r}u + lane; let own${r} = (tokens[min(row${r}, tile.y - 1u)].x - p.queryBase) * p.cols4; var best${r} = 0u; var at${r} = 0u;`,
+        `let row${r} = tile.x + ${8 * r}u + lane; let own${r} = tokens[min(row${r}, tile.y - 1u)].x * p.cols4 - p.baseQ; var best${r} = 0u; var at${r} = 0u;`,
     )
     .join('\n  ')}
   for (var t = begin; t < end; t += ${COLUMNS}u) {
@@ -230,7 +233,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) la
 }`,
         };
       })
-    : shaderOf('maxSim.workgroup', () => ({
+    : shaderOf('maxSim.workgroup', {}, () => ({
         label: 'maxSim.workgroup',
         params,
         buffers,
@@ -241,9 +244,8 @@ var<workgroup> ps: array<array<vec4f, 5>, 16>;
 var<workgroup> tops: array<array<u32, 4>, 32>;
 var<workgroup> ats: array<array<u32, 4>, 32>;
 @compute @workgroup_size(128)
-fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) local: u32) {
-  let tile = tiles[p.firstTile + group.x];
-  let slot = p.firstSlot + group.y;
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) local: u32) {
+  ${TILE_AND_SLOT}
   let passage = tile.z + slot;
   let begin = passages[passage].x;
   let end = passages[passage].y;
@@ -255,8 +257,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lo
     var c = vec4f();
     for (var k = 0u; k < p.cols4; k += 4u) {
       let have = k + h < p.cols4;
-      qs[r][h] = select(vec4f(), Q[(tokens[min(tile.x + r, tile.y - 1u)].x - p.queryBase) * p.cols4 + min(k + h, p.cols4 - 1u)], have);
-      if (local < 64u) { ps[local / 4u][h] = select(vec4f(), V[(min(t + local / 4u, end - 1u) - p.passageBase) * p.cols4 + min(k + h, p.cols4 - 1u)], have); }
+      qs[r][h] = select(vec4f(), Q[tokens[min(tile.x + r, tile.y - 1u)].x * p.cols4 + min(k + h, p.cols4 - 1u) - p.baseQ], have);
+      if (local < 64u) { ps[local / 4u][h] = select(vec4f(), V[min(t + local / 4u, end - 1u) * p.cols4 + min(k + h, p.cols4 - 1u) - p.baseV], have); }
       workgroupBarrier();
       for (var e = 0u; e < 4u; e++) {
         let q = qs[r][e];
@@ -282,24 +284,34 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lo
   }
 }`,
       }));
-  const own = windowOf(vectors, block.tokens);
-  for (const part of block.parts) {
-    const other = windowOf(vectors, part.tokens);
-    shader.run(
+  for (const part of block.parts)
+    shader.launch(
       gpu,
-      [own.rows, other.rows, layout.tokens, layout.passages, layout.tiles, best, positions],
       {
+        Q: tokensOf(vectors, block.tiles, block.tokens),
+        V: tokensOf(vectors, block.tiles, part.tokens),
+        tokens: whole(layout.tokens),
+        passages: whole(layout.passages),
+        tiles: windowed(layout.tiles, block.tiles, ({ start, count }) => [
+          (block.firstTile + start) * 4,
+          count * 4,
+        ]),
+        outBest: whole(best),
+        outAt: whole(positions),
+      },
+      ({ start, count }, base) => ({
         cols4: cols / 4,
         columns: layout.columns,
         firstRow: block.firstRow,
-        firstTile: block.firstTile,
+        firstTile: block.firstTile + start - base['tiles']! / 4,
+        tiles: count,
         firstSlot: part.firstSlot,
-        queryBase: own.base,
-        passageBase: other.base,
-      },
-      [block.tiles, part.slots],
+        slots: part.slots,
+        baseQ: base['Q']! / 4,
+        baseV: base['V']! / 4,
+      }),
+      ({ count }) => count * part.slots,
     );
-  }
   return { best, positions };
 }
 
@@ -308,17 +320,18 @@ function winnersScalar(vectors: Tensor, layout: MaxSimLayout, block: MaxSimBlock
   const gpu = vectors.gpu;
   const best = Tensor.empty(gpu, [block.rows, layout.columns]);
   const positions = Tensor.empty(gpu, [block.rows, layout.columns], 'u32');
-  const shader = shaderOf('maxSim.scalar', () => ({
+  const shader = shaderOf('maxSim.scalar', {}, () => ({
     label: 'maxSim.scalar',
     params: {
       cols: 'u32',
       columns: 'u32',
       firstRow: 'u32',
+      skipped: 'u32',
       count: 'u32',
       firstSlot: 'u32',
       slots: 'u32',
-      queryBase: 'u32',
-      passageBase: 'u32',
+      baseQ: 'u32',
+      baseV: 'u32',
     } as const,
     buffers: {
       Q: 'array<f32>',
@@ -332,15 +345,15 @@ function winnersScalar(vectors: Tensor, layout: MaxSimLayout, block: MaxSimBlock
     body: `${FOLD}
 ${FLAT_MAIN}
   if (i >= p.count) { return; }
-  let row = p.firstRow + i / p.slots;
+  let row = p.firstRow + p.skipped + i / p.slots;
   let slot = p.firstSlot + i % p.slots;
   let token = tokens[row];
   let passage = queries[token.y].z + slot;
-  let own = (token.x - p.queryBase) * p.cols;
+  let own = token.x * p.cols - p.baseQ;
   var best = 0u;
   var at = 0u;
   for (var t = passages[passage].x; t < passages[passage].y; t++) {
-    let other = (t - p.passageBase) * p.cols;
+    let other = t * p.cols - p.baseV;
     var sum = 0.0;
     for (var k = 0u; k < p.cols; k++) { sum += Q[own + k] * V[other + k]; }
     let v = rank(sum);
@@ -349,35 +362,40 @@ ${FLAT_MAIN}
   finish(row, slot, passage, best, at);
 }`,
   }));
-  const own = windowOf(vectors, block.tokens);
-  for (const part of block.parts) {
-    const other = windowOf(vectors, part.tokens);
-    const count = block.rows * part.slots;
-    shader.run(
+  for (const part of block.parts)
+    shader.launch(
       gpu,
-      [own.rows, other.rows, layout.tokens, layout.queries, layout.passages, best, positions],
       {
+        Q: tokensOf(vectors, block.rows, block.tokens),
+        V: tokensOf(vectors, block.rows, part.tokens),
+        tokens: whole(layout.tokens),
+        queries: whole(layout.queries),
+        passages: whole(layout.passages),
+        outBest: whole(best),
+        outAt: whole(positions),
+      },
+      ({ start, count }, base) => ({
         cols: vectors.cols,
         columns: layout.columns,
         firstRow: block.firstRow,
-        count,
+        skipped: start,
+        count: count * part.slots,
         firstSlot: part.firstSlot,
         slots: part.slots,
-        queryBase: own.base,
-        passageBase: other.base,
-      },
-      flatGrid(count),
+        baseQ: base['Q']!,
+        baseV: base['V']!,
+      }),
+      ({ count }) => flatGroups(count * part.slots),
     );
-  }
   return { best, positions };
 }
 
 /** Writes the block's rows of `scores`. */
 function meanOverTokens(best: Tensor, layout: MaxSimLayout, block: MaxSimBlock, scores: Tensor): void {
-  const count = block.queries * layout.columns;
-  shaderOf('maxSimMean', () => ({
+  const { columns } = layout;
+  shaderOf('maxSimMean', {}, () => ({
     label: 'maxSimMean',
-    params: { columns: 'u32', firstQuery: 'u32', firstRow: 'u32', count: 'u32' } as const,
+    params: { columns: 'u32', firstQuery: 'u32', firstRow: 'u32', count: 'u32', base: 'u32' } as const,
     buffers: { B: 'array<f32>', queries: 'array<vec4u>', outS: 'array<f32>' },
     body: `${FLAT_MAIN}
   if (i >= p.count) { return; }
@@ -385,13 +403,26 @@ function meanOverTokens(best: Tensor, layout: MaxSimLayout, block: MaxSimBlock, 
   let row = query.w - p.firstRow;
   let tokens = query.y - query.x;
   ${threadSum('sum', 'f32', ['0u', 'tokens', '1u'], (k) => `B[(row + ${k}) * p.columns + i % p.columns]`)}
-  outS[p.firstQuery * p.columns + i] = sum / f32(max(1u, tokens));
+  outS[p.firstQuery * p.columns + i - p.base] = sum / f32(max(1u, tokens));
 }`,
-  })).run(
+  })).launch(
     best.gpu,
-    [best, layout.queries, scores],
-    { columns: layout.columns, firstQuery: block.firstQuery, firstRow: block.firstRow, count },
-    flatGrid(count),
+    {
+      B: whole(best),
+      queries: whole(layout.queries),
+      outS: windowed(scores, block.queries, ({ start, count }) => [
+        (block.firstQuery + start) * columns,
+        count * columns,
+      ]),
+    },
+    ({ start, count }, base) => ({
+      columns,
+      firstQuery: block.firstQuery + start,
+      firstRow: block.firstRow,
+      count: count * columns,
+      base: base['outS']!,
+    }),
+    ({ count }) => flatGroups(count * columns),
   );
 }
 
@@ -436,101 +467,114 @@ function addBlockGradient(
   const gpu = vectors.gpu;
   const { cols } = vectors;
   const vec = cols % 4 === 0;
-  const type = vec ? 'vec4f' : 'f32';
-  const width = vec ? cols / 4 : cols;
-  const own = windowOf(vectors, block.tokens);
-  const dOwn = windowOf(dVectors, block.tokens);
+  const unit = vec ? 4 : 1;
+  const width = cols / unit;
   const alone = layout.columns !== layout.passages.rows;
   for (const [n, part] of block.parts.entries()) {
-    const other = windowOf(vectors, part.tokens);
-    const dOther = windowOf(dVectors, part.tokens);
     // A query row's first visit writes into a fresh gradient, since reading it first costs a tenth.
-    const first = fresh && n === 0;
-    shaderOf(`maxSimDQ.${vec}.${first}`, () => ({
-      label: 'maxSimDQ',
-      params: {
-        width: 'u32',
-        columns: 'u32',
-        firstRow: 'u32',
-        rows: 'u32',
-        firstSlot: 'u32',
-        slots: 'u32',
-        queryBase: 'u32',
-        passageBase: 'u32',
-      } as const,
-      buffers: {
-        V: `array<${type}>`,
-        A: 'array<u32>',
-        DS: 'array<f32>',
-        tokens: 'array<vec2u>',
-        queries: 'array<vec4u>',
-        ioV: `array<${type}>`,
-      },
-      body: `
+    shaderOf('maxSimDQ', { vec, first: fresh && n === 0 }, (form) => {
+      const type = form.vec ? 'vec4f' : 'f32';
+      return {
+        label: 'maxSimDQ',
+        params: {
+          width: 'u32',
+          columns: 'u32',
+          firstRow: 'u32',
+          skipped: 'u32',
+          rows: 'u32',
+          firstSlot: 'u32',
+          slots: 'u32',
+          baseV: 'u32',
+          baseOut: 'u32',
+        } as const,
+        buffers: {
+          V: `array<${type}>`,
+          A: 'array<u32>',
+          DS: 'array<f32>',
+          tokens: 'array<vec2u>',
+          queries: 'array<vec4u>',
+          ioV: `array<${type}>`,
+        },
+        body: `
 @compute @workgroup_size(32)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let row = group.y * groups.x + group.x;
-  if (row >= p.rows) { return; }
+  if (group.y * groups.x + group.x >= p.rows) { return; }
+  let row = p.skipped + group.y * groups.x + group.x;
   let token = tokens[p.firstRow + row];
   let own = row * p.columns + p.firstSlot;
   let scores = token.y * p.columns + p.firstSlot;
   let share = 1.0 / f32(queries[token.y].y - queries[token.y].x);
   for (var c = lane; c < p.width; c += 32u) {
     // Where windows start is taken off outside of loops, modulo 2³²: inside it costs a fourteenth.
-    let column = c - p.passageBase * p.width;
+    let column = c - p.baseV;
     var sum = ${type}();
     for (var s = 0u; s < p.slots; s++) {
       let at = A[own + s];
       if (at != ${NONE}) { sum += V[at * p.width + column] * (DS[scores + s] * share); }
     }
-    ioV[(token.x - p.queryBase) * p.width + c] ${first ? '=' : '+='} sum;
+    ioV[token.x * p.width + c - p.baseOut] ${form.first ? '=' : '+='} sum;
   }
 }`,
-    })).run(
+      };
+    }).launch(
       gpu,
-      [other.rows, positions, dScores, layout.tokens, layout.queries, dOwn.rows],
       {
+        V: tokensOf(vectors, block.rows, part.tokens),
+        A: whole(positions),
+        DS: whole(dScores),
+        tokens: whole(layout.tokens),
+        queries: whole(layout.queries),
+        ioV: tokensOf(dVectors, block.rows, block.tokens),
+      },
+      ({ start, count }, base) => ({
         width,
         columns: layout.columns,
         firstRow: block.firstRow,
-        rows: block.rows,
+        skipped: start,
+        rows: count,
         firstSlot: part.firstSlot,
         slots: part.slots,
-        queryBase: dOwn.base,
-        passageBase: other.base,
-      },
-      rowGrid(block.rows),
+        baseV: base['V']! / unit,
+        baseOut: base['ioV']! / unit,
+      }),
+      ({ count }) => count,
     );
     // One workgroup a (passage, 8 columns): few columns a workgroup keep many workgroups in flight, since each
     // walks all query tokens in order.
-    shaderOf(`maxSimDP.${vec}`, () => ({
-      label: 'maxSimDP',
-      params: {
-        width: 'u32',
-        columns: 'u32',
-        firstQuery: 'u32',
-        queries: 'u32',
-        firstRow: 'u32',
-        firstPassage: 'u32',
-        own: 'u32',
-        queryBase: 'u32',
-        passageBase: 'u32',
-      } as const,
-      buffers: {
-        V: `array<${type}>`,
-        A: 'array<u32>',
-        DS: 'array<f32>',
-        queries: 'array<vec4u>',
-        ioV: `array<${type}>`,
-      },
-      body: `
+    const groups = Math.ceil(width / 8);
+    shaderOf('maxSimDP', { vec }, (form) => {
+      const type = form.vec ? 'vec4f' : 'f32';
+      return {
+        label: 'maxSimDP',
+        params: {
+          width: 'u32',
+          groups: 'u32',
+          columns: 'u32',
+          firstQuery: 'u32',
+          queries: 'u32',
+          firstRow: 'u32',
+          firstPassage: 'u32',
+          passages: 'u32',
+          own: 'u32',
+          baseV: 'u32',
+          baseOut: 'u32',
+        } as const,
+        buffers: {
+          V: `array<${type}>`,
+          A: 'array<u32>',
+          DS: 'array<f32>',
+          queries: 'array<vec4u>',
+          ioV: `array<${type}>`,
+        },
+        body: `
 @compute @workgroup_size(8)
-fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let passage = p.firstPassage + group.y;
-  let c = group.x * 8u + lane;
-  if (c >= p.width) { return; }
-  let queryColumn = c - p.queryBase * p.width;
-  let passageColumn = c - p.passageBase * p.width;
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
+  let index = group.y * groups.x + group.x;
+  let passage = p.firstPassage + index / p.groups;
+  let c = (index % p.groups) * 8u + lane;
+  if (c >= p.width || index >= p.passages * p.groups) { return; }
+  let queryColumn = c - p.baseV;
+  let passageColumn = c - p.baseOut;
   // With own groups only, query ⌊passage / columns⌋ alone scores this passage.
   let first = select(p.firstQuery, passage / p.columns, p.own != 0u);
   let after = select(p.firstQuery + p.queries, first + 1u, p.own != 0u);
@@ -545,21 +589,30 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
     }
   }
 }`,
-    })).run(
+      };
+    }).launch(
       gpu,
-      [own.rows, positions, dScores, layout.queries, dOther.rows],
       {
+        V: tokensOf(vectors, part.passages, block.tokens),
+        A: whole(positions),
+        DS: whole(dScores),
+        queries: whole(layout.queries),
+        ioV: tokensOf(dVectors, part.passages, part.tokens),
+      },
+      ({ start, count }, base) => ({
         width,
+        groups,
         columns: layout.columns,
         firstQuery: block.firstQuery,
         queries: block.queries,
         firstRow: block.firstRow,
-        firstPassage: part.firstPassage,
+        firstPassage: part.firstPassage + start,
+        passages: count,
         own: alone ? 1 : 0,
-        queryBase: own.base,
-        passageBase: dOther.base,
-      },
-      [Math.ceil(width / 8), part.passages],
+        baseV: base['V']! / unit,
+        baseOut: base['ioV']! / unit,
+      }),
+      ({ count }) => count * groups,
     );
   }
 }

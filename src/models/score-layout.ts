@@ -3,13 +3,7 @@
  * A batch is packed as queries first, then passages query-major.
  */
 import { ShapeError } from '../errors.js';
-import {
-  MAXSIM_TILE_ROWS,
-  type MaxSimBlock,
-  type MaxSimLayout,
-  type MaxSimPart,
-  windowBase,
-} from '../kernels/maxsim.js';
+import { MAXSIM_TILE_ROWS, type MaxSimBlock, type MaxSimLayout, type MaxSimPart } from '../kernels/maxsim.js';
 import type { SparseMatches } from '../kernels/sparse.js';
 import type { PackedSequences } from '../tensor/packed.js';
 import type { Tensor } from '../tensor/tensor.js';
@@ -71,14 +65,16 @@ export function maxSimLayout(
     for (let row = first; row < end; row += MAXSIM_TILE_ROWS)
       tiles.push(row, Math.min(row + MAXSIM_TILE_ROWS, end), passage, 0);
   };
-  const { maxBindingSize } = packed.gpu.capabilities;
+  const { maxBindingSize, bindingAlignment } = packed.gpu.capabilities;
   // Both arrays have 4 bytes an element, are in memory together and are bound one by one in whole vec4s.
   const bindable = Math.floor(maxBindingSize / 16) * 4;
   const mostRows = Math.min(blockBytes / 8, bindable) / columns;
   const whole = packed.tokens * width * 4 <= maxBindingSize;
+  // A window may begin that much before its first token.
+  const ahead = Math.max(16, bindingAlignment);
   /** Whether one binding sees the tokens of texts [from, to). */
   const visible = (from: number, to: number) =>
-    whole || (bounds[to]! - windowBase(bounds[from]!)) * width * 4 <= maxBindingSize;
+    whole || (bounds[to]! - bounds[from]!) * width * 4 + ahead <= maxBindingSize;
   const tokensOf = (from: number, to: number) => ({ begin: bounds[from]!, end: bounds[to]! });
   /** Passages [from, to) in parts, in the columns from `firstSlot` on. */
   const partsOf = (from: number, to: number, firstSlot: number): MaxSimPart[] => {
