@@ -217,6 +217,7 @@ test('options that mean nothing open no device', async () => {
     { maxBindingSize: 512 },
     { kernels: 'fast' },
     { toggles: 'x' },
+    { backend: 'metal' },
     { adapter: 5 },
   ])
     await assert.rejects(Gpu.open(options as GpuOptions), /^TypeError: Gpu\.open: \w+ must be .*, found /);

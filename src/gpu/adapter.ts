@@ -28,6 +28,11 @@ export interface AdapterOptions {
   readonly adapter?: string | undefined;
   /** Extra Dawn toggles to enable. */
   readonly toggles?: readonly string[] | undefined;
+  /**
+   * `null`: Dawn's device that checks and compiles everything, subgroup matrices included, and computes nothing; what
+   * is read back is anything. For tests of kernels that no adapter at hand can run, and for host time alone.
+   */
+  readonly backend?: 'null' | undefined;
 }
 
 function instanceOf(flags: string[]): GPU {
@@ -43,13 +48,15 @@ const request = (instance: GPU) =>
  * The first matching adapter, a real GPU before a software one.
  * @throws MachineError when there is none, InputError when none has the name that is asked for; says what to do next.
  */
-export async function openAdapter({ adapter: name, toggles = [] }: AdapterOptions = {}): Promise<GPUAdapter> {
-  prepareVulkan();
-  const wanted = wantedAdapter(name);
+export async function openAdapter(options: AdapterOptions = {}): Promise<GPUAdapter> {
+  const { adapter: name, toggles = [], backend } = options;
+  if (backend === undefined) prepareVulkan();
+  const wanted = backend === undefined ? wantedAdapter(name) : undefined;
   const instance = instanceOf([
     `enable-dawn-features=${[...ENABLED, ...toggles].join(',')}`,
     `disable-dawn-features=${DISABLED.join(',')}`,
     ...(wanted ? [`adapter=${wanted.name}`] : []),
+    ...(backend ? [`backend=${backend}`] : []),
   ]);
   // Dawn rejects where there is no adapter of that name.
   const adapter = await request(instance).catch(() => null);

@@ -38,6 +38,8 @@ export interface GpuOptions {
   memoryBudget?: number;
   /** Extra Dawn toggles to enable. */
   toggles?: string[];
+  /** `null`: Dawn's device that checks and compiles everything and computes nothing, for kernels that no adapter here runs. */
+  backend?: 'null';
   /** Bytes one binding may see, below the adapter's own limit: lets tests exercise tensors beyond the limit. */
   maxBindingSize?: number;
   /** Workgroups of a dispatch in each dimension, below the adapter's own limit: for the same tests. */
@@ -56,7 +58,8 @@ export interface PlannedDevice {
 const LEAST_BINDING = 4096;
 
 function checkOptions(options: GpuOptions): void {
-  const { adapter, memoryBudget, toggles, maxBindingSize, maxWorkgroupsPerDimension, kernels } = options;
+  const { adapter, memoryBudget, toggles, backend, maxBindingSize, maxWorkgroupsPerDimension, kernels } =
+    options;
   const require = (name: string, value: unknown, what: string, fits: boolean) => {
     if (value !== undefined && !fits)
       throw new TypeError(`Gpu.open: ${name} must be ${what}, found ${show(value)}`);
@@ -65,6 +68,7 @@ function checkOptions(options: GpuOptions): void {
   require('adapter', adapter, 'a text', typeof adapter === 'string');
   require('memoryBudget', memoryBudget, 'a number of bytes above 0', bytes(memoryBudget, 1));
   require('toggles', toggles, 'a list of texts', Array.isArray(toggles));
+  require('backend', backend, "'null' or nothing", backend === 'null');
   require('maxBindingSize', maxBindingSize, `a number of bytes of at least ${LEAST_BINDING}`, bytes(
     maxBindingSize,
     LEAST_BINDING,
