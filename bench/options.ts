@@ -35,6 +35,8 @@ const batchFlags = (defaults: { queryMaxLen: number; passageMaxLen: number }) =>
     sub_batch_size: optional(integer(1), 'encode in chunks of so many texts'),
   });
 
+export const dispatchFlags = { json: formatFlags.json, ...adapterFlag, ...debugFlag };
+
 export const stepFlags = {
   ...modelFlags('minilm'),
   ...batchFlags({ queryMaxLen: 64, passageMaxLen: 256 }),

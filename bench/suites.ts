@@ -1,7 +1,7 @@
 /** The registry: every suite of `dawntune bench`, in the order of its help. */
 import { kernelsFlags } from './kernels/flags.js';
 import { type KernelSuiteName, kernelSummaries } from './kernels/names.js';
-import { memoryFlags, stepFlags, tuneFlags } from './options.js';
+import { dispatchFlags, memoryFlags, stepFlags, tuneFlags } from './options.js';
 import type { Suite } from './suite.js';
 
 const kernelSuites = Object.entries(kernelSummaries).map(
@@ -15,6 +15,12 @@ const kernelSuites = Object.entries(kernelSummaries).map(
 
 export const suites: readonly Suite[] = [
   ...kernelSuites,
+  {
+    name: 'dispatch',
+    summary: 'what the host pays for a dispatch, beside the same calls of WebGPU alone',
+    flags: dispatchFlags,
+    load: async () => (await import('./dispatch.js')).benchDispatch,
+  },
   {
     name: 'step',
     summary: 'time of whole training steps, from random weights',

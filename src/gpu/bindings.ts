@@ -93,12 +93,15 @@ export class BindingRules {
   access(label: string, accesses: readonly Access[], bindings: readonly (Binding | RowTexture)[]): void {
     if (bindings.length !== accesses.length)
       throw new MachineError(`${label}: ${bindings.length} operands for ${accesses.length} bindings`);
-    for (const [i, binding] of bindings.entries()) {
-      const entry = entryOf(binding);
+    // Called for every dispatch: nothing is allocated here.
+    for (let i = 0; i < accesses.length; i++) {
+      const entry = entryOf(bindings[i]!);
       const { writes, reads } = accesses[i]!;
       if (reads) this.computed(label, entry);
-      if (writes && bindings.some((other, k) => !accesses[k]!.writes && entryOf(other) === entry))
-        throw new MachineError(`${label}: an operand that is written and one that is read are one buffer`);
+      if (!writes) continue;
+      for (let k = 0; k < accesses.length; k++)
+        if (!accesses[k]!.writes && entryOf(bindings[k]!) === entry)
+          throw new MachineError(`${label}: an operand that is written and one that is read are one buffer`);
     }
   }
 

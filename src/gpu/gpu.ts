@@ -11,7 +11,7 @@ import os from 'node:os';
 import { MachineError } from '../errors.js';
 import { show } from '../show.js';
 import { openAdapter, openDevice } from './adapter.js';
-import { accessesOf, type Binding, BindingRules, entryOf } from './bindings.js';
+import { type Access, accessesOf, type Binding, BindingRules, entryOf } from './bindings.js';
 import type { Capabilities } from './capabilities.js';
 import { type ForcedKernels, KernelChoices } from './choices.js';
 import { DeviceFaults } from './faults.js';
@@ -81,6 +81,9 @@ function checkOptions(options: GpuOptions): void {
       kernels !== null &&
       Object.values(kernels).every((name) => typeof name === 'string')));
 }
+
+const isCount = (value: number, limit: number): boolean =>
+  Number.isInteger(value) && value > 0 && value <= limit;
 
 export class Gpu {
   readonly pool: BufferPool;
@@ -164,34 +167,38 @@ export class Gpu {
     shader: ShaderSource,
     bindings: readonly (Binding | RowTexture)[],
     immediates: ArrayBufferView<ArrayBuffer>,
-    [x, y = 1, z = 1]: readonly [number, number?, number?],
+    grid: readonly [number, number?, number?],
     work?: Work,
   ): void {
+    const [x, y = 1, z = 1] = grid;
     if (x === 0 || y === 0 || z === 0) return;
     const limit = this.capabilities.maxWorkgroupsPerDimension;
-    if (![x, y, z].every((count) => Number.isInteger(count) && count > 0 && count <= limit))
+    if (!(isCount(x, limit) && isCount(y, limit) && isCount(z, limit)))
       throw new MachineError(
         `${shader.label}: ${x}×${y}×${z} workgroups exceed the adapter's ${limit} per dimension`,
       );
-    for (const binding of bindings) this.rules.binding(shader.label, binding);
+    // From here on nothing is allocated for operands that came before: a step has thousands of dispatches.
+    const { recorder } = this;
+    for (let i = 0; i < bindings.length; i++) this.rules.binding(shader.label, bindings[i]!);
     if (this.planning) {
-      this.recorder.openEncoder();
-      accessesOf(shader.wgsl).forEach(({ writes }, i) => {
-        if (writes) this.recorder.writes(bindings[i]!);
-      });
+      recorder.openEncoder();
+      this.writes(accessesOf(shader.wgsl), bindings);
     } else {
       const pipeline = this.pipelines.of(shader);
       this.rules.access(pipeline.label, pipeline.accesses, bindings);
       const group = this.pipelines.bindGroup(pipeline, bindings);
-      bindings.forEach((binding, i) => {
-        if (pipeline.accesses[i]!.writes) this.recorder.writes(binding);
-      });
+      this.writes(pipeline.accesses, bindings);
       const parameters = shader.immediateSize > 0 ? immediates : undefined;
-      this.recorder.dispatch(pipeline, group, parameters, x, y, z, work);
+      recorder.dispatch(pipeline, group, parameters, x, y, z, work);
     }
-    for (const binding of bindings) entryOf(binding).lastUse = this.recorder.current;
+    const { current } = recorder;
+    for (let i = 0; i < bindings.length; i++) entryOf(bindings[i]!).lastUse = current;
     this.dispatchCount++;
-    this.recorder.dispatched(shader.label);
+    recorder.dispatched(shader.label);
+  }
+
+  private writes(accesses: readonly Access[], bindings: readonly (Binding | RowTexture)[]): void {
+    for (let i = 0; i < accesses.length; i++) if (accesses[i]!.writes) this.recorder.writes(bindings[i]!);
   }
 
   /**

@@ -3,7 +3,7 @@
  * making them costs many times what a dispatch does (spec dawn-node §5).
  */
 import { MachineError } from '../errors.js';
-import { type Access, accessesOf, type Binding } from './bindings.js';
+import { type Access, accessesOf, type Binding, entryOf } from './bindings.js';
 import type { DeviceFaults } from './faults.js';
 import type { RowTexture } from './memory.js';
 
@@ -16,25 +16,35 @@ export interface ShaderSource {
 }
 
 export interface Pipeline {
-  readonly accesses: readonly Access[];
-  readonly id: number;
   readonly label: string;
+  readonly accesses: readonly Access[];
   readonly pipeline: GPUComputePipeline;
   readonly layout: GPUBindGroupLayout;
+  /** By the hash of their operands. */
+  readonly groups: Map<number, BindGroup>;
 }
 
 interface BindGroup {
   readonly group: GPUBindGroup;
-  readonly serials: readonly number[];
+  readonly pipeline: Pipeline;
+  readonly hash: number;
+  /** Serial, offset and size of each operand; −1 for those of a texture. */
+  readonly ranges: readonly number[];
+  /** Another with the same hash. */
+  next: BindGroup | undefined;
 }
 
 const MAX_BIND_GROUPS = 8192;
 
+type Operand = Binding | RowTexture;
+
 export class Pipelines {
+  /** Sources that were met before; most come again and again as the same object. */
+  private readonly known = new WeakMap<ShaderSource, Pipeline>();
   private readonly pipelines = new Map<string, Pipeline>();
-  private readonly bindGroups = new Map<string, BindGroup>();
-  /** Keys of the bind groups that a buffer or texture is in, by its serial. */
-  private readonly groupKeys = new Map<number, Set<string>>();
+  private groupCount = 0;
+  /** The bind groups that a buffer or texture is in, by its serial. */
+  private readonly groupsOf = new Map<number, Set<BindGroup>>();
 
   constructor(
     private readonly device: GPUDevice,
@@ -43,18 +53,21 @@ export class Pipelines {
 
   /** @throws MachineError with the numbered source where the device refuses it. */
   of(shader: ShaderSource): Pipeline {
+    const known = this.known.get(shader);
+    if (known) return known;
     let pipeline = this.pipelines.get(shader.wgsl);
     if (!pipeline) {
       const compute = this.compile(shader);
       pipeline = {
-        accesses: accessesOf(shader.wgsl),
-        id: this.pipelines.size,
         label: shader.label,
+        accesses: accessesOf(shader.wgsl),
         pipeline: compute,
         layout: compute.getBindGroupLayout(0),
+        groups: new Map(),
       };
       this.pipelines.set(shader.wgsl, pipeline);
     }
+    this.known.set(shader, pipeline);
     return pipeline;
   }
 
@@ -74,47 +87,94 @@ export class Pipelines {
     }
   }
 
-  bindGroup(pipeline: Pipeline, bindings: readonly (Binding | RowTexture)[]): GPUBindGroup {
-    let key = `${pipeline.id}`;
-    for (const item of bindings)
-      key += 'entry' in item ? `,${item.entry.serial}:${item.offset}:${item.size}` : `,${item.serial}:`;
-    const known = this.bindGroups.get(key);
-    if (known) return known.group;
+  /** The group of a pipeline with these operands. Looking a known one up allocates nothing. */
+  bindGroup(pipeline: Pipeline, operands: readonly Operand[]): GPUBindGroup {
+    let hash = 0;
+    for (let i = 0; i < operands.length; i++) {
+      const item = operands[i]!;
+      if ('entry' in item)
+        hash =
+          Math.imul(Math.imul(Math.imul(hash, 31) + item.entry.serial, 31) + item.offset, 31) + item.size;
+      else hash = Math.imul(hash, 31) + item.serial;
+    }
+    hash |= 0;
+    let known = pipeline.groups.get(hash);
+    while (known && !holds(known.ranges, operands)) known = known.next;
+    return known ? known.group : this.makeGroup(pipeline, operands, hash);
+  }
+
+  private makeGroup(pipeline: Pipeline, operands: readonly Operand[], hash: number): GPUBindGroup {
     // Cached groups keep their buffers alive and shapes vary from batch to batch: drop all when too many.
-    if (this.bindGroups.size >= MAX_BIND_GROUPS) {
-      this.bindGroups.clear();
-      this.groupKeys.clear();
+    if (this.groupCount >= MAX_BIND_GROUPS) {
+      for (const each of this.pipelines.values()) each.groups.clear();
+      this.groupsOf.clear();
+      this.groupCount = 0;
     }
     const group = this.faults.guard(pipeline.label, () =>
       this.device.createBindGroup({
         label: pipeline.label,
         layout: pipeline.layout,
-        entries: bindings.map((item, binding) => ({
+        entries: operands.map((item, binding) => ({
           binding,
           resource:
             'entry' in item ? { buffer: item.entry.buffer, offset: item.offset, size: item.size } : item.view,
         })),
       }),
     );
-    const serials = bindings.map((item) => ('entry' in item ? item.entry : item).serial);
-    this.bindGroups.set(key, { group, serials });
-    for (const serial of serials) {
-      const keys = this.groupKeys.get(serial);
-      if (keys) keys.add(key);
-      else this.groupKeys.set(serial, new Set([key]));
+    const ranges = operands.flatMap((item) =>
+      'entry' in item ? [item.entry.serial, item.offset, item.size] : [item.serial, -1, -1],
+    );
+    const made: BindGroup = { group, pipeline, hash, ranges, next: pipeline.groups.get(hash) };
+    pipeline.groups.set(hash, made);
+    this.groupCount++;
+    for (const item of operands) {
+      const { serial } = entryOf(item);
+      const groups = this.groupsOf.get(serial);
+      if (groups) groups.add(made);
+      else this.groupsOf.set(serial, new Set([made]));
     }
     return group;
   }
 
   /** Drops the groups that a buffer or texture is in, before it is destroyed. */
   forget(serial: number): void {
-    for (const key of this.groupKeys.get(serial) ?? []) {
-      for (const other of this.bindGroups.get(key)!.serials)
-        if (other !== serial) this.groupKeys.get(other)?.delete(key);
-      this.bindGroups.delete(key);
+    for (const group of this.groupsOf.get(serial) ?? []) {
+      for (let i = 0; i < group.ranges.length; i += 3)
+        if (group.ranges[i] !== serial) this.groupsOf.get(group.ranges[i]!)?.delete(group);
+      unlink(group);
+      this.groupCount--;
     }
-    this.groupKeys.delete(serial);
+    this.groupsOf.delete(serial);
   }
+}
+
+function holds(ranges: readonly number[], operands: readonly Operand[]): boolean {
+  if (ranges.length !== 3 * operands.length) return false;
+  for (let i = 0; i < operands.length; i++) {
+    const item = operands[i]!;
+    if ('entry' in item) {
+      if (
+        ranges[3 * i] !== item.entry.serial ||
+        ranges[3 * i + 1] !== item.offset ||
+        ranges[3 * i + 2] !== item.size
+      )
+        return false;
+    } else if (ranges[3 * i] !== item.serial || ranges[3 * i + 1] !== -1) return false;
+  }
+  return true;
+}
+
+/** Takes a group out of its pipeline's list. */
+function unlink(group: BindGroup): void {
+  const { groups } = group.pipeline;
+  let each = groups.get(group.hash);
+  if (each === group) {
+    if (group.next) groups.set(group.hash, group.next);
+    else groups.delete(group.hash);
+    return;
+  }
+  while (each && each.next !== group) each = each.next;
+  if (each) each.next = group.next;
 }
 
 function numberLines(text: string): string {

@@ -87,6 +87,9 @@ export class Tensor {
   private trains = false;
   private ownGradient: Tensor | undefined;
   private disposed = false;
+  /** Kept, since most tensors are bound more than once. */
+  private bound: Binding | undefined;
+  private elements: number | undefined;
 
   private constructor(
     private readonly storage: Storage,
@@ -149,7 +152,8 @@ export class Tensor {
   }
 
   get size(): number {
-    return sizeOf(this.shape);
+    this.elements ??= sizeOf(this.shape);
+    return this.elements;
   }
 
   get bytes(): number {
@@ -179,10 +183,11 @@ export class Tensor {
   /** The range a kernel binds, rounded up to whole vec4s. */
   binding(): Binding {
     this.check();
-    return {
+    this.bound ??= {
       ...this.whole(),
       size: Math.max(BINDING_GRANULE, Math.ceil(this.bytes / BINDING_GRANULE) * BINDING_GRANULE),
     };
+    return this.bound;
   }
 
   /** A binding of `count` elements from element `start`; its offset must be aligned for the adapter. */

@@ -44,12 +44,19 @@ interface Buffer {
 export class Shader<P extends Record<string, ParamType>> {
   readonly source: ShaderSource;
   private readonly names: (keyof P & string)[];
+  private readonly isFloat: readonly boolean[];
   private readonly buffers: readonly Buffer[];
+  /** Parameters of the dispatch that is being recorded, which copies them: one array for all. */
+  private readonly words: Uint32Array<ArrayBuffer>;
+  private readonly floats: Float32Array<ArrayBuffer>;
 
   constructor(private readonly definition: ShaderDefinition<P>) {
     const { label, dtypes = {} } = definition;
     this.names = Object.keys(definition.params);
     if (this.names.length > 16) throw new RangeError(`${label}: more than 64 bytes of parameters`);
+    this.isFloat = this.names.map((name) => definition.params[name] === 'f32');
+    this.words = new Uint32Array(new ArrayBuffer(4 * this.names.length));
+    this.floats = new Float32Array(this.words.buffer);
     for (const name in dtypes)
       if (!Object.hasOwn(definition.buffers, name))
         throw new RangeError(`${label}: a dtype for ${name}, which is no buffer`);
@@ -81,7 +88,7 @@ export class Shader<P extends Record<string, ParamType>> {
    * Dispatches once for every piece of the operands, of which there is one where everything fits. `grid`: workgroups of
    * a piece, a number where the kernel takes them as one line (`group.y * groups.x + group.x`) and may be folded. `base`:
    * the element of each operand that its binding begins at, for kernels that see windows. `work`: what a piece computes,
-   * for profiles.
+   * which is asked for in profiles only.
    * @throws ShapeError when the operands are not exactly the buffers, or of other dtypes; MachineError when the least
    * piece fits no binding or no grid.
    */
@@ -105,7 +112,7 @@ export class Shader<P extends Record<string, ParamType>> {
         parts.map(({ part }) => part),
         params(piece, base),
         folded(piece),
-        work?.(piece),
+        gpu.profiling ? work?.(piece) : undefined,
       );
     }
   }
@@ -116,8 +123,9 @@ export class Shader<P extends Record<string, ParamType>> {
     tensors: readonly (Tensor | Binding | RowTexture)[],
     params: { [K in keyof P]: number },
     grid: readonly [number, number?, number?],
+    work?: Work,
   ): void {
-    this.dispatch(gpu, tensors, params, grid);
+    this.dispatch(gpu, tensors, params, grid, work);
   }
 
   private dispatch(
@@ -125,16 +133,20 @@ export class Shader<P extends Record<string, ParamType>> {
     parts: readonly (Tensor | Binding | RowTexture)[],
     params: { [K in keyof P]: number },
     grid: readonly [number, number?, number?],
-    work?: Work,
+    work: Work | undefined,
   ): void {
-    const words = new Uint32Array(this.names.length);
-    const floats = new Float32Array(words.buffer);
-    this.names.forEach((name, i) => {
-      if (this.definition.params[name] === 'f32') floats[i] = params[name];
-      else words[i] = params[name];
-    });
+    const { names, words, floats } = this;
+    for (let i = 0; i < names.length; i++) {
+      const value = params[names[i]!];
+      if (this.isFloat[i]) floats[i] = value;
+      else words[i] = value;
+    }
     this.checkTypes(parts);
-    const bindings = parts.map((part) => ('binding' in part ? part.binding() : part));
+    const bindings = new Array<Binding | RowTexture>(parts.length);
+    for (let i = 0; i < parts.length; i++) {
+      const part = parts[i]!;
+      bindings[i] = 'binding' in part ? part.binding() : part;
+    }
     gpu.dispatch(this.source, bindings, words, grid, work);
   }
 
@@ -149,21 +161,25 @@ export class Shader<P extends Record<string, ParamType>> {
 
   /** Bits of one format read as another would be a wrong number without any error. */
   private checkTypes(parts: readonly (Tensor | Binding | RowTexture)[]): void {
-    parts.forEach((part, i) => {
-      const { name, dtype, format } = this.buffers[i]!;
-      const refuse = (found: string): never => {
-        throw new ShapeError(
-          this.definition.label,
-          `works on ${dtype ?? format ?? 'a texture'} here, operand ${name}${'shape' in part ? ` [${part.shape}]` : ''} is ${found}`,
-        );
-      };
+    for (let i = 0; i < parts.length; i++) {
+      const part = parts[i]!;
+      const { dtype, format } = this.buffers[i]!;
       if ('texture' in part) {
-        if (dtype !== undefined) refuse('a texture');
-        const [found] = part.kind.split(' ') as [string];
-        if (format !== undefined && found !== format) refuse(found);
-      } else if (dtype === undefined) refuse('a buffer');
-      else if ('dtype' in part && part.dtype !== undefined && part.dtype !== dtype) refuse(part.dtype);
-    });
+        if (dtype !== undefined) this.refuse(i, part, 'a texture');
+        if (format !== undefined && !part.kind.startsWith(`${format} `))
+          this.refuse(i, part, part.kind.split(' ')[0]!);
+      } else if (dtype === undefined) this.refuse(i, part, 'a buffer');
+      else if ('dtype' in part && part.dtype !== undefined && part.dtype !== dtype)
+        this.refuse(i, part, part.dtype);
+    }
+  }
+
+  private refuse(i: number, part: Tensor | Binding | RowTexture, found: string): never {
+    const { name, dtype, format } = this.buffers[i]!;
+    throw new ShapeError(
+      this.definition.label,
+      `works on ${dtype ?? format ?? 'a texture'} here, operand ${name}${'shape' in part ? ` [${part.shape}]` : ''} is ${found}`,
+    );
   }
 }
 
