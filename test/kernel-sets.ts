@@ -8,6 +8,9 @@ export const subgroup8: ForcedKernels = {
   attentionGradient: 'subgroup8',
   maxSim: 'subgroup8',
   rows: 'subgroup8',
+  layerNorm: 'rows4',
+  layerNormGradient: 'rows4',
+  layerNormAffine: 'wide',
 };
 
 export const kernelSets: readonly ForcedKernels[] = [subgroup8, 'fallback'];

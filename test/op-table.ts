@@ -5,7 +5,7 @@
 import * as ops from '../src/autograd/index.js';
 import type { Gpu } from '../src/gpu/gpu.js';
 import { attentionReference } from '../src/kernels/attention/reference.js';
-import { layerNormReference } from '../src/kernels/layer-norm.js';
+import { layerNormReference } from '../src/kernels/layer-norm/layer-norm.js';
 import { matmulReference } from '../src/kernels/matmul/reference.js';
 import { maxSimReference } from '../src/kernels/maxsim.js';
 import { type BinaryName, binaryFormulas, type UnaryName, unaryFormulas } from '../src/kernels/pointwise.js';

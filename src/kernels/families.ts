@@ -1,6 +1,7 @@
 /** Every kernel family that has several variants or is measured: what the tuner, the bench and the tests go through. */
 import { gradientFamily } from './attention/backward.js';
 import { forwardFamily } from './attention/forward.js';
+import { layerNormAffineFamily, layerNormFamily, layerNormGradientFamily } from './layer-norm/layer-norm.js';
 import { matmulFamily } from './matmul/matmul.js';
 import { rowsFamily } from './row-reduction.js';
 import type { Family } from './variants.js';
@@ -8,7 +9,15 @@ import type { Family } from './variants.js';
 // biome-ignore lint/suspicious/noExplicitAny: forms, sizes and operands differ from family to family
 export type AnyFamily = Family<any, any, any>;
 
-export const families: readonly AnyFamily[] = [matmulFamily, forwardFamily, gradientFamily, rowsFamily];
+export const families: readonly AnyFamily[] = [
+  matmulFamily,
+  forwardFamily,
+  gradientFamily,
+  rowsFamily,
+  layerNormFamily,
+  layerNormGradientFamily,
+  layerNormAffineFamily,
+];
 
 /** By name. */
 export const familyNamed = (name: string): AnyFamily | undefined =>

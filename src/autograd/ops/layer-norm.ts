@@ -1,7 +1,6 @@
 /** LayerNorm with an optional residual added first. */
 import type { FloatDType } from '../../kernels/launch.js';
-import * as kernels from '../../kernels/layer-norm.js';
-import { columnSum } from '../../kernels/reduce.js';
+import * as kernels from '../../kernels/layer-norm/layer-norm.js';
 import { scope } from '../../tensor/scope.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import { record } from '../tape.js';
@@ -23,6 +22,9 @@ export function layerNorm(
     // x and the residual get the same gradient: computed once, by whichever asks first.
     let shared: Tensor | undefined;
     const dSum = (dy: Tensor) => (shared ??= kernels.layerNormGradient(dy, sum, stats, gamma));
+    // γ's and β's gradients come of one walk over dy.
+    let affine: ReturnType<typeof kernels.layerNormAffineGradient> | undefined;
+    const dAffine = (dy: Tensor) => (affine ??= kernels.layerNormAffineGradient(dy, sum, stats));
     return record(
       'layerNorm',
       y,
@@ -30,8 +32,8 @@ export function layerNorm(
       [
         [x, dSum, [sum, stats, gamma]],
         ...(residual ? [[residual, dSum, [sum, stats, gamma]] as const] : []),
-        [gamma, (dy) => kernels.layerNormGammaGradient(dy, sum, stats), [sum, stats]],
-        [beta, (dy) => columnSum(dy)],
+        [gamma, (dy) => dAffine(dy).dGamma, [sum, stats]],
+        [beta, (dy) => dAffine(dy).dBeta, [sum, stats]],
       ],
     );
   });

@@ -1,9 +1,6 @@
 /**
  * Reductions in fixed order: of what one thread walks, and across the lanes that share a row.
  */
-import type { Gpu } from '../../gpu/gpu.js';
-import { usesSubgroup8 } from '../variants.js';
-
 /** How the lanes of a row come to one value: variants of the family `rows` (src/kernels/row-reduction.ts). */
 export type RowVariant = 'workgroup64' | 'subgroup8';
 
@@ -52,12 +49,6 @@ fn rowMax(v: u32, lane: u32) -> u32 { return subgroupMax(v); }`,
 
 /** One workgroup a row: 8 lanes reduce within their subgroup, or 64 threads through workgroup memory. */
 export const rowReductionOf = (variant: RowVariant): RowReduction => reductions[variant];
-
-/** For kernels without a form yet. */
-export function rowReduction(gpu: Gpu): RowReduction & { readonly key: string } {
-  const eight = usesSubgroup8(gpu, 'rows');
-  return { ...reductions[eight ? 'subgroup8' : 'workgroup64'], key: eight ? 's8' : 'w64' };
-}
 
 /** Summands that a thread adds in a chain, and chains whose sums it adds in a chain. */
 const CHAIN = 16;
