@@ -24,6 +24,8 @@ import { messageLine } from '../src/show.js';
 /** Every variant of every kernel family, then what is composed of them. */
 const TESTS = [
   'ops',
+  'matmul',
+  'matmul-gpu',
   'half',
   'maxsim',
   'losses',
@@ -117,6 +119,7 @@ async function main(argv: readonly string[]): Promise<number> {
     ],
     ['parity', parity],
     ['parity --fp16', [...parity, '--fp16']],
+    ['parity --fp16 on matrix units', [...parity, '--fp16', '--kernels', 'matmul=subgroupMatrix']],
   ];
   const failed: string[] = [];
   for (const [name, args] of steps) {

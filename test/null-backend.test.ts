@@ -3,27 +3,21 @@
  * imagined GPUs, since kernels that no machine at hand runs would otherwise be seen first where they fail.
  */
 import assert from 'node:assert/strict';
-import { before, describe, test } from 'node:test';
-import { create } from 'webgpu';
+import { after, before, describe, test } from 'node:test';
 import type { Capabilities } from '../src/gpu/capabilities.js';
-import type { ShaderSource } from '../src/gpu/gpu.js';
+import { Gpu, type ShaderSource } from '../src/gpu/gpu.js';
 import { gpuWait } from '../src/gpu/wait.js';
 import { families } from '../src/kernels/families.js';
 import { formKey } from '../src/kernels/variants.js';
 import { imaginedGpus } from './imagined-gpus.js';
 
 describe('kernels compile for GPUs that are not here', () => {
-  let device: GPUDevice;
-  let instance: GPU;
+  let gpu: Gpu;
   before(async () => {
-    // Kept: Dawn crashes when it is collected while its device works.
-    instance = create(['backend=null', 'enable-dawn-features=allow_unsafe_apis']);
-    const adapter = await instance.requestAdapter();
-    assert.ok(adapter, 'Dawn has a null backend');
-    const features = ['shader-f16', 'subgroups', 'chromium-experimental-subgroup-matrix'] as GPUFeatureName[];
-    for (const feature of features) assert.ok(adapter.features.has(feature), feature);
-    device = await adapter.requestDevice({ requiredFeatures: features });
+    gpu = await Gpu.open({ backend: 'null' });
+    assert.ok(gpu.capabilities.shaderF16 && gpu.capabilities.subgroups);
   });
+  after(() => gpu.close());
 
   /** Within what the backend's own limits are; of a workgroup beyond them it tells the extent. */
   const BEYOND = [
@@ -35,6 +29,7 @@ describe('kernels compile for GPUs that are not here', () => {
   /** What Dawn says of a source, if anything. */
   async function fault({ label, wgsl }: ShaderSource): Promise<string | undefined> {
     if (compiled.has(wgsl)) return compiled.get(wgsl);
+    const { device } = gpu;
     device.pushErrorScope('validation');
     const module = device.createShaderModule({ label, code: wgsl });
     // This backend lists no shapes of subgroup matrices, and so makes no pipelines of them.

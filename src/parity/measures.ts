@@ -38,6 +38,9 @@ export const HALF_BOUNDS = {
   cosine: 5e-4,
   /** The same for the ColBERT head, whose maxima jump to another token when two are as good as equal. */
   cosineColbert: 5e-3,
+  /** The same of every tensor and of the head, in the one case that may have such a jump (jumps.ts). */
+  jump: 1e-2,
+  jumpColbert: 5e-2,
   keyBias: 2e-3,
   state: 1e-2,
   tenSteps: 1e-2,
