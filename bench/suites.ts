@@ -2,6 +2,7 @@
 import { kernelsFlags } from './kernels/flags.js';
 import { type KernelSuiteName, kernelSummaries } from './kernels/names.js';
 import { dispatchFlags, memoryFlags, stepFlags, tuneFlags } from './options.js';
+import { peersFlags } from './peers/flags.js';
 import type { Suite } from './suite.js';
 
 const kernelSuites = Object.entries(kernelSummaries).map(
@@ -32,6 +33,12 @@ export const suites: readonly Suite[] = [
     summary: 'GPU memory that a step takes, by purpose',
     flags: memoryFlags,
     load: async () => (await import('./memory.js')).benchMemory,
+  },
+  {
+    name: 'peers',
+    summary: 'products, attention and a training step beside other libraries, in turns in one run',
+    flags: peersFlags,
+    load: async () => (await import('./peers.js')).benchPeers,
   },
   {
     name: 'tune',

@@ -193,7 +193,7 @@ const MFD_CLOEXEC = 1;
  * Dawn writes to the file descriptor itself and has no switch for it, so the descriptor is redirected for the
  * synchronous part of the call, in which enumeration happens. Workers share the descriptor and leave it alone.
  */
-function withoutChatter<T>(call: () => T): T {
+export function withoutChatter<T>(call: () => T): T {
   if (process.platform !== 'linux' || !isMainThread) return call();
   const libc = koffi.load(null);
   const dup = libc.func('int dup(int fd)');
