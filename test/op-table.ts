@@ -19,6 +19,12 @@ export interface OpCase {
   name: string;
   /** Shapes of the inputs that get gradients. */
   inputs: number[][];
+  /** The same of which some takes more than `binding` bytes, for the test of what is cut into pieces. */
+  large: number[][];
+  /** Bytes of a binding in that test, by default 4096. */
+  binding?: number;
+  /** What of it adds up over pieces, and so need not be equal to the bit. */
+  adds?: 'gradients' | 'all';
   /** Values are drawn from [low, high]. */
   range?: [number, number];
   run(gpu: Gpu, inputs: Tensor[]): Tensor;
@@ -38,6 +44,7 @@ const positive = new Set<string>(['log', 'sqrt', 'reciprocal']);
 const unaryCases: OpCase[] = (Object.keys(unaryFormulas) as UnaryName[]).map((name) => ({
   name,
   inputs: [[3, 7]],
+  large: [[130, 20]],
   halves: [0],
   range: positive.has(name) ? [0.5, 2] : [-3, 3],
   run: (_, [x]) => (name === 'scale' || name === 'shift' ? ops[name](x!, 1.7) : ops[name as Unary](x!)),
@@ -74,18 +81,25 @@ const binaryCases: OpCase[] = (Object.keys(binaryFormulas) as BinaryName[]).flat
         [
           [5, 6],
           [5, 6],
+          [65, 40],
+          [65, 40],
         ],
-        [[2, 3, 5], [5]],
+        // A row alone is more than a binding.
+        [[2, 3, 5], [5], [2, 2, 1100], [1100]],
         [
           [2, 1, 5],
           [3, 1],
+          [40, 1, 45],
+          [3, 1],
         ],
-        [[4, 3], []],
-        [[1], [2, 2]],
-      ] as [number[], number[]][]
-    ).map(([sa, sb]) => ({
+        [[4, 3], [], [70, 30], []],
+        [[1], [2, 2], [1], [60, 40]],
+      ] as [number[], number[], number[], number[]][]
+    ).map(([sa, sb, ...large]) => ({
       name: `${name} [${sa}] [${sb}]`,
       inputs: [sa, sb],
+      large,
+      adds: String(sa) === String(sb) ? undefined : 'gradients',
       halves: String(sa) === String(sb) ? [0, 1] : undefined,
       range: name === 'div' ? [0.5, 2] : [-2, 2],
       run: (_: Gpu, [a, b]: Tensor[]) => ops[name](a!, b!),
@@ -116,6 +130,9 @@ const reduceCases: OpCase[] = (['sum', 'mean'] as const).flatMap((kind) =>
   ([undefined, 0, 1, 2] as const).map((axis) => ({
     name: `${kind} axis ${axis}`,
     inputs: [[3, 5, 7]],
+    // Of axis 0 two rows of what is summed are more than a binding, of axis 2 a row is within one.
+    large: [axis === 1 ? [3, 40, 30] : [3, 5, 300]],
+    adds: axis === 2 ? undefined : 'all',
     run: (_: Gpu, [x]: Tensor[]) => ops[kind](x!, axis),
     reference: ([x]: Float64Array[]) => reduceReference(x!, [3, 5, 7], axis, kind),
   })),
@@ -143,6 +160,10 @@ const matmulCases: OpCase[] = (
 ).map(([M, N, K, transB]) => ({
   name: `matmul ${M}×${K}·${K}×${N}${transB ? ' transB' : ''}`,
   inputs: [[M, K], transB ? [N, K] : [K, N]],
+  large: [[M + 1000, 4 * K], transB ? [4 * N, 4 * K] : [4 * K, 4 * N]],
+  // 64 rows of an operand must be seen at once.
+  binding: 36864,
+  adds: 'all',
   halves: K % 4 === 0 && N % 4 === 0 ? [0, 1] : undefined,
   run: (_, [a, b]) => ops.matmul(a!, b!, { transB }),
   reference: ([a, b]) => matmulReference(a!, b!, { M, N, K, transB }),
@@ -159,6 +180,9 @@ const linearCases: OpCase[] = (
   return {
     name: `linear [${shape}] → ${out}`,
     inputs: [shape, [out, K], [out]],
+    large: [[...shape.slice(0, -1), 36, 4 * K], [4 * out, 4 * K], [4 * out]],
+    binding: 36864,
+    adds: 'all',
     halves: K % 4 === 0 && out % 4 === 0 ? [0] : undefined,
     run: (_, [x, w, b]) => ops.linear(x!, w!, b!),
     reference: ([x, w, b]) => matmulReference(x!, w!, { M: x!.length / K, N: out, K, transB: true }, b!),
@@ -168,6 +192,9 @@ const linearCases: OpCase[] = (
 const linearGeluCases: OpCase[] = [12, 5].map((out) => ({
   name: `linearGelu → ${out}`,
   inputs: [[9, 8], [out, 8], [out]],
+  large: [[1000, 8], [4 * out, 8], [4 * out]],
+  binding: 36864,
+  adds: 'gradients',
   halves: out % 4 === 0 ? [0] : undefined,
   run: (_, [x, w, b]) => ops.linearGelu(x!, w!, b!),
   reference: ([x, w, b]) =>
@@ -182,6 +209,8 @@ const layerNormCases: OpCase[] = [
   {
     name: `layerNorm ${rows}×${cols}`,
     inputs: [[rows!, cols!], [cols!], [cols!]],
+    large: [[9 * rows!, 6 * cols!], [6 * cols!], [6 * cols!]],
+    adds: 'gradients',
     halves: cols! % 4 === 0 ? [0] : undefined,
     run: (_, [x, g, b]) => ops.layerNorm(x!, g!, b!, 1e-5),
     reference: ([x, g, b]) => layerNormReference(x!, g!, b!, cols!, 1e-5),
@@ -189,6 +218,8 @@ const layerNormCases: OpCase[] = [
   {
     name: `layerNorm with residual ${rows}×${cols}`,
     inputs: [[rows!, cols!], [cols!], [cols!], [rows!, cols!]],
+    large: [[9 * rows!, 6 * cols!], [6 * cols!], [6 * cols!], [9 * rows!, 6 * cols!]],
+    adds: 'gradients',
     halves: cols! % 4 === 0 ? [0, 3] : undefined,
     run: (_, [x, g, b, r]) => ops.layerNorm(x!, g!, b!, 1e-5, r),
     reference: ([x, g, b, r]) =>
@@ -212,14 +243,20 @@ const attentionCases: OpCase[] = (
   ] as [number[], number, number][]
 ).map(([lengths, heads, d]) => {
   const tokens = lengths.reduce((a, b) => a + b, 0);
+  const many = Array.from({ length: 6 }, () => lengths).flat();
+  const { bounds } = new PackedSequences({} as Gpu, many);
+  const mostRows = Math.max(...many.map((_, s) => bounds[s + 1]! - Math.floor(bounds[s]! / 64) * 64));
   return {
     name: `attention lengths ${lengths} heads ${heads} dim ${d}`,
     // 64 components unrolled over workgroup memory take lavapipe 20 s to compile.
     only: d === 64 ? 'subgroup8' : undefined,
     inputs: [[tokens, 3 * heads * d]],
+    large: [[6 * tokens, 3 * heads * d]],
+    // A sequence must be seen at once, from a row on that is a multiple of 64.
+    binding: Math.max(4096, 12 * heads * d * mostRows),
     halves: [0],
     run: (gpu, [qkv]) => {
-      const packed = new PackedSequences(gpu, lengths);
+      const packed = new PackedSequences(gpu, qkv!.rows === tokens ? lengths : many);
       pending.push(packed);
       return ops.attention(qkv!, packed, heads);
     },
@@ -243,6 +280,7 @@ const rowCases: OpCase[] = [
     (cols): OpCase => ({
       name: `gatherRows ${cols} columns`,
       inputs: [[6, cols]],
+      large: [[6, cols === 5 ? 200 : 248]],
       run: (gpu, [table]) => ops.gatherRows(table!, index(gpu, GATHER)),
       reference: ([table]) =>
         Float64Array.from(GATHER.flatMap((row) => [...table!.subarray(row * cols, (row + 1) * cols)])),
@@ -251,6 +289,8 @@ const rowCases: OpCase[] = [
   {
     name: 'segmentMean',
     inputs: [[9, 6]],
+    large: [[9, 250]],
+    adds: 'all',
     run: (gpu, [x]) => {
       const packed = new PackedSequences(gpu, [4, 1, 4]);
       pending.push(packed);
@@ -275,6 +315,7 @@ const rowCases: OpCase[] = [
     (cols): OpCase => ({
       name: `normalizeRows ${cols} columns`,
       inputs: [[7, cols]],
+      large: [[300, cols]],
       run: (_, [x]) => ops.normalizeRows(x!),
       reference: ([x]) =>
         Float64Array.from(rowsOf(x!, cols).flatMap((row) => row.map((v) => v / Math.hypot(...row)))),
@@ -283,6 +324,7 @@ const rowCases: OpCase[] = [
   {
     name: 'cast to f16 and back',
     inputs: [[5, 6]],
+    large: [[130, 20]],
     halves: [0],
     run: (_, [x]) => ops.cast(ops.cast(x!, x!.dtype === 'f16' ? 'f32' : 'f16'), x!.dtype as 'f32' | 'f16'),
     reference: ([x]) => x!.slice(),
@@ -292,18 +334,21 @@ const rowCases: OpCase[] = [
   {
     name: 'reshape',
     inputs: [[6, 4]],
-    run: (_, [x]) => ops.reshape(x!, [3, 8]),
+    large: [[300, 4]],
+    run: (_, [x]) => ops.reshape(x!, [x!.size / 8, 8]),
     reference: ([x]) => x!.slice(),
   },
   {
     name: 'sliceRows view',
     inputs: [[6, 4]],
+    large: [[6, 600]],
     run: (_, [x]) => ops.sliceRows(x!, 2, 5),
     reference: ([x]) => x!.slice(8, 20),
   },
   {
     name: 'sliceRows copy',
     inputs: [[6, 3]],
+    large: [[6, 601]],
     run: (_, [x]) => ops.sliceRows(x!, 1, 4),
     reference: ([x]) => x!.slice(3, 12),
   },
@@ -313,21 +358,31 @@ const rowCases: OpCase[] = [
       [2, 3],
       [1, 3],
     ],
+    large: [
+      [400, 3],
+      [300, 3],
+    ],
     run: (_, [a, b]) => ops.concatRows([a!, b!]),
     reference: ([a, b]) => Float64Array.from([...a!, ...b!]),
   },
   {
     name: 'max',
     inputs: [[5, 9]],
+    large: [[300, 9]],
     run: (_, [x]) => ops.max(x!),
     reference: ([x]) => Float64Array.from(rowsOf(x!, 9).map((row) => Math.max(...row))),
   },
   {
     name: 'segmentMax',
     inputs: [[7]],
+    large: [[7 * 300]],
     run: (gpu, [x]) => {
-      const order = Tensor.from(gpu, [0, 3, 5, 1, 2, 6], [6], 'u32');
-      const starts = Tensor.from(gpu, [0, 3, 4, 6], [4], 'u32');
+      // Three groups among every seven values, of which one is in none.
+      const blocks = Array.from({ length: x!.size / 7 }, (_, i) => i);
+      const list = blocks.flatMap((i) => [0, 3, 5, 1, 2, 6].map((at) => 7 * i + at));
+      const bounds = [0, ...blocks.flatMap((i) => [3, 4, 6].map((end) => 6 * i + end))];
+      const order = Tensor.from(gpu, list, [list.length], 'u32');
+      const starts = Tensor.from(gpu, bounds, [bounds.length], 'u32');
       return ops.segmentMax(x!, order, starts);
     },
     reference: ([x]) => Float64Array.of(Math.max(x![0]!, x![3]!, x![5]!), x![1]!, Math.max(x![2]!, x![6]!)),
@@ -339,6 +394,7 @@ const softmaxCases: OpCase[] = [3, 21, 70].flatMap((cols): OpCase[] => [
   {
     name: `softmax ${cols}`,
     inputs: [[4, cols]],
+    large: [[400, cols]],
     run: (_, [x]) => ops.softmax(x!),
     reference: ([x]) =>
       Float64Array.from(rowsOf(x!, cols).flatMap((row) => row.map((v) => Math.exp(v - logSumExp(row))))),
@@ -346,6 +402,7 @@ const softmaxCases: OpCase[] = [3, 21, 70].flatMap((cols): OpCase[] => [
   {
     name: `logSoftmax ${cols}`,
     inputs: [[4, cols]],
+    large: [[400, cols]],
     run: (_, [x]) => ops.logSoftmax(x!),
     reference: ([x]) =>
       Float64Array.from(rowsOf(x!, cols).flatMap((row) => row.map((v) => v - logSumExp(row)))),
@@ -359,7 +416,12 @@ const lossCases: OpCase[] = [
   {
     name: 'crossEntropy',
     inputs: [[3, 5]],
-    run: (gpu, [x]) => ops.crossEntropy(x!, Tensor.from(gpu, TARGETS, [3], 'u32')),
+    large: [[1200, 5]],
+    adds: 'all',
+    run: (gpu, [x]) => {
+      const targets = Array.from({ length: x!.rows }, (_, r) => TARGETS[r % 3]!);
+      return ops.crossEntropy(x!, Tensor.from(gpu, targets, [x!.rows], 'u32'));
+    },
     reference: ([x]) => {
       const rows = rowsOf(x!, 5);
       return Float64Array.of(rows.reduce((sum, row, r) => sum + (logSumExp(row) - row[TARGETS[r]!]!) / 3, 0));
@@ -368,7 +430,9 @@ const lossCases: OpCase[] = [
   {
     name: 'softCrossEntropy',
     inputs: [[3, 5]],
-    run: (gpu, [x]) => ops.softCrossEntropy(x!, Tensor.from(gpu, P(3, 5), [3, 5])),
+    large: [[300, 5]],
+    adds: 'all',
+    run: (gpu, [x]) => ops.softCrossEntropy(x!, Tensor.from(gpu, P(x!.rows, 5), [x!.rows, 5])),
     reference: ([x]) => {
       const p = P(3, 5);
       const rows = rowsOf(x!, 5);
@@ -387,6 +451,11 @@ const lossCases: OpCase[] = [
       [3, 5],
       [3, 5],
     ],
+    large: [
+      [300, 5],
+      [300, 5],
+    ],
+    adds: 'all',
     run: (_, [x, p]) => ops.softCrossEntropy(x!, p!),
     reference: ([x, p]) => {
       const rows = rowsOf(x!, 5);
@@ -403,7 +472,9 @@ const lossCases: OpCase[] = [
     (ownOnly): OpCase => ({
       name: `m3Distillation ${ownOnly ? 'own block' : 'in batch'}`,
       inputs: [ownOnly ? [3, 4] : [3, 12]],
-      run: (gpu, [x]) => ops.m3Distillation(x!, Tensor.from(gpu, P(3, 4), [3, 4]), ownOnly),
+      large: [ownOnly ? [400, 4] : [20, 80]],
+      adds: 'all',
+      run: (gpu, [x]) => ops.m3Distillation(x!, Tensor.from(gpu, P(x!.rows, 4), [x!.rows, 4]), ownOnly),
       reference: ([x]) => {
         const p = P(3, 4);
         let total = 0;
@@ -422,6 +493,7 @@ const lossCases: OpCase[] = [
   {
     name: 'ownGroup',
     inputs: [[3, 12]],
+    large: [[20, 80]],
     run: (_, [x]) => ops.ownGroup(x!, 4),
     reference: ([x]) =>
       Float64Array.from([0, 1, 2].flatMap((r) => [...x!.subarray(r * 12 + r * 4, r * 12 + r * 4 + 4)])),
@@ -436,6 +508,8 @@ const scoreCases: OpCase[] = [8, 6].flatMap((cols) =>
       return {
         name: `maxSim width ${cols}${own ? ' own group' : ''}${floor ? ' floored' : ''}`,
         inputs: [[bounds[8]!, cols]],
+        large: [[bounds[8]!, 4 * cols]],
+        adds: 'gradients',
         run: (gpu, [v]) => {
           const packed = new PackedSequences(gpu, LENGTHS);
           pending.push(packed);
@@ -444,6 +518,7 @@ const scoreCases: OpCase[] = [8, 6].flatMap((cols) =>
             maxSimLayout(packed, {
               queries: 2,
               ownGroup: own,
+              width: v!.cols,
               floor: floor ? new Array(6).fill(true) : undefined,
             }),
           );
@@ -466,12 +541,16 @@ const ID_LENGTHS = [4, 5, 3, 5, 3, 5];
 const sparseCases: OpCase[] = [false, true].map((own) => ({
   name: `lexical scores${own ? ' own group' : ''}`,
   inputs: [[IDS.length]],
+  large: [[IDS.length * 42]],
+  adds: 'all',
   range: [0.1, 1],
   run: (gpu, [w]) => {
-    const packed = new PackedSequences(gpu, ID_LENGTHS);
+    const times = w!.size / IDS.length;
+    const repeated = (list: number[]) => Array.from({ length: times }, () => list).flat();
+    const packed = new PackedSequences(gpu, repeated(ID_LENGTHS));
     pending.push(packed);
-    const { groups, matches } = sparseMatches(packed, Uint32Array.from(IDS), {
-      queries: 2,
+    const { groups, matches } = sparseMatches(packed, Uint32Array.from(repeated(IDS)), {
+      queries: 2 * times,
       ownGroup: own,
       special: [0, 1, 2, 3],
     });

@@ -1,0 +1,115 @@
+/**
+ * Every op of the table on tensors that no binding shows whole and with grids that no dimension holds: the same values
+ * and gradients as without the limits, to the bit but where sums are added up over pieces.
+ */
+import assert from 'node:assert/strict';
+import { after, describe, test } from 'node:test';
+import { backward } from '../src/autograd/index.js';
+import type { ForcedKernels } from '../src/gpu/choices.js';
+import { Gpu } from '../src/gpu/gpu.js';
+import { f32ToF16 } from '../src/tensor/dtype.js';
+import { CounterRandom } from '../src/tensor/random.js';
+import { scope } from '../src/tensor/scope.js';
+import { Tensor } from '../src/tensor/tensor.js';
+import { nameOf, runs } from './kernel-sets.js';
+import { type OpCase, opTable, pending } from './op-table.js';
+
+const BINDING = 4096;
+const WORKGROUPS = 5;
+
+/** Of these the launch is not cut by grids yet. */
+const TO_DO = /^(matmul|linear|layerNorm)/;
+
+const sizeOf = (shape: readonly number[]) => shape.reduce((a, b) => a * b, 1);
+
+/** The result and the gradients of the inputs. */
+async function compute(gpu: Gpu, op: OpCase, halves: readonly number[]): Promise<Float32Array[]> {
+  const live = gpu.memory().liveBuffers;
+  const results = await scope(async () => {
+    const random = new CounterRandom(7, 0);
+    const [low, high] = op.range ?? [-1, 1];
+    const draw = (count: number) =>
+      Float32Array.from({ length: count }, () => low + (high - low) * random.uniform());
+    const inputs = op.large.map((shape, i) => {
+      const values = draw(sizeOf(shape));
+      const tensor = halves.includes(i)
+        ? Tensor.from(gpu, f32ToF16(values), shape, 'f16')
+        : Tensor.from(gpu, values, shape);
+      tensor.requiresGrad = true;
+      return tensor;
+    });
+    const out = op.run(gpu, inputs);
+    const seed = draw(out.size);
+    backward(
+      out,
+      out.dtype === 'f16'
+        ? Tensor.from(gpu, f32ToF16(seed), out.shape, 'f16')
+        : Tensor.from(gpu, seed, out.shape),
+    );
+    const found = [await out.toFloat32()];
+    for (const input of inputs) {
+      found.push(await input.grad!.toFloat32());
+      input.grad!.dispose();
+    }
+    return found;
+  });
+  for (const item of pending.splice(0)) item.dispose();
+  assert.equal(gpu.memory().liveBuffers, live, 'no buffer is left behind');
+  return results;
+}
+
+/** The table with these kernels, those of the device's own choice without; `f16`: in mixed precision. */
+export function testPieces(kernels: ForcedKernels | undefined, f16: boolean): void {
+  const name = kernels === undefined ? 'chosen' : nameOf(kernels);
+  describe(`pieces with ${name} kernels${f16 ? ' in f16' : ''}`, () => {
+    const devices = new Map<number, Promise<Gpu>>();
+    const deviceOf = (maxBindingSize: number): Promise<Gpu> => {
+      const limits = { maxBindingSize, maxWorkgroupsPerDimension: WORKGROUPS };
+      let device = devices.get(maxBindingSize);
+      if (!device)
+        devices.set(
+          maxBindingSize,
+          (device = Gpu.open({
+            ...(kernels ? { kernels } : {}),
+            ...(maxBindingSize === Infinity ? {} : limits),
+          })),
+        );
+      return device;
+    };
+    after(async () => {
+      for (const device of devices.values()) await (await device).close();
+    });
+    for (const op of opTable) {
+      if ((op.only && op.only !== name && kernels) || (f16 && !op.halves)) continue;
+      const halves = f16 ? op.halves! : [];
+      test(op.name, { todo: TO_DO.test(op.name) }, async (t) => {
+        const unlimited = await deviceOf(Infinity);
+        if (kernels && !runs(unlimited, kernels)) {
+          t.skip('the adapter has no subgroups of 8');
+          return;
+        }
+        const limited = await deviceOf(op.binding ?? BINDING);
+        const before = [unlimited.dispatchCount, limited.dispatchCount] as const;
+        const want = await compute(unlimited, op, halves);
+        const got = await compute(limited, op, halves);
+        const dispatches = unlimited.dispatchCount - before[0];
+        assert.ok(
+          dispatches === 0 || limited.dispatchCount - before[1] > dispatches,
+          'the table has large operands for it',
+        );
+        const tolerance = halves.length > 0 ? 2e-3 : 1e-5;
+        want.forEach((values, n) => {
+          const top = values.reduce((most, value) => Math.max(most, Math.abs(value)), 1e-3);
+          const bound = op.adds === 'all' || (op.adds === 'gradients' && n > 0) ? tolerance * top : 0;
+          values.forEach((value, i) => {
+            const off = Math.abs(got[n]![i]! - value);
+            assert.ok(
+              off <= bound,
+              `${n === 0 ? 'value' : `gradient ${n - 1}`} ${i}: ${got[n]![i]}, whole ${value}`,
+            );
+          });
+        });
+      });
+    }
+  });
+}
