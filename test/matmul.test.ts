@@ -55,6 +55,31 @@ test('what is larger than a binding is computed in parts', async () => {
   }
 });
 
+test('a plan takes the memory that a run takes', async () => {
+  const size: MatmulSize = { M: 300, N: 132, K: 256 };
+  for (const layout of ['NT', 'TN'] as const) {
+    const form = formOf(layout, 'f32', 'f32', 'f32');
+    for (const variant of variantsOn(gpu, form, size)) {
+      const peak = (device: Gpu) => {
+        const trial = matmulFamily.trial(device, form, size);
+        device.pool.resetPeak();
+        const before = device.memory().peak;
+        trial.run(variant.name);
+        const { peak } = device.memory();
+        trial.dispose();
+        return peak - before;
+      };
+      const ran = peak(gpu);
+      assert.equal(peak(Gpu.plan(gpu)), ran, `${layout} ${variant.name}`);
+      assert.equal(
+        ran,
+        variant.workspace?.(gpu.capabilities, form, size) ?? 0,
+        `${layout} ${variant.name} says other bytes`,
+      );
+    }
+  }
+});
+
 test('bias and sums of products are right with every variant, in parts too', async () => {
   const [M, N, K] = [150, 28, 36];
   const random = new CounterRandom(5, 0);

@@ -94,15 +94,15 @@ for (const shape of memoryShapes.slice(0, 3))
 
 test('evaluation on longer texts than those that train is planned too', async () => {
   const sts = ['--train_data', golden('example_data', 'sts', 'sts.jsonl')];
-  const twelve = [
+  const sixteen = [
     '--train_group_size',
-    '12',
+    '16',
     '--passage_max_len',
     '256',
     '--gradient_checkpointing',
     '--fp16',
   ];
-  const words = [...sts, ...twelve, '--max_steps', '2'];
+  const words = [...sts, ...sixteen, '--max_steps', '2'];
   const training = await plannedAndTaken(folder, ...words);
   const both = await plannedAndTaken(
     folder,

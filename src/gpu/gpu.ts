@@ -22,6 +22,7 @@ import {
   type Purpose,
   type RowFormat,
   type RowTexture,
+  sizeClass,
 } from './memory.js';
 import { Pipelines, type ShaderSource } from './pipelines.js';
 import { planDevice } from './plan-device.js';
@@ -236,6 +237,31 @@ export class Gpu {
     return this.transfer.rowTexture(source, rowBytes, rows, format);
   }
 
+  /**
+   * A pooled texture of at least `height` rows; what was in it is undefined. Give it back with `releaseTexture`.
+   * @throws MachineError when the memory budget has no room for it.
+   */
+  texture(width: number, height: number, format: RowFormat): RowTexture {
+    // Height in classes, so that batches of varying length share textures.
+    const rows = Math.min(this.capabilities.maxTextureSize, sizeClass(height * 256) / 256);
+    return this.pool.allocateTexture(width, rows, format);
+  }
+
+  /**
+   * Copies `rows` rows of `width` texels into a texture, from its row `firstRow` on. `stride`: bytes from one row of the
+   * source to the next, a multiple of 256.
+   */
+  copyToTexture(
+    source: Binding,
+    stride: number,
+    width: number,
+    rows: number,
+    target: RowTexture,
+    firstRow = 0,
+  ): void {
+    this.transfer.copyToTexture(source, stride, width, rows, target, firstRow);
+  }
+
   releaseTexture(entry: RowTexture): void {
     this.pool.release(entry);
   }
@@ -310,4 +336,15 @@ export class Gpu {
   }
 }
 
-export type { Binding, PoolBuffer, Profile, ProfileRow, Purpose, Roofline, RowTexture, ShaderSource, Work };
+export type {
+  Binding,
+  PoolBuffer,
+  Profile,
+  ProfileRow,
+  Purpose,
+  Roofline,
+  RowFormat,
+  RowTexture,
+  ShaderSource,
+  Work,
+};

@@ -95,6 +95,33 @@ export class Transfer {
     return entry;
   }
 
+  /** See `Gpu.copyToTexture`. */
+  copyToTexture(
+    source: Binding,
+    stride: number,
+    width: number,
+    rows: number,
+    target: RowTexture,
+    firstRow: number,
+  ): void {
+    const texel = texelBytes[target.kind.split(' ')[0] as RowFormat];
+    this.rules.range('copyToTexture', source);
+    this.rules.computed('copyToTexture', source.entry);
+    if (stride % 256 !== 0 || (rows - 1) * stride + width * texel > source.size)
+      throw new MachineError(
+        `copyToTexture: no ${rows} rows of ${width} texels, ${stride} bytes apart, in ${source.size} bytes`,
+      );
+    this.recorder
+      .commands()
+      .copyBufferToTexture(
+        { buffer: source.entry.buffer, offset: source.offset, bytesPerRow: stride, rowsPerImage: rows },
+        { texture: target.texture, origin: [0, firstRow] },
+        { width, height: rows },
+      );
+    source.entry.lastUse = target.lastUse = this.recorder.current;
+    this.recorder.writes(target);
+  }
+
   /** Writes host data into a range, after all work recorded so far that uses the buffer. */
   upload(target: Binding, data: ArrayBufferView<ArrayBufferLike>): void {
     this.rules.range('upload', { ...target, size: Math.ceil(data.byteLength / 4) * 4 });

@@ -40,6 +40,8 @@ export function caseOf(
 /** Ragged against every tile, and where a dimension is a single one. */
 const CHECKED: readonly (readonly [number, number, number])[] = [
   [33, 40, 28],
+  // Whole 256 bytes along K.
+  [40, 128, 28],
   [70, 36, 52],
   [1, 68, 4],
   [13, 1, 24],

@@ -19,6 +19,7 @@ import {
   piecesOf,
   whole,
 } from './form.js';
+import { packedBuffer, packedTextureChain, packedTextureTree } from './packed.js';
 import { matrixVariants } from './subgroup-matrix.js';
 import { subgroup8 } from './subgroup8.js';
 import { tileVariants } from './tile.js';
@@ -127,17 +128,25 @@ function product(
   return c;
 }
 
-/** Sizes for which one choice is made: powers of two up to 4096, and which extents come in whole fours. */
+/** Sizes for which one choice is made: powers of two up to 16384, and which extents come in whole fours. */
 function sizeClass({ M, N, K }: MatmulSize): string {
   const name = (n: number) =>
-    `${Math.min(4096, 2 ** Math.ceil(Math.log2(Math.max(1, n))))}${whole(n) ? '' : '+'}`;
+    `${Math.min(16384, 2 ** Math.ceil(Math.log2(Math.max(1, n))))}${whole(n) ? '' : '+'}`;
   return `${name(M)}×${name(K)}×${name(N)}`;
 }
 
 export const matmulFamily: Family<MatmulForm, MatmulSize, MatmulOperands> = {
   name: 'matmul',
   summary: 'C[M,N] = op(A) · op(B) (+ bias) (+ C), with GELU on request',
-  variants: [tile64, subgroup8, ...tileVariants, ...matrixVariants],
+  variants: [
+    tile64,
+    subgroup8,
+    packedTextureTree,
+    packedTextureChain,
+    packedBuffer,
+    ...tileVariants,
+    ...matrixVariants,
+  ],
   sizeClass,
   // A product of 1024³ takes as long for a value as a larger one, and the slowest variant ends within a second.
   probe: ({ M, N, K }) => ({ M: Math.min(M, 1024), N: Math.min(N, 1024), K: Math.min(K, 1024) }),

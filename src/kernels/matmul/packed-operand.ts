@@ -1,0 +1,240 @@
+/**
+ * Operands of the packed product: panels of 8 rows, each [units of K][8], a unit being a vec4 of f32 or 8 halves, so that
+ * the 8 lanes of a subgroup read neighbouring units of 8 rows. "Rows" are rows of A or columns of B.
+ *
+ * They lie in a storage buffer, or in a texture (x = 8·unit + lane, y = panel), whose loads cost lavapipe a tenth of a
+ * buffer's. An operand that is stored along K needs no packing kernel for a texture: its rows are copied as they are
+ * (x = unit, y = row) into one that is 4 texels wider, since rows whose stride is a power of two share few cache lines.
+ */
+import type { Binding, Gpu, RowTexture } from '../../gpu/gpu.js';
+import { sizeClass } from '../../gpu/memory.js';
+import { bytesPerElement, type Tensor } from '../../tensor/tensor.js';
+import { type FloatDType, type Shader, shaderOf, vec4Type } from '../launch.js';
+
+/** A part of an operand: `rows` × `K` values from element `start` on. */
+export interface Source {
+  readonly part: Tensor | Binding;
+  readonly dtype: FloatDType;
+  /** Stored along K; else along the rows. */
+  readonly byRows: boolean;
+  /** Elements from one stored row to the next. */
+  readonly stride: number;
+  readonly start: number;
+  readonly rows: number;
+  readonly K: number;
+}
+
+export type Reads = 'texture' | 'buffer';
+
+/** How an operand will lie: extents in texels, or units of 16 bytes. */
+export interface PackLayout {
+  readonly reads: Reads;
+  /** Copied row by row, without packing. */
+  readonly plain: boolean;
+  /** Of what is packed: f16 as 8 halves a unit. */
+  readonly dtype: FloatDType;
+  readonly width: number;
+  readonly height: number;
+}
+
+export interface Packed {
+  readonly layout: PackLayout;
+  readonly operand: RowTexture | Binding;
+}
+
+const UNIT_BYTES = 16;
+const LANES = 8;
+/** Values of K in a unit. */
+export const unitOf = (dtype: FloatDType): number => UNIT_BYTES / bytesPerElement[dtype];
+/** Units along K that a panel holds: an even number, whose rows are whole 256 bytes; the last may be zeros. */
+export const paddedUnits = (K: number, dtype: FloatDType): number => 2 * Math.ceil(K / unitOf(dtype) / 2);
+/** Texels by which a texture of plain rows is wider than they are. */
+const PLAIN_MARGIN = 4;
+/** Panels go to a texture through a buffer of this size, in slices. */
+const SLICE_BYTES = 8 << 20;
+
+export function layoutFor(
+  source: Pick<Source, 'dtype' | 'byRows' | 'stride' | 'rows' | 'K'>,
+  dtype: FloatDType,
+  reads: Reads,
+  maxTextureSize: number,
+): PackLayout {
+  const { byRows, stride, rows, K } = source;
+  const width = K / unitOf(dtype);
+  if (
+    reads === 'texture' &&
+    byRows &&
+    source.dtype === dtype &&
+    (stride * bytesPerElement[dtype]) % 256 === 0 &&
+    width % 2 === 0 &&
+    Math.max(width + PLAIN_MARGIN, rows) <= maxTextureSize
+  )
+    return { reads, plain: true, dtype, width: width + PLAIN_MARGIN, height: rows };
+  const units = LANES * paddedUnits(K, dtype);
+  // Widths in classes: a weight gradient adds up over tokens, of which no two batches have the same number.
+  const wide =
+    reads === 'texture' ? Math.min(maxTextureSize, sizeClass(units * UNIT_BYTES) / UNIT_BYTES) : units;
+  return { reads, plain: false, dtype, width: wide, height: Math.ceil(rows / LANES) };
+}
+
+const sliceHeight = (rowBytes: number, height: number): number =>
+  Math.min(height, Math.max(1, Math.floor(SLICE_BYTES / rowBytes)));
+
+/** Bytes from the pool: of the packed operand, and of what is needed only while it is packed. */
+export function packBytes(
+  { reads, plain, width, height, dtype }: PackLayout,
+  K: number,
+): { readonly kept: number; readonly passing: number } {
+  const rowBytes = LANES * paddedUnits(K, dtype) * UNIT_BYTES;
+  if (reads === 'buffer') return { kept: sizeClass(rowBytes * height), passing: 0 };
+  return {
+    kept: (width * UNIT_BYTES * sizeClass(height * 256)) / 256,
+    passing: plain ? 0 : sizeClass(rowBytes * sliceHeight(rowBytes, height)),
+  };
+}
+
+/** Packs an operand into memory of the pool; give it back with `releasePacked`. */
+export function pack(gpu: Gpu, source: Source, layout: PackLayout): Packed {
+  const { dtype, height, width } = layout;
+  const rowBytes = LANES * paddedUnits(source.K, dtype) * UNIT_BYTES;
+  const scratch = (bytes: number): Binding => ({
+    entry: gpu.pool.allocate(bytes, 'workspace'),
+    offset: 0,
+    size: bytes,
+  });
+  if (layout.reads === 'buffer') {
+    const operand = scratch(rowBytes * height);
+    packPanels(gpu, source, dtype, 0, height, operand);
+    return { layout, operand };
+  }
+  const texture = gpu.texture(width, height, dtype === 'f16' ? 'rgba32uint' : 'rgba32float');
+  if (layout.plain) {
+    const { part, stride, start, rows, K } = source;
+    const binding = 'binding' in part ? part.binding() : part;
+    const skipped = start * bytesPerElement[dtype];
+    gpu.copyToTexture(
+      { ...binding, offset: binding.offset + skipped, size: binding.size - skipped },
+      stride * bytesPerElement[dtype],
+      K / unitOf(dtype),
+      rows,
+      texture,
+    );
+    return { layout, operand: texture };
+  }
+  const step = sliceHeight(rowBytes, height);
+  const slice = scratch(rowBytes * step);
+  for (let panel = 0; panel < height; panel += step) {
+    const count = Math.min(step, height - panel);
+    packPanels(gpu, source, dtype, panel, count, slice);
+    gpu.copyToTexture(slice, rowBytes, rowBytes / UNIT_BYTES, count, texture, panel);
+  }
+  gpu.pool.release(slice.entry);
+  return { layout, operand: texture };
+}
+
+export function releasePacked(gpu: Gpu, { operand }: Packed): void {
+  gpu.pool.release('entry' in operand ? operand.entry : operand);
+}
+
+// ---- kernels -------------------------------------------------------------------------------------------------
+
+export interface PackForm {
+  readonly byRows: boolean;
+  readonly from: FloatDType;
+  readonly to: FloatDType;
+}
+
+const PARAMS = {
+  rows: 'u32',
+  K: 'u32',
+  /** In groups of 4 values. */
+  stride: 'u32',
+  start: 'u32',
+  /** Of a panel along K. */
+  units: 'u32',
+  firstPanel: 'u32',
+  panels: 'u32',
+} as const;
+
+const WORKGROUP = 64;
+
+/** Panels [panel, panel+count) into `target`. */
+function packPanels(
+  gpu: Gpu,
+  source: Source,
+  dtype: FloatDType,
+  panel: number,
+  count: number,
+  target: Binding,
+): void {
+  const { byRows, rows, K, stride, start, part } = source;
+  const units = paddedUnits(K, dtype);
+  packShader({ byRows, from: source.dtype, to: dtype }).run(
+    gpu,
+    [part, target],
+    { rows, K, stride: stride / 4, start: start / 4, units, firstPanel: panel, panels: count },
+    byRows ? [Math.ceil((units * LANES) / WORKGROUP), count] : [Math.ceil((count * 2) / WORKGROUP), units],
+  );
+}
+
+export function packShader(form: PackForm): Shader<typeof PARAMS> {
+  return shaderOf('matmul.pack', form, ({ byRows, from, to }) => {
+    const halves = to === 'f16';
+    // Four values of the source as they are packed: a vec4f, or two words of halves.
+    const four = halves ? 'vec2u' : 'vec4f';
+    const load = (index: string) => (from === 'f16' && !halves ? `unpackHalves(X[${index}])` : `X[${index}]`);
+    const unit = halves ? 'vec4u' : 'vec4f';
+    const fours = halves ? [0, 1] : [0];
+    const join = (parts: string[]) => (halves ? `vec4u(${parts.join(', ')})` : parts[0]!);
+    const along = halves ? 8 : 4;
+    // Lines k..k+along−1 of four neighbouring rows, transposed: row r takes component r of each.
+    const lines = Array.from({ length: along }, (_, q) => `x${q}`);
+    const AXES = ['x', 'y', 'z', 'w'] as const;
+    const transposed = AXES.map((axis, r) =>
+      halves
+        ? `vec4u(${[0, 2, 4, 6]
+            .map((q) => {
+              const word = r < 2 ? 'x' : 'y';
+              return r % 2 === 0
+                ? `(x${q}.${word} & 0xffffu) | (x${q + 1}.${word} << 16u)`
+                : `(x${q}.${word} >> 16u) | (x${q + 1}.${word} & 0xffff0000u)`;
+            })
+            .join(', ')})`
+        : `vec4f(${lines.map((line) => `${line}.${axis}`).join(', ')})`,
+    );
+    return {
+      label: `pack${byRows ? 'Rows' : 'Columns'}`,
+      params: PARAMS,
+      buffers: { X: vec4Type(from), outPanels: `array<${unit}>` },
+      body: byRows
+        ? `
+// A thread a unit: the lanes of a panel are neighbours.
+fn part(row: u32, v: u32) -> ${four} {
+  if (4u * v >= p.K) { return ${four}(); }
+  return ${load('p.start + row * p.stride + v')};
+}
+@compute @workgroup_size(${WORKGROUP})
+fn main(@builtin(global_invocation_id) id: vec3u) {
+  if (id.x >= p.units * ${LANES}u) { return; }
+  let row = min((p.firstPanel + id.y) * ${LANES}u + id.x % ${LANES}u, p.rows - 1u);
+  let u = id.x / ${LANES}u;
+  outPanels[id.y * p.units * ${LANES}u + id.x] = ${join(fours.map((i) => `part(row, ${fours.length}u * u + ${i}u)`))};
+}`
+        : `
+// A thread four rows of a unit, transposed in registers.
+fn line(k: u32, rows4: u32) -> ${four} {
+  if (k >= p.K) { return ${four}(); }
+  return ${load('p.start + k * p.stride + rows4')};
+}
+@compute @workgroup_size(${WORKGROUP})
+fn main(@builtin(global_invocation_id) id: vec3u) {
+  if (id.x >= 2u * p.panels) { return; }
+  let rows4 = min(2u * p.firstPanel + id.x, p.rows / 4u - 1u);
+  let k = id.y * ${along}u;
+  ${lines.map((line, q) => `let ${line} = line(k + ${q}u, rows4);`).join('\n  ')}
+  let at = ((id.x / 2u) * p.units + id.y) * ${LANES}u + 4u * (id.x % 2u);
+  ${transposed.map((value, r) => `outPanels[at + ${r}u] = ${value};`).join('\n  ')}
+}`,
+    };
+  });
+}

@@ -1,0 +1,213 @@
+/**
+ * For lavapipe: both operands packed for 8 lanes (packed-operand.ts), one kernel for all layouts and sizes
+ * (packed-core.ts). What a storage-buffer load costs there decides the form: textures, or on a driver and a processor that
+ * gather, buffers with larger tiles.
+ */
+import type { Capabilities } from '../../gpu/capabilities.js';
+import type { Gpu } from '../../gpu/gpu.js';
+import { bytesPerElement } from '../../tensor/tensor.js';
+import { foldedGrid } from '../launch/grid.js';
+import type { FloatDType } from '../launch.js';
+import {
+  type MatmulForm,
+  type MatmulOperands,
+  type MatmulSize,
+  type MatmulVariant,
+  type Piece,
+  partsOf,
+  piecesOf,
+  whole,
+} from './form.js';
+import { type CoreForm, coreShader, TILE_COLUMNS } from './packed-core.js';
+import {
+  layoutFor,
+  type Packed,
+  pack,
+  packBytes,
+  packShader,
+  paddedUnits,
+  type Reads,
+  releasePacked,
+  type Source,
+} from './packed-operand.js';
+
+/** What the variants differ in. */
+type Kind = Pick<CoreForm, 'reads' | 'sum' | 'rowGroups'>;
+
+/** Bytes that one packed operand may take; products of larger ones are computed in parts. */
+const PACK_BYTES = 32 << 20;
+
+/** Halves are packed as they are where both operands are halves; else both are packed in f32. */
+const packedDType = ({ a, b }: MatmulForm): FloatDType => (a === 'f16' && b === 'f16' ? 'f16' : 'f32');
+
+/** Extents of a part, so that its operands fit textures and `PACK_BYTES`. */
+function limitsOf(
+  form: MatmulForm,
+  { K }: MatmulSize,
+  { maxTextureSize, maxBindingSize }: Capabilities,
+): MatmulSize {
+  const dtype = packedDType(form);
+  const most = Math.min(K, maxTextureSize / 2 / (bytesPerElement[dtype] / 2));
+  const bytes = Math.min(PACK_BYTES, maxBindingSize);
+  const rows = Math.floor(bytes / (16 * paddedUnits(most, dtype)));
+  const limit = Math.max(64, Math.floor(Math.min(rows, 8 * maxTextureSize) / 64) * 64);
+  return { M: limit, N: limit, K: most };
+}
+
+/** The operands of a part, as they are to be packed. */
+function sourcesOf(form: MatmulForm, size: MatmulSize, operands: MatmulOperands, piece: Piece) {
+  const { A, B, params, ...others } = partsOf(form, size, operands, piece);
+  const { K } = piece;
+  const a: Source = {
+    part: A,
+    dtype: form.a,
+    byRows: !form.transA,
+    stride: params.lda,
+    start: params.startA,
+    rows: piece.M,
+    K,
+  };
+  const b: Source = {
+    part: B,
+    dtype: form.b,
+    byRows: form.transB,
+    stride: params.ldb,
+    start: params.startB,
+    rows: piece.N,
+    K,
+  };
+  return { a, b, params, ...others };
+}
+
+function runPacked(kind: Kind, gpu: Gpu, form: MatmulForm, size: MatmulSize, operands: MatmulOperands): void {
+  const { capabilities } = gpu;
+  const dtype = packedDType(form);
+  const core = coreShader({ ...kind, packed: dtype, c: form.c, gelu: form.gelu });
+  const tileRows = 8 * kind.rowGroups;
+  // Column by column, so that B's part is packed once, and A's too where B fits in one.
+  const pieces = piecesOf(gpu, form, size, limitsOf(form, size, capabilities)).sort(
+    (left, right) => left.n0 - right.n0 || left.k0 - right.k0 || left.m0 - right.m0,
+  );
+  const held = new Map<'a' | 'b', { key: string; packed: Packed }>();
+  const release = (name: 'a' | 'b') => {
+    const before = held.get(name);
+    if (before) releasePacked(gpu, before.packed);
+    held.delete(name);
+  };
+  const take = (name: 'a' | 'b', key: string, source: Source): Packed => {
+    const before = held.get(name);
+    if (before?.key === key) return before.packed;
+    release(name);
+    const packed = pack(gpu, source, layoutFor(source, dtype, kind.reads, capabilities.maxTextureSize));
+    held.set(name, { key, packed });
+    return packed;
+  };
+  try {
+    for (const piece of pieces) {
+      const { a, b, bias, C, U, params } = sourcesOf(form, size, operands, piece);
+      const packedB = take('b', `${piece.n0} ${piece.k0}`, b);
+      const packedA = take('a', `${piece.m0} ${piece.k0}`, a);
+      const units = paddedUnits(piece.K, dtype);
+      const tiles = Math.ceil(piece.M / tileRows) * Math.ceil(piece.N / TILE_COLUMNS);
+      core.run(
+        gpu,
+        [packedA.operand, packedB.operand, bias, C, ...(U ? [U] : [])],
+        {
+          M: piece.M,
+          N: piece.N,
+          steps: dtype === 'f16' ? Math.ceil(piece.K / 8) : units / 2,
+          units,
+          ldc: params.ldc,
+          startC: params.startC,
+          hasBias: params.hasBias,
+          accumulate: params.accumulate,
+          plainA: packedA.layout.plain ? 1 : 0,
+          plainB: packedB.layout.plain ? 1 : 0,
+          stores: (kind.rowGroups * TILE_COLUMNS) / 4,
+        },
+        foldedGrid(tiles, capabilities.maxWorkgroupsPerDimension),
+      );
+    }
+  } finally {
+    release('a');
+    release('b');
+  }
+}
+
+/** The most bytes that the packs of one part take: B is packed first. */
+function workspace(kind: Kind, facts: Capabilities, form: MatmulForm, size: MatmulSize): number {
+  const limits = limitsOf(form, size, facts);
+  const dtype = packedDType(form);
+  const K = Math.min(size.K, limits.K);
+  const bytes = (from: FloatDType, byRows: boolean, rows: number, limit: number) =>
+    packBytes(
+      layoutFor(
+        { dtype: from, byRows, stride: byRows ? size.K : rows, rows: Math.min(rows, limit), K },
+        dtype,
+        kind.reads,
+        facts.maxTextureSize,
+      ),
+      K,
+    );
+  const a = bytes(form.a, !form.transA, size.M, limits.M);
+  const b = bytes(form.b, form.transB, size.N, limits.N);
+  return b.kept + Math.max(b.passing, a.kept + a.passing);
+}
+
+function packedVariant(
+  name: string,
+  why: string,
+  kind: Kind,
+  prior: (facts: Capabilities, size: MatmulSize) => number,
+): MatmulVariant {
+  return {
+    name,
+    why,
+    supports: ({ subgroupMinSize, maxTextureSize }, form, { M, N, K }) =>
+      subgroupMinSize >= 8 &&
+      whole(N) &&
+      // An operand is read in vec4s along its stored rows.
+      whole(form.transA ? M : K) &&
+      whole(form.transB ? K : N) &&
+      K > 0 &&
+      !(form.gelu && K > maxTextureSize / 2),
+    prior: (facts, _, size) => (facts.software ? prior(facts, size) : -1),
+    fuses: new Set(['gelu']),
+    workspace: (facts, form, size) => workspace(kind, facts, form, size),
+    shaders: (_, form) => {
+      const dtype = packedDType(form);
+      return {
+        packA: packShader({ byRows: !form.transA, from: form.a, to: dtype }),
+        packB: packShader({ byRows: form.transB, from: form.b, to: dtype }),
+        product: coreShader({ ...kind, packed: dtype, c: form.c, gelu: form.gelu }),
+      };
+    },
+    run: (gpu, form, size, operands) => runPacked(kind, gpu, form, size, operands),
+  };
+}
+
+const reads = (r: Reads, sum: Kind['sum'], rowGroups: number): Kind => ({ reads: r, sum, rowGroups });
+
+/** Whether a driver's compiler has fused multiply-adds and gathers: Mesa's from 26 on, of what was measured. */
+const gathers = ({ driver }: Capabilities): boolean => Number(/Mesa (\d+)/.exec(driver)?.[1] ?? 0) >= 26;
+
+export const packedTextureTree = packedVariant(
+  'packed-texture-tree',
+  'lavapipe with 16 vector registers (AVX2): products of a column are added as a tree, so that its sums stay in registers',
+  reads('texture', 'tree', 4),
+  () => 30,
+);
+
+export const packedTextureChain = packedVariant(
+  'packed-texture-chain',
+  'lavapipe with 32 vector registers (AVX-512): chains of multiply-adds',
+  reads('texture', 'chain', 4),
+  ({ cpu }) => (cpu?.avx512 ? 31 : 29),
+);
+
+export const packedBuffer = packedVariant(
+  'packed-buffer',
+  'lavapipe of Mesa 26 on AVX-512, which gathers from storage buffers: 48 rows a tile',
+  reads('buffer', 'chain', 6),
+  (facts) => (facts.cpu?.avx512 && gathers(facts) ? 32 : 5),
+);
