@@ -162,6 +162,19 @@ test('--filter sees kernel, case and variant, and × as x; --sizes makes cases',
   assert.deepEqual(await kernels('--variant', 'sum'), ['double 8192 f32']);
 });
 
+test('--wgsl prints the source of each variant that the adapter runs, and measures nothing', async () => {
+  let stdout = '';
+  const words = ['--wgsl', 'double'];
+  const output = { out: (text: string) => (stdout += text), note: () => {} };
+  await runKernelSuite({ name: 'kernels', families: [right()], all: [] }, words, output);
+  assert.deepEqual(stdout.match(/^\/\/ ==== .*$/gm), [
+    '// ==== double [plain] main ====',
+    '// ==== double [sum] main ====',
+  ]);
+  assert.match(stdout, /^\/\/ a test of <b>sum<\/b>\n\/\/ y=f32\n/m);
+  assert.ok(stdout.includes('ioY[i] = v + v;'));
+});
+
 test('--csv has a column for every field', async () => {
   const { stdout } = await run([right()], ['--csv']);
   const [head, row, ...rest] = stdout.split('\r\n');

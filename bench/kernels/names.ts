@@ -25,8 +25,8 @@ const MEMBERS: readonly (readonly [KernelSuiteName, RegExp])[] = [
   ['losses', /cross.?entropy|maxSim|loss|sparseScore/i],
   ['softmax', /softmax/i],
   ['adamw', /adamW|norm$|clip/i],
-  ['embedding', /gather|embedding|scatter|rows/i],
-  ['reduce', /^(sum|max|mean|reduce|segment)/i],
+  ['embedding', /gather|embedding|scatter/i],
+  ['reduce', /^(rows|sum|max|mean|reduce|segment)/i],
   ['copy', /^(copy|fmaPeak|fill|cast)/i],
   ['gelu', /gelu|unary|binary|pointwise|dropout|scale/i],
 ];

@@ -28,7 +28,7 @@ export interface BarChart {
   readonly groups: readonly BarGroup[];
 }
 
-export const SERIES_COLOURS = 6;
+export const SERIES_COLOURS = 9;
 
 const WIDTH = 1040;
 const BAR = 16;

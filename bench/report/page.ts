@@ -16,8 +16,28 @@ export interface Table {
   readonly rows: readonly (readonly string[])[];
 }
 
-const LIGHT = ['#2b6cd4', '#d4761c', '#1f8f66', '#a8439a', '#8a6a2f', '#55708c'];
-const DARK = ['#6ea3f5', '#f0a050', '#4cc495', '#d983cd', '#c9a765', '#94adc8'];
+const LIGHT = [
+  '#2b6cd4',
+  '#d4761c',
+  '#1f8f66',
+  '#a8439a',
+  '#8a6a2f',
+  '#55708c',
+  '#c2445e',
+  '#3d9fb8',
+  '#7b5fc4',
+];
+const DARK = [
+  '#6ea3f5',
+  '#f0a050',
+  '#4cc495',
+  '#d983cd',
+  '#c9a765',
+  '#94adc8',
+  '#ee8398',
+  '#6cc9df',
+  '#ab94ec',
+];
 
 const colours = (palette: readonly string[]): string =>
   palette.map((colour, i) => `--s${i}:${colour}`).join(';');
@@ -31,16 +51,16 @@ const STYLE = `
 :root{color-scheme:light dark;--ground:#fff;--panel:#f6f7f9;--ink:#1b2026;--soft:#5a6572;--line:#d9dee4;--limit:#c22f3c;${colours(LIGHT)}}
 @media (prefers-color-scheme:dark){:root{--ground:#14171b;--panel:#1c2126;--ink:#e7eaee;--soft:#9aa6b2;--line:#333b44;--limit:#ff7a85;${colours(DARK)}}}
 *{box-sizing:border-box}
-body{margin:0 auto;padding:28px 24px 60px;max-width:1120px;background:var(--ground);color:var(--ink);font:15px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,"DejaVu Sans",sans-serif}
+body{margin:0 auto;padding:28px 24px 60px;max-width:1180px;background:var(--ground);color:var(--ink);font:15px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,"DejaVu Sans",sans-serif}
 h1{font-size:24px;margin:0 0 4px}h2{font-size:18px;margin:36px 0 2px}p{margin:4px 0 10px}
 .soft{color:var(--soft)}
 dl{display:grid;grid-template-columns:max-content 1fr;gap:2px 18px;margin:14px 0 10px;padding:12px 16px;background:var(--panel);border-radius:8px}
 dt{color:var(--soft)}dd{margin:0;overflow-wrap:anywhere}
 ul.legend{list-style:none;margin:8px 0;padding:0;font-size:14px}
 ul.legend li{display:grid;grid-template-columns:14px max-content 1fr;gap:0 10px;align-items:baseline;margin:2px 0}
-ul.legend i{width:12px;height:12px;border-radius:3px;align-self:center}
+ul.legend i{width:12px;height:12px;border-radius:3px;align-self:start;margin-top:5px}
 ul.legend b{font-weight:600}
-i.limit{width:0!important;border-left:2px dashed var(--limit);justify-self:center;border-radius:0!important;height:14px!important}
+i.limit{width:0!important;border-left:2px dashed var(--limit);justify-self:center;border-radius:0!important;height:14px!important;margin-top:4px!important}
 .scroll{overflow-x:auto;max-width:100%}
 svg{display:block;width:100%;min-width:720px;height:auto;margin:8px 0 4px}
 svg text{font:12.5px system-ui,-apple-system,"Segoe UI",Roboto,"DejaVu Sans",sans-serif;fill:var(--ink)}
@@ -49,8 +69,8 @@ svg .grid{stroke:var(--line);stroke-width:1;fill:none}
 svg .limit{stroke:var(--limit);stroke-width:2;stroke-dasharray:4 3;fill:none}
 svg .whisker{stroke:var(--ink);stroke-width:1.2;fill:none;opacity:.75}
 ${series}
-table{border-collapse:collapse;width:100%;font-size:13px;font-variant-numeric:tabular-nums}
-th,td{padding:5px 9px;text-align:left;border-bottom:1px solid var(--line);white-space:nowrap}
+table{border-collapse:collapse;width:100%;font-size:12.5px;font-variant-numeric:tabular-nums}
+th,td{padding:4px 7px;text-align:left;border-bottom:1px solid var(--line);white-space:nowrap}
 th{color:var(--soft);font-weight:600;vertical-align:bottom;white-space:normal}
 td.n,th.n{text-align:right}
 tbody tr:hover{background:var(--panel)}

@@ -3,6 +3,7 @@ import { gradientFamily } from './attention/backward.js';
 import { forwardFamily } from './attention/forward.js';
 import { layerNormAffineFamily, layerNormFamily, layerNormGradientFamily } from './layer-norm/layer-norm.js';
 import { matmulFamily } from './matmul/matmul.js';
+import { copyFamily, fmaPeakFamily } from './peaks.js';
 import { rowsFamily } from './row-reduction.js';
 import type { Family } from './variants.js';
 
@@ -17,6 +18,8 @@ export const families: readonly AnyFamily[] = [
   layerNormFamily,
   layerNormGradientFamily,
   layerNormAffineFamily,
+  copyFamily,
+  fmaPeakFamily,
 ];
 
 /** By name. */

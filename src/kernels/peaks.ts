@@ -1,0 +1,174 @@
+/**
+ * What an adapter reaches at best, as kernels see it: the rate of a copy, and that of multiplying and adding without
+ * memory. Nothing is trained with them; they are the two lines of the roofline (Williams, Waterman, Patterson 2009) that the
+ * bench holds every other kernel against.
+ */
+import type { Gpu } from '../gpu/gpu.js';
+import { CounterRandom } from '../tensor/random.js';
+import { Tensor } from '../tensor/tensor.js';
+import { FLAT_MAIN, flatGroups } from './launch/grid.js';
+import { flat } from './launch/operands.js';
+import { type Shader, shaderOf } from './launch/shader.js';
+import { type Case, choose, type Family, type Trial, type Variant } from './variants.js';
+
+interface PeakForm {
+  readonly dtype: 'f32';
+}
+
+interface PeakSize {
+  /** Values of the result, in whole groups of 16. */
+  readonly count: number;
+}
+
+interface PeakOperands {
+  readonly x: Tensor;
+  readonly y: Tensor;
+}
+
+type PeakVariant = Variant<PeakForm, PeakSize, PeakOperands>;
+
+const FORM: PeakForm = { dtype: 'f32' };
+
+const PARAMS = { units: 'u32' } as const;
+
+/** A kernel with a thread for every `width` vec4s; `body` has X, outY, p.units and its unit `i`. */
+function variantOf(
+  family: string,
+  { name, why, width, prior }: { name: string; why: string; width: number; prior: number },
+  body: string,
+): PeakVariant {
+  const shader = (): Shader<typeof PARAMS> =>
+    shaderOf(`${family}.${name}`, FORM, () => ({
+      label: `${family}.${name}`,
+      params: PARAMS,
+      buffers: { X: 'array<vec4f>', outY: 'array<vec4f>' },
+      body: `${FLAT_MAIN}
+  if (i >= p.units) { return; }
+${body}
+}`,
+    }));
+  return {
+    name,
+    why,
+    supports: (_, __, { count }) => count % (4 * width) === 0,
+    prior: () => prior,
+    shaders: () => ({ [family]: shader() }),
+    run: (gpu, _, __, { x, y }) =>
+      shader().launch(
+        gpu,
+        { X: flat(x), outY: flat(y) },
+        ({ count }) => ({ units: Math.floor(count / 4 / width) }),
+        ({ count }) => flatGroups(Math.floor(count / 4 / width)),
+      ),
+  };
+}
+
+function caseOf(use: 'check' | 'bench', count: number): Case<PeakForm, PeakSize> {
+  const name = count < 2 ** 20 ? `${count} values` : `${count / 2 ** 20} Mi values`;
+  return { name: `${name} f32`, form: FORM, size: { count }, use };
+}
+
+/** Results at the first, the last and some elements between. */
+function trialOf(
+  gpu: Gpu,
+  family: Family<PeakForm, PeakSize, PeakOperands>,
+  size: PeakSize,
+  wanted: (x: number) => number,
+): Trial {
+  const random = new CounterRandom(1, 0);
+  const values = Float32Array.from({ length: size.count }, () => random.uniform() - 0.5);
+  const x = Tensor.from(gpu, values, [size.count]).keep();
+  const y = Tensor.empty(gpu, [size.count]).keep();
+  return {
+    outputs: [y],
+    run(name) {
+      const named = family.variants.find((variant) => variant.name === name);
+      (named ?? choose(gpu, family, FORM, size)).run(gpu, FORM, size, { x, y });
+    },
+    async error() {
+      const got = await y.toFloat32();
+      let [top, worst] = [1e-6, 0];
+      for (let probe = 0; probe < 1024; probe++) {
+        const i = Math.floor((probe * (size.count - 1)) / 1023);
+        const want = wanted(values[i]!);
+        top = Math.max(top, Math.abs(want));
+        const error = Math.abs(got[i]! - want);
+        if (!(error <= worst)) worst = error;
+      }
+      return worst / top;
+    },
+    dispose() {
+      x.dispose();
+      y.dispose();
+    },
+  };
+}
+
+// ---- copy ------------------------------------------------------------------------------------------------------
+
+export const copyFamily: Family<PeakForm, PeakSize, PeakOperands> = {
+  name: 'copy',
+  summary: 'y = x, through storage buffers: what memory gives kernels at best',
+  variants: [
+    variantOf('copy', { name: 'vec4', why: 'one vec4 a thread', width: 1, prior: 0 }, '  outY[i] = X[i];'),
+    variantOf(
+      'copy',
+      {
+        name: 'vec4x4',
+        why: 'four vec4s a thread, a workgroup apart: fewer threads, more loads on their way',
+        width: 4,
+        prior: 1,
+      },
+      `  let at = (i / 256u) * 1024u + i % 256u;
+  for (var j = 0u; j < 4u; j++) { outY[at + 256u * j] = X[at + 256u * j]; }`,
+    ),
+  ],
+  sizeClass: () => 'any',
+  // Beyond the caches of CPUs, and half of the smallest binding.
+  cases: [caseOf('check', 4096), caseOf('bench', 2 ** 24)],
+  cost: (_, { count }) => ({ flops: 0, bytes: 8 * count }),
+  tolerance: () => 0,
+  trial: (gpu, _, size) => trialOf(gpu, copyFamily, size, (x) => x),
+};
+
+// ---- multiplying and adding ------------------------------------------------------------------------------------
+
+/** Fused multiply-adds of vec4s a thread. */
+const STEPS = 1024;
+/** Of them in the body of the loop, so that its counter, and lavapipe's mask of running lanes, weigh little. */
+const UNROLLED = 128;
+
+/** Sums s = s/2 + x end at 2x, so that rounding does not add up; `sums` of them are independent of each other. */
+const multiplyAdd = (sums: number, why: string): PeakVariant => {
+  const all = Array.from({ length: sums }, (_, i) => i);
+  const turn = all.map((s) => `s${s} = fma(s${s}, half, x);`).join(' ');
+  return variantOf(
+    'fmaPeak',
+    { name: `sums${sums}`, why, width: 1, prior: sums },
+    `  let x = X[i];
+  // Of a parameter, so that no compiler can know it.
+  let half = vec4f(select(0.0, 0.5, p.units > 0u));
+  ${all.map((s) => `var s${s} = x * ${s}.0;`).join(' ')}
+  for (var step = 0u; step < ${STEPS}u; step += ${UNROLLED}u) {
+    ${Array.from({ length: UNROLLED / sums }, () => turn).join('\n    ')}
+  }
+  outY[i] = (${all.map((s) => `s${s}`).join(' + ')}) * ${1 / sums};`,
+  );
+};
+
+export const fmaPeakFamily: Family<PeakForm, PeakSize, PeakOperands> = {
+  name: 'fmaPeak',
+  summary:
+    'multiplying and adding in registers: what arithmetic gives f32 kernels at best, matrix units aside',
+  variants: [
+    multiplyAdd(4, 'four independent sums of vec4s a thread'),
+    multiplyAdd(2, 'two, where registers are few'),
+    multiplyAdd(8, 'eight, where the pipeline is deep'),
+  ],
+  sizeClass: () => 'any',
+  // The second is for adapters that finish the first in less than a millisecond.
+  cases: [caseOf('check', 4096), caseOf('bench', 2 ** 18), caseOf('bench', 2 ** 22)],
+  cost: (_, { count }) => ({ flops: 2 * STEPS * count, bytes: 8 * count }),
+  tolerance: () => 1e-6,
+  trial: (gpu, _, size) => trialOf(gpu, fmaPeakFamily, size, (x) => 2 * x),
+};
