@@ -34,8 +34,6 @@ export interface OpCase {
   gradientTolerance?: number;
   /** Inputs that may be f16 (the others stay f32): the op is then tested in mixed precision too. */
   halves?: number[] | undefined;
-  /** The one kernel family to test it in. */
-  only?: 'subgroup8' | undefined;
 }
 
 type Unary = Exclude<UnaryName, 'scale' | 'shift'>;
@@ -248,8 +246,6 @@ const attentionCases: OpCase[] = (
   const mostRows = Math.max(...many.map((_, s) => bounds[s + 1]! - Math.floor(bounds[s]! / 64) * 64));
   return {
     name: `attention lengths ${lengths} heads ${heads} dim ${d}`,
-    // 64 components unrolled over workgroup memory take lavapipe 20 s to compile.
-    only: d === 64 ? 'subgroup8' : undefined,
     inputs: [[tokens, 3 * heads * d]],
     large: [[6 * tokens, 3 * heads * d]],
     // A sequence must be seen at once, from a row on that is a multiple of 64.

@@ -31,7 +31,6 @@ for (const kernels of kernelSets)
     });
     after(() => gpu.close());
     for (const [number, op] of opTable.entries()) {
-      if (op.only && op.only !== nameOf(kernels)) continue;
       for (const halves of op.halves ? [[], op.halves] : [[]])
         test(`${op.name}${halves.length > 0 ? ' in f16' : ''}`, async (t) => {
           if (!runs(gpu, kernels)) {
