@@ -11,6 +11,7 @@ import { Gpu } from '../src/gpu/gpu.js';
 import { formatBytes } from '../src/gpu/memory.js';
 import { tuneAsked, tuningSummary, useWinners } from '../src/kernels/tuning.js';
 import { requireMemory } from '../src/train/memory-plan.js';
+import { RunProfile, type WrittenProfile } from '../src/train/run-profile.js';
 import { stepFlags } from './options.js';
 import { fileBatch, fullBatch, presetConfig, stepSettings } from './presets.js';
 import { type OldFields, printComparison, readReport, type Timed } from './report/compare.js';
@@ -30,6 +31,7 @@ export async function benchStep(argv: readonly string[]): Promise<number> {
   if (options.fullLength && options.data !== null)
     throw new InputError('bench step: expected one of --data and --full_length, found both');
   const old = options.compare === null ? null : readReport(options.compare, 'step', oldRow);
+  const profile = options.profile === null ? undefined : new RunProfile(options.profile);
   const config = presetConfig(options.model, options.layers ?? undefined);
   const shape = { ...options, vocab: config.vocabSize };
   // One step more than is timed, to warm up, unless one is all.
@@ -59,7 +61,13 @@ export async function benchStep(argv: readonly string[]): Promise<number> {
     const plan = await planRun(gpu, settings, longest);
     note(`${gpu.capabilities.name} · at most ${formatBytes(plan.peak)} of GPU memory`);
     requireMemory(plan, gpu.pool.budget, note);
-    const result = await runSteps(gpu, settings, batches, note);
+    let written: WrittenProfile | undefined;
+    const profiled = async (step: () => Promise<void>) => {
+      await profile!.start(gpu, note);
+      await step();
+      written = await profile!.finish(gpu, note);
+    };
+    const result = await runSteps(gpu, settings, batches, note, profile ? profiled : undefined);
     const idle = result.unchanged.filter((name) => !name.endsWith('attention.self.key.bias'));
     if (result.notFinite > 0)
       throw new MachineError(`no timing: ${result.notFinite} weights are not finite after the last step`);
@@ -95,7 +103,9 @@ export async function benchStep(argv: readonly string[]): Promise<number> {
       unchangedTensors: result.unchanged.length,
     };
     const machine = machineOf(gpu);
-    if (options.json) process.stdout.write(`${JSON.stringify({ suite: 'step', ...machine, rows: [row] })}\n`);
+    const profileRows = written ? { profile: written.rows } : {};
+    if (options.json)
+      process.stdout.write(`${JSON.stringify({ suite: 'step', ...machine, rows: [row], ...profileRows })}\n`);
     else if (options.csv) process.stdout.write(toCsv([row]));
     else
       process.stdout.write(
@@ -104,6 +114,9 @@ export async function benchStep(argv: readonly string[]): Promise<number> {
           `${formatBytes(row.gpuBytes.total)} of GPU memory, ${formatBytes(row.peakRssBytes)} resident; ` +
           `${row.tensors - row.unchangedTensors} of ${row.tensors} tensors changed\n`,
       );
+    if (written && !options.json)
+      for (const line of ['', ...written.lines])
+        (options.csv ? process.stderr : process.stdout).write(`${line}\n`);
     if (!old) return 0;
     const now = { ...row, key: keyOf(row), milliseconds: seconds * 1e3 };
     const say = options.json || options.csv ? process.stderr : process.stdout;

@@ -233,6 +233,14 @@ export const tuneFlag = group('Machine', {
   ),
 });
 
+/** Of commands that train: where the time of their steps goes. */
+export const profileFlag = group('Output', {
+  profile: optional(
+    text('a path'),
+    'write a trace of the steps here, for Perfetto or chrome://tracing, and print the time of each kernel',
+  ),
+});
+
 export const debugFlag = group('Other', {
   debug: withDefault(boolean, false, 'print stack traces'),
 });

@@ -263,6 +263,7 @@ test('defaults are FlagEmbedding’s and Hugging Face’s', () => {
     adapter: null,
     maxGpuMemory: null,
     tune: 'cached',
+    profile: null,
     flagembeddingCompat: new Set(),
     debug: false,
   });

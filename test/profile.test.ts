@@ -11,6 +11,7 @@ import { renderProfile, rooflineShare } from '../src/gpu/profile-report.js';
 import { writeTrace } from '../src/gpu/trace.js';
 import { scope } from '../src/tensor/scope.js';
 import { Tensor } from '../src/tensor/tensor.js';
+import { DEVICE, HOST, readTrace, requireNested, type TraceEvent } from './trace-events.js';
 
 let gpu: Gpu;
 let folder: string;
@@ -39,35 +40,10 @@ const COPY = {
 };
 const nothing = new Uint8Array(0);
 
-interface TraceEvent {
-  readonly ph: string;
-  readonly tid: number;
-  readonly name: string;
-  readonly ts: number;
-  readonly dur: number;
-  readonly args: Readonly<Record<string, string | number>>;
-}
-
 function traceOf(profile: Profile, name: string): TraceEvent[] {
   const file = path.join(folder, name);
   writeTrace(AtomicFile.create(file), profile, { adapter: 'a "quoted" name', driver: 'd' });
-  const trace = JSON.parse(fs.readFileSync(file, 'utf8')) as { traceEvents: TraceEvent[] };
-  return trace.traceEvents.filter(({ ph }) => ph === 'X');
-}
-
-/** Events of a lane must lie apart or within each other. */
-function requireNested(events: readonly TraceEvent[]): void {
-  const nanoseconds = (microseconds: number) => Math.round(microseconds * 1e3);
-  for (const lane of new Set(events.map(({ tid }) => tid))) {
-    const ends: number[] = [];
-    for (const { name, ts, dur } of events.filter(({ tid }) => tid === lane)) {
-      const [begin, end] = [nanoseconds(ts), nanoseconds(ts + dur)];
-      assert.ok(end >= begin, name);
-      while (ends.length > 0 && ends.at(-1)! <= begin) ends.pop();
-      assert.ok(ends.length === 0 || end <= ends.at(-1)!, `${name} reaches beyond what it began in`);
-      ends.push(end);
-    }
-  }
+  return readTrace(file);
 }
 
 test('a profile of many dispatches has them all, in order, within their launches, and changes no result', async () => {
@@ -115,10 +91,11 @@ test('a profile of many dispatches has them all, in order, within their launches
     assert.ok(milliseconds > 0);
     assert.equal(row('inner').count, launches);
     assert.deepEqual([row('other', 'alone').flops, row('other', 'alone').bytes], [8 * launches, undefined]);
-    assert.equal(row('add').dispatches, launches);
+    // Of which nothing was told: what is bound, read and written.
+    assert.deepEqual([row('add').dispatches, row('add').bytes], [launches, 64 * launches]);
 
     const events = traceOf(profile, 'many.json');
-    const [host, device] = [1, 2].map((lane) => events.filter(({ tid }) => tid === lane)) as [
+    const [host, device] = [HOST, DEVICE].map((lane) => events.filter(({ tid }) => tid === lane)) as [
       TraceEvent[],
       TraceEvent[],
     ];
@@ -179,7 +156,7 @@ test('dispatches of a recording that was not run are said to be untimed', async 
     assert.equal(profile.rows()[0]!.dispatches, 2);
     const events = traceOf(profile, 'failed.json');
     requireNested(events);
-    assert.equal(events.filter(({ tid }) => tid === 2).length, 2);
+    assert.equal(events.filter(({ tid }) => tid === DEVICE).length, 2);
   });
 });
 

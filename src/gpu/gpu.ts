@@ -162,7 +162,8 @@ export class Gpu {
 
   /**
    * Records one dispatch. `immediates` are the kernel's parameters (at most 64 bytes); workgroup counts beyond
-   * the adapter's limit per dimension are the caller's to fold. `work`: what it computes, for profiles.
+   * the adapter's limit per dimension are the caller's to fold. `work`: what it computes, for
+   * profiles, which else take it that every range that is bound is read or written once.
    */
   dispatch(
     shader: ShaderSource,
@@ -190,7 +191,8 @@ export class Gpu {
       const group = this.pipelines.bindGroup(pipeline, bindings);
       this.writes(pipeline.accesses, bindings);
       const parameters = shader.immediateSize > 0 ? immediates : undefined;
-      recorder.dispatch(pipeline, group, parameters, x, y, z, work);
+      const told = work ?? this.profiler.untold(pipeline.accesses, bindings);
+      recorder.dispatch(pipeline, group, parameters, x, y, z, told);
     }
     const { current } = recorder;
     for (let i = 0; i < bindings.length; i++) entryOf(bindings[i]!).lastUse = current;
@@ -324,6 +326,11 @@ export class Gpu {
   /** Runs a part of the host's work under a name that profiles show; one that returns a promise ends when it settles. */
   phase<T>(name: string, work: () => T): T {
     return this.profiler.phase(name, work);
+  }
+
+  /** The same for what is no function of its own: returns what ends the phase. */
+  openPhase(name: string): () => void {
+    return this.profiler.active ? this.profiler.open(name) : () => {};
   }
 
   /** Destroys the device and waits until it is gone. */

@@ -7,6 +7,8 @@
  * host waits for: in between, times are off by no more than such a wait, some tenths of a millisecond.
  */
 import { MachineError } from '../errors.js';
+import type { Access, Binding } from './bindings.js';
+import type { RowTexture } from './memory.js';
 import { type HostPhase, type LaunchSpan, Profile, type TimedDispatch, type Work } from './profile-report.js';
 import { gpuWait } from './wait.js';
 
@@ -88,6 +90,16 @@ export class Profiler {
       beginningOfPassWriteIndex: 2 * index,
       endOfPassWriteIndex: 2 * index + 1,
     };
+  }
+
+  /** What is taken of a dispatch of which nobody told anything: each range that is bound is read, or written, or both. */
+  untold(accesses: readonly Access[], bindings: readonly (Binding | RowTexture)[]): Work | undefined {
+    if (!this.active || this.openSpans.length > 0) return undefined;
+    let bytes = 0;
+    accesses.forEach(({ reads, writes }, i) => {
+      bytes += bindings[i]!.size * (reads && writes ? 2 : 1);
+    });
+    return { bytes };
   }
 
   private resolve(encoder: GPUCommandEncoder): void {

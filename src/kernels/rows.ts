@@ -60,6 +60,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
         accumulate: out ? 1 : 0,
       }),
       ({ count }) => count,
+      // Of the table only these rows are read.
+      ({ count }) => ({ bytes: count * (4 + (out ? 3 : 2) * 4 * cols) }),
     );
   return result;
 }
@@ -160,6 +162,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
             endK: listed.start + listed.count,
           }),
           ({ count }) => count,
+          ({ count }) => ({ bytes: 4 * cols * (listed.count + (accumulate ? 2 : 1) * count) }),
         );
 }
 

@@ -77,6 +77,8 @@ export interface Family<Form extends object = object, Size extends object = obje
   readonly summary: string;
   /** The first always works. */
   readonly variants: readonly [Variant<Form, Size, Operands>, ...Variant<Form, Size, Operands>[]];
+  /** A form in a word or two where profiles should tell them apart, e.g. `NT f32`. */
+  formName?(form: Form): string;
   /** Sizes for which one choice is made; part of the tuner's key. */
   sizeClass(size: Size): string;
   /** The size that the tuner times for a class, where that need not be as large as what was asked. */
@@ -114,7 +116,8 @@ export const variantsFor = <Form extends object, Size extends object, Operands>(
 export type Chooseable<Form extends object, Size extends object, Operands> = Pick<
   Family<Form, Size, Operands>,
   'name' | 'variants' | 'sizeClass'
-> & { cost?(form: Form, size: Size): Cost };
+> &
+  Partial<Pick<Family<Form, Size, Operands>, 'cost' | 'formName'>>;
 
 /** Runs `variant` of a family, by default the device's choice; profiles count its dispatches as one launch of the family. */
 export function runVariant<Form extends object, Size extends object, Operands>(
@@ -129,7 +132,8 @@ export function runVariant<Form extends object, Size extends object, Operands>(
     variant.run(gpu, form, size, operands);
     return;
   }
-  const work = { kernel: family.name, variant: variant.name, ...family.cost?.(form, size) };
+  const kernel = family.formName ? `${family.name} ${family.formName(form)}` : family.name;
+  const work = { kernel, variant: variant.name, ...family.cost?.(form, size) };
   gpu.attributed(work, () => variant.run(gpu, form, size, operands));
 }
 

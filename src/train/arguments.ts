@@ -21,6 +21,7 @@ import {
   listOf,
   optional,
   parseFlags,
+  profileFlag,
   required,
   text,
   tuneFlag,
@@ -235,6 +236,7 @@ export const finetuneFlags = {
     save_total_limit: optional(positive, 'how many checkpoints are kept'),
     resume_from_checkpoint: optional(text('a checkpoint'), 'continue a run from a checkpoint'),
     disable_tqdm: optional(boolean, 'no progress bar'),
+    ...profileFlag,
   }),
   ...adapterFlag,
   ...group('Machine', {

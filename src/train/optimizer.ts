@@ -68,7 +68,11 @@ export class AdamW {
    * Reads back the global norm before clipping, once the GPU is there. Where it is not finite, weights, moments and
    * `steps` are as before. @throws ShapeError for a rate below 0, a scale that is not above 0, what is no number.
    */
-  async step(learningRate: number, scale = 1): Promise<StepResult> {
+  step(learningRate: number, scale = 1): Promise<StepResult> {
+    return this.store.gpu.phase('optimizer', () => this.update(learningRate, scale));
+  }
+
+  private async update(learningRate: number, scale: number): Promise<StepResult> {
     STEP.check({}, { learningRate, scale });
     let stats: Tensor;
     this.steps++;

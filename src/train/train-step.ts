@@ -43,15 +43,21 @@ export async function forwardBackward(
   const { lossScale = 1 } = context;
   const chunks = chunksOf(batch, settings);
   if (chunks.length > 1) return cachedForwardBackward(model, batch, settings, context, chunks);
+  const { gpu } = model;
   return scope(async () => {
-    const hidden = model.hidden(batch.tokens, { dropout: context.random, recompute: settings.recompute });
-    const texts = model.represent(hidden, batch.tokens, settings.unified);
-    const { loss } = await m3Loss(texts, batch, settings, context.communicator);
-    // From here the tape knows what it needs; these handles would hold it until the end.
-    for (const tensor of [hidden, texts.dense, texts.sparse, texts.colbert]) tensor?.dispose();
-    // A batch on which nothing trains (one query, one passage) has a constant loss and no graph.
-    if (loss.node) backward(loss, full(loss, loss.shape, lossScale));
-    mergeTables(model);
+    const loss = await gpu.phase('forward', async () => {
+      const hidden = model.hidden(batch.tokens, { dropout: context.random, recompute: settings.recompute });
+      const texts = model.represent(hidden, batch.tokens, settings.unified);
+      const { loss } = await m3Loss(texts, batch, settings, context.communicator);
+      // From here the tape knows what it needs; these handles would hold it until the end.
+      for (const tensor of [hidden, texts.dense, texts.sparse, texts.colbert]) tensor?.dispose();
+      return loss;
+    });
+    gpu.phase('backward', () => {
+      // A batch on which nothing trains (one query, one passage) has a constant loss and no graph.
+      if (loss.node) backward(loss, full(loss, loss.shape, lossScale));
+      mergeTables(model);
+    });
     return loss.item();
   });
 }

@@ -34,6 +34,7 @@ import { adviceOn } from './not-finite.js';
 import { AdamW, type AdamWOptions } from './optimizer.js';
 import type { LogEntry, Reporter } from './report.js';
 import { planRunMemory } from './run-memory.js';
+import { RunProfile } from './run-profile.js';
 import { learningRateOf, warmupOf } from './schedules.js';
 import { Evaluation, placesOf, RunTally } from './tally.js';
 import { forwardBackward, lossOf, type StepSettings } from './train-step.js';
@@ -53,6 +54,7 @@ export async function finetune(
       ...(args.maxGpuMemory ? { memoryBudget: args.maxGpuMemory } : {}),
     }),
 ): Promise<FinetuneResult> {
+  const profile = args.profile === null ? undefined : new RunProfile(args.profile);
   // The base may be the output of a run that was killed while it saved.
   if (interruptedSave(args.outputDir)) {
     const interrupted = openOutput(args.outputDir);
@@ -200,9 +202,11 @@ export async function finetune(
     const sinceLog = new Mean();
     const inAll = new Mean();
 
+    await profile?.start(gpu, note);
     report.start(totalSteps);
     if (precision === 'float16') log({ event: 'loss_scale', loss_scale: scaler.scale, step: 0 });
     while (state.global_step < totalSteps) {
+      const endStep = gpu.openPhase(`step ${state.global_step + 1}`);
       let loss = 0;
       const rows: RowPlace[] = [];
       for (let n = 0; n < window; n++) {
@@ -219,6 +223,7 @@ export async function finetune(
       // The first update of a warm-up has rate 0.
       const rate = learningRate(tally.applied);
       const { norm, skipped } = await optimizer.step(rate, 1 / (window * scaler.scale));
+      endStep();
       const advice = async () =>
         adviceOn({
           moved: tally.moved,
@@ -253,7 +258,9 @@ export async function finetune(
       const epochEnds = state.global_step % stepsPerEpoch === 0;
       const last = state.global_step === totalSteps;
       if (evalData && (epochEnds || last)) {
-        const evaluation = await evaluate(model, tokenizer, args, evalData, settings);
+        const evaluation = await gpu.phase('evaluate', () =>
+          evaluate(model!, tokenizer, args, evalData, settings),
+        );
         tally.evaluated(evaluation);
         const { loss: evalLoss, batches: evalBatches, notFinite } = evaluation;
         const line = evaluation.notice(state.global_step);
@@ -274,7 +281,7 @@ export async function finetune(
         if (due) report.note(`step ${state.global_step}: no checkpoint: ${tally.whyNothingNew}`);
         if (last) nothingNew = tally.whyNothingNew;
       } else if (due) {
-        await saves.saveCheckpoint(model, tokenizer, state);
+        await gpu.phase('save', () => saves.saveCheckpoint(model!, tokenizer, state));
         tally.saved(state.global_step);
         report.saved?.(`checkpoint-${state.global_step}`);
       }
@@ -287,9 +294,10 @@ export async function finetune(
       ...(inAll.count > 0 ? { train_loss: round(inAll.value, 4) } : {}),
       epoch: round(state.epoch, 4),
     });
-    await saves.saveModel(model, tokenizer, state);
+    await gpu.phase('save', () => saves.saveModel(model!, tokenizer, state));
     report.saved?.('model');
     report.note(`model written to ${printable(args.outputDir)}`);
+    for (const line of (await profile?.finish(gpu, note))?.lines ?? []) report.note(line);
     for (const line of tally.notices()) report.note(line);
     if (nothingNew)
       throw new MachineError(
@@ -357,7 +365,7 @@ async function withBatch<T>(
   selfDistill: boolean,
   use: (batch: M3LossBatch) => Promise<T>,
 ): Promise<T> {
-  const packed = lossBatch(model, tokenizer, args, batch, selfDistill);
+  const packed = model.gpu.phase('collate', () => lossBatch(model, tokenizer, args, batch, selfDistill));
   try {
     return await use(packed);
   } finally {

@@ -9,7 +9,7 @@ import { f32, floats, optional, signature } from '../../tensor/operands.js';
 import { Tensor } from '../../tensor/tensor.js';
 import { type FloatDType, floatDType } from '../launch.js';
 import { unary } from '../pointwise.js';
-import { choose, type Family } from '../variants.js';
+import { choose, type Family, runVariant } from '../variants.js';
 import { CASES, caseOf, cost, tolerance } from './cases.js';
 import {
   type MatmulForm,
@@ -120,11 +120,12 @@ function product(
   // Of a product that adds up over pieces the pre-activation is known after the last.
   const fuses = variant.fuses?.has('gelu') && piecesOf(gpu, form, size).every(({ k0 }) => k0 === 0);
   if (preActivation && !fuses) {
-    variant.run(gpu, { ...form, gelu: false }, size, { ...operands, c: preActivation });
+    const plain = { ...form, gelu: false };
+    runVariant(gpu, matmulFamily, plain, size, { ...operands, c: preActivation }, variant);
     return unary('gelu', preActivation).alias(shape);
   }
   const c = out ?? Tensor.empty(gpu, shape, form.c);
-  variant.run(gpu, form, size, { ...operands, c, preActivation });
+  runVariant(gpu, matmulFamily, form, size, { ...operands, c, preActivation }, variant);
   return c;
 }
 
@@ -138,6 +139,8 @@ function sizeClass({ M, N, K }: MatmulSize): string {
 export const matmulFamily: Family<MatmulForm, MatmulSize, MatmulOperands> = {
   name: 'matmul',
   summary: 'C[M,N] = op(A) · op(B) (+ bias) (+ C), with GELU on request',
+  formName: ({ transA, transB, a, c }) =>
+    `${transA ? 'T' : 'N'}${transB ? 'T' : 'N'} ${a === c ? a : `${a} → ${c}`}`,
   variants: [
     tile64,
     subgroup8,
