@@ -6,28 +6,26 @@ import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
 import type { Capabilities } from '../src/gpu/capabilities.js';
 import { Gpu } from '../src/gpu/gpu.js';
-import { checkTrial } from '../src/kernels/check.js';
-import type { FloatDType } from '../src/kernels/launch.js';
-import { formOf, tolerance } from '../src/kernels/matmul/cases.js';
-import type { MatmulForm, MatmulSize, MatmulVariant } from '../src/kernels/matmul/form.js';
+import { formOf } from '../src/kernels/matmul/cases.js';
+import type { MatmulForm, MatmulSize } from '../src/kernels/matmul/form.js';
 import { matmul, matmulFamily } from '../src/kernels/matmul/matmul.js';
-import { matmulReference } from '../src/kernels/matmul/reference.js';
 import { usableConfigs } from '../src/kernels/matmul/subgroup-matrix-shader.js';
 import { tileVariant } from '../src/kernels/matmul/tile.js';
-import { drawTrial } from '../src/kernels/matmul/trial.js';
 import { choose } from '../src/kernels/variants.js';
-import { f16ToF32, f32ToF16 } from '../src/tensor/dtype.js';
-import { CounterRandom } from '../src/tensor/random.js';
 import { scope } from '../src/tensor/scope.js';
 import { Tensor } from '../src/tensor/tensor.js';
 import { imaginedGpu, imaginedGpus } from './imagined-gpus.js';
+import { checkProduct } from './product-check.js';
 
 const gpu = await Gpu.open();
-/** As an adapter that can bind no more at a time. */
-const narrow = await Gpu.open({ maxBindingSize: 8192 });
+/** As adapters that can bind and dispatch no more at a time. */
+const [narrow, wider] = (await Promise.all(
+  [8192, 73728].map((maxBindingSize) => Gpu.open({ maxBindingSize, maxWorkgroupsPerDimension: 16 })),
+)) as [Gpu, Gpu];
 after(async () => {
   await gpu.close();
   await narrow.close();
+  await wider.close();
 });
 
 const small = (split: boolean) =>
@@ -39,58 +37,18 @@ const small = (split: boolean) =>
     prior: () => -1,
   });
 
-/** Against float64: the product alone, twice the same; and with a bias, added to what is there, in pieces of a binding. */
-async function check(
-  name: string,
-  variant: MatmulVariant,
-  form: MatmulForm,
-  size: MatmulSize,
-): Promise<void> {
-  const trial = drawTrial(gpu, form, size, (operands) => variant.run(gpu, form, size, operands));
-  const { problem } = await checkTrial(trial, tolerance(form));
-  assert.equal(problem, undefined, `${name}: ${problem}`);
-  const first = await trial.outputs[0]!.toArray();
-  trial.run();
-  assert.deepEqual(await trial.outputs[0]!.toArray(), first, `${name}: other bits the second time`);
-  trial.dispose();
-  if (form.gelu || form.c === 'f16') return;
-  const { M, N, K } = size;
-  const random = new CounterRandom(7, 0);
-  const draw = (n: number) =>
-    f16ToF32(f32ToF16(Float32Array.from({ length: n }, () => random.uniform() - 0.5)));
-  const [a, b, bias, before] = [draw(M * K), draw(N * K), draw(N), draw(M * N)];
-  const want = matmulReference(a, b, { ...size, ...form }, bias).map((v, i) => v + before[i]!);
-  for (const device of [gpu, narrow]) {
-    const tensor = (values: Float32Array, rows: number, dtype: FloatDType) =>
-      dtype === 'f16'
-        ? Tensor.from(device, f32ToF16(values), [rows, values.length / rows], 'f16')
-        : Tensor.from(device, values, [rows, values.length / rows]);
-    const got = await scope(() => {
-      const c = Tensor.from(device, before, [M, N]);
-      variant.run(device, form, size, {
-        a: tensor(a, form.transA ? K : M, form.a),
-        b: tensor(b, form.transB ? N : K, form.b),
-        c,
-        bias: Tensor.from(device, bias, [N]),
-        accumulate: true,
-      });
-      return c.toFloat32();
-    });
-    for (const [i, v] of got.entries())
-      assert.ok(Math.abs(v - want[i]!) < 1e-4, `${name}, bias and sum: ${v} for ${want[i]} at ${i}`);
-  }
-}
-
 for (const [form, size, split] of [
   [formOf('NT', 'f16', 'f16', 'f16', true), { M: 37, K: 44, N: 28 }, false],
-  [formOf('NN', 'f32', 'f32', 'f32'), { M: 37, K: 44, N: 28 }, false],
+  // More columns than a band has.
+  [formOf('NN', 'f32', 'f32', 'f32'), { M: 37, K: 20, N: 1100 }, false],
   [formOf('TN', 'f16', 'f16', 'f32'), { M: 20, K: 301, N: 36 }, true],
 ] as [MatmulForm, MatmulSize, boolean][]) {
   const name = `tiles in workgroup memory${split ? ', K split' : ''}: ${JSON.stringify(form)}`;
   test(name, async () => {
     const variant = small(split);
     assert.ok(variant.supports(gpu.capabilities, form, size));
-    await check(name, variant, form, size);
+    // Rows of 4400 bytes can be bound at every 16th.
+    await checkProduct(name, [gpu, size.N > 1024 ? wider : narrow], variant, form, size);
   });
 }
 
@@ -101,10 +59,22 @@ test('subgroup matrices are right where the adapter has them', async (t) => {
   for (const variant of matmulFamily.variants.filter(({ name }) => name.startsWith('subgroupMatrix')))
     for (const { name, form, size, use } of matmulFamily.cases) {
       if (use !== 'check' || !variant.supports(gpu.capabilities, form, size)) continue;
-      await check(`${variant.name}, ${name}`, variant, form, size);
+      await checkProduct(`${variant.name}, ${name}`, [gpu, narrow], variant, form, size);
       checked++;
     }
   assert.ok(checked >= 10, `${checked} cases`);
+  // What a run with scratch memory takes is what its plan says.
+  const real = await Gpu.open({ kernels: { matmul: 'subgroupMatrixSplitK' } });
+  const peak = async (device: Gpu) => {
+    await scope(async () => {
+      const a = Tensor.from(device, new Uint16Array(24 * 328), [24, 328], 'f16');
+      const b = Tensor.from(device, new Uint16Array(40 * 328), [40, 328], 'f16');
+      await matmul(a, b, { transB: true }).toArray();
+    });
+    return device.memory().peak;
+  };
+  assert.equal(await peak(real), await peak(Gpu.plan(real)));
+  await real.close();
 });
 
 const chosen = (facts: Capabilities, form: MatmulForm, size: MatmulSize): string =>

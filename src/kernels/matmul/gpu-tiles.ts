@@ -3,7 +3,7 @@
  * among workgroups, and what becomes of a finished sum (bias, accumulation, GELU, halves).
  */
 import { elementary } from '../elementary.js';
-import { load4, store4, vec4Type } from '../launch.js';
+import { foldedGrid, load4, store4, vec4Type } from '../launch.js';
 import { unaryFormulas } from '../pointwise.js';
 import { type MatmulForm, type MatmulSize, PARAMS } from './form.js';
 
@@ -39,15 +39,14 @@ export function tileOrigin({ rows, columns }: TileExtent): string {
 }
 
 /** Workgroups for all tiles, folded where one dimension cannot hold them, times the parts of K. */
-export function foldedGrid(
+export function tileGrid(
   size: Pick<MatmulSize, 'M' | 'N'>,
   extent: TileExtent,
   parts: number,
   limit: number,
-): [number, number, number] {
-  const tiles = tileCount(size, extent);
-  const x = Math.min(tiles, limit);
-  return [x, Math.ceil(tiles / x), parts];
+): readonly [number, number, number] {
+  const [x, y] = foldedGrid(tileCount(size, extent), limit);
+  return [x, y, parts];
 }
 
 export const tileCount = ({ M, N }: Pick<MatmulSize, 'M' | 'N'>, { rows, columns }: TileExtent): number =>

@@ -5,7 +5,7 @@
  */
 import type { Gpu } from '../../gpu/gpu.js';
 import { Tensor } from '../../tensor/tensor.js';
-import { FLAT_MAIN, flatGrid, type Shader, shaderOf } from '../launch.js';
+import { FLAT_MAIN, flatGroups, foldedGrid, type Shader, shaderOf } from '../launch.js';
 import {
   layoutOf,
   type MatmulForm,
@@ -15,14 +15,7 @@ import {
   partsOf,
   piecesOf,
 } from './form.js';
-import {
-  foldedGrid,
-  type GPU_PARAMS,
-  sumBuffers,
-  sumStore,
-  type TileExtent,
-  tileCount,
-} from './gpu-tiles.js';
+import { type GPU_PARAMS, sumBuffers, sumStore, type TileExtent, tileCount, tileGrid } from './gpu-tiles.js';
 
 /**
  * Workgroups that are taken for enough to keep a GPU busy. WebGPU does not tell how many processors there are; large GPUs
@@ -81,14 +74,19 @@ export function runTiles(
     const { A, B, bias, C, U, params } = partsOf(form, size, operands, piece);
     const { parts, depth } = split ? partsOfK(piece, extent, maxBindingSize) : { parts: 1, depth: piece.K };
     const results = [bias, C, ...(U ? [U] : [])];
-    const grid = foldedGrid(piece, extent, parts, maxWorkgroupsPerDimension);
+    const grid = tileGrid(piece, extent, parts, maxWorkgroupsPerDimension);
     if (parts === 1) {
       shader(false).run(gpu, [A, B, ...results], { ...params, depth }, grid);
       continue;
     }
     const sums = Tensor.empty(gpu, [parts, piece.M, piece.N], 'f32');
     shader(true).run(gpu, [A, B, sums], { ...params, depth }, grid);
-    sumShader(form).run(gpu, [sums, ...results], { ...params, parts }, flatGrid((piece.M * piece.N) / 4));
+    sumShader(form).run(
+      gpu,
+      [sums, ...results],
+      { ...params, parts },
+      foldedGrid(flatGroups((piece.M * piece.N) / 4), maxWorkgroupsPerDimension),
+    );
     sums.dispose();
   }
 }
