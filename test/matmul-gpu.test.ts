@@ -7,9 +7,11 @@ import { after, test } from 'node:test';
 import type { Capabilities } from '../src/gpu/capabilities.js';
 import { Gpu } from '../src/gpu/gpu.js';
 import { formOf } from '../src/kernels/matmul/cases.js';
-import type { MatmulForm, MatmulSize } from '../src/kernels/matmul/form.js';
+import type { MatmulForm, MatmulSize, MatmulVariant } from '../src/kernels/matmul/form.js';
 import { matmul, matmulFamily } from '../src/kernels/matmul/matmul.js';
-import { usableConfigs } from '../src/kernels/matmul/subgroup-matrix-shader.js';
+import { runTiles } from '../src/kernels/matmul/split-k.js';
+import { planShader } from '../src/kernels/matmul/subgroup-matrix.js';
+import { matrixPlan, usableConfigs } from '../src/kernels/matmul/subgroup-matrix-shader.js';
 import { tileVariant } from '../src/kernels/matmul/tile.js';
 import { choose } from '../src/kernels/variants.js';
 import { scope } from '../src/tensor/scope.js';
@@ -75,6 +77,24 @@ test('subgroup matrices are right where the adapter has them', async (t) => {
   };
   assert.equal(await peak(real), await peak(Gpu.plan(real)));
   await real.close();
+});
+
+test('subgroup matrices divide a tile as on a GPU', async (t) => {
+  const facts = { ...gpu.capabilities, software: false };
+  for (const layout of ['NT', 'NN', 'TN'] as const) {
+    const form = formOf(layout, 'f16', 'f16', 'f32');
+    const [config] = usableConfigs(facts, form);
+    if (!config) return t.skip('not on this adapter; npm run test:matrix has one');
+    const plan = matrixPlan(facts, form, config)!;
+    assert.deepEqual([plan.subgroupsDown, plan.subgroupsAcross, plan.depth], [2, 2, 32]);
+    const size = { M: plan.rows + 24, K: 72, N: plan.columns + 16 };
+    const variant: MatmulVariant = {
+      ...matmulFamily.variants.find(({ name }) => name === 'subgroupMatrix')!,
+      run: (device, _, __, operands) =>
+        runTiles(device, form, size, operands, plan, (partial) => planShader(form, plan, partial), false),
+    };
+    await checkProduct(layout, [gpu], variant, form, size);
+  }
 });
 
 const chosen = (facts: Capabilities, form: MatmulForm, size: MatmulSize): string =>

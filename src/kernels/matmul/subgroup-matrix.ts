@@ -24,11 +24,12 @@ function comesInUnits(
   return K > 0 && whole(N) && (transA ? M : K) % unit === 0 && (transB ? K : N) % unit === 0;
 }
 
+export const planShader = (form: MatmulForm, plan: MatrixPlan, partial: boolean): Shader<typeof GPU_PARAMS> =>
+  shaderOf(`matmul.subgroupMatrix${partial ? '.part' : ''}`, { ...form, ...plan }, (all) =>
+    matrixShader(all, all, partial),
+  );
+
 function matrixVariant(rank: number, split: boolean): MatmulVariant {
-  const shader = (form: MatmulForm, plan: MatrixPlan, partial: boolean): Shader<typeof GPU_PARAMS> =>
-    shaderOf(`matmul.subgroupMatrix${partial ? '.part' : ''}`, { ...form, ...plan }, (all) =>
-      matrixShader(all, all, partial),
-    );
   const which = ['', '2', '3'][rank]!;
   return {
     name: `subgroupMatrix${which}${split ? 'SplitK' : ''}`,
@@ -51,13 +52,13 @@ function matrixVariant(rank: number, split: boolean): MatmulVariant {
     shaders(facts, form): Readonly<Record<string, Pick<Shader<typeof GPU_PARAMS>, 'source'>>> {
       const plan = planFor(facts, form, rank);
       if (!plan) return {};
-      const product = shader(form, plan, false);
+      const product = planShader(form, plan, false);
       if (!split) return { product };
-      return { product, parts: shader(form, plan, true), sum: sumShader(form) };
+      return { product, parts: planShader(form, plan, true), sum: sumShader(form) };
     },
     run(gpu, form, size, operands) {
       const plan = planFor(gpu.capabilities, form, rank)!;
-      runTiles(gpu, form, size, operands, plan, (partial) => shader(form, plan, partial), split);
+      runTiles(gpu, form, size, operands, plan, (partial) => planShader(form, plan, partial), split);
     },
   };
 }
