@@ -207,7 +207,8 @@ const layerNormCases: OpCase[] = [
   {
     name: `layerNorm ${rows}×${cols}`,
     inputs: [[rows!, cols!], [cols!], [cols!]],
-    large: [[9 * rows!, 6 * cols!], [6 * cols!], [6 * cols!]],
+    large: [[rows! + 400, 6 * cols!], [6 * cols!], [6 * cols!]],
+    binding: 65536,
     adds: 'gradients',
     halves: cols! % 4 === 0 ? [0] : undefined,
     run: (_, [x, g, b]) => ops.layerNorm(x!, g!, b!, 1e-5),
@@ -216,7 +217,8 @@ const layerNormCases: OpCase[] = [
   {
     name: `layerNorm with residual ${rows}×${cols}`,
     inputs: [[rows!, cols!], [cols!], [cols!], [rows!, cols!]],
-    large: [[9 * rows!, 6 * cols!], [6 * cols!], [6 * cols!], [9 * rows!, 6 * cols!]],
+    large: [[rows! + 400, 6 * cols!], [6 * cols!], [6 * cols!], [rows! + 400, 6 * cols!]],
+    binding: 65536,
     adds: 'gradients',
     halves: cols! % 4 === 0 ? [0, 3] : undefined,
     run: (_, [x, g, b, r]) => ops.layerNorm(x!, g!, b!, 1e-5, r),

@@ -15,6 +15,7 @@ import { type Access, accessesOf, type Binding, BindingRules, entryOf } from './
 import type { Capabilities } from './capabilities.js';
 import { type ForcedKernels, KernelChoices } from './choices.js';
 import { DeviceFaults } from './faults.js';
+import { Guards } from './guards.js';
 import {
   BufferPool,
   type MemoryReport,
@@ -47,6 +48,8 @@ export interface GpuOptions {
   maxWorkgroupsPerDimension?: number;
   /** Which kernel variants to use where the adapter supports them; by default those that suit it. */
   kernels?: ForcedKernels;
+  /** Words behind every buffer that `checkGuards` finds unwritten: lets tests see writes out of bounds. */
+  guardWords?: number;
 }
 
 /** What a plan must know of the device it stands for, for instance the device itself. */
@@ -59,8 +62,8 @@ export interface PlannedDevice {
 const LEAST_BINDING = 4096;
 
 function checkOptions(options: GpuOptions): void {
-  const { adapter, memoryBudget, toggles, backend, maxBindingSize, maxWorkgroupsPerDimension, kernels } =
-    options;
+  const { adapter, memoryBudget, toggles, backend, kernels } = options;
+  const { maxBindingSize, maxWorkgroupsPerDimension, guardWords } = options;
   const require = (name: string, value: unknown, what: string, fits: boolean) => {
     if (value !== undefined && !fits)
       throw new TypeError(`Gpu.open: ${name} must be ${what}, found ${show(value)}`);
@@ -74,9 +77,11 @@ function checkOptions(options: GpuOptions): void {
     maxBindingSize,
     LEAST_BINDING,
   ));
-  require('maxWorkgroupsPerDimension', maxWorkgroupsPerDimension, 'a whole number of at least 1', Number.isInteger(
+  const whole = (value: unknown) => Number.isInteger(value) && (value as number) >= 1;
+  require('maxWorkgroupsPerDimension', maxWorkgroupsPerDimension, 'a whole number of at least 1', whole(
     maxWorkgroupsPerDimension,
-  ) && (maxWorkgroupsPerDimension as number) >= 1);
+  ));
+  require('guardWords', guardWords, 'a whole number of at least 1', whole(guardWords));
   require('kernels', kernels, '"fallback" or names of variants by family', kernels === 'fallback' ||
     (typeof kernels === 'object' &&
       kernels !== null &&
@@ -94,6 +99,7 @@ export class Gpu {
   private readonly profiler: Profiler;
   private readonly recorder: Recorder;
   private readonly transfer: Transfer;
+  private readonly guards: Guards | undefined;
   private closed = false;
   /** Dispatches since the device was opened. */
   dispatchCount = 0;
@@ -106,7 +112,10 @@ export class Gpu {
     readonly planning: boolean,
     /** Which variant of each kernel family runs here. */
     readonly choices: KernelChoices,
+    guardWords = 0,
   ) {
+    if (guardWords > 0)
+      this.guards = new Guards(device, () => this.recorder, capabilities.maxBindingSize, guardWords);
     this.faults = new DeviceFaults(device, () => this.closed);
     this.pool = new BufferPool(
       device,
@@ -117,6 +126,7 @@ export class Gpu {
         this.pipelines.forget(entry.serial);
       },
       (what, calls) => this.faults.guard(what, calls),
+      this.guards,
     );
     this.rules = new BindingRules(this.pool, capabilities, this.faults);
     this.pipelines = new Pipelines(device, this.faults);
@@ -145,7 +155,14 @@ export class Gpu {
     const budget =
       options.memoryBudget ??
       (capabilities.software ? Math.floor(os.totalmem() * 0.9) : Number.MAX_SAFE_INTEGER);
-    return new Gpu(device, capabilities, budget, false, new KernelChoices(options.kernels));
+    return new Gpu(
+      device,
+      capabilities,
+      budget,
+      false,
+      new KernelChoices(options.kernels),
+      options.guardWords,
+    );
   }
 
   /**
@@ -167,7 +184,7 @@ export class Gpu {
    */
   dispatch(
     shader: ShaderSource,
-    bindings: readonly (Binding | RowTexture)[],
+    operands: readonly (Binding | RowTexture)[],
     immediates: ArrayBufferView<ArrayBuffer>,
     grid: readonly [number, number?, number?],
     work?: Work,
@@ -179,6 +196,9 @@ export class Gpu {
       throw new MachineError(
         `${shader.label}: ${x}×${y}×${z} workgroups exceed the adapter's ${limit} per dimension`,
       );
+    const bindings = this.guards
+      ? this.guards.extended(shader.label, accessesOf(shader.wgsl), operands)
+      : operands;
     // From here on nothing is allocated for operands that came before: a step has thousands of dispatches.
     const { recorder } = this;
     for (let i = 0; i < bindings.length; i++) this.rules.binding(shader.label, bindings[i]!);
@@ -292,6 +312,12 @@ export class Gpu {
 
   memory(): MemoryReport {
     return this.pool.report();
+  }
+
+  /** @throws MachineError naming the buffers behind whose end something was written, of a device with `guardWords`. */
+  async checkGuards(): Promise<void> {
+    if (!this.guards) throw new MachineError('the device was opened without guardWords');
+    await this.guards.check();
   }
 
   /**

@@ -28,6 +28,8 @@ export interface PoolEntry {
   lastUse: number;
   /** Orders the free entries by the time they were released. */
   released: number;
+  /** Byte from which on nothing of it may be written: the guard words of tests begin there, or it ends. */
+  guard: number;
   /** Whether it is handed out. */
   live: boolean;
   /** Number of the recording that was first to write to it since it was handed out; 0: none yet, −1: the host was. */
@@ -117,16 +119,23 @@ export class BufferPool {
     private readonly onDestroy: (entry: PoolEntry) => void,
     /** Runs native calls and throws what the device reports against them. */
     private readonly guard: <T>(what: string, calls: () => T) => T,
+    /** See guards.ts. */
+    private readonly guards?: {
+      readonly bytes: number;
+      place(entry: PoolBuffer): void;
+      release(entry: PoolBuffer): void;
+    },
   ) {}
 
   allocate(bytes: number, purpose: Purpose): PoolBuffer {
     // Large buffers are few and long-lived: rounding them to a class would waste hundreds of megabytes.
-    const size = bytes > 64 * MEGABYTE ? Math.ceil(bytes / MEGABYTE) * MEGABYTE : sizeClass(bytes);
+    const needed = bytes + (this.guards?.bytes ?? 0);
+    const size = needed > 64 * MEGABYTE ? Math.ceil(needed / MEGABYTE) * MEGABYTE : sizeClass(needed);
     if (size > this.maxBufferSize)
       throw new MachineError(
         `a buffer of ${formatBytes(bytes)} exceeds the adapter's limit of ${formatBytes(this.maxBufferSize)}`,
       );
-    return this.take('buffer', size, purpose, (entry): PoolBuffer => {
+    const taken = this.take('buffer', size, purpose, (entry): PoolBuffer => {
       const buffer = this.device.createBuffer({
         label: `buffer ${entry.serial} of ${formatBytes(size)}`,
         size,
@@ -134,6 +143,11 @@ export class BufferPool {
       });
       return { ...entry, buffer, destroy: () => buffer.destroy() };
     });
+    if (this.guards) {
+      taken.guard = bytes;
+      this.guards.place(taken);
+    }
+    return taken;
   }
 
   /** A texture to copy rows of `width` texels into, of at least `height` rows; counts as workspace. */
@@ -175,6 +189,7 @@ export class BufferPool {
         charged: size,
         lastUse: 0,
         released: 0,
+        guard: size,
         live: false,
         writtenIn: 0,
         pool: this,
@@ -227,6 +242,7 @@ export class BufferPool {
   }
 
   release(entry: PoolEntry): void {
+    if (this.guards && 'buffer' in entry) this.guards.release(entry as PoolBuffer);
     entry.live = false;
     this.live[entry.purpose] -= entry.charged;
     this.liveBytes -= entry.charged;
