@@ -16,6 +16,7 @@ import { matrixFlags, setupFlags } from '../src/setup/arguments.js';
 import { finetuneFlags, parseFinetuneArguments } from '../src/train/arguments.js';
 import { silentReporter } from '../src/train/report.js';
 import { finetune } from '../src/train/trainer.js';
+import { interopFlags } from './interop/flags.js';
 import { golden, repositoryRoot } from './repository.js';
 
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'dawntune-documents-'));
@@ -28,6 +29,7 @@ const commands: Record<string, FlagTable> = {
   doctor: doctorFlags,
   setup: setupFlags,
   'test:matrix': matrixFlags,
+  interop: interopFlags,
   ...Object.fromEntries(suites.map(({ name, flags }) => [`bench ${name}`, flags])),
 };
 

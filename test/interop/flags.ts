@@ -1,0 +1,29 @@
+/** The flags of `npm run interop`. */
+import {
+  boolean,
+  choice,
+  group,
+  integer,
+  listOf,
+  optional,
+  required,
+  text,
+  withDefault,
+} from '../../src/flags.js';
+
+export const comparisons = ['minilm', 'bge-m3', 'run'] as const;
+
+export const interopFlags = group('Comparison', {
+  python: required(text('a path'), 'a Python with torch, transformers<5 and FlagEmbedding'),
+  cases: withDefault(
+    listOf(choice(comparisons), `some of ${comparisons.join(', ')}`),
+    ['minilm'],
+    'the step of a preset, or a whole fine-tuning run',
+  ),
+  rounds: withDefault(integer(1, 100), 3, 'turns of each side'),
+  steps: withDefault(integer(1, 1000), 2, 'steps that a turn times; 1: without one to warm up'),
+  data: optional(text('a path'), 'JSONL file of the steps, by default the goldens’ nq.jsonl'),
+  model_name_or_path: optional(text('a folder'), 'the model of the run'),
+  train_data: optional(text('a path'), 'the rows of the run'),
+  json: withDefault(boolean, false, 'one JSON object on standard output instead of a table'),
+});
