@@ -19,8 +19,7 @@ import { type GPU_PARAMS, sumBuffers, sumStore, type TileExtent, tileCount, tile
 
 /**
  * Workgroups that are taken for enough to keep a GPU busy. WebGPU does not tell how many processors there are; large GPUs
- * have 60 to 150, small ones under 40, and each wants two workgroups or more to hide latencies. On a small GPU more parts
- * than needed cost little: what they write and read again is 8 bytes to at least 2·LEAST_DEPTH operations.
+ * have 60 to 150, small ones under 40, and each wants two workgroups or more to hide latencies.
  */
 export const ENOUGH_WORKGROUPS = 256;
 
@@ -29,11 +28,33 @@ const LEAST_DEPTH = 128;
 /** What the depth of a part is a multiple of: of what every tile takes a turn. */
 const DEPTH_UNIT = 64;
 
-/** Parts of K, and how much of it each of them but the last sums. One part: nothing to split. */
-export function partsOfK(size: MatmulSize, extent: TileExtent, mostBytes = Infinity) {
+/** What one workgroup computes, and how much arithmetic a GPU does so in the time that a byte takes. */
+export interface PartExtent extends TileExtent {
+  /** FLOP for each byte of scratch memory, written and read again, much of it within the L2 cache. */
+  readonly balance: number;
+}
+
+/**
+ * Parts of K, and how much of it each of them but the last sums. One part: nothing to split.
+ *
+ * With a share u = tiles / ENOUGH_WORKGROUPS of a GPU at work, a product split into p parts takes about 2·K / (u·p) + 8·p·balance
+ * for each element of C, arithmetic and scratch memory: least at p = √(K / (4·balance·u)).
+ */
+export function partsOfK(
+  size: MatmulSize,
+  extent: PartExtent,
+  mostBytes = Infinity,
+): { readonly parts: number; readonly depth: number } {
   const { M, N, K } = size;
-  const wanted = Math.floor(ENOUGH_WORKGROUPS / tileCount(size, extent));
-  const most = Math.min(wanted, Math.floor(K / LEAST_DEPTH), Math.floor(mostBytes / (M * N * 4)));
+  const tiles = tileCount(size, extent);
+  const most = Math.floor(
+    Math.min(
+      ENOUGH_WORKGROUPS / tiles,
+      K / LEAST_DEPTH,
+      Math.sqrt((K * ENOUGH_WORKGROUPS) / (4 * extent.balance * tiles)),
+      mostBytes / (M * N * 4),
+    ),
+  );
   if (most < 2) return { parts: 1, depth: K };
   const depth = Math.ceil(K / most / DEPTH_UNIT) * DEPTH_UNIT;
   return { parts: Math.ceil(K / depth), depth };
@@ -65,7 +86,7 @@ export function runTiles(
   form: MatmulForm,
   size: MatmulSize,
   operands: MatmulOperands,
-  extent: TileExtent,
+  extent: PartExtent,
   shader: TileShaderOf,
   split: boolean,
 ): void {
@@ -92,7 +113,7 @@ export function runTiles(
 }
 
 /** Bytes of scratch memory for the sums of parts. */
-export function splitWorkspace(size: MatmulSize, extent: TileExtent): number {
+export function splitWorkspace(size: MatmulSize, extent: PartExtent): number {
   const { parts } = partsOfK(size, extent);
   return parts === 1 ? 0 : parts * size.M * size.N * 4;
 }

@@ -28,8 +28,10 @@ export interface MatrixPlan extends TileExtent {
   readonly subgroupsAcross: number;
   /** Of K a turn. */
   readonly depth: number;
-  /** Lanes of the largest subgroup that the driver may choose; in smaller ones some subgroups have nothing to do. */
+  /** Lanes of the largest subgroup that the driver may choose. */
   readonly lanes: number;
+  /** It may choose smaller ones: then some subgroups have nothing to do. */
+  readonly lanesVary: boolean;
 }
 
 /** Values in a unit of workgroup memory, a vec4u: eight halves, or four f32. */
@@ -81,13 +83,15 @@ export function usableConfigs(
 }
 
 /**
- * A GPU's workgroup has 2×2 subgroups, whose lanes hold 64 sums each: of 32 lanes a tile of 128×64. On a software adapter
- * it is small, since there kernels for matrix units are checked, not used. Undefined where the adapter has no room for it.
+ * A GPU's workgroup has 2×2 subgroups, `wide` 2×4, whose lanes hold 64 sums each: of 32 lanes a tile of 128×64 or 128×128. On
+ * a software adapter it is small, since there kernels for matrix units are checked, not used. Undefined where the adapter
+ * has no room for it.
  */
 export function matrixPlan(
   facts: Capabilities,
   form: Pick<MatmulForm, 'transA' | 'transB'>,
   { componentType, M, N, K }: SubgroupMatrixConfig,
+  wide = false,
 ): MatrixPlan | undefined {
   const factors = componentType as MatrixPlan['factors'];
   const lanes = facts.subgroupMaxSize;
@@ -106,10 +110,11 @@ export function matrixPlan(
     subgroupsAcross,
     depth,
     lanes,
+    lanesVary: facts.subgroupMinSize !== lanes,
     rows: subgroupsDown * down * M,
     columns: subgroupsAcross * across * N,
   });
-  if (facts.software) return planOf([1, 2], [1, 2], 2 * K);
+  if (facts.software) return wide ? undefined : planOf([1, 2], [1, 2], 2 * K);
   // As near to a square as powers of two allow, and no narrower than a matrix.
   const rows = 2 ** Math.ceil(Math.log2(EACH_LANE * lanes) / 2);
   const columns = (EACH_LANE * lanes) / rows;
@@ -117,10 +122,10 @@ export function matrixPlan(
   const depths = factors === 'f16' ? [32, 16] : [16, 8];
   return depths
     .filter((depth) => depth % K === 0)
-    .map((depth) => planOf([2, 2], areas, depth))
+    .map((depth) => planOf([2, wide ? 4 : 2], areas, depth))
     .find(
       (plan) =>
-        4 * lanes <= facts.maxWorkgroupInvocations &&
+        plan.subgroupsDown * plan.subgroupsAcross * lanes <= facts.maxWorkgroupInvocations &&
         memoryUnits(form, plan) * 16 <= facts.maxWorkgroupMemory,
     );
 }
@@ -215,21 +220,24 @@ export function matrixShader(
     .join('\n    ');
   const units = bandUnits(plan);
   // Two bands in turns: while one is read the next is written.
-  const band = (i: number) => `let band${i} = ${(i % 2) * bandSize(plan)}u + subgroup * ${M * (units + 1)}u;
-  if (works) {
-    ${range(across)
-      .map(
-        (j) => `subgroupMatrixStore<row_major>(&S, band${i} + ${(j * N) / 4}u, c${i}_${j}, ${units + 1}u);`,
-      )
-      .join('\n    ')}
-  }
+  const whenWorking = (code: string) =>
+    plan.lanesVary
+      ? `if (subgroup < ${subgroups}u) {
+    ${code}
+  }`
+      : code;
+  const band = (i: number) => {
+    const stores = range(across).map(
+      (j) => `subgroupMatrixStore<row_major>(&S, band${i} + ${(j * N) / 4}u, c${i}_${j}, ${units + 1}u);`,
+    );
+    return `let band${i} = ${(i % 2) * bandSize(plan)}u + subgroup * ${M * (units + 1)}u;
+  ${whenWorking(stores.join('\n    '))}
   workgroupBarrier();
-  if (works) {
-    for (var t = lane; t < ${M * units}u; t += laneCount) {
-      let value = bitcast<vec4f>(S[band${i} + t / ${units}u * ${units + 1}u + t % ${units}u]);
-      store(row0 + areaRow + ${i * M}u + t / ${units}u, (col0 + areaColumn) / 4u + t % ${units}u, value, group.z);
-    }
-  }`;
+  ${whenWorking(`for (var t = lane; t < ${M * units}u; t += laneCount) {
+    let value = bitcast<vec4f>(S[band${i} + t / ${units}u * ${units + 1}u + t % ${units}u]);
+    store(row0 + areaRow + ${i * M}u + t / ${units}u, (col0 + areaColumn) / 4u + t % ${units}u, value, group.z);
+  }`)}`;
+  };
   return {
     label: `matmul${layoutOf(form)}.subgroupMatrix${M}x${N}x${K}${partial ? '.part' : ''}`,
     params: GPU_PARAMS,
@@ -243,7 +251,6 @@ ${sumStore(form, partial)}
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) index: u32,
   @builtin(subgroup_id) subgroup: u32, @builtin(subgroup_invocation_id) lane: u32, @builtin(subgroup_size) laneCount: u32) {
   ${tileOrigin({ rows, columns })}
-  let works = subgroup < ${subgroups}u;
   let areaRow = subgroup / ${subgroupsAcross}u * ${down * M}u;
   let areaColumn = subgroup % ${subgroupsAcross}u * ${across * N}u;
   ${range(down)
@@ -271,9 +278,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
     ${A.fetch}
     ${B.fetch}
     }
-    if (works) {
-    ${multiply}
-    }
+    ${whenWorking(multiply)}
     half = 1u - half;
     if (more) {
     ${A.put}
