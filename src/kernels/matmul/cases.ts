@@ -46,6 +46,7 @@ const CHECKED: readonly (readonly [number, number, number])[] = [
   [1, 68, 4],
   [13, 1, 24],
   [5, 7, 3],
+  [37, 50, 1],
   // Long enough for two parts of K, the second not whole.
   [24, 328, 40],
 ];

@@ -21,6 +21,8 @@ export interface CoreForm {
   readonly packed: FloatDType;
   readonly c: FloatDType;
   readonly gelu: boolean;
+  /** Rows of C are whole groups of four values, as they must be in f16. */
+  readonly fours: boolean;
 }
 
 export const TILE_COLUMNS = 24;
@@ -48,7 +50,7 @@ const AXES = ['x', 'y', 'z', 'w'] as const;
 const range = (n: number) => Array.from({ length: n }, (_, i) => i);
 
 export function coreShader(form: CoreForm): Shader<typeof CORE_PARAMS> {
-  return shaderOf('matmul.packed', form, ({ reads, sum, rowGroups, packed, c, gelu }) => {
+  return shaderOf('matmul.packed', form, ({ reads, sum, rowGroups, packed, c, gelu, fours }) => {
     const halves = packed === 'f16';
     const texture = reads === 'texture';
     const panelsB = TILE_COLUMNS / 8;
@@ -109,33 +111,44 @@ export function coreShader(form: CoreForm): Shader<typeof CORE_PARAMS> {
       ? `texture_storage_2d<rgba32${halves ? 'uint' : 'float'}, read>`
       : `array<${halves ? 'Half8' : 'vec4f'}>`;
     const perRow = TILE_COLUMNS / 4;
+    const result = fours ? vec4Type(c) : 'array<f32>';
+    // GELU is taken of the pre-activation as it is stored: forward is then what the gradient differentiates.
+    const activated = `let x = ${c === 'f16' ? 'unpackHalves(packHalves(sum))' : 'sum'}; sum = ${unaryFormulas.gelu.forward};`;
+    const epilogue = fours
+      ? `fn store(row: u32, v: u32, value: vec4f) {
+  if (row >= p.M || v >= p.N / 4u) { return; }
+  var sum = value;
+  if (p.hasBias != 0u) { sum += bias[v]; }
+  let at = p.startC / 4u + row * (p.ldc / 4u) + v;
+  if (p.accumulate != 0u) { sum += ${load4(c, 'outC', 'at')}; }
+  ${gelu ? `${store4(c, 'outU', 'at', 'sum')} ${activated}` : ''}
+  ${store4(c, 'outC', 'at', 'sum')}
+}`
+      : `fn store(row: u32, v: u32, value: vec4f) {
+  if (row >= p.M) { return; }
+  for (var e = 0u; e < 4u && 4u * v + e < p.N; e++) {
+    var sum = value[e];
+    if (p.hasBias != 0u) { sum += bias[4u * v + e]; }
+    let at = p.startC + row * p.ldc + 4u * v + e;
+    if (p.accumulate != 0u) { sum += outC[at]; }
+    ${gelu ? `outU[at] = sum; ${activated}` : ''}
+    outC[at] = sum;
+  }
+}`;
     return {
       label: 'matmul',
       params: CORE_PARAMS,
       buffers: {
         A: type,
         B: type,
-        bias: 'array<vec4f>',
-        outC: vec4Type(c),
-        ...(gelu ? { outU: vec4Type(c) } : {}),
+        bias: fours ? 'array<vec4f>' : 'array<f32>',
+        outC: result,
+        ...(gelu ? { outU: result } : {}),
       },
       subgroups: true,
-      body: `${gelu ? elementary('vec4f') : ''}
+      body: `${gelu ? elementary(fours ? 'vec4f' : 'f32') : ''}
 ${halves ? 'fn fourOf(v: vec2u) -> vec4f { return vec4f(unpack2x16float(v.x), unpack2x16float(v.y)); }' : ''}
-fn store(row: u32, v: u32, value: vec4f) {
-  if (row >= p.M || v >= p.N / 4u) { return; }
-  var sum = value;
-  if (p.hasBias != 0u) { sum += bias[v]; }
-  let at = p.startC / 4u + row * (p.ldc / 4u) + v;
-  if (p.accumulate != 0u) { sum += ${load4(c, 'outC', 'at')}; }
-  ${
-    gelu
-      ? // GELU is taken of the pre-activation as it is stored: forward is then what the gradient differentiates.
-        `${store4(c, 'outU', 'at', 'sum')} let x = ${c === 'f16' ? 'unpackHalves(packHalves(sum))' : 'sum'}; sum = ${unaryFormulas.gelu.forward};`
-      : ''
-  }
-  ${store4(c, 'outC', 'at', 'sum')}
-}
+${epilogue}
 @compute @workgroup_size(8)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
   let rowTiles = (p.M + ${8 * rowGroups - 1}u) / ${8 * rowGroups}u;

@@ -142,12 +142,14 @@ export interface PackForm {
   readonly byRows: boolean;
   readonly from: FloatDType;
   readonly to: FloatDType;
+  /** Stored rows begin at whole groups of four values. */
+  readonly fours: boolean;
 }
 
 const PARAMS = {
   rows: 'u32',
   K: 'u32',
-  /** In groups of 4 values. */
+  /** Elements. */
   stride: 'u32',
   start: 'u32',
   /** Of a panel along K. */
@@ -157,6 +159,16 @@ const PARAMS = {
 } as const;
 
 const WORKGROUP = 64;
+
+export const packFormOf = (
+  source: Pick<Source, 'byRows' | 'dtype' | 'stride' | 'start'>,
+  to: FloatDType,
+): PackForm => ({
+  byRows: source.byRows,
+  from: source.dtype,
+  to,
+  fours: source.stride % 4 === 0 && source.start % 4 === 0,
+});
 
 /** Panels [panel, panel+count) into `target`. */
 function packPanels(
@@ -169,27 +181,53 @@ function packPanels(
 ): void {
   const { byRows, rows, K, stride, start, part } = source;
   const units = paddedUnits(K, dtype);
-  packShader({ byRows, from: source.dtype, to: dtype }).run(
+  packShader(packFormOf(source, dtype)).run(
     gpu,
     [part, target],
-    { rows, K, stride: stride / 4, start: start / 4, units, firstPanel: panel, panels: count },
+    { rows, K, stride, start, units, firstPanel: panel, panels: count },
     byRows ? [Math.ceil((units * LANES) / WORKGROUP), count] : [Math.ceil((count * 2) / WORKGROUP), units],
   );
 }
 
+const AXES = ['x', 'y', 'z', 'w'] as const;
+
+/**
+ * WGSL: `fours(row0, column)`, four neighbours of a stored row as they are packed, a vec4f or two words of halves; zeros
+ * from column `end` on.
+ */
+function foursOf({ from, to, fours }: PackForm, end: string): string {
+  const halves = to === 'f16';
+  if (fours) {
+    const load = from === 'f16' && !halves ? 'unpackHalves(X[at / 4u])' : 'X[at / 4u]';
+    return `fn fours(at: u32, column: u32) -> ${halves ? 'vec2u' : 'vec4f'} { return ${load}; }`;
+  }
+  const one =
+    from === 'f32'
+      ? 'X[i]'
+      : halves
+        ? '(X[i / 2u] >> (16u * (i % 2u))) & 0xffffu'
+        : 'unpack2x16float(X[i / 2u])[i % 2u]';
+  const type = halves ? 'u32' : 'f32';
+  const all = [0, 1, 2, 3].map((e) => `value(at + ${e}u, column + ${e}u)`);
+  return `fn value(i: u32, column: u32) -> ${type} {
+  if (column >= ${end}) { return ${type}(); }
+  return ${one};
+}
+fn fours(at: u32, column: u32) -> ${halves ? 'vec2u' : 'vec4f'} {
+  return ${halves ? `vec2u(${all[0]} | (${all[1]} << 16u), ${all[2]} | (${all[3]} << 16u))` : `vec4f(${all.join(', ')})`};
+}`;
+}
+
 export function packShader(form: PackForm): Shader<typeof PARAMS> {
-  return shaderOf('matmul.pack', form, ({ byRows, from, to }) => {
+  return shaderOf('matmul.pack', form, (form) => {
+    const { byRows, from, to } = form;
     const halves = to === 'f16';
-    // Four values of the source as they are packed: a vec4f, or two words of halves.
-    const four = halves ? 'vec2u' : 'vec4f';
-    const load = (index: string) => (from === 'f16' && !halves ? `unpackHalves(X[${index}])` : `X[${index}]`);
     const unit = halves ? 'vec4u' : 'vec4f';
-    const fours = halves ? [0, 1] : [0];
-    const join = (parts: string[]) => (halves ? `vec4u(${parts.join(', ')})` : parts[0]!);
-    const along = halves ? 8 : 4;
-    // Lines k..k+along−1 of four neighbouring rows, transposed: row r takes component r of each.
+    const parts = halves ? 2 : 1;
+    // Values along K of a unit.
+    const along = 4 * parts;
     const lines = Array.from({ length: along }, (_, q) => `x${q}`);
-    const AXES = ['x', 'y', 'z', 'w'] as const;
+    // Four neighbouring rows at k..k+along−1, transposed: row r takes component r of each.
     const transposed = AXES.map((axis, r) =>
       halves
         ? `vec4u(${[0, 2, 4, 6]
@@ -202,36 +240,41 @@ export function packShader(form: PackForm): Shader<typeof PARAMS> {
             .join(', ')})`
         : `vec4f(${lines.map((line) => `${line}.${axis}`).join(', ')})`,
     );
+    const four = halves ? 'vec2u' : 'vec4f';
     return {
       label: `pack${byRows ? 'Rows' : 'Columns'}`,
       params: PARAMS,
-      buffers: { X: vec4Type(from), outPanels: `array<${unit}>` },
+      buffers: {
+        X: form.fours ? vec4Type(from) : from === 'f16' ? 'array<Half2>' : 'array<f32>',
+        outPanels: `array<${unit}>`,
+      },
       body: byRows
-        ? `
+        ? `${foursOf(form, 'p.K')}
 // A thread a unit: the lanes of a panel are neighbours.
-fn part(row: u32, v: u32) -> ${four} {
-  if (4u * v >= p.K) { return ${four}(); }
-  return ${load('p.start + row * p.stride + v')};
+fn part(row: u32, k: u32) -> ${four} {
+  if (k >= p.K) { return ${four}(); }
+  return fours(p.start + row * p.stride + k, k);
 }
 @compute @workgroup_size(${WORKGROUP})
 fn main(@builtin(global_invocation_id) id: vec3u) {
   if (id.x >= p.units * ${LANES}u) { return; }
   let row = min((p.firstPanel + id.y) * ${LANES}u + id.x % ${LANES}u, p.rows - 1u);
-  let u = id.x / ${LANES}u;
-  outPanels[id.y * p.units * ${LANES}u + id.x] = ${join(fours.map((i) => `part(row, ${fours.length}u * u + ${i}u)`))};
+  let k = (id.x / ${LANES}u) * ${along}u;
+  outPanels[id.y * p.units * ${LANES}u + id.x] = ${halves ? 'vec4u(part(row, k), part(row, k + 4u))' : 'part(row, k)'};
 }`
-        : `
+        : `${foursOf(form, 'p.rows')}
 // A thread four rows of a unit, transposed in registers.
-fn line(k: u32, rows4: u32) -> ${four} {
+fn line(k: u32, row: u32) -> ${four} {
   if (k >= p.K) { return ${four}(); }
-  return ${load('p.start + k * p.stride + rows4')};
+  return fours(p.start + k * p.stride + row, row);
 }
 @compute @workgroup_size(${WORKGROUP})
 fn main(@builtin(global_invocation_id) id: vec3u) {
   if (id.x >= 2u * p.panels) { return; }
-  let rows4 = min(2u * p.firstPanel + id.x, p.rows / 4u - 1u);
+  // Rows of whole fours end within the last: where they are not whole, what lies beyond is zero.
+  let row = 4u * min(2u * p.firstPanel + id.x, (p.rows - 1u) / 4u);
   let k = id.y * ${along}u;
-  ${lines.map((line, q) => `let ${line} = line(k + ${q}u, rows4);`).join('\n  ')}
+  ${lines.map((line, q) => `let ${line} = line(k + ${q}u, row);`).join('\n  ')}
   let at = ((id.x / 2u) * p.units + id.y) * ${LANES}u + 4u * (id.x % 2u);
   ${transposed.map((value, r) => `outPanels[at + ${r}u] = ${value};`).join('\n  ')}
 }`,

@@ -82,7 +82,7 @@ function sourcesOf(form: MatmulForm, size: MatmulSize, operands: MatmulOperands,
 function runPacked(kind: Kind, gpu: Gpu, form: MatmulForm, size: MatmulSize, operands: MatmulOperands): void {
   const { capabilities } = gpu;
   const dtype = packedDType(form);
-  const core = coreShader({ ...kind, packed: dtype, c: form.c, gelu: form.gelu });
+  const core = coreShader({ ...kind, packed: dtype, c: form.c, gelu: form.gelu, fours: whole(size.N) });
   const tileRows = 8 * kind.rowGroups;
   // Column by column, so that B's part is packed once, and A's too where B fits in one.
   const pieces = piecesOf(gpu, form, size, limitsOf(form, size, capabilities)).sort(
@@ -163,23 +163,29 @@ function packedVariant(
   return {
     name,
     why,
-    supports: ({ subgroupMinSize, maxTextureSize }, form, { M, N, K }) =>
+    supports: ({ subgroupMinSize, maxTextureSize }, form, { N, K }) =>
       subgroupMinSize >= 8 &&
-      whole(N) &&
-      // An operand is read in vec4s along its stored rows.
-      whole(form.transA ? M : K) &&
-      whole(form.transB ? K : N) &&
       K > 0 &&
+      (form.c === 'f32' || whole(N)) &&
+      // Of a product that adds up over parts the pre-activation is known after the last.
       !(form.gelu && K > maxTextureSize / 2),
     prior: (facts, _, size) => (facts.software ? prior(facts, size) : -1),
     fuses: new Set(['gelu']),
     workspace: (facts, form, size) => workspace(kind, facts, form, size),
     shaders: (_, form) => {
       const dtype = packedDType(form);
+      const core = { ...kind, packed: dtype, c: form.c, gelu: form.gelu };
+      const [a, b] = [
+        { byRows: !form.transA, from: form.a, to: dtype },
+        { byRows: form.transB, from: form.b, to: dtype },
+      ];
       return {
-        packA: packShader({ byRows: !form.transA, from: form.a, to: dtype }),
-        packB: packShader({ byRows: form.transB, from: form.b, to: dtype }),
-        product: coreShader({ ...kind, packed: dtype, c: form.c, gelu: form.gelu }),
+        packA: packShader({ ...a, fours: true }),
+        packB: packShader({ ...b, fours: true }),
+        packRaggedA: packShader({ ...a, fours: false }),
+        packRaggedB: packShader({ ...b, fours: false }),
+        product: coreShader({ ...core, fours: true }),
+        ...(form.c === 'f32' ? { productRagged: coreShader({ ...core, fours: false }) } : {}),
       };
     },
     run: (gpu, form, size, operands) => runPacked(kind, gpu, form, size, operands),
