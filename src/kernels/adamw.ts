@@ -8,7 +8,7 @@ import { f16, f32, optional, signature, u32 } from '../tensor/operands.js';
 import { Tensor } from '../tensor/tensor.js';
 import { store4, vec4Type } from './launch/formats.js';
 import { FLAT_MAIN, flatGroups } from './launch/grid.js';
-import { byRows, flat, whole, windowed } from './launch/operands.js';
+import { byRows, flat, type Piece, whole, windowed } from './launch/operands.js';
 import { shaderOf } from './launch/shader.js';
 import { squareSums, sumAxis } from './reduce.js';
 
@@ -69,7 +69,7 @@ const ADAMW = signature('adamW', {
 const ADAMW_ROWS = signature('adamWRows', {
   weights: f32('V', 'C'),
   gradients: f32('U', 'C'),
-  rowOf: u32('V'),
+  moving: u32('V', 2),
   moment1: f32('V', 'C'),
   moment2: f32('V', 'C'),
   factor: f32(2),
@@ -136,8 +136,13 @@ export interface AdamWRowsOperands {
   readonly gradients: Tensor;
   /** Row of the table that each row of `gradients` belongs to, ascending. */
   readonly rows: Uint32Array;
-  /** [V] u32, the same the other way round: the row of `gradients`, or 0xffffffff. */
-  readonly rowOf: Tensor;
+  /**
+   * Rows of the table that can move, ascending: those of `rows`, those with moments, and where weights decay all. A row
+   * without gradient, moments and decay stays as it is to the bit, and most rows of a vocabulary are such.
+   */
+  readonly movingRows: Uint32Array;
+  /** [V,2] u32, filled here: the moving rows and each one's row of `gradients`, or 0xffffffff. */
+  readonly moving: Tensor;
   /** [V,C] */
   readonly moment1: Tensor;
   readonly moment2: Tensor;
@@ -145,15 +150,80 @@ export interface AdamWRowsOperands {
   readonly factor: Tensor;
 }
 
-/** The same update of a whole table. Rows without a gradient move by their moments (and decay), exactly as with zeros. */
+/** The same update of a table. Moving rows without a gradient move by their moments (and decay), exactly as with zeros. */
 export function adamWRows(operands: AdamWRowsOperands, settings: AdamWSettings): void {
-  const { weights, gradients, rows, rowOf, moment1, moment2, factor } = operands;
-  ADAMW_ROWS.check({ weights, gradients, rowOf, moment1, moment2, factor });
+  const { weights, gradients, rows, movingRows, moving, moment1, moment2, factor } = operands;
+  ADAMW_ROWS.check({ weights, gradients, moving, moment1, moment2, factor });
+  if (movingRows.length === 0) return;
+  const pairs = new Uint32Array(2 * movingRows.length);
+  let next = 0;
+  movingRows.forEach((row, i) => {
+    pairs[2 * i] = row;
+    pairs[2 * i + 1] = rows[next] === row ? next++ : 0xffffffff;
+  });
+  weights.gpu.upload(moving.binding(), pairs);
   const { cols } = weights;
   const form = { vec: cols % 4 === 0 };
   const width = form.vec ? cols / 4 : cols;
-  /** The first of `rows` that is not before `row`. */
-  const from = (row: number): number => {
+  shaderOf('adamWRows', form, ({ vec }) => {
+    const type = vec ? 'vec4f' : 'f32';
+    return {
+      label: 'adamWRows',
+      params: { ...PARAMS, first: 'u32', base: 'u32', basePair: 'u32' } as const,
+      buffers: {
+        ioP: `array<${type}>`,
+        G: `array<${type}>`,
+        moving: 'array<vec2u>',
+        ioM: `array<${type}>`,
+        ioV: `array<${type}>`,
+        factor: 'array<f32>',
+      },
+      body: `${FLAT_MAIN}
+  let item = i;
+  if (item >= p.count) { return; }
+  ${SKIP}
+  let pair = moving[item / p.width + p.basePair];
+  {
+  let i = (pair.x - p.first) * p.width + item % p.width;
+  var g = ${type}();
+  // Where the window of gradients begins is taken off modulo 2³².
+  if (pair.y != 0xffffffffu) { g = G[pair.y * p.width + item % p.width - p.base] * factor[0]; }
+${UPDATE}
+  }
+}`,
+    };
+  }).launch(
+    weights.gpu,
+    {
+      ioP: byRows(weights),
+      // The gradients of consecutive rows lie side by side.
+      G: windowed(gradients, weights.rows, (piece) => {
+        const [first, end] = within(rows, piece);
+        return [first * cols, (end - first) * cols];
+      }),
+      moving: windowed(moving, weights.rows, (piece) => {
+        const [first, end] = within(movingRows, piece);
+        return [2 * first, 2 * (end - first)];
+      }),
+      ioM: byRows(moment1),
+      ioV: byRows(moment2),
+      factor: whole(factor),
+    },
+    (piece, base) => ({
+      ...parameters(settings),
+      count: countWithin(movingRows, piece) * width,
+      width,
+      first: piece.start,
+      base: form.vec ? base['G']! / 4 : base['G']!,
+      basePair: within(movingRows, piece)[0] - base['moving']! / 2,
+    }),
+    (piece) => flatGroups(countWithin(movingRows, piece) * width),
+  );
+}
+
+/** The part of ascending `rows` that a piece of the table has: [first, end). */
+function within(rows: Uint32Array, { start, count }: Piece): [first: number, end: number] {
+  const before = (row: number): number => {
     let [low, high] = [0, rows.length];
     while (low < high) {
       const middle = (low + high) >> 1;
@@ -162,51 +232,12 @@ export function adamWRows(operands: AdamWRowsOperands, settings: AdamWSettings):
     }
     return low;
   };
-  shaderOf('adamWRows', form, ({ vec }) => {
-    const type = vec ? 'vec4f' : 'f32';
-    return {
-      label: 'adamWRows',
-      params: { ...PARAMS, base: 'u32' } as const,
-      buffers: {
-        ioP: `array<${type}>`,
-        G: `array<${type}>`,
-        rowOf: 'array<u32>',
-        ioM: `array<${type}>`,
-        ioV: `array<${type}>`,
-        factor: 'array<f32>',
-      },
-      body: `${FLAT_MAIN}
-  if (i >= p.count) { return; }
-  ${SKIP}
-  let source = rowOf[i / p.width];
-  var g = ${type}();
-  // Where the window of gradients begins is taken off modulo 2³².
-  if (source != 0xffffffffu) { g = G[source * p.width + i % p.width - p.base] * factor[0]; }
-${UPDATE}
-}`,
-    };
-  }).launch(
-    weights.gpu,
-    {
-      ioP: byRows(weights),
-      // The gradients of consecutive rows lie side by side.
-      G: windowed(gradients, weights.rows, ({ start, count }) => {
-        const first = from(start);
-        return [first * cols, (from(start + count) - first) * cols];
-      }),
-      rowOf: flat(rowOf),
-      ioM: byRows(moment1),
-      ioV: byRows(moment2),
-      factor: whole(factor),
-    },
-    ({ count }, base) => ({
-      ...parameters(settings),
-      count: count * width,
-      width,
-      base: form.vec ? base['G']! / 4 : base['G']!,
-    }),
-    ({ count }) => flatGroups(count * width),
-  );
+  return [before(start), before(start + count)];
+}
+
+function countWithin(rows: Uint32Array, piece: Piece): number {
+  const [first, end] = within(rows, piece);
+  return end - first;
 }
 
 const GLOBAL_NORM = signature('globalNorm', { first: f32('...first'), source: f32('...') });

@@ -45,11 +45,33 @@ const OPTIONS = signature(
 );
 const STEP = signature('AdamW.step', {}, { numbers: { learningRate: notNegative, scale: positive } });
 
+interface TableMoments {
+  readonly m: Tensor;
+  readonly v: Tensor;
+  /** Rows whose moments may differ from zero, ascending: those that ever had a gradient. */
+  rows: Uint32Array;
+}
+
+const everyRow = (count: number) => Uint32Array.from({ length: count }, (_, row) => row);
+
+/** Of two ascending lists of distinct rows. */
+function union(a: Uint32Array, b: Uint32Array): Uint32Array {
+  const all = new Uint32Array(a.length + b.length);
+  let [i, k, n] = [0, 0, 0];
+  while (i < a.length || k < b.length) {
+    const [x, y] = [a[i] ?? Number.POSITIVE_INFINITY, b[k] ?? Number.POSITIVE_INFINITY];
+    all[n++] = Math.min(x, y);
+    if (x <= y) i++;
+    if (y <= x) k++;
+  }
+  return all.slice(0, n);
+}
+
 export class AdamW {
   /** Updates done. */
   steps = 0;
   private readonly moments: { m: Tensor; v: Tensor } | undefined;
-  private readonly tableMoments = new Map<Parameter, { m: Tensor; v: Tensor }>();
+  private readonly tableMoments = new Map<Parameter, TableMoments>();
 
   /** @throws ShapeError for options that make numbers of no use: β outside [0,1), ε 0 in f32, what is no number. */
   constructor(
@@ -60,7 +82,7 @@ export class AdamW {
     const zeros = (shape: readonly number[]) => Tensor.zeros(store.gpu, shape, 'f32', 'optimizer').keep();
     if (store.weights) this.moments = { m: zeros(store.weights.shape), v: zeros(store.weights.shape) };
     for (const table of store.tables)
-      this.tableMoments.set(table, { m: zeros(table.shape), v: zeros(table.shape) });
+      this.tableMoments.set(table, { m: zeros(table.shape), v: zeros(table.shape), rows: new Uint32Array() });
   }
 
   /**
@@ -112,13 +134,11 @@ export class AdamW {
       const { factor, norm } = clipFactor(globalNorm(sources), scale, options.maxGradNorm);
       // Memory that there may not be is asked for before anything is updated.
       const updates = rows.map(({ table, gradient }) => {
-        const rowOf = new Uint32Array(table.tensor.rows).fill(0xffffffff);
-        gradient?.rows.forEach((row, i) => {
-          rowOf[row] = i;
-        });
+        const { rows } = table.tensor;
         return {
           ...{ table, gradient },
-          map: Tensor.from(store.gpu, rowOf, [rowOf.length], 'u32', 'workspace'),
+          // As large for one row as for all: a plan knows how many there are, not which.
+          moving: Tensor.empty(store.gpu, [rows, 2], 'u32', 'workspace'),
           values: gradient?.values ?? Tensor.zeros(store.gpu, [1, table.tensor.cols]),
         };
       });
@@ -148,19 +168,23 @@ export class AdamW {
           });
         store.noteHalvesUpdated();
       }
-      for (const { table, gradient, map, values } of updates) {
-        const { m, v } = this.tableMoments.get(table)!;
+      for (const { table, gradient, moving, values } of updates) {
+        const moments = this.tableMoments.get(table)!;
+        const { m, v } = moments;
+        const own = settings(table.decay);
+        moments.rows = union(moments.rows, gradient?.rows ?? new Uint32Array());
         adamWRows(
           {
             weights: table.tensor,
             gradients: values,
             rows: gradient?.rows ?? new Uint32Array(),
-            rowOf: map,
+            movingRows: own.weightDecay === 0 ? moments.rows : everyRow(table.tensor.rows),
+            moving,
             moment1: m,
             moment2: v,
             factor,
           },
-          settings(table.decay),
+          own,
         );
       }
       // Those that do not lie in `halves`.
