@@ -40,6 +40,18 @@ describe('kernels compile for GPUs that are not here', () => {
     return message;
   }
 
+  /** Bytes of workgroup memory, of sources whose pipelines are not made here. */
+  function workgroupBytes(wgsl: string): number {
+    const bytes: Record<string, number> = { f16: 2, f32: 4, u32: 4, vec2u: 8, vec4u: 16, vec4f: 16 };
+    let total = 0;
+    for (const [declaration, type] of wgsl.matchAll(/var<workgroup> \w+: (.*);/g)) {
+      const [, element = '', count] = /^array<(\w+), (\d+)>$/.exec(type!) ?? [];
+      assert.ok(bytes[element] && count, `${declaration}: of how many bytes?`);
+      total += bytes[element] * Number(count);
+    }
+    return total;
+  }
+
   const within = (facts: Capabilities, message: string | undefined): boolean =>
     message === undefined ||
     BEYOND.some(([pattern, limit]) => Number(pattern.exec(message)?.[1] ?? Infinity) <= facts[limit]);
@@ -58,10 +70,12 @@ describe('kernels compile for GPUs that are not here', () => {
             assert.ok(parts.length > 0, `${family.name} ${variant.name} has shaders for ${name}`);
             for (const [part, { source }] of parts) {
               const message = await fault(source);
-              assert.ok(
-                within(facts, message),
-                `${family.name} ${variant.name} (${part}), ${name}: ${message}`,
-              );
+              const what = `${family.name} ${variant.name} (${part}), ${name}`;
+              assert.ok(within(facts, message), `${what}: ${message}`);
+              if (source.wgsl.includes('subgroup_matrix')) {
+                const bytes = workgroupBytes(source.wgsl);
+                assert.ok(bytes <= facts.maxWorkgroupMemory, `${what}: ${bytes} bytes of workgroup memory`);
+              }
             }
           }
         }
