@@ -6,7 +6,6 @@ import Benchmark from 'benchmark';
 import type { Gpu } from '../../src/gpu/gpu.js';
 import type { Trial } from '../../src/kernels/variants.js';
 import { scope } from '../../src/tensor/scope.js';
-import { quantile } from '../report/statistics.js';
 
 export interface Times {
   /** Seconds of one run, by host clock: sorted. */
@@ -15,8 +14,8 @@ export interface Times {
   readonly repeats: number;
   /** CPU seconds of one run, over all threads of the process. */
   readonly cpuSeconds: number;
-  /** Median seconds of one run by the GPU's clock; null where the adapter has none. */
-  readonly gpuSeconds: number | null;
+  /** Seconds of one run by the GPU's clock: sorted; empty where the adapter has none. */
+  readonly gpuSamples: readonly number[];
 }
 
 /** Turns of each variant when several are compared. */
@@ -24,7 +23,7 @@ const TURNS = 4;
 /** Short runs are repeated until they take so long: a wait for the GPU takes some hundredths of a millisecond. */
 const LEAST_BATCH = 5e-3;
 const MOST_REPEATS = 256;
-const GPU_SAMPLES = 5;
+const GPU_SAMPLES = 9;
 
 /** @param seconds to spend on samples of each variant, about. */
 export async function measure(
@@ -52,7 +51,7 @@ export async function measure(
       samples: samples.sort((a, b) => a - b),
       repeats,
       cpuSeconds: cpu / runs,
-      gpuSeconds: gpu.capabilities.timestamps ? await gpuSeconds(gpu, trial, name) : null,
+      gpuSamples: gpu.capabilities.timestamps ? await gpuSamples(gpu, trial, name) : [],
     });
   return times;
 }
@@ -104,7 +103,7 @@ function sample(
   });
 }
 
-async function gpuSeconds(gpu: Gpu, trial: Trial, variant: string): Promise<number> {
+async function gpuSamples(gpu: Gpu, trial: Trial, variant: string): Promise<number[]> {
   const samples: number[] = [];
   for (let i = 0; i < GPU_SAMPLES; i++) {
     await gpu.startProfile();
@@ -112,8 +111,16 @@ async function gpuSeconds(gpu: Gpu, trial: Trial, variant: string): Promise<numb
     const rows = (await gpu.stopProfile()).rows();
     samples.push(rows.reduce((sum, { milliseconds }) => sum + milliseconds / 1e3, 0));
   }
-  return quantile(
-    samples.sort((a, b) => a - b),
-    0.5,
-  );
+  return samples.sort((a, b) => a - b);
 }
+
+/**
+ * The samples that rates come from. A GPU's own clock where there is one: short kernels take as long as their launch on the
+ * host's. An adapter that computes on the CPU has no other clock than the host's, and its timestamps leave out what it
+ * does between dispatches.
+ */
+export const clockOf = ({ capabilities }: Gpu): 'host' | 'gpu' =>
+  capabilities.timestamps && !capabilities.software ? 'gpu' : 'host';
+
+export const samplesBy = (clock: 'host' | 'gpu', times: Times): readonly number[] =>
+  clock === 'gpu' ? times.gpuSamples : times.samples;

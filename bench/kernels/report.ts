@@ -48,8 +48,8 @@ export function digits(value: number): string {
   return Math.abs(value) >= 100 ? value.toFixed(0) : value.toPrecision(3);
 }
 
-const COLUMNS = ['', 'rate', 'median', 'quartiles', 'GPU time', 'roofline', 'CPU time', 'error'] as const;
-const WIDTHS = [0, 15, 11, 19, 11, 9, 11, 9] as const;
+const COLUMNS = ['', 'rate', 'median', 'quartiles', 'host', 'GPU', 'roofline', 'CPU', 'error'] as const;
+const WIDTHS = [0, 15, 11, 19, 11, 11, 10, 11, 10] as const;
 
 const aligned = (cells: readonly string[], first: number): string =>
   cells.map((cell, i) => (i === 0 ? cell.padEnd(first) : cell.padStart(WIDTHS[i]!))).join('');
@@ -65,6 +65,7 @@ export function rowLine(row: KernelRow, first: number): string {
       `${digits(value)} ${unit}`,
       `${digits(row.milliseconds)} ms`,
       `${digits(row.lowerQuartile)} – ${digits(row.upperQuartile)}`,
+      `${digits(row.hostMilliseconds)} ms`,
       row.gpuMilliseconds === null ? '–' : `${digits(row.gpuMilliseconds)} ms`,
       row.roofline === null ? '–' : `${(row.roofline * 100).toFixed(0)} %`,
       `${digits(row.cpuSeconds * 1e3)} ms`,

@@ -7,7 +7,7 @@ import type { Gpu } from '../../src/gpu/gpu.js';
 import type { Roofline } from '../../src/gpu/profile-report.js';
 import { checkTrial } from '../../src/kernels/check.js';
 import type { Family } from '../../src/kernels/variants.js';
-import { measure } from './measure.js';
+import { clockOf, measure, samplesBy } from './measure.js';
 
 /** Names of the families whose best bench cases are the peaks. */
 const COPY = 'copy';
@@ -51,9 +51,7 @@ async function best(
       }
       const times = await measure(gpu, trial, variants, SECONDS);
       // A peak is what was reached at best.
-      const seconds = [...times.values()].map((each) =>
-        Math.min(each.gpuSeconds ?? Infinity, each.samples[0]!),
-      );
+      const seconds = [...times.values()].map((each) => samplesBy(clockOf(gpu), each)[0]!);
       const least = Math.min(...seconds);
       most = Math.max(most, work(family.cost(form, size)) / least);
       if (least >= LONG_ENOUGH) break;

@@ -3,7 +3,7 @@ import type { Capabilities } from '../../src/gpu/capabilities.js';
 import type { Roofline } from '../../src/gpu/profile-report.js';
 import type { Family } from '../../src/kernels/variants.js';
 import { quantile } from '../report/statistics.js';
-import type { Times } from './measure.js';
+import { samplesBy, type Times } from './measure.js';
 import { dtypeOf, kernelName, type Selected } from './select.js';
 
 export interface KernelRow {
@@ -21,14 +21,17 @@ export interface KernelRow {
   readonly layout?: string;
   readonly form: object;
   readonly size: object;
-  /** Host time of a run: median and quartiles. */
+  /** Which clock the rates, the roofline's share and the comparison with other reports go by. */
+  readonly clock: 'host' | 'gpu';
+  /** Time of a run by that clock: median and quartiles. */
   readonly milliseconds: number;
   readonly lowerQuartile: number;
   readonly upperQuartile: number;
   readonly samples: number;
-  /** Runs of a sample between two waits. */
+  /** Runs of a sample by the host's clock, between two waits. */
   readonly repeats: number;
-  /** Median time of a run by timestamps. */
+  /** Medians by either clock; of the GPU's, null where the adapter has no timestamps. */
+  readonly hostMilliseconds: number;
   readonly gpuMilliseconds: number | null;
   readonly gflops: number | null;
   readonly gbPerSecond: number;
@@ -52,11 +55,12 @@ export function rowOf(
   times: Times,
   error: number,
   peaks: Roofline | null,
+  clock: KernelRow['clock'],
 ): KernelRow {
-  const seconds = quantile(times.samples, 0.5);
+  const samples = samplesBy(clock, times);
+  const seconds = quantile(samples, 0.5);
   const { flops, bytes } = family.cost(form, size);
   const limit = peaks && limitOf(flops, bytes, peaks);
-  const spent = times.gpuSeconds ?? seconds;
   return {
     kernel: kernelName(family, name),
     family: family.name,
@@ -66,19 +70,21 @@ export function rowOf(
     ...productFields(family, form, size),
     form,
     size,
+    clock,
     milliseconds: seconds * 1e3,
-    lowerQuartile: quantile(times.samples, 0.25) * 1e3,
-    upperQuartile: quantile(times.samples, 0.75) * 1e3,
-    samples: times.samples.length,
+    lowerQuartile: quantile(samples, 0.25) * 1e3,
+    upperQuartile: quantile(samples, 0.75) * 1e3,
+    samples: samples.length,
     repeats: times.repeats,
-    gpuMilliseconds: times.gpuSeconds === null ? null : times.gpuSeconds * 1e3,
+    hostMilliseconds: quantile(times.samples, 0.5) * 1e3,
+    gpuMilliseconds: times.gpuSamples.length === 0 ? null : quantile(times.gpuSamples, 0.5) * 1e3,
     gflops: flops > 0 ? flops / seconds / 1e9 : null,
     gbPerSecond: bytes / seconds / 1e9,
     cpuSeconds: times.cpuSeconds,
     gflopPerCpuSecond: flops > 0 && times.cpuSeconds > 0 ? flops / times.cpuSeconds / 1e9 : null,
     rooflineMilliseconds: limit && limit.seconds * 1e3,
     bound: limit?.bound ?? null,
-    roofline: limit && limit.seconds / spent,
+    roofline: limit && limit.seconds / seconds,
     workspaceBytes: variant.workspace?.(facts, form, size) ?? 0,
     error,
     tolerance: family.tolerance(form, size),

@@ -14,7 +14,7 @@ import { toCsv } from '../report/csv.js';
 import { requireComparison, requireOneFormat } from '../report/flags.js';
 import { machineLine, machineOf } from '../report/machine.js';
 import { kernelsFlags } from './flags.js';
-import { measure } from './measure.js';
+import { clockOf, measure } from './measure.js';
 import { kernelPage } from './page.js';
 import { headerLine, type KernelReport, oldRow, peaksLine, rowKey, rowLine, shownPeaks } from './report.js';
 import { measurePeaks } from './roofline.js';
@@ -138,7 +138,15 @@ async function measureCase(
       seconds,
     );
     return variants.map((variant) =>
-      rowOf(gpu.capabilities, selected, variant, times.get(variant.name)!, errors.get(variant.name)!, peaks),
+      rowOf(
+        gpu.capabilities,
+        selected,
+        variant,
+        times.get(variant.name)!,
+        errors.get(variant.name)!,
+        peaks,
+        clockOf(gpu),
+      ),
     );
   } finally {
     trial.dispose();
