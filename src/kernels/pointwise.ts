@@ -98,13 +98,13 @@ const UNARY_PARAMS = { count: 'u32', s: 'f32' } as const;
 const fours = ({ count }: Piece): number => Math.ceil(count / 4);
 const groupsOfFours = (piece: Piece): number => flatGroups(fours(piece));
 
-const signatures = <N extends string, V>(names: Record<N, unknown>, make: (name: N) => V): Record<N, V> =>
+const eachOf = <N extends string, V>(names: Record<N, unknown>, make: (name: N) => V): Record<N, V> =>
   Object.fromEntries((Object.keys(names) as N[]).map((name) => [name, make(name)])) as Record<N, V>;
 
 const readsOperand = (formula: string, name: string) => new RegExp(`\\b${name}\\b`).test(formula);
 
 /** Only where the formula has one is there a number beside x. */
-const UNARY = signatures(unaryFormulas, (name) =>
+const UNARY = eachOf(unaryFormulas, (name) =>
   signature(
     name,
     { x: floats('...') },
@@ -282,9 +282,19 @@ const formulaOf = (name: BinaryName, part: BinaryPart): string => {
   return part === 'value' ? forward : gradients[part === 'towards a' ? 0 : 1];
 };
 
-/** Bindings that the formula does not read would vanish from an automatic layout, so they are not declared. */
-const readOperands = (formula: string): ('a' | 'b' | 'dy')[] =>
-  (['a', 'b', 'dy'] as const).filter((name) => readsOperand(formula, name));
+const PARTS: readonly BinaryPart[] = ['value', 'towards a', 'towards b'];
+
+/** What each formula reads: bindings that it does not would vanish from an automatic layout, so they are not declared. */
+const READS = eachOf(
+  binaryFormulas,
+  (name) =>
+    Object.fromEntries(
+      PARTS.map((part) => [
+        part,
+        (['a', 'b', 'dy'] as const).filter((operand) => readsOperand(formulaOf(name, part), operand)),
+      ]),
+    ) as Record<BinaryPart, ('a' | 'b' | 'dy')[]>,
+);
 
 const labelOf = (name: BinaryName, part: BinaryPart): string => (part === 'value' ? name : `${name}Gradient`);
 
@@ -302,12 +312,12 @@ function runBinary(
   const out = Tensor.empty(gpu, shape, dtype);
   const size = sizeOf(shape);
   if (size === 0) return out;
-  const reads = readOperands(formulaOf(name, part));
+  const reads = READS[name][part];
   if (!plan) {
-    shaderOf('binary', { name, part, dtype }, (form) => {
+    const shader = shaderOf('binary', { name, part, dtype }, (form) => {
       const formula = formulaOf(form.name, form.part);
       const type = vec4Type(form.dtype);
-      const operands = readOperands(formula);
+      const operands = READS[form.name][form.part];
       return {
         label: labelOf(form.name, form.part),
         params: { count: 'u32' } as const,
@@ -322,15 +332,10 @@ ${FLAT_MAIN}
   ${store4(form.dtype, 'outY', 'i', formula)}
 }`,
       };
-    }).launch(
-      gpu,
-      {
-        ...Object.fromEntries(reads.map((operand) => [`in_${operand}`, flat(tensors[operand]!)])),
-        outY: flat(out),
-      },
-      (piece) => ({ count: fours(piece) }),
-      groupsOfFours,
-    );
+    });
+    const operands: Record<string, Operand> = { outY: flat(out) };
+    for (const operand of reads) operands[`in_${operand}`] = flat(tensors[operand]!);
+    shader.launch(gpu, operands, (piece) => ({ count: fours(piece) }), groupsOfFours);
     return out;
   }
   const { dims } = plan;
@@ -349,7 +354,7 @@ ${FLAT_MAIN}
       b: 'x0 * p.b0 + x1 * p.b1 + x2 * p.b2 + x3 * p.b3 - p.baseB',
       dy: 'own - p.base',
     };
-    const needed = readOperands(formula);
+    const needed = READS[form.name][form.part];
     return {
       label: `${labelOf(form.name, form.part)}Broadcast`,
       params: BROADCAST_PARAMS,
@@ -394,7 +399,7 @@ ${FLAT_MAIN}
   return out;
 }
 
-const BINARY = signatures(binaryFormulas, (name) =>
+const BINARY = eachOf(binaryFormulas, (name) =>
   signature(name, { a: floats('...a'), b: floats('...b') }, { sameDType: ['a', 'b'] }),
 );
 
@@ -414,8 +419,7 @@ export function binary(name: BinaryName, a: Tensor, b: Tensor): Tensor {
 
 /** Which operands the gradient towards operand `which` reads. */
 export function gradientReads(name: BinaryName, which: 0 | 1): ('a' | 'b')[] {
-  const formula = binaryFormulas[name].gradients[which];
-  return (['a', 'b'] as const).filter((operand) => readsOperand(formula, operand));
+  return READS[name][which === 0 ? 'towards a' : 'towards b'].filter((operand) => operand !== 'dy');
 }
 
 /** Gradient towards operand `which` (0 or 1), of the broadcast shape: still to be summed to the operand's own. */

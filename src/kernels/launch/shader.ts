@@ -4,8 +4,7 @@
  */
 import { MachineError, ShapeError } from '../../errors.js';
 import type { Binding, Gpu, RowTexture, ShaderSource, Work } from '../../gpu/gpu.js';
-import type { DType, Tensor } from '../../tensor/tensor.js';
-import { formKey } from '../variants.js';
+import { bytesPerElement, type DType, type Tensor } from '../../tensor/tensor.js';
 import { HALVES } from './formats.js';
 import { foldedGrid, type Grid } from './grid.js';
 import { type Operand, type Piece, partOf, piecesOf } from './operands.js';
@@ -88,7 +87,7 @@ export class Shader<P extends Record<string, ParamType>> {
    * Dispatches once for every piece of the operands, of which there is one where everything fits. `grid`: workgroups of
    * a piece, a number where the kernel takes them as one line (`group.y * groups.x + group.x`) and may be folded. `base`:
    * the element of each operand that its binding begins at, for kernels that see windows. `work`: what a piece computes,
-   * which is asked for in profiles only.
+   * which is asked for in profiles only; without it the bytes are known where all operands are cut.
    * @throws ShapeError when the operands are not exactly the buffers, or of other dtypes; MachineError when the least
    * piece fits no binding or no grid.
    */
@@ -99,22 +98,87 @@ export class Shader<P extends Record<string, ParamType>> {
     grid: (piece: Piece) => Grid,
     work?: (piece: Piece) => Work,
   ): void {
-    this.checkNames(operands);
-    const limit = gpu.capabilities.maxWorkgroupsPerDimension;
+    const { buffers } = this;
+    const { maxWorkgroupsPerDimension: limit, maxBindingSize } = gpu.capabilities;
+    // Nearly every launch is of one piece: that is found out without allocating anything.
+    const units = this.unitsAtOnce(operands, maxBindingSize);
+    if (units !== undefined) {
+      const piece = { start: 0, count: units, first: true, last: true };
+      const groups = foldedGrid(grid(piece), limit);
+      if (groups[0] <= limit && groups[1] <= limit && groups[2] <= limit) {
+        const parts = new Array<Tensor | Binding | RowTexture>(buffers.length);
+        const base: Record<string, number> = {};
+        for (let i = 0; i < buffers.length; i++) {
+          const { name } = buffers[i]!;
+          const seen = partOf(operands[name]!, piece);
+          parts[i] = seen.part;
+          base[name] = seen.base;
+        }
+        const computes = gpu.profiling ? this.workOf(operands, piece, work) : undefined;
+        this.dispatch(gpu, parts, params(piece, base), groups, computes);
+        return;
+      }
+    }
     const folded = (piece: Piece) => foldedGrid(grid(piece), limit);
     const fits = (piece: Piece) => folded(piece).every((count) => count <= limit);
     for (const piece of piecesOf(this.definition.label, gpu, operands, fits)) {
-      const parts = this.buffers.map(({ name }) => partOf(operands[name]!, piece));
+      const parts = buffers.map(({ name }) => partOf(operands[name]!, piece));
       const base: Record<string, number> = {};
-      for (const [i, { name }] of this.buffers.entries()) base[name] = parts[i]!.base;
+      for (const [i, { name }] of buffers.entries()) base[name] = parts[i]!.base;
       this.dispatch(
         gpu,
         parts.map(({ part }) => part),
         params(piece, base),
         folded(piece),
-        gpu.profiling ? work?.(piece) : undefined,
+        gpu.profiling ? this.workOf(operands, piece, work) : undefined,
       );
     }
+  }
+
+  /**
+   * The units of the operands where one binding shows each of them whole (1 where none is cut); undefined where not.
+   * @throws MachineError when the operands are not exactly the buffers.
+   */
+  private unitsAtOnce(operands: Operands, maxBindingSize: number): number | undefined {
+    let given = 0;
+    for (const name in operands) if (operands[name]) given++;
+    let units = -1;
+    let fits = given === this.buffers.length;
+    for (let i = 0; i < this.buffers.length; i++) {
+      const operand = operands[this.buffers[i]!.name];
+      if (!operand) throw this.otherOperands(operands);
+      if ('whole' in operand) continue;
+      const own = 'cut' in operand ? operand.cut : operand.window;
+      if (units >= 0 && own.units !== units) fits = false;
+      units = own.units;
+      if (own.tensor.bytes > maxBindingSize - 16) fits = false;
+    }
+    if (given !== this.buffers.length) throw this.otherOperands(operands);
+    return fits ? (units < 0 ? 1 : units) : undefined;
+  }
+
+  private workOf(
+    operands: Operands,
+    piece: Piece,
+    work: ((piece: Piece) => Work) | undefined,
+  ): Work | undefined {
+    if (work) return work(piece);
+    let bytes = 0;
+    for (const { name } of this.buffers) {
+      const operand = operands[name]!;
+      if (!('cut' in operand)) return undefined;
+      const { tensor, width, size } = operand.cut;
+      const seen = Math.min(piece.count * width, size) * bytesPerElement[tensor.dtype];
+      bytes += name.startsWith('io') ? 2 * seen : seen;
+    }
+    return { bytes };
+  }
+
+  private otherOperands(operands: Operands): MachineError {
+    const wanted = this.buffers.map(({ name }) => name);
+    return new MachineError(
+      `${this.definition.label}: operands ${Object.keys(operands).join(', ')} for the buffers ${wanted.join(', ')}`,
+    );
   }
 
   /** One dispatch of operands in binding order. */
@@ -148,15 +212,6 @@ export class Shader<P extends Record<string, ParamType>> {
       bindings[i] = 'binding' in part ? part.binding() : part;
     }
     gpu.dispatch(this.source, bindings, words, grid, work);
-  }
-
-  private checkNames(operands: Operands): void {
-    let given = 0;
-    for (const name in operands) if (operands[name]) given++;
-    if (given === this.buffers.length && this.buffers.every(({ name }) => operands[name])) return;
-    throw new MachineError(
-      `${this.definition.label}: operands ${Object.keys(operands).join(', ')} for the buffers ${this.buffers.map(({ name }) => name).join(', ')}`,
-    );
   }
 
   /** Bits of one format read as another would be a wrong number without any error. */
@@ -203,18 +258,10 @@ export function shaderOf<F extends object, P extends Record<string, ParamType>>(
   name: string,
   form: F,
   build: (form: F) => ShaderDefinition<P>,
-): Shader<P>;
-/** Of a key that names everything the source depends on: for kernels without a form yet. */
-export function shaderOf<P extends Record<string, ParamType>>(
-  key: string,
-  build: () => ShaderDefinition<P>,
-): Shader<P>;
-export function shaderOf<F extends object, P extends Record<string, ParamType>>(
-  name: string,
-  ...rest: [F, (form: F) => ShaderDefinition<P>] | [() => ShaderDefinition<P>]
 ): Shader<P> {
-  const [form, build] = rest.length === 2 ? rest : [{} as F, rest[0]];
-  const key = rest.length === 2 ? `${name} ${formKey(form)}` : name;
+  // As formKey, but in the order in which the form has its values: every launch comes by here.
+  let key = name;
+  for (const field in form) if (form[field] !== undefined) key += ` ${field}=${form[field]}`;
   let shader = shaders.get(key);
   if (!shader || rebuilds) {
     const built = new Shader(build(form)) as unknown as AnyShader;
