@@ -8,7 +8,7 @@ import { Tensor } from '../../tensor/tensor.js';
 import { load4, vec4Type } from '../launch/formats.js';
 import { FLAT_MAIN, flatGroups } from '../launch/grid.js';
 import { byRows } from '../launch/operands.js';
-import { type Shader, shaderOf } from '../launch/shader.js';
+import { shaderOf } from '../launch/shader.js';
 import type { Family, Variant } from '../variants.js';
 import {
   gradientCases,
@@ -19,12 +19,13 @@ import {
   sizeClass,
   sizes,
 } from './cases.js';
+import { subgroupMatrix } from './emit-matrix.js';
 import { subgroup8, subgroup8Storage } from './emit-subgroup8.js';
 import { workgroup } from './emit-workgroup.js';
-import type { AttentionForm, AttentionKernels, GradientOperands } from './form.js';
+import { type AttentionForm, type AttentionKernels, type GradientOperands, passOf } from './form.js';
 import { forwardFamily } from './forward.js';
 import { launchTiles } from './launch.js';
-import type { AttentionSize, PARAMS } from './layout.js';
+import type { AttentionSize } from './layout.js';
 
 export type GradientVariant = Variant<AttentionForm, AttentionSize, GradientOperands>;
 
@@ -43,18 +44,17 @@ const deltaShader = ({ dtype }: AttentionForm) =>
 }`,
   }));
 
-function variantOf(kernels: AttentionKernels): GradientVariant {
-  const shader = (part: 'dq' | 'dkv', form: AttentionForm): Shader<typeof PARAMS> =>
-    shaderOf(`attention.${kernels.name}.${part}`, form, kernels.parts[part]);
+function variantOf<Plan extends object>(kernels: AttentionKernels<Plan>): GradientVariant {
   return {
     name: kernels.name,
     why: kernels.why,
+    ...(kernels.gpuOnly ? { gpuOnly: true } : {}),
     supports: kernels.supports,
     prior: (facts, form) => kernels.prior(facts, form, 'gradient'),
-    shaders: (_, form) => ({
+    shaders: (facts, form) => ({
       delta: deltaShader(form),
-      dq: shader('dq', form),
-      dkv: shader('dkv', form),
+      dq: passOf(kernels, facts, form, 'dq').shader,
+      dkv: passOf(kernels, facts, form, 'dkv').shader,
     }),
     run(gpu: Gpu, form, { tokens, hidden }, { qkv, sequences, dropout, out, logSumExp, dOut, dqkv }) {
       const heads = hidden / form.headDim;
@@ -67,11 +67,8 @@ function variantOf(kernels: AttentionKernels): GradientVariant {
       );
       launchTiles(
         gpu,
-        { kernels, form, sequences, heads, dropout },
-        (['dq', 'dkv'] as const).map((part) => ({
-          shader: shader(part, form),
-          rowsPerTile: kernels.rowsPerTile(form, part),
-        })),
+        { reads: kernels.reads, form, sequences, heads, dropout },
+        (['dq', 'dkv'] as const).map((part) => passOf(kernels, gpu.capabilities, form, part)),
         {
           QKV: { tensor: qkv, parts: 3, use: 'source' },
           DO: { tensor: dOut, parts: 1, use: 'source' },
@@ -88,7 +85,12 @@ function variantOf(kernels: AttentionKernels): GradientVariant {
 export const gradientFamily: Family<AttentionForm, AttentionSize, GradientOperands> = {
   name: 'attentionGradient',
   summary: 'gradient of attention: dq, dk and dv of packed sequences',
-  variants: [variantOf(workgroup), variantOf(subgroup8), variantOf(subgroup8Storage)],
+  variants: [
+    variantOf(workgroup),
+    variantOf(subgroup8),
+    variantOf(subgroup8Storage),
+    variantOf(subgroupMatrix),
+  ],
   sizeClass,
   probe,
   sizes,

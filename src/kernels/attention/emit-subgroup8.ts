@@ -317,6 +317,7 @@ const kernels = (
   name,
   why,
   reads,
+  plan: () => ({}),
   rowsPerTile: ({ headDim }) => 8 * rowsPerLane(headDim),
   supports,
   // They would waste most of the wave of a GPU.

@@ -253,6 +253,7 @@ export const workgroup: AttentionKernels = {
   name: 'workgroup',
   why: 'works anywhere: tiles of 64 rows by 32, products through 16 KiB of workgroup memory',
   reads: 'buffers',
+  plan: () => ({}),
   rowsPerTile: () => ROWS,
   supports: () => true,
   prior: () => 1,

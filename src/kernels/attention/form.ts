@@ -5,7 +5,7 @@
 import type { Capabilities } from '../../gpu/capabilities.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import { type FloatDType, vec4Type } from '../launch/formats.js';
-import type { ShaderDefinition } from '../launch/shader.js';
+import { type Shader, type ShaderDefinition, shaderOf } from '../launch/shader.js';
 import type { AttentionDropout, AttentionSize, PARAMS, TileSource } from './layout.js';
 
 export interface AttentionForm {
@@ -20,16 +20,38 @@ export interface AttentionForm {
 export const PARTS = ['forward', 'dq', 'dkv'] as const;
 export type Part = (typeof PARTS)[number];
 
-export interface AttentionKernels {
+/**
+ * One way to write the kernels. `Plan`: scalars that follow from the adapter and the form, on which sources depend beside
+ * the form.
+ */
+export interface AttentionKernels<Plan extends object = object> {
   readonly name: string;
   readonly why: string;
+  readonly gpuOnly?: boolean;
   /** What the kernels read qkv and dOut from. */
   readonly reads: 'buffers' | 'sampled textures' | 'storage textures';
-  rowsPerTile(form: AttentionForm, part: Part): number;
+  /** Undefined where the adapter cannot run them. */
+  plan(facts: Capabilities, form: AttentionForm): Plan | undefined;
+  rowsPerTile(form: AttentionForm, part: Part, plan: Plan): number;
   supports(facts: Capabilities, form: AttentionForm, size: AttentionSize): boolean;
   prior(facts: Capabilities, form: AttentionForm, part: 'forward' | 'gradient'): number;
   /** Each takes the buffers of `forwardBuffers` or `gradientBuffers`. */
-  readonly parts: { readonly [P in Part]: (form: AttentionForm) => ShaderDefinition<typeof PARAMS> };
+  readonly parts: { readonly [P in Part]: (form: AttentionForm & Plan) => ShaderDefinition<typeof PARAMS> };
+}
+
+/** The shader of a part on such an adapter, and the rows of its tiles. */
+export function passOf<Plan extends object>(
+  kernels: AttentionKernels<Plan>,
+  facts: Capabilities,
+  form: AttentionForm,
+  part: Part,
+): { readonly shader: Shader<typeof PARAMS>; readonly rowsPerTile: number } {
+  const plan = kernels.plan(facts, form);
+  if (!plan) throw new RangeError(`attention: ${kernels.name} on an adapter that does not support it`);
+  return {
+    shader: shaderOf(`attention.${kernels.name}.${part}`, { ...form, ...plan }, kernels.parts[part]),
+    rowsPerTile: kernels.rowsPerTile(form, part, plan),
+  };
 }
 
 /** WGSL types of what the forward kernel is given, in order. */

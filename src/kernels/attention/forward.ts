@@ -3,7 +3,6 @@
  * a T×T matrix. Here is how its kernels are launched; how they are written is in `emit-*.ts`.
  */
 import type { Gpu } from '../../gpu/gpu.js';
-import { type Shader, shaderOf } from '../launch/shader.js';
 import type { Family, Variant } from '../variants.js';
 import {
   forwardCases,
@@ -14,28 +13,28 @@ import {
   sizeClass,
   sizes,
 } from './cases.js';
+import { subgroupMatrix } from './emit-matrix.js';
 import { subgroup8, subgroup8Storage } from './emit-subgroup8.js';
 import { workgroup } from './emit-workgroup.js';
-import type { AttentionForm, AttentionKernels, ForwardOperands } from './form.js';
+import { type AttentionForm, type AttentionKernels, type ForwardOperands, passOf } from './form.js';
 import { launchTiles } from './launch.js';
-import type { AttentionSize, PARAMS } from './layout.js';
+import type { AttentionSize } from './layout.js';
 
 export type ForwardVariant = Variant<AttentionForm, AttentionSize, ForwardOperands>;
 
-function variantOf(kernels: AttentionKernels): ForwardVariant {
-  const shader = (form: AttentionForm): Shader<typeof PARAMS> =>
-    shaderOf(`attention.${kernels.name}`, form, kernels.parts.forward);
+function variantOf<Plan extends object>(kernels: AttentionKernels<Plan>): ForwardVariant {
   return {
     name: kernels.name,
     why: kernels.why,
+    ...(kernels.gpuOnly ? { gpuOnly: true } : {}),
     supports: kernels.supports,
     prior: (facts, form) => kernels.prior(facts, form, 'forward'),
-    shaders: (_, form) => ({ forward: shader(form) }),
+    shaders: (facts, form) => ({ forward: passOf(kernels, facts, form, 'forward').shader }),
     run(gpu: Gpu, form, { hidden }, { qkv, sequences, dropout, out, logSumExp }) {
       launchTiles(
         gpu,
-        { kernels, form, sequences, heads: hidden / form.headDim, dropout },
-        [{ shader: shader(form), rowsPerTile: kernels.rowsPerTile(form, 'forward') }],
+        { reads: kernels.reads, form, sequences, heads: hidden / form.headDim, dropout },
+        [passOf(kernels, gpu.capabilities, form, 'forward')],
         {
           QKV: { tensor: qkv, parts: 3, use: 'source' },
           outO: { tensor: out, parts: 1, use: 'write' },
@@ -49,7 +48,12 @@ function variantOf(kernels: AttentionKernels): ForwardVariant {
 export const forwardFamily: Family<AttentionForm, AttentionSize, ForwardOperands> = {
   name: 'attention',
   summary: 'softmax(q·kᵀ/√d)·v of packed sequences',
-  variants: [variantOf(workgroup), variantOf(subgroup8), variantOf(subgroup8Storage)],
+  variants: [
+    variantOf(workgroup),
+    variantOf(subgroup8),
+    variantOf(subgroup8Storage),
+    variantOf(subgroupMatrix),
+  ],
   sizeClass,
   probe,
   sizes,

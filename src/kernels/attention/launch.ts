@@ -30,7 +30,7 @@ export interface Pass {
 }
 
 export interface Batch {
-  readonly kernels: AttentionKernels;
+  readonly reads: AttentionKernels['reads'];
   readonly form: AttentionForm;
   readonly sequences: TileSource;
   readonly heads: number;
@@ -87,10 +87,10 @@ function mapValues<A, B>(record: Readonly<Record<string, A>>, map: (value: A) =>
 }
 
 /** Whether `rows` rows of all operands can be seen at once, `share` of their columns. */
-function fits({ kernels }: Batch, gpu: Gpu, rows: number, operands: RowOperands, share = 1): boolean {
+function fits({ reads }: Batch, gpu: Gpu, rows: number, operands: RowOperands, share = 1): boolean {
   const { maxBindingSize, maxTextureSize } = gpu.capabilities;
   return Object.values(operands).every(({ tensor, use }) =>
-    use === 'source' && kernels.reads !== 'buffers'
+    use === 'source' && reads !== 'buffers'
       ? rows <= maxTextureSize
       : rows * tensor.cols * share * bytesPerElement[tensor.dtype] <= maxBindingSize,
   );
@@ -119,12 +119,11 @@ function groupsOf(gpu: Gpu, batch: Batch, operands: RowOperands): Group[] {
 
 /** How many heads of `rows` rows can be seen at once. @throws ShapeError when it is none. */
 function headsThatFit(gpu: Gpu, batch: Batch, rows: number, operands: RowOperands): number {
-  const { kernels, heads, form } = batch;
+  const { reads, heads, form } = batch;
   // Rows of a texture are copied in multiples of 256 bytes.
   const copied = (some: number) => (some * form.headDim * bytesPerElement[form.dtype]) % 256 === 0;
   for (let some = heads - 1; some > 0; some--)
-    if ((kernels.reads === 'buffers' || copied(some)) && fits(batch, gpu, rows, operands, some / heads))
-      return some;
+    if ((reads === 'buffers' || copied(some)) && fits(batch, gpu, rows, operands, some / heads)) return some;
   throw new ShapeError(
     'attention',
     `one head of a sequence of ${rows} tokens takes more than the ${formatBytes(gpu.capabilities.maxBindingSize)} that this adapter can bind; use shorter texts`,
@@ -140,7 +139,7 @@ type Windowed = Readonly<Record<string, RowOperand & { readonly start: number; r
 
 function launchGroup(
   gpu: Gpu,
-  { kernels, form, sequences, dropout }: Batch,
+  { reads, form, sequences, dropout }: Batch,
   passes: readonly Pass[],
   group: Group,
   heads: Heads,
@@ -149,7 +148,7 @@ function launchGroup(
   const textures: RowTexture[] = [];
   try {
     const bound = mapValues(operands, ({ tensor, use, start, rows }): Operand => {
-      if (use !== 'source' || kernels.reads === 'buffers')
+      if (use !== 'source' || reads === 'buffers')
         return whole(rows === tensor.rows ? tensor : tensor.bindingRange(start, rows * tensor.cols));
       const texture = gpu.rowTexture(
         tensor.bindingRange(start, rows * tensor.cols),

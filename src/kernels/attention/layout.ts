@@ -121,9 +121,9 @@ fn keep(half: u32) -> f32 { return select(0.0, p.keepScale, half >= p.threshold)
  * WGSL: the entry of every kernel. A workgroup works on one tile (rows `first` … of the sequence [begin, end)) and head,
  * whose components are the `d4` vec4s from `column` on; `lane` is this thread.
  */
-export const entry = (threads: number, laneOf: string, d4: number): string => `
+export const entry = (threads: number, laneOf: string, d4: number, more = ''): string => `
 @compute @workgroup_size(${threads})
-fn main(@builtin(workgroup_id) group: vec3u, @builtin(${laneOf}) lane: u32) {
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(${laneOf}) lane: u32${more}) {
   let tile = tiles[p.firstTile + group.x];
   let begin = tile.x - p.base; let end = tile.y - p.base; let first = tile.z - p.base;
   let head = group.y;
