@@ -24,6 +24,7 @@ import { messageLine } from '../src/show.js';
 /** Every variant of every kernel family, then what is composed of them. */
 const TESTS = [
   'ops',
+  'attention',
   'matmul',
   'matmul-gpu',
   'half',
@@ -119,7 +120,15 @@ async function main(argv: readonly string[]): Promise<number> {
     ],
     ['parity', parity],
     ['parity --fp16', [...parity, '--fp16']],
-    ['parity --fp16 on matrix units', [...parity, '--fp16', '--kernels', 'matmul=subgroupMatrix']],
+    [
+      'parity --fp16 on matrix units',
+      [
+        ...parity,
+        '--fp16',
+        '--kernels',
+        'matmul=subgroupMatrix,attention=subgroupMatrix,attentionGradient=subgroupMatrix',
+      ],
+    ],
   ];
   const failed: string[] = [];
   for (const [name, args] of steps) {

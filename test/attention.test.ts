@@ -11,6 +11,7 @@ import { gradientFamily } from '../src/kernels/attention/backward.js';
 import { forwardFamily } from '../src/kernels/attention/forward.js';
 import { checkTrial } from '../src/kernels/check.js';
 import { variantsFor } from '../src/kernels/variants.js';
+import { f32ToF16 } from '../src/tensor/dtype.js';
 import { PackedSequences } from '../src/tensor/packed.js';
 import { scope } from '../src/tensor/scope.js';
 import { Tensor } from '../src/tensor/tensor.js';
@@ -38,6 +39,52 @@ for (const family of [forwardFamily, gradientFamily])
       trial.dispose();
     }
   });
+
+test('every variant drops the same probabilities', async () => {
+  const lengths = [19, 70, 6];
+  const [heads, headDim, tokens] = [2, 32, 95];
+  const hidden = heads * headDim;
+  const size = { tokens, hidden, longest: Math.max(...lengths) };
+  for (const dtype of ['f32', 'f16'] as const) {
+    const form = { headDim, dtype, dropout: true };
+    await scope(async () => {
+      const sequences = new PackedSequences(gpu, lengths);
+      const values = (width: number, phase: number) => {
+        const drawn = Float32Array.from({ length: tokens * width }, (_, i) => Math.sin(i * 12.9898 + phase));
+        return Tensor.from(gpu, dtype === 'f16' ? f32ToF16(drawn) : drawn, [tokens, width], dtype);
+      };
+      const [qkv, dOut] = [values(3 * hidden, 0), values(hidden, 2)];
+      const dropout = { probability: 0.25, seed: 3, stream: 5, firstRow: 7 };
+      const [forward] = forwardFamily.variants;
+      const out = Tensor.empty(gpu, [tokens, hidden], dtype);
+      const logSumExp = Tensor.empty(gpu, [tokens, heads]);
+      const operands = { qkv, sequences, dropout, out, logSumExp };
+      const results = new Map<string, Float32Array>();
+      for (const { name, supports, run } of forwardFamily.variants)
+        if (supports(gpu.capabilities, form, size)) {
+          run(gpu, form, size, operands);
+          results.set(`attention ${name}`, await out.toFloat32());
+        }
+      forward.run(gpu, form, size, operands);
+      for (const { name, supports, run } of gradientFamily.variants)
+        if (supports(gpu.capabilities, form, size)) {
+          const dqkv = Tensor.empty(gpu, [tokens, 3 * hidden], dtype);
+          run(gpu, form, size, { ...operands, dOut, dqkv });
+          results.set(`gradient ${name}`, await dqkv.toFloat32());
+        }
+      for (const [name, got] of results) {
+        const want = results.get(name.replace(/ .*/, ' workgroup'))!;
+        const top = want.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+        got.forEach((value, i) => {
+          const error = Math.abs(value - want[i]!) / top;
+          // One bit of the mask is a hundredth and more.
+          assert.ok(error < (dtype === 'f16' ? 4e-3 : 1e-5), `${name} ${dtype}, value ${i}: ${error}`);
+        });
+      }
+      sequences.dispose();
+    });
+  }
+});
 
 /** Ragged sequences whose second takes 200 kB of qkv by itself. */
 const LENGTHS = [9, 130, 3, 40, 17];

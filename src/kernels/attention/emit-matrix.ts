@@ -8,6 +8,8 @@
  *                since there are no partial matrices
  *   scores       products [rows, 32] f32 on their way from matrices, whose layout is the driver's, to threads
  *   weights      [rows, 32] halves on their way back
+ *   rest         what the weights of the forward pass lose by that, halves as well: with both the result is as good as that
+ *                of f32, without it rounding of weights would add as much error again as rounding the result
  *   told         what the 8 threads of a row tell each other
  *
  * The forward result is rescaled with every block, so it is kept by threads; gradients only add up, so matrices keep them.
@@ -45,7 +47,7 @@ type MatrixForm = AttentionForm & MatrixPlan;
 const unitStride = (width: number) => width / UNIT + 1;
 
 const memoryBytes = ({ rows, width }: MatrixPlan) =>
-  16 * ((rows + OTHERS) * unitStride(width) + rows * SCORES) + 8 * rows * WEIGHTS + 4 * rows * SHARE;
+  16 * ((rows + OTHERS) * unitStride(width) + rows * SCORES) + 2 * 8 * rows * WEIGHTS + 4 * rows * SHARE;
 
 /** On a software adapter tiles are small: there kernels for matrix units are checked, not used. */
 function planOf(facts: Capabilities, { headDim, dtype }: AttentionForm): MatrixPlan | undefined {
@@ -117,18 +119,23 @@ function pieces(form: MatrixForm) {
       )
       .join('\n      ');
   /** Adds weights · other, of 32 of its columns, to the sums. */
-  const addWeighted = (name: (i: number, j: number) => string, passage: number) =>
+  const addWeighted = (
+    name: (i: number, j: number) => string,
+    passage: number,
+    weights: readonly string[] = ['weights'],
+  ) =>
     `for (var k = 0u; k < ${OTHERS / K}u; k++) {
-        ${down.map((i) => `let w${i} = subgroupMatrixLoad<${left}, row_major>(&weights, ${areaRow(i)} * ${WEIGHTS}u + k * ${K / 4}u, ${WEIGHTS}u);`).join(' ')}
+        ${weights.map((from) => down.map((i) => `let ${from}${i} = subgroupMatrixLoad<${left}, row_major>(&${from}, ${areaRow(i)} * ${WEIGHTS}u + k * ${K / 4}u, ${WEIGHTS}u);`).join(' ')).join('\n        ')}
         ${across
           .map(
             (
               j,
             ) => `{ let b = subgroupMatrixLoad<${right}, row_major>(&other, k * ${K * stride}u + ${(passage * OTHERS + j * N) / UNIT}u, ${stride}u);
-          ${down.map((i) => `${name(i, j)} = subgroupMatrixMultiplyAccumulate(w${i}, b, ${name(i, j)});`).join(' ')} }`,
+          ${weights.map((from) => down.map((i) => `${name(i, j)} = subgroupMatrixMultiplyAccumulate(${from}${i}, b, ${name(i, j)});`).join(' ')).join(' ')} }`,
           )
           .join('\n        ')}
       }`;
+  /** Zeros by name: what is declared in a loop without a value keeps that of the turn before (Dawn's compiler). */
   const sumsOf = (name: string) =>
     down.map((i) => across.map((j) => `var ${name}${i}_${j} = ${sum}();`).join(' ')).join('\n      ');
   const rowOf = (r: number) => `(own0 + ${r}u)`;
@@ -136,13 +143,13 @@ function pieces(form: MatrixForm) {
   return {
     each,
     passages,
-    head: `
-${dropout ? `${DROPOUT}\nfn keep4(halves: vec4u) -> vec4f { return select(vec4f(), vec4f(p.keepScale), halves >= vec4u(p.threshold)); }` : ''}
+    head: (more = '') => `
+${dropout ? `${DROPOUT}\nfn keepEach(halves: vec4u) -> vec4f { return select(vec4f(), vec4f(p.keepScale), halves >= vec4u(p.threshold)); }` : ''}
 var<workgroup> own: array<vec4u, ${rows * stride}>;
 var<workgroup> other: array<vec4u, ${OTHERS * stride}>;
 var<workgroup> scores: array<vec4f, ${rows * SCORES}>;
 var<workgroup> weights: array<vec2u, ${rows * WEIGHTS}>;
-var<workgroup> told: array<f32, ${rows * SHARE}>;
+var<workgroup> told: array<f32, ${rows * SHARE}>;${more}
 ${entry(threads, 'local_invocation_index', headDim / 4, ', @builtin(subgroup_id) subgroup: u32')}
   let works = subgroup < ${subgroups}u;
   // The subgroup's first row, and this thread's, within the tile.
@@ -173,6 +180,14 @@ ${entry(threads, 'local_invocation_index', headDim / 4, ', @builtin(subgroup_id)
     }
     workgroupBarrier();
     ${each.map((r) => `var ${name}${r} = scores[${rowOf(r)} * ${SCORES}u + tx];`).join(' ')}`,
+    /** Leaves `name{r}` as weights, and what these lose as `rest`. */
+    shareAll: (name: string) =>
+      each
+        .map(
+          (r) =>
+            `{ let at = ${rowOf(r)} * ${WEIGHTS}u + tx; let halves = packHalves(${name}${r}); weights[at] = halves; rest[at] = packHalves(${name}${r} - unpackHalves(halves)); }`,
+        )
+        .join(' '),
     /** Leaves `name{r}` as weights. */
     share: (name: string) =>
       each.map((r) => `weights[${rowOf(r)} * ${WEIGHTS}u + tx] = packHalves(${name}${r});`).join(' '),
@@ -182,7 +197,7 @@ ${entry(threads, 'local_invocation_index', headDim / 4, ', @builtin(subgroup_id)
       .map(
         (passage) => `if (works) {
       ${sumsOf('sum')}
-      ${addWeighted((i, j) => `sum${i}_${j}`, passage)}
+      ${addWeighted((i, j) => `sum${i}_${j}`, passage, ['weights', 'rest'])}
       ${show((i, j) => `sum${i}_${j}`)}
     }
     workgroupBarrier();
@@ -225,7 +240,7 @@ ${entry(threads, 'local_invocation_index', headDim / 4, ', @builtin(subgroup_id)
             .filter((r) => r % 2 === 0)
             .map(
               (r) =>
-                `{ let bits = randomBlock(row + ${r}u - begin, mine - begin, head, begin); ${name}${r} *= keep4(bits & vec4u(0xffffu)); ${name}${r + 1} *= keep4(bits >> vec4u(16u)); }`,
+                `{ let bits = randomBlock(row + ${r}u - begin, mine - begin, head, begin); ${name}${r} *= keepEach(bits & vec4u(0xffffu)); ${name}${r + 1} *= keepEach(bits >> vec4u(16u)); }`,
             )
             .join('\n    '),
     /** Declares `keep{r}`, the mask of keys = own rows, queries = the thread's others. */
@@ -238,7 +253,7 @@ ${entry(threads, 'local_invocation_index', headDim / 4, ', @builtin(subgroup_id)
             ) => `${r % Math.min(4, each.length) === 0 ? `let low${r} = randomBlock(mine - begin, row + ${r}u - begin, head, begin); let high${r} = randomBlock(mine + 2u - begin, row + ${r}u - begin, head, begin);` : ''}
     var keep${r}: vec4f;
     { let at = (row + ${r}u - begin) & 3u; let low = low${r - (r % Math.min(4, each.length))}[at]; let high = high${r - (r % Math.min(4, each.length))}[at];
-      keep${r} = keep4(vec4u(low & 0xffffu, low >> 16u, high & 0xffffu, high >> 16u)); }`,
+      keep${r} = keepEach(vec4u(low & 0xffffu, low >> 16u, high & 0xffffu, high >> 16u)); }`,
           )
           .join('\n    '),
     keeps: (r: number) => (dropout ? ` * keep${r}` : ''),
@@ -264,7 +279,7 @@ function forward(form: MatrixForm) {
     ...LANGUAGE,
     label: 'attention',
     buffers: forwardBuffers(SOURCE, form),
-    body: `${w.head}
+    body: `${w.head(`\nvar<workgroup> rest: array<vec2u, ${form.rows * WEIGHTS}>;`)}
   ${w.each.map((r) => `var m${r} = ${LOWEST}; var l${r} = 0.0; ${w.passages.map((c) => `var o${r}_${c} = vec4f();`).join(' ')}`).join('\n  ')}
   ${w.stage('own', 'QKV', QUERY)}
   ${w.walk}
@@ -282,7 +297,7 @@ function forward(form: MatrixForm) {
       )
       .join('\n    ')}
     ${w.dropKeys('s')}
-    ${w.share('s')}
+    ${w.shareAll('s')}
     ${w.weighted((c, r, value) => `o${r}_${c} = o${r}_${c} * shrink${r} + ${value};`)}
   }
   ${w.tell((r) => `l${r}`)}
@@ -310,7 +325,7 @@ function dq(form: MatrixForm) {
     ...LANGUAGE,
     label: 'attentionDQ',
     buffers: gradientBuffers(SOURCE, form),
-    body: `${w.head}
+    body: `${w.head()}
   ${w.each.map((r) => `let lse${r} = ${w.ownRow('L', r)}; let delta${r} = ${w.ownRow('delta', r)};`).join('\n  ')}
   ${w.kept('d')}
   ${w.walk}
@@ -337,7 +352,7 @@ function dkv(form: MatrixForm) {
     ...LANGUAGE,
     label: 'attentionDKV',
     buffers: gradientBuffers(SOURCE, form),
-    body: `${w.head}
+    body: `${w.head()}
   ${w.kept('dk')}
   ${w.kept('dv')}
   ${w.walk}

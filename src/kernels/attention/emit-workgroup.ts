@@ -47,7 +47,7 @@ fn read${source}(row: u32, end: u32, column: u32, e: u32) -> vec4f {
   return {
     chunks: range(Math.ceil(d4 / CHUNK)),
     head: (sources: readonly ('QKV' | 'DO')[]) => `
-${dropout ? `${DROPOUT}\nfn keep4(halves: vec4u) -> vec4f { return select(vec4f(), vec4f(p.keepScale), halves >= vec4u(p.threshold)); }` : ''}
+${dropout ? `${DROPOUT}\nfn keepEach(halves: vec4u) -> vec4f { return select(vec4f(), vec4f(p.keepScale), halves >= vec4u(p.threshold)); }` : ''}
 ${sources.map((source) => read(source, source === 'QKV' ? 'p.stride' : 'p.hidden4')).join('')}
 var<workgroup> own: array<vec4f, ${ROWS * STRIDE}>;
 var<workgroup> other: array<vec4f, ${OTHERS * STRIDE}>;
@@ -132,7 +132,7 @@ ${entry(THREADS, 'local_invocation_index', d4)}
         : [0, 2]
             .map(
               (r) =>
-                `{ let bits = randomBlock(row + ${r}u - begin, mine - begin, head, begin); ${name}${r} *= keep4(bits & vec4u(0xffffu)); ${name}${r + 1} *= keep4(bits >> vec4u(16u)); }`,
+                `{ let bits = randomBlock(row + ${r}u - begin, mine - begin, head, begin); ${name}${r} *= keepEach(bits & vec4u(0xffffu)); ${name}${r + 1} *= keepEach(bits >> vec4u(16u)); }`,
             )
             .join('\n    '),
     /** Declares `keep{r}`, the mask of keys = own rows, queries = the thread's others. */
@@ -140,7 +140,7 @@ ${entry(THREADS, 'local_invocation_index', d4)}
       ? ''
       : `let bits0 = randomBlock(mine - begin, row - begin, head, begin);
     let bits2 = randomBlock(mine + 2u - begin, row - begin, head, begin);
-    ${OWN.map((r) => `let keep${r} = keep4(vec4u(bits0[${r}] & 0xffffu, bits0[${r}] >> 16u, bits2[${r}] & 0xffffu, bits2[${r}] >> 16u));`).join(' ')}`,
+    ${OWN.map((r) => `let keep${r} = keepEach(vec4u(bits0[${r}] & 0xffffu, bits0[${r}] >> 16u, bits2[${r}] & 0xffffu, bits2[${r}] >> 16u));`).join(' ')}`,
     kept: (r: number) => (dropout ? ` * keep${r}` : ''),
   };
 }
