@@ -19,7 +19,8 @@ import { Tensor } from '../src/tensor/tensor.js';
 import { imaginedGpu, imaginedGpus } from './imagined-gpus.js';
 import { checkProduct } from './product-check.js';
 
-const gpu = await Gpu.open();
+/** A tile's rows beyond C would be written there. */
+const gpu = await Gpu.open({ guardWords: 4096 });
 /** As adapters that can bind and dispatch no more at a time. */
 const [narrow, wider] = (await Promise.all(
   [8192, 73728].map((maxBindingSize) => Gpu.open({ maxBindingSize, maxWorkgroupsPerDimension: 16 })),
@@ -51,6 +52,7 @@ for (const [form, size, split] of [
     assert.ok(variant.supports(gpu.capabilities, form, size));
     // Rows of 4400 bytes can be bound at every 16th.
     await checkProduct(name, [gpu, size.N > 1024 ? wider : narrow], variant, form, size);
+    await gpu.checkGuards();
   });
 }
 
@@ -62,6 +64,7 @@ test('subgroup matrices are right where the adapter has them', async (t) => {
     for (const { name, form, size, use } of matmulFamily.cases) {
       if (use !== 'check' || !variant.supports(gpu.capabilities, form, size)) continue;
       await checkProduct(`${variant.name}, ${name}`, [gpu, narrow], variant, form, size);
+      await gpu.checkGuards();
       checked++;
     }
   assert.ok(checked >= 10, `${checked} cases`);
@@ -108,6 +111,7 @@ test('subgroup matrices divide a tile as on a GPU', async (t) => {
         ),
     };
     await checkProduct(layout, [gpu], variant, form, size);
+    await gpu.checkGuards();
   }
 });
 

@@ -9,7 +9,7 @@ import { layoutOf, type MatmulForm, type MatmulSize } from '../../src/kernels/ma
 import { matmulFamily } from '../../src/kernels/matmul/matmul.js';
 import { checkProduct } from '../product-check.js';
 
-const gpu = await Gpu.open();
+const gpu = await Gpu.open({ guardWords: 4096 });
 after(() => gpu.close());
 
 /** Several tiles and a part of one in each direction. */
@@ -38,4 +38,5 @@ for (const [name, forms] of [
       for (const size of SIZES)
         if (variant.supports(gpu.capabilities, form, size))
           await checkProduct(name, [gpu], variant, form, size);
+      await gpu.checkGuards();
     });
