@@ -11,6 +11,7 @@ export const subgroup8: ForcedKernels = {
   layerNorm: 'rows4',
   layerNormGradient: 'rows4',
   layerNormAffine: 'wide',
+  pointwise: 'four',
 };
 
 export const kernelSets: readonly ForcedKernels[] = [subgroup8, 'fallback'];

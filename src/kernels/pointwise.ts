@@ -1,170 +1,23 @@
 /**
- * Elementwise kernels, made from one-line formulas. A formula is WGSL over vec4f (it also holds for f32): the
- * value, and the gradient in terms of what forward saves. The host column is the float64 reference. f16 tensors
- * are computed in f32 and rounded once, when written.
+ * Elementwise kernels of two operands, casts, sums in place, constants and dropout; those of one operand are in
+ * elements.ts, all formulas in formulas.ts. f16 tensors are computed in f32 and rounded once, when written.
  */
 import { ShapeError } from '../errors.js';
 import { show } from '../show.js';
-import { anyNumber, floats, signature } from '../tensor/operands.js';
+import { floats, signature } from '../tensor/operands.js';
 import { broadcastShapes, type Shape, sameShape, sizeOf, stridesOf } from '../tensor/shape.js';
 import { Tensor } from '../tensor/tensor.js';
 import { elementary } from './elementary.js';
+import { eachOf, elementMain, fours, groupsOfFours } from './elements.js';
+import { type BinaryName, binaryFormulas, byName, readsOperand } from './formulas.js';
 import { type FloatDType, floatDType, load4, store4, unitFor, unitOf, vec4Type } from './launch/formats.js';
 import { FLAT_MAIN, flatGroups } from './launch/grid.js';
 import { flat, type Operand, type Piece, type Range, windowed } from './launch/operands.js';
 import { shaderOf } from './launch/shader.js';
 import { type RandomStream, THREEFRY } from './random.js';
 
-export interface UnaryFormula {
-  /** Of `x` and the scalar `s`. */
-  readonly forward: string;
-  /** dL/dx of `dy`, `s` and what is saved: `x` or `y`. */
-  readonly gradient: string;
-  readonly saves: 'x' | 'y' | 'nothing';
-  readonly host: (x: number, s: number) => number;
-}
-
-export const unaryFormulas = {
-  neg: { forward: '-x', gradient: '-dy', saves: 'nothing', host: (x) => -x },
-  scale: { forward: 'x * s', gradient: 'dy * s', saves: 'nothing', host: (x, s) => x * s },
-  shift: { forward: 'x + s', gradient: 'dy', saves: 'nothing', host: (x, s) => x + s },
-  exp: { forward: 'expOf(x)', gradient: 'dy * y', saves: 'y', host: (x) => Math.exp(x) },
-  log: { forward: 'logOf(x)', gradient: 'dy / x', saves: 'x', host: (x) => Math.log(x) },
-  sqrt: { forward: 'sqrt(x)', gradient: 'dy / (2.0 * y)', saves: 'y', host: (x) => Math.sqrt(x) },
-  square: { forward: 'x * x', gradient: 'dy * (2.0 * x)', saves: 'x', host: (x) => x * x },
-  reciprocal: { forward: '1.0 / x', gradient: '-dy * (y * y)', saves: 'y', host: (x) => 1 / x },
-  tanh: { forward: 'tanhOf(x)', gradient: 'dy * (1.0 - y * y)', saves: 'y', host: (x) => Math.tanh(x) },
-  sigmoid: {
-    forward: '1.0 / (1.0 + expOf(-x))',
-    gradient: 'dy * (1.0 - y) * y',
-    saves: 'y',
-    host: (x) => 1 / (1 + Math.exp(-x)),
-  },
-  relu: {
-    // A NaN stays a NaN, and its gradient flows: a broken head must show in the loss.
-    forward: 'select(x, T(), isNegative(x))',
-    gradient: 'select(dy, T(), isZero(y))',
-    saves: 'y',
-    host: (x) => Math.max(x, 0),
-  },
-  abs: { forward: 'abs(x)', gradient: 'dy * sign(x)', saves: 'x', host: (x) => Math.abs(x) },
-  gelu: {
-    // Hendrycks & Gimpel 2016, the exact form: x·Φ(x).
-    forward: '0.5 * x * (1.0 + erf(x * 0.7071067811865476))',
-    gradient: 'dy * (0.5 * (1.0 + erf(x * 0.7071067811865476)) + x * 0.3989422804014327 * exp(-0.5 * x * x))',
-    saves: 'x',
-    host: (x) => 0.5 * x * (1 + erf(x / Math.SQRT2)),
-  },
-  geluTanh: {
-    // The tanh approximation of the same paper (`gelu_new`, `gelu_pytorch_tanh`).
-    forward: '0.5 * x * (1.0 + tanhInner(x))',
-    gradient: 'dy * geluTanhSlope(x)',
-    saves: 'x',
-    host: (x) => 0.5 * x * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3))),
-  },
-} satisfies Record<string, UnaryFormula>;
-
-export type UnaryName = keyof typeof unaryFormulas;
-
-export interface BinaryFormula {
-  /** Of `a` and `b`. */
-  readonly forward: string;
-  /** dL/da and dL/db of `a`, `b`, `dy`. */
-  readonly gradients: readonly [string, string];
-  readonly host: (a: number, b: number) => number;
-}
-
-export const binaryFormulas = {
-  add: { forward: 'a + b', gradients: ['dy', 'dy'], host: (a, b) => a + b },
-  sub: { forward: 'a - b', gradients: ['dy', '-dy'], host: (a, b) => a - b },
-  mul: { forward: 'a * b', gradients: ['dy * b', 'dy * a'], host: (a, b) => a * b },
-  div: { forward: 'a / b', gradients: ['dy / b', '-dy * ((a / b) / b)'], host: (a, b) => a / b },
-  maximum: {
-    // As PyTorch: a tie gives half to each side, and where either is a NaN both get all.
-    forward: 'maxOf(a, b)',
-    gradients: [
-      'select(select(select(dy, T(), a < b), 0.5 * dy, a == b), dy, isNan(a) | isNan(b))',
-      'select(select(select(dy, T(), b < a), 0.5 * dy, a == b), dy, isNan(a) | isNan(b))',
-    ],
-    host: (a, b) => Math.max(a, b),
-  },
-} satisfies Record<string, BinaryFormula>;
-
-export type BinaryName = keyof typeof binaryFormulas;
-
-const UNARY_PARAMS = { count: 'u32', s: 'f32' } as const;
-
-/** Groups of four values of a piece; what lies after the last value is room that every tensor has. */
-const fours = ({ count }: Piece): number => Math.ceil(count / 4);
-const groupsOfFours = (piece: Piece): number => flatGroups(fours(piece));
-
-const eachOf = <N extends string, V>(names: Record<N, unknown>, make: (name: N) => V): Record<N, V> =>
-  Object.fromEntries((Object.keys(names) as N[]).map((name) => [name, make(name)])) as Record<N, V>;
-
-const readsOperand = (formula: string, name: string) => new RegExp(`\\b${name}\\b`).test(formula);
-
-/** Only where the formula has one is there a number beside x. */
-const UNARY = eachOf(unaryFormulas, (name) =>
-  signature(
-    name,
-    { x: floats('...') },
-    { numbers: readsOperand(unaryFormulas[name].forward, 's') ? { s: anyNumber } : {} },
-  ),
-);
-
-/** `scalar`: the formula's `s`. @throws ShapeError. */
-export function unary(name: UnaryName, x: Tensor, scalar?: number): Tensor {
-  UNARY[name].check({ x }, { s: scalar as number });
-  const s = scalar ?? 0;
-  const dtype = floatDType(name, x);
-  const y = Tensor.empty(x.gpu, x.shape, dtype);
-  shaderOf('unary', { name, dtype }, (form) => ({
-    label: form.name,
-    params: UNARY_PARAMS,
-    buffers: { X: vec4Type(form.dtype), outY: vec4Type(form.dtype) },
-    body: `${elementary('vec4f')}
-${FLAT_MAIN}
-  if (i >= p.count) { return; }
-  let s = p.s;
-  let x = ${load4(form.dtype, 'X', 'i')};
-  ${store4(form.dtype, 'outY', 'i', unaryFormulas[form.name].forward)}
-}`,
-  })).launch(x.gpu, { X: flat(x), outY: flat(y) }, (piece) => ({ count: fours(piece), s }), groupsOfFours);
-  return y;
-}
-
-/** `saved` is x or y, as the formula says; ignored when it saves nothing. */
-export function unaryGradient(name: UnaryName, saved: Tensor | undefined, dy: Tensor, s = 0): Tensor {
-  const dtype = floatDType(name, dy);
-  const dx = Tensor.empty(dy.gpu, dy.shape, dtype);
-  shaderOf('unaryGradient', { name, dtype }, (form) => {
-    const { saves, gradient }: UnaryFormula = unaryFormulas[form.name];
-    const type = vec4Type(form.dtype);
-    return {
-      label: `${form.name}Gradient`,
-      params: UNARY_PARAMS,
-      buffers: { DY: type, outX: type, ...(saves === 'nothing' ? {} : { S: type }) },
-      body: `${elementary('vec4f')}
-${FLAT_MAIN}
-  if (i >= p.count) { return; }
-  let s = p.s;
-  let dy = ${load4(form.dtype, 'DY', 'i')};
-  ${saves === 'nothing' ? '' : `let ${saves} = ${load4(form.dtype, 'S', 'i')};`}
-  ${store4(form.dtype, 'outX', 'i', gradient)}
-}`,
-    };
-  }).launch(
-    dy.gpu,
-    {
-      DY: flat(dy),
-      outX: flat(dx),
-      ...(unaryFormulas[name].saves === 'nothing' ? {} : { S: flat(saved!) }),
-    },
-    (piece) => ({ count: fours(piece), s }),
-    groupsOfFours,
-  );
-  return dx;
-}
+export { unary, unaryGradient } from './elements.js';
+export * from './formulas.js';
 
 const CAST = signature('cast', { x: floats('...') });
 
@@ -181,15 +34,13 @@ export function cast(x: Tensor, dtype: FloatDType): Tensor {
 
 /** target = the first of source's values, in the target's number format. Shapes do not matter. */
 export function castInto(source: Tensor, target: Tensor): void {
-  const form = { from: floatDType('cast', source), to: floatDType('cast', target) };
-  shaderOf('cast', form, ({ from, to }) => ({
+  const to = floatDType('cast', target);
+  const form = { from: floatDType('cast', source), to, each: eachOf(source.gpu, to, target.size) };
+  shaderOf('cast', form, ({ from, to, each }) => ({
     label: 'cast',
     params: { count: 'u32' } as const,
     buffers: { X: vec4Type(from), outY: vec4Type(to) },
-    body: `${FLAT_MAIN}
-  if (i >= p.count) { return; }
-  ${store4(to, 'outY', 'i', load4(from, 'X', 'i'))}
-}`,
+    body: elementMain(each, store4(to, 'outY', 'i', load4(from, 'X', 'i'))),
   })).launch(
     source.gpu,
     { X: flat(source, { count: target.size }), outY: flat(target) },
@@ -285,7 +136,7 @@ const formulaOf = (name: BinaryName, part: BinaryPart): string => {
 const PARTS: readonly BinaryPart[] = ['value', 'towards a', 'towards b'];
 
 /** What each formula reads: bindings that it does not would vanish from an automatic layout, so they are not declared. */
-const READS = eachOf(
+const READS = byName(
   binaryFormulas,
   (name) =>
     Object.fromEntries(
@@ -314,7 +165,7 @@ function runBinary(
   if (size === 0) return out;
   const reads = READS[name][part];
   if (!plan) {
-    const shader = shaderOf('binary', { name, part, dtype }, (form) => {
+    const shader = shaderOf('binary', { name, part, dtype, each: eachOf(gpu, dtype, size) }, (form) => {
       const formula = formulaOf(form.name, form.part);
       const type = vec4Type(form.dtype);
       const operands = READS[form.name][form.part];
@@ -326,11 +177,11 @@ function runBinary(
           outY: type,
         },
         body: `${elementary('vec4f')}
-${FLAT_MAIN}
-  if (i >= p.count) { return; }
-  ${operands.map((operand) => `let ${operand} = ${load4(form.dtype, `in_${operand}`, 'i')};`).join(' ')}
-  ${store4(form.dtype, 'outY', 'i', formula)}
-}`,
+${elementMain(
+  form.each,
+  `${operands.map((operand) => `let ${operand} = ${load4(form.dtype, `in_${operand}`, 'i')};`).join(' ')}
+  ${store4(form.dtype, 'outY', 'i', formula)}`,
+)}`,
       };
     });
     const operands: Record<string, Operand> = { outY: flat(out) };
@@ -399,7 +250,7 @@ ${FLAT_MAIN}
   return out;
 }
 
-const BINARY = eachOf(binaryFormulas, (name) =>
+const BINARY = byName(binaryFormulas, (name) =>
   signature(name, { a: floats('...a'), b: floats('...b') }, { sameDType: ['a', 'b'] }),
 );
 
@@ -552,24 +403,4 @@ ${FLAT_MAIN}
     (piece) => flatGroups(blocksOf(piece).blocks),
   );
   return y;
-}
-
-/** Float64 erf for references: Taylor series near zero, continued fraction beyond. */
-export function erf(x: number): number {
-  const a = Math.abs(x);
-  if (a > 6) return Math.sign(x);
-  if (a < 2.5) {
-    let term = x;
-    let sum = x;
-    for (let n = 1; n < 200; n++) {
-      term *= (-x * x) / n;
-      const part = term / (2 * n + 1);
-      sum += part;
-      if (Math.abs(part) < 1e-18 * Math.abs(sum)) break;
-    }
-    return (2 / Math.sqrt(Math.PI)) * sum;
-  }
-  let fraction = 0;
-  for (let n = 80; n >= 1; n--) fraction = n / 2 / (a + fraction);
-  return Math.sign(x) * (1 - Math.exp(-a * a) / Math.sqrt(Math.PI) / (a + fraction));
 }

@@ -32,6 +32,10 @@ export class Draws {
   floats(shape: readonly number[], dtype: FloatDType = 'f32', shift = 0, scale = 1): Drawn {
     const size = shape.reduce((product, extent) => product * extent, 1);
     const values = Float32Array.from({ length: size }, () => (this.random.uniform() - 0.5) * scale + shift);
+    return this.from(values, shape, dtype);
+  }
+
+  from(values: Float32Array, shape: readonly number[], dtype: FloatDType = 'f32'): Drawn {
     if (dtype === 'f32') return { values, tensor: this.kept(Tensor.from(this.gpu, values, shape)) };
     const halves = f32ToF16(values);
     return { values: f16ToF32(halves), tensor: this.kept(Tensor.from(this.gpu, halves, shape, 'f16')) };
