@@ -160,7 +160,7 @@ const matmulCases: OpCase[] = (
   inputs: [[M, K], transB ? [N, K] : [K, N]],
   large: [[M + 1000, 4 * K], transB ? [4 * N, 4 * K] : [4 * K, 4 * N]],
   // 64 rows of an operand must be seen at once.
-  binding: 36864,
+  binding: 69632,
   adds: 'all',
   halves: K % 4 === 0 && N % 4 === 0 ? [0, 1] : undefined,
   run: (_, [a, b]) => ops.matmul(a!, b!, { transB }),
@@ -179,7 +179,7 @@ const linearCases: OpCase[] = (
     name: `linear [${shape}] → ${out}`,
     inputs: [shape, [out, K], [out]],
     large: [[...shape.slice(0, -1), 36, 4 * K], [4 * out, 4 * K], [4 * out]],
-    binding: 36864,
+    binding: 69632,
     adds: 'all',
     halves: K % 4 === 0 && out % 4 === 0 ? [0] : undefined,
     run: (_, [x, w, b]) => ops.linear(x!, w!, b!),
@@ -191,7 +191,7 @@ const linearGeluCases: OpCase[] = [12, 5].map((out) => ({
   name: `linearGelu → ${out}`,
   inputs: [[9, 8], [out, 8], [out]],
   large: [[1000, 8], [4 * out, 8], [4 * out]],
-  binding: 36864,
+  binding: 69632,
   adds: 'gradients',
   halves: out % 4 === 0 ? [0] : undefined,
   run: (_, [x, w, b]) => ops.linearGelu(x!, w!, b!),
@@ -243,13 +243,14 @@ const attentionCases: OpCase[] = (
   ] as [number[], number, number][]
 ).map(([lengths, heads, d]) => {
   const tokens = lengths.reduce((a, b) => a + b, 0);
-  const many = Array.from({ length: 6 }, () => lengths).flat();
+  const times = tokens < 10 ? 16 : 6;
+  const many = Array.from({ length: times }, () => lengths).flat();
   const { bounds } = new PackedSequences({} as Gpu, many);
   const mostRows = Math.max(...many.map((_, s) => bounds[s + 1]! - Math.floor(bounds[s]! / 64) * 64));
   return {
     name: `attention lengths ${lengths} heads ${heads} dim ${d}`,
     inputs: [[tokens, 3 * heads * d]],
-    large: [[6 * tokens, 3 * heads * d]],
+    large: [[times * tokens, 3 * heads * d]],
     // A sequence must be seen at once, from a row on that is a multiple of 64.
     binding: Math.max(4096, 12 * heads * d * mostRows),
     halves: [0],

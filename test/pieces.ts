@@ -15,10 +15,7 @@ import { nameOf, runs } from './kernel-sets.js';
 import { type OpCase, opTable, pending } from './op-table.js';
 
 const BINDING = 4096;
-const WORKGROUPS = 5;
-
-/** Of these the launch is not cut by grids yet. */
-const TO_DO = /^(matmul|linear)/;
+const WORKGROUPS = 8;
 
 const sizeOf = (shape: readonly number[]) => shape.reduce((a, b) => a * b, 1);
 
@@ -82,7 +79,7 @@ export function testPieces(kernels: ForcedKernels | undefined, f16: boolean): vo
     for (const op of opTable) {
       if (f16 && !op.halves) continue;
       const halves = f16 ? op.halves! : [];
-      test(op.name, { todo: TO_DO.test(op.name) }, async (t) => {
+      test(op.name, async (t) => {
         const unlimited = await deviceOf(Infinity);
         if (kernels && !runs(unlimited, kernels)) {
           t.skip('the adapter has no subgroups of 8');

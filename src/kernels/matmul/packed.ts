@@ -5,7 +5,6 @@
  */
 import type { Capabilities } from '../../gpu/capabilities.js';
 import type { Gpu } from '../../gpu/gpu.js';
-import { bytesPerElement } from '../../tensor/tensor.js';
 import { foldedGrid } from '../launch/grid.js';
 import type { FloatDType } from '../launch.js';
 import {
@@ -29,6 +28,7 @@ import {
   type Reads,
   releasePacked,
   type Source,
+  unitOf,
 } from './packed-operand.js';
 
 /** What the variants differ in. */
@@ -40,17 +40,18 @@ const PACK_BYTES = 32 << 20;
 /** Halves are packed as they are where both operands are halves; else both are packed in f32. */
 const packedDType = ({ a, b }: MatmulForm): FloatDType => (a === 'f16' && b === 'f16' ? 'f16' : 'f32');
 
-/** Extents of a part, so that its operands fit textures and `PACK_BYTES`. */
-function limitsOf(
-  form: MatmulForm,
-  { K }: MatmulSize,
-  { maxTextureSize, maxBindingSize }: Capabilities,
-): MatmulSize {
+/** Values along K of a part: panels are at most half as wide as a texture, and a grid packs all units of one at a time. */
+const mostK = (form: MatmulForm, { maxTextureSize, maxWorkgroupsPerDimension }: Capabilities): number =>
+  unitOf(packedDType(form)) * Math.min(maxTextureSize / 16, Math.floor(maxWorkgroupsPerDimension / 2) * 2);
+
+/** Extents of a part, so that its operands fit textures, grids and `PACK_BYTES`. */
+function limitsOf(form: MatmulForm, { K }: MatmulSize, facts: Capabilities): MatmulSize {
   const dtype = packedDType(form);
-  const most = Math.min(K, maxTextureSize / 2 / (bytesPerElement[dtype] / 2));
-  const bytes = Math.min(PACK_BYTES, maxBindingSize);
+  const most = Math.min(K, mostK(form, facts));
+  const bytes = Math.min(PACK_BYTES, facts.maxBindingSize);
   const rows = Math.floor(bytes / (16 * paddedUnits(most, dtype)));
-  const limit = Math.max(64, Math.floor(Math.min(rows, 8 * maxTextureSize) / 64) * 64);
+  const panels = Math.min(facts.maxTextureSize, facts.maxWorkgroupsPerDimension);
+  const limit = Math.max(64, Math.floor(Math.min(rows, 8 * panels) / 64) * 64);
   return { M: limit, N: limit, K: most };
 }
 
@@ -163,12 +164,12 @@ function packedVariant(
   return {
     name,
     why,
-    supports: ({ subgroupMinSize, maxTextureSize }, form, { N, K }) =>
-      subgroupMinSize >= 8 &&
+    supports: (facts, form, { N, K }) =>
+      facts.subgroupMinSize >= 8 &&
       K > 0 &&
       (form.c === 'f32' || whole(N)) &&
       // Of a product that adds up over parts the pre-activation is known after the last.
-      !(form.gelu && K > maxTextureSize / 2),
+      !(form.gelu && K > mostK(form, facts)),
     prior: (facts, _, size) => (facts.software ? prior(facts, size) : -1),
     fuses: new Set(['gelu']),
     workspace: (facts, form, size) => workspace(kind, facts, form, size),

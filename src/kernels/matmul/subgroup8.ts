@@ -22,7 +22,9 @@ export const subgroup8: MatmulVariant = {
   prior: ({ software }) => (software ? 10 : -1),
   shaders: (_, form) => ({ product: shader({ ...form, gelu: false }) }),
   run(gpu, form, size, operands) {
-    for (const piece of piecesOf(gpu, form, size)) {
+    const most = gpu.capabilities.maxWorkgroupsPerDimension;
+    const limits = { M: most * ROW_GROUPS * 8, N: most * TILE_COLUMNS };
+    for (const piece of piecesOf(gpu, form, size, limits)) {
       const { A, B, bias, C, params } = partsOf(form, size, operands, piece);
       shader(form).run(gpu, [A, B, bias, C], params, tileGrid(piece, ROW_GROUPS * 8, TILE_COLUMNS));
     }

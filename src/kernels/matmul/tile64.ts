@@ -22,7 +22,8 @@ export const tile64: MatmulVariant = {
   fuses: new Set(['gelu']),
   shaders: (_, form) => ({ product: shader(form) }),
   run(gpu, form, size, operands) {
-    for (const piece of piecesOf(gpu, form, size)) {
+    const most = 64 * gpu.capabilities.maxWorkgroupsPerDimension;
+    for (const piece of piecesOf(gpu, form, size, { M: most, N: most })) {
       const { A, B, bias, C, U, params } = partsOf(form, size, operands, piece);
       shader(form).run(gpu, [A, B, bias, C, ...(U ? [U] : [])], params, tileGrid(piece, 64, 64));
     }
