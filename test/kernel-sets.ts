@@ -12,6 +12,7 @@ export const subgroup8: ForcedKernels = {
   layerNormGradient: 'rows4',
   layerNormAffine: 'wide',
   pointwise: 'four',
+  sumColumns: 'wide',
 };
 
 export const kernelSets: readonly ForcedKernels[] = [subgroup8, 'fallback'];

@@ -1,6 +1,7 @@
 /** Every kernel family that has several variants or is measured: what the tuner, the bench and the tests go through. */
 import { gradientFamily } from './attention/backward.js';
 import { forwardFamily } from './attention/forward.js';
+import { columnsFamily } from './column-sums.js';
 import { elementsFamily } from './elements.js';
 import { layerNormAffineFamily, layerNormFamily, layerNormGradientFamily } from './layer-norm/layer-norm.js';
 import { matmulFamily } from './matmul/matmul.js';
@@ -20,6 +21,7 @@ export const families: readonly AnyFamily[] = [
   layerNormGradientFamily,
   layerNormAffineFamily,
   elementsFamily,
+  columnsFamily,
   copyFamily,
   fmaPeakFamily,
 ];

@@ -5,20 +5,14 @@
  */
 import { f32, signature } from '../tensor/operands.js';
 import { Tensor } from '../tensor/tensor.js';
+import { CHUNK, columnSums, type SummedAxis } from './column-sums.js';
 import { RANKS } from './elementary.js';
 import { floatDType, unitFor, unitOf } from './launch/formats.js';
-import { COLUMN_WORKGROUP, FLAT_MAIN, flatGroups } from './launch/grid.js';
+import { FLAT_MAIN, flatGroups } from './launch/grid.js';
 import { byRows, flat, windowed, windowRoom } from './launch/operands.js';
-import { rowMain, rowReductionOf, threadSum } from './launch/rows.js';
+import { rowMain, rowReductionOf } from './launch/rows.js';
 import { shaderOf } from './launch/shader.js';
 import { longestRow, rowSums, rowVariant } from './row-reduction.js';
-
-/** How a tensor is seen; the middle axis is summed. */
-export interface SummedAxis {
-  readonly outer: number;
-  readonly length: number;
-  readonly inner: number;
-}
 
 /** x seen as [outer, length, inner] → [outer, inner] f32 (returned with `shape`), times `scale`; f16 where inner > 1. */
 export function sumAxis(x: Tensor, axis: SummedAxis, shape: readonly number[], scale = 1): Tensor {
@@ -30,8 +24,6 @@ export function sumAxis(x: Tensor, axis: SummedAxis, shape: readonly number[], s
 /** Values of a row that are summed at once; of a longer row pieces are, and then their sums. */
 const LONGEST_ROW = 4096;
 const ROW_PIECE = 1024;
-/** Rows whose columns one thread walks down. */
-const CHUNK = 128;
 
 function sumInto(x: Tensor, out: Tensor, { outer, length, inner }: SummedAxis, scale: number): void {
   const { gpu } = x;
@@ -77,78 +69,7 @@ export function squareSums(x: Tensor): Tensor {
   return partial;
 }
 
-/** out: [outer, chunks, inner], each the sum of `chunk` rows, of which the last chunk may have fewer or none. */
-function columnSums(
-  x: Tensor,
-  out: Tensor,
-  { outer, length, inner }: SummedAxis,
-  { chunk, chunks, scale }: { chunk: number; chunks: number; scale: number },
-): void {
-  const dtype = floatDType('sum', x);
-  const unit = unitFor('sum', inner, dtype);
-  const shader = shaderOf('columnSums', { dtype, unit: unit.name }, (form) => {
-    const { type, value, load } = unitOf(form.unit);
-    return {
-      label: 'columnSums',
-      params: {
-        first: 'u32',
-        end: 'u32',
-        length: 'u32',
-        units: 'u32',
-        groups: 'u32',
-        chunk: 'u32',
-        chunks: 'u32',
-        scale: 'f32',
-        baseX: 'u32',
-        baseY: 'u32',
-      } as const,
-      buffers: { X: type(form.dtype), outY: type('f32') },
-      body: `
-@compute @workgroup_size(${COLUMN_WORKGROUP})
-fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let index = group.y * groups.x + group.x;
-  let column = (index % p.groups) * ${COLUMN_WORKGROUP}u + lane;
-  let own = p.first + index / p.groups;
-  if (column >= p.units || own >= p.end) { return; }
-  // Where windows begin is taken off modulo 2³².
-  let base = (own / p.chunks) * p.length * p.units + column - p.baseX;
-  let start = (own % p.chunks) * p.chunk;
-  let end = min(p.length, start + p.chunk);
-  ${threadSum('sum', value, ['start', 'end', '1u'], (r) => load(form.dtype, 'X', `base + ${r} * p.units`))}
-  outY[own * p.units + column - p.baseY] = sum * p.scale;
-}`,
-    };
-  });
-  const units = inner / unit.width;
-  const groups = Math.ceil(units / COLUMN_WORKGROUP);
-  const begin = (own: number) => Math.floor(own / chunks) * length + (own % chunks) * chunk;
-  const end = (own: number) => begin(own) + Math.max(0, Math.min(chunk, length - (own % chunks) * chunk));
-  shader.launch(
-    x.gpu,
-    {
-      X: windowed(x, outer * chunks, ({ start, count }) => [
-        begin(start) * inner,
-        (end(start + count - 1) - begin(start)) * inner,
-      ]),
-      outY: windowed(out, outer * chunks, ({ start, count }) => [start * inner, count * inner]),
-    },
-    ({ start, count }, base) => ({
-      first: start,
-      end: start + count,
-      length,
-      units,
-      groups,
-      chunk,
-      chunks,
-      scale,
-      baseX: base['X']! / unit.width,
-      baseY: base['outY']! / unit.width,
-    }),
-    ({ count }) => groups * count,
-  );
-}
-
-/** The same where one binding cannot see two rows of x: rows are added one after the other, part by part. */
+/** Sums of columns where one binding cannot see two rows of x: rows are added one after the other, part by part. */
 function addWideRows(x: Tensor, out: Tensor, { outer, length, inner }: SummedAxis, scale: number): void {
   const dtype = floatDType('sum', x);
   const { name, width } = unitFor('sum', inner, dtype);
