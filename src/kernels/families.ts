@@ -5,6 +5,7 @@ import { columnsFamily } from './column-sums.js';
 import { elementsFamily } from './elements.js';
 import { layerNormAffineFamily, layerNormFamily, layerNormGradientFamily } from './layer-norm/layer-norm.js';
 import { matmulFamily } from './matmul/matmul.js';
+import { maxSimFamily } from './maxsim/maxsim.js';
 import { copyFamily, fmaPeakFamily } from './peaks.js';
 import { rowsFamily } from './row-reduction.js';
 import type { Family } from './variants.js';
@@ -16,6 +17,7 @@ export const families: readonly AnyFamily[] = [
   matmulFamily,
   forwardFamily,
   gradientFamily,
+  maxSimFamily,
   rowsFamily,
   layerNormFamily,
   layerNormGradientFamily,

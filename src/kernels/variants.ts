@@ -184,13 +184,3 @@ export function decide<Form extends object, Size extends object, Operands>(
   }
   return best;
 }
-
-/**
- * Whether the kernels for the 8 lanes of a subgroup are used where a family has no record yet: they win on lavapipe, whose
- * subgroup is 8 wide and whose barriers are expensive, and would waste most of a GPU's wave.
- */
-export function usesSubgroup8({ choices, capabilities }: Gpu, family: string): boolean {
-  if (choices.forced === 'fallback') return false;
-  if (choices.forcedVariant(family) !== undefined) return choices.forcedVariant(family) === 'subgroup8';
-  return capabilities.software && capabilities.subgroupMinSize >= 8;
-}

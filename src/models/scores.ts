@@ -9,8 +9,9 @@ import {
   sliceRows,
   sparseScores,
 } from '../autograd/index.js';
+import { maxSimLayout } from '../kernels/maxsim/layout.js';
 import { Tensor } from '../tensor/tensor.js';
-import { maxSimLayout, sparseMatches } from './score-layout.js';
+import { sparseMatches } from './score-layout.js';
 import type { TokenBatch } from './token-batch.js';
 
 /** B queries, then B·G passages query-major, packed in one batch. */

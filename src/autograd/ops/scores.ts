@@ -1,5 +1,6 @@
 /** Scores between texts: ColBERT late interaction and lexical matching. */
-import { type MaxSimLayout, maxSimGradient, maxSim as maxSimKernel } from '../../kernels/maxsim.js';
+import type { MaxSimLayout } from '../../kernels/maxsim/layout.js';
+import { maxSimGradient, maxSim as maxSimKernel } from '../../kernels/maxsim/maxsim.js';
 import {
   type SparseMatches,
   sparseScoresGradient,

@@ -300,7 +300,7 @@ function supports(facts: Capabilities, { headDim, dtype }: AttentionForm, size: 
   const limit = facts.maxTextureSize;
   return (
     facts.subgroupMinSize >= 8 &&
-    headDim <= 64 &&
+    headDim <= 128 &&
     // Rows of a texture are copied in multiples of 256 bytes.
     (size.hidden * bytesPerElement[dtype]) % 256 === 0 &&
     size.longest + ALIGNED_ROWS <= limit &&
