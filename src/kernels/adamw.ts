@@ -218,6 +218,10 @@ ${UPDATE}
       basePair: within(movingRows, piece)[0] - base['moving']! / 2,
     }),
     (piece) => flatGroups(countWithin(movingRows, piece) * width),
+    // Of the moving rows the weights and moments are read and written, and gradients read where there are.
+    (piece) => ({
+      bytes: (24 * countWithin(movingRows, piece) + 4 * countWithin(rows, piece)) * cols,
+    }),
   );
 }
 
