@@ -256,6 +256,23 @@ test('a plan keeps the limits of the adapter, yields zeros, and is not timed', a
   await planned.close();
 });
 
+test('the same requests get the same buffers, in whatever order those were given back', async () => {
+  const planned = Gpu.plan({ capabilities: CAPABILITIES });
+  const take = () => [1000, 5000, 1000, 9000, 1000, 5000].map((n) => planned.pool.allocate(n, 'activations'));
+  const first = take();
+  for (const order of [
+    [0, 1, 2, 3, 4, 5],
+    [5, 0, 4, 2, 1, 3],
+  ]) {
+    for (const i of order) planned.pool.release(first[i]!);
+    assert.deepEqual(
+      take().map(({ serial }) => serial),
+      first.map(({ serial }) => serial),
+    );
+  }
+  await planned.close();
+});
+
 // ---- textures ----------------------------------------------------------------------------------------------
 
 test('textures count as workspace, are pooled by format and width, and make way', () => {

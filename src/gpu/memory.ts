@@ -95,7 +95,11 @@ export function sizeClass(bytes: number): number {
 let nextSerial = 1;
 
 export class BufferPool {
-  /** Free entries by kind and size, each list in the order of release. */
+  /**
+   * Free entries by kind and size, in descending order of their serials. The one that was made first is handed out first, so
+   * that the same requests in the same order get the same entries, whatever was free before: then their bind groups are
+   * known. Handing out what was released last would permute them from step to step.
+   */
   private readonly free = new Map<string, Map<number, PoolEntry[]>>();
   private freeBytes = 0;
   private releases = 0;
@@ -253,8 +257,12 @@ export class BufferPool {
     let sizes = this.free.get(entry.kind);
     if (!sizes) this.free.set(entry.kind, (sizes = new Map()));
     const list = sizes.get(entry.size);
-    if (list) list.push(entry);
-    else sizes.set(entry.size, [entry]);
+    if (!list) sizes.set(entry.size, [entry]);
+    else {
+      let at = list.length;
+      while (at > 0 && list[at - 1]!.serial < entry.serial) at--;
+      list.splice(at, 0, entry);
+    }
   }
 
   /** Gives every free entry back to the driver. */
@@ -267,13 +275,13 @@ export class BufferPool {
     while (this.freeBytes > 0 && this.held() > bytes) {
       let oldest: PoolEntry | undefined;
       for (const sizes of this.free.values())
-        for (const [first] of sizes.values())
-          if (first && first.released < (oldest?.released ?? Infinity)) oldest = first;
+        for (const list of sizes.values())
+          for (const each of list) if (each.released < (oldest?.released ?? Infinity)) oldest = each;
       if (!oldest) return;
       this.onDestroy(oldest);
       const sizes = this.free.get(oldest.kind)!;
       const list = sizes.get(oldest.size)!;
-      list.shift();
+      list.splice(list.indexOf(oldest), 1);
       if (list.length === 0) sizes.delete(oldest.size);
       this.freeBytes -= oldest.size;
       oldest.destroy();
