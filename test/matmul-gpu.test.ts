@@ -7,10 +7,10 @@ import { after, test } from 'node:test';
 import type { Capabilities } from '../src/gpu/capabilities.js';
 import { Gpu } from '../src/gpu/gpu.js';
 import { formOf } from '../src/kernels/matmul/cases.js';
-import type { MatmulForm, MatmulSize, MatmulVariant } from '../src/kernels/matmul/form.js';
+import type { MatmulForm, MatmulSize } from '../src/kernels/matmul/form.js';
+import { gpuVariant } from '../src/kernels/matmul/gpu-variant.js';
 import { matmul, matmulFamily } from '../src/kernels/matmul/matmul.js';
-import { runTiles } from '../src/kernels/matmul/split-k.js';
-import { planShader } from '../src/kernels/matmul/subgroup-matrix.js';
+import { matrixTiling } from '../src/kernels/matmul/subgroup-matrix.js';
 import { matrixPlan, usableConfigs } from '../src/kernels/matmul/subgroup-matrix-shader.js';
 import { tileVariant } from '../src/kernels/matmul/tile.js';
 import { choose } from '../src/kernels/variants.js';
@@ -97,19 +97,12 @@ test('subgroup matrices divide a tile as on a GPU', async (t) => {
     assert.deepEqual([plan.subgroupsDown, plan.subgroupsAcross, plan.depth], [2, wide ? 4 : 2, 32]);
     assert.equal(plan.lanesVary, layout === 'NN');
     const size = { M: plan.rows + 24, K: 72, N: plan.columns + 16 };
-    const variant: MatmulVariant = {
-      ...matmulFamily.variants.find(({ name }) => name === 'subgroupMatrix')!,
-      run: (device, _, __, operands) =>
-        runTiles(
-          device,
-          form,
-          size,
-          operands,
-          { ...plan, balance: 1 },
-          (partial) => planShader(form, plan, partial),
-          false,
-        ),
-    };
+    const variant = gpuVariant({
+      name: 'as on a GPU',
+      why: '',
+      tiling: (_, own) => matrixTiling(own, plan),
+      prior: () => -1,
+    });
     await checkProduct(layout, [gpu], variant, form, size);
     await gpu.checkGuards();
   }

@@ -1,21 +1,11 @@
 /**
  * Products whose C has few tiles, as gradients of small weights over many tokens have, and losses: K is split among
  * workgroups, whose sums go to scratch memory and are then added in the order of the parts, so that the bits do not depend on
- * who was first.
+ * who was first. Into how many parts, and the kernel that adds them.
  */
-import type { Gpu } from '../../gpu/gpu.js';
-import { Tensor } from '../../tensor/tensor.js';
-import { FLAT_MAIN, flatGroups, foldedGrid, type Shader, shaderOf } from '../launch.js';
-import {
-  layoutOf,
-  type MatmulForm,
-  type MatmulOperands,
-  type MatmulSize,
-  PARAMS,
-  partsOf,
-  piecesOf,
-} from './form.js';
-import { type GPU_PARAMS, sumBuffers, sumStore, type TileExtent, tileCount, tileGrid } from './gpu-tiles.js';
+import { FLAT_MAIN, type Shader, shaderOf } from '../launch.js';
+import { layoutOf, type MatmulForm, type MatmulSize, PARAMS } from './form.js';
+import { sumBuffers, sumStore, type TileExtent, tileCount } from './gpu-tiles.js';
 
 /**
  * Workgroups that are taken for enough to keep a GPU busy. WebGPU does not tell how many processors there are; large GPUs
@@ -76,41 +66,6 @@ ${FLAT_MAIN}
   store(i / units, i % units, sum, 0u);
 }`,
   }));
-
-/** How a variant computes tiles: into C, or the sums of parts of K into scratch memory. */
-export type TileShaderOf = (partial: boolean) => Shader<typeof GPU_PARAMS>;
-
-/** Computes a product tile by tile, piece by piece; with `split` by parts of K where that gives more workgroups. */
-export function runTiles(
-  gpu: Gpu,
-  form: MatmulForm,
-  size: MatmulSize,
-  operands: MatmulOperands,
-  extent: PartExtent,
-  shader: TileShaderOf,
-  split: boolean,
-): void {
-  const { maxWorkgroupsPerDimension, maxBindingSize } = gpu.capabilities;
-  for (const piece of piecesOf(gpu, form, size)) {
-    const { A, B, bias, C, U, params } = partsOf(form, size, operands, piece);
-    const { parts, depth } = split ? partsOfK(piece, extent, maxBindingSize) : { parts: 1, depth: piece.K };
-    const results = [bias, C, ...(U ? [U] : [])];
-    const grid = tileGrid(piece, extent, parts, maxWorkgroupsPerDimension);
-    if (parts === 1) {
-      shader(false).run(gpu, [A, B, ...results], { ...params, depth }, grid);
-      continue;
-    }
-    const sums = Tensor.empty(gpu, [parts, piece.M, piece.N], 'f32');
-    shader(true).run(gpu, [A, B, sums], { ...params, depth }, grid);
-    sumShader(form).run(
-      gpu,
-      [sums, ...results],
-      { ...params, parts },
-      foldedGrid(flatGroups((piece.M * piece.N) / 4), maxWorkgroupsPerDimension),
-    );
-    sums.dispose();
-  }
-}
 
 /** Bytes of scratch memory for the sums of parts. */
 export function splitWorkspace(size: MatmulSize, extent: PartExtent): number {

@@ -35,7 +35,7 @@ export interface MatrixPlan extends TileExtent {
 }
 
 /** Values in a unit of workgroup memory, a vec4u: eight halves, or four f32. */
-const perUnit = (factors: MatrixPlan['factors']) => (factors === 'f16' ? 8 : 4);
+export const perUnit = (factors: MatrixPlan['factors']) => (factors === 'f16' ? 8 : 4);
 
 /** Units of A and B in one slice; a row of units is padded by one against bank conflicts. */
 function slices({ transA, transB }: Pick<MatmulForm, 'transA' | 'transB'>, plan: MatrixPlan) {
