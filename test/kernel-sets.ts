@@ -12,6 +12,7 @@ export const subgroup8: ForcedKernels = {
   layerNormGradient: 'rows4',
   layerNormAffine: 'wide',
   pointwise: 'four',
+  adamW: 'four',
   sumColumns: 'wide',
 };
 

@@ -6,11 +6,14 @@
 import { ShapeError } from '../errors.js';
 import { f16, f32, optional, signature, u32 } from '../tensor/operands.js';
 import { Tensor } from '../tensor/tensor.js';
+import { type Each, elementMain, groupsOfFours } from './elements.js';
 import { store4, vec4Type } from './launch/formats.js';
 import { FLAT_MAIN, flatGroups } from './launch/grid.js';
 import { byRows, flat, type Piece, whole, windowed } from './launch/operands.js';
 import { shaderOf } from './launch/shader.js';
 import { squareSums, sumAxis } from './reduce.js';
+import { Draws, trialOf, variantOf } from './trials.js';
+import { type Case, choose, type Family, type Variant } from './variants.js';
 
 export interface AdamWSettings {
   /** 1-based number of this update, for bias correction. */
@@ -87,16 +90,22 @@ export interface AdamWOperands {
   readonly halves?: Tensor | undefined;
 }
 
-/** One update of `count` elements from `start`, by default of all. Start is a multiple of 128, count of 4. */
-export function adamW(
-  operands: AdamWOperands,
-  settings: AdamWSettings,
-  { start = 0, count = operands.weights.size - start }: { start?: number; count?: number } = {},
-): void {
-  const { weights, gradients, moment1, moment2, factor, halves } = operands;
-  ADAMW.check({ weights, gradients, moment1, moment2, factor, halves });
-  const part = (tensor: Tensor) => flat(tensor, { start, count });
-  shaderOf('adamW', { halves: halves !== undefined }, (form) => ({
+interface AdamWForm {
+  readonly halves: boolean;
+}
+
+interface AdamWSize {
+  readonly count: number;
+}
+
+interface AdamWRun extends AdamWOperands {
+  readonly settings: AdamWSettings;
+  /** First element that is updated. */
+  readonly start: number;
+}
+
+const adamWShader = (form: AdamWForm, each: Each) =>
+  shaderOf('adamW', { ...form, each }, ({ halves, each }) => ({
     label: 'adamW',
     params: PARAMS,
     buffers: {
@@ -105,28 +114,132 @@ export function adamW(
       ioM: 'array<vec4f>',
       ioV: 'array<vec4f>',
       factor: 'array<f32>',
-      ...(form.halves ? { outH: vec4Type('f16') } : {}),
+      ...(halves ? { outH: vec4Type('f16') } : {}),
     },
-    body: `${FLAT_MAIN}
-  if (i >= p.count) { return; }
-  ${SKIP}
+    body: elementMain(
+      each,
+      `${SKIP}
   let g = G[i] * factor[0];
 ${UPDATE}
-  ${form.halves ? store4('f16', 'outH', 'i', 'updated') : ''}
-}`,
-  })).launch(
-    weights.gpu,
-    {
-      ioP: part(weights),
-      G: part(gradients),
-      ioM: part(moment1),
-      ioV: part(moment2),
-      factor: whole(factor),
-      ...(halves ? { outH: part(halves) } : {}),
-    },
-    (piece) => ({ ...parameters(settings), count: Math.ceil(piece.count / 4) }),
-    (piece) => flatGroups(piece.count / 4),
-  );
+  ${halves ? store4('f16', 'outH', 'i', 'updated') : ''}`,
+    ),
+  }));
+
+type AdamWVariant = Variant<AdamWForm, AdamWSize, AdamWRun>;
+
+const variant = (each: Each, own: Pick<AdamWVariant, 'name' | 'why' | 'prior'>): AdamWVariant => ({
+  ...own,
+  supports: () => true,
+  shaders: (_, form) => ({ adamW: adamWShader(form, each) }),
+  run(gpu, form, { count }, { weights, gradients, moment1, moment2, factor, halves, settings, start }) {
+    const part = (tensor: Tensor) => flat(tensor, { start, count });
+    adamWShader(form, each).launch(
+      gpu,
+      {
+        ioP: part(weights),
+        G: part(gradients),
+        ioM: part(moment1),
+        ioV: part(moment2),
+        factor: whole(factor),
+        ...(halves ? { outH: part(halves) } : {}),
+      },
+      (piece) => ({ ...parameters(settings), count: Math.ceil(piece.count / 4) }),
+      groupsOfFours,
+    );
+  },
+});
+
+const caseOf = (count: number, halves: boolean, use: 'check' | 'bench'): Case<AdamWForm, AdamWSize> => ({
+  name: `${count} f32${halves ? ' and halves' : ''}`,
+  form: { halves },
+  size: { count },
+  use,
+});
+
+export const adamWFamily: Family<AdamWForm, AdamWSize, AdamWRun> = {
+  name: 'adamW',
+  summary: 'one update of weights and moments, and of the f16 copy of the weights where there is one',
+  variants: [
+    variant(1, {
+      name: 'one',
+      why: 'a group of four values a thread, neighbours side by side: what GPUs coalesce',
+      prior: () => 0,
+    }),
+    variant(4, {
+      name: 'four',
+      why: 'four groups a thread in a loop: on CPUs a thread costs about as much as a load',
+      prior: ({ software }) => (software ? 1 : -1),
+    }),
+  ],
+  sizeClass: () => 'any',
+  cases: [false, true].flatMap((halves) => [caseOf(1044, halves, 'check'), caseOf(1 << 22, halves, 'bench')]),
+  cost: ({ halves }, { count }) => ({ flops: 16 * count, bytes: (halves ? 30 : 28) * count }),
+  // Of the halves: half a unit in their last place.
+  tolerance: ({ halves }) => (halves ? 1e-3 : 1e-5),
+  /**
+   * The updates of all runs are followed, and what is checked is where they have led: what a run writes it has read, so
+   * no output may be overwritten before, and no two runs write the same.
+   */
+  trial(gpu, form, size) {
+    const { count } = size;
+    const draws = new Draws(gpu, count);
+    const [weights, gradients] = [draws.floats([count]), draws.floats([count])];
+    const moments = [draws.floats([count], 'f32', 0, 0.1), draws.floats([count], 'f32', 0.3, 0.5)] as const;
+    const factor = draws.kept(Tensor.from(gpu, [0.5, 0], [2]));
+    const halves = form.halves ? draws.empty([count], 'f16') : undefined;
+    const settings = { step: 3, learningRate: 1e-3, beta1: 0.9, beta2: 0.999, eps: 1e-8, weightDecay: 0.01 };
+    let runs = 0;
+    const probes = Math.min(count, 1024);
+    const updated = (from: number) => {
+      const { rate, decay, scale2 } = parameters(settings);
+      const { beta1, beta2, eps } = settings;
+      return Float64Array.from({ length: probes }, (_, i) => {
+        let [w, m, v] = [weights, ...moments].map(({ values }) => values[from + i]!) as [
+          number,
+          number,
+          number,
+        ];
+        const g = gradients.values[from + i]! * 0.5;
+        for (let run = 0; run < runs; run++) {
+          m = beta1 * m + (1 - beta1) * g;
+          v = beta2 * v + (1 - beta2) * g * g;
+          w = w * decay - (rate * m) / (Math.sqrt(v) * scale2 + eps);
+        }
+        return w;
+      });
+    };
+    const parts = () => [0, count - probes].map((start) => ({ start, values: updated(start) }));
+    const operands: AdamWRun = {
+      weights: weights.tensor,
+      gradients: gradients.tensor,
+      moment1: moments[0].tensor,
+      moment2: moments[1].tensor,
+      factor,
+      halves,
+      settings,
+      start: 0,
+    };
+    const results = halves ? [weights.tensor, halves] : [weights.tensor];
+    const expected = results.map((output) => ({ output, parts }));
+    const trial = trialOf(draws, expected, (name) => {
+      runs++;
+      variantOf(gpu, adamWFamily, form, size, name).run(gpu, form, size, operands);
+    });
+    return { ...trial, outputs: [] };
+  },
+};
+
+/** One update of `count` elements from `start`, by default of all. Start is a multiple of 128, count of 4. */
+export function adamW(
+  operands: AdamWOperands,
+  settings: AdamWSettings,
+  { start = 0, count = operands.weights.size - start }: { start?: number; count?: number } = {},
+): void {
+  const { weights, gradients, moment1, moment2, factor, halves } = operands;
+  ADAMW.check({ weights, gradients, moment1, moment2, factor, halves });
+  const { gpu } = weights;
+  const form = { halves: halves !== undefined };
+  choose(gpu, adamWFamily, form, { count }).run(gpu, form, { count }, { ...operands, settings, start });
 }
 
 /** A [V,C] table whose gradient exists for some rows only. */

@@ -1,4 +1,5 @@
 /** Every kernel family that has several variants or is measured: what the tuner, the bench and the tests go through. */
+import { adamWFamily } from './adamw.js';
 import { gradientFamily } from './attention/backward.js';
 import { forwardFamily } from './attention/forward.js';
 import { columnsFamily } from './column-sums.js';
@@ -24,6 +25,7 @@ export const families: readonly AnyFamily[] = [
   layerNormAffineFamily,
   elementsFamily,
   columnsFamily,
+  adamWFamily,
   copyFamily,
   fmaPeakFamily,
 ];
