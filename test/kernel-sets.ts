@@ -3,7 +3,7 @@ import type { ForcedKernels } from '../src/gpu/choices.js';
 import type { Gpu } from '../src/gpu/gpu.js';
 
 export const subgroup8: ForcedKernels = {
-  matmul: 'subgroup8',
+  matmul: 'packed-texture-chain',
   attention: 'subgroup8',
   attentionGradient: 'subgroup8',
   maxSim: 'subgroup8',

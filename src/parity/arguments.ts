@@ -18,7 +18,7 @@ import type { ForcedKernels } from '../gpu/choices.js';
 export const deliberateErrors = ['tanh-gelu', 'beta2', 'decay-biases', 'missing-term'] as const;
 export type DeliberateError = (typeof deliberateErrors)[number];
 
-/** `fallback`, or pairs such as `matmul=subgroup8,attention=subgroup8`. */
+/** `fallback`, or pairs such as `matmul=packed-texture-tree,attention=subgroup8`. */
 const forcedKernels: ValueType<ForcedKernels> = {
   expects: 'fallback, or FAMILY=VARIANT pairs with commas between them',
   placeholder: 'KERNELS',

@@ -21,7 +21,6 @@ import {
 } from './form.js';
 import { packedBuffer, packedTextureChain, packedTextureTree } from './packed.js';
 import { matrixVariants } from './subgroup-matrix.js';
-import { subgroup8 } from './subgroup8.js';
 import { tileVariants } from './tile.js';
 import { tile64 } from './tile64.js';
 import { drawTrial } from './trial.js';
@@ -141,15 +140,7 @@ export const matmulFamily: Family<MatmulForm, MatmulSize, MatmulOperands> = {
   summary: 'C[M,N] = op(A) · op(B) (+ bias) (+ C), with GELU on request',
   formName: ({ transA, transB, a, c }) =>
     `${transA ? 'T' : 'N'}${transB ? 'T' : 'N'} ${a === c ? a : `${a} → ${c}`}`,
-  variants: [
-    tile64,
-    subgroup8,
-    packedTextureTree,
-    packedTextureChain,
-    packedBuffer,
-    ...tileVariants,
-    ...matrixVariants,
-  ],
+  variants: [tile64, packedTextureTree, packedTextureChain, packedBuffer, ...tileVariants, ...matrixVariants],
   sizeClass,
   // A product of 1024³ takes as long for a value as a larger one, and the slowest variant ends within a second.
   probe: ({ M, N, K }) => ({ M: Math.min(M, 1024), N: Math.min(N, 1024), K: Math.min(K, 1024) }),
