@@ -1,5 +1,5 @@
 /** Small kernel families for tests of the bench: y = 2·x, right and wrong, and two that stand for the adapter's peaks. */
-import { Shader } from '../src/kernels/launch.js';
+import { Shader } from '../src/kernels/launch/shader.js';
 import { choose, type Family, type Variant } from '../src/kernels/variants.js';
 import { Tensor } from '../src/tensor/tensor.js';
 

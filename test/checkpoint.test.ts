@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { add, backward, checkpoint, dropout, exp, linear, mul, scale, sum } from '../src/autograd/index.js';
 import { Gpu } from '../src/gpu/gpu.js';
-import type { FloatDType } from '../src/kernels/launch.js';
+import type { FloatDType } from '../src/kernels/launch/formats.js';
 import { RandomStreams } from '../src/tensor/random-streams.js';
 import { noGrad, scope } from '../src/tensor/scope.js';
 import { Tensor } from '../src/tensor/tensor.js';

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { adamW, fullBatch, lossBatch, presetConfig, stepSettings } from '../bench/presets.js';
 import { Gpu } from '../src/gpu/gpu.js';
-import type { FloatDType } from '../src/kernels/launch.js';
+import type { FloatDType } from '../src/kernels/launch/formats.js';
 import { M3Model } from '../src/models/m3.js';
 import { RandomStreams } from '../src/tensor/random-streams.js';
 import { type Communicator, TurnTable } from '../src/train/communicator.js';

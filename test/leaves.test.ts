@@ -21,7 +21,7 @@ import {
 import { ParameterStore } from '../src/autograd/parameters.js';
 import { ShapeError } from '../src/errors.js';
 import { Gpu } from '../src/gpu/gpu.js';
-import type { FloatDType } from '../src/kernels/launch.js';
+import type { FloatDType } from '../src/kernels/launch/formats.js';
 import { f32ToF16 } from '../src/tensor/dtype.js';
 import { CounterRandom } from '../src/tensor/random.js';
 import { RowIndex } from '../src/tensor/row-index.js';

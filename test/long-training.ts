@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { adamW, hashedIds, lossBatch, stepSettings } from '../bench/presets.js';
 import type { Gpu } from '../src/gpu/gpu.js';
-import type { FloatDType } from '../src/kernels/launch.js';
+import type { FloatDType } from '../src/kernels/launch/formats.js';
 import { parseEncoderConfig } from '../src/models/config.js';
 import { M3Model } from '../src/models/m3.js';
 import { RandomStreams } from '../src/tensor/random-streams.js';

@@ -9,7 +9,7 @@ import fc from 'fast-check';
 import { ParameterStore } from '../src/autograd/parameters.js';
 import { MachineError } from '../src/errors.js';
 import { Gpu } from '../src/gpu/gpu.js';
-import type { FloatDType } from '../src/kernels/launch.js';
+import type { FloatDType } from '../src/kernels/launch/formats.js';
 import { CounterRandom } from '../src/tensor/random.js';
 import { Tensor } from '../src/tensor/tensor.js';
 import { parseFinetuneArguments } from '../src/train/arguments.js';

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import type { Gpu } from '../src/gpu/gpu.js';
 import { checkTrial } from '../src/kernels/check.js';
-import type { FloatDType } from '../src/kernels/launch.js';
+import type { FloatDType } from '../src/kernels/launch/formats.js';
 import { tolerance } from '../src/kernels/matmul/cases.js';
 import type { MatmulForm, MatmulSize, MatmulVariant } from '../src/kernels/matmul/form.js';
 import { matmulReference } from '../src/kernels/matmul/reference.js';

@@ -1,6 +1,6 @@
 /** A small M3 with dropout and batches of drawn ids, for tests that compare ways to compute the same gradients. */
 import type { Gpu } from '../src/gpu/gpu.js';
-import type { FloatDType } from '../src/kernels/launch.js';
+import type { FloatDType } from '../src/kernels/launch/formats.js';
 import { M3Model } from '../src/models/m3.js';
 import { TokenBatch } from '../src/models/token-batch.js';
 import { CounterRandom } from '../src/tensor/random.js';

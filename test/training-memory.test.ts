@@ -7,7 +7,7 @@ import { after, before, test } from 'node:test';
 import type { RowGradients } from '../src/autograd/gradients.js';
 import { Gpu } from '../src/gpu/gpu.js';
 import type { MemoryReport } from '../src/gpu/memory.js';
-import type { FloatDType } from '../src/kernels/launch.js';
+import type { FloatDType } from '../src/kernels/launch/formats.js';
 import { M3Model } from '../src/models/m3.js';
 import { RandomStreams } from '../src/tensor/random-streams.js';
 import { planMemory, requireMemory } from '../src/train/memory-plan.js';

@@ -3,7 +3,7 @@
  * is a parameter's slot in a flat buffer, `RowGradients` a table's rows, `LooseGradient` the `grad` of any other leaf.
  */
 import { ShapeError } from '../errors.js';
-import { floatDType } from '../kernels/launch.js';
+import { floatDType } from '../kernels/launch/formats.js';
 import { addInPlace, binary, cast } from '../kernels/pointwise.js';
 import { segmentSumRows } from '../kernels/rows.js';
 import { RowIndex } from '../tensor/row-index.js';

@@ -5,7 +5,7 @@
  */
 import { InputError, ShapeError } from '../errors.js';
 import type { Gpu } from '../gpu/gpu.js';
-import type { FloatDType } from '../kernels/launch.js';
+import type { FloatDType } from '../kernels/launch/formats.js';
 import { castInto } from '../kernels/pointwise.js';
 import { show } from '../show.js';
 import { checkShape, type Shape, sizeOf } from '../tensor/shape.js';

@@ -7,7 +7,7 @@ import { f16ToF32, f32ToF16 } from '../tensor/dtype.js';
 import { CounterRandom } from '../tensor/random.js';
 import { scope } from '../tensor/scope.js';
 import { Tensor } from '../tensor/tensor.js';
-import type { FloatDType } from './launch.js';
+import type { FloatDType } from './launch/formats.js';
 import { type Chooseable, choose, type Trial, type Variant } from './variants.js';
 
 export interface Drawn {

@@ -16,7 +16,7 @@ import {
   sliceRows,
 } from '../autograd/index.js';
 import type { ParameterSpec, ParameterStore } from '../autograd/parameters.js';
-import type { FloatDType } from '../kernels/launch.js';
+import type { FloatDType } from '../kernels/launch/formats.js';
 import type { RandomStreams } from '../tensor/random-streams.js';
 import { scope } from '../tensor/scope.js';
 import type { Tensor } from '../tensor/tensor.js';

@@ -15,7 +15,7 @@ import { InputError, MachineError } from '../errors.js';
 import { requireInside } from '../files/inside.js';
 import { PositionedFile } from '../files/positioned.js';
 import type { Gpu } from '../gpu/gpu.js';
-import type { FloatDType } from '../kernels/launch.js';
+import type { FloatDType } from '../kernels/launch/formats.js';
 import { fillNormal } from '../kernels/random.js';
 import { printable, show } from '../show.js';
 import { CounterRandom } from '../tensor/random.js';

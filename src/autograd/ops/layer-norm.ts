@@ -1,5 +1,5 @@
 /** LayerNorm with an optional residual added first. */
-import type { FloatDType } from '../../kernels/launch.js';
+import type { FloatDType } from '../../kernels/launch/formats.js';
 import * as kernels from '../../kernels/layer-norm/layer-norm.js';
 import { scope } from '../../tensor/scope.js';
 import type { Tensor } from '../../tensor/tensor.js';

@@ -1,5 +1,5 @@
 /** Matrix products. */
-import { type FloatDType, floatDType } from '../../kernels/launch.js';
+import { type FloatDType, floatDType } from '../../kernels/launch/formats.js';
 import { type MatmulOptions, matmul as matmulKernel } from '../../kernels/matmul/matmul.js';
 import { cast, unaryGradient } from '../../kernels/pointwise.js';
 import { columnSum } from '../../kernels/reduce.js';

@@ -1,6 +1,6 @@
 /** Elementwise ops; forward and gradient are the one-line formulas of `src/kernels/pointwise.ts`. */
 
-import { type FloatDType, floatDType } from '../../kernels/launch.js';
+import { type FloatDType, floatDType } from '../../kernels/launch/formats.js';
 import {
   type BinaryName,
   binary,

@@ -12,7 +12,7 @@ import {
   wholeNumber,
 } from '../../tensor/operands.js';
 import { Tensor } from '../../tensor/tensor.js';
-import { floatDType } from '../launch.js';
+import { floatDType } from '../launch/formats.js';
 import { runVariant } from '../variants.js';
 import { gradientFamily } from './backward.js';
 import type { AttentionForm } from './form.js';

@@ -98,13 +98,3 @@ export function unitFor(op: string, cols: number, ...dtypes: FloatDType[]): Colu
   if (dtypes.includes('f16')) throw new ShapeError(op, `f16 needs rows of whole groups of 4, found ${cols}`);
   return units.v1;
 }
-
-/** For kernels without a form yet. `count`: units of a row. */
-export function columnUnit(
-  op: string,
-  cols: number,
-  ...dtypes: FloatDType[]
-): ColumnUnit & { readonly count: number; readonly key: string } {
-  const unit = unitFor(op, cols, ...dtypes);
-  return { ...unit, count: cols / unit.width, key: unit.name };
-}

@@ -22,22 +22,9 @@ export function foldedGrid(grid: Grid, limit: number): readonly [number, number,
 /** Workgroups for `items` items of a flat kernel, in one line; pair with `FLAT_MAIN`. */
 export const flatGroups = (items: number): number => Math.ceil(items / FLAT_WORKGROUP);
 
-/** Workgroups for `items` flat items, folded into two dimensions; pair with `FLAT_INDEX`. */
-export function flatGrid(items: number, perWorkgroup = FLAT_WORKGROUP): [number, number] {
-  const groups = Math.ceil(items / perWorkgroup);
-  if (groups <= 65535) return [groups, 1];
-  const x = Math.ceil(Math.sqrt(groups));
-  return [x, Math.ceil(groups / x)];
-}
-
 /** Entry of a flat kernel: defines `i`, the item; the body must check it against its own bound. */
 export const FLAT_MAIN = `
 @compute @workgroup_size(${FLAT_WORKGROUP})
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) local: u32) {
   let i = (group.y * groups.x + group.x) * ${FLAT_WORKGROUP}u + local;
 `;
-
-/** Workgroup count for `rows` rows, folded like `flatGrid`. */
-export function rowGrid(rows: number): [number, number] {
-  return flatGrid(rows, 1);
-}

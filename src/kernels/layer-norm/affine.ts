@@ -3,7 +3,10 @@
  * columns, then the sums of those, always in the same order.
  */
 import { Tensor } from '../../tensor/tensor.js';
-import { byRows, COLUMN_WORKGROUP, shaderOf, threadSum, whole } from '../launch.js';
+import { COLUMN_WORKGROUP } from '../launch/grid.js';
+import { byRows, whole } from '../launch/operands.js';
+import { threadSum } from '../launch/rows.js';
+import { shaderOf } from '../launch/shader.js';
 import type { Variant } from '../variants.js';
 import { type LayerNormAffineOperands, type LayerNormGradientForm, type RowsSize, unitOf } from './form.js';
 

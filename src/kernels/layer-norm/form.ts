@@ -2,7 +2,7 @@
 
 import type { Capabilities } from '../../gpu/capabilities.js';
 import type { Tensor } from '../../tensor/tensor.js';
-import { type ColumnUnit, columnUnit, type FloatDType } from '../launch.js';
+import { type ColumnUnit, type FloatDType, unitFor } from '../launch/formats.js';
 
 export interface LayerNormForm {
   /** Columns that are loaded together. */
@@ -62,8 +62,7 @@ export interface RowsSize {
 export const columnsOf = (cols: number): 1 | 4 => (cols % 4 === 0 ? 4 : 1);
 
 /** Load, store and type of `columns` columns at a time. */
-export const unitOf = ({ columns }: { readonly columns: 1 | 4 }): ColumnUnit =>
-  columnUnit('layerNorm', columns);
+export const unitOf = ({ columns }: { readonly columns: 1 | 4 }): ColumnUnit => unitFor('layerNorm', columns);
 
 /** Whether 8 consecutive threads of a workgroup of 8 are lanes of one subgroup. */
 export const hasSubgroup8 = (facts: Capabilities): boolean => facts.subgroupMinSize >= 8;

@@ -3,7 +3,9 @@
  * row; the other variants must agree with it.
  */
 import { elementary } from '../elementary.js';
-import { byRows, rowMain, rowReductionOf, shaderOf, whole } from '../launch.js';
+import { byRows, whole } from '../launch/operands.js';
+import { rowMain, rowReductionOf } from '../launch/rows.js';
+import { shaderOf } from '../launch/shader.js';
 import type { Variant } from '../variants.js';
 import {
   type LayerNormForm,

@@ -16,7 +16,9 @@ import type { Capabilities } from '../../gpu/capabilities.js';
 import type { Gpu, RowTexture } from '../../gpu/gpu.js';
 import type { RowFormat } from '../../gpu/memory.js';
 import { bytesPerElement, type Tensor } from '../../tensor/tensor.js';
-import { byRows, type FloatDType, shaderOf, whole } from '../launch.js';
+import type { FloatDType } from '../launch/formats.js';
+import { byRows, whole } from '../launch/operands.js';
+import { shaderOf } from '../launch/shader.js';
 import type { Variant } from '../variants.js';
 import {
   hasSubgroup8,

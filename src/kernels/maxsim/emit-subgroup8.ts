@@ -2,7 +2,7 @@
  * Maxima for subgroups of 8 lanes: a tile of 32 query tokens by 24 passage tokens, four rows a lane; each lane loads three
  * passage tokens and the lanes hand their components round.
  */
-import { type Shader, type ShaderDefinition, shaderOf } from '../launch.js';
+import { type Shader, type ShaderDefinition, shaderOf } from '../launch/shader.js';
 import {
   FOLD,
   launchTiles,

@@ -2,7 +2,9 @@
  * Maxima anywhere: 32 query tokens by 16 passage tokens through workgroup memory; where rows are no whole fours, one thread a
  * query token and passage.
  */
-import { FLAT_MAIN, flatGroups, type Shader, type ShaderDefinition, shaderOf, whole } from '../launch.js';
+import { FLAT_MAIN, flatGroups } from '../launch/grid.js';
+import { whole } from '../launch/operands.js';
+import { type Shader, type ShaderDefinition, shaderOf } from '../launch/shader.js';
 import {
   FOLD,
   launchTiles,

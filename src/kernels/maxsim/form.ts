@@ -3,7 +3,8 @@
  */
 import type { Tensor } from '../../tensor/tensor.js';
 import { RANKS } from '../elementary.js';
-import { type Shader, whole, windowed } from '../launch.js';
+import { whole, windowed } from '../launch/operands.js';
+import type { Shader } from '../launch/shader.js';
 import type { Variant } from '../variants.js';
 import { type MaxSimBlock, type MaxSimLayout, windowOfTokens } from './layout.js';
 

@@ -3,7 +3,8 @@
  * winner) list in order, one thread per column, so sums have a fixed order and need no atomics.
  */
 import type { Tensor } from '../../tensor/tensor.js';
-import { shaderOf, whole } from '../launch.js';
+import { whole } from '../launch/operands.js';
+import { shaderOf } from '../launch/shader.js';
 import { NONE } from './form.js';
 import { type MaxSimBlock, type MaxSimLayout, windowOfTokens } from './layout.js';
 

@@ -12,7 +12,10 @@
  */
 import { f32, optional, requireBeside, signature, u32, wholeNumber } from '../../tensor/operands.js';
 import { Tensor } from '../../tensor/tensor.js';
-import { FLAT_MAIN, flatGroups, shaderOf, threadSum, whole, windowed } from '../launch.js';
+import { FLAT_MAIN, flatGroups } from '../launch/grid.js';
+import { whole, windowed } from '../launch/operands.js';
+import { threadSum } from '../launch/rows.js';
+import { shaderOf } from '../launch/shader.js';
 import { type Family, runVariant } from '../variants.js';
 import { cases, cost, sizeClass, trial } from './cases.js';
 import { subgroup8 } from './emit-subgroup8.js';
