@@ -53,7 +53,7 @@ export const tileCount = ({ M, N }: Pick<MatmulSize, 'M' | 'N'>, { rows, columns
   Math.ceil(M / rows) * Math.ceil(N / columns);
 
 /** Buffers that a sum goes to, in binding order: with `partial` to scratch memory, [parts, M, N] f32, and no further. */
-export function sumBuffers(form: MatmulForm, partial: boolean): Record<string, string> {
+export function sumBuffers(form: Pick<MatmulForm, 'c' | 'gelu'>, partial: boolean): Record<string, string> {
   if (partial) return { outC: 'array<vec4f>' };
   return {
     bias: 'array<vec4f>',
@@ -66,7 +66,7 @@ export function sumBuffers(form: MatmulForm, partial: boolean): Record<string, s
  * WGSL: `store(row, v, sum, part)` for four columns from 4v on, of what lies within C; and `finish(at, v, sum)`, the same for unit
  * `at` of C. GELU is taken of the pre-activation as it is stored: forward is then what the gradient differentiates.
  */
-export function sumStore(form: MatmulForm, partial: boolean): string {
+export function sumStore(form: Pick<MatmulForm, 'c' | 'gelu'>, partial: boolean): string {
   if (partial)
     return `fn store(row: u32, v: u32, sum: vec4f, part: u32) {
   if (row < p.M && v < p.N / 4u) { outC[(part * p.M + row) * (p.N / 4u) + v] = sum; }

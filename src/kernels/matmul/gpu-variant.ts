@@ -32,27 +32,26 @@ export interface GpuVariant {
 const comesInUnits = ({ transA, transB }: MatmulForm, { M, N, K }: MatmulSize, unit: number): boolean =>
   K > 0 && whole(N) && (transA ? M : K) % unit === 0 && (transB ? K : N) % unit === 0;
 
-/** What a form runs on an adapter, made when it is first asked for. */
+/** What a form runs on an adapter, each made when it is first asked for. */
 class Kernels {
-  private readonly made: { product?: Shader<typeof GPU_PARAMS>; parts?: Shader<typeof GPU_PARAMS> } = {};
-  private readonly form: MatmulForm;
+  private ofProduct: Shader<typeof GPU_PARAMS> | undefined;
+  private ofParts: Shader<typeof GPU_PARAMS> | undefined;
   private ofSum: ReturnType<typeof sumShader> | undefined;
 
   constructor(
-    form: MatmulForm,
+    private readonly form: MatmulForm,
+    /** Undefined where the adapter cannot; then there are no shaders either. */
     readonly tiling: Tiling | undefined,
-  ) {
-    this.form = { ...form };
-  }
+  ) {}
 
   get product(): Shader<typeof GPU_PARAMS> {
-    this.made.product ??= this.tiling!.shader(false);
-    return this.made.product;
+    this.ofProduct ??= this.tiling!.shader(false);
+    return this.ofProduct;
   }
 
   get parts(): Shader<typeof GPU_PARAMS> {
-    this.made.parts ??= this.tiling!.shader(true);
-    return this.made.parts;
+    this.ofParts ??= this.tiling!.shader(true);
+    return this.ofParts;
   }
 
   get sum(): ReturnType<typeof sumShader> {

@@ -4,7 +4,7 @@
  * who was first. Into how many parts, and the kernel that adds them.
  */
 import { FLAT_MAIN, type Shader, shaderOf } from '../launch.js';
-import { layoutOf, type MatmulForm, type MatmulSize, PARAMS } from './form.js';
+import { type MatmulForm, type MatmulSize, PARAMS } from './form.js';
 import { sumBuffers, sumStore, type TileExtent, tileCount } from './gpu-tiles.js';
 
 /**
@@ -52,9 +52,10 @@ export function partsOfK(
 
 const SUM_PARAMS = { ...PARAMS, parts: 'u32' } as const;
 
-export const sumShader = (form: MatmulForm): Shader<typeof SUM_PARAMS> =>
-  shaderOf('matmul.sumOfParts', form, () => ({
-    label: `matmul${layoutOf(form)}.sumOfParts`,
+/** One for all layouts and formats of the operands. */
+export const sumShader = ({ c, gelu }: MatmulForm): Shader<typeof SUM_PARAMS> =>
+  shaderOf('matmul.sumOfParts', { c, gelu }, (form) => ({
+    label: 'matmul.sumOfParts',
     params: SUM_PARAMS,
     buffers: { S: 'array<vec4f>', ...sumBuffers(form, false) },
     body: `${sumStore(form, false)}
