@@ -273,6 +273,31 @@ test('the same requests get the same buffers, in whatever order those were given
   await planned.close();
 });
 
+test('a step finds the bind groups of the step before, also where its batch is a little longer', async () => {
+  const device = await Gpu.open();
+  let made = 0;
+  const original = device.device.createBindGroup.bind(device.device);
+  device.device.createBindGroup = (descriptor) => {
+    made++;
+    return original(descriptor);
+  };
+  const step = async (tokens: number) => {
+    const before = made;
+    const result = await scope(async () => {
+      const x = Tensor.from(device, new Float32Array(tokens * 64).fill(0.5), [tokens, 64]);
+      const y = exp(mul(x, exp(x)));
+      return [...(await sum(y).toArray())];
+    });
+    return { made: made - before, result };
+  };
+  assert.ok((await step(500)).made >= 4);
+  const again = await step(500);
+  assert.equal(again.made, 0);
+  assert.equal((await step(510)).made, 0);
+  assert.deepEqual((await step(500)).result, again.result);
+  await device.close();
+});
+
 // ---- textures ----------------------------------------------------------------------------------------------
 
 test('textures count as workspace, are pooled by format and width, and make way', () => {

@@ -129,7 +129,7 @@ export class Gpu {
       this.guards,
     );
     this.rules = new BindingRules(this.pool, capabilities, this.faults);
-    this.pipelines = new Pipelines(device, this.faults);
+    this.pipelines = new Pipelines(device, this.faults, capabilities.maxBindingSize);
     this.profiler = new Profiler(device, capabilities.timestamps);
     this.recorder = new Recorder(device, this.faults, this.profiler, () => this.transfer.submitted());
     this.transfer = new Transfer(

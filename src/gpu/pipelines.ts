@@ -5,7 +5,7 @@
 import { MachineError } from '../errors.js';
 import { type Access, accessesOf, type Binding, entryOf } from './bindings.js';
 import type { DeviceFaults } from './faults.js';
-import type { RowTexture } from './memory.js';
+import { type RowTexture, sizeClass } from './memory.js';
 
 /** A WGSL compute shader; `label` appears in profiles and errors. The source is the identity. */
 export interface ShaderSource {
@@ -49,7 +49,16 @@ export class Pipelines {
   constructor(
     private readonly device: GPUDevice,
     private readonly faults: DeviceFaults,
+    private readonly maxBindingSize: number,
   ) {}
+
+  /**
+   * Bytes that are bound for a range: those of its size class, so that batches of about the same length have the same
+   * bind groups. No kernel asks how long a binding is.
+   */
+  private boundSize({ entry, offset, size }: Binding): number {
+    return Math.max(size, Math.min(sizeClass(size), entry.size - offset, this.maxBindingSize));
+  }
 
   /** @throws MachineError with the numbered source where the device refuses it. */
   of(shader: ShaderSource): Pipeline {
@@ -94,13 +103,30 @@ export class Pipelines {
       const item = operands[i]!;
       if ('entry' in item)
         hash =
-          Math.imul(Math.imul(Math.imul(hash, 31) + item.entry.serial, 31) + item.offset, 31) + item.size;
+          Math.imul(Math.imul(Math.imul(hash, 31) + item.entry.serial, 31) + item.offset, 31) +
+          this.boundSize(item);
       else hash = Math.imul(hash, 31) + item.serial;
     }
     hash |= 0;
     let known = pipeline.groups.get(hash);
-    while (known && !holds(known.ranges, operands)) known = known.next;
+    while (known && !this.holds(known.ranges, operands)) known = known.next;
     return known ? known.group : this.makeGroup(pipeline, operands, hash);
+  }
+
+  private holds(ranges: readonly number[], operands: readonly Operand[]): boolean {
+    if (ranges.length !== 3 * operands.length) return false;
+    for (let i = 0; i < operands.length; i++) {
+      const item = operands[i]!;
+      if ('entry' in item) {
+        if (
+          ranges[3 * i] !== item.entry.serial ||
+          ranges[3 * i + 1] !== item.offset ||
+          ranges[3 * i + 2] !== this.boundSize(item)
+        )
+          return false;
+      } else if (ranges[3 * i] !== item.serial || ranges[3 * i + 1] !== -1) return false;
+    }
+    return true;
   }
 
   private makeGroup(pipeline: Pipeline, operands: readonly Operand[], hash: number): GPUBindGroup {
@@ -117,12 +143,14 @@ export class Pipelines {
         entries: operands.map((item, binding) => ({
           binding,
           resource:
-            'entry' in item ? { buffer: item.entry.buffer, offset: item.offset, size: item.size } : item.view,
+            'entry' in item
+              ? { buffer: item.entry.buffer, offset: item.offset, size: this.boundSize(item) }
+              : item.view,
         })),
       }),
     );
     const ranges = operands.flatMap((item) =>
-      'entry' in item ? [item.entry.serial, item.offset, item.size] : [item.serial, -1, -1],
+      'entry' in item ? [item.entry.serial, item.offset, this.boundSize(item)] : [item.serial, -1, -1],
     );
     const made: BindGroup = { group, pipeline, hash, ranges, next: pipeline.groups.get(hash) };
     pipeline.groups.set(hash, made);
@@ -146,22 +174,6 @@ export class Pipelines {
     }
     this.groupsOf.delete(serial);
   }
-}
-
-function holds(ranges: readonly number[], operands: readonly Operand[]): boolean {
-  if (ranges.length !== 3 * operands.length) return false;
-  for (let i = 0; i < operands.length; i++) {
-    const item = operands[i]!;
-    if ('entry' in item) {
-      if (
-        ranges[3 * i] !== item.entry.serial ||
-        ranges[3 * i + 1] !== item.offset ||
-        ranges[3 * i + 2] !== item.size
-      )
-        return false;
-    } else if (ranges[3 * i] !== item.serial || ranges[3 * i + 1] !== -1) return false;
-  }
-  return true;
 }
 
 /** Takes a group out of its pipeline's list. */
