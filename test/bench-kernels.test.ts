@@ -4,7 +4,7 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { after, test } from 'node:test';
-import { suiteOf } from '../bench/kernels/names.js';
+import { kernelSummaries, suiteOf } from '../bench/kernels/names.js';
 import type { KernelReport } from '../bench/kernels/report.js';
 import { runKernelSuite } from '../bench/kernels/run.js';
 import { compare } from '../bench/report/compare.js';
@@ -268,9 +268,12 @@ test('a row is slower only where the quartiles lie apart', () => {
   assert.equal(compare([{ key: 'k', milliseconds: 10 }], row(12, 11, 13), 1.1).both[0]!.slower, true);
 });
 
-test('every kernel family belongs to a suite', () => {
+test('every kernel family belongs to a suite, and every suite has one', () => {
   const members = new Map(families.map(({ name }) => [name, suiteOf(name)]));
   for (const [name, suite] of members) assert.ok(suite !== undefined, `${name} belongs to no suite`);
+  const used = new Set(members.values());
+  const empty = Object.keys(kernelSummaries).filter((name) => name !== 'kernels' && !used.has(name as never));
+  assert.deepEqual(empty, []);
 });
 
 test('the suite matmul gives rows of extents and layout', () => {

@@ -26,9 +26,9 @@ const MEMBERS: readonly (readonly [KernelSuiteName, RegExp])[] = [
   ['softmax', /softmax/i],
   ['adamw', /adamW|norm$|clip/i],
   ['embedding', /gather|embedding|scatter/i],
-  ['reduce', /^(rows|sum|max|mean|reduce|segment)/i],
+  ['reduce', /^(rows|columns|sum|max|mean|reduce|segment)/i],
   ['copy', /^(copy|fmaPeak|fill|cast)/i],
-  ['gelu', /gelu|unary|binary|pointwise|dropout|scale/i],
+  ['gelu', /gelu|elements|unary|binary|pointwise|dropout|scale/i],
 ];
 
 /** Undefined: only `kernels` measures it, which a test forbids. */

@@ -7,6 +7,7 @@ import { elementsFamily } from './elements.js';
 import { layerNormAffineFamily, layerNormFamily, layerNormGradientFamily } from './layer-norm/layer-norm.js';
 import { matmulFamily } from './matmul/matmul.js';
 import { maxSimFamily } from './maxsim/maxsim.js';
+import { operationFamilies } from './operations.js';
 import { copyFamily, fmaPeakFamily } from './peaks.js';
 import { rowsFamily } from './row-reduction.js';
 import type { Family } from './variants.js';
@@ -26,6 +27,7 @@ export const families: readonly AnyFamily[] = [
   elementsFamily,
   columnsFamily,
   adamWFamily,
+  ...operationFamilies,
   copyFamily,
   fmaPeakFamily,
 ];

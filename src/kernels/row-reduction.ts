@@ -77,6 +77,11 @@ export const rowsFamily: Family<RowsForm, RowsSize, RowsOperands> = {
     ...[1, 7, 64, 70, 300].map((length) => caseOf(5, length, 'check')),
     ...[64, 384, 1024, 4096].map((length) => caseOf(1728, length, 'bench')),
   ],
+  sizes: {
+    spelled: 'RxC',
+    read: ([rows, length, ...more]) =>
+      rows && length && more.length === 0 ? caseOf(rows, length, 'bench') : undefined,
+  },
   cost: (_, { rows, length }) => ({ flops: rows * length, bytes: 4 * rows * (length + 1) }),
   // Relative to the largest sum, of values around 1/2.
   tolerance: () => 1e-5,

@@ -9,7 +9,7 @@ import { f32, floats, notNegative, optional, signature } from '../../tensor/oper
 import { bytesPerElement, Tensor } from '../../tensor/tensor.js';
 import { type FloatDType, floatDType } from '../launch/formats.js';
 import { Draws, probedRows, trialOf, variantOf } from '../trials.js';
-import { type Case, choose, type Family } from '../variants.js';
+import { type Case, choose, type Family, formKey, type SizeReader } from '../variants.js';
 import { affineColumns, affineWide } from './affine.js';
 import {
   columnsOf,
@@ -63,6 +63,25 @@ function casesOf<Form extends object>(
   );
 }
 
+/** `--sizes` of the bench: rows × columns. */
+function sizesOf<Form extends { readonly columns: 1 | 4 }>(
+  forms: readonly {
+    readonly form: (columns: 1 | 4) => Form;
+    readonly name: string;
+    readonly whole: boolean;
+  }[],
+): SizeReader<Form, RowsSize> {
+  return {
+    spelled: 'RxC',
+    read([rows, cols, ...more], form) {
+      if (!rows || !cols || more.length > 0) return undefined;
+      const own = forms.find((each) => formKey(each.form(form.columns)) === formKey(form))!;
+      if (own.whole && cols % 4 !== 0) return undefined;
+      return { name: `${rows}×${cols} ${own.name}`, form: own.form(columnsOf(cols)), size: { rows, cols } };
+    },
+  };
+}
+
 // ---- forward ------------------------------------------------------------------------------------------------------
 
 const FORMS = (
@@ -86,6 +105,7 @@ export const layerNormFamily: Family<LayerNormForm, RowsSize, LayerNormOperands>
   variants: [row, rows4, rows4Texture],
   sizeClass,
   cases: casesOf(FORMS),
+  sizes: sizesOf(FORMS),
   cost: ({ from, residual, to }, { rows, cols }) => ({
     flops: 8 * rows * cols,
     bytes:
@@ -233,6 +253,7 @@ export const layerNormGradientFamily: Family<LayerNormGradientForm, RowsSize, La
   variants: [gradientRow, gradientRows4, gradientRows4Texture],
   sizeClass,
   cases: casesOf(GRADIENT_FORMS),
+  sizes: sizesOf(GRADIENT_FORMS),
   cost: ({ outer, own }, { rows, cols }) => ({
     flops: 14 * rows * cols,
     bytes: rows * cols * (bytesPerElement[outer] + 2 * bytesPerElement[own]) + 8 * rows + 4 * cols,
@@ -289,6 +310,7 @@ export const layerNormAffineFamily: Family<LayerNormGradientForm, RowsSize, Laye
   variants: [affineColumns, affineWide],
   sizeClass,
   cases: casesOf(GRADIENT_FORMS),
+  sizes: sizesOf(GRADIENT_FORMS),
   cost: ({ outer, own }, { rows, cols }) => ({
     flops: 5 * rows * cols,
     bytes: rows * cols * (bytesPerElement[outer] + bytesPerElement[own]) + 8 * (rows + cols),
