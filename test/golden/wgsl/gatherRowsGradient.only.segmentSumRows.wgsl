@@ -1,0 +1,30 @@
+// the one way there is
+// a CPU: dtype=f32
+requires immediate_address_space;
+struct Params { segments: u32, cols: u32, accumulate: u32, first: u32, end: u32, firstX: u32, endX: u32, firstK: u32, endK: u32 }
+var<immediate> p: Params;
+@group(0) @binding(0) var<storage, read> X: array<vec4f>;
+@group(0) @binding(1) var<storage, read> order: array<u32>;
+@group(0) @binding(2) var<storage, read> starts: array<u32>;
+@group(0) @binding(3) var<storage, read> rows: array<u32>;
+@group(0) @binding(4) var<storage, read_write> ioY: array<vec4f>;
+
+@compute @workgroup_size(32)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
+  let segment = group.y * groups.x + group.x;
+  if (segment >= p.segments) { return; }
+  let target_ = rows[segment];
+  if (target_ < p.first || target_ >= p.end) { return; }
+  let begin = max(starts[segment], p.firstK);
+  let end = min(starts[segment + 1u], p.endK);
+  let base = (target_ - p.first) * p.cols;
+  for (var c = lane; c < p.cols; c += 32u) {
+    var sum = vec4f();
+    for (var k = begin; k < end; k++) {
+      let row = order[k - p.firstK];
+      if (row >= p.firstX && row < p.endX) { sum += X[(row - p.firstX) * p.cols + c]; }
+    }
+    if (p.accumulate != 0u) { sum += ioY[base + c]; }
+    ioY[base + c] = sum;
+  }
+}

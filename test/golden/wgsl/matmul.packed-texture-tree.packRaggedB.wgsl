@@ -1,0 +1,26 @@
+// lavapipe with 16 vector registers (AVX2): products of a column are added as a tree, so that its sums stay in registers
+// a CPU: a=f16 b=f32 c=f16 gelu=false transA=false transB=true
+requires immediate_address_space;
+struct Params { rows: u32, K: u32, stride: u32, start: u32, units: u32, firstPanel: u32, panels: u32 }
+var<immediate> p: Params;
+@group(0) @binding(0) var<storage, read> X: array<f32>;
+@group(0) @binding(1) var<storage, read_write> outPanels: array<vec4f>;
+fn value(i: u32, column: u32) -> f32 {
+  if (column >= p.K) { return f32(); }
+  return X[i];
+}
+fn fours(at: u32, column: u32) -> vec4f {
+  return vec4f(value(at + 0u, column + 0u), value(at + 1u, column + 1u), value(at + 2u, column + 2u), value(at + 3u, column + 3u));
+}
+// A thread a unit: the lanes of a panel are neighbours.
+fn part(row: u32, k: u32) -> vec4f {
+  if (k >= p.K) { return vec4f(); }
+  return fours(p.start + row * p.stride + k, k);
+}
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id: vec3u) {
+  if (id.x >= p.units * 8u) { return; }
+  let row = min((p.firstPanel + id.y) * 8u + id.x % 8u, p.rows - 1u);
+  let k = (id.x / 8u) * 4u;
+  outPanels[id.y * p.units * 8u + id.x] = part(row, k);
+}

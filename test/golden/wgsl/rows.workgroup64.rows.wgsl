@@ -1,0 +1,59 @@
+// 64 threads reduce through workgroup memory, for subgroups of any size
+// a CPU: 
+requires immediate_address_space;
+struct Params { first: u32, rows: u32, length: u32, piece: u32, pieces: u32, scale: f32, baseX: u32, baseY: u32 }
+var<immediate> p: Params;
+@group(0) @binding(0) var<storage, read> X: array<f32>;
+@group(0) @binding(1) var<storage, read_write> outY: array<f32>;
+
+const LANES = 64u;
+
+
+var<workgroup> rowSumScratch: array<f32, 64>;
+fn rowSum(v: f32, lane: u32) -> f32 {
+  rowSumScratch[lane] = v;
+  workgroupBarrier();
+  for (var s = 32u; s > 0u; s >>= 1u) {
+    if (lane < s) { let a = rowSumScratch[lane]; let b = rowSumScratch[lane + s]; rowSumScratch[lane] = a + b; }
+    workgroupBarrier();
+  }
+  let result = rowSumScratch[0];
+  workgroupBarrier();
+  return result;
+}
+
+var<workgroup> rowMaxScratch: array<u32, 64>;
+fn rowMax(v: u32, lane: u32) -> u32 {
+  rowMaxScratch[lane] = v;
+  workgroupBarrier();
+  for (var s = 32u; s > 0u; s >>= 1u) {
+    if (lane < s) { let a = rowMaxScratch[lane]; let b = rowMaxScratch[lane + s]; rowMaxScratch[lane] = max(a, b); }
+    workgroupBarrier();
+  }
+  let result = rowMaxScratch[0];
+  workgroupBarrier();
+  return result;
+}
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
+  let row = group.y * groups.x + group.x;
+  if (row >= p.rows) { return; }
+
+  let own = p.first + row;
+  let start = (own % p.pieces) * p.piece;
+  // Where the window begins is taken off modulo 2³².
+  let base = (own / p.pieces) * p.length - p.baseX;
+  let end = min(p.length, start + p.piece);
+  var sum = f32();
+  for (var outer = start + lane; outer < end; outer += 1024u * LANES) {
+    var chains = f32();
+    for (var inner = outer; inner < min(end, outer + 1024u * LANES); inner += 16u * LANES) {
+      var chain = f32();
+      for (var c = inner; c < min(end, inner + 16u * LANES); c += LANES) { chain += X[base + c]; }
+      chains += chain;
+    }
+    sum += chains;
+  }
+  let total = rowSum(sum, lane);
+  if (lane == 0u) { outY[own - p.baseY] = total * p.scale; }
+}

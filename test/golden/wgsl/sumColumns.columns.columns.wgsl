@@ -1,0 +1,30 @@
+// a thread a unit of columns, 32 threads side by side
+// a CPU: dtype=f32 unit=v1
+requires immediate_address_space;
+struct Params { first: u32, end: u32, length: u32, units: u32, groups: u32, chunk: u32, chunks: u32, scale: f32, baseX: u32, baseY: u32 }
+var<immediate> p: Params;
+@group(0) @binding(0) var<storage, read> X: array<f32>;
+@group(0) @binding(1) var<storage, read_write> outY: array<f32>;
+
+@compute @workgroup_size(32)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
+  let index = group.y * groups.x + group.x;
+  let own = p.first + index / p.groups;
+  if (own >= p.end) { return; }
+  let column = (index % p.groups) * 32u + lane;
+  let c0 = min(column + 0u, p.units - 1u); var sum0 = f32();
+  // Where windows begin is taken off modulo 2³².
+  let base = (own / p.chunks) * p.length * p.units - p.baseX;
+  let start = (own % p.chunks) * p.chunk;
+  let end = min(p.length, start + p.chunk);
+  for (var r = start; r < end; r += 16u) {
+    var chain0 = f32();
+    for (var row = r; row < min(end, r + 16u); row++) {
+      let at = base + row * p.units;
+      chain0 += X[at + c0];
+    }
+    sum0 += chain0;
+  }
+  let out = own * p.units - p.baseY;
+  outY[out + c0] = sum0 * p.scale;
+}
