@@ -54,24 +54,20 @@ export function launchTiles(gpu: Gpu, batch: Batch, passes: readonly Pass[], ope
   for (const group of groupsOf(gpu, batch, operands)) {
     const rows = group.end - group.base;
     if (group.fits) {
-      const window = mapValues(operands, ({ tensor, ...how }) => ({
-        ...how,
-        tensor,
-        start: group.base * tensor.cols,
-        rows,
-      }));
-      launchGroup(gpu, batch, passes, group, { firstHead: 0, heads }, window);
+      launchGroup(gpu, batch, passes, group, { firstHead: 0, heads }, operands, group.base);
       continue;
     }
     const together = headsThatFit(gpu, batch, rows, operands);
     for (let firstHead = 0; firstHead < heads; firstHead += together) {
       const some = { firstHead, heads: Math.min(together, heads - firstHead) };
-      const parts = mapValues(operands, ({ tensor, parts, use }) => {
+      const parts: Record<string, RowOperand> = {};
+      for (const name in operands) {
+        const { tensor, parts: count, use } = operands[name]!;
         const part = Tensor.empty(gpu, [rows, (tensor.cols / heads) * some.heads], tensor.dtype, 'workspace');
-        if (use !== 'write') copyHeads(tensor, part, parts, group, some, heads, 'take');
-        return { tensor: part, parts, use, start: 0, rows };
-      });
-      launchGroup(gpu, batch, passes, group, some, parts);
+        if (use !== 'write') copyHeads(tensor, part, count, group, some, heads, 'take');
+        parts[name] = { tensor: part, parts: count, use };
+      }
+      launchGroup(gpu, batch, passes, group, some, parts, 0);
       for (const name in operands) {
         const { tensor, parts: count, use } = operands[name]!;
         const part = parts[name]!.tensor;
@@ -80,10 +76,6 @@ export function launchTiles(gpu: Gpu, batch: Batch, passes: readonly Pass[], ope
       }
     }
   }
-}
-
-function mapValues<A, B>(record: Readonly<Record<string, A>>, map: (value: A) => B): Record<string, B> {
-  return Object.fromEntries(Object.entries(record).map(([name, value]) => [name, map(value)]));
 }
 
 /** Whether `rows` rows of all operands can be seen at once, `share` of their columns. */
@@ -135,46 +127,53 @@ interface Heads {
   readonly heads: number;
 }
 
-type Windowed = Readonly<Record<string, RowOperand & { readonly start: number; readonly rows: number }>>;
-
+/** The group's rows are those from row `from` of the operands on. */
 function launchGroup(
   gpu: Gpu,
   { reads, form, sequences, dropout }: Batch,
   passes: readonly Pass[],
   group: Group,
   heads: Heads,
-  operands: Windowed,
+  operands: RowOperands,
+  from: number,
 ): void {
+  const rows = group.end - group.base;
   const textures: RowTexture[] = [];
   try {
-    const bound = mapValues(operands, ({ tensor, use, start, rows }): Operand => {
-      if (use !== 'source' || reads === 'buffers')
-        return whole(rows === tensor.rows ? tensor : tensor.bindingRange(start, rows * tensor.cols));
+    const bound: Record<string, Operand> = {};
+    for (const name in operands) {
+      const { tensor, use } = operands[name]!;
+      const range = () => tensor.bindingRange(from * tensor.cols, rows * tensor.cols);
+      if (use !== 'source' || reads === 'buffers') {
+        bound[name] = whole(rows === tensor.rows ? tensor : range());
+        continue;
+      }
       const texture = gpu.rowTexture(
-        tensor.bindingRange(start, rows * tensor.cols),
+        range(),
         tensor.cols * bytesPerElement[tensor.dtype],
         rows,
         form.dtype === 'f16' ? 'rgba16float' : 'rgba32float',
       );
       if (!texture) throw new ShapeError('attention', 'does not fit a texture', { x: tensor });
       textures.push(texture);
-      return whole(texture);
-    });
+      bound[name] = whole(texture);
+    }
     const most = gpu.capabilities.maxWorkgroupsPerDimension;
     for (const { shader, rowsPerTile } of passes) {
-      const [from, to] = tilesOf(sequences, group, rowsPerTile);
-      const table = windowOf(sequences.tiles(rowsPerTile), 4 * from, 4 * (to - from));
-      for (let firstTile = from; firstTile < to; firstTile += most)
+      const [begin, end] = tilesOf(sequences, group, rowsPerTile);
+      const table = windowOf(sequences.tiles(rowsPerTile), 4 * begin, 4 * (end - begin));
+      bound['tiles'] = table.operand;
+      for (let firstTile = begin; firstTile < end; firstTile += most)
         shader.launch(
           gpu,
-          { ...bound, tiles: table.operand },
+          bound,
           () =>
             parameters(
               { ...heads, base: group.base, firstTile: firstTile - table.base / 4 },
               form.headDim,
               dropout,
             ),
-          () => [Math.min(most, to - firstTile), heads.heads],
+          () => [Math.min(most, end - firstTile), heads.heads],
         );
     }
   } finally {
