@@ -12,6 +12,7 @@ export const subgroup8: ForcedKernels = {
   layerNormGradient: 'rows4',
   layerNormAffine: 'wide',
   pointwise: 'four',
+  softmax: 'subgroup8',
   adamW: 'four',
   sumColumns: 'wide',
 };

@@ -4,12 +4,14 @@ import { gradientFamily } from './attention/backward.js';
 import { forwardFamily } from './attention/forward.js';
 import { columnsFamily } from './column-sums.js';
 import { elementsFamily } from './elements.js';
+import { embeddingFamily } from './embedding.js';
 import { layerNormAffineFamily, layerNormFamily, layerNormGradientFamily } from './layer-norm/layer-norm.js';
 import { matmulFamily } from './matmul/matmul.js';
 import { maxSimFamily } from './maxsim/maxsim.js';
 import { operationFamilies } from './operations.js';
 import { copyFamily, fmaPeakFamily } from './peaks.js';
 import { rowsFamily } from './row-reduction.js';
+import { softmaxFamily } from './softmax.js';
 import type { Family } from './variants.js';
 
 // biome-ignore lint/suspicious/noExplicitAny: forms, sizes and operands differ from family to family
@@ -26,6 +28,8 @@ export const families: readonly AnyFamily[] = [
   layerNormAffineFamily,
   elementsFamily,
   columnsFamily,
+  softmaxFamily,
+  embeddingFamily,
   adamWFamily,
   ...operationFamilies,
   copyFamily,

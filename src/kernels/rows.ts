@@ -24,10 +24,18 @@ const GATHER_ROWS = signature('gatherRows', {
  */
 export function gatherRows(table: Tensor, index: Tensor, out?: Tensor): Tensor {
   GATHER_ROWS.check({ table, index, out });
-  const { cols } = table;
-  const result = out ?? Tensor.empty(table.gpu, [index.size, cols]);
-  const form = { vec: cols % 4 === 0 };
-  const shader = shaderOf('gatherRows', form, ({ vec }) => {
+  const result = out ?? Tensor.empty(table.gpu, [index.size, table.cols]);
+  gatherInto(table, index, result, out !== undefined);
+  return result;
+}
+
+export interface WideForm {
+  /** Rows are whole groups of four. */
+  readonly vec: boolean;
+}
+
+export const gatherShader = (form: WideForm) =>
+  shaderOf('gatherRows', form, ({ vec }) => {
     const type = vec ? 'vec4f' : 'f32';
     return {
       label: 'gatherRows',
@@ -48,6 +56,12 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
 }`,
     };
   });
+
+/** result[i] = table[index[i]], plus what was there with `accumulate`. */
+export function gatherInto(table: Tensor, index: Tensor, result: Tensor, accumulate: boolean): void {
+  const { cols } = table;
+  const form = { vec: cols % 4 === 0 };
+  const shader = gatherShader(form);
   for (const part of partsOf('gatherRows', table.gpu, byRows(table)))
     shader.launch(
       table.gpu,
@@ -57,13 +71,12 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
         cols: form.vec ? cols / 4 : cols,
         first: part.start,
         end: part.start + part.count,
-        accumulate: out ? 1 : 0,
+        accumulate: accumulate ? 1 : 0,
       }),
       ({ count }) => count,
       // Of the table only these rows are read.
-      ({ count }) => ({ bytes: count * (4 + (out ? 3 : 2) * 4 * cols) }),
+      ({ count }) => ({ bytes: count * (4 + (accumulate ? 3 : 2) * 4 * cols) }),
     );
-  return result;
 }
 
 /** Which rows of a [n,C] tensor add up to which target row; see `RowIndex` in `src/tensor`. */
@@ -84,16 +97,8 @@ const SEGMENT_SUM = signature('segmentSum', {
   out: f32('V', 'C'),
 });
 
-/**
- * out[rows[u]] (+)= Σ_{k in segment u} x[order[k]]. Rows of `out` that no segment names keep their values. Where they
- * are larger than a binding, parts of `out` meet parts of x and of the order one after the other.
- */
-export function segmentSumRows(x: Tensor, segments: RowSegments, out: Tensor, accumulate: boolean): void {
-  const { cols } = x;
-  const { order, starts, rows } = segments;
-  SEGMENT_SUM.check({ x, order, starts, rows, out });
-  const form = { vec: cols % 4 === 0 };
-  const shader = shaderOf('segmentSumRows', form, ({ vec }) => {
+export const segmentSumShader = (form: WideForm) =>
+  shaderOf('segmentSumRows', form, ({ vec }) => {
     const type = vec ? 'vec4f' : 'f32';
     return {
       label: 'segmentSumRows',
@@ -137,6 +142,17 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
 }`,
     };
   });
+
+/**
+ * out[rows[u]] (+)= Σ_{k in segment u} x[order[k]]. Rows of `out` that no segment names keep their values. Where they
+ * are larger than a binding, parts of `out` meet parts of x and of the order one after the other.
+ */
+export function segmentSumRows(x: Tensor, segments: RowSegments, out: Tensor, accumulate: boolean): void {
+  const { cols } = x;
+  const { order, starts, rows } = segments;
+  SEGMENT_SUM.check({ x, order, starts, rows, out });
+  const form = { vec: cols % 4 === 0 };
+  const shader = segmentSumShader(form);
   const { gpu } = x;
   for (const to of partsOf('segmentSumRows', gpu, byRows(out)))
     for (const listed of partsOf('segmentSumRows', gpu, flat(order)))

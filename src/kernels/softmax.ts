@@ -6,9 +6,11 @@ import { f32, integers, signature, wholeNumber } from '../tensor/operands.js';
 import { Tensor } from '../tensor/tensor.js';
 import { elementary, RANKS } from './elementary.js';
 import { byRows, flat, type Operand } from './launch/operands.js';
-import { laneSum, rowMain, rowReductionOf } from './launch/rows.js';
+import { laneSum, type RowVariant, rowMain, rowReductionOf } from './launch/rows.js';
 import { type ParamType, shaderOf } from './launch/shader.js';
 import { rowVariant } from './row-reduction.js';
+import { Draws, probedRows, trialOf, variantOf } from './trials.js';
+import { type Case, choose, type Family, type Variant } from './variants.js';
 
 const ROWS = { rows: 'u32', cols: 'u32' } as const;
 
@@ -30,12 +32,12 @@ const LOG_SUM_EXP = logSumExp('true');
 /** A kernel with one workgroup a row, whose source depends on nothing but its name and the choice for rows. */
 function rowShader<P extends Record<string, ParamType>>(
   name: string,
-  x: Tensor,
+  chosen: RowVariant,
   params: P,
   buffers: Readonly<Record<string, string>>,
   body: () => string,
 ) {
-  return shaderOf(name, { reduction: rowVariant(x.gpu, x.cols) }, ({ reduction }) => {
+  return shaderOf(name, { reduction: chosen }, ({ reduction }) => {
     const { prelude, subgroups, lanes } = rowReductionOf(reduction);
     return {
       label: name,
@@ -58,7 +60,7 @@ function launchRows(
   operands: Readonly<Record<string, Operand>>,
   body: () => string,
 ): void {
-  rowShader(name, x, ROWS, floatBuffers(operands), body).launch(
+  rowShader(name, rowVariant(x.gpu, x.cols), ROWS, floatBuffers(operands), body).launch(
     x.gpu,
     operands,
     ({ count }) => ({ rows: count, cols: x.cols }),
@@ -66,35 +68,150 @@ function launchRows(
   );
 }
 
+interface SoftmaxForm {
+  readonly part: 'value' | 'gradient';
+}
+
+interface RowsSize {
+  readonly rows: number;
+  readonly cols: number;
+}
+
+interface SoftmaxOperands {
+  /** x, or for the gradient y. */
+  readonly x: Tensor;
+  readonly dy: Tensor | undefined;
+  readonly out: Tensor;
+}
+
+const softmaxShader = ({ part }: SoftmaxForm, reduction: RowVariant) =>
+  part === 'value'
+    ? rowShader(
+        'softmax',
+        reduction,
+        ROWS,
+        { X: 'array<f32>', outY: 'array<f32>' },
+        () => `${LOG_SUM_EXP}
+  for (var c = lane; c < p.cols; c += LANES) { outY[row * p.cols + c] = expOf(X[row * p.cols + c] - top) / total; }`,
+      )
+    : rowShader(
+        'softmaxGradient',
+        reduction,
+        ROWS,
+        { X: 'array<f32>', DY: 'array<f32>', outY: 'array<f32>' },
+        () => `
+  ${laneSum('part', (c) => `X[row * p.cols + ${c}] * DY[row * p.cols + ${c}]`, 'p.cols')}
+  let dot = rowSum(part, lane);
+  for (var c = lane; c < p.cols; c += LANES) { outY[row * p.cols + c] = X[row * p.cols + c] * (DY[row * p.cols + c] - dot); }`,
+      );
+
+type SoftmaxVariant = Variant<SoftmaxForm, RowsSize, SoftmaxOperands>;
+
+const softmaxVariant = (
+  reduction: RowVariant,
+  { why, supports, prior }: Pick<SoftmaxVariant, 'why' | 'supports' | 'prior'>,
+): SoftmaxVariant => ({
+  name: reduction,
+  why,
+  supports,
+  prior,
+  shaders: (_, form) => ({ softmax: softmaxShader(form, reduction) }),
+  run(gpu, form, { cols }, { x, dy, out }) {
+    const operands: Record<string, Operand> = { X: byRows(x), outY: byRows(out) };
+    if (dy) operands['DY'] = byRows(dy);
+    softmaxShader(form, reduction).launch(
+      gpu,
+      operands,
+      ({ count }) => ({ rows: count, cols }),
+      ({ count }) => count,
+    );
+  },
+});
+
+const softmaxCase = (
+  part: SoftmaxForm['part'],
+  [rows, cols]: readonly [number, number],
+  use: 'check' | 'bench',
+): Case<SoftmaxForm, RowsSize> => ({
+  name: `${part === 'value' ? '' : 'gradient '}${rows}×${cols} f32`,
+  form: { part },
+  size: { rows, cols },
+  use,
+});
+
+export const softmaxFamily: Family<SoftmaxForm, RowsSize, SoftmaxOperands> = {
+  name: 'softmax',
+  summary: 'softmax over rows, forward and gradient',
+  variants: [
+    softmaxVariant('workgroup64', {
+      why: '64 threads a row, which reduce through workgroup memory',
+      supports: () => true,
+      prior: () => 0,
+    }),
+    softmaxVariant('subgroup8', {
+      why: '8 lanes a row, which reduce in their subgroup: where barriers are dear, as on lavapipe',
+      supports: ({ subgroupMinSize }) => subgroupMinSize >= 8,
+      prior: ({ software }) => (software ? 1 : -1),
+    }),
+  ],
+  sizeClass: ({ cols }) => `${Math.ceil(Math.log2(Math.max(1, cols)))}`,
+  cases: (['value', 'gradient'] as const).flatMap((part) => [
+    softmaxCase(part, [5, 7], 'check'),
+    softmaxCase(part, [9, 300], 'check'),
+    softmaxCase(part, [1728, 512], 'bench'),
+  ]),
+  cost: ({ part }, { rows, cols }) => ({
+    flops: (part === 'value' ? 25 : 4) * rows * cols,
+    bytes: (part === 'value' ? 8 : 12) * rows * cols,
+  }),
+  tolerance: () => 1e-5,
+  trial(gpu, form, size) {
+    const { rows, cols } = size;
+    const draws = new Draws(gpu, rows + cols);
+    const x = draws.floats([rows, cols], 'f32', 0, 8);
+    const dy = form.part === 'gradient' ? draws.floats([rows, cols]) : undefined;
+    const out = draws.empty([rows, cols]);
+    const row = (r: number): Float64Array => {
+      const own = Float64Array.from(x.values.subarray(r * cols, (r + 1) * cols));
+      if (dy) {
+        // The gradient takes whatever y it is given.
+        const outer = dy.values.subarray(r * cols, (r + 1) * cols);
+        const dot = own.reduce((sum, y, c) => sum + y * outer[c]!, 0);
+        return own.map((y, c) => y * (outer[c]! - dot));
+      }
+      const top = Math.max(...own);
+      const total = own.reduce((sum, v) => sum + Math.exp(v - top), 0);
+      return own.map((v) => Math.exp(v - top) / total);
+    };
+    const parts = () => probedRows(rows, 16).map((r) => ({ start: r * cols, values: row(r) }));
+    return trialOf(draws, [{ output: out, parts }], (name) =>
+      variantOf(gpu, softmaxFamily, form, size, name).run(gpu, form, size, {
+        x: x.tensor,
+        dy: dy?.tensor,
+        out,
+      }),
+    );
+  },
+};
+
+function runSoftmax(form: SoftmaxForm, operands: SoftmaxOperands): Tensor {
+  const { x, out } = operands;
+  const size = { rows: x.rows, cols: x.cols };
+  choose(x.gpu, softmaxFamily, form, size).run(x.gpu, form, size, operands);
+  return out;
+}
+
 const SOFTMAX = signature('softmax', { x: f32('...', 'C') });
 
 /** Softmax over the last dimension. */
 export function softmax(x: Tensor): Tensor {
   SOFTMAX.check({ x });
-  const y = Tensor.empty(x.gpu, x.shape);
-  launchRows(
-    'softmax',
-    x,
-    { X: byRows(x), outY: byRows(y) },
-    () => `${LOG_SUM_EXP}
-  for (var c = lane; c < p.cols; c += LANES) { outY[row * p.cols + c] = expOf(X[row * p.cols + c] - top) / total; }`,
-  );
-  return y;
+  return runSoftmax({ part: 'value' }, { x, dy: undefined, out: Tensor.empty(x.gpu, x.shape) });
 }
 
 /** dx = y ∘ (dy − Σ dy∘y). */
 export function softmaxGradient(y: Tensor, dy: Tensor): Tensor {
-  const dx = Tensor.empty(y.gpu, y.shape);
-  launchRows(
-    'softmaxGradient',
-    y,
-    { Y: byRows(y), DY: byRows(dy), outX: byRows(dx) },
-    () => `
-  ${laneSum('part', (c) => `Y[row * p.cols + ${c}] * DY[row * p.cols + ${c}]`, 'p.cols')}
-  let dot = rowSum(part, lane);
-  for (var c = lane; c < p.cols; c += LANES) { outX[row * p.cols + c] = Y[row * p.cols + c] * (DY[row * p.cols + c] - dot); }`,
-  );
-  return dx;
+  return runSoftmax({ part: 'gradient' }, { x: y, dy, out: Tensor.empty(y.gpu, y.shape) });
 }
 
 const LOG_SOFTMAX = signature('logSoftmax', { x: f32('...', 'C') });
@@ -155,7 +272,7 @@ function launchTargets(
   const buffers = { ...floatBuffers(operands), targets: `array<${targets.dtype}>` };
   rowShader(
     `${name}.${targets.dtype}`,
-    x,
+    rowVariant(x.gpu, x.cols),
     TARGETS,
     buffers,
     () => `
@@ -296,7 +413,7 @@ function launchDistillation(
   const operands = { X: byRows(x), P: byRows(teacher), ...results };
   rowShader(
     gradient ? 'distillationGradient' : 'distillation',
-    x,
+    rowVariant(x.gpu, x.cols),
     DISTILL,
     floatBuffers(operands),
     () => `
@@ -343,7 +460,7 @@ export function ownGroup(x: Tensor, group: number): Tensor {
   const operands = { X: byRows(x), outY: byRows(out) };
   rowShader(
     'ownGroup',
-    x,
+    rowVariant(x.gpu, x.cols),
     OWN_GROUP_PARAMS,
     floatBuffers(operands),
     () => `
@@ -362,7 +479,7 @@ export function ownGroupGradient(dy: Tensor, cols: number): Tensor {
   const operands = { DY: byRows(dy), outX: byRows(dx) };
   rowShader(
     'ownGroupGradient',
-    dx,
+    rowVariant(dx.gpu, dx.cols),
     OWN_GROUP_PARAMS,
     floatBuffers(operands),
     () => `
