@@ -34,7 +34,12 @@ const PARAMS = { units: 'u32' } as const;
 /** A kernel with a thread for every `width` vec4s; `body` has X, outY, p.units and its unit `i`. */
 function variantOf(
   family: string,
-  { name, why, width, prior }: { name: string; why: string; width: number; prior: number },
+  {
+    name,
+    why,
+    width,
+    prior,
+  }: { name: string; why: string; width: number; prior: (software: boolean) => number },
   body: string,
 ): PeakVariant {
   const shader = (): Shader<typeof PARAMS> =>
@@ -51,7 +56,7 @@ ${body}
     name,
     why,
     supports: (_, __, { count }) => count % (4 * width) === 0,
-    prior: () => prior,
+    prior: ({ software }) => prior(software),
     shaders: () => ({ [family]: shader() }),
     run: (gpu, _, __, { x, y }) =>
       shader().launch(
@@ -110,17 +115,32 @@ export const copyFamily: Family<PeakForm, PeakSize, PeakOperands> = {
   name: 'copy',
   summary: 'y = x, through storage buffers: what memory gives kernels at best',
   variants: [
-    variantOf('copy', { name: 'vec4', why: 'one vec4 a thread', width: 1, prior: 0 }, '  outY[i] = X[i];'),
+    variantOf(
+      'copy',
+      { name: 'vec4', why: 'one vec4 a thread', width: 1, prior: () => 0 },
+      '  outY[i] = X[i];',
+    ),
     variantOf(
       'copy',
       {
         name: 'vec4x4',
         why: 'four vec4s a thread, a workgroup apart: fewer threads, more loads on their way',
         width: 4,
-        prior: 1,
+        prior: (software) => (software ? -1 : 1),
       },
       `  let at = (i / 256u) * 1024u + i % 256u;
   for (var j = 0u; j < 4u; j++) { outY[at + 256u * j] = X[at + 256u * j]; }`,
+    ),
+    variantOf(
+      'copy',
+      {
+        name: 'vec4x4-lane',
+        why: 'four vec4s a thread, side by side and written out: what CPUs stream best, as loops there cost by the lane',
+        width: 4,
+        prior: (software) => (software ? 1 : -1),
+      },
+      `  let at = 4u * i;
+${[0, 1, 2, 3].map((j) => `  outY[at + ${j}u] = X[at + ${j}u];`).join('\n')}`,
     ),
   ],
   sizeClass: () => 'any',
@@ -147,7 +167,7 @@ const multiplyAdd = (sums: number, why: string): PeakVariant => {
   const turn = all.map((s) => `s${s} = fma(s${s}, half, x);`).join(' ');
   return variantOf(
     'fmaPeak',
-    { name: `sums${sums}`, why, width: 1, prior: 0 },
+    { name: `sums${sums}`, why, width: 1, prior: () => 0 },
     `  // One value for all lanes, and a factor that no compiler can know: registers are for the sums.
   let x = vec4f(X[i].x);
   let half = vec4f(select(0.0, 0.5, p.units > 0u));
