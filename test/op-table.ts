@@ -179,7 +179,7 @@ const linearCases: OpCase[] = (
   return {
     name: `linear [${shape}] → ${out}`,
     inputs: [shape, [out, K], [out]],
-    large: [[...shape.slice(0, -1), 36, 4 * K], [4 * out, 4 * K], [4 * out]],
+    large: [[...shape.slice(0, -1), 48, 4 * K], [4 * out, 4 * K], [4 * out]],
     binding: 69632,
     adds: 'all',
     halves: K % 4 === 0 && out % 4 === 0 ? [0] : undefined,
