@@ -59,7 +59,8 @@ export async function privateApt(workspace: string, { unlocked = false, suite }:
     'Acquire::Languages': 'none',
     'Acquire::Retries': '3',
     ...(backports ? { 'APT::Default-Release': backports } : {}),
-    ...(suite ? { 'Dir::State::status': nothingInstalled } : {}),
+    // Without its lists a suite has no package, and nothing else could say why.
+    ...(suite ? { 'Dir::State::status': nothingInstalled, 'APT::Update::Error-Mode': 'any' } : {}),
     ...(unlocked ? { 'Debug::NoLocking': '1' } : {}),
   };
   const machine = machineSettings(await command('apt-config', ['dump']));

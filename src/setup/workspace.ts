@@ -39,7 +39,9 @@ export async function command(
       code === 'ENOENT'
         ? 'not installed'
         : (lines.find((line) => /^E:|ERR/.test(line)) ?? lines[0] ?? message);
-    throw new MachineError(`${path.basename(file)} ${args[0] ?? ''}: ${reason.trim()}`);
+    // Of `env --chdir FOLDER COMMAND …` the command is what failed.
+    const [name = '', first = ''] = file === 'env' ? args.slice(2) : [path.basename(file), ...args];
+    throw new MachineError(`${name} ${first}: ${reason.trim()}`);
   }
 }
 
