@@ -50,6 +50,8 @@ export const unitOf = (dtype: FloatDType): number => UNIT_BYTES / bytesPerElemen
 export const paddedUnits = (K: number, dtype: FloatDType): number => 2 * Math.ceil(K / unitOf(dtype) / 2);
 /** Texels by which a texture of plain rows is wider than they are. */
 const PLAIN_MARGIN = 4;
+/** Longer rows are packed: 8 of them are spread over so many pages that packing pays (1.06 to 1.1 at 16 KB a row). */
+const PLAIN_UNITS = 512;
 /** Panels go to a texture through a buffer of this size, in slices. */
 const SLICE_BYTES = 8 << 20;
 
@@ -67,6 +69,7 @@ export function layoutFor(
     source.dtype === dtype &&
     (stride * bytesPerElement[dtype]) % 256 === 0 &&
     width % 2 === 0 &&
+    width <= PLAIN_UNITS &&
     Math.max(width + PLAIN_MARGIN, rows) <= maxTextureSize
   )
     return { reads, plain: true, dtype, width: width + PLAIN_MARGIN, height: rows };
