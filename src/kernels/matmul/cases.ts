@@ -1,7 +1,7 @@
 /** Forms and sizes to check and to time, what they cost, and how exact they must be. */
 
 import { bytesPerElement } from '../../tensor/tensor.js';
-import type { FloatDType } from '../launch.js';
+import type { FloatDType } from '../launch/formats.js';
 import type { Case, Cost } from '../variants.js';
 import { type Layout, layoutOf, type MatmulForm, type MatmulSize, whole } from './form.js';
 

@@ -4,7 +4,7 @@
  */
 import type { Binding, Gpu } from '../../gpu/gpu.js';
 import { bytesPerElement, type Tensor } from '../../tensor/tensor.js';
-import type { FloatDType } from '../launch.js';
+import type { FloatDType } from '../launch/formats.js';
 import type { Variant } from '../variants.js';
 
 /** What a shader is made for. */

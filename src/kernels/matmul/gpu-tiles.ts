@@ -3,7 +3,8 @@
  * among workgroups, and what becomes of a finished sum (bias, accumulation, GELU, halves).
  */
 import { elementary } from '../elementary.js';
-import { foldedGrid, load4, store4, vec4Type } from '../launch.js';
+import { load4, store4, vec4Type } from '../launch/formats.js';
+import { foldedGrid } from '../launch/grid.js';
 import { unaryFormulas } from '../pointwise.js';
 import { type MatmulForm, type MatmulSize, PARAMS } from './form.js';
 

@@ -4,7 +4,8 @@
  */
 import type { Capabilities } from '../../gpu/capabilities.js';
 import { Tensor } from '../../tensor/tensor.js';
-import { flatGroups, foldedGrid, type Shader } from '../launch.js';
+import { flatGroups, foldedGrid } from '../launch/grid.js';
+import type { Shader } from '../launch/shader.js';
 import { type MatmulForm, type MatmulSize, type MatmulVariant, partsOf, piecesOf, whole } from './form.js';
 import { type GPU_PARAMS, tileCount, tileGrid } from './gpu-tiles.js';
 import { type PartExtent, partsOfK, splitWorkspace, sumShader } from './split-k.js';

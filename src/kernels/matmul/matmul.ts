@@ -7,7 +7,7 @@ import { ShapeError } from '../../errors.js';
 import type { Gpu } from '../../gpu/gpu.js';
 import { f32, floats, optional, signature } from '../../tensor/operands.js';
 import { Tensor } from '../../tensor/tensor.js';
-import { type FloatDType, floatDType } from '../launch.js';
+import { type FloatDType, floatDType } from '../launch/formats.js';
 import { unary } from '../pointwise.js';
 import { choose, type Family, runVariant } from '../variants.js';
 import { CASES, caseOf, cost, tolerance } from './cases.js';

@@ -8,7 +8,8 @@
  * sizes share one pipeline: where an operand lies is in the parameters.
  */
 import { elementary } from '../elementary.js';
-import { type FloatDType, load4, type Shader, shaderOf, store4, vec4Type } from '../launch.js';
+import { type FloatDType, load4, store4, vec4Type } from '../launch/formats.js';
+import { type Shader, shaderOf } from '../launch/shader.js';
 import { unaryFormulas } from '../pointwise.js';
 import type { Reads } from './packed-operand.js';
 

@@ -9,7 +9,8 @@
 import type { Binding, Gpu, RowTexture } from '../../gpu/gpu.js';
 import { sizeClass } from '../../gpu/memory.js';
 import { bytesPerElement, type Tensor } from '../../tensor/tensor.js';
-import { type FloatDType, type Shader, shaderOf, vec4Type } from '../launch.js';
+import { type FloatDType, vec4Type } from '../launch/formats.js';
+import { type Shader, shaderOf } from '../launch/shader.js';
 
 /** A part of an operand: `rows` × `K` values from element `start` on. */
 export interface Source {

@@ -5,8 +5,8 @@
  */
 import type { Capabilities } from '../../gpu/capabilities.js';
 import type { Gpu } from '../../gpu/gpu.js';
+import type { FloatDType } from '../launch/formats.js';
 import { foldedGrid } from '../launch/grid.js';
-import type { FloatDType } from '../launch.js';
 import {
   type MatmulForm,
   type MatmulOperands,

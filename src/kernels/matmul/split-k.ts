@@ -3,7 +3,8 @@
  * workgroups, whose sums go to scratch memory and are then added in the order of the parts, so that the bits do not depend on
  * who was first. Into how many parts, and the kernel that adds them.
  */
-import { FLAT_MAIN, type Shader, shaderOf } from '../launch.js';
+import { FLAT_MAIN } from '../launch/grid.js';
+import { type Shader, shaderOf } from '../launch/shader.js';
 import { type MatmulForm, type MatmulSize, PARAMS } from './form.js';
 import { sumBuffers, sumStore, type TileExtent, tileCount } from './gpu-tiles.js';
 

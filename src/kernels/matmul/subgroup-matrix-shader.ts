@@ -9,7 +9,8 @@
  * driver's, so sums pass through workgroup memory on their way out.
  */
 import type { Capabilities, SubgroupMatrixConfig } from '../../gpu/capabilities.js';
-import type { FloatDType, ShaderDefinition } from '../launch.js';
+import type { FloatDType } from '../launch/formats.js';
+import type { ShaderDefinition } from '../launch/shader.js';
 import { layoutOf, type MatmulForm } from './form.js';
 import { GPU_PARAMS, sumBuffers, sumStore, type TileExtent, tileOrigin } from './gpu-tiles.js';
 

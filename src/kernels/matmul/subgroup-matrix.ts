@@ -1,5 +1,5 @@
 /** Variants for GPUs with matrix units: one for each of the shapes that an adapter lists, the largest first. */
-import { shaderOf } from '../launch.js';
+import { shaderOf } from '../launch/shader.js';
 import type { MatmulForm, MatmulVariant } from './form.js';
 import { type GpuVariant, gpuVariant, type Tiling } from './gpu-variant.js';
 import { ENOUGH_WORKGROUPS } from './split-k.js';

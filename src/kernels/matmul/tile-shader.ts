@@ -3,7 +3,8 @@
  * along K lie in workgroup memory as f32, two at a time: while one is multiplied the next is on its way through registers
  * into the other, so that a turn needs one barrier.
  */
-import { type FloatDType, type ShaderDefinition, vec4Type } from '../launch.js';
+import { type FloatDType, vec4Type } from '../launch/formats.js';
+import type { ShaderDefinition } from '../launch/shader.js';
 import type { MatmulForm } from './form.js';
 import { GPU_PARAMS, sumBuffers, sumStore, type TileExtent, tileOrigin } from './gpu-tiles.js';
 

@@ -1,5 +1,5 @@
 /** Variants for GPUs without matrix units: tiles of several sizes, and the split of K on the smallest of them. */
-import { shaderOf } from '../launch.js';
+import { shaderOf } from '../launch/shader.js';
 import type { MatmulVariant } from './form.js';
 import { type GpuVariant, gpuVariant } from './gpu-variant.js';
 import { ENOUGH_WORKGROUPS } from './split-k.js';

@@ -2,7 +2,8 @@
  * For any adapter and any shape: tiles of 64×64 in workgroup memory, 4×4 a thread, GELU in the epilogue.
  */
 import { elementary } from '../elementary.js';
-import { type FloatDType, load4, type Shader, shaderOf, store4 } from '../launch.js';
+import { type FloatDType, load4, store4 } from '../launch/formats.js';
+import { type Shader, shaderOf } from '../launch/shader.js';
 import { unaryFormulas } from '../pointwise.js';
 import {
   layoutOf,

@@ -4,7 +4,7 @@ import { f16ToF32, f32ToF16 } from '../../tensor/dtype.js';
 import { CounterRandom } from '../../tensor/random.js';
 import { scope } from '../../tensor/scope.js';
 import { Tensor } from '../../tensor/tensor.js';
-import type { FloatDType } from '../launch.js';
+import type { FloatDType } from '../launch/formats.js';
 import { unaryFormulas } from '../pointwise.js';
 import type { Trial } from '../variants.js';
 import type { MatmulForm, MatmulOperands, MatmulSize } from './form.js';
