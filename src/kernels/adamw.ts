@@ -13,7 +13,7 @@ import { byRows, flat, type Piece, whole, windowed } from './launch/operands.js'
 import { shaderOf } from './launch/shader.js';
 import { squareSums, sumAxis } from './reduce.js';
 import { Draws, trialOf, variantOf } from './trials.js';
-import { type Case, choose, type Family, type Variant } from './variants.js';
+import { type Case, type Family, runVariant, type Variant } from './variants.js';
 
 export interface AdamWSettings {
   /** 1-based number of this update, for bias correction. */
@@ -239,7 +239,7 @@ export function adamW(
   ADAMW.check({ weights, gradients, moment1, moment2, factor, halves });
   const { gpu } = weights;
   const form = { halves: halves !== undefined };
-  choose(gpu, adamWFamily, form, { count }).run(gpu, form, { count }, { ...operands, settings, start });
+  runVariant(gpu, adamWFamily, form, { count }, { ...operands, settings, start });
 }
 
 /** A [V,C] table whose gradient exists for some rows only. */

@@ -8,7 +8,7 @@ import { COLUMN_WORKGROUP } from './launch/grid.js';
 import { windowed } from './launch/operands.js';
 import { shaderOf } from './launch/shader.js';
 import { Draws, trialOf, variantOf } from './trials.js';
-import { type Case, choose, type Family, type Variant } from './variants.js';
+import { type Case, type Family, runVariant, type Variant } from './variants.js';
 
 /** How a tensor is seen; the middle axis is summed. */
 export interface SummedAxis {
@@ -225,5 +225,5 @@ export function columnSums(
   const dtype = floatDType('sum', x);
   const form: ColumnsForm = { unit: unitFor('sum', axis.inner, dtype).name, dtype };
   const size = { rows: axis.length, cols: axis.inner };
-  choose(x.gpu, columnsFamily, form, size).run(x.gpu, form, size, { x, out, axis, chunk, chunks, scale });
+  runVariant(x.gpu, columnsFamily, form, size, { x, out, axis, chunk, chunks, scale });
 }

@@ -12,7 +12,7 @@ import { FLAT_MAIN, flatGroups } from './launch/grid.js';
 import { flat, type Operand, type Piece } from './launch/operands.js';
 import { shaderOf } from './launch/shader.js';
 import { Draws, trialOf, variantOf } from './trials.js';
-import { type Case, choose, type Family, type Variant } from './variants.js';
+import { type Case, choose, type Family, runVariant, type Variant } from './variants.js';
 
 /** Groups of four values of a piece; what lies after the last value is room that every tensor has. */
 export const fours = ({ count }: Piece): number => Math.ceil(count / 4);
@@ -128,6 +128,7 @@ const BENCHED = 1728 * 4096;
 
 export const elementsFamily: Family<ElementsForm, ElementsSize, ElementsOperands> = {
   name: 'pointwise',
+  formName: ({ op, part, dtype }) => `${op}${part === 'value' ? '' : ' gradient'} ${dtype}`,
   summary: 'operations on single elements, forward and gradient; GELU is the one that training waits for',
   variants: [
     variant(1, {
@@ -237,5 +238,5 @@ export function unaryGradient(name: UnaryName, saved: Tensor | undefined, dy: Te
 
 function run(gpu: Gpu, form: ElementsForm, operands: ElementsOperands): void {
   const size = { count: operands.out.size };
-  choose(gpu, elementsFamily, form, size).run(gpu, form, size, operands);
+  runVariant(gpu, elementsFamily, form, size, operands);
 }

@@ -9,7 +9,7 @@ import { f32, floats, notNegative, optional, signature } from '../../tensor/oper
 import { bytesPerElement, Tensor } from '../../tensor/tensor.js';
 import { type FloatDType, floatDType } from '../launch/formats.js';
 import { Draws, probedRows, trialOf, variantOf } from '../trials.js';
-import { type Case, choose, type Family, formKey, type SizeReader } from '../variants.js';
+import { type Case, type Family, formKey, runVariant, type SizeReader } from '../variants.js';
 import { affineColumns, affineWide } from './affine.js';
 import {
   columnsOf,
@@ -206,7 +206,7 @@ export function layerNorm(
   const sum = residual && Tensor.empty(gpu, x.shape, residual.dtype);
   const stats = Tensor.empty(gpu, [rows, 2]);
   const size = { rows, cols };
-  choose(gpu, layerNormFamily, form, size).run(gpu, form, size, {
+  runVariant(gpu, layerNormFamily, form, size, {
     x,
     residual,
     gamma,
@@ -293,7 +293,7 @@ export function layerNormGradient(dy: Tensor, sum: Tensor, stats: Tensor, gamma:
   const { gpu } = dy;
   const { form, size } = gradientForm(dy, sum);
   const ds = Tensor.empty(gpu, sum.shape, form.own);
-  choose(gpu, layerNormGradientFamily, form, size).run(gpu, form, size, { dy, sum, stats, gamma, ds });
+  runVariant(gpu, layerNormGradientFamily, form, size, { dy, sum, stats, gamma, ds });
   return ds;
 }
 
@@ -348,6 +348,6 @@ export function layerNormAffineGradient(
   const { gpu } = dy;
   const { form, size } = gradientForm(dy, sum);
   const [dGamma, dBeta] = [Tensor.empty(gpu, [size.cols]), Tensor.empty(gpu, [size.cols])];
-  choose(gpu, layerNormAffineFamily, form, size).run(gpu, form, size, { dy, sum, stats, dGamma, dBeta });
+  runVariant(gpu, layerNormAffineFamily, form, size, { dy, sum, stats, dGamma, dBeta });
   return { dGamma, dBeta };
 }
