@@ -4,7 +4,6 @@ import { gradientFamily } from './attention/backward.js';
 import { forwardFamily } from './attention/forward.js';
 import { columnsFamily } from './column-sums.js';
 import { elementsFamily } from './elements.js';
-import { embeddingFamily } from './embedding.js';
 import { layerNormAffineFamily, layerNormFamily, layerNormGradientFamily } from './layer-norm/layer-norm.js';
 import { matmulFamily } from './matmul/matmul.js';
 import { maxSimFamily } from './maxsim/maxsim.js';
@@ -29,7 +28,6 @@ export const families: readonly AnyFamily[] = [
   elementsFamily,
   columnsFamily,
   softmaxFamily,
-  embeddingFamily,
   adamWFamily,
   ...operationFamilies,
   copyFamily,

@@ -1,5 +1,5 @@
 /**
- * Records of operations that are computed in one way: softmax, losses, rows of tables. They are measured and
+ * Records of operations that are computed in one way: losses, rows of tables. They are measured and
  * checked like families of several variants; whoever writes a second way moves the operation to a family of its own.
  */
 import { MachineError } from '../errors.js';
@@ -7,7 +7,7 @@ import type { Capabilities } from '../gpu/capabilities.js';
 import { Gpu, type ShaderSource } from '../gpu/gpu.js';
 import { Tensor } from '../tensor/tensor.js';
 import { gatherRows, segmentSumRows } from './rows.js';
-import { crossEntropyRows, crossEntropyRowsGradient, softmax, softmaxGradient } from './softmax.js';
+import { crossEntropyRows, crossEntropyRowsGradient } from './softmax.js';
 import { Draws, type Expected, probedRows, trialOf } from './trials.js';
 import type { Case, Cost, Family, Trial } from './variants.js';
 
@@ -152,46 +152,6 @@ const rowParts =
   () =>
     probedRows(rows).map((r) => ({ start: r * cols, values: of(r) }));
 
-const softmaxOperation: Operation = {
-  name: 'softmax',
-  summary: 'softmax over the last dimension',
-  sizes: SCORES,
-  cost: ({ rows, cols }) => ({ flops: 4 * rows * cols, bytes: 8 * rows * cols }),
-  tolerance: 1e-5,
-  make(gpu, draws, size) {
-    const x = draws.floats([size.rows, size.cols], 'f32', 0, 8);
-    return {
-      compute: () => [softmax(x.tensor)],
-      results: [Tensor.empty(gpu, [size.rows, size.cols])],
-      parts: [rowParts(size, (r) => softmaxOf(row(x.values, size.cols, r)))],
-    };
-  },
-};
-
-const softmaxGradientOperation: Operation = {
-  name: 'softmaxGradient',
-  summary: 'gradient of softmax, from its result',
-  sizes: SCORES,
-  cost: ({ rows, cols }) => ({ flops: 4 * rows * cols, bytes: 12 * rows * cols }),
-  tolerance: 1e-5,
-  make(gpu, draws, size) {
-    const { rows, cols } = size;
-    // Of the gradient only y and dy matter, so y need not be a softmax.
-    const [y, dy] = [draws.floats([rows, cols], 'f32', 0.5), draws.floats([rows, cols])];
-    return {
-      compute: () => [softmaxGradient(y.tensor, dy.tensor)],
-      results: [Tensor.empty(gpu, [rows, cols])],
-      parts: [
-        rowParts(size, (r) => {
-          const [a, b] = [row(y.values, cols, r), row(dy.values, cols, r)];
-          const dot = a.reduce((sum, v, c) => sum + v * b[c]!, 0);
-          return Float64Array.from(a, (v, c) => v * (b[c]! - dot));
-        }),
-      ],
-    };
-  },
-};
-
 const IGNORED = -100;
 
 const crossEntropyOperation: Operation = {
@@ -319,8 +279,6 @@ const gatherGradientOperation: Operation = {
 };
 
 export const operationFamilies: readonly OperationFamily[] = [
-  softmaxOperation,
-  softmaxGradientOperation,
   crossEntropyOperation,
   crossEntropyGradientOperation,
   gatherOperation,

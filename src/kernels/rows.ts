@@ -29,12 +29,12 @@ export function gatherRows(table: Tensor, index: Tensor, out?: Tensor): Tensor {
   return result;
 }
 
-export interface WideForm {
+interface WideForm {
   /** Rows are whole groups of four. */
   readonly vec: boolean;
 }
 
-export const gatherShader = (form: WideForm) =>
+const gatherShader = (form: WideForm) =>
   shaderOf('gatherRows', form, ({ vec }) => {
     const type = vec ? 'vec4f' : 'f32';
     return {
@@ -58,7 +58,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   });
 
 /** result[i] = table[index[i]], plus what was there with `accumulate`. */
-export function gatherInto(table: Tensor, index: Tensor, result: Tensor, accumulate: boolean): void {
+function gatherInto(table: Tensor, index: Tensor, result: Tensor, accumulate: boolean): void {
   const { cols } = table;
   const form = { vec: cols % 4 === 0 };
   const shader = gatherShader(form);
@@ -97,7 +97,7 @@ const SEGMENT_SUM = signature('segmentSum', {
   out: f32('V', 'C'),
 });
 
-export const segmentSumShader = (form: WideForm) =>
+const segmentSumShader = (form: WideForm) =>
   shaderOf('segmentSumRows', form, ({ vec }) => {
     const type = vec ? 'vec4f' : 'f32';
     return {

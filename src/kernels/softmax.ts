@@ -158,7 +158,9 @@ export const softmaxFamily: Family<SoftmaxForm, RowsSize, SoftmaxOperands> = {
   cases: (['value', 'gradient'] as const).flatMap((part) => [
     softmaxCase(part, [5, 7], 'check'),
     softmaxCase(part, [9, 300], 'check'),
-    softmaxCase(part, [1728, 512], 'bench'),
+    // Scores of a batch against its passages, as losses see them, and wide rows.
+    softmaxCase(part, [64, 512], 'bench'),
+    softmaxCase(part, [1024, 4096], 'bench'),
   ]),
   cost: ({ part }, { rows, cols }) => ({
     flops: (part === 'value' ? 25 : 4) * rows * cols,
