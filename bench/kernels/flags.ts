@@ -58,7 +58,7 @@ export const kernelsFlags = {
   ...group('Measuring', {
     min_time: withDefault(
       decimal('a number of seconds from 0.01 to 3600', (value) => value >= 0.01 && value <= 3600),
-      0.5,
+      0.25,
       'seconds to spend on the samples of a row',
     ),
   }),
