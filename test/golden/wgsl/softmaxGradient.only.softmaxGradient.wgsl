@@ -4,9 +4,9 @@ enable subgroups;
 requires immediate_address_space;
 struct Params { rows: u32, cols: u32 }
 var<immediate> p: Params;
-@group(0) @binding(0) var<storage, read> Y: array<f32>;
+@group(0) @binding(0) var<storage, read> X: array<f32>;
 @group(0) @binding(1) var<storage, read> DY: array<f32>;
-@group(0) @binding(2) var<storage, read_write> outX: array<f32>;
+@group(0) @binding(2) var<storage, read_write> outY: array<f32>;
 
 alias T = f32;
 alias Bits = u32;
@@ -90,11 +90,11 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
     var chains = f32();
     for (var inner = outer; inner < min(p.cols, outer + 1024u * LANES); inner += 16u * LANES) {
       var chain = f32();
-      for (var c = inner; c < min(p.cols, inner + 16u * LANES); c += LANES) { chain += Y[row * p.cols + c] * DY[row * p.cols + c]; }
+      for (var c = inner; c < min(p.cols, inner + 16u * LANES); c += LANES) { chain += X[row * p.cols + c] * DY[row * p.cols + c]; }
       chains += chain;
     }
     part += chains;
   }
   let dot = rowSum(part, lane);
-  for (var c = lane; c < p.cols; c += LANES) { outX[row * p.cols + c] = Y[row * p.cols + c] * (DY[row * p.cols + c] - dot); }
+  for (var c = lane; c < p.cols; c += LANES) { outY[row * p.cols + c] = X[row * p.cols + c] * (DY[row * p.cols + c] - dot); }
 }

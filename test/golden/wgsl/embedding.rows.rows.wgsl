@@ -1,0 +1,21 @@
+// 32 threads a row; gradients as sums over sorted positions, without atomics
+// a CPU: part=value vec=false
+requires immediate_address_space;
+struct Params { rows: u32, cols: u32, first: u32, end: u32, accumulate: u32 }
+var<immediate> p: Params;
+@group(0) @binding(0) var<storage, read> table: array<f32>;
+@group(0) @binding(1) var<storage, read> index: array<u32>;
+@group(0) @binding(2) var<storage, read_write> ioY: array<f32>;
+
+@compute @workgroup_size(32)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
+  let row = group.y * groups.x + group.x;
+  if (row >= p.rows) { return; }
+  let source = index[row];
+  if (source < p.first || source >= p.end) { return; }
+  for (var c = lane; c < p.cols; c += 32u) {
+    var v = table[(source - p.first) * p.cols + c];
+    if (p.accumulate != 0u) { v += ioY[row * p.cols + c]; }
+    ioY[row * p.cols + c] = v;
+  }
+}
