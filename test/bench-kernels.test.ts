@@ -272,6 +272,7 @@ test('every kernel family belongs to a suite, and every suite has one', () => {
   const members = new Map(families.map(({ name }) => [name, suiteOf(name)]));
   assert.equal(members.size, families.length, 'two families have one name');
   for (const [name, suite] of members) assert.ok(suite !== undefined, `${name} belongs to no suite`);
+  assert.equal(members.size, families.length, 'two families have one name');
   const used = new Set(members.values());
   const empty = Object.keys(kernelSummaries).filter((name) => name !== 'kernels' && !used.has(name as never));
   assert.deepEqual(empty, []);
