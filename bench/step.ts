@@ -49,10 +49,10 @@ export async function benchStep(argv: readonly string[]): Promise<number> {
     };
     useWinners(gpu, options.tune, note);
     if (options.tune === 'full') {
-      let asked: ReadonlyMap<string, Decision> = new Map();
+      const asked: Decision[] = [];
       for (const batch of batches)
         await planRun(gpu, settings, batch, (decisions) => {
-          asked = new Map([...asked, ...decisions]);
+          asked.push(...decisions);
         });
       const start = performance.now();
       note(tuningSummary(await tuneAsked(gpu, asked), (performance.now() - start) / 1e3));

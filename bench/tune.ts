@@ -26,13 +26,13 @@ export async function benchTune(argv: readonly string[]): Promise<number> {
   try {
     const note = (line: string) => process.stderr.write(`${line}\n`);
     useWinners(gpu, 'cached', note);
-    const asked = new Map<string, Decision>();
+    const asked: Decision[] = [];
     const sizes =
       options.model === null ? askedByRecords(gpu) : await askedByStep(gpu, options.model, options);
-    for (const [key, decision] of sizes) if (matches(key)) asked.set(key, decision);
-    if (asked.size === 0)
+    for (const decision of sizes) if (matches(decision.key)) asked.push(decision);
+    if (asked.length === 0)
       throw new InputError(
-        `--filter: expected a part of a key such as ${[...sizes.keys()][0]}, found ${options.filter}`,
+        `--filter: expected a part of a key such as ${sizes[0]?.key}, found ${options.filter}`,
       );
     const start = performance.now();
     const print = (tuned: Tuned) => options.json || process.stdout.write(lines(tuned));
@@ -67,13 +67,13 @@ function matcher(filter: string | null): (key: string) => boolean {
 }
 
 /** The sizes that the families' own records are measured at. */
-function askedByRecords(gpu: Gpu): Map<string, Decision> {
-  const asked = new Map<string, Decision>();
+function askedByRecords(gpu: Gpu): Decision[] {
+  const asked: Decision[] = [];
   for (const family of families)
     for (const { form, size, use } of family.cases) {
       if (use !== 'bench') continue;
       const key = choiceKey(family, form, size);
-      asked.set(key, { family: family.name, form, size, variant: decide(gpu, family, form, size, key) });
+      asked.push({ key, family: family.name, form, size, variant: decide(gpu, family, form, size, key) });
     }
   return asked;
 }
@@ -90,10 +90,10 @@ async function askedByStep(
     fp16: boolean;
     gradientCheckpointing: boolean;
   },
-): Promise<ReadonlyMap<string, Decision>> {
+): Promise<readonly Decision[]> {
   const config = presetConfig(model);
   const batch = fullBatch({ ...options, vocab: config.vocabSize });
-  let asked: ReadonlyMap<string, Decision> = new Map();
+  let asked: readonly Decision[] = [];
   const step = stepSettings(options.gradientCheckpointing, null);
   await planMemory(gpu, {
     model: plannedModel({ config, fp16: options.fp16, step }),

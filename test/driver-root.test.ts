@@ -59,8 +59,14 @@ test('a variant that parity was told to use, and no form took, is a check that f
   ]);
   assert.deepEqual(kernels, { matmul: 'tile64', attention: 'subgroup-matrix' });
   const choices = new KernelChoices(kernels ?? undefined);
-  choices.decided.set('a', { family: 'matmul', form: {}, size: {}, variant: { name: 'tile64' } });
-  choices.decided.set('b', { family: 'attention', form: {}, size: {}, variant: { name: 'tile64' } });
+  choices.decided.set('a', { key: 'a', family: 'matmul', form: {}, size: {}, variant: { name: 'tile64' } });
+  choices.decided.set('b', {
+    key: 'b',
+    family: 'attention',
+    form: {},
+    size: {},
+    variant: { name: 'tile64' },
+  });
   assert.deepEqual(
     forcedWereUsed(choices).map(({ name, ok }) => [name, ok]),
     [

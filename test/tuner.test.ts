@@ -10,7 +10,7 @@ import { poison } from '../src/kernels/check.js';
 import { Shader } from '../src/kernels/launch/shader.js';
 import { loadWinners, storeWinner, tunedFile } from '../src/kernels/tuned-file.js';
 import { sourcesOf, tune, winnerOf } from '../src/kernels/tuner.js';
-import { choose, type Family, type Variant } from '../src/kernels/variants.js';
+import { choose, type Family, type Variant, variantOf } from '../src/kernels/variants.js';
 import { scope } from '../src/tensor/scope.js';
 import { Tensor } from '../src/tensor/tensor.js';
 
@@ -164,6 +164,29 @@ test('where the variant that always works is wrong nothing is tuned', async () =
     tune(gpu, family(doubling('always', { result: 'v' }), doubling('other')), {}, SIZE),
     /double: the variant always, which always works, is wrong/,
   );
+});
+
+test('what a size gets does not depend on which sizes came before it', async () => {
+  const even = {
+    ...doubling('even', { prior: 5 }),
+    supports: (_: unknown, __: object, { n }: typeof SIZE) => n % 2 === 0,
+  };
+  const one = { ...family(doubling('always'), even), sizeClass: () => 'all' };
+  for (const sizes of [
+    [4096, 4097, 4096],
+    [4097, 4096, 4097],
+  ]) {
+    const device = Gpu.plan(gpu);
+    assert.deepEqual(
+      sizes.map((n) => choose(device, one, {}, { n }).name),
+      sizes.map((n) => (n % 2 === 0 ? 'even' : 'always')),
+    );
+  }
+  assert.throws(
+    () => variantOf(gpu, one, {}, { n: 4097 }, 'even'),
+    /double: the variant even does not compute the form {} of size/,
+  );
+  assert.throws(() => variantOf(gpu, one, {}, SIZE, 'odd'), RangeError);
 });
 
 test('poison covers results to their last word', async () => {

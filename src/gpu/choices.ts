@@ -15,6 +15,8 @@ export interface ChoicesRecord {
 
 /** What was asked and answered. `variant` is the family's own record. */
 export interface Decision {
+  /** Of the class of sizes that the tuner makes one choice for. */
+  readonly key: string;
   readonly family: string;
   readonly form: object;
   readonly size: object;
@@ -23,7 +25,7 @@ export interface Decision {
 
 export class KernelChoices {
   private readonly winners = new Map<string, string>();
-  /** Decisions that were made on this device, by the same keys; `choose` in src/kernels/variants.ts keeps them here. */
+  /** Decisions that were made on this device, by family, form and exact size; `choose` in src/kernels/variants.ts keeps them. */
   readonly decided = new Map<string, Decision>();
 
   constructor(readonly forced?: ForcedKernels) {}

@@ -12,8 +12,8 @@ import { FLAT_MAIN, flatGroups } from './launch/grid.js';
 import { byRows, flat, type Piece, whole, windowed } from './launch/operands.js';
 import { shaderOf } from './launch/shader.js';
 import { squareSums, sumAxis } from './reduce.js';
-import { Draws, trialOf, variantOf } from './trials.js';
-import { type Case, type Family, runVariant, type Variant } from './variants.js';
+import { Draws, trialOf } from './trials.js';
+import { type Case, type Family, runVariant, type Variant, variantOf } from './variants.js';
 
 export interface AdamWSettings {
   /** 1-based number of this update, for bias correction. */

@@ -7,8 +7,8 @@ import { type FloatDType, floatDType, type UnitName, unitFor, unitOf } from './l
 import { COLUMN_WORKGROUP } from './launch/grid.js';
 import { windowed } from './launch/operands.js';
 import { shaderOf } from './launch/shader.js';
-import { Draws, trialOf, variantOf } from './trials.js';
-import { type Case, type Family, runVariant, type Variant } from './variants.js';
+import { Draws, trialOf } from './trials.js';
+import { type Case, type Family, runVariant, type Variant, variantOf } from './variants.js';
 
 /** How a tensor is seen; the middle axis is summed. */
 export interface SummedAxis {

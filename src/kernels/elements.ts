@@ -11,8 +11,8 @@ import { type FloatDType, floatDType, load4, store4, vec4Type } from './launch/f
 import { FLAT_MAIN, flatGroups } from './launch/grid.js';
 import { flat, type Operand, type Piece } from './launch/operands.js';
 import { shaderOf } from './launch/shader.js';
-import { Draws, trialOf, variantOf } from './trials.js';
-import { type Case, choose, type Family, runVariant, type Variant } from './variants.js';
+import { Draws, trialOf } from './trials.js';
+import { type Case, choose, type Family, runVariant, type Variant, variantOf } from './variants.js';
 
 /** Groups of four values of a piece; what lies after the last value is room that every tensor has. */
 export const fours = ({ count }: Piece): number => Math.ceil(count / 4);

@@ -9,7 +9,7 @@ import { Tensor } from '../tensor/tensor.js';
 import { FLAT_MAIN, flatGroups } from './launch/grid.js';
 import { flat } from './launch/operands.js';
 import { type Shader, shaderOf } from './launch/shader.js';
-import { type Case, choose, type Family, type Trial, type Variant } from './variants.js';
+import { type Case, type Family, type Trial, type Variant, variantOf } from './variants.js';
 
 interface PeakForm {
   readonly dtype: 'f32';
@@ -32,7 +32,7 @@ const FORM: PeakForm = { dtype: 'f32' };
 const PARAMS = { units: 'u32' } as const;
 
 /** A kernel with a thread for every `width` vec4s; `body` has X, outY, p.units and its unit `i`. */
-function variantOf(
+function peakVariant(
   family: string,
   {
     name,
@@ -87,8 +87,7 @@ function trialOf(
   return {
     outputs: [y],
     run(name) {
-      const named = family.variants.find((variant) => variant.name === name);
-      (named ?? choose(gpu, family, FORM, size)).run(gpu, FORM, size, { x, y });
+      variantOf(gpu, family, FORM, size, name).run(gpu, FORM, size, { x, y });
     },
     async error() {
       const got = await y.toFloat32();
@@ -115,12 +114,12 @@ export const copyFamily: Family<PeakForm, PeakSize, PeakOperands> = {
   name: 'copy',
   summary: 'y = x, through storage buffers: what memory gives kernels at best',
   variants: [
-    variantOf(
+    peakVariant(
       'copy',
       { name: 'vec4', why: 'one vec4 a thread', width: 1, prior: () => 0 },
       '  outY[i] = X[i];',
     ),
-    variantOf(
+    peakVariant(
       'copy',
       {
         name: 'vec4x4',
@@ -131,7 +130,7 @@ export const copyFamily: Family<PeakForm, PeakSize, PeakOperands> = {
       `  let at = (i / 256u) * 1024u + i % 256u;
   for (var j = 0u; j < 4u; j++) { outY[at + 256u * j] = X[at + 256u * j]; }`,
     ),
-    variantOf(
+    peakVariant(
       'copy',
       {
         name: 'vec4x4-lane',
@@ -165,7 +164,7 @@ const TURNS = 4;
 const multiplyAdd = (sums: number, why: string): PeakVariant => {
   const all = Array.from({ length: sums }, (_, i) => i);
   const turn = all.map((s) => `s${s} = fma(s${s}, half, x);`).join(' ');
-  return variantOf(
+  return peakVariant(
     'fmaPeak',
     { name: `sums${sums}`, why, width: 1, prior: () => 0 },
     `  // One value for all lanes, and a factor that no compiler can know: registers are for the sums.

@@ -9,8 +9,8 @@ import { byRows, flat, type Operand } from './launch/operands.js';
 import { laneSum, type RowVariant, rowMain, rowReductionOf } from './launch/rows.js';
 import { type ParamType, shaderOf } from './launch/shader.js';
 import { rowVariant } from './row-reduction.js';
-import { Draws, probedRows, trialOf, variantOf } from './trials.js';
-import { type Case, choose, type Family, type Variant } from './variants.js';
+import { Draws, probedRows, trialOf } from './trials.js';
+import { type Case, choose, type Family, type Variant, variantOf } from './variants.js';
 
 const ROWS = { rows: 'u32', cols: 'u32' } as const;
 

@@ -1,6 +1,6 @@
 /**
- * What the trials of the families over rows and elements share: drawn operands, results compared with float64 in parts,
- * and running one variant by its name. What is computed and what is right stands in the families.
+ * What the trials of the families over rows and elements share: drawn operands, and results
+ * compared with float64 in parts. What is computed and what is right stands in the families.
  */
 import type { Gpu } from '../gpu/gpu.js';
 import { f16ToF32, f32ToF16 } from '../tensor/dtype.js';
@@ -8,7 +8,7 @@ import { CounterRandom } from '../tensor/random.js';
 import { scope } from '../tensor/scope.js';
 import { Tensor } from '../tensor/tensor.js';
 import type { FloatDType } from './launch/formats.js';
-import { type Chooseable, choose, type Trial, type Variant } from './variants.js';
+import type { Trial } from './variants.js';
 
 export interface Drawn {
   /** As the device sees them: rounded where it holds halves. */
@@ -107,18 +107,4 @@ export function probedRows(rows: number, most = 5): number[] {
     Math.floor((i * (rows - 1)) / Math.max(1, Math.min(rows, most) - 1)),
   );
   return [...new Set(picked)];
-}
-
-/** The variant of that name, or, without one, the device's choice. */
-export function variantOf<Form extends object, Size extends object, Operands>(
-  gpu: Gpu,
-  family: Chooseable<Form, Size, Operands>,
-  form: Form,
-  size: Size,
-  name: string | undefined,
-): Variant<Form, Size, Operands> {
-  if (name === undefined) return choose(gpu, family, form, size);
-  const named = family.variants.find((variant) => variant.name === name);
-  if (!named) throw new RangeError(`${family.name}: no variant ${name}`);
-  return named;
 }

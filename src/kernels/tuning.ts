@@ -21,18 +21,21 @@ export function useWinners(gpu: Gpu, mode: TuneMode, note: (line: string) => voi
 }
 
 /**
- * Tunes what is among `asked` (by key, as `KernelChoices.decided` has it) and has more than one candidate and no winner
- * yet, remembers the winners on the device and in the cache folder. Returns what was tuned.
+ * Tunes each class of sizes among `asked` (`KernelChoices.decided` has them) that has more than one candidate and no winner
+ * yet, at the first size that comes; remembers the winners on the device and in the cache folder. Returns what was tuned.
  * @throws MachineError when a variant that always works is wrong, InputError when the cache folder cannot be written.
  */
 export async function tuneAsked(
   gpu: Gpu,
-  asked: ReadonlyMap<string, Decision>,
+  asked: Iterable<Decision>,
   options: TuneOptions & { readonly again?: boolean } = {},
   told: (tuned: Tuned) => void = () => undefined,
 ): Promise<Tuned[]> {
   const results: Tuned[] = [];
-  for (const [key, { family: name, form, size }] of asked) {
+  const seen = new Set<string>();
+  for (const { key, family: name, form, size } of asked) {
+    if (seen.has(key)) continue;
+    seen.add(key);
     const family = familyNamed(name);
     if (!family || (gpu.choices.winner(key) !== undefined && options.again !== true)) continue;
     if (candidatesOf(gpu, family, form, size, options.all).length < 2) continue;

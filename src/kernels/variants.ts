@@ -5,8 +5,10 @@
  * Capabilities are facts about an adapter. Which variant runs is decided here: a forced one, else what the tuner found,
  * else the one whose prior is highest among those that support the form and size.
  */
+import { ShapeError } from '../errors.js';
 import type { Capabilities } from '../gpu/capabilities.js';
 import type { Gpu, ShaderSource } from '../gpu/gpu.js';
+import { show } from '../show.js';
 import type { Tensor } from '../tensor/tensor.js';
 
 /**
@@ -143,21 +145,50 @@ export const choiceKey = <Form extends object, Size extends object, Operands>(
   size: Size,
 ): string => `${family.name} ${formKey(form)}${family.sizeClass(size)}`;
 
-/** The variant that `gpu` uses for this form and size. Decisions for a size class are made once and kept on the device. */
+/** Sizes that a device remembers decisions for; lengths vary from batch to batch. */
+const MOST_DECISIONS = 20_000;
+
+/**
+ * The variant that `gpu` uses for this form and size. It depends on them and on the device's choices alone, never on what
+ * was asked before, so that a run that is taken up again chooses what the first would have.
+ */
 export function choose<Form extends object, Size extends object, Operands>(
   gpu: Gpu,
   family: Chooseable<Form, Size, Operands>,
   form: Form,
   size: Size,
 ): Variant<Form, Size, Operands> {
-  const { choices, capabilities } = gpu;
+  const { choices } = gpu;
+  const exact = `${family.name} ${formKey(form)}${formKey(size)}`;
+  const before = choices.decided.get(exact);
+  if (before) return before.variant as Variant<Form, Size, Operands>;
   const key = choiceKey(family, form, size);
-  const before = choices.decided.get(key)?.variant as Variant<Form, Size, Operands> | undefined;
-  // Sizes of a class may differ in what a variant supports (rows of whole groups of four).
-  if (before?.supports(capabilities, form, size)) return before;
-  const decided = decide(gpu, family, form, size, key);
-  choices.decided.set(key, { family: family.name, form, size, variant: decided });
-  return decided;
+  const variant = decide(gpu, family, form, size, key);
+  if (choices.decided.size >= MOST_DECISIONS) choices.decided.clear();
+  choices.decided.set(exact, { key, family: family.name, form, size, variant });
+  return variant;
+}
+
+/**
+ * The variant of that name or, without a name, the device's choice.
+ * @throws RangeError when the family has none of the name, ShapeError when it does not compute this form and size here.
+ */
+export function variantOf<Form extends object, Size extends object, Operands>(
+  gpu: Gpu,
+  family: Chooseable<Form, Size, Operands>,
+  form: Form,
+  size: Size,
+  name: string | undefined,
+): Variant<Form, Size, Operands> {
+  if (name === undefined) return choose(gpu, family, form, size);
+  const named = family.variants.find((variant) => variant.name === name);
+  if (!named) throw new RangeError(`${family.name}: no variant ${name}`);
+  if (!named.supports(gpu.capabilities, form, size))
+    throw new ShapeError(
+      family.name,
+      `the variant ${name} does not compute the form ${show(form)} of size ${show(size)} on this adapter`,
+    );
+  return named;
 }
 
 /** The same anew; with `tuned: false` as if nobody had tuned. */

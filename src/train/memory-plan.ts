@@ -27,7 +27,7 @@ export interface PlannedStep {
   /** Bytes that other words in these batches would take more, at most. */
   readonly extraBytes?: (() => number) | undefined;
   /** Told, when all is planned, which kernels the steps asked for. */
-  readonly asked?: ((decisions: ReadonlyMap<string, Decision>) => void) | undefined;
+  readonly asked?: ((decisions: readonly Decision[]) => void) | undefined;
   /** Of evaluation between steps, if there is any. */
   readonly evaluation?: ((model: M3Model) => M3LossBatch[]) | undefined;
 }
@@ -60,7 +60,7 @@ export async function planMemory(like: PlannedDevice, step: PlannedStep): Promis
     }
   }
   const report = gpu.memory();
-  step.asked?.(gpu.choices.decided);
+  step.asked?.([...gpu.choices.decided.values()]);
   optimizer.dispose();
   model.dispose();
   await gpu.close();

@@ -149,7 +149,7 @@ export async function finetune(
     useWinners(gpu, args.tune, note);
     if (args.tune === 'full') {
       // With everything that the steps would ask for tuned, the memory is planned anew: variants differ in what they take.
-      let asked: ReadonlyMap<string, Decision> = new Map();
+      let asked: readonly Decision[] = [];
       await planRunMemory(
         gpu,
         { ...planned, asked: (decisions) => (asked = decisions) },

@@ -8,7 +8,7 @@ import { PackedSequences } from '../../tensor/packed.js';
 import { CounterRandom } from '../../tensor/random.js';
 import { bytesPerElement, Tensor } from '../../tensor/tensor.js';
 import type { FloatDType } from '../launch/formats.js';
-import { type Case, type Cost, choose, type Family, type SizeReader, type Trial } from '../variants.js';
+import { type Case, type Cost, type Family, type SizeReader, type Trial, variantOf } from '../variants.js';
 import type { AttentionForm, ForwardOperands, GradientOperands } from './form.js';
 import { ALIGNED_ROWS, type AttentionSize } from './layout.js';
 import { attentionGradientReference, attentionRow, logSumExpAt } from './reference.js';
@@ -184,10 +184,7 @@ function runner<Operands>(
   size: AttentionSize,
 ): (operands: Operands, variant?: string) => void {
   return (operands, name) => {
-    const variant =
-      name === undefined ? choose(gpu, family, form, size) : family.variants.find((v) => v.name === name);
-    if (!variant) throw new RangeError(`${family.name} has no variant ${name}`);
-    variant.run(gpu, form, size, operands);
+    variantOf(gpu, family, form, size, name).run(gpu, form, size, operands);
   };
 }
 

@@ -8,8 +8,8 @@ import type { Gpu } from '../../gpu/gpu.js';
 import { f32, floats, notNegative, optional, signature } from '../../tensor/operands.js';
 import { bytesPerElement, Tensor } from '../../tensor/tensor.js';
 import { type FloatDType, floatDType } from '../launch/formats.js';
-import { Draws, probedRows, trialOf, variantOf } from '../trials.js';
-import { type Case, type Family, formKey, runVariant, type SizeReader } from '../variants.js';
+import { Draws, probedRows, trialOf } from '../trials.js';
+import { type Case, type Family, formKey, runVariant, type SizeReader, variantOf } from '../variants.js';
 import { affineColumns, affineWide } from './affine.js';
 import {
   columnsOf,

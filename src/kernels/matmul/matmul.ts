@@ -9,7 +9,7 @@ import { f32, floats, optional, signature } from '../../tensor/operands.js';
 import { Tensor } from '../../tensor/tensor.js';
 import { type FloatDType, floatDType } from '../launch/formats.js';
 import { unary } from '../pointwise.js';
-import { choose, type Family, runVariant } from '../variants.js';
+import { choose, type Family, runVariant, variantOf } from '../variants.js';
 import { CASES, caseOf, cost, tolerance } from './cases.js';
 import {
   type MatmulForm,
@@ -156,8 +156,7 @@ export const matmulFamily: Family<MatmulForm, MatmulSize, MatmulOperands> = {
   tolerance,
   trial: (gpu, form, size) =>
     drawTrial(gpu, form, size, (operands, name) => {
-      const variant =
-        matmulFamily.variants.find((other) => other.name === name) ?? choose(gpu, matmulFamily, form, size);
+      const variant = variantOf(gpu, matmulFamily, form, size, name);
       const { c, ...others } = operands;
       if (!form.gelu) variant.run(gpu, form, size, operands);
       else c.copyUnrecorded(product(gpu, variant, form, size, { ...others, shape: [size.M, size.N] }));

@@ -3,7 +3,7 @@ import type { Gpu } from '../../gpu/gpu.js';
 import { PackedSequences } from '../../tensor/packed.js';
 import { CounterRandom } from '../../tensor/random.js';
 import { Tensor } from '../../tensor/tensor.js';
-import { type Case, type Cost, choose, type Family, type Trial } from '../variants.js';
+import { type Case, type Cost, type Family, type Trial, variantOf } from '../variants.js';
 import type { MaxSimForm, MaxSimSize, WinnersOperands } from './form.js';
 import { maxSimLayout } from './layout.js';
 
@@ -75,10 +75,13 @@ export function trial(
   return {
     outputs: [best, positions],
     run(name) {
-      const variant =
-        name === undefined ? choose(gpu, family, form, size) : family.variants.find((v) => v.name === name);
-      if (!variant) throw new RangeError(`${family.name} has no variant ${name}`);
-      variant.run(gpu, form, size, { vectors, layout, block, best, positions });
+      variantOf(gpu, family, form, size, name).run(gpu, form, size, {
+        vectors,
+        layout,
+        block,
+        best,
+        positions,
+      });
     },
     async error() {
       const [got, at] = [await best.toFloat32(), await positions.toArray()];
