@@ -80,6 +80,30 @@ test('a plan takes the memory that a run takes', async () => {
   }
 });
 
+test('a product that has no room for its operands leaves nothing behind', async () => {
+  const size: MatmulSize = { M: 256, N: 256, K: 256 };
+  const form = formOf('TN', 'f32', 'f32', 'f32');
+  const own = 3 * 4 * 256 * 256;
+  let refused = 0;
+  for (const spare of [0, 200e3, 300e3, 600e3, 900e3]) {
+    const tight = await Gpu.open({ memoryBudget: own + spare });
+    const trial = matmulFamily.trial(tight, form, size);
+    const live = tight.memory().liveBuffers;
+    for (const { name } of variantsOn(tight, form, size)) {
+      try {
+        trial.run(name);
+      } catch (error) {
+        assert.match((error as Error).message, /^out of GPU memory/);
+        refused++;
+      }
+      assert.equal(tight.memory().liveBuffers, live, `${name} with ${spare} bytes to spare`);
+    }
+    trial.dispose();
+    await tight.close();
+  }
+  assert.ok(refused > 0);
+});
+
 test('bias and sums of products are right with every variant, in parts too', async () => {
   const [M, N, K] = [150, 28, 36];
   const random = new CounterRandom(5, 0);

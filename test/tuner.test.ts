@@ -159,6 +159,25 @@ test('an own choice that is wrong is left', async () => {
   assert.equal(tuned.winner, 'always');
 });
 
+test('what a device is forced to is no measure: it may be ranked so low that it does not compete', async () => {
+  for (const kernels of [{ double: 'low' }, 'fallback'] as const) {
+    const forced = await Gpu.open({ kernels });
+    try {
+      const tuned = await tune(
+        forced,
+        family(always, doubling('rule', { prior: 5 }), doubling('low', { prior: -1, work: 400 })),
+        {},
+        SIZE,
+        { rounds: 3 },
+      );
+      assert.equal(tuned.untuned, 'rule');
+      assert.equal(tuned.winner, 'rule');
+    } finally {
+      await forced.close();
+    }
+  }
+});
+
 test('where the variant that always works is wrong nothing is tuned', async () => {
   await assert.rejects(
     tune(gpu, family(doubling('always', { result: 'v' }), doubling('other')), {}, SIZE),

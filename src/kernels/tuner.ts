@@ -36,7 +36,7 @@ export interface Tuned {
   readonly key: string;
   /** The variant to use. */
   readonly winner: string;
-  /** What the device would have chosen without. */
+  /** What the device would have chosen by rule: what is found is kept for others, whatever this one is forced to. */
   readonly untuned: string;
   readonly candidates: readonly Candidate[];
 }
@@ -63,7 +63,7 @@ export async function tune<Form extends object, Size extends object, Operands>(
   { rounds = ROUNDS, gain = GAIN, all = false }: TuneOptions = {},
 ): Promise<Tuned> {
   const key = choiceKey(family, form, size);
-  const untuned = decide(gpu, family, form, size, key, { tuned: false }).name;
+  const untuned = decide(gpu, family, form, size, key, { byRule: true }).name;
   const supporting = candidatesOf(gpu, family, form, size, all);
   const refused = new Map<string, string>();
   const timed: string[] = [];

@@ -191,21 +191,22 @@ export function variantOf<Form extends object, Size extends object, Operands>(
   return named;
 }
 
-/** The same anew; with `tuned: false` as if nobody had tuned. */
+/** The same anew; with `byRule` as if nobody had forced or tuned anything. */
 export function decide<Form extends object, Size extends object, Operands>(
   { choices, capabilities }: Gpu,
   family: Chooseable<Form, Size, Operands>,
   form: Form,
   size: Size,
   key: string,
-  { tuned = true } = {},
+  { byRule = false } = {},
 ): Variant<Form, Size, Operands> {
   const fallback = family.variants[0];
-  if (choices.forced === 'fallback') return fallback;
+  if (choices.forced === 'fallback' && !byRule) return fallback;
   const supporting = family.variants.filter((variant) => variant.supports(capabilities, form, size));
   const named = (name: string | undefined) => supporting.find((variant) => variant.name === name);
-  const wanted =
-    named(choices.forcedVariant(family.name)) ?? (tuned ? named(choices.winner(key)) : undefined);
+  const wanted = byRule
+    ? undefined
+    : (named(choices.forcedVariant(family.name)) ?? named(choices.winner(key)));
   if (wanted) return wanted;
   let best: Variant<Form, Size, Operands> = fallback;
   let most = fallback.prior(capabilities, form, size);

@@ -106,34 +106,50 @@ export function pack(gpu: Gpu, source: Source, layout: PackLayout): Packed {
     offset: 0,
     size: bytes,
   });
-  if (layout.reads === 'buffer') {
-    const operand = scratch(rowBytes * height);
-    packPanels(gpu, source, dtype, 0, height, operand);
-    return { layout, operand };
+  const operand: Packed['operand'] =
+    layout.reads === 'buffer'
+      ? scratch(rowBytes * height)
+      : gpu.texture(width, height, dtype === 'f16' ? 'rgba32uint' : 'rgba32float');
+  const packed = { layout, operand };
+  try {
+    if ('entry' in operand) packPanels(gpu, source, dtype, 0, height, operand);
+    else if (layout.plain) copyRows(gpu, source, dtype, operand);
+    else {
+      const step = sliceHeight(rowBytes, height);
+      const slice = scratch(rowBytes * step);
+      try {
+        for (let panel = 0; panel < height; panel += step) {
+          const count = Math.min(step, height - panel);
+          packPanels(gpu, source, dtype, panel, count, slice);
+          gpu.copyToTexture(slice, rowBytes, rowBytes / UNIT_BYTES, count, operand, panel);
+        }
+      } finally {
+        gpu.pool.release(slice.entry);
+      }
+    }
+  } catch (error) {
+    // Whoever has no room for all of it may try less.
+    releasePacked(gpu, packed);
+    throw error;
   }
-  const texture = gpu.texture(width, height, dtype === 'f16' ? 'rgba32uint' : 'rgba32float');
-  if (layout.plain) {
-    const { part, stride, start, rows, K } = source;
-    const binding = 'binding' in part ? part.binding() : part;
-    const skipped = start * bytesPerElement[dtype];
-    gpu.copyToTexture(
-      { ...binding, offset: binding.offset + skipped, size: binding.size - skipped },
-      stride * bytesPerElement[dtype],
-      K / unitOf(dtype),
-      rows,
-      texture,
-    );
-    return { layout, operand: texture };
-  }
-  const step = sliceHeight(rowBytes, height);
-  const slice = scratch(rowBytes * step);
-  for (let panel = 0; panel < height; panel += step) {
-    const count = Math.min(step, height - panel);
-    packPanels(gpu, source, dtype, panel, count, slice);
-    gpu.copyToTexture(slice, rowBytes, rowBytes / UNIT_BYTES, count, texture, panel);
-  }
-  gpu.pool.release(slice.entry);
-  return { layout, operand: texture };
+  return packed;
+}
+
+function copyRows(
+  gpu: Gpu,
+  { part, stride, start, rows, K }: Source,
+  dtype: FloatDType,
+  texture: RowTexture,
+): void {
+  const binding = 'binding' in part ? part.binding() : part;
+  const skipped = start * bytesPerElement[dtype];
+  gpu.copyToTexture(
+    { ...binding, offset: binding.offset + skipped, size: binding.size - skipped },
+    stride * bytesPerElement[dtype],
+    K / unitOf(dtype),
+    rows,
+    texture,
+  );
 }
 
 export function releasePacked(gpu: Gpu, { operand }: Packed): void {
