@@ -57,7 +57,8 @@ test('a profile of many dispatches has them all, in order, within their launches
     gpu.phase('launches', () => {
       for (let i = 0; i < launches; i++) {
         gpu.attributed({ kernel: 'adding', variant: 'twice', flops: 16, bytes: 128 }, () => {
-          gpu.dispatch(ADD, [binding], nothing, [1]);
+          // The launcher knows the bytes of every piece; the launch they belong to has told them.
+          gpu.dispatch(ADD, [binding], nothing, [1], { bytes: 64 });
           gpu.attributed({ kernel: 'inner' }, () => gpu.dispatch(OTHER, [binding], nothing, [1]));
           gpu.dispatch(ADD, [binding], nothing, [1]);
         });

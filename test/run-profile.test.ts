@@ -61,7 +61,11 @@ test('the trace of a run has every step and phase, the table every kernel, and t
     begin + 1,
     notes.findIndex((line) => line.startsWith('all ')),
   );
-  for (const kernel of ['matmul', 'attention', 'layerNorm', 'adamW'])
+  for (const row of rows) {
+    const [count, dispatches] = row.slice(row.search(/ \d/)).trim().split(/ +/).map(Number);
+    assert.ok(dispatches! >= count! && count! > 0, `launches and dispatches in ${row}`);
+  }
+  for (const kernel of ['matmul', 'attention', 'layerNorm', 'adamW', 'pointwise'])
     assert.ok(
       rows.some((line) => line.startsWith(kernel)),
       `${kernel} in\n${rows.join('\n')}`,

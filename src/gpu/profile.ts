@@ -83,7 +83,9 @@ export class Profiler {
   /** Where the pass of the next dispatch writes its times; `encoder` is outside of any pass. */
   stamp(encoder: GPUCommandEncoder, label: string, work: Work | undefined): GPUComputePassTimestampWrites {
     if (this.filled === DISPATCHES_PER_SET) this.resolve(encoder);
-    this.dispatches.push({ label, work, span: this.openSpans.at(-1), begin: 0, end: 0 });
+    const span = this.openSpans.at(-1);
+    // A launch has told its work already: the bytes of its dispatches would count a second time.
+    this.dispatches.push({ label, work: span ? undefined : work, span, begin: 0, end: 0 });
     const index = this.filled++;
     return {
       querySet: this.sets[0]!,
@@ -222,8 +224,9 @@ export class Profiler {
           dispatch.begin = dispatch.end = before;
           continue;
         }
+        // Both ends by the same rule: otherwise a dispatch could end after the next one has begun.
         dispatch.begin = host(begin);
-        dispatch.end = dispatch.begin + Number(end - begin);
+        dispatch.end = host(end);
         before = dispatch.end;
       }
       batch.buffer.unmap();
