@@ -81,7 +81,7 @@ const COLUMNS = [
   ['host ms', true],
   ['GPU ms', true],
   ['of the roofline', true],
-  ['GFLOP per CPU-s', true],
+  ['GFLOP per CPU\u2011second', true],
   ['samples', true],
   ['error / allowed', true],
 ] as const;

@@ -3,7 +3,7 @@
  * there is no number for it. The families are an argument, so that tests can hand in broken ones.
  */
 import { InputError, MachineError } from '../../src/errors.js';
-import { AtomicFile } from '../../src/files/atomic.js';
+import { requireWritable, writeFileAtomic } from '../../src/files/atomic.js';
 import { type FlagValues, parseFlags } from '../../src/flags.js';
 import { Gpu } from '../../src/gpu/gpu.js';
 import type { Roofline } from '../../src/gpu/profile-report.js';
@@ -53,7 +53,7 @@ export async function runKernelSuite(
   refuseContradictions(options, given);
   // Before anything is measured.
   const old = options.compare === null ? null : readReport(options.compare, suite.name, oldRow);
-  const pageFile = options.html === null ? null : AtomicFile.create(options.html);
+  if (options.html !== null) requireWritable('--html', options.html);
   let gpu: Gpu | undefined;
   try {
     gpu = await Gpu.open(options.adapter ? { adapter: options.adapter } : {});
@@ -62,13 +62,9 @@ export async function runKernelSuite(
       return 0;
     }
     const report = await measureSuite(gpu, suite, options, output);
-    if (pageFile) {
-      pageFile.write(new TextEncoder().encode(kernelPage(report, suite.families)));
-      pageFile.commit();
-    }
+    if (options.html !== null) writeFileAtomic(options.html, kernelPage(report, suite.families));
     return deliver(report, options, old, output);
   } finally {
-    pageFile?.abort();
     await gpu?.close();
   }
 }

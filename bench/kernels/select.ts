@@ -40,7 +40,9 @@ export function select(gpu: Gpu, families: readonly Family[], selection: Selecti
   let cases = families.flatMap((family) =>
     casesOf(family, selection.sizes).map((each) => ({ family, each })),
   );
-  if (cases.length === 0) throw noSizes(families, selection.sizes);
+  // Each of the sizes must be somebody's: what is left out is a wrong number of extents.
+  for (const numbers of selection.sizes ?? [])
+    if (!families.some((family) => casesOf(family, [numbers]).length > 0)) throw noSizes(families, numbers);
   const narrow = (flag: string, keeps: (item: (typeof cases)[number]) => boolean) => {
     const rest = cases.filter(keeps);
     if (rest.length > 0) return rest;
@@ -92,9 +94,9 @@ function casesOf(family: Family, sizes: Selection['sizes']): Omit<Case<object, o
   return [...made.values()];
 }
 
-function noSizes(families: readonly Family[], sizes: Selection['sizes']): InputError {
+function noSizes(families: readonly Family[], numbers: readonly number[]): InputError {
   const spelled = new Set(families.flatMap((family) => family.sizes?.spelled ?? []));
-  const found = sizes?.map((numbers) => numbers.join('x')).join(',');
+  const found = numbers.join('x');
   return new InputError(
     spelled.size === 0
       ? `--sizes: no kernel of this suite takes sizes, found ${found}`

@@ -108,6 +108,8 @@ export function compare(old: readonly Timed[], now: readonly Timed[], slowdown: 
 
 /** When rows became slower, as --help says. */
 const SLOWER = 3;
+/** A report that has none of these rows has been named by mistake: that nothing became slower would say nothing. */
+const NOTHING_COMPARED = 2;
 
 /** Prints the comparison. @returns the exit status. */
 export function printComparison(
@@ -119,6 +121,7 @@ export function printComparison(
 ): number {
   const comparison = compare(old.rows, now, slowdown);
   for (const line of comparisonLines(comparison, old, machine)) say(`${line}\n`);
+  if (comparison.both.length === 0) return NOTHING_COMPARED;
   return comparison.both.some(({ slower }) => slower) ? SLOWER : 0;
 }
 

@@ -10,7 +10,7 @@ export const formatFlags = group('Output', {
 export const compareFlags = group('Output', {
   compare: optional(
     text('a path'),
-    'a report that --json wrote: say how much faster each row is now. The exit status is then 3 when a row is slower by more than --max_slowdown and by more than the quartiles of both runs leave open',
+    'a report that --json wrote: say how much faster each row is now. The exit status is then 3 when a row is slower by more than --max_slowdown and by more than the quartiles of both runs leave open, and 2 when no row is in both',
   ),
   max_slowdown: withDefault(
     decimal('a number from 1 to 100', (value) => value >= 1 && value <= 100),

@@ -74,6 +74,7 @@ th,td{padding:4px 7px;text-align:left;border-bottom:1px solid var(--line);white-
 th{color:var(--soft);font-weight:600;vertical-align:bottom;white-space:normal}
 td.n,th.n{text-align:right}
 tbody tr:hover{background:var(--panel)}
+@media (max-width:700px){body{padding:20px 14px 40px}dl{grid-template-columns:1fr}dd{margin-bottom:6px}ul.legend li{grid-template-columns:14px 1fr}ul.legend span{grid-column:2}}
 @media print{body{max-width:none}.scroll{overflow:visible}}
 `;
 

@@ -102,6 +102,16 @@ export class AtomicFile {
   }
 }
 
+/** Finds out, before anything is computed, that `file` can be written. @throws InputError that names the flag. */
+export function requireWritable(flag: string, file: string): void {
+  try {
+    AtomicFile.create(file).abort();
+  } catch (error) {
+    if (error instanceof InputError) throw new InputError(`${flag}: ${error.message}`);
+    throw error;
+  }
+}
+
 /** Writes a whole small file atomically. */
 export function writeFileAtomic(file: string, content: string | Uint8Array): void {
   const target = AtomicFile.create(file);

@@ -2,8 +2,8 @@
  * `--profile FILE`: where the time of training steps goes. The file is a trace for chrome://tracing or Perfetto; the table
  * shows time by kernel and variant with the rates that were reached. What is measured is in src/gpu/profile.ts.
  */
-import { InputError, MachineError } from '../errors.js';
-import { AtomicFile } from '../files/atomic.js';
+import { MachineError } from '../errors.js';
+import { AtomicFile, requireWritable } from '../files/atomic.js';
 import type { Gpu, ProfileRow } from '../gpu/gpu.js';
 import { renderProfile } from '../gpu/profile-report.js';
 import { writeTrace } from '../gpu/trace.js';
@@ -19,12 +19,7 @@ export interface WrittenProfile {
 export class RunProfile {
   /** @throws InputError that names the flag when the file cannot be written: before anything is computed. */
   constructor(private readonly path: string) {
-    try {
-      AtomicFile.create(path).abort();
-    } catch (error) {
-      if (error instanceof InputError) throw new InputError(`--profile: ${error.message}`);
-      throw error;
-    }
+    requireWritable('--profile', path);
   }
 
   async start(gpu: Gpu, note: (line: string) => void): Promise<void> {
