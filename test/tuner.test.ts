@@ -106,7 +106,7 @@ after(async () => {
   fs.rmSync(cache, { recursive: true });
 });
 
-const always = doubling('always', { work: 400 });
+const always = doubling('always', { work: 4000 });
 
 test('the fastest right variant wins; wrong, silent and broken ones are named', async () => {
   const live = gpu.memory().liveBuffers;
@@ -230,6 +230,10 @@ test('winners are kept in a file, used by the next device, and retired with thei
   const third = await Gpu.open();
   assert.deepEqual(loadWinners(third, [changed]), { used: 0, retired: 1 });
   assert.equal(choose(third, changed, {}, SIZE).name, 'always');
+  // A name that stands for no kernel must be tuned anew, not be taken for the rule's choice.
+  const file = tunedFile(gpu.capabilities);
+  fs.writeFileSync(file, fs.readFileSync(file, 'utf8').replace('"variant": "fast"', '"variant": "gone"'));
+  assert.deepEqual(loadWinners(third, [one]), { used: 0, retired: 1 });
   // Any of these files is as good as none, and those that are no JSON are told.
   for (const text of [
     '{',

@@ -63,9 +63,9 @@ export function loadWinners(
   let used = 0;
   let retired = 0;
   for (const key of Object.keys(winners)) {
-    const { family: name, form, size, variant, source } = winners[key]!;
+    const { family: name, variant } = winners[key]!;
     const family = families.find((each) => each.name === name);
-    if (family && holds(gpu, family, key, form, size, source)) {
+    if (family && holds(gpu, family, key, winners[key]!)) {
       gpu.choices.remember(key, variant);
       used++;
     } else retired++;
@@ -74,10 +74,13 @@ export function loadWinners(
 }
 
 /** Forms and sizes out of a file may be of an older version, which the family's code need not understand. */
-function holds(gpu: Gpu, family: Family, key: string, form: object, size: object, source: string): boolean {
+function holds(gpu: Gpu, family: Family, key: string, { form, size, variant, source }: Winner): boolean {
+  const { capabilities } = gpu;
   try {
     return (
-      choiceKey(family, form, size) === key && sourcesOf(gpu.capabilities, family, form, size) === source
+      choiceKey(family, form, size) === key &&
+      sourcesOf(capabilities, family, form, size) === source &&
+      family.variants.some((each) => each.name === variant && each.supports(capabilities, form, size))
     );
   } catch {
     return false;
