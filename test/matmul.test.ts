@@ -80,6 +80,25 @@ test('a plan takes the memory that a run takes', async () => {
   }
 });
 
+test('a result that lies in the buffer of an operand is refused, whichever variant would compute it', async () => {
+  for (const { name } of variantsOn(gpu, formOf('NN', 'f32', 'f32', 'f32'), { M: 8, N: 8, K: 8 })) {
+    const own = await Gpu.open({ kernels: { matmul: name } });
+    scope(() => {
+      const square = () => Tensor.from(own, new Float32Array(64), [8, 8]);
+      const [a, b] = [square(), square()];
+      const bias = Tensor.from(own, new Float32Array(8), [8]);
+      const refused = /matmul: a result cannot lie in the buffer of an operand/;
+      for (const accumulate of [false, true]) {
+        assert.throws(() => matmul(a, b, { out: a, accumulate }), refused, name);
+        assert.throws(() => matmul(a, b, { out: b, accumulate }), refused, name);
+      }
+      assert.throws(() => matmul(a, b, { preActivation: a }), refused, name);
+      assert.throws(() => matmul(bias.alias([1, 8]), b, { bias, out: bias.alias([1, 8]) }), refused, name);
+    });
+    await own.close();
+  }
+});
+
 test('a product that has no room for its operands leaves nothing behind', async () => {
   const size: MatmulSize = { M: 256, N: 256, K: 256 };
   const form = formOf('TN', 'f32', 'f32', 'f32');

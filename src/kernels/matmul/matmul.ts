@@ -86,6 +86,16 @@ export function matmul(a: Tensor, b: Tensor, options: MatmulOptions = {}): Tenso
       preActivation,
       out,
     });
+  const written = out ?? preActivation;
+  // Some variants copy operands before they write, and then would do so between the parts of a large product too.
+  if (written && [a, b, bias].some((read) => read?.sharesStorage(written)))
+    throw new ShapeError('matmul', 'a result cannot lie in the buffer of an operand', {
+      a,
+      b,
+      bias,
+      out,
+      preActivation,
+    });
   const shape = transA ? [M, N] : [...a.shape.slice(0, -1), N];
   const { gpu } = a;
   if (M === 0 || N === 0) return out ?? Tensor.empty(gpu, shape, resultDType);
