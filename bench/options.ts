@@ -21,7 +21,7 @@ export type PresetName = (typeof presetNames)[number];
 const modelFlags = (model: PresetName) =>
   group('Model', {
     model: withDefault(choice(presetNames), model, 'size of the model; its weights are random'),
-    layers: optional(integer(1, 1000), 'cut the preset down to so many layers'),
+    layers: optional(integer(1, 1000), 'so many layers instead of the preset’s'),
   });
 
 /** Texts have two special tokens and at least one word. */

@@ -78,7 +78,7 @@ export async function benchStep(argv: readonly string[]): Promise<number> {
 
     const timed = result.steps.slice(count === 1 ? 0 : 1);
     const seconds = median(timed.map((step) => step.seconds));
-    const milliseconds = timed.map((step) => step.seconds * 1e3).sort((a, b) => a - b);
+    const sorted = timed.map((step) => step.seconds).sort((a, b) => a - b);
     const tokens = median(timed.map((step) => step.tokens));
     const row = {
       model: options.layers === null ? options.model : `${options.model}, ${options.layers} layers`,
@@ -88,8 +88,8 @@ export async function benchStep(argv: readonly string[]): Promise<number> {
       recompute: options.gradientCheckpointing,
       subBatchSize: options.subBatchSize,
       seconds,
-      lowerQuartile: quantile(milliseconds, 0.25),
-      upperQuartile: quantile(milliseconds, 0.75),
+      lowerQuartileSeconds: quantile(sorted, 0.25),
+      upperQuartileSeconds: quantile(sorted, 0.75),
       cpuSeconds: median(timed.map((step) => step.cpuSeconds)),
       tokens,
       tokensPerSecond: tokens / seconds,
@@ -118,7 +118,12 @@ export async function benchStep(argv: readonly string[]): Promise<number> {
       for (const line of ['', ...written.lines])
         (options.csv ? process.stderr : process.stdout).write(`${line}\n`);
     if (!old) return 0;
-    const now = { ...row, key: keyOf(row), milliseconds: seconds * 1e3 };
+    const now = {
+      key: keyOf(row),
+      milliseconds: seconds * 1e3,
+      lowerQuartile: row.lowerQuartileSeconds * 1e3,
+      upperQuartile: row.upperQuartileSeconds * 1e3,
+    };
     const say = options.json || options.csv ? process.stderr : process.stdout;
     return printComparison(old, [now], machine, options.maxSlowdown, (text) => void say.write(text));
   } finally {
@@ -145,6 +150,10 @@ function keyOf(row: {
 /** A row of an earlier report. */
 function oldRow(fields: OldFields): Timed {
   const chunk = fields.number('subBatchSize');
+  const quartile = (name: string) => {
+    const seconds = fields.number(name);
+    return seconds === undefined ? undefined : seconds * 1e3;
+  };
   return {
     key: keyOf({
       model: fields.text('model'),
@@ -155,8 +164,8 @@ function oldRow(fields: OldFields): Timed {
       subBatchSize: chunk ?? null,
     }),
     milliseconds: fields.above0('seconds') * 1e3,
-    lowerQuartile: fields.number('lowerQuartile'),
-    upperQuartile: fields.number('upperQuartile'),
+    lowerQuartile: quartile('lowerQuartileSeconds'),
+    upperQuartile: quartile('upperQuartileSeconds'),
   };
 }
 

@@ -11,6 +11,7 @@ import { tunedFile } from '../src/kernels/tuned-file.js';
 import type { Tuned } from '../src/kernels/tuner.js';
 import { tuneAsked, tuningSummary, useWinners } from '../src/kernels/tuning.js';
 import { choiceKey, decide } from '../src/kernels/variants.js';
+import { show } from '../src/show.js';
 import { planMemory } from '../src/train/memory-plan.js';
 import { type PresetName, tuneFlags } from './options.js';
 import { adamW, fullBatch, lossBatch, presetConfig, stepSettings } from './presets.js';
@@ -32,7 +33,7 @@ export async function benchTune(argv: readonly string[]): Promise<number> {
     for (const decision of sizes) if (matches(decision.key)) asked.push(decision);
     if (asked.length === 0)
       throw new InputError(
-        `--filter: expected a part of a key such as ${sizes[0]?.key}, found ${options.filter}`,
+        `--filter: expected a part of a key such as ${sizes[0]?.key}, found ${show(options.filter)}`,
       );
     const start = performance.now();
     const print = (tuned: Tuned) => options.json || process.stdout.write(lines(tuned));
@@ -62,7 +63,7 @@ function matcher(filter: string | null): (key: string) => boolean {
     const expression = new RegExp(filter);
     return (key) => expression.test(key);
   } catch {
-    throw new InputError(`--filter: expected a regular expression, found ${filter}`);
+    throw new InputError(`--filter: expected a regular expression, found ${show(filter)}`);
   }
 }
 

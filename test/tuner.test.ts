@@ -251,6 +251,14 @@ test('winners are kept in a file, used by the next device, and retired with thei
       `${text}: ${notice}`,
     );
   }
+  // What cannot be written is one line that names it.
+  fs.rmSync(path.dirname(file), { recursive: true });
+  fs.writeFileSync(path.dirname(file), '');
+  assert.throws(() => storeWinner(gpu, one, {}, SIZE, tuned), {
+    name: 'InputError',
+    message: /kernels: cannot be written: is no folder$/,
+  });
+  fs.rmSync(path.dirname(file));
   await next.close();
   await third.close();
 });

@@ -7,8 +7,9 @@ import { existsSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSyn
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { MachineError } from '../../src/errors.js';
-import { makeFolder } from '../../src/files/make-folder.js';
+import { makeWritableFolder } from '../../src/files/make-folder.js';
 import { cacheFolder } from '../../src/gpu/driver-cache.js';
+import { removeStale } from '../../src/setup/workspace.js';
 
 /** The versions whose headless use was tried. `@tensorflow/tfjs` brings the gradients, which its parts do not register. */
 const PACKAGES = {
@@ -17,6 +18,9 @@ const PACKAGES = {
   '@tensorflow/tfjs-backend-webgpu': '4.22.0',
   'onnxruntime-node': '1.30.0',
 };
+
+/** How the folders begin in which an installation is put together. */
+const WORKSPACE = '.peers-';
 
 const packageList = `${JSON.stringify({ private: true, dependencies: PACKAGES }, null, 2)}\n`;
 
@@ -52,8 +56,9 @@ export async function requirePeers(install: boolean, note: (line: string) => voi
       `peers: ${folder} does not have ${list}; run without --no_install to download them`,
     );
   note(`installing ${list} into ${folder} (600 MB) …`);
-  makeFolder(path.dirname(folder), 0o700);
-  const workspace = mkdtempSync(path.join(path.dirname(folder), '.peers-'));
+  makeWritableFolder(path.dirname(folder), 0o700);
+  removeStale(path.dirname(folder), WORKSPACE);
+  const workspace = mkdtempSync(path.join(path.dirname(folder), WORKSPACE));
   try {
     writeFileSync(path.join(workspace, 'package.json'), packageList);
     await npmInstall(workspace);

@@ -28,9 +28,9 @@ export function makeFolder(folder: string, mode?: number): void {
 }
 
 /** The same for a folder that is then written into. @throws InputError that names it. */
-export function makeWritableFolder(folder: string): void {
+export function makeWritableFolder(folder: string, mode?: number): void {
   try {
-    makeFolder(folder);
+    makeFolder(folder, mode);
     fs.accessSync(folder, fs.constants.W_OK);
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;

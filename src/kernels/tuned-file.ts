@@ -7,7 +7,7 @@ import path from 'node:path';
 import { InputError } from '../errors.js';
 import { writeFileAtomic } from '../files/atomic.js';
 import { asJsonObject, isJsonObject, type JsonObject, readJsonObjectIfPresent } from '../files/json.js';
-import { makeFolder } from '../files/make-folder.js';
+import { makeWritableFolder } from '../files/make-folder.js';
 import type { Capabilities } from '../gpu/capabilities.js';
 import { cacheFolder } from '../gpu/driver-cache.js';
 import type { Gpu } from '../gpu/gpu.js';
@@ -111,7 +111,7 @@ export function storeWinner(
     ratio: candidates.find(({ variant }) => variant === winner)?.ratio ?? 1,
     date: new Date().toISOString().slice(0, 10),
   };
-  makeFolder(path.dirname(file), 0o700);
+  makeWritableFolder(path.dirname(file), 0o700);
   const record = { format: FORMAT, ...machineOf(gpu.capabilities), winners: { ...winners, [key]: entry } };
   writeFileAtomic(file, `${JSON.stringify(record, undefined, 1)}\n`);
 }

@@ -50,7 +50,7 @@ export function makeWorkspace(): string {
   requirePrivateFolders();
   const parent = path.join(cacheFolder(), 'vulkan');
   makeFolder(parent, 0o700);
-  removeStale(parent);
+  removeStale(parent, '.unpacking-');
   return mkdtempSync(path.join(parent, '.unpacking-'));
 }
 
@@ -63,10 +63,10 @@ export function takeAway(from: string, to: string): void {
   }
 }
 
-/** Removes what killed processes left. */
-function removeStale(parent: string): void {
+/** Removes the folders whose names begin so and which killed processes left. */
+export function removeStale(parent: string, prefix: string): void {
   for (const entry of readdirSync(parent)) {
-    if (!entry.startsWith('.unpacking-')) continue;
+    if (!entry.startsWith(prefix)) continue;
     const folder = path.join(parent, entry);
     try {
       if (Date.now() - statSync(folder).mtimeMs > STALE_AFTER_MS)
