@@ -4,13 +4,15 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
-import { MachineError } from '../src/errors.js';
+import { InputError, MachineError } from '../src/errors.js';
 import { Gpu } from '../src/gpu/gpu.js';
 import { poison } from '../src/kernels/check.js';
+import { columnsFamily } from '../src/kernels/column-sums.js';
 import { Shader } from '../src/kernels/launch/shader.js';
 import { loadWinners, storeWinner, tunedFile } from '../src/kernels/tuned-file.js';
 import { sourcesOf, tune, winnerOf } from '../src/kernels/tuner.js';
-import { choose, type Family, type Variant, variantOf } from '../src/kernels/variants.js';
+import { tuneAsked } from '../src/kernels/tuning.js';
+import { choiceKey, choose, type Family, type Variant, variantOf } from '../src/kernels/variants.js';
 import { scope } from '../src/tensor/scope.js';
 import { Tensor } from '../src/tensor/tensor.js';
 
@@ -151,6 +153,25 @@ test('rounds decide, not totals: what is not clearly faster within them does not
   assert.equal(winner([10, 10, 10], [8, 8, 8], [5, 5, 5]), 'c');
   // Out after two rounds.
   assert.equal(winner([10, 10, 10], [8, 8, 8], [30, 30]), 'b');
+});
+
+test('where winners cannot be kept nothing is tuned', async () => {
+  const folder = path.dirname(tunedFile(gpu.capabilities));
+  fs.rmSync(folder, { recursive: true, force: true });
+  fs.mkdirSync(path.dirname(folder), { recursive: true });
+  fs.writeFileSync(folder, '');
+  const { form, size } = columnsFamily.cases[0]!;
+  const key = choiceKey(columnsFamily, form, size);
+  const asked = { key, family: columnsFamily.name, form, size, variant: { name: 'columns' } };
+  try {
+    await assert.rejects(
+      tuneAsked(gpu, [asked], { all: true }),
+      (error: Error) =>
+        error instanceof InputError && /kernels: cannot be written: is no folder$/.test(error.message),
+    );
+  } finally {
+    fs.rmSync(folder);
+  }
 });
 
 test('an own choice that is wrong is left', async () => {

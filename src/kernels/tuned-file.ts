@@ -87,6 +87,11 @@ function holds(gpu: Gpu, family: Family, key: string, { form, size, variant, sou
   }
 }
 
+/** Finds out, before anything is tuned, that winners can be kept. @throws InputError that names the folder. */
+export function requireTunedFolder(facts: Capabilities): void {
+  makeWritableFolder(path.dirname(tunedFile(facts)), 0o700);
+}
+
 /** Adds what was found for a form and size to the file. @throws InputError when the cache folder cannot be written. */
 export function storeWinner(
   gpu: Gpu,
@@ -111,7 +116,7 @@ export function storeWinner(
     ratio: candidates.find(({ variant }) => variant === winner)?.ratio ?? 1,
     date: new Date().toISOString().slice(0, 10),
   };
-  makeWritableFolder(path.dirname(file), 0o700);
+  requireTunedFolder(gpu.capabilities);
   const record = { format: FORMAT, ...machineOf(gpu.capabilities), winners: { ...winners, [key]: entry } };
   writeFileAtomic(file, `${JSON.stringify(record, undefined, 1)}\n`);
 }

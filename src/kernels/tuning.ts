@@ -7,7 +7,7 @@ import type { TuneMode } from '../flags.js';
 import type { Decision } from '../gpu/choices.js';
 import type { Gpu } from '../gpu/gpu.js';
 import { families, familyNamed } from './families.js';
-import { loadWinners, storeWinner } from './tuned-file.js';
+import { loadWinners, requireTunedFolder, storeWinner } from './tuned-file.js';
 import { candidatesOf, type Tuned, type TuneOptions, tune } from './tuner.js';
 
 /** Gives the device what earlier runs found, unless the mode is `off`. `note` is told what was used and what no longer holds. */
@@ -39,6 +39,7 @@ export async function tuneAsked(
     const family = familyNamed(name);
     if (!family || (gpu.choices.winner(key) !== undefined && options.again !== true)) continue;
     if (candidatesOf(gpu, family, form, size, options.all).length < 2) continue;
+    requireTunedFolder(gpu.capabilities);
     const tuned = await tune(gpu, family, form, size, options);
     gpu.choices.remember(key, tuned.winner);
     storeWinner(gpu, family, form, size, tuned);
