@@ -70,6 +70,15 @@ test('the trace of a run has every step and phase, the table every kernel, and t
       rows.some((line) => line.startsWith(kernel)),
       `${kernel} in\n${rows.join('\n')}`,
     );
+  // The dispatches of a family's launch stand in its row, whichever way it hands them over.
+  assert.ok(
+    rows.some((line) => /^pointwise gelu gradient f32 +(one|four) /.test(line)),
+    rows.join('\n'),
+  );
+  for (const line of rows) {
+    const [, launches, dispatches] = /(\d+) +(\d+) +[\d.]+ +[\d.]+ %/.exec(line)!;
+    assert.ok(Number(dispatches) >= Number(launches), line);
+  }
   assert.ok(notes.some((line) => /^the GPU was busy for \d+ ms of \d+ ms/.test(line)));
 
   await run('plain', []);

@@ -4,8 +4,8 @@
  * measures, memory.ts pools buffers, bindings.ts and faults.ts refuse and report what is wrong.
  *
  * Work is recorded into one open compute pass and submitted at a readback, at a size threshold, or by `flush()`.
- * Nothing waits unless something is read. Rules of the Node binding that cost crashes or cores when broken
- * (spec dawn-node §0) are kept in these parts, and nobody above needs to know them.
+ * Nothing waits unless something is read. Rules of the Node binding that cost crashes or cores when broken are kept in
+ * these parts, and nobody above needs to know them.
  */
 import os from 'node:os';
 import { MachineError } from '../errors.js';
@@ -166,9 +166,9 @@ export class Gpu {
   }
 
   /**
-   * A device that computes nothing and takes no memory, but checks and accounts like one with these capabilities and kernels:
-   * the peaks of its `memory()` are those that the same work has on a real one. Reads yield
-   * zeros. Needs no adapter.
+   * A device that computes nothing and takes no memory, but checks and accounts like one with these capabilities and
+   * kernels: the peaks of its `memory()` are those that the same work has on a real one. Reads yield zeros. Needs no
+   * adapter.
    */
   static plan(like: PlannedDevice, memoryBudget = Number.MAX_SAFE_INTEGER): Gpu {
     const { capabilities, choices = new KernelChoices() } = like;
@@ -342,6 +342,11 @@ export class Gpu {
   /** A profile is being taken: it is worth telling what a launch computes. */
   get profiling(): boolean {
     return this.profiler.active;
+  }
+
+  /** A profile is being taken, and what comes next belongs to no launch whose work was told (`attributed`). */
+  get wantsWork(): boolean {
+    return this.profiler.active && !this.profiler.inLaunch;
   }
 
   /** Runs `launch`, which records the dispatches of one operation: a profile counts them, and `work` once, as its. */

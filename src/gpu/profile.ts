@@ -1,7 +1,7 @@
 /**
  * Measures what a device does between `start` and `stop`: when each dispatch began and ended on the GPU, by timestamps
- * around a pass of its own, and the phases of the host. There may be any number of dispatches: timestamps are taken out of
- * their query set whenever it is full. What comes out is in profile-report.ts and trace.ts.
+ * around a pass of its own, and the phases of the host. There may be any number of dispatches: timestamps are taken
+ * out of their query set whenever it is full. What comes out is in profile-report.ts and trace.ts.
  *
  * The GPU's clock is laid over the host's at the start and at the end of a profile, each time by an empty pass that the
  * host waits for: in between, times are off by no more than such a wait, some tenths of a millisecond.
@@ -94,9 +94,14 @@ export class Profiler {
     };
   }
 
+  /** The dispatches that are recorded now belong to a launch whose work was told. */
+  get inLaunch(): boolean {
+    return this.openSpans.length > 0;
+  }
+
   /** What is taken of a dispatch of which nobody told anything: each range that is bound is read, or written, or both. */
   untold(accesses: readonly Access[], bindings: readonly (Binding | RowTexture)[]): Work | undefined {
-    if (!this.active || this.openSpans.length > 0) return undefined;
+    if (!this.active || this.inLaunch) return undefined;
     let bytes = 0;
     accesses.forEach(({ reads, writes }, i) => {
       bytes += bindings[i]!.size * (reads && writes ? 2 : 1);

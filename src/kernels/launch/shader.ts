@@ -114,7 +114,7 @@ export class Shader<P extends Record<string, ParamType>> {
           parts[i] = seen.part;
           base[name] = seen.base;
         }
-        const computes = gpu.profiling ? this.workOf(operands, piece, work) : undefined;
+        const computes = gpu.wantsWork ? this.workOf(operands, piece, work) : undefined;
         this.dispatch(gpu, parts, params(piece, base), groups, computes);
         return;
       }
@@ -130,7 +130,7 @@ export class Shader<P extends Record<string, ParamType>> {
         parts.map(({ part }) => part),
         params(piece, base),
         folded(piece),
-        gpu.profiling ? this.workOf(operands, piece, work) : undefined,
+        gpu.wantsWork ? this.workOf(operands, piece, work) : undefined,
       );
     }
   }
