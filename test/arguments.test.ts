@@ -1,6 +1,6 @@
 /**
- * The flags of `finetune`, the DeepSpeed file and the schedules. The command is that of mission/finetune.md,
- * unchanged; schedule figures are those of spec flagembedding-m3 §5.4.
+ * The flags of `finetune`, the DeepSpeed file and the schedules. The command is that of FlagEmbedding's examples,
+ * unchanged; the schedules' figures are what Hugging Face's trainer gives.
  */
 import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
@@ -97,7 +97,7 @@ const mission = `
   --fix_encoder False
   --self_distill_start_step 0`;
 
-// The file that the command names, as it stands in mission/ds_stage0.json.
+// The file that the command names, as FlagEmbedding ships it.
 const stage0 = {
   zero_optimization: { stage: 0 },
   fp16: {

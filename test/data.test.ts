@@ -1,6 +1,6 @@
 /**
  * Training data: what a row may look like, which rows share a batch, what is drawn for them. The counts on the
- * example data are those of FlagEmbedding itself (spec flagembedding-m3 §2.3).
+ * example data are those of FlagEmbedding itself.
  */
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';

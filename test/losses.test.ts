@@ -1,4 +1,4 @@
-/** The loss formulas on the hand-computed vector of spec flagembedding-m3 §4.7, and ranks against one batch. */
+/** The loss formulas on a vector computed by hand, and ranks against one batch. */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { backward } from '../src/autograd/index.js';

@@ -1,5 +1,5 @@
 /**
- * Puts instructions before texts: which instruction a query or passage gets (spec flagembedding-m3 §2.2, §2.3) and
+ * Puts instructions before texts: which instruction a query or passage gets and
  * how the two are joined. A text without an instruction stays as it is; upstream then writes the word "None" before
  * it, which the compatibility name `none-prefix` restores.
  */

@@ -1,5 +1,5 @@
 /**
- * From a row to one training group: which positive, which negatives, in which order (spec flagembedding-m3 §2.3).
+ * From a row to one training group: which positive, which negatives, in which order.
  * All draws come from the generator given, so a group is a function of the row and the generator's key.
  */
 import { InputError } from '../errors.js';

@@ -1,9 +1,9 @@
 /**
  * Pool of buffers and textures with size classes, a budget, and accounting by purpose.
  *
- * A fresh buffer costs 3–6 ms of page faults and lazy clears on lavapipe, a pooled one nothing (spec dawn-node
- * §0.4), and drivers overcommit, so the budget is ours to enforce (§0.7). Commands run in the order they are
- * recorded, so what is freed may be handed out again at once.
+ * A fresh buffer costs 3–6 ms of page faults and lazy clears on lavapipe, a pooled one nothing, and drivers
+ * overcommit, so the budget is ours to enforce. Commands run in the order they are recorded, so what is freed may be
+ * handed out again at once.
  *
  * Batches vary in length, so that no step asks for quite the sizes of the one before. What is held (live and
  * pooled) stays within a quarter above the most that was ever live: until then a size that is missing is made;
@@ -96,9 +96,9 @@ let nextSerial = 1;
 
 export class BufferPool {
   /**
-   * Free entries by kind and size, in descending order of their serials. The one that was made first is handed out first, so
-   * that the same requests in the same order get the same entries, whatever was free before: then their bind groups are
-   * known. Handing out what was released last would permute them from step to step.
+   * Free entries by kind and size, in descending order of their serials. The one that was made first is handed out
+   * first, so that the same requests in the same order get the same entries, whatever was free before: then their bind
+   * groups are known. Handing out what was released last would permute them from step to step.
    */
   private readonly free = new Map<string, Map<number, PoolEntry[]>>();
   private freeBytes = 0;

@@ -2,8 +2,7 @@
  * Waiting for the GPU without burning a core.
  *
  * While a Dawn promise is pending its Node binding re-arms `setImmediate` continuously and takes most of a
- * core from a software adapter. Sleeping between turns cut the wall time of the same GPU work by a third
- * (spec dawn-node §0.3).
+ * core from a software adapter. Sleeping between turns cut the wall time of the same GPU work by a third.
  */
 const sleepCell = new Int32Array(new SharedArrayBuffer(4));
 

@@ -1,4 +1,4 @@
-/** The four score matrices of M3, all divided by τ (spec flagembedding-m3 §3.4). */
+/** The four score matrices of M3, all divided by τ. */
 import {
   add,
   matmul,

@@ -1,4 +1,4 @@
-/** Texts of a training batch to a packed batch for the losses (spec flagembedding-m3 §2.5). */
+/** Texts of a training batch to a packed batch for the losses. */
 import { ShapeError } from '../errors.js';
 import type { Gpu } from '../gpu/gpu.js';
 import type { EncoderConfig } from '../models/config.js';
