@@ -17,7 +17,7 @@ import type { Tensor } from '../tensor/tensor.js';
  */
 export interface Variant<Form extends object, Size extends object, Operands> {
   readonly name: string;
-  /** One line: what this variant is for. The bench prints it. */
+  /** One line: what this variant is for. `bench --wgsl` and the page of `bench --html` show it. */
   readonly why: string;
   /**
    * Made for GPUs: a software adapter computes the same, after seconds of compilation and slowly. Tests force it there by
