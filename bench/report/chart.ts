@@ -36,8 +36,8 @@ const GAP = 5;
 const GROUP_GAP = 12;
 const TOP = 26;
 const BOTTOM = 8;
-/** Of the text in the charts: a little more than the average character at its size, so that labels end before the bars. */
-const CHARACTER = 7.6;
+/** Of the text in the charts: a little more than a digit of a wide font (DejaVu Sans) at its size, so that no label is cut. */
+const CHARACTER = 8.4;
 
 export const escaped = (text: string): string =>
   text.replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`);
