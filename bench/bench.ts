@@ -30,7 +30,7 @@ function chosen(words: readonly string[]): { suite: Suite; named: boolean; argv:
   );
 }
 
-export function benchHelp(words: readonly string[]): string {
+function benchHelp(words: readonly string[]): string {
   const { suite, named } = chosen(words);
   return named ? helpOf(suite) : overview();
 }

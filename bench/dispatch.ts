@@ -135,7 +135,7 @@ function rawDispatcher(gpu: Gpu, works: readonly Work[]): Dispatcher {
 }
 
 /** Host time and time to the end, of every path and number of bindings, on the device. */
-export async function measureDispatch(gpu: Gpu): Promise<DispatchRow[]> {
+async function measureDispatch(gpu: Gpu): Promise<DispatchRow[]> {
   const rows: DispatchRow[] = [];
   for (const bindings of BINDINGS)
     for (const pipelines of ['same', 'alternating'] as const)

@@ -4,7 +4,7 @@ import type { Family } from '../../src/kernels/variants.js';
 import { type KernelSuiteName, suiteOf } from './names.js';
 import { runKernelSuite } from './run.js';
 
-export const familiesOf = (suite: KernelSuiteName): Family[] =>
+const familiesOf = (suite: KernelSuiteName): Family[] =>
   families.filter(({ name }) => suite === 'kernels' || suiteOf(name) === suite);
 
 /** The command of a suite. */

@@ -163,7 +163,7 @@ export interface WantedAdapter {
 }
 
 /** `flag`: the value of `--adapter`, which goes before `DAWNTUNE_ADAPTER`. Undefined where neither is set. */
-export function wantedAdapter(flag: string | null | undefined): WantedAdapter | undefined {
+function wantedAdapter(flag: string | null | undefined): WantedAdapter | undefined {
   if (flag) return { name: flag, source: '--adapter' };
   const name = process.env['DAWNTUNE_ADAPTER'];
   return name ? { name, source: 'DAWNTUNE_ADAPTER' } : undefined;

@@ -92,7 +92,7 @@ export async function evaluateRetrieval(
 }
 
 /** 1-based; ties count against the target, so a mode that scores everything alike finds nothing. */
-export function rankOf(scores: ArrayLike<number>, target: number): number {
+function rankOf(scores: ArrayLike<number>, target: number): number {
   let rank = 1;
   for (let i = 0; i < scores.length; i++) if (i !== target && !(scores[i]! < scores[target]!)) rank++;
   return rank;

@@ -39,7 +39,7 @@ export interface DriverRoot {
   readonly packages: readonly PackageVersion[];
 }
 
-export function driverRootFolder(): string {
+function driverRootFolder(): string {
   return path.join(cacheFolder(), 'vulkan', `debian-${SUITE}-${process.arch}`);
 }
 

@@ -180,7 +180,7 @@ const PARAMS = {
 
 const WORKGROUP = 64;
 
-export const packFormOf = (
+const packFormOf = (
   source: Pick<Source, 'byRows' | 'dtype' | 'stride' | 'start'>,
   to: FloatDType,
 ): PackForm => ({

@@ -64,7 +64,7 @@ export function windowOfTokens(vectors: Tensor, units: number, { begin, end }: T
 }
 
 /** Query tokens of a tile at most. */
-export const MAXSIM_TILE_ROWS = 32;
+const MAXSIM_TILE_ROWS = 32;
 
 export interface PairOptions {
   /** How many of the sequences, from the first, are queries. */
