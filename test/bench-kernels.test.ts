@@ -89,6 +89,27 @@ test('without a flag the device’s choice is measured, and without peaks there 
   assert.equal(peaks, null);
 });
 
+test('a run that is told to stop gives the rows it has', async () => {
+  const two = right();
+  const cases = [...two.cases, { ...two.cases[0]!, name: 'the same again' }];
+  let stdout = '';
+  const status = await runKernelSuite(
+    { name: 'kernels', families: [{ ...two, cases }], all: [two] },
+    [...QUICK, '--json'],
+    {
+      out: (text) => (stdout += text),
+      // The second signal is the group's of the command `timeout`.
+      note: (text) => {
+        if (text.includes('[sum]')) for (let n = 0; n < 2; n++) process.emit('SIGTERM', 'SIGTERM');
+      },
+    },
+  );
+  const { rows, complete }: KernelReport = JSON.parse(stdout);
+  assert.deepEqual([status, rows.length, complete], [143, 1, false]);
+  assert.equal(process.listenerCount('SIGTERM'), 0);
+  assert.equal(JSON.parse((await run([two], ['--json'])).stdout).complete, true);
+});
+
 test('a wrong kernel is an error and no number', async () => {
   for (const [statement, problem] of [
     [

@@ -9,6 +9,8 @@ export interface KernelReport extends Machine {
   /** Null where the adapter's peaks were not measured. */
   readonly peaks: { readonly gflops: number; readonly gbPerSecond: number } | null;
   readonly rows: readonly KernelRow[];
+  /** False when the run was stopped before its last row. */
+  readonly complete: boolean;
 }
 
 export const shownPeaks = (peaks: Roofline | null): KernelReport['peaks'] =>

@@ -2,6 +2,7 @@
  * A kernel suite: cases of kernel families, every variant's result checked before it is timed. A wrong kernel ends the run:
  * there is no number for it. The families are an argument, so that tests can hand in broken ones.
  */
+import os from 'node:os';
 import { InputError, MachineError } from '../../src/errors.js';
 import { requireWritable, writeFileAtomic } from '../../src/files/atomic.js';
 import { type FlagValues, parseFlags } from '../../src/flags.js';
@@ -40,6 +41,11 @@ const standard: Output = {
   note: (text) => void process.stderr.write(text),
 };
 
+/** Milliseconds within which a second signal is the first once more. */
+const SECOND_SIGNAL = 500;
+
+const SIGNALS = ['SIGINT', 'SIGTERM'] as const;
+
 type KernelOptions = FlagValues<typeof kernelsFlags>;
 
 /** @returns the exit status. @throws InputError for flags, MachineError for a wrong kernel. */
@@ -55,16 +61,28 @@ export async function runKernelSuite(
   const old = options.compare === null ? null : readReport(options.compare, suite.name, oldRow);
   if (options.html !== null) requireWritable('--html', options.html);
   let gpu: Gpu | undefined;
+  // Whoever ends a long run, or a time limit that does, gets the rows that are there; a signal after that ends at once.
+  const stop: { signal?: NodeJS.Signals; at?: number } = {};
+  const onSignal = (signal: NodeJS.Signals) => {
+    // The command `timeout` signals the process and its group, which is the same process again.
+    if (stop.at !== undefined && performance.now() - stop.at > SECOND_SIGNAL)
+      process.exit(128 + os.constants.signals[signal]);
+    stop.signal ??= signal;
+    stop.at ??= performance.now();
+  };
+  for (const signal of SIGNALS) process.on(signal, onSignal);
   try {
     gpu = await Gpu.open(options.adapter ? { adapter: options.adapter } : {});
     if (options.wgsl !== null) {
       output.out(printedSources(gpu.capabilities, suite.families, options.wgsl, options));
       return 0;
     }
-    const report = await measureSuite(gpu, suite, options, output);
+    const report = await measureSuite(gpu, suite, options, output, stop);
     if (options.html !== null) writeFileAtomic(options.html, kernelPage(report, suite.families));
-    return deliver(report, options, old, output);
+    const status = deliver(report, options, old, output);
+    return stop.signal === undefined ? status : 128 + os.constants.signals[stop.signal];
   } finally {
+    for (const signal of SIGNALS) process.off(signal, onSignal);
     await gpu?.close();
   }
 }
@@ -83,6 +101,7 @@ async function measureSuite(
   suite: KernelSuite,
   options: KernelOptions,
   output: Output,
+  stop: { readonly signal?: NodeJS.Signals | undefined },
 ): Promise<KernelReport> {
   const machine = machineOf(gpu);
   const selected = select(gpu, suite.families, options);
@@ -96,12 +115,17 @@ async function measureSuite(
   const peaks = await measurePeaks(gpu, suite.all);
   say(`${peaksLine(shownPeaks(peaks))}\n${headerLine(width)}\n`);
   const rows: KernelRow[] = [];
-  for (const each of selected)
+  for (const each of selected) {
+    if (stop.signal !== undefined) break;
     for (const row of await measureCase(gpu, each, options.minTime, peaks)) {
       rows.push(row);
       say(`${rowLine(row, width)}\n`);
     }
-  return { suite: suite.name, ...machine, peaks: shownPeaks(peaks), rows };
+  }
+  const complete = stop.signal === undefined;
+  if (!complete)
+    output.note(`${stop.signal}: stopped; what was measured is given, which is not all that was asked for\n`);
+  return { suite: suite.name, ...machine, peaks: shownPeaks(peaks), rows, complete };
 }
 
 async function measureCase(
