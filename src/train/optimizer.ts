@@ -48,7 +48,7 @@ const STEP = signature('AdamW.step', {}, { numbers: { learningRate: notNegative,
 interface TableMoments {
   readonly m: Tensor;
   readonly v: Tensor;
-  /** Rows whose moments may differ from zero, ascending: those that ever had a gradient. */
+  /** Rows that may move, ascending: those that ever had a gradient, since their moments may differ from zero; where weights decay, all. */
   rows: Uint32Array;
 }
 
@@ -172,13 +172,18 @@ export class AdamW {
         const moments = this.tableMoments.get(table)!;
         const { m, v } = moments;
         const own = settings(table.decay);
-        moments.rows = union(moments.rows, gradient?.rows ?? new Uint32Array());
+        // Once all rows move they are all that there are.
+        if (moments.rows.length < table.tensor.rows)
+          moments.rows =
+            own.weightDecay === 0
+              ? union(moments.rows, gradient?.rows ?? new Uint32Array())
+              : everyRow(table.tensor.rows);
         adamWRows(
           {
             weights: table.tensor,
             gradients: values,
             rows: gradient?.rows ?? new Uint32Array(),
-            movingRows: own.weightDecay === 0 ? moments.rows : everyRow(table.tensor.rows),
+            movingRows: moments.rows,
             moving,
             moment1: m,
             moment2: v,
