@@ -21,7 +21,7 @@ interface PresetSize {
   vocab: number;
 }
 
-/** XLM-R in three sizes; `bge-m3` is BAAI/bge-m3 itself. */
+/** XLM-R in three sizes; `bge-m3` is BAAI/bge-m3 itself (docs/spec/flagembedding-m3.md §9). */
 const sizes: Record<PresetName, PresetSize> = {
   tiny: { hidden: 128, layers: 4, heads: 4, ffn: 512, vocab: 250002 },
   minilm: { hidden: 384, layers: 6, heads: 12, ffn: 1536, vocab: 250002 },

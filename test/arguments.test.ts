@@ -1,6 +1,6 @@
 /**
  * The flags of `finetune`, the DeepSpeed file and the schedules. The command is that of FlagEmbedding's examples,
- * unchanged; the schedules' figures are what Hugging Face's trainer gives.
+ * unchanged; the schedules' figures are what Hugging Face's trainer gives (docs/spec/flagembedding-m3.md §5.4).
  */
 import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';

@@ -1,6 +1,6 @@
 /**
  * Training data: what a row may look like, which rows share a batch, what is drawn for them. The counts on the
- * example data are those of FlagEmbedding itself.
+ * example data are those of FlagEmbedding itself (docs/spec/flagembedding-m3.md §2.3).
  */
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';

@@ -35,7 +35,10 @@ const commands: Record<string, FlagTable> = {
 
 const documents = [
   'README.md',
-  ...fs.readdirSync(path.join(repositoryRoot, 'docs')).map((name) => path.join('docs', name)),
+  ...fs
+    .readdirSync(path.join(repositoryRoot, 'docs'))
+    .filter((name) => name.endsWith('.md'))
+    .map((name) => path.join('docs', name)),
 ].map((name) => ({ name, text: fs.readFileSync(path.join(repositoryRoot, name), 'utf8') }));
 
 /** Lines of fenced shell blocks, joined where they go on, and the code within lines. */

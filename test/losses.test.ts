@@ -1,4 +1,7 @@
-/** The loss formulas on a vector computed by hand, and ranks against one batch. */
+/**
+ * The loss formulas on the vector of docs/spec/flagembedding-m3.md §4.7, computed by hand, and ranks against one
+ * batch.
+ */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { backward } from '../src/autograd/index.js';

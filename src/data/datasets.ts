@@ -1,7 +1,7 @@
 /**
  * Which rows may share a batch: opens the sources of `--train_data` and arranges their rows in datasets. In the
  * default mode everything is one dataset; in same-dataset mode every file is its own, except that small files of a
- * directory may be merged. Batches themselves are cut in batches.ts.
+ * directory may be merged (docs/spec/flagembedding-m3.md §2.2, §2.3). Batches themselves are cut in batches.ts.
  */
 import { InputError } from '../errors.js';
 import { show } from '../show.js';

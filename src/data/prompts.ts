@@ -1,6 +1,6 @@
 /**
- * Puts instructions before texts: which instruction a query or passage gets and
- * how the two are joined. A text without an instruction stays as it is; upstream then writes the word "None" before
+ * Puts instructions before texts: which instruction a query or passage gets (docs/spec/flagembedding-m3.md §2.2, §2.3)
+ * and how the two are joined. A text without an instruction stays as it is; upstream then writes the word "None" before
  * it, which the compatibility name `none-prefix` restores.
  */
 import { InputError } from '../errors.js';

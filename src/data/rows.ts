@@ -1,7 +1,8 @@
 /**
- * Training rows in JSON files: objects with `query`, `pos`, `neg` and a few optional fields, one a line or however
- * else files/json-objects.ts reads them. A file is read through once to check every row and note where it stands; the
- * texts stay on disk and a row is read again when a batch needs it, so memory is some fifty bytes a row.
+ * Training rows in JSON files: objects with `query`, `pos`, `neg` and a few optional fields
+ * (docs/spec/flagembedding-m3.md §2.1), one a line or however else files/json-objects.ts reads them. A file is read
+ * through once to check every row and note where it stands; the texts stay on disk and a row is read again when a batch
+ * needs it, so memory is some fifty bytes a row.
  */
 import { InputError } from '../errors.js';
 import type { JsonObject } from '../files/json.js';

@@ -1,6 +1,6 @@
 /**
- * From a row to one training group: which positive, which negatives, in which order.
- * All draws come from the generator given, so a group is a function of the row and the generator's key.
+ * From a row to one training group: which positive, which negatives, in which order (docs/spec/flagembedding-m3.md
+ * §2.3). All draws come from the generator given, so a group is a function of the row and the generator's key.
  */
 import { InputError } from '../errors.js';
 import type { CounterRandom } from '../tensor/random.js';

@@ -1,6 +1,6 @@
 /**
- * Where training data is: a path of `--train_data` is a file of rows or a folder of such files. What stands in the
- * files is read in rows.ts.
+ * Where training data is: a path of `--train_data` is a file of rows or a folder of such files
+ * (docs/spec/flagembedding-m3.md §2.2, §2.3). What stands in the files is read in rows.ts.
  */
 import fs from 'node:fs';
 import path from 'node:path';

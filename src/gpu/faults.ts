@@ -1,7 +1,7 @@
 /**
  * What the device reports against calls, and whose fault it was. Dawn's Node binding reports validation and memory
- * errors while the native call that causes them is still running, so `guard` around a call knows
- * what it caused without an error scope's wait: that is thrown there, once, and nothing of it stays.
+ * errors while the native call that causes them is still running (docs/spec/dawn-node.md §7), so `guard` around a call
+ * knows what it caused without an error scope's wait: that is thrown there, once, and nothing of it stays.
  *
  * Commands are checked only when their encoder is finished. Then the whole recording is dropped: the next thing
  * that is waited for throws, once, and what the recording would have computed first stays known as never computed

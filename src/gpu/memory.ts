@@ -1,9 +1,9 @@
 /**
  * Pool of buffers and textures with size classes, a budget, and accounting by purpose.
  *
- * A fresh buffer costs 3–6 ms of page faults and lazy clears on lavapipe, a pooled one nothing, and drivers
- * overcommit, so the budget is ours to enforce. Commands run in the order they are recorded, so what is freed may be
- * handed out again at once.
+ * A fresh buffer costs 3–6 ms of page faults and lazy clears on lavapipe, a pooled one nothing
+ * (docs/spec/dawn-node.md §0.4), and drivers overcommit, so the budget is ours to enforce (§0.7). Commands run in the
+ * order they are recorded, so what is freed may be handed out again at once.
  *
  * Batches vary in length, so that no step asks for quite the sizes of the one before. What is held (live and
  * pooled) stays within a quarter above the most that was ever live: until then a size that is missing is made;

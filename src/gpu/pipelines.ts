@@ -1,6 +1,6 @@
 /**
  * Compute pipelines by their source, and bind groups by pipeline and operands: both are made once and kept, since
- * making them costs many times what a dispatch does.
+ * making them costs many times what a dispatch does (docs/spec/dawn-node.md §5).
  */
 import { MachineError } from '../errors.js';
 import { type Access, accessesOf, type Binding, entryOf } from './bindings.js';

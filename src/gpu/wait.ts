@@ -2,7 +2,8 @@
  * Waiting for the GPU without burning a core.
  *
  * While a Dawn promise is pending its Node binding re-arms `setImmediate` continuously and takes most of a
- * core from a software adapter. Sleeping between turns cut the wall time of the same GPU work by a third.
+ * core from a software adapter. Sleeping between turns cut the wall time of the same GPU work by a third
+ * (docs/spec/dawn-node.md §0.3).
  */
 const sleepCell = new Int32Array(new SharedArrayBuffer(4));
 

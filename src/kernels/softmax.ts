@@ -383,7 +383,7 @@ const DISTILL_ALL = signature('m3Distillation', { x: f32('B', '>=B*G'), teacher:
 const DISTILL = { first: 'u32', rows: 'u32', cols: 'u32', group: 'u32', blocks: 'u32' } as const;
 
 /**
- * `m3_kd_loss` per row. Row r owns columns s..s+G−1, s = r·G (or 0 when `ownOnly`:
+ * `m3_kd_loss` per row (docs/spec/flagembedding-m3.md §4.2). Row r owns columns s..s+G−1, s = r·G (or 0 when `ownOnly`:
  * X is then the own block). Loss_r = Σ_i P_ri (logsumexp_{c ∉ [s, s+i)} X_rc − X_r,s+i).
  */
 export function distillationRows(x: Tensor, teacher: Tensor, ownOnly: boolean): Tensor {

@@ -1,6 +1,6 @@
 /**
- * Lexical scores by id matching: score(q,p) = Σ over shared ids of the two weights.
- * The host lists the matches, so no vocabulary-sized tensor exists and both directions are plain gathers.
+ * Lexical scores by id matching (docs/spec/flagembedding-m3.md §3.2): score(q,p) = Σ over shared ids of the two
+ * weights. The host lists the matches, so no vocabulary-sized tensor exists and both directions are plain gathers.
  */
 import { f32, requireBeside, signature, u32, wholeNumber } from '../tensor/operands.js';
 import { Tensor } from '../tensor/tensor.js';

@@ -1,4 +1,4 @@
-/** The four score matrices of M3, all divided by τ. */
+/** The four score matrices of M3, all divided by τ (docs/spec/flagembedding-m3.md §3.4). */
 import {
   add,
   matmul,

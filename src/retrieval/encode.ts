@@ -1,4 +1,4 @@
-/** Texts to M3 embeddings: dense vectors, lexical weights and ColBERT vectors. */
+/** Texts to M3 embeddings: dense vectors, lexical weights and ColBERT vectors (docs/spec/flagembedding-m3.md §6). */
 import { ShapeError } from '../errors.js';
 import type { M3Model } from '../models/m3.js';
 import { TokenBatch } from '../models/token-batch.js';

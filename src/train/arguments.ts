@@ -1,6 +1,6 @@
 /**
- * The arguments of `finetune`: FlagEmbedding's flags for M3 with its defaults, those of
- * Hugging Face's TrainingArguments that mean something here, and our own. One table; the type of the arguments, the
+ * The arguments of `finetune`: FlagEmbedding's flags for M3 (docs/spec/flagembedding-m3.md §1) with its defaults, those
+ * of Hugging Face's TrainingArguments that mean something here, and our own. One table; the type of the arguments, the
  * parser and the help text follow from it. Rates and intervals are turned into steps in schedules.ts and here.
  */
 import { InputError } from '../errors.js';

@@ -1,4 +1,4 @@
-/** Texts of a training batch to a packed batch for the losses. */
+/** Texts of a training batch to a packed batch for the losses (docs/spec/flagembedding-m3.md §2.5). */
 import { ShapeError } from '../errors.js';
 import type { Gpu } from '../gpu/gpu.js';
 import type { EncoderConfig } from '../models/config.js';

@@ -1,8 +1,8 @@
 /**
  * Loss scaling for f16 (Micikevicius et al. 2018, "Mixed precision training", §3.2): the loss is multiplied so that
  * small gradients do not vanish in halves, and the optimiser divides again. Dynamic scaling raises the scale after
- * a window of good steps and lowers it when gradients overflow; such a step is skipped. The rules are DeepSpeed's, of
- * which PyTorch's GradScaler is the case of hysteresis 1.
+ * a window of good steps and lowers it when gradients overflow; such a step is skipped. The rules are DeepSpeed's
+ * (docs/spec/flagembedding-m3.md §5.3), of which PyTorch's GradScaler is the case of hysteresis 1.
  */
 import { MachineError } from '../errors.js';
 import type { LossScaling } from './deepspeed.js';

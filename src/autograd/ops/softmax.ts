@@ -92,7 +92,7 @@ export function softCrossEntropy(x: Tensor, probabilities: Tensor): Tensor {
 }
 
 /**
- * `m3_kd_loss`, mean over rows. x: [B, ≥B·G], or [B,G] with `ownOnly`;
+ * `m3_kd_loss` (docs/spec/flagembedding-m3.md §4.2), mean over rows. x: [B, ≥B·G], or [B,G] with `ownOnly`;
  * teacher: [B,G] probabilities, without gradient.
  * @throws ShapeError for a teacher that wants one.
  */

@@ -17,7 +17,7 @@ export function floatDType(op: string, tensor: Tensor): FloatDType {
  * Half precision is a format of memory only: two halves a word, `Half2`, four in two, `Half4`, or eight in
  * four, `Half8`. That needs no
  * `shader-f16`, so there is one form for every adapter; and on lavapipe it is faster than native halves, whose
- * loads cost as many instructions as those of f32.
+ * loads cost as many instructions as those of f32 (docs/spec/wgsl-on-lavapipe.md §B).
  *
  * Beyond the largest half a value becomes infinity, which loss scaling looks for; the language leaves that to
  * the driver, and Direct3D rounds towards zero. 0x7bff + 1 is 0x7c00. A NaN passes.

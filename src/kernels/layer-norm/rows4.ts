@@ -10,7 +10,7 @@
  * made. y comes from (x − z) − Σd/n, whose first difference is nearly exact.
  *
  * `rows4-texture` reads through storage textures, whose loads are several times cheaper where the driver's compiler
- * makes no gathers; the copies into them are part of it.
+ * makes no gathers (docs/spec/kernels-avx2.md §1); the copies into them are part of it.
  */
 import type { Capabilities } from '../../gpu/capabilities.js';
 import type { Gpu, RowTexture } from '../../gpu/gpu.js';

@@ -1,7 +1,8 @@
 /**
- * The kernel of the packed product: a tile of C on the 8 lanes of a subgroup. A lane loads a unit of its row of each panel
- * (see packed-operand.ts), and values of the columns are handed round by shuffles: `(lane & ~7) + j` is right for any
- * subgroup of a multiple of 8 lanes, and is one permutation on lavapipe where a constant lane is a scalar round trip.
+ * The kernel of the packed product: a tile of C on the 8 lanes of a subgroup. A lane loads a unit of its row of each
+ * panel (see packed-operand.ts), and values of the columns are handed round by shuffles: `(lane & ~7) + j` is right for
+ * any subgroup of a multiple of 8 lanes, and is one permutation on lavapipe where a constant lane is a scalar round
+ * trip (docs/spec/kernels-2.md §2, §3).
  *
  * Sums are chains of fused or plain multiply-adds (32 vector registers: AVX-512), or trees over the 8 products of an
  * iteration (16 registers: AVX2, where a chain's accumulators go through the stack with every product). All layouts and

@@ -1,5 +1,6 @@
 /**
- * The M3 training objective (Chen et al. 2024, arXiv:2402.03216, §3.3), as FlagEmbedding computes it.
+ * The M3 training objective (Chen et al. 2024, arXiv:2402.03216, §3.3), as FlagEmbedding computes it
+ * (docs/spec/flagembedding-m3.md §4).
  *
  *   L₀ = ( L(D) + L(E) + 0.1·L(S) + L(C) ) / 4            D dense, S sparse, C ColBERT, E = D + 0.3·S + C
  *   L  = ( L₀ + ( K(D) + 0.1·K(S) + K(C) ) / 3 ) / 2      with self-distillation, R = softmax(E) detached,
@@ -139,7 +140,7 @@ export async function m3Loss(
   const defective = own && settings.compat.has('no-in-batch');
   if (defective) refuseWhatCrashesUpstream(batch, kind);
   const three = weighted(denseLoss, loss(sparse), loss(colbert));
-  // Upstream's ensemble has one candidate a row here, so its loss is 0.
+  // Upstream's ensemble has one candidate a row here, so its loss is 0 (§4.6).
   const base = scale(defective ? three : add(three, scale(loss(ensemble), weights.ensemble)), 1 / 4);
   if (!batch.selfDistill) return { loss: base, scores };
 
@@ -152,7 +153,7 @@ export async function m3Loss(
   return { loss: scale(add(base, scale(distilled, 1 / 3)), 1 / 2), scores };
 }
 
-/** What FlagEmbedding answers with an IndexError. */
+/** What FlagEmbedding answers with an IndexError (§4.6). */
 function refuseWhatCrashesUpstream(batch: M3LossBatch, kind: DistillationKind): void {
   const { queries, group, teacherScores } = batch;
   if (queries > group || (teacherScores && kind === 'm3_kd_loss' && queries >= 2))
@@ -163,7 +164,7 @@ function refuseWhatCrashesUpstream(batch: M3LossBatch, kind: DistillationKind): 
 }
 
 /**
- * L(D) over all ranks' passages. Each rank keeps the graph of its own shard only and gradients are
+ * L(D) over all ranks' passages (§4.3). Each rank keeps the graph of its own shard only and gradients are
  * averaged over ranks, so the shard's gradient is multiplied by the number of ranks to be that of the whole batch;
  * upstream leaves it at 1/W. The own-group part of `kl_div` concerns this rank's rows only.
  */

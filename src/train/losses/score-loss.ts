@@ -1,5 +1,5 @@
 /**
- * The loss of one score matrix.
+ * The loss of one score matrix (docs/spec/flagembedding-m3.md §4.1, §4.2).
  *
  * | teacher | kind       | loss                                                                   |
  * |---------|------------|------------------------------------------------------------------------|
@@ -45,7 +45,7 @@ export function scoreLoss(
   );
 }
 
-/** Row softmax over the G raw scores, without temperature, in float64. [B·G] → [B,G]. */
+/** Row softmax over the G raw scores, without temperature (§2.4), in float64. [B·G] → [B,G]. */
 export function teacherProbabilities(gpu: Gpu, raw: ArrayLike<number>, group: number): Tensor {
   if (!Number.isInteger(group) || group < 1 || raw.length % group !== 0)
     throw new ShapeError('teacherProbabilities', `${raw.length} scores are no groups of ${group}`);
