@@ -10,7 +10,7 @@ import { TokenBatch } from '../src/models/token-batch.js';
 import { printable } from '../src/show.js';
 import type { M3LossBatch } from '../src/train/losses/m3-loss.js';
 import type { AdamWOptions } from '../src/train/optimizer.js';
-import type { StepSettings } from '../src/train/train-step.js';
+import type { StepSettings } from '../src/train/step/train-step.js';
 import type { PresetName } from './options.js';
 
 interface PresetSize {

@@ -6,9 +6,9 @@ import type { EncoderConfig } from '../src/models/config.js';
 import { M3Model } from '../src/models/m3.js';
 import { RandomStreams } from '../src/tensor/random-streams.js';
 import { defaultLossScaling, LossScaler } from '../src/train/loss-scale.js';
-import { type PlannedStep, planMemory } from '../src/train/memory-plan.js';
 import { AdamW } from '../src/train/optimizer.js';
-import { forwardBackward, type StepSettings } from '../src/train/train-step.js';
+import { type PlannedStep, planMemory } from '../src/train/run/memory-plan.js';
+import { forwardBackward, type StepSettings } from '../src/train/step/train-step.js';
 import { adamW, type BenchBatch, LEARNING_RATE, lossBatch } from './presets.js';
 
 export interface RunSettings {

@@ -7,7 +7,7 @@ import type { FloatDType } from '../src/kernels/launch/formats.js';
 import { RandomStreams } from '../src/tensor/random-streams.js';
 import { noGrad, scope } from '../src/tensor/scope.js';
 import { Tensor } from '../src/tensor/tensor.js';
-import { forwardBackward } from '../src/train/train-step.js';
+import { forwardBackward } from '../src/train/step/train-step.js';
 import { kernelSets } from './kernel-sets.js';
 import { drawnBatch, dropoutModel, settings } from './training-cases.js';
 

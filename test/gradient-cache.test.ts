@@ -8,8 +8,8 @@ import { M3Model } from '../src/models/m3.js';
 import { RandomStreams } from '../src/tensor/random-streams.js';
 import { type Communicator, TurnTable } from '../src/train/communicator.js';
 import type { M3LossBatch } from '../src/train/losses/m3-loss.js';
-import { planMemory } from '../src/train/memory-plan.js';
-import { forwardBackward, lossOf, type StepSettings } from '../src/train/train-step.js';
+import { planMemory } from '../src/train/run/memory-plan.js';
+import { forwardBackward, lossOf, type StepSettings } from '../src/train/step/train-step.js';
 import { kernelSets } from './kernel-sets.js';
 import { drawnBatch, dropoutModel, GROUP, settings } from './training-cases.js';
 

@@ -7,12 +7,12 @@ import { after, test } from 'node:test';
 import { InputError, MachineError } from '../src/errors.js';
 import { parseFinetuneArguments } from '../src/train/arguments.js';
 import { parseDeepSpeed } from '../src/train/deepspeed.js';
-import { requireDiskSpace } from '../src/train/disk-space.js';
-import { forecast, runSize } from '../src/train/forecast.js';
-import { adviceOn } from '../src/train/not-finite.js';
 import { type LogEntry, silentReporter } from '../src/train/report.js';
+import { requireDiskSpace } from '../src/train/run/disk-space.js';
+import { forecast, runSize } from '../src/train/run/forecast.js';
+import { adviceOn } from '../src/train/run/not-finite.js';
+import { Evaluation, RunTally } from '../src/train/run/tally.js';
 import { learningRateOf, warmupOf, zeroRates } from '../src/train/schedules.js';
-import { Evaluation, RunTally } from '../src/train/tally.js';
 import { finetune } from '../src/train/trainer.js';
 import { golden } from './repository.js';
 

@@ -7,7 +7,7 @@ import { parseEncoderConfig } from '../src/models/config.js';
 import { M3Model } from '../src/models/m3.js';
 import { RandomStreams } from '../src/tensor/random-streams.js';
 import { AdamW } from '../src/train/optimizer.js';
-import { forwardBackward } from '../src/train/train-step.js';
+import { forwardBackward } from '../src/train/step/train-step.js';
 
 /** A query, one passage of so many tokens, and a short one. */
 export function longBatch(tokens: number, vocab: number, queryTokens = 8) {

@@ -10,10 +10,10 @@ import { M3Model } from '../src/models/m3.js';
 import { scope } from '../src/tensor/scope.js';
 import { Tensor } from '../src/tensor/tensor.js';
 import { Tokenizer } from '../src/tokenizer/tokenizer.js';
-import { collate } from '../src/train/collate.js';
 import { type Communicator, TurnTable } from '../src/train/communicator.js';
 import { m3Loss } from '../src/train/losses/m3-loss.js';
 import { scoreLoss, teacherProbabilities } from '../src/train/losses/score-loss.js';
+import { collate } from '../src/train/step/collate.js';
 import { golden } from './repository.js';
 
 let gpu: Gpu;

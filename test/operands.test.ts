@@ -18,9 +18,9 @@ import { scope } from '../src/tensor/scope.js';
 import { sizeOf } from '../src/tensor/shape.js';
 import { type DType, Tensor } from '../src/tensor/tensor.js';
 import type { Tokenizer } from '../src/tokenizer/tokenizer.js';
-import { collate } from '../src/train/collate.js';
 import { teacherProbabilities } from '../src/train/losses/score-loss.js';
 import { AdamW } from '../src/train/optimizer.js';
+import { collate } from '../src/train/step/collate.js';
 
 let gpu: Gpu;
 let other: Gpu;

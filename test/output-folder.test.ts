@@ -9,7 +9,7 @@ import { InputError, MachineError } from '../src/errors.js';
 import { FolderLock, LOCK_FILE } from '../src/files/lock.js';
 import { watchFolder } from '../src/models/model-folder.js';
 import { OutputFolder } from '../src/models/output-folder.js';
-import { RunSaves, type TrainerState } from '../src/train/checkpoints.js';
+import { RunSaves, type TrainerState } from '../src/train/run/checkpoints.js';
 import {
   filesOf,
   fresh,

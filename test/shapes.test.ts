@@ -7,8 +7,8 @@ import { Gpu } from '../src/gpu/gpu.js';
 import { M3Model } from '../src/models/m3.js';
 import { scope } from '../src/tensor/scope.js';
 import { Tokenizer } from '../src/tokenizer/tokenizer.js';
-import { collate } from '../src/train/collate.js';
 import { m3Loss } from '../src/train/losses/m3-loss.js';
+import { collate } from '../src/train/step/collate.js';
 import { SafetensorsFile } from '../src/weights/safetensors.js';
 import { golden } from './repository.js';
 

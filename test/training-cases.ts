@@ -5,7 +5,7 @@ import { M3Model } from '../src/models/m3.js';
 import { TokenBatch } from '../src/models/token-batch.js';
 import { CounterRandom } from '../src/tensor/random.js';
 import type { M3LossBatch } from '../src/train/losses/m3-loss.js';
-import type { StepSettings } from '../src/train/train-step.js';
+import type { StepSettings } from '../src/train/step/train-step.js';
 
 export const settings: StepSettings = {
   temperature: 0.05,

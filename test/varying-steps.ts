@@ -10,7 +10,7 @@ import { CounterRandom } from '../src/tensor/random.js';
 import { RandomStreams } from '../src/tensor/random-streams.js';
 import type { M3LossBatch } from '../src/train/losses/m3-loss.js';
 import { AdamW, type AdamWOptions } from '../src/train/optimizer.js';
-import { forwardBackward, type StepSettings } from '../src/train/train-step.js';
+import { forwardBackward, type StepSettings } from '../src/train/step/train-step.js';
 import { settings } from './training-cases.js';
 
 const options: AdamWOptions = { beta1: 0.9, beta2: 0.999, eps: 1e-8, weightDecay: 0.01, maxGradNorm: 1 };

@@ -1,7 +1,7 @@
 /**
  * Cuts datasets into batches of texts. An epoch is a pure function of (seed, epoch): row order, batch order and
  * the draws inside each row have streams of their own, so any batch of any epoch is reached directly and a resumed
- * run sees exactly what it would have seen. Tokens come after (train/collate.ts).
+ * run sees exactly what it would have seen. Tokens come after (train/step/collate.ts).
  */
 import { InputError } from '../errors.js';
 import { printable, show } from '../show.js';

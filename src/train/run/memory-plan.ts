@@ -3,17 +3,17 @@
  * code asks the same pool for the same tensors, so the figure is that of the real step and not an estimate beside
  * it. A run that does not fit ends before its first step.
  */
-import { MachineError } from '../errors.js';
-import type { Decision } from '../gpu/choices.js';
-import { Gpu, type PlannedDevice } from '../gpu/gpu.js';
-import { formatBytes, type MemoryReport } from '../gpu/memory.js';
-import type { M3Model } from '../models/m3.js';
-import { TokenBatch } from '../models/token-batch.js';
-import { RandomStreams } from '../tensor/random-streams.js';
-import { Tensor } from '../tensor/tensor.js';
-import type { M3LossBatch } from './losses/m3-loss.js';
-import { AdamW, type AdamWOptions } from './optimizer.js';
-import { forwardBackward, lossOf, type StepSettings } from './train-step.js';
+import { MachineError } from '../../errors.js';
+import type { Decision } from '../../gpu/choices.js';
+import { Gpu, type PlannedDevice } from '../../gpu/gpu.js';
+import { formatBytes, type MemoryReport } from '../../gpu/memory.js';
+import type { M3Model } from '../../models/m3.js';
+import { TokenBatch } from '../../models/token-batch.js';
+import { RandomStreams } from '../../tensor/random-streams.js';
+import { Tensor } from '../../tensor/tensor.js';
+import type { M3LossBatch } from '../losses/m3-loss.js';
+import { AdamW, type AdamWOptions } from '../optimizer.js';
+import { forwardBackward, lossOf, type StepSettings } from '../step/train-step.js';
 
 export interface PlannedStep {
   /** Of a model whose weights need not be set. */

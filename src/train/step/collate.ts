@@ -1,10 +1,10 @@
 /** Texts of a training batch to a packed batch for the losses (docs/spec/flagembedding-m3.md §2.5). */
-import { ShapeError } from '../errors.js';
-import type { Gpu } from '../gpu/gpu.js';
-import type { EncoderConfig } from '../models/config.js';
-import type { ScoredBatch } from '../models/scores.js';
-import { TokenBatch } from '../models/token-batch.js';
-import type { Tokenizer } from '../tokenizer/tokenizer.js';
+import { ShapeError } from '../../errors.js';
+import type { Gpu } from '../../gpu/gpu.js';
+import type { EncoderConfig } from '../../models/config.js';
+import type { ScoredBatch } from '../../models/scores.js';
+import { TokenBatch } from '../../models/token-batch.js';
+import type { Tokenizer } from '../../tokenizer/tokenizer.js';
 
 export interface CollateOptions {
   queryMaxLen: number;

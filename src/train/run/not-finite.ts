@@ -2,7 +2,7 @@
  * Whom to blame when a loss or a gradient is not finite. The learning rate can be at fault only once a step with a rate
  * has changed the weights; until then the weights are those of the model folder, which were checked when it was read.
  */
-import type { RowPlace } from '../data/rows.js';
+import type { RowPlace } from '../../data/rows.js';
 import { placesOf } from './tally.js';
 
 export interface NotFinite {

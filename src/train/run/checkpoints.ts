@@ -1,13 +1,13 @@
 /** What training saves: the model with the trainer's state, and which checkpoints of it are kept. */
 import fs from 'node:fs';
 import path from 'node:path';
-import { InputError } from '../errors.js';
-import { sameFolder } from '../files/same-folder.js';
-import type { M3Model, TokenizerFiles } from '../models/m3.js';
-import type { ModelFolderContents } from '../models/model-folder.js';
-import { CHECKPOINT, type OutputFolder } from '../models/output-folder.js';
-import { printable } from '../show.js';
-import type { LogEntry } from './report.js';
+import { InputError } from '../../errors.js';
+import { sameFolder } from '../../files/same-folder.js';
+import type { M3Model, TokenizerFiles } from '../../models/m3.js';
+import type { ModelFolderContents } from '../../models/model-folder.js';
+import { CHECKPOINT, type OutputFolder } from '../../models/output-folder.js';
+import { printable } from '../../show.js';
+import type { LogEntry } from '../report.js';
 
 const STATE_FILE = 'trainer_state.json';
 

@@ -3,11 +3,11 @@
  * data may have (data/longest.ts), with words that are all different, because a table's gradient takes memory for
  * each distinct word. What texts take that share words instead (the lists of matching words) is counted beside.
  */
-import type { LongestBatch } from '../data/longest.js';
-import type { EncoderConfig } from '../models/config.js';
-import type { M3Model } from '../models/m3.js';
-import { TokenBatch } from '../models/token-batch.js';
-import type { M3LossBatch } from './losses/m3-loss.js';
+import type { LongestBatch } from '../../data/longest.js';
+import type { EncoderConfig } from '../../models/config.js';
+import type { M3Model } from '../../models/m3.js';
+import { TokenBatch } from '../../models/token-batch.js';
+import type { M3LossBatch } from '../losses/m3-loss.js';
 
 export interface PlannedBatchOptions {
   readonly selfDistill: boolean;

@@ -4,16 +4,16 @@
  * found that the model cannot take.
  */
 
-import type { TrainingData } from '../data/batches.js';
-import type { LongestBatch, TokenMeasure } from '../data/longest.js';
-import { compileFormat } from '../data/prompts.js';
-import { InputError, MachineError } from '../errors.js';
-import type { PlannedDevice } from '../gpu/gpu.js';
-import type { MemoryReport } from '../gpu/memory.js';
-import type { EncoderConfig } from '../models/config.js';
-import type { Tokenizer } from '../tokenizer/tokenizer.js';
-import type { FinetuneArguments } from './arguments.js';
-import { specialIdsOf } from './collate.js';
+import type { TrainingData } from '../../data/batches.js';
+import type { LongestBatch, TokenMeasure } from '../../data/longest.js';
+import { compileFormat } from '../../data/prompts.js';
+import { InputError, MachineError } from '../../errors.js';
+import type { PlannedDevice } from '../../gpu/gpu.js';
+import type { MemoryReport } from '../../gpu/memory.js';
+import type { EncoderConfig } from '../../models/config.js';
+import type { Tokenizer } from '../../tokenizer/tokenizer.js';
+import type { FinetuneArguments } from '../arguments.js';
+import { specialIdsOf } from '../step/collate.js';
 import { matchBytes, plannedBatches } from './longest-step.js';
 import { type PlannedStep, planMemory } from './memory-plan.js';
 

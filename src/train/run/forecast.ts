@@ -2,10 +2,10 @@
  * What the numbers of a run say before its first step: how long it is, and where it does less than its flags seem to
  * ask (batches that are dropped, rates of 0, intervals and starts that are never reached), one line each.
  */
-import { InputError } from '../errors.js';
-import { type FinetuneArguments, finetuneFlags, intervalInSteps } from './arguments.js';
-import { COUNT } from './limits.js';
-import { type Schedule, warmupOf, zeroRates } from './schedules.js';
+import { InputError } from '../../errors.js';
+import { type FinetuneArguments, finetuneFlags, intervalInSteps } from '../arguments.js';
+import { COUNT } from '../limits.js';
+import { type Schedule, warmupOf, zeroRates } from '../schedules.js';
 
 export interface RunSize {
   /** Batches that an epoch gives. */

@@ -2,8 +2,8 @@
  * What a run has really done, beside what it was asked for: steps that were applied and steps that overflowed, rates of
  * 0, evaluations whose loss was finite. A run that trained nothing must not end like one that did.
  */
-import { placeName, type RowPlace } from '../data/rows.js';
-import { MachineError } from '../errors.js';
+import { placeName, type RowPlace } from '../../data/rows.js';
+import { MachineError } from '../../errors.js';
 
 export class RunTally {
   /** Steps that changed the weights, or would have at another rate: what the schedule counts. */

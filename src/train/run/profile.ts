@@ -2,13 +2,13 @@
  * `--profile FILE`: where the time of training steps goes. The file is a trace for chrome://tracing or Perfetto; the table
  * shows time by kernel and variant with the rates that were reached. What is measured is in src/gpu/profile.ts.
  */
-import { MachineError } from '../errors.js';
-import { AtomicFile, requireWritable } from '../files/atomic.js';
-import type { Gpu, ProfileRow } from '../gpu/gpu.js';
-import { renderProfile } from '../gpu/profile-report.js';
-import { writeTrace } from '../gpu/trace.js';
-import { measureRoofline } from '../kernels/roofline.js';
-import { printable } from '../show.js';
+import { MachineError } from '../../errors.js';
+import { AtomicFile, requireWritable } from '../../files/atomic.js';
+import type { Gpu, ProfileRow } from '../../gpu/gpu.js';
+import { renderProfile } from '../../gpu/profile-report.js';
+import { writeTrace } from '../../gpu/trace.js';
+import { measureRoofline } from '../../kernels/roofline.js';
+import { printable } from '../../show.js';
 
 export interface WrittenProfile {
   readonly rows: readonly ProfileRow[];

@@ -5,15 +5,15 @@
  * those gradients seed. The gradient is that of the whole batch; the memory is that of one chunk and, per token,
  * two ColBERT vectors. Dropout draws the same in both passes, and the same as without chunks.
  */
-import { backward, backwardAll, propagate, sliceRows } from '../autograd/index.js';
-import { full } from '../kernels/pointwise.js';
-import type { M3Model } from '../models/m3.js';
-import type { Representations } from '../models/scores.js';
-import type { RandomStreams } from '../tensor/random-streams.js';
-import { adopt, noGrad, scope } from '../tensor/scope.js';
-import { Tensor } from '../tensor/tensor.js';
-import type { Communicator } from './communicator.js';
-import { type M3LossBatch, type M3LossSettings, m3Loss } from './losses/m3-loss.js';
+import { backward, backwardAll, propagate, sliceRows } from '../../autograd/index.js';
+import { full } from '../../kernels/pointwise.js';
+import type { M3Model } from '../../models/m3.js';
+import type { Representations } from '../../models/scores.js';
+import type { RandomStreams } from '../../tensor/random-streams.js';
+import { adopt, noGrad, scope } from '../../tensor/scope.js';
+import { Tensor } from '../../tensor/tensor.js';
+import type { Communicator } from '../communicator.js';
+import { type M3LossBatch, type M3LossSettings, m3Loss } from '../losses/m3-loss.js';
 
 export interface StepSettings extends M3LossSettings {
   /** Recompute each layer in backward (`--gradient_checkpointing`). */
