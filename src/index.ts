@@ -5,7 +5,8 @@ export { InputError, MachineError, ShapeError } from './errors.js';
 export type { Capabilities } from './gpu/capabilities.js';
 export { Gpu, type GpuOptions } from './gpu/gpu.js';
 export { type EncoderConfig, readEncoderConfig } from './models/config.js';
-export { M3Model, type M3Options } from './models/m3.js';
+export { M3Model } from './models/m3.js';
+export type { M3Options } from './models/m3-parameters.js';
 export { TokenBatch } from './models/token-batch.js';
 export {
   colbertScore,

@@ -1,0 +1,213 @@
+/**
+ * The model folder of FlagEmbedding, read into parameters and described for writing: config.json, model.safetensors,
+ * colbert_linear.pt, sparse_linear.pt, tokenizer files.
+ */
+import path from 'node:path';
+import { type Parameter, type ParameterPart, ParameterStore } from '../autograd/parameters.js';
+import { InputError, MachineError } from '../errors.js';
+import { requireInside } from '../files/inside.js';
+import { PositionedFile } from '../files/positioned.js';
+import type { Gpu } from '../gpu/gpu.js';
+import { printable, show } from '../show.js';
+import { CounterRandom } from '../tensor/random.js';
+import { sizeOf } from '../tensor/shape.js';
+import { openWeights } from '../weights/open.js';
+import type { WeightSource } from '../weights/source.js';
+import { type TorchEntry, TorchFile } from '../weights/torch-file.js';
+import { type EncoderConfig, readEncoderConfig, writtenConfig } from './config.js';
+import { encoderParameters } from './encoder.js';
+import {
+  allFinite,
+  findEncoderWeights,
+  finitePieces,
+  listed,
+  type NeededWeight,
+  requireLayers,
+  requireTensor,
+} from './encoder-weights.js';
+import {
+  ENCODER_PREFIX,
+  HEADS,
+  initializeHead,
+  type M3Options,
+  type M3Settings,
+  parameterSpecs,
+  settingsOf,
+} from './m3-parameters.js';
+import { CONFIG_FILE, type ModelFolderContents, watchFolder } from './model-folder.js';
+
+const UPLOAD_ELEMENTS = 4 << 20;
+
+/** What a model consists of, apart from what it does. */
+export interface M3Parts {
+  readonly config: EncoderConfig;
+  readonly settings: M3Settings;
+  readonly store: ParameterStore;
+  /** What the encoder does not use (the pooler), by bare name, to be written back unchanged. */
+  readonly unused: ReadonlyMap<string, { shape: readonly number[]; data: Float32Array }>;
+  /** One line each, e.g. a head that was missing. */
+  readonly notices: readonly string[];
+}
+
+/** `M3Model.load`, of options that are checked. @throws InputError for what is wrong with the folder. */
+export function readM3(gpu: Gpu, folder: string, options: M3Options): M3Parts {
+  const requireUnchanged = watchFolder(folder);
+  const read = readEncoderConfig(folder);
+  const config = options.activation ? { ...read, activation: options.activation } : read;
+  const source = openWeights(folder);
+  const opened: TorchFile[] = [];
+  let store: ParameterStore | undefined;
+  try {
+    const settings = settingsOf(options);
+    const notices: string[] = [];
+    requireLayers(source, config, path.join(folder, CONFIG_FILE));
+    const needed = encoderParameters(config).flatMap((spec): readonly NeededWeight[] => spec.parts ?? [spec]);
+    const found = findEncoderWeights(source, needed, config);
+    if (found.others.length > 0)
+      notices.push(
+        `${printable(source.describe())}: not used and not written again: ${listed(found.others)}`,
+      );
+    const head = (file: string) => {
+      const full = path.join(folder, file);
+      if (PositionedFile.exists(full)) {
+        requireInside(folder, full);
+        const file = TorchFile.open(full);
+        opened.push(file);
+        return file;
+      }
+      notices.push(`${printable(full)}: no such file; this head starts with random weights`);
+      return undefined;
+    };
+    const colbert = head('colbert_linear.pt');
+    const sparse = head('sparse_linear.pt');
+    if (colbert && !(options.colbertDim && options.colbertDim > 0))
+      settings.colbertDim = colbert.info('weight').shape[0] ?? settings.colbertDim;
+    const columns = colbert?.info('weight').shape[0];
+    if (columns !== undefined && columns !== settings.colbertDim)
+      throw new InputError(
+        `--colbert_dim: expected ${columns}, as ${printable(path.join(folder, 'colbert_linear.pt'))} has, found ${settings.colbertDim}`,
+      );
+    const specs = parameterSpecs(config, settings, options);
+    const heads = { colbert_linear: colbert, sparse_linear: sparse };
+    for (const name of HEADS)
+      for (const kind of ['weight', 'bias'])
+        if (heads[name])
+          requireTensor(heads[name], kind, specs.find((spec) => spec.name === `${name}.${kind}`)!.shape);
+    store = new ParameterStore(gpu, specs, options.precision);
+    const unused = new Map<string, { shape: readonly number[]; data: Float32Array }>();
+    for (const parameter of store.parameters) {
+      if (parameter.name.startsWith(ENCODER_PREFIX))
+        for (const part of parameter.parts)
+          fill(parameter, part, source, found.stored.get(part.name.slice(ENCODER_PREFIX.length))!);
+    }
+    for (const name of HEADS) {
+      const file = heads[name];
+      const seed = new CounterRandom(options.seed ?? 42, name === 'colbert_linear' ? [1] : [2]);
+      for (const kind of ['weight', 'bias'] as const) {
+        const parameter = store.parameters.find((candidate) => candidate.name === `${name}.${kind}`)!;
+        if (file) fill(parameter, parameter.parts[0]!, file, kind);
+        else initializeHead(parameter, config.hiddenSize, seed);
+      }
+    }
+    if (!gpu.planning)
+      for (const { name, shape } of found.pooler) {
+        const data = new Float32Array(sizeOf(shape));
+        for (const piece of finitePieces(source, found.stored.get(name)!, UPLOAD_ELEMENTS))
+          data.set(piece.data, piece.offset);
+        unused.set(name, { shape, data });
+      }
+    requireUnchanged();
+    store.refreshHalves();
+    return { config, settings, store, unused, notices };
+  } catch (error) {
+    store?.dispose();
+    throw error;
+  } finally {
+    source.close();
+    for (const file of opened) file.close();
+  }
+}
+
+/**
+ * What the folder of this model holds, beside `files` (by name): the description that every save goes by. Weights
+ * that are not finite are a MachineError when they are read: no folder with them could be loaded again.
+ */
+export function m3Contents(
+  { config, store, unused }: M3Parts,
+  files: ReadonlyMap<string, string | Uint8Array>,
+): ModelFolderContents {
+  const encoder = store.parameters.filter((parameter) => parameter.name.startsWith(ENCODER_PREFIX));
+  const headEntries = async (head: string) => {
+    const entries: TorchEntry[] = [];
+    for (const name of ['weight', 'bias']) {
+      const tensor = store.get(`${head}.${name}`);
+      const data = (await tensor.toArray()) as Float32Array;
+      requireFinite(`${head}.${name}`, data);
+      entries.push({ name, shape: tensor.shape, data });
+    }
+    return entries;
+  };
+  return {
+    config: writtenConfig(config),
+    tensors: [
+      ...encoder.flatMap((parameter) =>
+        parameter.parts.map((part) => ({
+          name: part.name.slice(ENCODER_PREFIX.length),
+          shape: part.shape,
+          pieces: () => finitePart(parameter, part),
+        })),
+      ),
+      ...[...unused].map(([name, { shape, data }]) => ({ name, shape, pieces: () => [data] })),
+    ],
+    heads: new Map(HEADS.map((head) => [`${head}.pt`, () => headEntries(head)])),
+    files,
+  };
+}
+
+/** All weights in pieces, part after part under the names that files give them. */
+export async function* weightPieces({
+  store,
+  unused,
+}: M3Parts): AsyncGenerator<{ name: string; data: Float32Array }> {
+  for (const parameter of store.parameters)
+    for (const part of parameter.parts)
+      for await (const data of readPart(parameter, part)) yield { name: part.name, data };
+  for (const [name, { data }] of unused) yield { name: `${ENCODER_PREFIX}${name}`, data };
+}
+
+async function* finitePart(parameter: Parameter, part: ParameterPart): AsyncGenerator<Float32Array> {
+  for await (const data of readPart(parameter, part)) {
+    requireFinite(part.name, data);
+    yield data;
+  }
+}
+
+async function* readPart(
+  parameter: Parameter,
+  part: { start: number; shape: readonly number[] },
+): AsyncGenerator<Float32Array> {
+  const count = sizeOf(part.shape);
+  for (let start = 0; start < count; start += UPLOAD_ELEMENTS) {
+    const length = Math.min(UPLOAD_ELEMENTS, count - start);
+    const range = { ...parameter.tensor.bindingRange(part.start + start, length), size: length * 4 };
+    yield new Float32Array(await parameter.tensor.gpu.read(range));
+  }
+}
+
+function requireFinite(name: string, data: Float32Array): void {
+  if (allFinite(data)) return;
+  const value = data.find((each) => !Number.isFinite(each));
+  throw new MachineError(`the weight ${show(name)} is not finite (${value}): nothing is saved`);
+}
+
+function fill(
+  parameter: Parameter,
+  part: { start: number; shape: readonly number[] },
+  source: WeightSource,
+  name: string,
+): void {
+  // A planning device holds no numbers: that the file fits is all there is to know.
+  if (parameter.tensor.gpu.planning) return;
+  for (const { offset, data } of finitePieces(source, name, UPLOAD_ELEMENTS))
+    parameter.tensor.write(data, part.start + offset);
+}

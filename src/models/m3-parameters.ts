@@ -1,0 +1,95 @@
+/**
+ * What an M3 model is made with: its settings, the options of loading one, and its parameters' names and shapes. No
+ * files here; the folder is read and written in m3-folder.ts.
+ */
+import type { Parameter, ParameterSpec } from '../autograd/parameters.js';
+import type { FloatDType } from '../kernels/launch/formats.js';
+import { show } from '../show.js';
+import type { CounterRandom } from '../tensor/random.js';
+import { sizeOf } from '../tensor/shape.js';
+import type { EncoderConfig } from './config.js';
+import { encoderParameters } from './encoder.js';
+import type { Pooling } from './token-batch.js';
+
+export interface M3Settings {
+  pooling: Pooling;
+  /** L2-normalise dense and ColBERT vectors. */
+  normalize: boolean;
+  /** Width of the ColBERT head; ≤ 0: the hidden size. */
+  colbertDim: number;
+}
+
+export interface M3Options extends Partial<M3Settings> {
+  /** Draws missing heads and random models. */
+  seed?: number;
+  /** Which parameters train, by part name (encoder names carry the prefix `model.`); default all. */
+  trainable?: (name: string) => boolean;
+  /** Which parameters decay; default all but biases and LayerNorm. */
+  decay?: (name: string) => boolean;
+  /** f16: mixed precision; weights stay f32, the encoder's layers compute on f16 copies of them. Default f32. */
+  precision?: FloatDType;
+  /** Replaces the activation that config.json names. */
+  activation?: EncoderConfig['activation'];
+}
+
+/** Prefix of encoder parameters, as in FlagEmbedding's wrapper: `model.encoder.layer.0…`. */
+export const ENCODER_PREFIX = 'model.';
+export const HEADS = ['colbert_linear', 'sparse_linear'] as const;
+
+/** Hugging Face's rule: no weight decay on biases and LayerNorm. */
+export const decaysByDefault = (name: string): boolean => !/bias|LayerNorm/.test(name);
+
+/** @throws TypeError: a name that means nothing would otherwise stand for whatever comes last. */
+export function checkOptions({ pooling, precision, activation, colbertDim, seed }: M3Options): void {
+  const require = (name: string, value: unknown, expected: string, fits: boolean) => {
+    if (value !== undefined && !fits)
+      throw new TypeError(`M3Model: ${name} must be ${expected}, found ${show(value)}`);
+  };
+  const one = (name: string, value: unknown, ...of: string[]) =>
+    require(name, value, of.join(' or '), of.includes(value as string));
+  one('pooling', pooling, 'cls', 'mean', 'last_token');
+  one('precision', precision, 'f32', 'f16');
+  one('activation', activation, 'gelu', 'geluTanh', 'relu');
+  require('colbertDim', colbertDim, 'a whole number', Number.isSafeInteger(colbertDim));
+  require('seed', seed, 'a whole number', Number.isSafeInteger(seed));
+}
+
+export function settingsOf(options: M3Options): M3Settings {
+  return {
+    pooling: options.pooling ?? 'cls',
+    normalize: options.normalize ?? true,
+    colbertDim: options.colbertDim ?? -1,
+  };
+}
+
+export function parameterSpecs(
+  config: EncoderConfig,
+  settings: M3Settings,
+  options: M3Options,
+): ParameterSpec[] {
+  const width = settings.colbertDim > 0 ? settings.colbertDim : config.hiddenSize;
+  const trainable = options.trainable ?? (() => true);
+  const decay = options.decay ?? decaysByDefault;
+  return [
+    ...encoderParameters(config).map((spec) => ({
+      ...spec,
+      name: ENCODER_PREFIX + spec.name,
+      ...(spec.parts
+        ? { parts: spec.parts.map((part) => ({ ...part, name: ENCODER_PREFIX + part.name })) }
+        : {}),
+    })),
+    { name: 'colbert_linear.weight', shape: [width, config.hiddenSize] },
+    { name: 'colbert_linear.bias', shape: [width] },
+    { name: 'sparse_linear.weight', shape: [1, config.hiddenSize] },
+    { name: 'sparse_linear.bias', shape: [1] },
+  ].map((spec) => ({ ...spec, trainable: trainable(spec.name), decay: decay(spec.name) }));
+}
+
+/** torch's Linear default: uniform in ±1/√in. */
+export function initializeHead(parameter: Parameter, inputs: number, random: CounterRandom): void {
+  if (parameter.tensor.gpu.planning) return;
+  const bound = 1 / Math.sqrt(inputs);
+  parameter.tensor.write(
+    Float32Array.from({ length: sizeOf(parameter.shape) }, () => (random.uniform() * 2 - 1) * bound),
+  );
+}
