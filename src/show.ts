@@ -91,3 +91,10 @@ function renderObject(value: object, depth: number): string {
   }
   return `{${members.join(',')}}`;
 }
+
+/** Names of a list that may be long or empty: the first few. */
+export function listed(names: readonly string[], most = 3): string {
+  if (names.length === 0) return 'none';
+  const shown = names.slice(0, most).map(show).join(', ');
+  return names.length > most ? `${shown} and ${names.length - most} more` : shown;
+}

@@ -292,7 +292,18 @@ const refused: Record<string, [Variant, RegExp]> = {
         return prefixed('roberta.')(tensors);
       },
     },
-    /expected 37 tensors of the encoder, 1 missing: "roberta\.encoder\.layer\.1\.attention\.self\.key\.bias"$/,
+    /expected 37 tensors of the encoder, 1 missing: "roberta\.encoder\.layer\.1\.attention\.self\.key\.bias"; it has no other tensors$/,
+  ],
+  'a misnamed tensor among those of another head': [
+    {
+      tensors: (tensors) =>
+        prefixed('bert.')(
+          renamed((name) => name.replace('layer.1.attention.self.key.bias', 'layer.1.attention.self.k.bias'))(
+            tensors,
+          ),
+        ).set('cls.predictions.bias', ones(4000)),
+    },
+    /1 missing: "bert\.encoder\.layer\.1\.attention\.self\.key\.bias"; its other tensors are "bert\.encoder\.layer\.1\.attention\.self\.k\.bias", "cls\.predictions\.bias"$/,
   ],
   'no encoder': [
     { tensors: () => new Map([['transformer.h.0.attn.weight', ones(4)]]), config: { ...config } },
@@ -339,6 +350,26 @@ test('a folder that cannot be what it says is refused with one line', async (t) 
     bad.data[0] = Number.NaN;
     writeTorchFile(path.join(source, 'sparse_linear.pt'), [entry('weight', 1, 64), bad]);
     assert.throws(() => M3Model.load(gpu, source), /sparse_linear\.pt: tensor "bias".*found NaN at \[0\]/);
+  });
+  await t.test('heads with other tensors than those of a linear layer', () => {
+    const entry = (name: string, ...shape: number[]) => ({ name, ...ones(...shape) });
+    for (const [entries, line] of [
+      [[entry('weight', 1, 64)], /sparse_linear\.pt: no tensor "bias" \(the file has "weight"\)/],
+      [
+        [entry('0.weight', 1, 64), entry('0.bias', 1)],
+        /no tensor "weight" \(the file has "0\.weight", "0\.bias"\)/,
+      ],
+      [
+        [entry('weight', 1, 64), entry('bias', 1), entry('scale', 1)],
+        /expected the tensors "weight" and "bias" alone, found "scale" too/,
+      ],
+      [[], /no tensor "weight" \(the file has none\)/],
+    ] as const) {
+      const source = made({});
+      fs.rmSync(path.join(source, 'sparse_linear.pt'));
+      writeTorchFile(path.join(source, 'sparse_linear.pt'), entries);
+      assert.throws(() => M3Model.load(gpu, source), { name: 'InputError', message: line });
+    }
   });
   await t.test('links to files elsewhere', () => {
     for (const name of ['config.json', 'model.safetensors', 'colbert_linear.pt', 'tokenizer.json']) {

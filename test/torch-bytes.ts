@@ -27,16 +27,19 @@ export interface PickledTensor {
   readonly offset: number;
   readonly shape: readonly number[];
   readonly strides: readonly number[];
+  /** The storage is a view: its first element and how many it has. */
+  readonly view?: readonly [start: number, count: number];
 }
 
 /** A tensor over storage "0", said to have `count` floats. */
-export function tensorPickle(count: number, { offset, shape, strides }: PickledTensor): Buffer {
+export function tensorPickle(count: number, { offset, shape, strides, view }: PickledTensor): Buffer {
   const storage = tuple(
     text('storage'),
     raw('ctorch\nFloatStorage\n'),
     text('0'),
     text('cpu'),
     integer(count),
+    ...(view ? [tuple(text('view'), ...view.map(integer))] : []),
   );
   return Buffer.concat([
     raw('ctorch._utils\n_rebuild_tensor_v2\n'),

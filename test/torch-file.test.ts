@@ -8,7 +8,9 @@ import { after, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import fc from 'fast-check';
 import { InputError } from '../src/errors.js';
+import { PositionedFile } from '../src/files/positioned.js';
 import { type FileDType, f16ToF32, f32ToF16, isFloatFileDType, toFloat32 } from '../src/tensor/dtype.js';
+import { stridedPieces } from '../src/weights/strided.js';
 import { readTorchFile, TorchFile, writeTorchFile } from '../src/weights/torch-file.js';
 
 const golden = fileURLToPath(new URL('../../test/golden/torch_files/', import.meta.url));
@@ -54,10 +56,11 @@ describe('reading what torch saved', () => {
         assert.deepEqual(file.read(key), wanted, key);
         const pieces = [...file.stream(key, 5)];
         assert.deepEqual(Float32Array.from(pieces.flatMap(({ data }) => [...data])), wanted, key);
-        assert.deepEqual(
-          pieces.map(({ offset }) => offset),
-          pieces.map((_, i) => i * 5),
-        );
+        let at = 0;
+        for (const { offset, data } of pieces) {
+          assert.ok(offset === at && data.length <= 5, key);
+          at += data.length;
+        }
       }
       file.close();
     });
@@ -197,6 +200,40 @@ describe('a pickle is checked like any input', () => {
     assert.deepEqual(read(4, 4, [0, 7], [1, 1]), []);
   });
 
+  test('a view of a storage, as before PyTorch 1.6, and a tensor as before 0.4', () => {
+    const view = tensorPickle(4, 0, [3], [1], tuple(text('k'), integer(1), integer(3)));
+    assert.deepEqual([...readTorchFile(legacyFile('view.pt', view)).get('')!.data].map(Number), [2, 3, 4]);
+    const both = Buffer.concat([
+      raw('}('),
+      ...[text('view'), view, text('whole'), tensorPickle(4, 0, [4], [1])],
+      raw('u'),
+    ]);
+    const file = TorchFile.open(legacyFile('view.pt', both));
+    assert.deepEqual([...file.read('view'), ...file.read('whole')], [2, 3, 4, 1, 2, 3, 4]);
+    file.close();
+    const storage = tuple(
+      ...[text('storage'), raw('ctorch\nFloatStorage\n'), text('0'), text('cpu'), integer(4)],
+    );
+    const old = Buffer.concat([
+      raw('ctorch._utils\n_rebuild_tensor\n'),
+      tuple(
+        Buffer.concat([storage, raw('Q')]),
+        integer(1),
+        tuple(integer(1), integer(3)),
+        tuple(integer(3), integer(1)),
+      ),
+      raw('R'),
+    ]);
+    const read = readTorchFile(legacyFile('old.pt', old)).get('')!;
+    assert.deepEqual(
+      [read.shape, [...read.data].map(Number)],
+      [
+        [1, 3],
+        [2, 3, 4],
+      ],
+    );
+  });
+
   test('entries that are no tensors are set aside', () => {
     const dict = Buffer.concat([
       raw('}('),
@@ -231,9 +268,15 @@ describe('a pickle is checked like any input', () => {
       /repeats or shares elements: .* 4000000000000 bytes, expected at most 8 times the file's/,
     ],
     [
-      'a view of another storage',
-      tensorPickle(4, 0, [4], [1], tuple(text('k'), integer(0), integer(4))),
-      /refused view/,
+      'a view beyond its storage',
+      tensorPickle(4, 0, [2], [1], tuple(text('k'), integer(3), integer(2))),
+      /storage "0": expected a view within its 4 elements, found a tuple of "k", 3, 2/,
+    ],
+    ['a view without a place', tensorPickle(4, 0, [2], [1], text('k')), /expected a view .* found "k"/],
+    [
+      'a tensor beyond its view',
+      tensorPickle(4, 0, [3], [1], tuple(text('k'), integer(1), integer(2))),
+      /needs 3 elements, found 2/,
     ],
     ['a wrong count', tensorPickle(5, 0, [4], [1]), /expected 5 f32, found 4/],
     ['a list', Buffer.concat([raw(']'), tensor, raw('a')]), /expected a dict of tensors, found a list/],
@@ -306,6 +349,70 @@ describe('a pickle is checked like any input', () => {
     zip.write('bigbig', zip.indexOf('little'));
     fs.writeFileSync(inFolder('big.pt'), zip);
     assert.throws(() => TorchFile.open(inFolder('big.pt')), /expected byte order "little", found "bigbig"/);
+  });
+});
+
+describe('tensors that do not lie as they are counted', () => {
+  const file = inFolder('elements.bin');
+  fs.writeFileSync(file, new Uint8Array(Float32Array.from({ length: 4096 }, (_, i) => i).buffer));
+  const source = PositionedFile.open(file);
+  after(() => source.close());
+  /** Element by element, in the order of counting. */
+  const expected = (shape: readonly number[], strides: readonly number[]): number[] =>
+    shape.length === 0
+      ? [0]
+      : Array.from({ length: shape[0]! }, (_, i) =>
+          expected(shape.slice(1), strides.slice(1)).map((at) => i * strides[0]! + at),
+        ).flat();
+
+  test('come in consecutive pieces of at most what was asked', () => {
+    const axis = fc.record({
+      extent: fc.integer({ min: 0, max: 7 }),
+      stride: fc.integer({ min: 0, max: 80 }),
+    });
+    fc.assert(
+      fc.property(fc.array(axis, { maxLength: 4 }), fc.integer({ min: 1, max: 50 }), (axes, most) => {
+        const shape = axes.map(({ extent }) => extent);
+        const strides = axes.map(({ stride }) => stride);
+        const found: number[] = [];
+        for (const { offset, data } of stridedPieces(
+          source,
+          { dtype: 'f32', position: 0, shape, strides },
+          most,
+        )) {
+          assert.equal(offset, found.length);
+          assert.ok(data.length > 0 && data.length <= most, `${data.length} of at most ${most}`);
+          found.push(...(data as Float32Array));
+        }
+        assert.deepEqual(found, expected(shape, strides));
+      }),
+      { numRuns: 1000 },
+    );
+  });
+
+  test('never have more of the file in memory than a window', () => {
+    const [rows, cols] = [3000, 1000];
+    const large = inFolder('large.bin');
+    fs.writeFileSync(large, new Uint8Array(Float32Array.from({ length: rows * cols }, (_, i) => i).buffer));
+    const counted = PositionedFile.open(large);
+    const read = counted.readInto.bind(counted);
+    const reads: number[] = [];
+    counted.readInto = (target, position) => {
+      reads.push(target.length);
+      read(target, position);
+    };
+    let at = 0;
+    const transposed = { dtype: 'f32', position: 0, shape: [cols, rows], strides: [1, cols] } as const;
+    for (const { data } of stridedPieces(counted, transposed, 1 << 20))
+      for (const value of data) {
+        if (value !== (at % rows) * cols + Math.floor(at / rows)) assert.fail(`${at}: ${value}`);
+        at++;
+      }
+    assert.equal(at, rows * cols);
+    assert.ok(Math.max(...reads) <= 4 << 20, `${Math.max(...reads)}`);
+    // Each of the three pieces goes through the file once.
+    assert.ok(reads.reduce((a, b) => a + b) <= 3 * rows * cols * 4);
+    counted.close();
   });
 });
 

@@ -190,11 +190,54 @@ describe('an index of shards', () => {
     more(model);
     return refusal(model);
   };
-  const map = (value: unknown) => JSON.stringify({ metadata: { total_size: 16 }, weight_map: value });
+  const map = (value: unknown) => JSON.stringify({ weight_map: value });
+  const both = { x: 'a.safetensors', y: 'b.safetensors' };
+  const total = (metadata: unknown, weightMap: unknown = both) =>
+    JSON.stringify({ metadata, weight_map: weightMap });
 
   test('is taken when it is right', () => {
-    assert.equal(opened(map({ x: 'a.safetensors', y: 'b.safetensors' })), 'accepted');
-    assert.equal(opened(map({ x: 'a.safetensors' })), 'accepted');
+    assert.equal(opened(total({ total_size: 16 })), 'accepted');
+    assert.equal(opened(total({ total_size: 16, total_parameters: 4 })), 'accepted');
+    assert.equal(opened(total({ total_size: 8 }, { x: 'a.safetensors' })), 'accepted');
+    for (const metadata of [undefined, {}, null, []]) assert.equal(opened(total(metadata)), 'accepted');
+  });
+
+  test('counts shared storages once or each time, and bools as bits or bytes', () => {
+    const verdict = (totalSize: number) => {
+      const model = home();
+      const view = { offset: 0, shape: [4], strides: [1] };
+      fs.writeFileSync(
+        path.join(model, 'a.bin'),
+        zipTorchFile(
+          ['tied', 'again', 'half'].map((name) => [
+            name,
+            tensorPickle(8, name === 'half' ? view : { ...view, shape: [8] }),
+          ]),
+          8,
+        ),
+      );
+      writeTorchFile(path.join(model, 'b.bin'), [{ name: 'y', ...one }]);
+      const weightMap = { tied: 'a.bin', again: 'a.bin', half: 'a.bin', y: 'b.bin' };
+      fs.writeFileSync(
+        path.join(model, 'pytorch_model.bin.index.json'),
+        total({ total_size: totalSize }, weightMap),
+      );
+      return refusal(model);
+    };
+    for (const right of [40, 88, 24]) assert.equal(verdict(right), 'accepted', `${right}`);
+    for (const wrong of [23, 89])
+      assert.match(
+        verdict(wrong),
+        /total_size: expected 24 to 88, the bytes of .* "a\.bin", "b\.bin", found/,
+      );
+    const bools = (totalSize: number) =>
+      opened(total({ total_size: totalSize }, { x: 'a.safetensors', mask: 'b.safetensors' }), (model) =>
+        writeSafetensors(path.join(model, 'b.safetensors'), [
+          { name: 'mask', dtype: 'bool', shape: [20], data: new Uint8Array(20) },
+        ]),
+      );
+    for (const right of [28, 10.5]) assert.match(bools(right), /"mask": expected floats, found bool/);
+    assert.match(bools(29), /total_size/);
   });
 
   const refused: [index: string, message: RegExp][] = [
@@ -236,6 +279,14 @@ describe('an index of shards', () => {
     [map({ x: 'b.safetensors' }), /tensor "x": expected in b\.safetensors, which does not/],
     [map({ toString: 'a.safetensors' }), /tensor "toString": expected in a\.safetensors, which does not/],
     ['{"weight_map":{"__proto__":"a.safetensors"}}', /tensor "__proto__": expected in a\.safetensors, which/],
+    ...[15, 17, 0, 32, 1e300].map((size): [string, RegExp] => [
+      total({ total_size: size }),
+      /metadata\.total_size: expected 16, the bytes of its tensors in "a\.safetensors", "b\.safetensors", found \d/,
+    ]),
+    ...['16', -1, null, [16], true].map((size): [string, RegExp] => [
+      total({ total_size: size }),
+      /metadata\.total_size: expected a number of bytes, found /,
+    ]),
     [map({ 'a\u001b[31m\u202e': 'a.safetensors' }), /tensor "a\\u001b\[31m\\u202e": expected in/],
     [
       map(Object.fromEntries(Array.from({ length: 600 }, (_, i) => [`t${i}`, `s${i}`]))),

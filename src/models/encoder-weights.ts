@@ -3,7 +3,7 @@
  * ways (a wrapper's prefix, LayerNorm's `gamma` and `beta`); what is decided here is found under one name by all others.
  */
 import { InputError } from '../errors.js';
-import { printable, show } from '../show.js';
+import { listed, printable, show } from '../show.js';
 import { isFloatFileDType } from '../tensor/dtype.js';
 import { formatShape, type Shape, sameShape } from '../tensor/shape.js';
 import type { WeightSource } from '../weights/source.js';
@@ -13,7 +13,6 @@ import type { EncoderConfig } from './config.js';
 const ANCHOR = 'embeddings.word_embeddings.weight';
 /** Constants that older versions of transformers kept among the weights. */
 const CONSTANTS = /(?:^|\.)embeddings\.(?:position_ids|token_type_ids)$/;
-const MOST_NAMES = 3;
 
 export interface NeededWeight {
   /** As in a Hugging Face file of the encoder alone. */
@@ -89,7 +88,7 @@ export function findEncoderWeights(
     const { candidate, missing } = nearest.reduce((a, b) => (b.missing.length < a.missing.length ? b : a));
     throw new InputError(
       `${file}: expected ${needed.length} tensors of the encoder, ${missing.length} missing: ` +
-        listed(missing.map(({ name }) => candidate + name)),
+        `${listed(missing.map(({ name }) => candidate + name))}; ${besides(byName, needed, candidate)}`,
     );
   }
   for (const { name } of needed)
@@ -115,6 +114,26 @@ export function findEncoderWeights(
   };
 }
 
+/** What a file has beside the needed weights, first those that begin as they do: a misnamed one is among them. */
+function besides(
+  byName: ReadonlyMap<string, string>,
+  needed: readonly NeededWeight[],
+  prefix: string,
+): string {
+  const wanted = new Set(needed.map(({ name }) => prefix + name));
+  const others = [...byName].filter(
+    ([name]) => !wanted.has(name) && !CONSTANTS.test(name) && !name.startsWith(`${prefix}pooler.`),
+  );
+  if (others.length === 0) return 'it has no other tensors';
+  const near = (name: string) =>
+    name.startsWith(`${prefix}encoder.`) || name.startsWith(`${prefix}embeddings.`);
+  const names = [...others.filter(([name]) => near(name)), ...others.filter(([name]) => !near(name))];
+  return `its other tensors are ${listed(
+    names.map(([, stored]) => stored),
+    5,
+  )}`;
+}
+
 /** @throws InputError when the tensor is not there, has another shape or holds no floats. */
 export function requireTensor(source: WeightSource, name: string, shape: Shape): void {
   const info = source.info(name);
@@ -124,6 +143,19 @@ export function requireTensor(source: WeightSource, name: string, shape: Shape):
       `${where} has shape ${formatShape(info.shape)}, expected ${formatShape(shape)}, as config.json says`,
     );
   if (!isFloatFileDType(info.dtype)) throw new InputError(`${where}: expected floats, found ${info.dtype}`);
+}
+
+/**
+ * A head's file has the two tensors of a linear layer and no other, as `load_state_dict` requires.
+ * @throws InputError when it has others, or one of another shape or of no floats.
+ */
+export function requireLinear(source: WeightSource, shapeOf: (kind: 'weight' | 'bias') => Shape): void {
+  for (const kind of ['weight', 'bias'] as const) requireTensor(source, kind, shapeOf(kind));
+  const others = source.names().filter((name) => name !== 'weight' && name !== 'bias');
+  if (others.length > 0)
+    throw new InputError(
+      `${printable(source.describe())}: expected the tensors "weight" and "bias" alone, found ${listed(others)} too`,
+    );
 }
 
 /**
@@ -175,10 +207,4 @@ function indexOf(element: number, shape: Shape): string {
     rest = Math.floor(rest / size);
   }
   return formatShape(index);
-}
-
-/** The first few names of a list that may be long. */
-export function listed(names: readonly string[]): string {
-  const shown = names.slice(0, MOST_NAMES).map(show).join(', ');
-  return names.length > MOST_NAMES ? `${shown} and ${names.length - MOST_NAMES} more` : shown;
 }

@@ -8,7 +8,7 @@ import { InputError, MachineError } from '../errors.js';
 import { requireInside } from '../files/inside.js';
 import { PositionedFile } from '../files/positioned.js';
 import type { Gpu } from '../gpu/gpu.js';
-import { printable, show } from '../show.js';
+import { listed, printable, show } from '../show.js';
 import { CounterRandom } from '../tensor/random.js';
 import { sizeOf } from '../tensor/shape.js';
 import { openWeights } from '../weights/open.js';
@@ -20,10 +20,9 @@ import {
   allFinite,
   findEncoderWeights,
   finitePieces,
-  listed,
   type NeededWeight,
   requireLayers,
-  requireTensor,
+  requireLinear,
 } from './encoder-weights.js';
 import {
   ENCODER_PREFIX,
@@ -90,9 +89,8 @@ export function readM3(gpu: Gpu, folder: string, options: M3Options): M3Parts {
     const specs = parameterSpecs(config, settings, options);
     const heads = { colbert_linear: colbert, sparse_linear: sparse };
     for (const name of HEADS)
-      for (const kind of ['weight', 'bias'])
-        if (heads[name])
-          requireTensor(heads[name], kind, specs.find((spec) => spec.name === `${name}.${kind}`)!.shape);
+      if (heads[name])
+        requireLinear(heads[name], (kind) => specs.find((spec) => spec.name === `${name}.${kind}`)!.shape);
     store = new ParameterStore(gpu, specs, options.precision);
     const unused = new Map<string, { shape: readonly number[]; data: Float32Array }>();
     for (const parameter of store.parameters) {

@@ -6,9 +6,9 @@ import { requireInside } from '../files/inside.js';
 import { isJsonObject, readJsonObject } from '../files/json.js';
 import { PositionedFile } from '../files/positioned.js';
 import { systemReason } from '../files/reason.js';
-import { printable, show } from '../show.js';
+import { listed, printable, show } from '../show.js';
 import { SafetensorsFile } from './safetensors.js';
-import type { TensorInfo, WeightSource } from './source.js';
+import type { StoredBytes, TensorInfo, WeightSource } from './source.js';
 import { TorchFile } from './torch-file.js';
 
 type Open = (file: string) => WeightSource;
@@ -70,7 +70,7 @@ class ShardedWeights implements WeightSource {
 
   /** Opens all shards, so that one that is missing or lacks a tensor is known before the first step. */
   static open(folder: string, index: string, open: Open): ShardedWeights {
-    const files = readWeightMap(index);
+    const { files, totalSize } = readIndex(index);
     const shards = new Map<string, WeightSource>();
     try {
       for (const file of new Set(files.values())) {
@@ -93,6 +93,7 @@ class ShardedWeights implements WeightSource {
             throw new InputError(
               `${printable(index)}: tensor ${show(name)}: expected in ${printable(files.get(name)!)} alone, found in ${printable(file)} too`,
             );
+      if (totalSize !== undefined) requireTotal(index, totalSize, shardOf);
       return new ShardedWeights(index, shardOf, [...shards.values()]);
     } catch (error) {
       for (const shard of shards.values()) shard.close();
@@ -120,6 +121,14 @@ class ShardedWeights implements WeightSource {
     return this.shard(name).stream(name, maxElements);
   }
 
+  isReadable(name: string): boolean {
+    return this.shardOf.get(name)?.isReadable(name) ?? false;
+  }
+
+  bytesIn(name: string): StoredBytes {
+    return this.shard(name).bytesIn(name);
+  }
+
   describe(): string {
     return this.index;
   }
@@ -132,18 +141,56 @@ class ShardedWeights implements WeightSource {
     const shard = this.shardOf.get(name);
     if (!shard)
       throw new InputError(
-        `${printable(this.index)}: no tensor ${show(name)} (it lists ${this.shardOf.size})`,
+        `${printable(this.index)}: no tensor ${show(name)} (it lists ${listed(this.names(), 5)})`,
       );
     return shard;
   }
 }
 
-/** Names of tensors → names of files beside the index. */
-function readWeightMap(index: string): Map<string, string> {
-  const map = readJsonObject(index, { maxBytes: MAX_INDEX_BYTES })['weight_map'];
+/**
+ * What the index says the tensors take is what they take: else shards of two saves lie side by side. Writers differ in
+ * what a tensor takes that shares its storage (once, or each time; its own elements, or the whole storage), and count a
+ * bool as a bit or as a byte.
+ */
+function requireTotal(index: string, total: number, shardOf: ReadonlyMap<string, WeightSource>): void {
+  const storages = new Map<WeightSource, Map<number, { least: number; most: number }>>();
+  let each = 0;
+  for (const [name, shard] of shardOf) {
+    const { of, position, length } = shard.bytesIn(name);
+    const bits = shard.isReadable(name) && shard.info(name).dtype === 'bool' ? 8 : 1;
+    const seen = storages.get(shard) ?? new Map();
+    storages.set(shard, seen);
+    const before = seen.get(position) ?? { least: Number.POSITIVE_INFINITY, most: 0 };
+    seen.set(position, {
+      least: Math.min(before.least, of / bits),
+      most: Math.max(before.most, length),
+    });
+    each += of;
+  }
+  let least = 0;
+  let whole = 0;
+  for (const seen of storages.values())
+    for (const storage of seen.values()) {
+      least += storage.least;
+      whole += storage.most;
+    }
+  const most = Math.max(each, whole);
+  if (total < Math.floor(least) || total > most)
+    throw new InputError(
+      `${printable(index)}: metadata.total_size: expected ${least < most ? `${Math.floor(least)} to ${most}` : most}, ` +
+        `the bytes of its tensors in ${listed([...new Set([...shardOf.values()].map((shard) => path.basename(shard.describe())))])}, found ${total}`,
+    );
+}
+
+/** Names of tensors → names of files beside the index, and the bytes of all of them where it tells. */
+function readIndex(index: string): { files: Map<string, string>; totalSize: number | undefined } {
+  const { weight_map: map, metadata } = readJsonObject(index, { maxBytes: MAX_INDEX_BYTES });
   const fail = (problem: string): never => {
     throw new InputError(`${printable(index)}: ${problem}`);
   };
+  const totalSize = isJsonObject(metadata) ? metadata['total_size'] : undefined;
+  if (totalSize !== undefined && !(typeof totalSize === 'number' && totalSize >= 0))
+    return fail(`metadata.total_size: expected a number of bytes, found ${show(totalSize)}`);
   if (!isJsonObject(map))
     return fail(`expected an object "weight_map" of tensor names to files, found ${show(map)}`);
   const files = new Map<string, string>();
@@ -155,7 +202,7 @@ function readWeightMap(index: string): Map<string, string> {
   const shards = new Set(files.values()).size;
   if (shards === 0) fail('expected a "weight_map" of at least one tensor, found none');
   if (shards > MAX_SHARDS) fail(`expected at most ${MAX_SHARDS} files, found ${shards}`);
-  return files;
+  return { files, totalSize };
 }
 
 function isFileName(name: string): boolean {

@@ -9,11 +9,11 @@
 import { InputError } from '../errors.js';
 import { AtomicFile } from '../files/atomic.js';
 import { PositionedFile } from '../files/positioned.js';
-import { printable, show } from '../show.js';
+import { listed, printable, show } from '../show.js';
 import { encode, type FileDType, fileDTypeBytes, type HostArray, isFloatFileDType } from '../tensor/dtype.js';
 import { formatShape, type Shape, sizeOf } from '../tensor/shape.js';
 import { codeOfDType, type Entry, infoOf, isReadable, readHeader } from './safetensors-header.js';
-import type { TensorInfo, WeightSource } from './source.js';
+import type { StoredBytes, TensorInfo, WeightSource } from './source.js';
 import { readArray, readFloats, streamFloats } from './stored-arrays.js';
 
 /** One safetensors file, open for reading. */
@@ -73,6 +73,11 @@ export class SafetensorsFile implements WeightSource {
     return streamFloats(this.file, dtype, position, count, maxElements);
   }
 
+  bytesIn(name: string): StoredBytes {
+    const { begin, end } = this.entry(name);
+    return { of: end - begin, position: begin, length: end - begin };
+  }
+
   describe(): string {
     return this.file.path;
   }
@@ -85,9 +90,14 @@ export class SafetensorsFile implements WeightSource {
     throw new InputError(`${printable(this.file.path)}: ${problem}`);
   }
 
-  private typed(name: string): { info: TensorInfo; entry: Entry } {
+  private entry(name: string): Entry {
     const entry = this.entries.get(name);
-    if (!entry) return this.fail(`no tensor ${show(name)} (the file has ${this.entries.size})`);
+    if (!entry) return this.fail(`no tensor ${show(name)} (the file has ${listed(this.names(), 5)})`);
+    return entry;
+  }
+
+  private typed(name: string): { info: TensorInfo; entry: Entry } {
+    const entry = this.entry(name);
     return { entry, info: infoOf(entry, (problem) => this.fail(`tensor ${show(name)}: ${problem}`)) };
   }
 

@@ -6,6 +6,15 @@ export interface TensorInfo {
   readonly dtype: FileDType;
 }
 
+/** Where a tensor's bytes are in its file. */
+export interface StoredBytes {
+  /** Bytes of the tensor's own elements. */
+  readonly of: number;
+  /** Those of the storage that it lies in, which several tensors may share. */
+  readonly position: number;
+  readonly length: number;
+}
+
 export interface WeightSource {
   names(): string[];
   has(name: string): boolean;
@@ -15,6 +24,9 @@ export interface WeightSource {
   read(name: string): Float32Array;
   /** The same in consecutive pieces of at most `maxElements`; `offset` is in elements. */
   stream(name: string, maxElements: number): Iterable<{ offset: number; data: Float32Array }>;
+  /** Whether the tensor is there and of a type that is read here. */
+  isReadable(name: string): boolean;
+  bytesIn(name: string): StoredBytes;
   /** The file, for messages. */
   describe(): string;
   close(): void;

@@ -6,10 +6,18 @@
 import { InputError } from '../errors.js';
 import { kindOf } from '../files/kind.js';
 import { PositionedFile } from '../files/positioned.js';
-import { printable, show } from '../show.js';
-import { fileDTypeBytes, type HostArray, hostArray, isFloatFileDType, toFloat32 } from '../tensor/dtype.js';
-import type { TensorInfo, WeightSource } from './source.js';
+import { listed, printable, show } from '../show.js';
+import {
+  bytesOf,
+  fileDTypeBytes,
+  type HostArray,
+  hostArray,
+  isFloatFileDType,
+  toFloat32,
+} from '../tensor/dtype.js';
+import type { StoredBytes, TensorInfo, WeightSource } from './source.js';
 import { readArray, readFloats, streamFloats } from './stored-arrays.js';
+import { type Strided, stridedPieces } from './strided.js';
 import { describeValue, type Storage, StoredTensor, Unpickler, type Value } from './unpickler.js';
 import { isZip, readZipRecords } from './zip-records.js';
 
@@ -26,6 +34,8 @@ export interface TorchTensor extends TensorInfo {
  */
 const MAX_SHARING = 8;
 const SMALL_BYTES = 1 << 20;
+/** Elements that are gathered at once where all are asked for. */
+const PIECE = 1 << 20;
 
 /** One PyTorch file, open for reading; tensor data is read when asked for. */
 export class TorchFile implements WeightSource {
@@ -67,21 +77,39 @@ export class TorchFile implements WeightSource {
 
   read(name: string): Float32Array {
     const { tensor, dtype } = this.floats(name);
-    if (!tensor.contiguous) return toFloat32(dtype, this.gather(tensor));
-    return readFloats(this.file, dtype, position(tensor), tensor.count);
+    if (tensor.contiguous) return readFloats(this.file, dtype, position(tensor), tensor.count);
+    const result = new Float32Array(tensor.count);
+    for (const { offset, data } of this.stream(name, PIECE)) result.set(data, offset);
+    return result;
   }
 
   /** The elements as stored, of any dtype: f16 and bf16 are raw bits, i64 a BigInt64Array. */
   readRaw(name: string): HostArray {
     const tensor = this.tensor(name);
-    if (!tensor.contiguous) return this.gather(tensor);
-    return readArray(this.file, tensor.storage.dtype, position(tensor), tensor.count);
+    const { dtype } = tensor.storage;
+    if (tensor.contiguous) return readArray(this.file, dtype, position(tensor), tensor.count);
+    const result = hostArray(dtype, tensor.count);
+    for (const { offset, data } of stridedPieces(this.file, strided(tensor), PIECE))
+      bytesOf(result).set(bytesOf(data), offset * fileDTypeBytes(dtype));
+    return result;
   }
 
-  stream(name: string, maxElements: number): Iterable<{ offset: number; data: Float32Array }> {
+  *stream(name: string, maxElements: number): Generator<{ offset: number; data: Float32Array }> {
     const { tensor, dtype } = this.floats(name);
-    if (!tensor.contiguous) return slices(this.read(name), maxElements);
-    return streamFloats(this.file, dtype, position(tensor), tensor.count, maxElements);
+    if (tensor.contiguous) yield* streamFloats(this.file, dtype, position(tensor), tensor.count, maxElements);
+    else
+      for (const { offset, data } of stridedPieces(this.file, strided(tensor), maxElements))
+        yield { offset, data: toFloat32(dtype, data) };
+  }
+
+  isReadable(name: string): boolean {
+    return this.has(name);
+  }
+
+  bytesIn(name: string): StoredBytes {
+    const { storage, count } = this.tensor(name);
+    const width = fileDTypeBytes(storage.dtype);
+    return { of: count * width, position: storage.position, length: storage.count * width };
   }
 
   describe(): string {
@@ -96,7 +124,7 @@ export class TorchFile implements WeightSource {
     const tensor = this.tensors.get(name);
     if (!tensor)
       throw new InputError(
-        `${printable(this.file.path)}: no tensor ${show(name)} (the file has ${this.tensors.size})`,
+        `${printable(this.file.path)}: no tensor ${show(name)} (the file has ${listed(this.names(), 5)})`,
       );
     return tensor;
   }
@@ -109,25 +137,6 @@ export class TorchFile implements WeightSource {
         `${printable(this.file.path)}: tensor ${show(name)}: expected floats, found ${dtype}`,
       );
     return { tensor, dtype };
-  }
-
-  /** Row-major copy of a transposed, sliced or expanded tensor. */
-  private gather(tensor: StoredTensor): HostArray {
-    const { shape, strides, storage, count } = tensor;
-    const source = readArray(this.file, storage.dtype, position(tensor), tensor.span);
-    const target = hostArray(storage.dtype, count);
-    const index = new Array<number>(shape.length).fill(0);
-    let from = 0;
-    for (let to = 0; to < count; to++) {
-      target[to] = source[from]!;
-      for (let axis = shape.length - 1; axis >= 0; axis--) {
-        from += strides[axis]!;
-        if (++index[axis]! < shape[axis]!) break;
-        from -= strides[axis]! * shape[axis]!;
-        index[axis] = 0;
-      }
-    }
-    return target;
   }
 }
 
@@ -145,9 +154,9 @@ function position({ storage, offset }: StoredTensor): number {
   return storage.position + offset * fileDTypeBytes(storage.dtype);
 }
 
-function* slices(data: Float32Array, maxElements: number) {
-  for (let offset = 0; offset < data.length; offset += maxElements)
-    yield { offset, data: data.slice(offset, offset + maxElements) };
+function strided(tensor: StoredTensor): Strided {
+  const { shape, strides, storage } = tensor;
+  return { dtype: storage.dtype, position: position(tensor), shape, strides };
 }
 
 /** The tensors of the unpickled object. */
@@ -234,7 +243,7 @@ const LEGACY_PROTOCOL = 1001;
 
 /** magic · protocol · system · object · storage keys, all pickles; then per key: count as i64 · elements. */
 function readLegacy(file: PositionedFile): Value {
-  const unpickler = new Unpickler(file, 0, file.size);
+  const unpickler = new Unpickler(file, 0, file.size, true);
   let magic: Value;
   try {
     magic = unpickler.load();
@@ -267,7 +276,7 @@ function readLegacy(file: PositionedFile): Value {
   const storages = new Map<string, Storage>();
   for (const storage of unpickler.storages) {
     const other = storages.get(storage.key);
-    if (other && (other.dtype !== storage.dtype || other.count !== storage.count))
+    if (other && (other.dtype !== storage.dtype || other.recorded !== storage.recorded))
       throw new InputError(`${printable(file.path)}: storage ${show(storage.key)} is described in two ways`);
     storages.set(storage.key, storage);
   }
@@ -285,11 +294,11 @@ function readLegacy(file: PositionedFile): Value {
         `${printable(file.path)}: storage ${describeValue(key)} is ${storage ? 'listed twice' : 'not of a tensor'}`,
       );
     const count = Number(view(file.readBytes(at, 8)).getBigInt64(0, true));
-    const bytes = storage.count * fileDTypeBytes(storage.dtype);
-    if (count !== storage.count || at + 8 + bytes > file.size)
+    const bytes = storage.recorded * fileDTypeBytes(storage.dtype);
+    if (count !== storage.recorded || at + 8 + bytes > file.size)
       throw new InputError(
-        `${printable(file.path)}: storage ${show(storage.key)}: expected ${storage.count} ${storage.dtype}, found ` +
-          (count !== storage.count ? `${count}` : `${file.size - at - 8} bytes (truncated)`),
+        `${printable(file.path)}: storage ${show(storage.key)}: expected ${storage.recorded} ${storage.dtype}, found ` +
+          (count !== storage.recorded ? `${count}` : `${file.size - at - 8} bytes (truncated)`),
       );
     placed.set(storage.key, at + 8);
     at += 8 + bytes;
@@ -300,7 +309,7 @@ function readLegacy(file: PositionedFile): Value {
       throw new InputError(
         `${printable(file.path)}: storage ${show(storage.key)} of a tensor is not in the file`,
       );
-    storage.position = start;
+    storage.position = start + storage.start * fileDTypeBytes(storage.dtype);
   }
   return object;
 }

@@ -15,9 +15,13 @@ export class Storage {
   /** Of the first byte, in the file; known once the records are. */
   position = 0;
   constructor(
+    /** Of the record that the file has. */
     readonly key: string,
     readonly dtype: FileDType,
     readonly count: number,
+    /** A view of a record (only in files before PyTorch 1.6) begins within it and ends there: elements. */
+    readonly start = 0,
+    readonly recorded = count,
   ) {}
 }
 
@@ -73,6 +77,8 @@ export type Value =
 
 export const ORDERED_DICT = 'collections OrderedDict';
 export const REBUILD_TENSOR = 'torch._utils _rebuild_tensor_v2';
+/** Before PyTorch 0.4: the same without `requires_grad` and hooks. */
+const REBUILD_TENSOR_V1 = 'torch._utils _rebuild_tensor';
 const REBUILD_PARAMETER = 'torch._utils _rebuild_parameter';
 const dtypeOfStorage = new Map<string, FileDType>([
   ['torch DoubleStorage', 'f64'],
@@ -86,7 +92,13 @@ const dtypeOfStorage = new Map<string, FileDType>([
   ['torch ByteStorage', 'u8'],
   ['torch BoolStorage', 'bool'],
 ]);
-const allowedGlobals = new Set([ORDERED_DICT, REBUILD_TENSOR, REBUILD_PARAMETER, ...dtypeOfStorage.keys()]);
+const allowedGlobals = new Set([
+  ORDERED_DICT,
+  REBUILD_TENSOR,
+  REBUILD_TENSOR_V1,
+  REBUILD_PARAMETER,
+  ...dtypeOfStorage.keys(),
+]);
 
 /** A state dict takes about 100 bytes and 40 instructions a tensor; an instruction makes at most one value. */
 const MAX_PICKLE_BYTES = 1 << 24;
@@ -114,6 +126,8 @@ export class Unpickler {
     /** Of the next byte to read, in the file. */
     public position: number,
     private readonly end: number,
+    /** Storages may be views of others. */
+    private readonly views = false,
   ) {
     this.windowStart = position;
   }
@@ -315,7 +329,7 @@ export class Unpickler {
 
   private call(callee: string, args: readonly Value[]): Value {
     if (callee === ORDERED_DICT && args.length === 0) return new Map();
-    if (callee === REBUILD_TENSOR) return this.rebuildTensor(args);
+    if (callee === REBUILD_TENSOR || callee === REBUILD_TENSOR_V1) return this.rebuildTensor(args);
     if (callee === REBUILD_PARAMETER && args[0] instanceof StoredTensor) return args[0];
     return this.fail(
       `refused call of ${show(callee)} with (${args.slice(0, 5).map(describeValue).join(', ').slice(0, 200)}${args.length > 5 ? ', …' : ''})`,
@@ -353,7 +367,7 @@ export class Unpickler {
     return value.items as number[];
   }
 
-  /** ('storage', type, key, device, count[, view]) */
+  /** ('storage', type, key, device, count[, view]); a view is (key, first element, count). */
   private storage(id: Value): Storage {
     if (!(id instanceof Tuple) || id.items[0] !== 'storage')
       return this.fail(`refused reference ${describeValue(id)}`);
@@ -361,10 +375,21 @@ export class Unpickler {
     const dtype = type instanceof Global ? dtypeOfStorage.get(type.name) : undefined;
     if (dtype === undefined || typeof key !== 'string' || !isCount(count))
       return this.fail(`storage ${describeValue(key)}: expected a type, a key and a count`);
-    if (storageView !== null) return this.fail(`storage ${show(key)}: refused view of another storage`);
-    const storage = new Storage(key, dtype, count);
+    const storage =
+      storageView === null ? new Storage(key, dtype, count) : this.view(key, dtype, count, storageView);
     this.storages.push(storage);
     return storage;
+  }
+
+  private view(key: string, dtype: FileDType, recorded: number, view: Value): Storage {
+    if (!this.views) return this.fail(`storage ${show(key)}: refused view of another storage`);
+    const [, start, count] = view instanceof Tuple ? view.items : [];
+    if (!isCount(start) || !isCount(count) || start + count > recorded)
+      return this.fail(
+        `storage ${show(key)}: expected a view within its ${recorded} elements, found ${describeValue(view)}` +
+          (view instanceof Tuple ? ` of ${view.items.slice(0, 5).map(describeValue).join(', ')}` : ''),
+      );
+    return new Storage(key, dtype, count, start, recorded);
   }
 
   // ---- stack and input

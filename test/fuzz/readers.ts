@@ -22,7 +22,7 @@ import { damageTree, strangeValue, textOf, treeOf } from './json.js';
 import { loadModel, modelInput } from './model-inputs.js';
 import type { FuzzRandom } from './random.js';
 import { sentencePieceBytes } from './sentencepiece-input.js';
-import { safetensorsInput, torchInput } from './weight-inputs.js';
+import { halvesInput, legacyInput, safetensorsInput, shardsInput, torchInput } from './weight-inputs.js';
 
 /** Files of one input, by name. */
 export type Input = Record<string, Uint8Array | string>;
@@ -267,7 +267,10 @@ function parseArguments(folder: string): void {
 export const readers: ReadonlyMap<string, Reader> = new Map(
   Object.entries<Reader>({
     safetensors: { make: safetensorsInput, read: useWeights },
+    halves: { make: halvesInput, read: useWeights },
+    shards: { make: shardsInput, read: useWeights },
     torch: { make: torchInput, read: useWeights },
+    legacy: { make: legacyInput, read: useWeights },
     index: { make: indexInput, read: useWeights },
     config: {
       make: (random) => ({

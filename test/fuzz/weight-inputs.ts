@@ -35,22 +35,61 @@ export function frameSafetensors(header: Uint8Array | string, data: Uint8Array, 
   return file;
 }
 
-export function safetensorsInput(random: FuzzRandom): Record<string, Uint8Array> {
+/** A right file of a few tensors of these types; `names` has one for each that may be there. */
+function rightSafetensors(random: FuzzRandom, dtypes: readonly string[], names: string) {
   const header: Record<string, unknown> = { __metadata__: { format: 'pt' } };
   let at = 0;
-  for (let i = 0; i < 1 + random.below(4); i++) {
+  for (let i = 0; i < 1 + random.below(names.length); i++) {
     const shape = Array.from({ length: random.below(4) }, () => random.below(5));
-    const dtype = random.pick(['F32', 'F32', 'F16', 'BF16', 'F64', 'U8', 'I64']);
+    const dtype = random.pick(dtypes);
     const width = { F64: 8, I64: 8, F32: 4, F16: 2, BF16: 2, U8: 1 }[dtype]!;
     const size = shape.reduce((product, extent) => product * extent, width);
-    header['xyzw'[i]!] = { dtype, shape, data_offsets: [at, at + size] };
+    header[names[i]!] = { dtype, shape, data_offsets: [at, at + size] };
     at += size;
   }
-  const data = random.bytes(at);
+  return { header, data: random.bytes(at) };
+}
+
+export function safetensorsInput(random: FuzzRandom): Record<string, Uint8Array> {
+  return oneSafetensors(random, ['F32', 'F32', 'F16', 'BF16', 'F64', 'U8', 'I64']);
+}
+
+/** Files of 16-bit floats, whose every bit pattern is a number. */
+export function halvesInput(random: FuzzRandom): Record<string, Uint8Array> {
+  return oneSafetensors(random, ['F16', 'BF16']);
+}
+
+function oneSafetensors(random: FuzzRandom, dtypes: readonly string[]): Record<string, Uint8Array> {
+  const { header, data } = rightSafetensors(random, dtypes, 'xyzw');
   const tree = treeOf(header);
   const text = textOf(random.chance(0.7) ? damageTree(tree, random, safetensorsWords) : tree);
   const file = frameSafetensors(`${text}${' '.repeat(random.below(9))}`, data);
   return { 'model.safetensors': random.chance(0.3) ? damageBytes(file, random) : file };
+}
+
+const shardWords = [...safetensorsWords, 'a.safetensors', 'b.safetensors', '../a.safetensors', 'total_size'];
+
+/** An index of two shards, as they are written here and by transformers; one thing or nothing of it is damaged. */
+export function shardsInput(random: FuzzRandom): Record<string, Uint8Array | string> {
+  const shards = (['wx', 'yz'] as const).map((names) =>
+    rightSafetensors(random, ['F32', 'F16', 'BF16', 'I64'], names),
+  );
+  const weightMap: Record<string, string> = {};
+  const files: Record<string, Uint8Array | string> = {};
+  for (const [i, { header, data }] of shards.entries()) {
+    const file = `${'ab'[i]}.safetensors`;
+    for (const name of Object.keys(header)) if (name !== '__metadata__') weightMap[name] = file;
+    const bytes = frameSafetensors(JSON.stringify(header), data);
+    files[file] = random.chance(0.15) ? damageBytes(bytes, random) : bytes;
+  }
+  if (random.chance(0.05)) delete files['b.safetensors'];
+  const index = treeOf({
+    metadata: { total_size: shards[0]!.data.length + shards[1]!.data.length, total_parameters: 5 },
+    weight_map: weightMap,
+  });
+  const text = textOf(random.chance(0.6) ? damageTree(index, random, shardWords) : index);
+  files['model.safetensors.index.json'] = random.chance(0.1) ? damageBytes(Buffer.from(text), random) : text;
+  return files;
 }
 
 // ---- PyTorch files -----------------------------------------------------------------------------------------
@@ -72,21 +111,28 @@ const pickles = once(() =>
 );
 
 export function torchInput(random: FuzzRandom): Record<string, Uint8Array> {
-  return { 'pytorch_model.bin': torchBytes(random) };
+  const frame = random.chance(0.7) ? zipTorchFile : legacyTorchFile;
+  return { 'pytorch_model.bin': torchBytes(random, zips(), frame) };
 }
 
-function torchBytes(random: FuzzRandom): Uint8Array {
+/** Files as they were before PyTorch 1.6. */
+export function legacyInput(random: FuzzRandom): Record<string, Uint8Array> {
+  return { 'pytorch_model.bin': torchBytes(random, legacies(), legacyTorchFile) };
+}
+
+const legacies = once(() => zips().filter((bytes) => bytes[0] === 0x80));
+
+type Frame = typeof zipTorchFile;
+
+function torchBytes(random: FuzzRandom, whole: readonly Uint8Array[], frame: Frame): Uint8Array {
   switch (random.below(4)) {
     case 0:
-      return damageBytes(random.pick(zips()), random, [...zips(), ...torchWords()]);
-    case 1: {
-      const frame = random.chance(0.7) ? zipTorchFile : legacyTorchFile;
+      return damageBytes(random.pick(whole), random, [...whole, ...torchWords()]);
+    case 1:
       return frame(damageBytes(random.pick(pickles()), random, [...pickles(), ...torchWords()]), 4);
-    }
     case 2:
-      return viewsOfOneStorage(random);
+      return viewsOfOneStorage(random, frame);
     default: {
-      const frame = random.chance(0.7) ? zipTorchFile : legacyTorchFile;
       const bytes = frame(anyPickle(random), 4);
       return random.chance(0.1) ? damageBytes(bytes, random) : bytes;
     }
@@ -94,7 +140,7 @@ function torchBytes(random: FuzzRandom): Uint8Array {
 }
 
 /** Tensors with shapes, strides and offsets around what their storage holds. */
-function viewsOfOneStorage(random: FuzzRandom): Uint8Array {
+function viewsOfOneStorage(random: FuzzRandom, frame: Frame): Uint8Array {
   const count = random.below(200);
   const extent = () => random.pick([0, 1, 1, 2, 3, 5, 8, 100, 1000, 2 ** 31, 2 ** 40]);
   const tensors = Array.from({ length: 1 + random.below(20) }, (_, i) => {
@@ -106,9 +152,10 @@ function viewsOfOneStorage(random: FuzzRandom): Uint8Array {
     );
     const claimed = random.chance(0.9) ? count : random.below(300);
     const offset = random.chance(0.8) ? random.below(4) : random.pick([-1, count, 2 ** 52]);
-    return [`t${i}`, tensorPickle(claimed, { offset, shape, strides })] as const;
+    const view = random.chance(0.1) ? ([random.below(4), random.below(200)] as const) : undefined;
+    return [`t${i}`, tensorPickle(claimed, { offset, shape, strides, ...(view && { view }) })] as const;
   });
-  return (random.chance(0.7) ? zipTorchFile : legacyTorchFile)(tensors, count);
+  return frame(tensors, count);
 }
 
 const { integer, raw, text, tuple, u32 } = pickled;
