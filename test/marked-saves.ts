@@ -35,6 +35,7 @@ export function save(mark: number): ModelFolderContents {
     files: new Map([
       [mark % 2 === 0 ? 'vocab.txt' : 'tokenizer.json', `{"mark": ${mark}}`],
       ['trainer_state.json', `{"mark": ${mark}}`],
+      ['1_Pooling/config.json', `{"mark": ${mark}}`],
     ]),
   };
 }
@@ -46,7 +47,13 @@ export const filesOf = (mark: number) =>
 export function markOf(folder: string): number | undefined {
   const marks = new Set<number>();
   const names = fs.existsSync(folder) ? fs.readdirSync(folder).filter((name) => !name.startsWith('.')) : [];
-  const files = names.filter((name) => !name.startsWith('checkpoint-'));
+  const files = names
+    .filter((name) => !name.startsWith('checkpoint-'))
+    .flatMap((name) =>
+      fs.statSync(path.join(folder, name)).isDirectory()
+        ? fs.readdirSync(path.join(folder, name)).map((inner) => `${name}/${inner}`)
+        : [name],
+    );
   for (const name of files) {
     const file = path.join(folder, name);
     if (name.endsWith('.safetensors')) {

@@ -58,7 +58,8 @@ test('what earlier versions and other saves left is removed or named', async () 
   assert.match(output.notices.join('\n'), /pytorch_model\.bin: not of this run/);
   await output.save(save(3));
   output.close();
-  assert.deepEqual(fs.readdirSync(folder).sort(), [...filesOf(3), 'notes.txt', 'pytorch_model.bin'].sort());
+  const top = filesOf(3).map((name) => name.split('/')[0]!);
+  assert.deepEqual(fs.readdirSync(folder).sort(), [...top, 'notes.txt', 'pytorch_model.bin'].sort());
 });
 
 test('names that something else has are found before the first step', () => {
@@ -77,6 +78,16 @@ test('names that something else has are found before the first step', () => {
       'a folder for a tokenizer file',
       (f) => fs.mkdirSync(path.join(f, 'vocab.txt')),
       /vocab\.txt: expected a file/,
+    ],
+    [
+      'a file for the folder of the pooling',
+      (f) => fs.writeFileSync(path.join(f, '1_Pooling'), ''),
+      /1_Pooling: expected a folder or nothing.*found something else/,
+    ],
+    [
+      'a folder for the file of the pooling',
+      (f) => fs.mkdirSync(path.join(f, '1_Pooling', 'config.json'), { recursive: true }),
+      /1_Pooling\/config\.json: expected a file or nothing.*found a folder/,
     ],
     [
       'a file for a checkpoint',

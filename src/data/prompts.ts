@@ -47,6 +47,16 @@ export function compileFormat(format: string, flag: string): Join {
     parts.map((part) => (part === 0 ? instruction : part === 1 ? text : part)).join('');
 }
 
+/**
+ * What a format puts before each text, where that is all that it does: then the text alone can be kept and the rest said
+ * once. Undefined where something follows the text or it stands there twice.
+ */
+export function promptBefore(instruction: string, format: string, flag: string): string | undefined {
+  const mark = '\u0000';
+  const [before, after, ...more] = compileFormat(format, flag)(instruction, mark).split(mark);
+  return after === '' && more.length === 0 ? before : undefined;
+}
+
 export interface PromptOptions {
   readonly sameDatasetWithinBatch: boolean;
   readonly queryInstructionForRetrieval: string | null;

@@ -27,7 +27,7 @@ export interface FileSet {
   /** The file that goes first and comes last; every save has it. */
   readonly gate: string;
   /**
-   * Names that saves use. Of a group of which the new save has a member, the members that it has not go too: they are
+   * Names that saves use; a file in a folder of the folder is written with a slash. Of a group of which the new save has a member, the members that it has not go too: they are
    * an earlier save's, and readers would take them for this one's.
    */
   readonly groups: readonly (readonly string[])[];
@@ -164,7 +164,7 @@ function completeFiles(folder: string, name: string, { gate, groups }: FileSet):
   const whole = staged(folder, name, 'files');
   const moving = staged(folder, name, 'moving');
   if (fs.existsSync(whole)) {
-    const used = fs.readdirSync(whole);
+    const used = filesIn(whole);
     const stale = groups.filter((group) => group.some((member) => used.includes(member))).flat();
     for (const file of new Set([gate, ...stale, ...used])) {
       fs.rmSync(path.join(folder, file), { force: true });
@@ -174,15 +174,32 @@ function completeFiles(folder: string, name: string, { gate, groups }: FileSet):
     fs.renameSync(whole, moving);
     syncFolder(folder);
   }
-  const rest = fs.readdirSync(moving);
-  const move = (file: string) => fs.renameSync(path.join(moving, file), path.join(folder, file));
+  const rest = filesIn(moving);
+  const move = (file: string) => {
+    const inner = path.dirname(path.join(folder, file));
+    if (file.includes('/')) fs.mkdirSync(inner, { recursive: true });
+    fs.renameSync(path.join(moving, file), path.join(folder, file));
+    if (file.includes('/')) syncFolder(inner);
+  };
   for (const file of rest) if (file !== gate) move(file);
   syncFolder(folder);
   if (rest.includes(gate)) {
     move(gate);
     syncFolder(folder);
   }
-  fs.rmdirSync(moving);
+  // Folders that held files are left in it.
+  removeAll(moving);
+}
+
+/** Names of the files in a folder, those in its folders with a slash. */
+function filesIn(folder: string): string[] {
+  return fs
+    .readdirSync(folder, { withFileTypes: true })
+    .flatMap((entry) =>
+      entry.isDirectory()
+        ? filesIn(path.join(folder, entry.name)).map((name) => `${entry.name}/${name}`)
+        : [entry.name],
+    );
 }
 
 function removeAll(file: string): void {

@@ -7,6 +7,7 @@ import { InputError } from '../errors.js';
 import { requireInside } from '../files/inside.js';
 import { type JsonObject, readJsonObject } from '../files/json.js';
 import { printable, show } from '../show.js';
+import { encoderFolder } from '../tokenizer/folder.js';
 import { requireModelFolder } from './hub-cache.js';
 import { CONFIG_FILE } from './model-folder.js';
 
@@ -60,7 +61,7 @@ const SMALLEST_EPS = 2 ** -126;
 /** @throws InputError naming file and key. */
 export function readEncoderConfig(folder: string): EncoderConfig {
   requireModelFolder(folder);
-  const file = path.join(folder, CONFIG_FILE);
+  const file = path.join(encoderFolder(folder), CONFIG_FILE);
   requireInside(folder, file);
   return parseEncoderConfig(readJsonObject(file), file);
 }

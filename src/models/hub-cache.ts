@@ -10,6 +10,7 @@ import { PositionedFile } from '../files/positioned.js';
 import { interruptedSave } from '../files/publish.js';
 import { systemReason } from '../files/reason.js';
 import { printable } from '../show.js';
+import { encoderFolder } from '../tokenizer/folder.js';
 import { CONFIG_FILE } from './model-folder.js';
 
 /** `model`: a folder or `org/name`. `cacheDir`: goes before HF_HUB_CACHE, HF_HOME and XDG_CACHE_HOME. @throws InputError. */
@@ -45,7 +46,7 @@ export function requireModelFolder(folder: string, where = ''): void {
     );
   }
   if (!stat.isDirectory()) throw fail('expected a model folder, found a file; give the folder that it is in');
-  if (PositionedFile.exists(path.join(folder, CONFIG_FILE))) return;
+  if (PositionedFile.exists(path.join(encoderFolder(folder), CONFIG_FILE))) return;
   const save = interruptedSave(folder);
   if (save !== undefined)
     throw fail(

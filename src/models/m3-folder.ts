@@ -1,16 +1,18 @@
 /**
- * The model folder of FlagEmbedding, read into parameters and described for writing: config.json, model.safetensors,
- * colbert_linear.pt, sparse_linear.pt, tokenizer files.
+ * A model's folder, read into parameters and described for writing: config.json, model.safetensors, colbert_linear.pt
+ * and sparse_linear.pt as FlagEmbedding has them, tokenizer files, and the files of sentence-transformers.
  */
 import path from 'node:path';
 import { type Parameter, type ParameterPart, ParameterStore } from '../autograd/parameters.js';
 import { InputError, MachineError } from '../errors.js';
 import { requireInside } from '../files/inside.js';
+import { asJsonObject, parseJsonBytes } from '../files/json.js';
 import { PositionedFile } from '../files/positioned.js';
 import type { Gpu } from '../gpu/gpu.js';
 import { listed, printable, show } from '../show.js';
 import { CounterRandom } from '../tensor/random.js';
 import { sizeOf } from '../tensor/shape.js';
+import { encoderFolder, MODULES_FILE } from '../tokenizer/folder.js';
 import { openWeights } from '../weights/open.js';
 import type { WeightSource } from '../weights/source.js';
 import { type TorchEntry, TorchFile } from '../weights/torch-file.js';
@@ -34,6 +36,7 @@ import {
   settingsOf,
 } from './m3-parameters.js';
 import { CONFIG_FILE, type ModelFolderContents, watchFolder } from './model-folder.js';
+import { PLAIN_TEXTS, readSentenceFolder, sentenceFiles, type TextSettings } from './sentence-files.js';
 
 const UPLOAD_ELEMENTS = 4 << 20;
 
@@ -41,6 +44,7 @@ const UPLOAD_ELEMENTS = 4 << 20;
 export interface M3Parts {
   readonly config: EncoderConfig;
   readonly settings: M3Settings;
+  readonly texts: TextSettings;
   readonly store: ParameterStore;
   /** What the encoder does not use (the pooler), by bare name, to be written back unchanged. */
   readonly unused: ReadonlyMap<string, { shape: readonly number[]; data: Float32Array }>;
@@ -53,13 +57,12 @@ export function readM3(gpu: Gpu, folder: string, options: M3Options): M3Parts {
   const requireUnchanged = watchFolder(folder);
   const read = readEncoderConfig(folder);
   const config = options.activation ? { ...read, activation: options.activation } : read;
-  const source = openWeights(folder);
+  const { settings, texts, notices } = settingsFor(folder, options);
+  const source = openWeights(encoderFolder(folder));
   const opened: TorchFile[] = [];
   let store: ParameterStore | undefined;
   try {
-    const settings = settingsOf(options);
-    const notices: string[] = [];
-    requireLayers(source, config, path.join(folder, CONFIG_FILE));
+    requireLayers(source, config, path.join(encoderFolder(folder), CONFIG_FILE));
     const needed = encoderParameters(config).flatMap((spec): readonly NeededWeight[] => spec.parts ?? [spec]);
     const found = findEncoderWeights(source, needed, config);
     if (found.others.length > 0)
@@ -116,7 +119,7 @@ export function readM3(gpu: Gpu, folder: string, options: M3Options): M3Parts {
       }
     requireUnchanged();
     store.refreshHalves();
-    return { config, settings, store, unused, notices };
+    return { config, settings, texts, store, unused, notices };
   } catch (error) {
     store?.dispose();
     throw error;
@@ -131,7 +134,7 @@ export function readM3(gpu: Gpu, folder: string, options: M3Options): M3Parts {
  * that are not finite are a MachineError when they are read: no folder with them could be loaded again.
  */
 export function m3Contents(
-  { config, store, unused }: M3Parts,
+  { config, settings, texts, store, unused }: M3Parts,
   files: ReadonlyMap<string, string | Uint8Array>,
 ): ModelFolderContents {
   const encoder = store.parameters.filter((parameter) => parameter.name.startsWith(ENCODER_PREFIX));
@@ -158,8 +161,88 @@ export function m3Contents(
       ...[...unused].map(([name, { shape, data }]) => ({ name, shape, pieces: () => [data] })),
     ],
     heads: new Map(HEADS.map((head) => [`${head}.pt`, () => headEntries(head)])),
-    files,
+    files: new Map([
+      ...sentenceFiles({
+        pooling: settings.pooling,
+        normalize: settings.normalize,
+        hiddenSize: config.hiddenSize,
+        maxLength: Math.min(texts.maxLength ?? modelMaxLength(files), config.maxTokens),
+        texts,
+      }),
+      ...files,
+    ]),
   };
+}
+
+/** What tokenizer_config.json, which the tokenizer has read and found good, says of lengths. */
+function modelMaxLength(files: ReadonlyMap<string, string | Uint8Array>): number {
+  const bytes = files.get('tokenizer_config.json');
+  if (!(bytes instanceof Uint8Array)) return Number.POSITIVE_INFINITY;
+  const { model_max_length: length } = asJsonObject(
+    parseJsonBytes(bytes, 'tokenizer_config.json'),
+    'tokenizer_config.json',
+  );
+  return Number.isSafeInteger(length) && (length as number) > 0
+    ? (length as number)
+    : Number.POSITIVE_INFINITY;
+}
+
+/**
+ * What the options and the folder say together. Of a folder that makes other vectors than can be made here, the part
+ * that is asked for is an error, the part that is told otherwise a notice.
+ */
+function settingsFor(
+  folder: string,
+  options: M3Options,
+): { settings: M3Settings; texts: TextSettings; notices: string[] } {
+  const said = readSentenceFolder(folder);
+  const settings = settingsOf(options, said);
+  const texts = { ...(said?.texts ?? PLAIN_TEXTS), ...options.texts };
+  const notices: string[] = [];
+  if (said === undefined) return { settings, texts, notices };
+  const told: [boolean, readonly string[], string][] = [
+    [
+      options.pooling !== undefined && options.normalize !== undefined,
+      said.vectorProblems,
+      'a pooling and a normalisation that are given go before it',
+    ],
+    [options.texts !== undefined, said.textProblems, 'settings of texts that are given go before it'],
+  ];
+  for (const [given, problems, how] of told)
+    for (const problem of problems) {
+      if (!given) throw new InputError(`${problem}; ${how}`);
+      notices.push(`${problem}: not used here`);
+    }
+  const where = printable(path.join(folder, MODULES_FILE));
+  if (said.pooling !== undefined && said.pooling !== settings.pooling)
+    notices.push(
+      `${where}: pooling is ${said.pooling}; ${settings.pooling} is used (--sentence_pooling_method)`,
+    );
+  if (said.normalize !== undefined && said.normalize !== settings.normalize)
+    notices.push(
+      `${where}: vectors are ${said.normalize ? '' : 'not '}normalised; here they are ${settings.normalize ? '' : 'not '}(--normalize_embeddings)`,
+    );
+  if (
+    said.similarity !== undefined &&
+    !(said.similarity === 'dot' || (said.similarity === 'cosine' && settings.normalize))
+  )
+    notices.push(
+      `${printable(folder)}: config_sentence_transformers.json: similarity_fn_name is ${show(said.similarity)}; dense scores here are inner products of ${settings.normalize ? '' : 'vectors that are not '}normalised${settings.normalize ? ' vectors' : ''}`,
+    );
+  if (said.texts.lowerCase && !texts.lowerCase)
+    notices.push(
+      `${printable(folder)}: sentence_bert_config.json lower-cases texts; here they stay as they are`,
+    );
+  const unused = [...said.texts.prompts].filter(
+    ([name, text]) => text !== '' && texts.prompts.get(name) !== text,
+  );
+  if (unused.length > 0)
+    notices.push(
+      `${printable(folder)}: prompts of config_sentence_transformers.json that are not used: ` +
+        `${unused.map(([name, text]) => `${printable(name)} ${show(text)}`).join(', ')} ` +
+        '(--query_instruction_for_retrieval, --passage_instruction_for_retrieval)',
+    );
+  return { settings, texts, notices };
 }
 
 /** All weights in pieces, part after part under the names that files give them. */

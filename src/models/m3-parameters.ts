@@ -9,6 +9,7 @@ import type { CounterRandom } from '../tensor/random.js';
 import { sizeOf } from '../tensor/shape.js';
 import type { EncoderConfig } from './config.js';
 import { encoderParameters } from './encoder.js';
+import type { TextSettings } from './sentence-files.js';
 import type { Pooling } from './token-batch.js';
 
 export interface M3Settings {
@@ -19,6 +20,7 @@ export interface M3Settings {
   colbertDim: number;
 }
 
+/** Pooling and normalisation that are not given are the folder's; where it says nothing, cls and normalised. */
 export interface M3Options extends Partial<M3Settings> {
   /** Draws missing heads and random models. */
   seed?: number;
@@ -28,6 +30,8 @@ export interface M3Options extends Partial<M3Settings> {
   decay?: (name: string) => boolean;
   /** f16: mixed precision; weights stay f32, the encoder's layers compute on f16 copies of them. Default f32. */
   precision?: FloatDType;
+  /** How texts are put to the model; what is not given, the folder says. */
+  texts?: Partial<TextSettings>;
   /** Replaces the activation that config.json names. */
   activation?: EncoderConfig['activation'];
 }
@@ -54,10 +58,14 @@ export function checkOptions({ pooling, precision, activation, colbertDim, seed 
   require('seed', seed, 'a whole number', Number.isSafeInteger(seed));
 }
 
-export function settingsOf(options: M3Options): M3Settings {
+/** `said`: by the model's folder. */
+export function settingsOf(
+  options: M3Options,
+  said: { pooling?: Pooling | undefined; normalize?: boolean | undefined } = {},
+): M3Settings {
   return {
-    pooling: options.pooling ?? 'cls',
-    normalize: options.normalize ?? true,
+    pooling: options.pooling ?? said.pooling ?? 'cls',
+    normalize: options.normalize ?? said.normalize ?? true,
     colbertDim: options.colbertDim ?? -1,
   };
 }

@@ -23,6 +23,7 @@ import {
 import type { ModelFolderContents } from './model-folder.js';
 import { saveModelFolder } from './output-folder.js';
 import type { Representations } from './scores.js';
+import { PLAIN_TEXTS, type TextSettings } from './sentence-files.js';
 import type { TokenBatch } from './token-batch.js';
 
 /** A tokenizer's files, name to bytes, which are written along with a model. */
@@ -33,6 +34,8 @@ export interface TokenizerFiles {
 export class M3Model {
   readonly config: EncoderConfig;
   readonly settings: M3Settings;
+  /** How texts are put to it, unless whoever encodes them says otherwise. */
+  readonly texts: TextSettings;
   readonly store: ParameterStore;
   /** One line each, e.g. a head that was missing. */
   readonly notices: readonly string[];
@@ -43,6 +46,7 @@ export class M3Model {
   ) {
     this.config = parts.config;
     this.settings = parts.settings;
+    this.texts = parts.texts;
     this.store = parts.store;
     this.notices = parts.notices;
   }
@@ -50,7 +54,8 @@ export class M3Model {
   // ---- making ----------------------------------------------------------------------------------------------
 
   /**
-   * Reads a model folder. A head whose file is missing starts random, with a notice. On a planning device
+   * Reads a model folder. What the options leave open of pooling, normalisation and texts is as the folder's files of
+   * sentence-transformers say; without them, cls and normalised, as FlagEmbedding has it. A head whose file is missing starts random, with a notice. On a planning device
    * (`Gpu.plan`) the files are checked, but their numbers are not read.
    * @throws InputError for what is wrong with the folder, TypeError for options that are none.
    */
@@ -64,7 +69,8 @@ export class M3Model {
     checkOptions(options);
     const settings = settingsOf(options);
     const store = new ParameterStore(gpu, parameterSpecs(config, settings, options), options.precision);
-    return new M3Model(gpu, { config, settings, store, unused: new Map(), notices: [] });
+    const texts = { ...PLAIN_TEXTS, ...options.texts };
+    return new M3Model(gpu, { config, settings, texts, store, unused: new Map(), notices: [] });
   }
 
   /** A model of random weights: normal(0, initializer_range), as transformers draws them, but on the device. */
@@ -142,7 +148,7 @@ export class M3Model {
   }
 
   /**
-   * Writes config.json, model.safetensors, the two heads and the tokenizer's files: the folder then holds this model
+   * Writes config.json, model.safetensors, the two heads, the files of sentence-transformers and the tokenizer's: the folder then holds this model
    * whole, or, when the process is killed meanwhile, what it held before or no config.json. @throws MachineError when
    * another process writes there.
    */

@@ -9,6 +9,7 @@ import { writeFileAtomic } from '../files/atomic.js';
 import type { JsonObject } from '../files/json.js';
 import { printable } from '../show.js';
 import type { Shape } from '../tensor/shape.js';
+import { encoderFolder } from '../tokenizer/folder.js';
 import { SafetensorsWriter } from '../weights/safetensors.js';
 import { type TorchEntry, writeTorchFile } from '../weights/torch-file.js';
 
@@ -25,7 +26,7 @@ export interface ModelFolderContents {
   readonly tensors: readonly WrittenTensor[];
   /** PyTorch files, by name. */
   readonly heads: ReadonlyMap<string, () => Promise<TorchEntry[]>>;
-  /** Files whose bytes are known: the tokenizer's, the trainer's state. */
+  /** Files whose bytes are known: the tokenizer's, the trainer's state. One in a folder of the folder has a slash. */
   readonly files: ReadonlyMap<string, string | Uint8Array>;
 }
 
@@ -47,7 +48,10 @@ export async function writeModelFiles(folder: string, contents: ModelFolderConte
     throw error;
   }
   for (const [name, entries] of contents.heads) writeTorchFile(path.join(folder, name), await entries());
-  for (const [name, bytes] of contents.files) writeFileAtomic(path.join(folder, name), bytes);
+  for (const [name, bytes] of contents.files) {
+    if (name.includes('/')) fs.mkdirSync(path.dirname(path.join(folder, name)), { recursive: true });
+    writeFileAtomic(path.join(folder, name), bytes);
+  }
   writeFileAtomic(path.join(folder, CONFIG_FILE), `${JSON.stringify(contents.config, null, 2)}\n`);
 }
 
@@ -58,7 +62,10 @@ export async function writeModelFiles(folder: string, contents: ModelFolderConte
  */
 export function watchFolder(folder: string): () => void {
   const identity = () => {
-    const stat = fs.statSync(path.join(folder, CONFIG_FILE), { bigint: true, throwIfNoEntry: false });
+    const stat = fs.statSync(path.join(encoderFolder(folder), CONFIG_FILE), {
+      bigint: true,
+      throwIfNoEntry: false,
+    });
     return stat && [stat.dev, stat.ino, stat.mtimeNs, stat.size].join(' ');
   };
   const before = identity();

@@ -11,12 +11,20 @@ import { type FileSet, publishFiles, publishFolder, recover, removeFolder } from
 import { printable } from '../show.js';
 import { TOKENIZER_FILES } from '../tokenizer/folder.js';
 import { CONFIG_FILE, type ModelFolderContents, writeModelFiles } from './model-folder.js';
+import { SENTENCE_FILES } from './sentence-files.js';
 
 /** What a save consists of. One without a tokenizer leaves the tokenizer that lies in the folder. */
 const SAVE_FILES: FileSet = {
   gate: CONFIG_FILE,
   groups: [
-    [CONFIG_FILE, 'model.safetensors', 'colbert_linear.pt', 'sparse_linear.pt', 'trainer_state.json'],
+    [
+      CONFIG_FILE,
+      'model.safetensors',
+      'colbert_linear.pt',
+      'sparse_linear.pt',
+      'trainer_state.json',
+      ...SENTENCE_FILES,
+    ],
     TOKENIZER_FILES,
   ],
 };
@@ -129,6 +137,13 @@ function requireFreeNames(folder: string): void {
   const fail = (name: string, expected: string, found: string) =>
     new InputError(`${printable(path.join(folder, name))}: expected ${expected}, found ${found}`);
   for (const name of SAVE_FILES.groups.flat()) {
+    const inner = path.dirname(name);
+    if (inner !== '.') {
+      const around = fs.lstatSync(path.join(folder, inner), { throwIfNoEntry: false });
+      if (around && !around.isDirectory())
+        throw fail(inner, 'a folder or nothing, as a part of a model is written there', 'something else');
+      if (!around) continue;
+    }
     const stat = fs.lstatSync(path.join(folder, name), { throwIfNoEntry: false });
     if (stat?.isDirectory()) throw fail(name, 'a file or nothing, as a model is written there', 'a folder');
   }

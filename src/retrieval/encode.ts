@@ -4,6 +4,7 @@ import type { M3Model } from '../models/m3.js';
 import { TokenBatch } from '../models/token-batch.js';
 import { noGrad, scope } from '../tensor/scope.js';
 import type { Tokenizer } from '../tokenizer/tokenizer.js';
+import { type TextOptions, type TextRole, textIds } from './texts.js';
 
 export interface M3Embedding {
   /** Token ids, special ones included. */
@@ -15,22 +16,22 @@ export interface M3Embedding {
   readonly colbert: Float32Array;
 }
 
-export interface EncodeTextsOptions {
-  maxLength: number;
+export interface EncodeTextsOptions extends TextOptions {
+  /** Whose prompt goes before the texts; default: `text`, the folder's default prompt. */
+  role?: TextRole;
   /** Tokens in one packed batch. */
   batchTokens?: number;
 }
 
-/** Embeddings in the order of `texts`; batches are packed by length. */
+/** Embeddings in the order of `texts`; batches are packed by length. What is not told is as the model's folder says. */
 export async function encodeTexts(
   model: M3Model,
   tokenizer: Tokenizer,
   texts: readonly string[],
-  { maxLength, batchTokens = 8192 }: EncodeTextsOptions,
+  { role = 'text', batchTokens = 8192, ...told }: EncodeTextsOptions = {},
 ): Promise<M3Embedding[]> {
-  tokenizer.requireRows(model.config.vocabSize);
   if (!(batchTokens >= 1)) throw new ShapeError('encodeTexts', `batches of ${batchTokens} tokens`);
-  const ids = texts.map((text) => tokenizer.encode(text, Math.min(maxLength, model.config.maxTokens)));
+  const ids = texts.map(textIds(model, tokenizer, role, told));
   const order = ids.map((_, i) => i).sort((a, b) => ids[b]!.length - ids[a]!.length || a - b);
   const special = new Set([tokenizer.clsId, tokenizer.sepId, tokenizer.padId, tokenizer.unkId]);
   const result = new Array<M3Embedding>(texts.length);

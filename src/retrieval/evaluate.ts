@@ -5,6 +5,7 @@ import { colbertScores, denseScores, denseVectors, ensembleScores, lexicalScores
 import { TokenBatch } from '../models/token-batch.js';
 import { noGrad, scope } from '../tensor/scope.js';
 import type { Tokenizer } from '../tokenizer/tokenizer.js';
+import { textIds } from './texts.js';
 
 export const retrievalModes = ['dense', 'sparse', 'colbert', 'hybrid'] as const;
 export type RetrievalMode = (typeof retrievalModes)[number];
@@ -23,12 +24,15 @@ export interface RetrievalTask {
   readonly targets: readonly number[];
 }
 
-/** Every query against all candidates, in each mode; hybrid is the training ensemble D + 0.3·S + C. */
+/**
+ * Every query against all candidates, in each mode; hybrid is the training ensemble D + 0.3·S + C. Prompts of queries and
+ * candidates are those of the model's folder, the length too unless told otherwise.
+ */
 export async function evaluateRetrieval(
   model: M3Model,
   tokenizer: Tokenizer,
   task: RetrievalTask,
-  { maxLength, queriesPerBatch = 200 }: { maxLength: number; queriesPerBatch?: number },
+  { maxLength, queriesPerBatch = 200 }: { maxLength?: number; queriesPerBatch?: number } = {},
 ): Promise<Record<RetrievalMode, RetrievalMetrics>> {
   if (!Number.isInteger(queriesPerBatch) || queriesPerBatch < 1)
     throw new ShapeError('evaluateRetrieval', `batches of ${queriesPerBatch} queries`);
@@ -43,11 +47,11 @@ export async function evaluateRetrieval(
         ? `${targets.length} targets for ${queries.length} queries`
         : `target ${targets[stray]} of query ${stray} is none of ${passages.length} candidates`,
     );
-  tokenizer.requireRows(model.config.vocabSize);
+  const queryIds = textIds(model, tokenizer, 'query', { maxLength });
   const ranks: Record<RetrievalMode, number[]> = { dense: [], sparse: [], colbert: [], hybrid: [] };
-  const candidates = tokenizer.encodeBatch(task.candidates, maxLength);
+  const candidates = task.candidates.map(textIds(model, tokenizer, 'document', { maxLength }));
   for (let start = 0; start < task.queries.length; start += queriesPerBatch) {
-    const queries = tokenizer.encodeBatch(task.queries.slice(start, start + queriesPerBatch), maxLength);
+    const queries = task.queries.slice(start, start + queriesPerBatch).map(queryIds);
     const tokens = new TokenBatch(model.gpu, [...queries, ...candidates], model.config);
     const batch = {
       tokens,

@@ -5,6 +5,7 @@
 import path from 'node:path';
 import { InputError } from '../errors.js';
 import { requireInside } from '../files/inside.js';
+import { isJsonObject, readJson } from '../files/json.js';
 import { PositionedFile } from '../files/positioned.js';
 import { printable } from '../show.js';
 
@@ -21,6 +22,32 @@ export const TOKENIZER_FILES: readonly string[] = [
   'vocab.json',
   'merges.txt',
 ];
+
+/** The list of a sentence-transformers model's parts. */
+export const MODULES_FILE = 'modules.json';
+
+/**
+ * Where the encoder and its tokenizer are: in the model's folder or, as sentence-transformers had it before version 2,
+ * in a folder of their own (`0_Transformer`), which modules.json then names. A modules.json that says something else is
+ * left to who reads it for what it says.
+ */
+export function encoderFolder(folder: string): string {
+  const file = path.join(folder, MODULES_FILE);
+  if (!PositionedFile.exists(file)) return folder;
+  let modules: unknown;
+  try {
+    requireInside(folder, file);
+    modules = readJson(file);
+  } catch (error) {
+    if (error instanceof InputError) return folder;
+    throw error;
+  }
+  const first: unknown = Array.isArray(modules) ? modules[0] : undefined;
+  const inner = isJsonObject(first) ? first['path'] : undefined;
+  if (typeof inner !== 'string' || !/^[\w.-]*\w[\w.-]*$/.test(inner)) return folder;
+  const encoder = path.join(folder, inner);
+  return PositionedFile.exists(path.join(encoder, 'config.json')) ? encoder : folder;
+}
 
 /** Bytes of one file. XLM-R's tokenizer.json, a quarter of a million pieces, has 17 MB. */
 const LARGEST_FILE = 256 << 20;

@@ -24,6 +24,20 @@ export function normalizerFrom(component: Part | undefined): Normalizer {
   return make(component);
 }
 
+/** Whether `Lowercase` is it or one of its steps; BERT's own lower-casing does not count, as in sentence-transformers. */
+export function lowerCases(component: Part | undefined): boolean {
+  const type = component?.get('type');
+  return (
+    type === 'Lowercase' ||
+    (type === 'Sequence' && component!.parts('normalizers').some((step) => step.get('type') === 'Lowercase'))
+  );
+}
+
+export function lowerCasedFirst(normalizer: Normalizer): Normalizer {
+  const both = (text: string) => normalizer(lowercase(text));
+  return normalizer.local ? local(both) : both;
+}
+
 const NORMALIZERS = new Map<string, (component: Part) => Normalizer>([
   [
     'Sequence',

@@ -11,9 +11,9 @@ import { kindOf } from '../files/kind.js';
 import { printable, show } from '../show.js';
 import { AddedTokenFinder } from './added-tokens.js';
 import { type Decoder, decoderFrom } from './decoder.js';
-import { readTokenizerFiles } from './folder.js';
+import { encoderFolder, readTokenizerFiles } from './folder.js';
 import { Ids } from './ids.js';
-import { type Normalizer, normalizerFrom } from './normalizers.js';
+import { lowerCasedFirst, lowerCases, type Normalizer, normalizerFrom } from './normalizers.js';
 import { Part } from './part.js';
 import { readSentencePiece, xlmRobertaTokenizerJson } from './sentencepiece.js';
 import { type Role, type TokenizerSettings, tokenizerClass, tokenizerSettings } from './settings.js';
@@ -41,6 +41,7 @@ export class Tokenizer {
   /** What differs from what people may expect of the folder, a line each. */
   readonly notices: readonly string[];
 
+  private lower: Tokenizer | undefined;
   private readonly cache: TextCache;
   private readonly around: Around;
   private readonly normalize: Normalizer;
@@ -56,18 +57,18 @@ export class Tokenizer {
     /** The folder's tokenizer files as they were when it was loaded: for whoever writes them beside a model. */
     readonly files: ReadonlyMap<string, Uint8Array>,
     private readonly settings: TokenizerSettings,
-    options: TokenizerOptions,
+    private readonly options: TokenizerOptions,
+    lowerCase = false,
   ) {
     const { model, vocabulary, splitSpecialTokens } = settings;
     this.modelMaxLength = settings.modelMaxLength;
     this.around = specialsAround(settings.postProcessor);
-    this.normalize = normalizerFrom(settings.normalizer);
+    const normalize = normalizerFrom(settings.normalizer);
+    this.normalize = lowerCase && !lowerCases(settings.normalizer) ? lowerCasedFirst(normalize) : normalize;
     this.words = wordSplitterFrom(settings.preTokenizer);
     this.decoder = decoderFrom(settings.decoder);
     const tokenNormalizer =
-      settings.tokenNormalizer === settings.normalizer
-        ? this.normalize
-        : normalizerFrom(settings.tokenNormalizer);
+      settings.tokenNormalizer === settings.normalizer ? normalize : normalizerFrom(settings.tokenNormalizer);
     const patterns = vocabulary.patterns();
     try {
       this.rawTokens = new AddedTokenFinder(
@@ -121,9 +122,19 @@ export class Tokenizer {
   }
 
   /** @throws InputError when a file is missing, broken, or says what is not done here. */
-  static load(folder: string, options: TokenizerOptions = {}): Tokenizer {
+  static load(modelFolder: string, options: TokenizerOptions = {}): Tokenizer {
+    const folder = encoderFolder(modelFolder);
     const files = readTokenizerFiles(folder);
     return new Tokenizer(folder, files, tokenizerSettings(folderSettings(folder, files)), options);
+  }
+
+  /**
+   * The same tokenizer for texts that are lower-cased before its own normaliser sees them: `do_lower_case` of
+   * sentence-transformers, which leaves added tokens as they are and does nothing where the normaliser has a `Lowercase`.
+   */
+  lowerCased(): Tokenizer {
+    this.lower ??= new Tokenizer(this.folder, this.files, this.settings, this.options, true);
+    return this.lower;
   }
 
   /** Greatest id plus one: the rows that an embedding table needs. */

@@ -30,6 +30,7 @@ import { AdamW, type AdamWOptions } from './optimizer.js';
 import type { LogEntry, Reporter } from './report.js';
 import { RunSaves, replacedBase, type TrainerState } from './run/checkpoints.js';
 import { requireDiskSpace } from './run/disk-space.js';
+import { folderSettings } from './run/folder-settings.js';
 import { forecast, type RunSize, runSize } from './run/forecast.js';
 import { planRunMemory } from './run/memory.js';
 import { requireMemory } from './run/memory-plan.js';
@@ -47,25 +48,27 @@ export interface FinetuneResult {
 
 /** Fine-tunes as the arguments say. @throws InputError, MachineError. */
 export async function finetune(
-  args: FinetuneArguments,
+  given: FinetuneArguments,
   report: Reporter,
   openGpu: () => Promise<Gpu> = () =>
     Gpu.open({
-      ...(args.adapter ? { adapter: args.adapter } : {}),
-      ...(args.maxGpuMemory ? { memoryBudget: args.maxGpuMemory } : {}),
+      ...(given.adapter ? { adapter: given.adapter } : {}),
+      ...(given.maxGpuMemory ? { memoryBudget: given.maxGpuMemory } : {}),
     }),
 ): Promise<FinetuneResult> {
-  const profile = args.profile === null ? undefined : new RunProfile(args.profile);
+  const profile = given.profile === null ? undefined : new RunProfile(given.profile);
   // The base may be the output of a run that was killed while it saved.
-  if (interruptedSave(args.outputDir)) {
-    const interrupted = openOutput(args.outputDir);
+  if (interruptedSave(given.outputDir)) {
+    const interrupted = openOutput(given.outputDir);
     for (const line of interrupted.notices) report.note(line);
     interrupted.close();
   }
-  const folder = resolveModelFolder(args.modelNameOrPath, args.cacheDir);
+  const folder = resolveModelFolder(given.modelNameOrPath, given.cacheDir);
   const requireUnchanged = watchFolder(folder);
-  const replaced = replacedBase(folder, args);
+  const replaced = replacedBase(folder, given);
   if (replaced) report.note(replaced);
+  const { args, texts, notices } = folderSettings(folder, given);
+  for (const line of notices) report.note(line);
   const tokenizer = Tokenizer.load(folder);
   tokenizer.requireRows(readEncoderConfig(folder).vocabSize);
   const dataOptions = {
@@ -128,6 +131,7 @@ export async function finetune(
     M3Model.load(on, folder, {
       pooling: args.sentencePoolingMethod,
       normalize: args.normalizeEmbeddings,
+      texts,
       colbertDim: args.colbertDim,
       seed: args.seed,
       trainable: trainableNames(args),
@@ -145,7 +149,7 @@ export async function finetune(
     const note = (line: string) => report.note(line);
     const planned = {
       ...{ model: loadModel, optimizer: adamOptions, settings },
-      ...{ tokenizer, args, data, evalData, window, steps: totalSteps },
+      ...{ tokenizer, args, data, evalData, window },
     };
     useWinners(gpu, args.tune, note);
     if (args.tune === 'full') {

@@ -1,10 +1,7 @@
 /** Softmax, and the losses on rows of scores. Losses are means over rows. */
 import { ShapeError } from '../../errors.js';
 import { binary, unary } from '../../kernels/pointwise.js';
-import * as entropy from '../../kernels/softmax/cross-entropy.js';
-import * as distillation from '../../kernels/softmax/distillation.js';
-import * as groups from '../../kernels/softmax/groups.js';
-import * as kernels from '../../kernels/softmax/softmax.js';
+import * as kernels from '../../kernels/softmax.js';
 import { show } from '../../show.js';
 import { requireBeside } from '../../tensor/operands.js';
 import { isTaped, scope } from '../../tensor/scope.js';
@@ -54,9 +51,9 @@ export function crossEntropy(x: Tensor, targets: Tensor | HostTargets, { ignoreI
   });
 }
 
-function crossEntropyRows(x: Tensor, to: entropy.CrossEntropyTargets): { loss: Tensor; counted: Tensor } {
-  const { loss, counted } = entropy.crossEntropyRows(x, to);
-  record('crossEntropy', loss, [x, to.targets], [[x, (dy) => entropy.crossEntropyRowsGradient(x, to, dy)]]);
+function crossEntropyRows(x: Tensor, to: kernels.CrossEntropyTargets): { loss: Tensor; counted: Tensor } {
+  const { loss, counted } = kernels.crossEntropyRows(x, to);
+  record('crossEntropy', loss, [x, to.targets], [[x, (dy) => kernels.crossEntropyRowsGradient(x, to, dy)]]);
   return { loss, counted };
 }
 
@@ -83,10 +80,10 @@ export function softCrossEntropy(x: Tensor, probabilities: Tensor): Tensor {
   return scope(() => {
     const rows = record(
       'softCrossEntropy',
-      entropy.softCrossEntropyRows(x, probabilities),
+      kernels.softCrossEntropyRows(x, probabilities),
       [x],
       [
-        [x, (dy) => entropy.softCrossEntropyRowsGradient(x, probabilities, dy), [probabilities]],
+        [x, (dy) => kernels.softCrossEntropyRowsGradient(x, probabilities, dy), [probabilities]],
         [probabilities, (dy) => binary('mul', unary('neg', kernels.logSoftmax(x)), dy.alias([dy.size, 1]))],
       ],
     );
@@ -109,9 +106,9 @@ export function m3Distillation(x: Tensor, teacher: Tensor, ownOnly: boolean): Te
   return scope(() => {
     const rows = record(
       'm3Distillation',
-      distillation.distillationRows(x, teacher, ownOnly),
+      kernels.distillationRows(x, teacher, ownOnly),
       [x, teacher],
-      [[x, (dy) => distillation.distillationRowsGradient(x, teacher, ownOnly, dy)]],
+      [[x, (dy) => kernels.distillationRowsGradient(x, teacher, ownOnly, dy)]],
     );
     return mean(rows);
   });
@@ -120,5 +117,10 @@ export function m3Distillation(x: Tensor, teacher: Tensor, ownOnly: boolean): Te
 /** Row r's own columns r·G..r·G+G−1 of a [B, B·G] score matrix → [B,G]. */
 export function ownGroup(x: Tensor, group: number): Tensor {
   const cols = x.cols;
-  return record('ownGroup', groups.ownGroup(x, group), [], [[x, (dy) => groups.ownGroupGradient(dy, cols)]]);
+  return record(
+    'ownGroup',
+    kernels.ownGroup(x, group),
+    [],
+    [[x, (dy) => kernels.ownGroupGradient(dy, cols)]],
+  );
 }

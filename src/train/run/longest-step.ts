@@ -46,8 +46,7 @@ function largestOf(longest: readonly LongestBatch[]): LongestBatch[] {
 }
 
 const sum = (values: readonly number[]) => values.reduce((a, b) => a + b, 0);
-/** Of all its texts. */
-export const tokensOf = ({ queries, passages }: LongestBatch) => sum(queries) + sum(passages);
+const tokensOf = ({ queries, passages }: LongestBatch) => sum(queries) + sum(passages);
 
 function covers(a: LongestBatch, b: LongestBatch): boolean {
   const each = (x: readonly number[], y: readonly number[]) =>

@@ -1,0 +1,36 @@
+/** How texts are put to a model: prompt, case and length, as the model's folder says or as one is told. */
+import { InputError } from '../errors.js';
+import type { M3Model } from '../models/m3.js';
+import type { Tokenizer } from '../tokenizer/tokenizer.js';
+
+/** What a text is: queries and passages have prompts of their own, any other text the default one. */
+export type TextRole = 'query' | 'document' | 'text';
+
+export interface TextOptions {
+  /** Most tokens of a text, special ones included; default: what the model's folder says, else its tokenizer. */
+  maxLength?: number | undefined;
+  /** Put before each text; default: the prompt that the model's folder has for it, if any. */
+  prompt?: string | undefined;
+}
+
+/**
+ * The ids of texts: never more than the model has positions.
+ * @throws InputError when the folder leaves prompts out of the pooling and there is one, or the length has no room.
+ */
+export function textIds(
+  { texts, config }: M3Model,
+  tokenizer: Tokenizer,
+  role: TextRole,
+  options: TextOptions,
+): (text: string) => Uint32Array {
+  tokenizer.requireRows(config.vocabSize);
+  const name = role === 'text' ? texts.defaultPrompt : role;
+  const prompt = options.prompt ?? (name === undefined ? '' : (texts.prompts.get(name) ?? ''));
+  if (prompt !== '' && !texts.poolPrompt)
+    throw new InputError(
+      'prompt: expected none, as this model leaves its tokens out of the pooling (include_prompt is false), which is not done here',
+    );
+  const length = options.maxLength ?? texts.maxLength ?? tokenizer.modelMaxLength;
+  const cased = texts.lowerCase ? tokenizer.lowerCased() : tokenizer;
+  return (text) => cased.encode(prompt + text, Math.min(length, config.maxTokens));
+}
