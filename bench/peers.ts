@@ -18,7 +18,7 @@ import { errorOf, flopsOf, nameOf, reference, toleranceOf, type Workload } from 
 
 /** A library that does not answer for so long has hung; the slowest known takes seconds. */
 const TIMEOUT_S = 300;
-const MOST_TIMES = 256;
+const MOST_TIMES = 1024;
 
 interface Peer {
   readonly name: string;
@@ -107,6 +107,17 @@ export async function benchPeers(argv: readonly string[]): Promise<number> {
   return 0;
 }
 
+/** Repetitions that take a turn. A single one waits for its end alone and takes longer than one of many. */
+async function timesOf({ process }: Peer, minTime: number): Promise<number> {
+  for (let times = 1; ; ) {
+    // PyTorch has nothing to make ready.
+    await process.ask({ do: 'ready', times });
+    const { seconds } = await process.ask<Timed>({ do: 'run', times });
+    if (seconds >= minTime || times >= MOST_TIMES) return times;
+    times = Math.min(MOST_TIMES, Math.max(times + 1, Math.ceil((1.05 * times * minTime) / seconds)));
+  }
+}
+
 /** Checks every peer, then times those that are right, in turns. */
 async function compare(
   workload: Workload,
@@ -137,12 +148,8 @@ async function compare(
           `its result is wrong: relative error ${error.toExponential(1)}, allowed ${tolerance}`,
         );
       await peer.process.ask<Timed>({ do: 'run', times: 1 });
-      const { seconds } = await peer.process.ask<Timed>({ do: 'run', times: 1 });
-      const times = Math.min(MOST_TIMES, Math.max(1, Math.ceil(minTime / seconds)));
-      // PyTorch has nothing to make ready.
-      await peer.process.ask({ do: 'ready', times });
-      if (times > 1) await peer.process.ask<Timed>({ do: 'run', times });
-      running.push({ peer, times, error, variant, samples: [] });
+      running.push({ peer, times: await timesOf(peer, minTime), error, variant, samples: [] });
+      await peer.process.ask({ do: 'rest' });
     } catch (error) {
       reasons.set(peer, reasonOf(error));
     }
@@ -155,6 +162,7 @@ async function compare(
       try {
         const { seconds, cpuSeconds } = await each.peer.process.ask<Timed>({ do: 'run', times: each.times });
         each.samples.push({ seconds: seconds / each.times, cpuSeconds: cpuSeconds / each.times });
+        await each.peer.process.ask({ do: 'rest' });
       } catch (error) {
         each.failure = reasonOf(error);
       }

@@ -58,7 +58,7 @@ export async function benchStep(argv: readonly string[]): Promise<number> {
       note(tuningSummary(await tuneAsked(gpu, asked), (performance.now() - start) / 1e3));
     }
     const longest = batches.reduce((a, b) => (length(b) > length(a) ? b : a));
-    const plan = await planRun(gpu, settings, longest);
+    const plan = await planRun(gpu, settings, longest, undefined, batches);
     note(`${gpu.capabilities.name} · at most ${formatBytes(plan.peak)} of GPU memory`);
     requireMemory(plan, gpu.pool.budget, note);
     let written: WrittenProfile | undefined;

@@ -38,12 +38,15 @@ export function planRun(
   settings: RunSettings,
   batch: BenchBatch,
   asked?: PlannedStep['asked'],
+  /** Of all steps; by default it is one. */
+  all: readonly BenchBatch[] = [batch],
 ): Promise<MemoryReport> {
   return planMemory(gpu, {
     model: plannedModel(settings),
     optimizer: adamW,
     settings: settings.step,
     batches: (model) => [lossBatch(model.gpu, settings.config, batch)],
+    words: () => new Set(all.flatMap(({ texts }) => texts.flat())).size,
     asked,
   });
 }

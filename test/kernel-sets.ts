@@ -13,6 +13,12 @@ export const subgroup8: ForcedKernels = {
   layerNormAffine: 'wide',
   pointwise: 'four',
   softmax: 'subgroup8',
+  crossEntropy: 'subgroup8',
+  softCrossEntropy: 'subgroup8',
+  m3DistillationLoss: 'subgroup8',
+  scoreGroups: 'subgroup8',
+  normalizeRows: 'subgroup8',
+  maxRows: 'subgroup8',
   adamW: 'four',
   sumColumns: 'wide',
 };

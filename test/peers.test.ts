@@ -1,16 +1,19 @@
 /** `bench peers`: what its libraries are given and checked against, how their processes answer, what it makes of that. */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { Worker } from 'node:worker_threads';
 import { open } from '../bench/peers/dawntune.js';
 import { peersFolder, requirePeers } from '../bench/peers/install.js';
 import { onnxModel } from '../bench/peers/onnx.js';
 import { PeerProcess } from '../bench/peers/process.js';
 import type { Library } from '../bench/peers/protocol.js';
 import { type PeerRow, renderPeers, summarize } from '../bench/peers/report.js';
+import { rest } from '../bench/peers/rest.js';
 import { errorOf, operand, reference, toleranceOf, type Workload } from '../bench/peers/workloads.js';
 import { cacheFolder } from '../src/gpu/driver-cache.js';
 import { repositoryRoot } from './repository.js';
@@ -106,6 +109,18 @@ describe('a peer’s process', () => {
       new PeerProcess(path.join(folder, 'none'), [], {}, 5).ask({ do: 'run', times: 1 }),
       /ENOENT/,
     );
+  });
+
+  test('rests when its threads do', async () => {
+    const spinning = new Worker(
+      `const end = performance.now() + 300; while (performance.now() < end); require('node:worker_threads').parentPort.postMessage(performance.now() + performance.timeOrigin);`,
+      { eval: true },
+    );
+    const ended = once(spinning, 'message');
+    await once(spinning, 'online');
+    await rest();
+    const now = performance.timeOrigin + performance.now();
+    assert.ok(now >= (await ended)[0], 'it rested while a thread was spinning');
   });
 
   test('that does not answer is given up', async () => {

@@ -2,6 +2,7 @@
 import { createInterface } from 'node:readline';
 import type { Library, Request, Work } from './protocol.js';
 import { REPLY } from './protocol.js';
+import { rest } from './rest.js';
 
 type Open = (folder: string, adapter: string | null) => Promise<Library>;
 
@@ -40,6 +41,10 @@ async function answer(request: Request): Promise<object> {
       const seconds = (performance.now() - start) / 1000;
       const { user, system } = process.cpuUsage(used);
       return { seconds, cpuSeconds: (user + system) / 1e6 };
+    }
+    case 'rest': {
+      await rest();
+      return {};
     }
   }
 }

@@ -27,7 +27,7 @@ export const peersFlags = {
       'rows and columns of the matrices',
     ),
     rounds: withDefault(integer(1, 1000), 5, 'turns of each library'),
-    min_time: withDefault(between(0, 600), 0.2, 'seconds that a turn takes at least'),
+    min_time: withDefault(between(0, 600), 0.5, 'seconds that a turn takes at least'),
     install: withDefault(boolean, true, 'download libraries that are not in the cache folder, with npm'),
     python: optional(text('a path'), 'a Python with PyTorch, to compare with that too'),
     json: withDefault(boolean, false, 'one JSON object on standard output instead of a table'),

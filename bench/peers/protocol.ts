@@ -11,7 +11,12 @@ export type Request =
   | { readonly do: 'prepare'; readonly workload: Workload }
   /** Makes what so many repetitions at once need; nothing of it is timed. */
   | { readonly do: 'ready'; readonly times: number }
-  | { readonly do: 'run'; readonly times: number };
+  | { readonly do: 'run'; readonly times: number }
+  /** Waits until the process stands still: threads that spin after their work would take the next one's processor. */
+  | { readonly do: 'rest' };
+
+/** A process stands still when it takes less than `share` of a processor for `seconds`; nobody waits longer than `most`. */
+export const REST = { seconds: 0.02, share: 0.1, most: 2 } as const;
 
 export interface Opened {
   readonly version: string;

@@ -2,7 +2,7 @@
  * PyTorch on the processor, as a program for the Python that `--python` names. It speaks the same lines as the other peers
  * (protocol.ts) and makes the same operands by the same formula (workloads.ts).
  */
-import { REPLY } from './protocol.js';
+import { REPLY, REST } from './protocol.js';
 import { ADAM, CHECKED_STEPS, SEEDS } from './workloads.js';
 
 export const torchProgram = `
@@ -78,6 +78,15 @@ def cpu():
     used = resource.getrusage(resource.RUSAGE_SELF)
     return used.ru_utime + used.ru_stime
 
+def rest():
+    latest = time.perf_counter() + ${REST.most}
+    while True:
+        start, used = time.perf_counter(), cpu()
+        time.sleep(${REST.seconds})
+        now = time.perf_counter()
+        if cpu() - used < ${REST.share} * (now - start) or now > latest:
+            return
+
 work = None
 for line in sys.stdin:
     request = json.loads(line)
@@ -92,6 +101,8 @@ for line in sys.stdin:
             start, used = time.perf_counter(), cpu()
             work.run(request['times'])
             reply = {'seconds': time.perf_counter() - start, 'cpuSeconds': cpu() - used}
+        elif request['do'] == 'rest':
+            rest()
     except Exception as error:
         reply = {'error': str(error)}
     print('${REPLY}' + json.dumps(reply), flush=True)

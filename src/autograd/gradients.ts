@@ -5,7 +5,7 @@
 import { ShapeError } from '../errors.js';
 import { floatDType } from '../kernels/launch/formats.js';
 import { addInPlace, binary, cast } from '../kernels/pointwise.js';
-import { segmentSumRows } from '../kernels/rows.js';
+import { segmentSumRows } from '../kernels/rows/gather.js';
 import { RowIndex } from '../tensor/row-index.js';
 import { scope } from '../tensor/scope.js';
 import { formatShape, sizeOf } from '../tensor/shape.js';

@@ -12,6 +12,7 @@ import { type UnusedRows, usageNotices, withoutNegatives } from './notices.js';
 import { type PromptOptions, Prompts } from './prompts.js';
 import { placeName, type RowFacts, type RowPlace } from './rows.js';
 import { groupSizeOf, needsNegatives, sampleGroup } from './sampling.js';
+import { distinctWords, type TokenIds, type WordLimits } from './words.js';
 
 export interface DataOptions extends DatasetOptions, PromptOptions {
   readonly dataloaderDropLast: boolean;
@@ -222,6 +223,22 @@ export class TrainingData {
         effort,
       });
       return [batch];
+    });
+  }
+
+  /**
+   * Different token ids that batches can bring, at most; undefined where that is not known within the limits, or not at
+   * all because passages are cut and joined anew.
+   */
+  words(ids: TokenIds, limits: WordLimits): number | undefined {
+    const { datasets, options, prompts } = this;
+    if (options.shuffleRatio > 0) return undefined;
+    return distinctWords({
+      ...limits,
+      datasets: datasets.filter((dataset) => this.batchesOf(dataset, 1) > 0),
+      query: (row, text) => prompts.query(row, text),
+      passage: (row, text) => prompts.passage(row, text),
+      ids,
     });
   }
 

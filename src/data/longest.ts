@@ -56,7 +56,7 @@ const TOKENS_PER_BYTE = 6;
 /** And beside those of the text: special ones, a mark before the first word. */
 const AROUND = 16;
 /** What reading a row costs beside its texts, in characters. */
-const ROW_COST = 150;
+export const ROW_COST = 150;
 
 export function longestBatch(options: LongestOptions): LongestBatch {
   const { dataset, measure } = options;

@@ -1,15 +1,15 @@
 /**
  * The optimiser's kernels: AdamW (Loshchilov & Hutter 2019, with PyTorch's placing of ε) in one pass over
  * parameter, gradient, moments and the parameter's f16 copy, and the global gradient norm. Unscaling, clipping and
- * whether the step happens at all are read from GPU memory, so nothing waits for the norm.
+ * whether the step happens at all are read from GPU memory, so nothing waits for the norm. Tables: adamw-rows.ts.
  */
 import { ShapeError } from '../errors.js';
-import { f16, f32, optional, signature, u32 } from '../tensor/operands.js';
+import { f16, f32, optional, signature } from '../tensor/operands.js';
 import { Tensor } from '../tensor/tensor.js';
 import { type Each, elementMain, groupsOfFours } from './elements.js';
 import { store4, vec4Type } from './launch/formats.js';
-import { FLAT_MAIN, flatGroups } from './launch/grid.js';
-import { byRows, flat, type Piece, whole, windowed } from './launch/operands.js';
+import { FLAT_MAIN } from './launch/grid.js';
+import { flat, whole } from './launch/operands.js';
 import { shaderOf } from './launch/shader.js';
 import { squareSums, sumAxis } from './reduce.js';
 import { Draws, trialOf } from './trials.js';
@@ -25,7 +25,7 @@ export interface AdamWSettings {
   readonly weightDecay: number;
 }
 
-const PARAMS = {
+export const PARAMS = {
   count: 'u32',
   rate: 'f32',
   beta1: 'f32',
@@ -37,19 +37,20 @@ const PARAMS = {
 } as const;
 
 /** What `clipFactor` decided: the factor of all gradients, and 1 in the second place if the step must not happen. */
-const SKIP = 'if (factor[1] != 0.0) { return; }';
+export const SKIP = 'if (factor[1] != 0.0) { return; }';
 
-const UPDATE = `
-  let old = ioP[i];
-  let m = p.beta1 * ioM[i] + (1.0 - p.beta1) * g;
-  let v = p.beta2 * ioV[i] + (1.0 - p.beta2) * g * g;
-  ioM[i] = m;
-  ioV[i] = v;
+/** Of weight `i`, whose moments are `k`. */
+export const updateOf = (i: string, k: string) => `
+  let old = ioP[${i}];
+  let m = p.beta1 * ioM[${k}] + (1.0 - p.beta1) * g;
+  let v = p.beta2 * ioV[${k}] + (1.0 - p.beta2) * g * g;
+  ioM[${k}] = m;
+  ioV[${k}] = v;
   // rate = lr / (1 − β1^t), scale2 = 1 / √(1 − β2^t), decay = 1 − lr·λ
   let updated = old * p.decay - p.rate * m / (sqrt(v) * p.scale2 + p.eps);
-  ioP[i] = updated;`;
+  ioP[${i}] = updated;`;
 
-function parameters(settings: AdamWSettings) {
+export function parameters(settings: AdamWSettings) {
   return {
     rate: settings.learningRate / (1 - settings.beta1 ** settings.step),
     beta1: settings.beta1,
@@ -69,15 +70,6 @@ const ADAMW = signature('adamW', {
   factor: f32(2),
   halves: optional(f16('...')),
 });
-const ADAMW_ROWS = signature('adamWRows', {
-  weights: f32('V', 'C'),
-  gradients: f32('U', 'C'),
-  moving: u32('V', 2),
-  moment1: f32('V', 'C'),
-  moment2: f32('V', 'C'),
-  factor: f32(2),
-});
-
 /** Flat, equally laid out tensors [n] f32. */
 export interface AdamWOperands {
   readonly weights: Tensor;
@@ -120,7 +112,7 @@ const adamWShader = (form: AdamWForm, each: Each) =>
       each,
       `${SKIP}
   let g = G[i] * factor[0];
-${UPDATE}
+${updateOf('i', 'i')}
   ${halves ? store4('f16', 'outH', 'i', 'updated') : ''}`,
     ),
   }));
@@ -240,121 +232,6 @@ export function adamW(
   const { gpu } = weights;
   const form = { halves: halves !== undefined };
   runVariant(gpu, adamWFamily, form, { count }, { ...operands, settings, start });
-}
-
-/** A [V,C] table whose gradient exists for some rows only. */
-export interface AdamWRowsOperands {
-  readonly weights: Tensor;
-  /** [U,C] */
-  readonly gradients: Tensor;
-  /** Row of the table that each row of `gradients` belongs to, ascending. */
-  readonly rows: Uint32Array;
-  /**
-   * Rows of the table that can move, ascending: those of `rows`, those with moments, and where weights decay all. A row
-   * without gradient, moments and decay stays as it is to the bit, and most rows of a vocabulary are such.
-   */
-  readonly movingRows: Uint32Array;
-  /** [V,2] u32, filled here: the moving rows and each one's row of `gradients`, or 0xffffffff. */
-  readonly moving: Tensor;
-  /** [V,C] */
-  readonly moment1: Tensor;
-  readonly moment2: Tensor;
-  /** [2] of `clipFactor` */
-  readonly factor: Tensor;
-}
-
-/** The same update of a table. Moving rows without a gradient move by their moments (and decay), exactly as with zeros. */
-export function adamWRows(operands: AdamWRowsOperands, settings: AdamWSettings): void {
-  const { weights, gradients, rows, movingRows, moving, moment1, moment2, factor } = operands;
-  ADAMW_ROWS.check({ weights, gradients, moving, moment1, moment2, factor });
-  if (movingRows.length === 0) return;
-  const pairs = new Uint32Array(2 * movingRows.length);
-  let next = 0;
-  movingRows.forEach((row, i) => {
-    pairs[2 * i] = row;
-    pairs[2 * i + 1] = rows[next] === row ? next++ : 0xffffffff;
-  });
-  weights.gpu.upload(moving.binding(), pairs);
-  const { cols } = weights;
-  const form = { vec: cols % 4 === 0 };
-  const width = form.vec ? cols / 4 : cols;
-  shaderOf('adamWRows', form, ({ vec }) => {
-    const type = vec ? 'vec4f' : 'f32';
-    return {
-      label: 'adamWRows',
-      params: { ...PARAMS, first: 'u32', base: 'u32', basePair: 'u32' } as const,
-      buffers: {
-        ioP: `array<${type}>`,
-        G: `array<${type}>`,
-        moving: 'array<vec2u>',
-        ioM: `array<${type}>`,
-        ioV: `array<${type}>`,
-        factor: 'array<f32>',
-      },
-      body: `${FLAT_MAIN}
-  let item = i;
-  if (item >= p.count) { return; }
-  ${SKIP}
-  let pair = moving[item / p.width + p.basePair];
-  {
-  let i = (pair.x - p.first) * p.width + item % p.width;
-  var g = ${type}();
-  // Where the window of gradients begins is taken off modulo 2³².
-  if (pair.y != 0xffffffffu) { g = G[pair.y * p.width + item % p.width - p.base] * factor[0]; }
-${UPDATE}
-  }
-}`,
-    };
-  }).launch(
-    weights.gpu,
-    {
-      ioP: byRows(weights),
-      // The gradients of consecutive rows lie side by side.
-      G: windowed(gradients, weights.rows, (piece) => {
-        const [first, end] = within(rows, piece);
-        return [first * cols, (end - first) * cols];
-      }),
-      moving: windowed(moving, weights.rows, (piece) => {
-        const [first, end] = within(movingRows, piece);
-        return [2 * first, 2 * (end - first)];
-      }),
-      ioM: byRows(moment1),
-      ioV: byRows(moment2),
-      factor: whole(factor),
-    },
-    (piece, base) => ({
-      ...parameters(settings),
-      count: countWithin(movingRows, piece) * width,
-      width,
-      first: piece.start,
-      base: form.vec ? base['G']! / 4 : base['G']!,
-      basePair: within(movingRows, piece)[0] - base['moving']! / 2,
-    }),
-    (piece) => flatGroups(countWithin(movingRows, piece) * width),
-    // Of the moving rows the weights and moments are read and written, and gradients read where there are.
-    (piece) => ({
-      bytes: (24 * countWithin(movingRows, piece) + 4 * countWithin(rows, piece)) * cols,
-    }),
-  );
-}
-
-/** The part of ascending `rows` that a piece of the table has: [first, end). */
-function within(rows: Uint32Array, { start, count }: Piece): [first: number, end: number] {
-  const before = (row: number): number => {
-    let [low, high] = [0, rows.length];
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if (rows[middle]! < row) low = middle + 1;
-      else high = middle;
-    }
-    return low;
-  };
-  return [before(start), before(start + count)];
-}
-
-function countWithin(rows: Uint32Array, piece: Piece): number {
-  const [first, end] = within(rows, piece);
-  return end - first;
 }
 
 const GLOBAL_NORM = signature('globalNorm', { first: f32('...first'), source: f32('...') });

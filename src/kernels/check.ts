@@ -5,6 +5,7 @@
  */
 import { scope } from '../tensor/scope.js';
 import type { Tensor } from '../tensor/tensor.js';
+import { valuesOf } from './trials.js';
 import type { Trial } from './variants.js';
 
 /** A NaN in f32, and two NaNs in f16. */
@@ -54,13 +55,7 @@ async function inspect(tensor: Tensor): Promise<{ unwritten: number; notNumbers:
 
 /** What the outputs of a trial hold, as numbers. */
 export const outputValues = ({ outputs }: Trial): Promise<Float32Array[]> =>
-  Promise.all(
-    outputs.map((output) =>
-      output.dtype === 'f16' || output.dtype === 'f32'
-        ? output.toFloat32()
-        : output.toArray().then((values) => Float32Array.from(values)),
-    ),
-  );
+  Promise.all(outputs.map(valuesOf));
 
 /** Largest difference relative to the largest expected value; what is not finite in one alone is infinitely far. */
 function distance(got: Float32Array, want: Float32Array): number {

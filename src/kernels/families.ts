@@ -3,14 +3,23 @@ import { adamWFamily } from './adamw.js';
 import { gradientFamily } from './attention/backward.js';
 import { forwardFamily } from './attention/forward.js';
 import { columnsFamily } from './column-sums.js';
+import { dropoutFamily } from './dropout.js';
 import { elementsFamily } from './elements.js';
 import { layerNormAffineFamily, layerNormFamily, layerNormGradientFamily } from './layer-norm/layer-norm.js';
 import { matmulFamily } from './matmul/matmul.js';
 import { maxSimFamily } from './maxsim/maxsim.js';
-import { operationFamilies } from './operations.js';
 import { copyFamily, fmaPeakFamily } from './peaks.js';
 import { rowsFamily } from './row-reduction.js';
-import { softmaxFamily } from './softmax.js';
+import { gatherFamily, gatherGradientFamily } from './rows/gather.js';
+import { maxFamily } from './rows/max.js';
+import { normalizeFamily } from './rows/normalize.js';
+import { segmentMaxFamily } from './rows/segment-max.js';
+import { segmentMeanFamily } from './rows/segment-mean.js';
+import { crossEntropyFamily, softCrossEntropyFamily } from './softmax/cross-entropy.js';
+import { distillationFamily } from './softmax/distillation.js';
+import { groupFamily } from './softmax/groups.js';
+import { softmaxFamily } from './softmax/softmax.js';
+import { sparseFamily } from './sparse.js';
 import type { Family } from './variants.js';
 
 // biome-ignore lint/suspicious/noExplicitAny: forms, sizes and operands differ from family to family
@@ -29,7 +38,18 @@ export const families: readonly AnyFamily[] = [
   columnsFamily,
   softmaxFamily,
   adamWFamily,
-  ...operationFamilies,
+  crossEntropyFamily,
+  softCrossEntropyFamily,
+  distillationFamily,
+  groupFamily,
+  sparseFamily,
+  gatherFamily,
+  gatherGradientFamily,
+  normalizeFamily,
+  segmentMeanFamily,
+  segmentMaxFamily,
+  maxFamily,
+  dropoutFamily,
   copyFamily,
   fmaPeakFamily,
 ];

@@ -1,5 +1,5 @@
 /**
- * Elementwise kernels of two operands, casts, sums in place, constants and dropout; those of one operand are in
+ * Elementwise kernels of two operands, casts, sums in place and constants; those of one operand are in
  * elements.ts, all formulas in formulas.ts. f16 tensors are computed in f32 and rounded once, when written.
  */
 import { ShapeError } from '../errors.js';
@@ -14,7 +14,6 @@ import { type FloatDType, floatDType, load4, store4, unitFor, unitOf, vec4Type }
 import { FLAT_MAIN, flatGroups } from './launch/grid.js';
 import { flat, type Operand, type Piece, type Range, windowed } from './launch/operands.js';
 import { shaderOf } from './launch/shader.js';
-import { type RandomStream, THREEFRY } from './random.js';
 
 export { unary, unaryGradient } from './elements.js';
 export * from './formulas.js';
@@ -324,83 +323,4 @@ export function full(like: Tensor, shape: Shape, value: number): Tensor {
 }`,
   })).launch(like.gpu, { outY: flat(out) }, (piece) => ({ count: fours(piece), value }), groupsOfFours);
   return out;
-}
-
-/**
- * What is dropped of 65536 equally likely draws, and the factor of what stays: both from the same rounded probability,
- * so that they agree exactly. A probability of 1 drops all, as in PyTorch.
- */
-export function dropMask(probability: number): { threshold: number; keepScale: number } {
-  const threshold = probability === 1 ? 65536 : Math.min(65535, Math.round(probability * 65536));
-  return { threshold, keepScale: threshold === 65536 ? 0 : 65536 / (65536 - threshold) };
-}
-
-/**
- * Inverted dropout: x·0 with `probability` (a NaN stays one), else x/(1−p). The same call on dy is its gradient. Elements 8i..8i+7
- * of the whole batch (see `RandomStream.firstRow`) take the eight 16-bit halves of one Threefry block at counter
- * (i, stream).
- */
-export function dropout(x: Tensor, probability: number, random: RandomStream): Tensor {
-  const { firstRow = 0 } = random;
-  const dtype = floatDType('dropout', x);
-  const first = (firstRow * x.cols) / 4;
-  if (!Number.isInteger(first))
-    throw new ShapeError('dropout', 'part of a batch needs rows of whole groups of 4 values', { x });
-  const y = Tensor.empty(x.gpu, x.shape, dtype);
-  const { threshold, keepScale } = dropMask(probability);
-  const blocksOf = ({ start, count }: Piece) => {
-    const from = first + start / 4;
-    const units = Math.ceil(count / 4);
-    return { from, units, blocks: Math.ceil((units + (from % 2)) / 2) };
-  };
-  shaderOf('dropout', { dtype }, (form) => {
-    const part = (unit: string, bits: string) =>
-      store4(
-        form.dtype,
-        'outY',
-        unit,
-        `${load4(form.dtype, 'X', unit)} * select(vec4f(), vec4f(p.scale), ${bits} >= vec4u(p.threshold))`,
-      );
-    return {
-      label: 'dropout',
-      params: {
-        count: 'u32',
-        blocks: 'u32',
-        first: 'u32',
-        threshold: 'u32',
-        scale: 'f32',
-        seed: 'u32',
-        stream: 'u32',
-      } as const,
-      buffers: { X: vec4Type(form.dtype), outY: vec4Type(form.dtype) },
-      body: `${THREEFRY}
-${FLAT_MAIN}
-  if (i >= p.blocks) { return; }
-  let bits = threefry(vec4u(p.seed, p.stream, 0u, 0u), vec4u(p.first / 2u + i, 0u, 0u, 0u));
-  let low = bits & vec4u(0xffffu);
-  let high = bits >> vec4u(16u);
-  // The block's two groups of four; a tensor that begins at an odd group has no first half of its first block.
-  let odd = p.first & 1u;
-  if (2u * i >= odd && 2u * i - odd < p.count) { let u = 2u * i - odd; ${part('u', 'low')} }
-  if (2u * i + 1u - odd < p.count) { let u = 2u * i + 1u - odd; ${part('u', 'high')} }
-}`,
-    };
-  }).launch(
-    x.gpu,
-    { X: flat(x), outY: flat(y) },
-    (piece) => {
-      const { from, units, blocks } = blocksOf(piece);
-      return {
-        count: units,
-        blocks,
-        first: from,
-        threshold,
-        scale: keepScale,
-        seed: random.seed,
-        stream: random.stream,
-      };
-    },
-    (piece) => flatGroups(blocksOf(piece).blocks),
-  );
-  return y;
 }

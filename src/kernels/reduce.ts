@@ -1,18 +1,15 @@
 /**
- * Sums and maxima along one axis, seen as [outer, reduced, inner]. Rows (inner = 1) reduce across lanes; columns
+ * Sums along one axis, seen as [outer, reduced, inner]. Rows (inner = 1) reduce across lanes; columns
  * are walked by one thread each, in chunks of rows whose partial sums a second pass adds in fixed order. Fixed
  * order makes results reproducible to the bit, and short chains keep f32 rounding small.
  */
-import { f32, signature } from '../tensor/operands.js';
 import { Tensor } from '../tensor/tensor.js';
 import { CHUNK, columnSums, type SummedAxis } from './column-sums.js';
-import { RANKS } from './elementary.js';
 import { floatDType, unitFor, unitOf } from './launch/formats.js';
 import { FLAT_MAIN, flatGroups } from './launch/grid.js';
-import { byRows, flat, windowed, windowRoom } from './launch/operands.js';
-import { rowMain, rowReductionOf } from './launch/rows.js';
+import { windowed, windowRoom } from './launch/operands.js';
 import { shaderOf } from './launch/shader.js';
-import { longestRow, rowSums, rowVariant } from './row-reduction.js';
+import { longestRow, rowSums } from './row-reduction.js';
 
 /** x seen as [outer, length, inner] → [outer, inner] f32 (returned with `shape`), times `scale`; f16 where inner > 1. */
 export function sumAxis(x: Tensor, axis: SummedAxis, shape: readonly number[], scale = 1): Tensor {
@@ -65,7 +62,7 @@ export function squareSums(x: Tensor): Tensor {
   const piece = longestRow(x, LONGEST_ROW);
   const pieces = Math.max(1, Math.ceil(x.size / piece));
   const partial = Tensor.empty(x.gpu, [pieces]);
-  rowSums(x, partial, { rows: pieces, length: x.size, piece, pieces, square: true });
+  rowSums(x, partial, { rows: pieces, length: x.size, piece, pieces, of: 'squares' });
   return partial;
 }
 
@@ -113,63 +110,4 @@ function addWideRows(x: Tensor, out: Tensor, { outer, length, inner }: SummedAxi
 /** Column sums of a [rows, cols] tensor: the gradient of a bias. */
 export function columnSum(x: Tensor): Tensor {
   return sumAxis(x, { outer: 1, length: x.rows, inner: x.cols }, [x.cols]);
-}
-
-const MAX = signature('max', { x: f32('...', 'C') }, { atLeast: { C: 1 } });
-
-/**
- * Maximum and its first position along the last dimension: values [rows], indices [rows] u32. A NaN wins.
- * @throws ShapeError, of an empty dimension too: nothing has no maximum.
- */
-export function maxRows(x: Tensor): { values: Tensor; indices: Tensor } {
-  MAX.check({ x });
-  const values = Tensor.empty(x.gpu, x.shape.slice(0, -1));
-  const indices = Tensor.empty(x.gpu, x.shape.slice(0, -1), 'u32');
-  shaderOf('maxRows', { reduction: rowVariant(x.gpu, x.cols) }, (form) => {
-    const { prelude, subgroups, lanes } = rowReductionOf(form.reduction);
-    return {
-      label: 'maxRows',
-      params: { rows: 'u32', cols: 'u32' } as const,
-      buffers: { X: 'array<f32>', outV: 'array<f32>', outI: 'array<u32>' },
-      subgroups,
-      body: `${RANKS}${prelude}${rowMain({ lanes }, 'p.rows')}
-  var best = 0u;
-  var at = 0u;
-  for (var c = lane; c < p.cols; c += LANES) { let v = rank(X[row * p.cols + c]); if (v > best) { best = v; at = c; } }
-  let top = rowMax(best, lane);
-  // The first position: the smallest among the lanes that hold the maximum.
-  let first = ~rowMax(select(0u, ~at, best == top), lane);
-  if (lane == 0u) { outV[row] = unrank(top); outI[row] = first; }
-}`,
-    };
-  }).launch(
-    x.gpu,
-    { X: byRows(x), outV: flat(values), outI: flat(indices) },
-    ({ count }) => ({ rows: count, cols: x.cols }),
-    ({ count }) => count,
-  );
-  return { values, indices };
-}
-
-/** dx of `maxRows`: dy at the saved position, zero elsewhere. */
-export function maxRowsGradient(indices: Tensor, dy: Tensor, shape: readonly number[]): Tensor {
-  const dx = Tensor.empty(dy.gpu, shape);
-  shaderOf('maxRowsGradient', {}, () => ({
-    label: 'maxRowsGradient',
-    params: { rows: 'u32', cols: 'u32' } as const,
-    buffers: { I: 'array<u32>', DY: 'array<f32>', outX: 'array<f32>' },
-    body: `
-@compute @workgroup_size(64)
-fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let row = group.y * groups.x + group.x;
-  if (row >= p.rows) { return; }
-  for (var c = lane; c < p.cols; c += 64u) { outX[row * p.cols + c] = select(0.0, DY[row], I[row] == c); }
-}`,
-  })).launch(
-    dy.gpu,
-    { I: flat(indices), DY: flat(dy), outX: byRows(dx) },
-    ({ count }) => ({ rows: count, cols: dx.cols }),
-    ({ count }) => count,
-  );
-  return dx;
 }

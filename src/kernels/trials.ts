@@ -69,6 +69,12 @@ export interface Expected {
   readonly parts: () => readonly Part[];
 }
 
+/** Of a result of any dtype. */
+export const valuesOf = async (output: Tensor): Promise<Float32Array> =>
+  output.dtype === 'f16' || output.dtype === 'f32'
+    ? output.toFloat32()
+    : Float32Array.from(await output.toArray());
+
 /** A trial over drawn operands: `compute` writes all outputs that are expected. */
 export function trialOf(
   draws: Draws,
@@ -81,7 +87,7 @@ export function trialOf(
     async error() {
       let worst = 0;
       for (const { output, parts } of expected) {
-        const got = await output.toFloat32();
+        const got = await valuesOf(output);
         let top = 1e-6;
         let error = 0;
         for (const { start, values } of parts())

@@ -3,10 +3,12 @@
  * are not finite does not happen; the GPU finds that out, and the host learns it with the norm.
  */
 import type { Parameter, ParameterStore } from '../autograd/parameters.js';
-import { type AdamWSettings, adamW, adamWRows, clipFactor, globalNorm } from '../kernels/adamw.js';
+import { type AdamWSettings, adamW, clipFactor, globalNorm } from '../kernels/adamw.js';
+import { adamWRows, decayRows } from '../kernels/adamw-rows.js';
 import { type NumberSpec, notNegative, positive, signature } from '../tensor/operands.js';
 import { scope } from '../tensor/scope.js';
 import { Tensor } from '../tensor/tensor.js';
+import { TableMoments } from './table-moments.js';
 
 export interface AdamWOptions {
   beta1: number;
@@ -45,28 +47,6 @@ const OPTIONS = signature(
 );
 const STEP = signature('AdamW.step', {}, { numbers: { learningRate: notNegative, scale: positive } });
 
-interface TableMoments {
-  readonly m: Tensor;
-  readonly v: Tensor;
-  /** Rows that may move, ascending: those that ever had a gradient, since their moments may differ from zero; where weights decay, all. */
-  rows: Uint32Array;
-}
-
-const everyRow = (count: number) => Uint32Array.from({ length: count }, (_, row) => row);
-
-/** Of two ascending lists of distinct rows. */
-function union(a: Uint32Array, b: Uint32Array): Uint32Array {
-  const all = new Uint32Array(a.length + b.length);
-  let [i, k, n] = [0, 0, 0];
-  while (i < a.length || k < b.length) {
-    const [x, y] = [a[i] ?? Number.POSITIVE_INFINITY, b[k] ?? Number.POSITIVE_INFINITY];
-    all[n++] = Math.min(x, y);
-    if (x <= y) i++;
-    if (y <= x) k++;
-  }
-  return all.slice(0, n);
-}
-
 export class AdamW {
   /** Updates done. */
   steps = 0;
@@ -81,8 +61,20 @@ export class AdamW {
     OPTIONS.check({}, { ...options });
     const zeros = (shape: readonly number[]) => Tensor.zeros(store.gpu, shape, 'f32', 'optimizer').keep();
     if (store.weights) this.moments = { m: zeros(store.weights.shape), v: zeros(store.weights.shape) };
-    for (const table of store.tables)
-      this.tableMoments.set(table, { m: zeros(table.shape), v: zeros(table.shape), rows: new Uint32Array() });
+    for (const table of store.tables) this.tableMoments.set(table, new TableMoments(table));
+  }
+
+  /**
+   * Makes room for the moments of `rows` rows of a table, or of all it has: then no step needs more of it until more
+   * rows have had a gradient. @throws MachineError where there is no memory.
+   */
+  reserve(table: Parameter, rows: number): void {
+    this.tableMoments.get(table)?.reserve(rows);
+  }
+
+  /** Rows of a table that have moments: those that ever had a gradient. */
+  movingRows(table: Parameter): number {
+    return this.tableMoments.get(table)?.count ?? 0;
   }
 
   /**
@@ -134,12 +126,17 @@ export class AdamW {
       const { factor, norm } = clipFactor(globalNorm(sources), scale, options.maxGradNorm);
       // Memory that there may not be is asked for before anything is updated.
       const updates = rows.map(({ table, gradient }) => {
-        const { rows } = table.tensor;
+        const { gpu, rows: count, cols } = table.tensor;
+        const moments = this.tableMoments.get(table)!;
+        const added = moments.without(gradient?.rows ?? new Uint32Array());
+        moments.reserve(moments.count + added.length);
+        const workspace = (shape: readonly number[]) => Tensor.empty(gpu, shape, 'u32', 'workspace');
         return {
-          ...{ table, gradient },
-          // As large for one row as for all: a plan knows how many there are, not which.
-          moving: Tensor.empty(store.gpu, [rows, 2], 'u32', 'workspace'),
-          values: gradient?.values ?? Tensor.zeros(store.gpu, [1, table.tensor.cols]),
+          ...{ table, gradient, moments, added },
+          // As large for one row as for all that there is room for: a plan knows how many there are at most.
+          entries: workspace([moments.capacity, 4]),
+          except: options.weightDecay > 0 && table.decay ? workspace([Math.ceil(count / 32)]) : undefined,
+          values: gradient?.values ?? Tensor.zeros(gpu, [1, cols]),
         };
       });
       if (store.weights && this.moments) {
@@ -168,29 +165,16 @@ export class AdamW {
           });
         store.noteHalvesUpdated();
       }
-      for (const { table, gradient, moving, values } of updates) {
-        const moments = this.tableMoments.get(table)!;
-        const { m, v } = moments;
+      for (const { table, gradient, moments, added, entries, except, values } of updates) {
         const own = settings(table.decay);
-        // Once all rows move they are all that there are.
-        if (moments.rows.length < table.tensor.rows)
-          moments.rows =
-            own.weightDecay === 0
-              ? union(moments.rows, gradient?.rows ?? new Uint32Array())
-              : everyRow(table.tensor.rows);
-        adamWRows(
-          {
-            weights: table.tensor,
-            gradients: values,
-            rows: gradient?.rows ?? new Uint32Array(),
-            movingRows: moments.rows,
-            moving,
-            moment1: m,
-            moment2: v,
-            factor,
-          },
-          own,
-        );
+        const weights = table.tensor;
+        moments.add(added);
+        const rows = gradient?.rows ?? new Uint32Array();
+        adamWRows({ weights, gradients: values, rows, blocks: moments.blocks, entries, factor }, own);
+        if (except && moments.count < weights.rows) {
+          except.write(moments.mask());
+          decayRows({ weights, except, factor }, own);
+        }
       }
       // Those that do not lie in `halves`.
       store.refreshHalves();
@@ -203,9 +187,6 @@ export class AdamW {
   dispose(): void {
     this.moments?.m.dispose();
     this.moments?.v.dispose();
-    for (const { m, v } of this.tableMoments.values()) {
-      m.dispose();
-      v.dispose();
-    }
+    for (const moments of this.tableMoments.values()) moments.dispose();
   }
 }

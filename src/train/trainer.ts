@@ -149,7 +149,7 @@ export async function finetune(
     const note = (line: string) => report.note(line);
     const planned = {
       ...{ model: loadModel, optimizer: adamOptions, settings },
-      ...{ tokenizer, args, data, evalData, window },
+      ...{ tokenizer, args, data, evalData, window, steps: totalSteps },
     };
     useWinners(gpu, args.tune, note);
     if (args.tune === 'full') {

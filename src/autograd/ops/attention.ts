@@ -4,7 +4,7 @@ import {
   attentionGradient,
   attention as attentionKernel,
 } from '../../kernels/attention/attention.js';
-import { dropMask } from '../../kernels/pointwise.js';
+import { dropMask } from '../../kernels/dropout.js';
 import type { PackedSequences } from '../../tensor/packed.js';
 import { scope } from '../../tensor/scope.js';
 import type { Tensor } from '../../tensor/tensor.js';

@@ -1,13 +1,11 @@
 /** Elementwise ops; forward and gradient are the one-line formulas of `src/kernels/pointwise.ts`. */
-
+import { dropMask, dropout as dropoutKernel } from '../../kernels/dropout.js';
 import { type FloatDType, floatDType } from '../../kernels/launch/formats.js';
 import {
   type BinaryName,
   binary,
   binaryGradient,
   cast as castKernel,
-  dropMask,
-  dropout as dropoutKernel,
   gradientReads,
   type UnaryName,
   unary,

@@ -1,6 +1,7 @@
 /** Sums, means and maxima, over one axis or everything. */
 import { binary, full, unary } from '../../kernels/pointwise.js';
-import { maxRows, maxRowsGradient, sumAxis } from '../../kernels/reduce.js';
+import { sumAxis } from '../../kernels/reduce.js';
+import { maxRows, maxRowsGradient } from '../../kernels/rows/max.js';
 import { f32, floats, signature, wholeNumber } from '../../tensor/operands.js';
 import { scope } from '../../tensor/scope.js';
 import { normalizeAxis } from '../../tensor/shape.js';

@@ -1,6 +1,9 @@
 /** Gathering rows, pooling, and row normalisation. */
 import { ShapeError } from '../../errors.js';
-import * as kernels from '../../kernels/rows.js';
+import * as gather from '../../kernels/rows/gather.js';
+import * as normalize from '../../kernels/rows/normalize.js';
+import * as maxima from '../../kernels/rows/segment-max.js';
+import * as means from '../../kernels/rows/segment-mean.js';
 import { f32, requireBeside, signature } from '../../tensor/operands.js';
 import type { PackedSequences } from '../../tensor/packed.js';
 import type { RowIndex } from '../../tensor/row-index.js';
@@ -32,7 +35,7 @@ export function gatherRows(table: Tensor, index: RowIndex, options: GatherOption
   const padding = paddingRow(table, options.paddingIndex);
   return record(
     'gatherRows',
-    kernels.gatherRows(table, index.ids),
+    gather.gatherRows(table, index.ids),
     [],
     [
       [
@@ -42,13 +45,13 @@ export function gatherRows(table: Tensor, index: RowIndex, options: GatherOption
             const rows = index.unique(padding);
             if (rows.length === 0) return undefined;
             const values = Tensor.empty(dy.gpu, [rows.length, dy.cols], 'f32', 'gradients').keep();
-            kernels.segmentSumRows(dy, index.compactSegments(padding), values, false);
+            gather.segmentSumRows(dy, index.compactSegments(padding), values, false);
             sink.addRows(rows, values);
             return undefined;
           }
           const into = sink?.into;
           const target = into ?? Tensor.zeros(dy.gpu, shape);
-          kernels.segmentSumRows(dy, index.segments(padding), target, true);
+          gather.segmentSumRows(dy, index.segments(padding), target, true);
           return into ? undefined : target;
         },
       ],
@@ -77,21 +80,21 @@ export function segmentMean(x: Tensor, sequences: PackedSequences): Tensor {
   const { tokens } = sequences;
   return record(
     'segmentMean',
-    kernels.segmentMean(x, sequences.cuSeqlens()),
+    means.segmentMean(x, sequences.cuSeqlens()),
     [],
-    [[x, (dy) => kernels.segmentMeanGradient(dy, sequences.cuSeqlens(), tokens)]],
+    [[x, (dy) => means.segmentMeanGradient(dy, sequences.cuSeqlens(), tokens)]],
   );
 }
 
 /** x / max(‖x‖₂, eps) per row, as PyTorch's `normalize`. */
 export function normalizeRows(x: Tensor, eps = 1e-12): Tensor {
   return scope(() => {
-    const { y, norms } = kernels.normalizeRows(x, eps);
+    const { y, norms } = normalize.normalizeRows(x, eps);
     return record(
       'normalizeRows',
       y,
       [y, norms],
-      [[x, (dy) => kernels.normalizeRowsGradient(y, norms, dy, eps)]],
+      [[x, (dy) => normalize.normalizeRowsGradient(y, norms, dy, eps)]],
     );
   });
 }
@@ -99,13 +102,13 @@ export function normalizeRows(x: Tensor, eps = 1e-12): Tensor {
 /** Largest value of each group of positions. x: [n]; groups list positions. The gradient goes to the first maximum. */
 export function segmentMax(x: Tensor, order: Tensor, starts: Tensor): Tensor {
   return scope(() => {
-    const { values, positions } = kernels.segmentMax(x, order, starts);
+    const { values, positions } = maxima.segmentMax(x, order, starts);
     const { size, shape } = x;
     return record(
       'segmentMax',
       values,
       [positions],
-      [[x, (dy) => kernels.segmentMaxGradient(positions, dy, size).alias(shape)]],
+      [[x, (dy) => maxima.segmentMaxGradient(positions, dy, size).alias(shape)]],
     );
   });
 }

@@ -1,7 +1,10 @@
 /** Softmax, and the losses on rows of scores. Losses are means over rows. */
 import { ShapeError } from '../../errors.js';
 import { binary, unary } from '../../kernels/pointwise.js';
-import * as kernels from '../../kernels/softmax.js';
+import * as entropy from '../../kernels/softmax/cross-entropy.js';
+import * as distillation from '../../kernels/softmax/distillation.js';
+import * as groups from '../../kernels/softmax/groups.js';
+import * as kernels from '../../kernels/softmax/softmax.js';
 import { show } from '../../show.js';
 import { requireBeside } from '../../tensor/operands.js';
 import { isTaped, scope } from '../../tensor/scope.js';
@@ -51,9 +54,9 @@ export function crossEntropy(x: Tensor, targets: Tensor | HostTargets, { ignoreI
   });
 }
 
-function crossEntropyRows(x: Tensor, to: kernels.CrossEntropyTargets): { loss: Tensor; counted: Tensor } {
-  const { loss, counted } = kernels.crossEntropyRows(x, to);
-  record('crossEntropy', loss, [x, to.targets], [[x, (dy) => kernels.crossEntropyRowsGradient(x, to, dy)]]);
+function crossEntropyRows(x: Tensor, to: entropy.CrossEntropyTargets): { loss: Tensor; counted: Tensor } {
+  const { loss, counted } = entropy.crossEntropyRows(x, to);
+  record('crossEntropy', loss, [x, to.targets], [[x, (dy) => entropy.crossEntropyRowsGradient(x, to, dy)]]);
   return { loss, counted };
 }
 
@@ -80,10 +83,10 @@ export function softCrossEntropy(x: Tensor, probabilities: Tensor): Tensor {
   return scope(() => {
     const rows = record(
       'softCrossEntropy',
-      kernels.softCrossEntropyRows(x, probabilities),
+      entropy.softCrossEntropyRows(x, probabilities),
       [x],
       [
-        [x, (dy) => kernels.softCrossEntropyRowsGradient(x, probabilities, dy), [probabilities]],
+        [x, (dy) => entropy.softCrossEntropyRowsGradient(x, probabilities, dy), [probabilities]],
         [probabilities, (dy) => binary('mul', unary('neg', kernels.logSoftmax(x)), dy.alias([dy.size, 1]))],
       ],
     );
@@ -106,9 +109,9 @@ export function m3Distillation(x: Tensor, teacher: Tensor, ownOnly: boolean): Te
   return scope(() => {
     const rows = record(
       'm3Distillation',
-      kernels.distillationRows(x, teacher, ownOnly),
+      distillation.distillationRows(x, teacher, ownOnly),
       [x, teacher],
-      [[x, (dy) => kernels.distillationRowsGradient(x, teacher, ownOnly, dy)]],
+      [[x, (dy) => distillation.distillationRowsGradient(x, teacher, ownOnly, dy)]],
     );
     return mean(rows);
   });
@@ -117,10 +120,5 @@ export function m3Distillation(x: Tensor, teacher: Tensor, ownOnly: boolean): Te
 /** Row r's own columns r·G..r·G+G−1 of a [B, B·G] score matrix → [B,G]. */
 export function ownGroup(x: Tensor, group: number): Tensor {
   const cols = x.cols;
-  return record(
-    'ownGroup',
-    kernels.ownGroup(x, group),
-    [],
-    [[x, (dy) => kernels.ownGroupGradient(dy, cols)]],
-  );
+  return record('ownGroup', groups.ownGroup(x, group), [], [[x, (dy) => groups.ownGroupGradient(dy, cols)]]);
 }

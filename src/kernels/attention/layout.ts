@@ -5,7 +5,7 @@
  */
 import type { Gpu } from '../../gpu/gpu.js';
 import type { Tensor } from '../../tensor/tensor.js';
-import { dropMask } from '../pointwise.js';
+import { dropMask } from '../dropout.js';
 import { type RandomStream, THREEFRY } from '../random.js';
 
 /** Tiles of consecutive rows of one sequence: [tiles, 4] u32 = (begin, end, first, sequence). */

@@ -1,7 +1,7 @@
 /**
  * Reductions in fixed order: of what one thread walks, and across the lanes that share a row.
  */
-/** How the lanes of a row come to one value: variants of the family `rows` (src/kernels/row-reduction.ts). */
+/** How the lanes of a row come to one value: variants of all families over rows (src/kernels/row-variants.ts). */
 export type RowVariant = 'workgroup64' | 'subgroup8';
 
 export interface RowReduction {

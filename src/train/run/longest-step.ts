@@ -46,7 +46,8 @@ function largestOf(longest: readonly LongestBatch[]): LongestBatch[] {
 }
 
 const sum = (values: readonly number[]) => values.reduce((a, b) => a + b, 0);
-const tokensOf = ({ queries, passages }: LongestBatch) => sum(queries) + sum(passages);
+/** Of all its texts. */
+export const tokensOf = ({ queries, passages }: LongestBatch) => sum(queries) + sum(passages);
 
 function covers(a: LongestBatch, b: LongestBatch): boolean {
   const each = (x: readonly number[], y: readonly number[]) =>

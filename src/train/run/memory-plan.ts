@@ -15,6 +15,8 @@ import type { M3LossBatch } from '../losses/m3-loss.js';
 import { AdamW, type AdamWOptions } from '../optimizer.js';
 import { forwardBackward, lossOf, type StepSettings } from '../step/train-step.js';
 
+const WORDS = 'word_embeddings.weight';
+
 export interface PlannedStep {
   /** Of a model whose weights need not be set. */
   readonly model: (gpu: Gpu) => M3Model;
@@ -24,6 +26,8 @@ export interface PlannedStep {
   readonly batches: (model: M3Model) => M3LossBatch[];
   /** How many batches a step accumulates; 1 by default. */
   readonly window?: number | undefined;
+  /** Distinct words that all steps together bring, at most; by default those of these batches and no others. */
+  readonly words?: ((model: M3Model) => number) | undefined;
   /** Bytes that other words in these batches would take more, at most. */
   readonly extraBytes?: (() => number) | undefined;
   /** Told, when all is planned, which kernels the steps asked for. */
@@ -38,9 +42,12 @@ export async function planMemory(like: PlannedDevice, step: PlannedStep): Promis
   const model = step.model(gpu);
   const optimizer = new AdamW(model.store, step.optimizer);
   const random = new RandomStreams(0);
+  let words: number | undefined;
   // Twice: what a first step leaves behind is there in all later ones.
   for (let n = 0; n < 2; n++) {
     const batches = step.batches(model);
+    words ??= step.words?.(model);
+    if (n > 0 && words !== undefined) reserveMoments(model, optimizer, words);
     const most = Math.max(...batches.map(({ tokens }) => tokens.words.unique().length));
     for (const batch of batches) {
       await forwardBackward(model, batch, step.settings, { random });
@@ -93,7 +100,7 @@ function withOtherWords({ gpu, config }: M3Model, batch: M3LossBatch): M3LossBat
  * the same rows in every batch.
  */
 function pileUp({ gpu, store, config }: M3Model, batch: M3LossBatch, count: number): void {
-  const words = store.tables.find(({ name }) => name.endsWith('word_embeddings.weight'));
+  const words = store.tables.find(({ name }) => name.endsWith(WORDS));
   if (!words) return;
   const present = new Set(batch.tokens.words.unique());
   const rows = new Uint32Array(Math.max(0, Math.min(count, config.vocabSize - present.size)));
@@ -103,6 +110,15 @@ function pileUp({ gpu, store, config }: M3Model, batch: M3LossBatch, count: numb
   const values = Tensor.zeros(gpu, [rows.length, words.tensor.cols], 'f32', 'gradients').keep();
   words.gradient!.addRows(rows, values);
   store.mergedRows(words);
+}
+
+/**
+ * The moments that the optimiser has once the last step of a run has been taken: of all its words. Which rows of the
+ * other tables (positions, types) have some, these batches tell, but for one of a text that spells out the padding.
+ */
+function reserveMoments({ store }: M3Model, optimizer: AdamW, words: number): void {
+  for (const table of store.tables)
+    optimizer.reserve(table, table.name.endsWith(WORDS) ? words : optimizer.movingRows(table) + 1);
 }
 
 /** The peak by purpose, one line each. */

@@ -7,6 +7,7 @@
 import type { TrainingData } from '../../data/batches.js';
 import type { LongestBatch, TokenMeasure } from '../../data/longest.js';
 import { compileFormat } from '../../data/prompts.js';
+import type { TokenIds, WordLimits } from '../../data/words.js';
 import { InputError, MachineError } from '../../errors.js';
 import type { PlannedDevice } from '../../gpu/gpu.js';
 import type { MemoryReport } from '../../gpu/memory.js';
@@ -14,11 +15,13 @@ import type { EncoderConfig } from '../../models/config.js';
 import type { Tokenizer } from '../../tokenizer/tokenizer.js';
 import type { FinetuneArguments } from '../arguments.js';
 import { specialIdsOf } from '../step/collate.js';
-import { matchBytes, plannedBatches } from './longest-step.js';
+import { matchBytes, plannedBatches, tokensOf } from './longest-step.js';
 import { type PlannedStep, planMemory } from './memory-plan.js';
 
 /** Characters of text that are tokenised for a plan, some ten seconds. The rest is bounded by its bytes. */
 const EFFORT = 3e7;
+/** And to count words, about a second. Where they are more, the tokens of all steps and the vocabulary bound them. */
+const WORD_EFFORT = 2e6;
 
 export interface PlannedRun extends Pick<PlannedStep, 'model' | 'optimizer' | 'settings' | 'asked'> {
   readonly tokenizer: Tokenizer;
@@ -27,11 +30,12 @@ export interface PlannedRun extends Pick<PlannedStep, 'model' | 'optimizer' | 's
   readonly evalData: TrainingData | undefined;
   /** Batches of a step. */
   readonly window: number;
+  readonly steps: number;
 }
 
 /**
- * At most what the run takes. Where the bytes of texts that were not tokenised leave it open whether that fits into
- * `budget`, they are tokenised too; `note` says so.
+ * At most what the run takes. Where the bytes of texts that were not tokenised, or the number of their words, leave it
+ * open whether that fits into `budget`, they are tokenised too; `note` says so.
  * @throws InputError for a text that the model cannot take, MachineError when no adapter like this could.
  */
 export async function planRunMemory(
@@ -40,8 +44,9 @@ export async function planRunMemory(
   budget: number,
   note: (line: string) => void,
   effort = EFFORT,
+  words: WordLimits = { effort: WORD_EFFORT, most: Number.POSITIVE_INFINITY },
 ): Promise<MemoryReport> {
-  const { tokenizer, args, data, evalData, window, ...step } = run;
+  const { tokenizer, args, data, evalData, window, steps, ...step } = run;
   const empty = [...tokenizer.encode('')];
   const options = {
     selfDistill: args.useSelfDistill,
@@ -74,20 +79,40 @@ export async function planRunMemory(
     }
     return plannedBatches(model, longest, options);
   };
+  // Words that have moments once the last step has been taken, and bytes of the moments of one.
+  let [moving, momentBytes] = [0, 0];
+  let counted: number | undefined;
   const report = await planOn(like, {
     ...step,
     window,
     batches: batchesOf(data),
+    words: ({ config, store }) => {
+      if (store.tables.length === 0) return 0;
+      counted = data.words(idsOf(tokenizer, args), words);
+      momentBytes = 2 * 4 * config.hiddenSize;
+      const tokens = steps * window * Math.max(...found.get(data)!.map(tokensOf));
+      moving = Math.min(config.vocabSize, tokens, counted ?? Number.POSITIVE_INFINITY);
+      return moving;
+    },
     evaluation: evalData && batchesOf(evalData),
     extraBytes: () =>
       args.unifiedFinetuning ? Math.max(...[...found.values()].map((each) => matchBytes(each, options))) : 0,
   });
   const unread = [...found.values()].flat().reduce((sum, each) => sum + each.unread, 0);
-  if (unread === 0) return report;
-  if (report.peak > budget) {
+  if (unread > 0 && report.peak > budget) {
     note(`${unread} rows may be too long for the memory there is: all of them are tokenised to know`);
-    return planRunMemory(like, run, budget, note, Number.POSITIVE_INFINITY);
+    return planRunMemory(like, run, budget, note, Number.POSITIVE_INFINITY, words);
   }
+  // Beyond so many words it does not fit anyway.
+  const most = moving - (report.peak - budget) / momentBytes;
+  const mayCount = counted === undefined && args.shuffleRatio === 0 && Number.isFinite(words.effort);
+  if (report.peak > budget && mayCount && most > 0) {
+    note(
+      `moments of ${moving} words may be too many for the memory there is: all texts are tokenised to count them`,
+    );
+    return planRunMemory(like, run, budget, note, effort, { effort: Number.POSITIVE_INFINITY, most });
+  }
+  if (unread === 0) return report;
   for (const [flag, limit] of [
     ['--query_max_len', args.queryMaxLen],
     ['--passage_max_len', args.passageMaxLen],
@@ -121,6 +146,13 @@ async function planOn(like: PlannedDevice, step: PlannedStep): Promise<MemoryRep
       `the longest batch is more than this adapter can do (${error.message}): lower --per_device_train_batch_size, --train_group_size or the lengths, or use --sub_batch_size`,
     );
   }
+}
+
+function idsOf(tokenizer: Tokenizer, args: FinetuneArguments): TokenIds {
+  return {
+    query: (text) => tokenizer.encode(text, args.queryMaxLen),
+    passage: (text) => tokenizer.encode(text, args.passageMaxLen),
+  };
 }
 
 function measureOf(tokenizer: Tokenizer, config: EncoderConfig, args: FinetuneArguments): TokenMeasure {

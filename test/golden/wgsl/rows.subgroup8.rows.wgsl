@@ -1,5 +1,5 @@
-// 8 lanes reduce in their subgroup: where barriers are dear, as on lavapipe; most of a wave of a GPU would idle
-// a CPU: 
+// 8 lanes a row, which reduce in their subgroup: where barriers are dear, as on lavapipe
+// a CPU: of=values
 enable subgroups;
 requires immediate_address_space;
 struct Params { first: u32, rows: u32, length: u32, piece: u32, pieces: u32, scale: f32, baseX: u32, baseY: u32 }

@@ -1,5 +1,5 @@
-// 64 threads reduce through workgroup memory, for subgroups of any size
-// a CPU: 
+// 64 threads a row, which reduce through workgroup memory
+// a CPU: of=values
 requires immediate_address_space;
 struct Params { first: u32, rows: u32, length: u32, piece: u32, pieces: u32, scale: f32, baseX: u32, baseY: u32 }
 var<immediate> p: Params;

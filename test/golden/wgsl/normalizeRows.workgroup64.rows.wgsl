@@ -1,11 +1,11 @@
 // 64 threads a row, which reduce through workgroup memory
-// a CPU: part=gradient
+// a CPU: part=value
 requires immediate_address_space;
-struct Params { rows: u32, cols: u32 }
+struct Params { rows: u32, cols: u32, eps: f32 }
 var<immediate> p: Params;
 @group(0) @binding(0) var<storage, read> X: array<f32>;
-@group(0) @binding(1) var<storage, read> DY: array<f32>;
-@group(0) @binding(2) var<storage, read_write> outY: array<f32>;
+@group(0) @binding(1) var<storage, read_write> outY: array<f32>;
+@group(0) @binding(2) var<storage, read_write> outN: array<f32>;
 
 alias T = f32;
 alias Bits = u32;
@@ -66,15 +66,6 @@ fn geluTanhSlope(x: T) -> T {
   return 0.5 * (1.0 + t) + 0.5 * x * (1.0 - t * t) * (0.7978845608028654 * (1.0 + 0.134145 * (x * x)));
 }
 
-fn rank(x: f32) -> u32 {
-  let bits = bitcast<u32>(x);
-  let size = bits & 0x7fffffffu;
-  return select(select(size | 0x80000000u, 0x80000000u - size, bits > 0x7fffffffu), 0xffffffffu, size > 0x7f800000u);
-}
-fn unrank(rank: u32) -> f32 {
-  return bitcast<f32>(select((0x80000000u - rank) | 0x80000000u, rank & 0x7fffffffu, rank > 0x7fffffffu));
-}
-
 const LANES = 64u;
 
 
@@ -113,11 +104,13 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
     var chains = f32();
     for (var inner = outer; inner < min(p.cols, outer + 1024u * LANES); inner += 16u * LANES) {
       var chain = f32();
-      for (var c = inner; c < min(p.cols, inner + 16u * LANES); c += LANES) { chain += X[row * p.cols + c] * DY[row * p.cols + c]; }
+      for (var c = inner; c < min(p.cols, inner + 16u * LANES); c += LANES) { chain += X[row * p.cols + c] * X[row * p.cols + c]; }
       chains += chain;
     }
     part += chains;
   }
-  let dot = rowSum(part, lane);
-  for (var c = lane; c < p.cols; c += LANES) { outY[row * p.cols + c] = X[row * p.cols + c] * (DY[row * p.cols + c] - dot); }
+  let norm = sqrt(rowSum(part, lane));
+  let scale = 1.0 / maxOf(norm, p.eps);
+  for (var c = lane; c < p.cols; c += LANES) { outY[row * p.cols + c] = X[row * p.cols + c] * scale; }
+  if (lane == 0u) { outN[row] = norm; }
 }

@@ -1,13 +1,13 @@
-// the one way there is
-// a CPU: dtype=f32
+// 32 threads a row of the result, each of which adds up the rows of its segment in their order
+// a CPU: columns=1
 requires immediate_address_space;
 struct Params { segments: u32, cols: u32, accumulate: u32, first: u32, end: u32, firstX: u32, endX: u32, firstK: u32, endK: u32 }
 var<immediate> p: Params;
-@group(0) @binding(0) var<storage, read> X: array<vec4f>;
+@group(0) @binding(0) var<storage, read> X: array<f32>;
 @group(0) @binding(1) var<storage, read> order: array<u32>;
 @group(0) @binding(2) var<storage, read> starts: array<u32>;
 @group(0) @binding(3) var<storage, read> rows: array<u32>;
-@group(0) @binding(4) var<storage, read_write> ioY: array<vec4f>;
+@group(0) @binding(4) var<storage, read_write> ioY: array<f32>;
 
 @compute @workgroup_size(32)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
@@ -19,7 +19,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   let end = min(starts[segment + 1u], p.endK);
   let base = (target_ - p.first) * p.cols;
   for (var c = lane; c < p.cols; c += 32u) {
-    var sum = vec4f();
+    var sum = f32();
     for (var k = begin; k < end; k++) {
       let row = order[k - p.firstK];
       if (row >= p.firstX && row < p.endX) { sum += X[(row - p.firstX) * p.cols + c]; }
