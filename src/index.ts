@@ -34,5 +34,6 @@ export { forwardBackward, type StepContext, type StepSettings } from './train/st
 export { finetune } from './train/trainer.js';
 export { openWeights } from './weights/open.js';
 export { SafetensorsFile, SafetensorsWriter, writeSafetensors } from './weights/safetensors.js';
+export type { SavedFormat } from './weights/saved-weights.js';
 export type { WeightSource } from './weights/source.js';
 export { readTorchFile, TorchFile, writeTorchFile } from './weights/torch-file.js';

@@ -257,6 +257,8 @@ test('defaults are FlagEmbedding’s and Hugging Face’s', () => {
     saveStrategy: 'steps',
     saveSteps: 500,
     saveTotalLimit: null,
+    saveDtype: 'float32',
+    maxShardSize: null,
     resumeFromCheckpoint: null,
     disableTqdm: null,
     nprocPerNode: 1,
@@ -294,6 +296,7 @@ test('spellings: dashes, =value, booleans, negation, negative numbers, None, the
   assert.equal(instructed.passageInstructionForRetrieval, '');
   assert.equal(instructed.queryInstructionFormat, '{}\\n{}');
   assert.equal(parse('--max_gpu_memory 12GB').args.maxGpuMemory, 12e9);
+  assert.equal(parse('--max_shard_size 500MB').args.maxShardSize, 5e8);
 });
 
 test('the compatibility switch takes a boolean or names, by comma or space', () => {

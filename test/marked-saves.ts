@@ -25,12 +25,16 @@ export const fresh = () => path.join(root, `output-${count++}`);
 
 const HEADS = ['colbert_linear.pt', 'sparse_linear.pt'];
 
-/** A save in which every file says which save it is of; odd ones have another tokenizer file than even ones. */
+/**
+ * A save in which every file says which save it is of; odd ones have another tokenizer file than even ones, and weights
+ * in shards.
+ */
 export function save(mark: number): ModelFolderContents {
   const data = Float32Array.of(mark, mark);
   return {
     config: { mark },
     tensors: ['a', 'b'].map((name) => ({ name, shape: [2], pieces: () => [data] })),
+    ...(mark % 2 === 0 ? {} : { format: { maxShardBytes: 8 } }),
     heads: new Map(HEADS.map((name) => [name, async () => [{ name: 'weight', shape: [2], data }]])),
     files: new Map([
       [mark % 2 === 0 ? 'vocab.txt' : 'tokenizer.json', `{"mark": ${mark}}`],
@@ -41,7 +45,12 @@ export function save(mark: number): ModelFolderContents {
 }
 
 export const filesOf = (mark: number) =>
-  ['config.json', 'model.safetensors', ...HEADS, ...save(mark).files.keys()].sort();
+  ['config.json', ...weightsOf(mark), ...HEADS, ...save(mark).files.keys()].sort();
+
+const weightsOf = (mark: number) =>
+  mark % 2 === 0
+    ? ['model.safetensors']
+    : [1, 2].map((i) => `model-0000${i}-of-00002.safetensors`).concat('model.safetensors.index.json');
 
 /** The one save that the files of a folder are of, undefined when none; anything mixed or cut fails. */
 export function markOf(folder: string): number | undefined {
@@ -64,7 +73,7 @@ export function markOf(folder: string): number | undefined {
       const source = TorchFile.open(file);
       for (const value of source.read('weight')) marks.add(value);
       source.close();
-    } else marks.add(JSON.parse(fs.readFileSync(file, 'utf8')).mark);
+    } else if (!name.endsWith('.index.json')) marks.add(JSON.parse(fs.readFileSync(file, 'utf8')).mark);
   }
   assert.ok(marks.size <= 1, `${files} are of saves ${[...marks]}`);
   const [mark] = marks;

@@ -8,6 +8,7 @@ import { requireInside } from '../files/inside.js';
 import { type JsonObject, readJsonObject } from '../files/json.js';
 import { printable, show } from '../show.js';
 import { encoderFolder } from '../tokenizer/folder.js';
+import { type SavedDType, torchNameOf } from '../weights/saved-weights.js';
 import { requireModelFolder } from './hub-cache.js';
 import { CONFIG_FILE } from './model-folder.js';
 
@@ -141,7 +142,7 @@ export function parseEncoderConfig(raw: JsonObject, file = 'config.json'): Encod
 }
 
 /**
- * Keys that say something of the base that is not true of an encoder written here in float32 by its bare names: how
+ * Keys that say something of the base that is not true of an encoder written here by its bare names: how
  * its numbers were packed, a head that is not written, code of the base's own, where it came from.
  */
 const NOT_WRITTEN = new Set([
@@ -168,16 +169,16 @@ const NOT_WRITTEN = new Set([
   'transformers_version',
 ]);
 
-/** The object for config.json beside float32 weights of `config`'s shapes. */
-export function writtenConfig(config: EncoderConfig): JsonObject {
+/** The object for config.json beside weights of `config`'s shapes in this format. */
+export function writtenConfig(config: EncoderConfig, dtype: SavedDType = 'f32'): JsonObject {
   const { raw } = config;
   const kept = Object.entries(raw).filter(([key]) => !NOT_WRITTEN.has(key));
   const act = raw['hidden_act'];
   const told: JsonObject = {
     architectures: [modelTypes.get(raw['model_type'])!.architecture],
     // transformers 5 reads the first, versions before 4.56 the second.
-    dtype: 'float32',
-    torch_dtype: 'float32',
+    dtype: torchNameOf[dtype],
+    torch_dtype: torchNameOf[dtype],
     hidden_size: config.hiddenSize,
     num_hidden_layers: config.layers,
     num_attention_heads: config.heads,

@@ -14,6 +14,7 @@ import { CounterRandom } from '../tensor/random.js';
 import { sizeOf } from '../tensor/shape.js';
 import { encoderFolder, MODULES_FILE } from '../tokenizer/folder.js';
 import { openWeights } from '../weights/open.js';
+import type { SavedFormat } from '../weights/saved-weights.js';
 import type { WeightSource } from '../weights/source.js';
 import { type TorchEntry, TorchFile } from '../weights/torch-file.js';
 import { type EncoderConfig, readEncoderConfig, writtenConfig } from './config.js';
@@ -136,6 +137,7 @@ export function readM3(gpu: Gpu, folder: string, options: M3Options): M3Parts {
 export function m3Contents(
   { config, settings, texts, store, unused }: M3Parts,
   files: ReadonlyMap<string, string | Uint8Array>,
+  format: SavedFormat = {},
 ): ModelFolderContents {
   const encoder = store.parameters.filter((parameter) => parameter.name.startsWith(ENCODER_PREFIX));
   const headEntries = async (head: string) => {
@@ -149,7 +151,8 @@ export function m3Contents(
     return entries;
   };
   return {
-    config: writtenConfig(config),
+    config: writtenConfig(config, format.dtype),
+    format,
     tensors: [
       ...encoder.flatMap((parameter) =>
         parameter.parts.map((part) => ({

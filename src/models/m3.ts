@@ -8,6 +8,7 @@ import type { Gpu } from '../gpu/gpu.js';
 import { fillNormal } from '../kernels/random.js';
 import { CounterRandom } from '../tensor/random.js';
 import type { Tensor } from '../tensor/tensor.js';
+import type { SavedFormat } from '../weights/saved-weights.js';
 import { type EncoderConfig, parseEncoderConfig } from './config.js';
 import { type EncodeOptions, encode } from './encoder.js';
 import { type M3Parts, m3Contents, readM3, weightPieces } from './m3-folder.js';
@@ -143,17 +144,21 @@ export class M3Model {
    * What the folder of this model holds, beside `files` (by name): the description that every save goes by. Weights
    * that are not finite are a MachineError when they are read: no folder with them could be loaded again.
    */
-  contents(files: ReadonlyMap<string, string | Uint8Array> = new Map()): ModelFolderContents {
-    return m3Contents(this.parts, files);
+  contents(
+    files: ReadonlyMap<string, string | Uint8Array> = new Map(),
+    format: SavedFormat = {},
+  ): ModelFolderContents {
+    return m3Contents(this.parts, files, format);
   }
 
   /**
-   * Writes config.json, model.safetensors, the two heads, the files of sentence-transformers and the tokenizer's: the folder then holds this model
-   * whole, or, when the process is killed meanwhile, what it held before or no config.json. @throws MachineError when
-   * another process writes there.
+   * Writes config.json, the weights, the two heads, the files of sentence-transformers and the tokenizer's: the folder
+   * then holds this model whole, or, when the process is killed meanwhile, what it held before or no config.json.
+   * `format`: rounded to f16 or bf16, or in shards. @throws MachineError when another process writes there, and for a
+   * weight beyond the format.
    */
-  async save(folder: string, tokenizer?: TokenizerFiles): Promise<void> {
-    await saveModelFolder(folder, this.contents(tokenizer?.files));
+  async save(folder: string, tokenizer?: TokenizerFiles, format?: SavedFormat): Promise<void> {
+    await saveModelFolder(folder, this.contents(tokenizer?.files, format));
   }
 
   /** All weights in pieces, part after part under the names that files give them. */

@@ -8,22 +8,20 @@ import { InputError } from '../errors.js';
 import { writeFileAtomic } from '../files/atomic.js';
 import type { JsonObject } from '../files/json.js';
 import { printable } from '../show.js';
-import type { Shape } from '../tensor/shape.js';
 import { encoderFolder } from '../tokenizer/folder.js';
-import { SafetensorsWriter } from '../weights/safetensors.js';
+import {
+  requireInRange,
+  type SavedFormat,
+  type WrittenTensor,
+  writeWeights,
+} from '../weights/saved-weights.js';
 import { type TorchEntry, writeTorchFile } from '../weights/torch-file.js';
-
-export interface WrittenTensor {
-  readonly name: string;
-  readonly shape: Shape;
-  /** All elements, row-major, in consecutive pieces. */
-  readonly pieces: () => AsyncIterable<Float32Array> | Iterable<Float32Array>;
-}
 
 export interface ModelFolderContents {
   readonly config: JsonObject;
-  /** For model.safetensors, float32. */
   readonly tensors: readonly WrittenTensor[];
+  /** Of the tensors and the heads. */
+  readonly format?: SavedFormat;
   /** PyTorch files, by name. */
   readonly heads: ReadonlyMap<string, () => Promise<TorchEntry[]>>;
   /** Files whose bytes are known: the tokenizer's, the trainer's state. One in a folder of the folder has a slash. */
@@ -35,19 +33,13 @@ export const CONFIG_FILE = 'config.json';
 
 /** Writes the files into an existing folder, each whole or not at all, config.json last. */
 export async function writeModelFiles(folder: string, contents: ModelFolderContents): Promise<void> {
-  const writer = SafetensorsWriter.create(
-    path.join(folder, 'model.safetensors'),
-    contents.tensors.map(({ name, shape }) => ({ name, dtype: 'f32', shape })),
-  );
-  try {
-    for (const { name, pieces } of contents.tensors)
-      for await (const piece of pieces()) writer.write(name, piece);
-    writer.finish();
-  } catch (error) {
-    writer.abort();
-    throw error;
+  await writeWeights(folder, contents.tensors, contents.format);
+  const dtype = contents.format?.dtype ?? 'f32';
+  for (const [name, entries] of contents.heads) {
+    const head = await entries();
+    for (const entry of head) requireInRange(`${name}: ${entry.name}`, entry.data, dtype);
+    writeTorchFile(path.join(folder, name), head, { dtype });
   }
-  for (const [name, entries] of contents.heads) writeTorchFile(path.join(folder, name), await entries());
   for (const [name, bytes] of contents.files) {
     if (name.includes('/')) fs.mkdirSync(path.dirname(path.join(folder, name)), { recursive: true });
     writeFileAtomic(path.join(folder, name), bytes);

@@ -10,16 +10,20 @@ import { makeWritableFolder } from '../files/make-folder.js';
 import { type FileSet, publishFiles, publishFolder, recover, removeFolder } from '../files/publish.js';
 import { printable } from '../show.js';
 import { TOKENIZER_FILES } from '../tokenizer/folder.js';
+import { INDEX_FILE, isWeightsFile, WEIGHTS_FILE } from '../weights/saved-weights.js';
 import { CONFIG_FILE, type ModelFolderContents, writeModelFiles } from './model-folder.js';
 import { SENTENCE_FILES } from './sentence-files.js';
 
-/** What a save consists of. One without a tokenizer leaves the tokenizer that lies in the folder. */
-const SAVE_FILES: FileSet = {
+/**
+ * What a save consists of. One without a tokenizer leaves the tokenizer that lies in the folder. Shards are named by how
+ * many there are: those of an earlier save are found by looking.
+ */
+const saveFiles = (folder: string): FileSet => ({
   gate: CONFIG_FILE,
   groups: [
     [
       CONFIG_FILE,
-      'model.safetensors',
+      ...new Set([WEIGHTS_FILE, INDEX_FILE, ...fs.readdirSync(folder).filter(isWeightsFile)]),
       'colbert_linear.pt',
       'sparse_linear.pt',
       'trainer_state.json',
@@ -27,11 +31,11 @@ const SAVE_FILES: FileSet = {
     ],
     TOKENIZER_FILES,
   ],
-};
+});
 
 /** What other tools take for the same model's weights, which a save does not touch. */
 const OTHER_WEIGHTS =
-  /^(?:pytorch_model.*\.bin|(?:pytorch_model\.bin|model\.safetensors)\.index\.json|model-\d+-of-\d+\.safetensors|adapter_config\.json|tf_model\.h5|flax_model\.msgpack)$/;
+  /^(?:pytorch_model.*\.bin|pytorch_model\.bin\.index\.json|adapter_config\.json|tf_model\.h5|flax_model\.msgpack)$/;
 
 export class OutputFolder {
   private constructor(
@@ -53,14 +57,14 @@ export class OutputFolder {
     try {
       requireNoneAround(folder);
       requireFreeNames(folder);
-      const notices = recover(folder, SAVE_FILES).map(
+      const notices = recover(folder, saveFiles(folder)).map(
         (name) =>
           `${printable(folder)}: completed a save of an earlier run (${printable(name)}) that was interrupted`,
       );
       const others = fs.readdirSync(folder).filter((name) => OTHER_WEIGHTS.test(name));
       if (others.length > 0)
         notices.push(
-          `${printable(folder)}: ${others.map(printable).join(', ')}: not of this run, stays beside its model.safetensors`,
+          `${printable(folder)}: ${others.map(printable).join(', ')}: not of this run, stays beside its weights`,
         );
       return new OutputFolder(folder, lock, notices);
     } catch (error) {
@@ -72,7 +76,7 @@ export class OutputFolder {
   /** Replaces the model in the folder. */
   async save(contents: ModelFolderContents): Promise<void> {
     this.lock.verify();
-    await publishFiles(this.path, SAVE_FILES, (into) => this.write(into, contents));
+    await publishFiles(this.path, saveFiles(this.path), (into) => this.write(into, contents));
   }
 
   /** Makes or replaces the folder `name` in it. */
@@ -136,7 +140,7 @@ function requireNoneAround(folder: string): void {
 function requireFreeNames(folder: string): void {
   const fail = (name: string, expected: string, found: string) =>
     new InputError(`${printable(path.join(folder, name))}: expected ${expected}, found ${found}`);
-  for (const name of SAVE_FILES.groups.flat()) {
+  for (const name of saveFiles(folder).groups.flat()) {
     const inner = path.dirname(name);
     if (inner !== '.') {
       const around = fs.lstatSync(path.join(folder, inner), { throwIfNoEntry: false });

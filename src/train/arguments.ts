@@ -234,6 +234,15 @@ export const finetuneFlags = {
     save_strategy: withDefault(choice(['steps', 'epoch', 'no']), 'steps', 'when checkpoints are written'),
     save_steps: withDefault(interval, 500, 'steps between two checkpoints'),
     save_total_limit: optional(positive, 'how many checkpoints are kept'),
+    save_dtype: withDefault(
+      choice(['float32', 'float16', 'bfloat16']),
+      'float32',
+      'format of the weights of the trained model; those of checkpoints are float32',
+    ),
+    max_shard_size: optional(
+      byteSize,
+      'weights that take more than this are written in several files; 5GB by default',
+    ),
     resume_from_checkpoint: optional(text('a checkpoint'), 'continue a run from a checkpoint'),
     disable_tqdm: optional(boolean, 'no progress bar'),
     ...profileFlag,

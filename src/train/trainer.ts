@@ -22,6 +22,7 @@ import { printable } from '../show.js';
 import { RandomStreams } from '../tensor/random-streams.js';
 import { scope } from '../tensor/scope.js';
 import { Tokenizer } from '../tokenizer/tokenizer.js';
+import type { SavedFormat } from '../weights/saved-weights.js';
 import { type FinetuneArguments, intervalInSteps } from './arguments.js';
 import { readDeepSpeed } from './deepspeed.js';
 import { defaultLossScaling, type LossScaleEvent, LossScaler } from './loss-scale.js';
@@ -144,7 +145,7 @@ export async function finetune(
   let output: OutputFolder | undefined;
   try {
     output = openOutput(args.outputDir);
-    const saves = new RunSaves(output, args.saveTotalLimit ?? null, checkpointAfter);
+    const saves = new RunSaves(output, args.saveTotalLimit ?? null, checkpointAfter, savedFormat(args));
     for (const line of [...output.notices, ...saves.notices]) report.note(line);
     const note = (line: string) => report.note(line);
     const planned = {
@@ -406,7 +407,13 @@ function lossBatch(
   };
 }
 
-/** Weights are saved in f32. */
+/** How the trained model is written. */
+function savedFormat({ saveDtype, maxShardSize }: FinetuneArguments): SavedFormat {
+  const dtype = ({ float32: 'f32', float16: 'f16', bfloat16: 'bf16' } as const)[saveDtype];
+  return { dtype, ...(maxShardSize === null ? {} : { maxShardBytes: maxShardSize }) };
+}
+
+/** Of checkpoints; the trained model takes at most as much. */
 const BYTES_PER_WEIGHT = 4;
 
 /** They are in every save too. */

@@ -6,6 +6,14 @@ import { encode } from '../tensor/dtype.js';
 import { formatShape, type Shape, sizeOf, stridesOf } from '../tensor/shape.js';
 import { ORDERED_DICT, REBUILD_TENSOR } from './unpickler.js';
 
+type TorchDType = 'f32' | 'f16' | 'bf16';
+
+const storageOf: Readonly<Record<TorchDType, string>> = {
+  f32: 'torch FloatStorage',
+  f16: 'torch HalfStorage',
+  bf16: 'torch BFloat16Storage',
+};
+
 export interface TorchEntry {
   readonly name: string;
   readonly shape: Shape;
@@ -20,7 +28,7 @@ export interface TorchEntry {
 export function writeTorchFile(
   path: string,
   entries: readonly TorchEntry[],
-  { dtype = 'f32' }: { dtype?: 'f32' | 'f16' } = {},
+  { dtype = 'f32' }: { dtype?: TorchDType } = {},
 ): void {
   if (new Set(entries.map((entry) => entry.name)).size !== entries.length)
     throw new InputError(`${path}: a tensor name is repeated`);
@@ -43,10 +51,10 @@ export function writeTorchFile(
 }
 
 /** The pickle of an OrderedDict of tensors; storage i is record `data/i`. Protocol 2, nothing memoised. */
-function pickleStateDict(entries: readonly TorchEntry[], dtype: 'f32' | 'f16'): Uint8Array {
+function pickleStateDict(entries: readonly TorchEntry[], dtype: TorchDType): Uint8Array {
   const global = (name: string) => ascii(`c${name.replace(' ', '\n')}\n`);
   const emptyDict = [global(ORDERED_DICT), ascii(')R')];
-  const storageType = global(dtype === 'f16' ? 'torch HalfStorage' : 'torch FloatStorage');
+  const storageType = global(storageOf[dtype]);
   const parts: Uint8Array[] = [Uint8Array.of(0x80, 2), ...emptyDict, ascii('(')];
   for (const [i, { name, shape, data }] of entries.entries()) {
     parts.push(pickledText(name), global(REBUILD_TENSOR), ascii('(('), pickledText('storage'), storageType);

@@ -1,12 +1,13 @@
 /** What training saves: the model with the trainer's state, and which checkpoints of it are kept. */
 import fs from 'node:fs';
 import path from 'node:path';
-import { InputError } from '../../errors.js';
+import { InputError, MachineError } from '../../errors.js';
 import { sameFolder } from '../../files/same-folder.js';
 import type { M3Model, TokenizerFiles } from '../../models/m3.js';
 import type { ModelFolderContents } from '../../models/model-folder.js';
 import { CHECKPOINT, type OutputFolder } from '../../models/output-folder.js';
 import { printable } from '../../show.js';
+import { FormatRangeError, type SavedFormat } from '../../weights/saved-weights.js';
 import type { LogEntry } from '../report.js';
 
 const STATE_FILE = 'trainer_state.json';
@@ -41,13 +42,15 @@ export class RunSaves {
   /**
    * `limit`: how many checkpoints stay in the folder, null for all. The newest are kept by when they were saved, not by
    * their number: a checkpoint-1000 of an earlier run is older than this run's checkpoint-10, and goes before it.
-   * `writes`: whether this run saves a checkpoint after that step.
+   * `writes`: whether this run saves a checkpoint after that step. `format`: of the trained model; checkpoints, which
+   * training goes on from, are float32.
    * @throws InputError when something else has the name of one.
    */
   constructor(
     private readonly output: OutputFolder,
     private readonly limit: number | null,
     writes: (step: number) => boolean = () => false,
+    private readonly format: SavedFormat = {},
   ) {
     requireNoneReplaced(output.path, writes);
     this.earlier = checkpoints(output.path)
@@ -64,14 +67,25 @@ export class RunSaves {
           ];
   }
 
+  /** @throws MachineError for a weight beyond the format, and the model is then saved in float32. */
   async saveModel(model: M3Model, tokenizer: TokenizerFiles, state: TrainerState): Promise<void> {
-    await this.output.save(contents(model, tokenizer, state));
+    const { format } = this;
+    try {
+      await this.output.save(contents(model, tokenizer, state, format));
+    } catch (error) {
+      if (!(error instanceof FormatRangeError)) throw error;
+      // What was trained is not lost for that.
+      await this.output.save(contents(model, tokenizer, state, { ...format, dtype: 'f32' }));
+      throw new MachineError(
+        `--save_dtype: ${error.message}; the model in ${printable(this.output.path)} is in float32`,
+      );
+    }
   }
 
   /** Writes checkpoint-<step>, then removes what the limit leaves no room for. */
   async saveCheckpoint(model: M3Model, tokenizer: TokenizerFiles, state: TrainerState): Promise<void> {
     const name = `checkpoint-${state.global_step}`;
-    await this.output.saveAs(name, contents(model, tokenizer, state));
+    await this.output.saveAs(name, contents(model, tokenizer, state, { ...this.format, dtype: 'f32' }));
     for (const list of [this.earlier, this.own]) {
       const replaced = list.findIndex((checkpoint) => checkpoint.name === name);
       if (replaced >= 0) list.splice(replaced, 1);
@@ -85,10 +99,15 @@ export class RunSaves {
   }
 }
 
-function contents(model: M3Model, tokenizer: TokenizerFiles, state: TrainerState): ModelFolderContents {
+function contents(
+  model: M3Model,
+  tokenizer: TokenizerFiles,
+  state: TrainerState,
+  format: SavedFormat,
+): ModelFolderContents {
   const files = new Map<string, string | Uint8Array>(tokenizer.files);
   files.set(STATE_FILE, `${JSON.stringify(state, null, 2)}\n`);
-  return model.contents(files);
+  return model.contents(files, format);
 }
 
 /**
