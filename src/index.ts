@@ -28,6 +28,7 @@ export { type FinetuneArguments, parseFinetuneArguments } from './train/argument
 export { type Communicator, SingleCommunicator, TurnTable } from './train/communicator.js';
 export { type M3LossBatch, type M3LossSettings, m3Loss } from './train/losses/m3-loss.js';
 export { AdamW, type AdamWOptions, type StepResult } from './train/optimizer.js';
+export type { AdamWState, StateSource, StateTensor } from './train/optimizer-state.js';
 export { consoleReporter, type Reporter, silentReporter } from './train/report.js';
 export { collate } from './train/step/collate.js';
 export { forwardBackward, type StepContext, type StepSettings } from './train/step/train-step.js';

@@ -2,12 +2,25 @@
  * AdamW over a parameter store: fused update, global-norm clipping, no readback on the way. A step whose gradients
  * are not finite does not happen; the GPU finds that out, and the host learns it with the norm.
  */
-import type { Parameter, ParameterStore } from '../autograd/parameters.js';
+import type { Parameter, ParameterPart, ParameterStore } from '../autograd/parameters.js';
 import { type AdamWSettings, adamW, clipFactor, globalNorm } from '../kernels/adamw.js';
 import { adamWRows, decayRows } from '../kernels/adamw-rows.js';
 import { type NumberSpec, notNegative, positive, signature } from '../tensor/operands.js';
 import { scope } from '../tensor/scope.js';
+import { type Shape, sizeOf } from '../tensor/shape.js';
 import { Tensor } from '../tensor/tensor.js';
+import {
+  type AdamWState,
+  requireState,
+  requireTensors,
+  restoreSpans,
+  type Span,
+  type StateSource,
+  type StateTensor,
+  savedRows,
+  savedSpans,
+  savedValues,
+} from './optimizer-state.js';
 import { TableMoments } from './table-moments.js';
 
 export interface AdamWOptions {
@@ -46,6 +59,27 @@ const OPTIONS = signature(
   },
 );
 const STEP = signature('AdamW.step', {}, { numbers: { learningRate: notNegative, scale: positive } });
+
+/** As PyTorch's optimiser calls them. */
+const MEAN = 'exp_avg';
+const SQUARE = 'exp_avg_sq';
+const ROWS = 'rows';
+
+interface SavedMoments {
+  readonly name: string;
+  readonly shape: Shape;
+  readonly mean: readonly Span[];
+  readonly square: readonly Span[];
+  readonly table?: Parameter;
+  /** Of the table. */
+  readonly rows?: Uint32Array;
+}
+
+/** A table is one part: its gradient comes by rows of the whole. */
+function partOf({ name, parts }: Parameter): ParameterPart {
+  if (parts.length !== 1) throw new RangeError(`the table ${name} has ${parts.length} parts`);
+  return parts[0]!;
+}
 
 export class AdamW {
   /** Updates done. */
@@ -182,6 +216,79 @@ export class AdamW {
     });
     store.zeroGradients();
     return stats.keep();
+  }
+
+  /** What a checkpoint holds beside `tensors`. */
+  state(): AdamWState {
+    return { updates: this.steps };
+  }
+
+  /**
+   * The moments, as a checkpoint holds them, in the order of the store's parameters: of each part of a dense parameter
+   * `NAME.exp_avg` and `NAME.exp_avg_sq` in its shape, where NAME is what weight files call the part; of a table
+   * `NAME.rows`, u32 [n], the rows that ever had a gradient, in the order in which they came, and their moments, [n,C].
+   * How many rows there are is as of this call: whoever writes the tensors does so before the next step. They are read
+   * when asked for, in pieces where wanted, and do not change the optimiser. What was made not to train has none; what
+   * was frozen since has what it had.
+   */
+  tensors(): StateTensor[] {
+    const result: StateTensor[] = [];
+    for (const { name, shape, mean, square, rows } of this.saved()) {
+      if (rows) result.push(savedValues(`${name}.${ROWS}`, rows));
+      result.push(savedSpans(`${name}.${MEAN}`, shape, mean), savedSpans(`${name}.${SQUARE}`, shape, square));
+    }
+    return result;
+  }
+
+  /**
+   * Goes on, to the bit, where the optimiser stopped that gave `state` and the tensors of `source`; the weights are the
+   * caller's business. Whatever this one held is forgotten. `where`: the file that the state is from, for messages.
+   * @throws InputError naming the file and the tensor, when the source has not exactly the tensors of these parameters
+   * in their shapes, or a value that no moment has, and for what is no state: then this optimiser is of no more use.
+   */
+  restore(state: unknown, source: StateSource, where: string): void {
+    const { updates } = requireState(state, where);
+    const rows = new Map(
+      this.store.tables.map((table) => {
+        const name = partOf(table).name;
+        return [table, savedRows(source, `${name}.${ROWS}`, table.tensor.rows)] as const;
+      }),
+    );
+    const wanted = new Map<string, { shape: Shape; dtype: 'f32' | 'u32' }>();
+    for (const { name, shape, table } of this.saved()) {
+      const own = table && rows.get(table)!;
+      if (own) wanted.set(`${name}.${ROWS}`, { shape: [own.length], dtype: 'u32' });
+      for (const suffix of [MEAN, SQUARE])
+        wanted.set(`${name}.${suffix}`, { shape: own ? [own.length, shape[1]!] : shape, dtype: 'f32' });
+    }
+    requireTensors(source, wanted);
+    for (const [table, own] of rows) this.tableMoments.get(table)!.restart(own);
+    for (const { name, mean, square } of this.saved()) {
+      restoreSpans(source, `${name}.${MEAN}`, mean);
+      restoreSpans(source, `${name}.${SQUARE}`, square, 0);
+    }
+    this.steps = updates;
+  }
+
+  /** Where the moments of each part and of each table lie. */
+  private *saved(): Generator<SavedMoments> {
+    for (const parameter of this.store.parameters) {
+      const moments = this.tableMoments.get(parameter);
+      if (moments) {
+        const rows = moments.rowsBySlot();
+        yield {
+          ...{ name: partOf(parameter).name, shape: [rows.length, parameter.tensor.cols] },
+          ...{ mean: moments.spans('moment1'), square: moments.spans('moment2') },
+          ...{ table: parameter, rows },
+        };
+      } else if (parameter.offset !== undefined)
+        for (const { name, start, shape } of parameter.parts) {
+          const spans = (tensor: Tensor): Span[] => [
+            { tensor, start: parameter.offset! + start, count: sizeOf(shape) },
+          ];
+          yield { name, shape, mean: spans(this.moments!.m), square: spans(this.moments!.v) };
+        }
+    }
   }
 
   dispose(): void {

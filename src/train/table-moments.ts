@@ -7,6 +7,7 @@ import type { Parameter } from '../autograd/parameters.js';
 import { sizeClass } from '../gpu/memory.js';
 import type { MomentBlock } from '../kernels/adamw-rows.js';
 import { Tensor } from '../tensor/tensor.js';
+import type { Span } from './optimizer-state.js';
 
 /** Bytes of one moment in the least block and in the largest. */
 const LEAST = 4 << 20;
@@ -79,7 +80,7 @@ export class TableMoments {
     }
   }
 
-  /** Gives slots to rows that have none, ascending; there must be room. Their moments are zeros. */
+  /** Gives slots to rows that have none, in this order; there must be room. Their moments are zeros. */
   add(rows: Uint32Array): void {
     let next = 0;
     for (const block of this.blockList) {
@@ -94,6 +95,32 @@ export class TableMoments {
       block.rows = all.sort();
       block.slots = all.map((row) => this.slotOf[row]! - block.first);
     }
+  }
+
+  /** The rows that have moments, in the order of their slots. */
+  rowsBySlot(): Uint32Array {
+    const result = new Uint32Array(this.used);
+    for (const { first, rows, slots } of this.blockList)
+      for (let n = 0; n < rows.length; n++) result[first + slots[n]!] = rows[n]!;
+    return result;
+  }
+
+  /** One moment of these rows, in the order of their slots. */
+  spans(moment: 'moment1' | 'moment2'): Span[] {
+    return this.blockList.map((block) => ({
+      tensor: block[moment],
+      start: 0,
+      count: block.rows.length * block[moment].cols,
+    }));
+  }
+
+  /** As if these rows, distinct ones, had come in this order and no other. @throws MachineError without memory. */
+  restart(rows: Uint32Array): void {
+    this.dispose();
+    this.blockList.length = this.slots = this.used = 0;
+    this.slotOf.fill(-1);
+    this.reserve(rows.length);
+    this.add(rows);
   }
 
   /** [⌈V/32⌉] words, bit r % 32 of word r / 32 set where row r has moments. */
