@@ -30,7 +30,7 @@ import { planDevice } from './plan-device.js';
 import { Profiler } from './profile.js';
 import type { Profile, ProfileRow, Roofline, Work } from './profile-report.js';
 import { Recorder } from './recorder.js';
-import { Transfer } from './transfer.js';
+import { type PendingRead, Transfer } from './transfer.js';
 import { gpuWait } from './wait.js';
 
 export interface GpuOptions {
@@ -297,8 +297,22 @@ export class Gpu {
    * Reads a range back: flush, then a sleeping wait.
    * @throws MachineError when a recording since the last wait could not be run, or the range was never computed.
    */
-  read(source: Binding): Promise<ArrayBuffer> {
-    return this.transfer.read(source, () => this.flush());
+  async read(source: Binding): Promise<ArrayBuffer> {
+    return this.beginRead(source).wait();
+  }
+
+  /**
+   * The same in two parts: what the range holds after the work so far is copied aside and handed over here, and waited
+   * for when somebody wants it, so that the host may record more meanwhile.
+   * @throws MachineError when a recording since the last wait could not be run, or the range was never computed.
+   */
+  beginRead(source: Binding): PendingRead {
+    return this.transfer.beginRead(source, () => this.flush());
+  }
+
+  /** How often something was read back since the device was opened. */
+  get readbackCount(): number {
+    return this.transfer.readbacks;
   }
 
   /** Flushes and waits until the GPU has finished everything. */
@@ -376,6 +390,7 @@ export class Gpu {
 
 export type {
   Binding,
+  PendingRead,
   PoolBuffer,
   Profile,
   ProfileRow,

@@ -23,6 +23,12 @@ const UPLOAD_SUBMIT = 32 << 20;
 const STAGING_BUFFERS = 16;
 const STAGING_BYTES = 64 << 20;
 
+/** A readback that the GPU has been given and the host has not waited for yet. */
+export interface PendingRead {
+  /** To be called once. @throws MachineError as `Gpu.read` does. */
+  wait(): Promise<ArrayBuffer>;
+}
+
 interface Staging {
   readonly buffer: GPUBuffer;
   readonly size: number;
@@ -31,6 +37,8 @@ interface Staging {
 export class Transfer {
   private readonly staging: Staging[] = [];
   private unsubmittedUpload = 0;
+  /** Readbacks since the device was opened. */
+  readbacks = 0;
 
   constructor(
     private readonly device: GPUDevice,
@@ -163,31 +171,48 @@ export class Transfer {
     this.unsubmittedUpload = 0;
   }
 
-  /** See `Gpu.read`; `flush` is the device's. */
-  async read(source: Binding, flush: () => void): Promise<ArrayBuffer> {
+  /** See `Gpu.beginRead`; `flush` is the device's. */
+  beginRead(source: Binding, flush: () => void): PendingRead {
     const size = Math.ceil(source.size / 4) * 4;
-    if (size === 0) return new ArrayBuffer(0);
-    if (this.planning) {
-      flush();
-      return new ArrayBuffer(source.size);
+    if (size === 0 || this.planning) {
+      if (size > 0) flush();
+      return { wait: async () => new ArrayBuffer(source.size) };
     }
     this.rules.range('read', { ...source, size });
     const staging = this.takeStaging(size);
-    let copy: ArrayBuffer;
+    let mapped: Promise<undefined>;
     try {
       this.recorder
         .commands()
         .copyBufferToBuffer(source.entry.buffer, source.offset, staging.buffer, 0, size);
       flush();
       this.rules.computed('read', source.entry);
-      const mapped = this.faults.guard('read', () => staging.buffer.mapAsync(GPUMapMode.READ, 0, size));
+      mapped = this.faults.guard('read', () => staging.buffer.mapAsync(GPUMapMode.READ, 0, size));
+    } catch (error) {
+      staging.buffer.destroy();
+      throw error;
+    }
+    this.readbacks++;
+    // Whoever waits is told of a failure; where nobody waits any more it must not end the process.
+    mapped.catch(() => undefined);
+    return { wait: () => this.finishRead(staging, size, source.size, mapped) };
+  }
+
+  private async finishRead(
+    staging: Staging,
+    size: number,
+    bytes: number,
+    mapped: Promise<undefined>,
+  ): Promise<ArrayBuffer> {
+    let copy: ArrayBuffer;
+    try {
       await this.profiler
         .phase('wait', () => gpuWait(mapped))
         .catch((error: Error) => {
           this.faults.throwUntold();
           throw new MachineError(`reading back from the GPU failed: ${error.message}`);
         });
-      copy = staging.buffer.getMappedRange(0, size).slice(0, source.size);
+      copy = staging.buffer.getMappedRange(0, size).slice(0, bytes);
       staging.buffer.unmap();
     } catch (error) {
       staging.buffer.destroy();

@@ -205,19 +205,29 @@ export class Tensor {
 
   /** Reads the tensor back as Float32Array / Int32Array / Uint32Array (f16: Uint16Array of raw halves). */
   async toArray(): Promise<TensorArray> {
+    return this.beginRead().wait();
+  }
+
+  /** What `toArray` reads, as it is after the work so far; it is waited for only when it is asked for, which is once. */
+  beginRead(): { wait(): Promise<TensorArray> } {
     this.check();
-    if (this.size === 0) return toTensorArray('toArray', this.dtype, []);
-    const buffer = await this.gpu.read(this.whole());
-    switch (this.dtype) {
-      case 'f32':
-        return new Float32Array(buffer);
-      case 'i32':
-        return new Int32Array(buffer);
-      case 'u32':
-        return new Uint32Array(buffer);
-      case 'f16':
-        return new Uint16Array(buffer);
-    }
+    const { dtype, size } = this;
+    if (size === 0) return { wait: async () => toTensorArray('toArray', dtype, []) };
+    const reading = this.gpu.beginRead(this.whole());
+    const wait = async (): Promise<TensorArray> => {
+      const buffer = await reading.wait();
+      switch (dtype) {
+        case 'f32':
+          return new Float32Array(buffer);
+        case 'i32':
+          return new Int32Array(buffer);
+        case 'u32':
+          return new Uint32Array(buffer);
+        case 'f16':
+          return new Uint16Array(buffer);
+      }
+    };
+    return { wait };
   }
 
   /** Reads f32 or f16 back as numbers. */
