@@ -20,7 +20,7 @@ import {
 import { toCsv } from './report/csv.js';
 import { requireOneFormat } from './report/flags.js';
 import { machineOf } from './report/machine.js';
-import { planRun, type RunSettings, runSteps } from './training-run.js';
+import { type BenchedSteps, planSteps, runSteps } from './training-run.js';
 
 interface Row {
   model: string;
@@ -57,7 +57,7 @@ export async function benchMemory(argv: readonly string[]): Promise<number> {
           [false, true].map((recompute) => ({ batch: fullBatch(shape), fp16, recompute })),
         );
     for (const { batch, fp16, recompute } of cases) {
-      const settings: RunSettings = { config, fp16, step: stepSettings(recompute, options.subBatchSize) };
+      const settings: BenchedSteps = { config, fp16, step: stepSettings(recompute, options.subBatchSize) };
       const row: Row = {
         model,
         batch: batch.queries,
@@ -66,7 +66,7 @@ export async function benchMemory(argv: readonly string[]): Promise<number> {
         recompute,
         subBatchSize: options.subBatchSize,
         tokens: batch.texts.reduce((sum, text) => sum + text.length, 0),
-        gpuBytes: byPurpose(await planRun(gpu, settings, batch)),
+        gpuBytes: byPurpose(await planSteps(gpu, settings, batch)),
       };
       if (options.run) {
         const started = performance.now();

@@ -8,8 +8,10 @@ import type { Gpu } from '../src/gpu/gpu.js';
 import { type EncoderConfig, parseEncoderConfig } from '../src/models/config.js';
 import { TokenBatch } from '../src/models/token-batch.js';
 import { printable } from '../src/show.js';
+import { defaultLossScaling } from '../src/train/loss-scale.js';
 import type { M3LossBatch } from '../src/train/losses/m3-loss.js';
 import type { AdamWOptions } from '../src/train/optimizer.js';
+import type { RunSettings } from '../src/train/run/run.js';
 import type { StepSettings } from '../src/train/step/train-step.js';
 import type { PresetName } from './options.js';
 
@@ -57,7 +59,7 @@ export const adamW: AdamWOptions = {
   maxGradNorm: 1,
 };
 
-export const LEARNING_RATE = 1e-5;
+const LEARNING_RATE = 1e-5;
 
 /** The unified objective with teacher scores, self-distillation from the first step, τ 0.02. */
 export function stepSettings(recompute: boolean, subBatchSize: number | null): StepSettings {
@@ -69,6 +71,19 @@ export function stepSettings(recompute: boolean, subBatchSize: number | null): S
     compat: new Set(),
     recompute,
     subBatchSize,
+  };
+}
+
+/** A run of such steps, one batch each, at a constant rate. */
+export function runSettings(fp16: boolean, step: StepSettings): RunSettings {
+  return {
+    optimizer: adamW,
+    step,
+    window: 1,
+    learningRate: () => LEARNING_RATE,
+    lossScaling: fp16 ? defaultLossScaling : null,
+    seed: 1,
+    selfDistillAfter: -1,
   };
 }
 

@@ -19,7 +19,7 @@ import { toCsv } from './report/csv.js';
 import { requireComparison, requireOneFormat } from './report/flags.js';
 import { machineLine, machineOf } from './report/machine.js';
 import { quantile } from './report/statistics.js';
-import { planRun, runSteps } from './training-run.js';
+import { planSteps, runSteps } from './training-run.js';
 
 /** The first rows of FlagEmbedding's example file of Natural Questions, with 7 negatives each. */
 const EXAMPLE_ROWS = fileURLToPath(new URL('../../assets/bench/nq.jsonl', import.meta.url));
@@ -51,14 +51,14 @@ export async function benchStep(argv: readonly string[]): Promise<number> {
     if (options.tune === 'full') {
       const asked: Decision[] = [];
       for (const batch of batches)
-        await planRun(gpu, settings, batch, (decisions) => {
+        await planSteps(gpu, settings, batch, (decisions) => {
           asked.push(...decisions);
         });
       const start = performance.now();
       note(tuningSummary(await tuneAsked(gpu, asked), (performance.now() - start) / 1e3));
     }
     const longest = batches.reduce((a, b) => (length(b) > length(a) ? b : a));
-    const plan = await planRun(gpu, settings, longest, undefined, batches);
+    const plan = await planSteps(gpu, settings, longest, undefined, batches);
     note(`${gpu.capabilities.name} · at most ${formatBytes(plan.peak)} of GPU memory`);
     requireMemory(plan, gpu.pool.budget, note);
     let written: WrittenProfile | undefined;

@@ -4,21 +4,23 @@ import type { Gpu } from '../src/gpu/gpu.js';
 import type { MemoryReport } from '../src/gpu/memory.js';
 import type { EncoderConfig } from '../src/models/config.js';
 import { M3Model } from '../src/models/m3.js';
-import { RandomStreams } from '../src/tensor/random-streams.js';
-import { defaultLossScaling, LossScaler } from '../src/train/loss-scale.js';
-import { AdamW } from '../src/train/optimizer.js';
 import { type PlannedStep, planMemory } from '../src/train/run/memory-plan.js';
-import { forwardBackward, type StepSettings } from '../src/train/step/train-step.js';
-import { adamW, type BenchBatch, LEARNING_RATE, lossBatch } from './presets.js';
+import { TrainingRun } from '../src/train/run/run.js';
+import { collateAhead } from '../src/train/step/collate.js';
+import type { StepSettings } from '../src/train/step/train-step.js';
+import { type BenchBatch, lossBatch, runSettings } from './presets.js';
 
-export interface RunSettings {
+export interface BenchedSteps {
   readonly config: EncoderConfig;
   readonly fp16: boolean;
   readonly step: StepSettings;
 }
 
 export interface RunResult {
-  /** Seconds, those of the CPU over all threads, tokens and loss of each step. */
+  /**
+   * Seconds from when the step before was known to when this one was, those of the CPU over all threads, tokens and loss
+   * of each step.
+   */
   readonly steps: { seconds: number; cpuSeconds: number; tokens: number; loss: number; skipped: boolean }[];
   readonly memory: MemoryReport;
   /** Parameter tensors (parts as files name them): how many, which did not change, how many values are not finite. */
@@ -28,24 +30,23 @@ export interface RunResult {
 }
 
 export const plannedModel =
-  ({ config, fp16 }: RunSettings) =>
+  ({ config, fp16 }: BenchedSteps) =>
   (gpu: Gpu): M3Model =>
     M3Model.empty(gpu, config, { precision: fp16 ? 'f16' : 'f32' });
 
 /** What the steps would take, without taking it. */
-export function planRun(
+export function planSteps(
   gpu: Gpu,
-  settings: RunSettings,
+  steps: BenchedSteps,
   batch: BenchBatch,
   asked?: PlannedStep['asked'],
   /** Of all steps; by default it is one. */
   all: readonly BenchBatch[] = [batch],
 ): Promise<MemoryReport> {
   return planMemory(gpu, {
-    model: plannedModel(settings),
-    optimizer: adamW,
-    settings: settings.step,
-    batches: (model) => [lossBatch(model.gpu, settings.config, batch)],
+    model: plannedModel(steps),
+    run: runSettings(steps.fp16, steps.step),
+    batches: (model) => [lossBatch(model.gpu, steps.config, batch)],
     words: () => new Set(all.flatMap(({ texts }) => texts.flat())).size,
     asked,
   });
@@ -54,43 +55,42 @@ export function planRun(
 /** Trains on the batches, one step each, from random weights at a constant rate. */
 export async function runSteps(
   gpu: Gpu,
-  settings: RunSettings,
+  { config, fp16, step }: BenchedSteps,
   batches: readonly BenchBatch[],
   note: (line: string) => void = () => {},
-  /** Runs the last step once more, after those that are timed: in a pass of its own a dispatch takes longer. */
-  profiled?: (step: () => Promise<void>) => Promise<void>,
+  /** Runs steps once more, after those that are timed: in a pass of its own a dispatch takes longer. */
+  profiled?: (steps: () => Promise<void>) => Promise<void>,
 ): Promise<RunResult> {
-  const { config, fp16 } = settings;
   const model = M3Model.random(gpu, config, { precision: fp16 ? 'f16' : 'f32' });
-  const optimizer = new AdamW(model.store, adamW);
+  const run = new TrainingRun(model, runSettings(fp16, step));
   const before = await fingerprints(model);
   gpu.pool.resetPeak();
-  const random = new RandomStreams(1);
-  const scaler = new LossScaler(fp16 ? defaultLossScaling : null);
   const steps: RunResult['steps'] = [];
-  const trainOn = async (each: BenchBatch) => {
-    const batch = gpu.phase('collate', () => lossBatch(gpu, config, each));
-    const { tokens } = batch.tokens.packed;
-    const loss = await forwardBackward(model, batch, settings.step, { random, lossScale: scaler.scale });
-    batch.tokens.dispose();
-    return { tokens, loss, ...(await optimizer.step(LEARNING_RATE, 1 / scaler.scale)) };
-  };
-  for (const each of batches) {
-    const started = performance.now();
-    const cpuBefore = process.cpuUsage();
-    const { tokens, loss, skipped, norm } = await trainOn(each);
-    const event = scaler.update(skipped);
+  const tokensOf = ({ texts }: BenchBatch) => texts.reduce((sum, text) => sum + text.length, 0);
+  const taken = (list: readonly BenchBatch[]) =>
+    run.steps(
+      collateAhead(list, (each) => gpu.phase('collate', () => lossBatch(gpu, config, each))),
+      run.completed + list.length,
+    );
+  let started = performance.now();
+  let cpuBefore = process.cpuUsage();
+  for await (const { number, loss, norm, skipped, event } of taken(batches)) {
     const seconds = (performance.now() - started) / 1000;
     const { user, system } = process.cpuUsage(cpuBefore);
+    const tokens = tokensOf(batches[number - 1]!);
     steps.push({ seconds, cpuSeconds: (user + system) / 1e6, tokens, loss, skipped });
     note(
       `step ${steps.length}: ${seconds.toFixed(2)} s, ${tokens} tokens, loss ${loss.toFixed(4)}, gradient norm ${norm.toFixed(3)}${event ? `, loss scale ${event.previous_loss_scale} → ${event.loss_scale}` : ''}`,
     );
+    started = performance.now();
+    cpuBefore = process.cpuUsage();
   }
   const memory = gpu.memory();
   const after = await fingerprints(model);
-  await profiled?.(async () => void (await gpu.phase('step', () => trainOn(batches.at(-1)!))));
-  optimizer.dispose();
+  await profiled?.(async () => {
+    for await (const _ of taken(batches));
+  });
+  run.dispose();
   model.dispose();
   return {
     steps,

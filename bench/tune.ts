@@ -14,7 +14,7 @@ import { choiceKey, decide } from '../src/kernels/variants.js';
 import { show } from '../src/show.js';
 import { planMemory } from '../src/train/run/memory-plan.js';
 import { type PresetName, tuneFlags } from './options.js';
-import { adamW, fullBatch, lossBatch, presetConfig, stepSettings } from './presets.js';
+import { fullBatch, lossBatch, presetConfig, runSettings, stepSettings } from './presets.js';
 import { plannedModel } from './training-run.js';
 
 export async function benchTune(argv: readonly string[]): Promise<number> {
@@ -98,8 +98,7 @@ async function askedByStep(
   const step = stepSettings(options.gradientCheckpointing, null);
   await planMemory(gpu, {
     model: plannedModel({ config, fp16: options.fp16, step }),
-    optimizer: adamW,
-    settings: step,
+    run: runSettings(options.fp16, step),
     batches: ({ gpu: on }) => [lossBatch(on, config, batch)],
     asked: (decisions) => {
       asked = decisions;

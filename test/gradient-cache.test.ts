@@ -1,7 +1,7 @@
 /** Gradient caching: the gradients of the whole batch, chunk by chunk, in every loss mode, dropout on; and its memory. */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { adamW, fullBatch, lossBatch, presetConfig, stepSettings } from '../bench/presets.js';
+import { fullBatch, lossBatch, presetConfig, runSettings, stepSettings } from '../bench/presets.js';
 import { Gpu } from '../src/gpu/gpu.js';
 import type { FloatDType } from '../src/kernels/launch/formats.js';
 import { M3Model } from '../src/models/m3.js';
@@ -172,8 +172,7 @@ test('peak activations of tiny: 256 queries in chunks of 16 texts at most 1.5 ti
     const shape = { batch, group: 8, queryMaxLen: 32, passageMaxLen: 128, vocab: config.vocabSize };
     const report = await planMemory(gpus[0]!, {
       model: (gpu) => M3Model.empty(gpu, config),
-      optimizer: adamW,
-      settings: stepSettings(false, subBatchSize),
+      run: runSettings(false, stepSettings(false, subBatchSize)),
       batches: (model) => [lossBatch(model.gpu, config, fullBatch(shape))],
     });
     return report.highest.activations;

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import type { PresetName } from '../bench/options.js';
 import { presetConfig, stepSettings } from '../bench/presets.js';
-import { planRun } from '../bench/training-run.js';
+import { planSteps } from '../bench/training-run.js';
 import { type ForcedKernels, KernelChoices } from '../src/gpu/choices.js';
 import { Gpu } from '../src/gpu/gpu.js';
 import type { MemoryReport, Purpose } from '../src/gpu/memory.js';
@@ -29,7 +29,7 @@ function plans(
   const settings = { config, fp16: model.fp16, step: stepSettings(model.recompute, null) };
   return Promise.all(
     LENGTHS.map((tokens) =>
-      planRun(like, settings, longBatch(tokens, config.vocabSize, longQuery ? tokens : 8)),
+      planSteps(like, settings, longBatch(tokens, config.vocabSize, longQuery ? tokens : 8)),
     ),
   );
 }

@@ -46,7 +46,7 @@ test('the trace of a run has every step and phase, the table every kernel, and t
   );
   assert.deepEqual([count('collate'), count('forward'), count('backward')], [6, 6, 6]);
   assert.deepEqual([count('optimizer'), count('save')], [3, 1]);
-  assert.ok(count('wait') >= 9, `${count('wait')} waits`);
+  assert.ok(count('wait') >= 3, `${count('wait')} waits`);
 
   // Most of the time the GPU has something to do; all of it happened within the profile.
   const device = events.filter(({ tid }) => tid === DEVICE);

@@ -9,10 +9,11 @@ import { Gpu } from '../src/gpu/gpu.js';
 import type { MemoryReport } from '../src/gpu/memory.js';
 import type { FloatDType } from '../src/kernels/launch/formats.js';
 import { M3Model } from '../src/models/m3.js';
-import { RandomStreams } from '../src/tensor/random-streams.js';
-import { AdamW, type AdamWOptions } from '../src/train/optimizer.js';
+import type { AdamWOptions } from '../src/train/optimizer.js';
 import { planMemory, requireMemory } from '../src/train/run/memory-plan.js';
-import { forwardBackward, type StepSettings } from '../src/train/step/train-step.js';
+import { type RunSettings, TrainingRun } from '../src/train/run/run.js';
+import { collateAhead } from '../src/train/step/collate.js';
+import { forwardBackward } from '../src/train/step/train-step.js';
 import { checkShape, memoryShapes, plannedAndTaken } from './memory-shapes.js';
 import { golden } from './repository.js';
 import { drawnBatch, dropoutModel, settings } from './training-cases.js';
@@ -33,26 +34,23 @@ for (const precision of ['f32', 'f16'] as FloatDType[])
   for (const recompute of [false, true])
     for (const subBatchSize of [null, 4])
       test(`a plan is what the steps take: ${precision}${recompute ? ', recompute' : ''}${subBatchSize ? `, chunks of ${subBatchSize}` : ''}`, async () => {
-        const step: StepSettings = { ...settings, recompute, subBatchSize };
+        const run: RunSettings = {
+          ...{ optimizer: options, step: { ...settings, recompute, subBatchSize }, window: 1, seed: 1 },
+          ...{ learningRate: () => 1e-4, lossScaling: null, selfDistillAfter: -1 },
+        };
         const planned = await planMemory(gpu, {
           model: (on) => dropoutModel(on, precision),
-          optimizer: options,
-          settings: step,
+          run,
           batches: (model) => [drawnBatch(model, 6)],
         });
         gpu.pool.trim();
         gpu.pool.resetPeak();
         const model = dropoutModel(gpu, precision);
-        const optimizer = new AdamW(model.store, options);
-        const random = new RandomStreams(1);
-        for (let n = 0; n < 3; n++) {
-          const batch = drawnBatch(model, 6);
-          await forwardBackward(model, batch, step, { random });
-          batch.tokens.dispose();
-          await optimizer.step(1e-4);
-        }
+        const taken = new TrainingRun(model, run);
+        const batches = collateAhead([6, 6, 6], (queries) => drawnBatch(model, queries));
+        for await (const { skipped } of taken.steps(batches, 3)) assert.ok(!skipped);
         const { peak, peakByPurpose } = gpu.memory();
-        optimizer.dispose();
+        taken.dispose();
         model.dispose();
         assert.equal(peak, planned.peak);
         assert.deepEqual(peakByPurpose, planned.peakByPurpose);
@@ -121,8 +119,10 @@ test('evaluation on longer texts than those that train is planned too', async ()
 test('what does not fit is refused with the table', async () => {
   const report = await planMemory(gpu, {
     model: (on) => dropoutModel(on, 'f32'),
-    optimizer: options,
-    settings,
+    run: {
+      ...{ optimizer: options, step: settings, window: 1, seed: 1 },
+      ...{ learningRate: () => 1e-4, lossScaling: null, selfDistillAfter: -1 },
+    },
     batches: (model) => [drawnBatch(model, 2)],
   });
   requireMemory(report, report.peak, () => assert.fail('it fits'));

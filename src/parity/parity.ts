@@ -13,6 +13,7 @@ import { globalNorm } from '../kernels/adamw.js';
 import { maxSimLayout } from '../kernels/maxsim/layout.js';
 import { M3Model } from '../models/m3.js';
 import type { M3Options } from '../models/m3-parameters.js';
+import type { Representations } from '../models/scores.js';
 import type { Pooling } from '../models/token-batch.js';
 import { encodeTexts, hybridScores } from '../retrieval/encode.js';
 import { PackedSequences } from '../tensor/packed.js';
@@ -20,10 +21,11 @@ import { scope } from '../tensor/scope.js';
 import { Tensor } from '../tensor/tensor.js';
 import { Tokenizer } from '../tokenizer/tokenizer.js';
 import { type Communicator, TurnTable } from '../train/communicator.js';
-import { m3Loss, m3LossWeights } from '../train/losses/m3-loss.js';
+import { type M3Scores, m3LossWeights } from '../train/losses/m3-loss.js';
 import type { DistillationKind } from '../train/losses/score-loss.js';
-import { AdamW } from '../train/optimizer.js';
-import { collate } from '../train/step/collate.js';
+import { type RunBatch, TrainingRun } from '../train/run/run.js';
+import { collate, collateAhead } from '../train/step/collate.js';
+import { forwardBackward, type StepSettings } from '../train/step/train-step.js';
 import { SafetensorsFile } from '../weights/safetensors.js';
 import { type DeliberateError, parseParityArguments } from './arguments.js';
 import { requireGoldenForm } from './forms.js';
@@ -59,6 +61,9 @@ interface LossCase {
   loss_intended?: number;
   grad_norm_intended?: number;
 }
+
+/** What a batch of a golden is made of. */
+type GoldenBatch = Omit<LossCase, 'loss' | 'use_self_distill'>;
 
 interface Settings {
   pooling: Pooling;
@@ -341,36 +346,35 @@ class Parity {
     }>('ten_steps.json');
     const final = this.open('ten_steps_final.safetensors');
     const model = this.load(this.mistake === 'decay-biases' ? { decay: () => true } : {});
-    const optimizer = new AdamW(model.store, {
-      beta1: golden.betas[0],
-      beta2: this.mistake === 'beta2' ? 0.95 : golden.betas[1],
-      eps: golden.eps,
-      weightDecay: golden.weight_decay,
-      maxGradNorm: golden.max_grad_norm,
+    const cases = golden.steps.map((step) => ({
+      ...{ ...golden, ...step, id: 'ten steps', no_in_batch_neg: false },
+      ...{ B: step.queries.length, G: step.passages.length / step.queries.length },
+      temperature: this.settings.temperature,
+    }));
+    const run = new TrainingRun(model, {
+      optimizer: {
+        beta1: golden.betas[0],
+        beta2: this.mistake === 'beta2' ? 0.95 : golden.betas[1],
+        eps: golden.eps,
+        weightDecay: golden.weight_decay,
+        maxGradNorm: golden.max_grad_norm,
+      },
+      step: this.stepSettings(cases[0]!, ALL_COMPAT),
+      window: 1,
+      learningRate: (updates) => golden.steps[updates]!.lr,
+      lossScaling: null,
+      seed: null,
+      selfDistillAfter: golden.use_self_distill ? golden.self_distill_start_step : null,
     });
     const before = await model.readWeights();
-    let forwards = 0;
-    for (const step of golden.steps) {
-      const result = await this.lossAndGradient(
-        model,
-        {
-          ...golden,
-          ...step,
-          id: 'ten steps',
-          B: step.queries.length,
-          G: step.passages.length / step.queries.length,
-          use_self_distill: golden.use_self_distill && forwards++ > golden.self_distill_start_step,
-          no_in_batch_neg: false,
-          temperature: this.settings.temperature,
-        },
-        ALL_COMPAT,
-      );
-      await optimizer.step(step.lr);
-      this.checkRelative('ten steps', `step ${step.step} loss`, result.loss, step.loss, this.bounds.tenSteps);
+    const batches = collateAhead(cases, (each) => this.batchOf(model, each, ALL_COMPAT));
+    for await (const { number, loss, norm } of run.steps(batches, golden.steps.length)) {
+      const step = golden.steps[number - 1]!;
+      this.checkRelative('ten steps', `step ${step.step} loss`, loss, step.loss, this.bounds.tenSteps);
       this.checkRelative(
         'ten steps',
         `step ${step.step} grad_norm`,
-        result.norm,
+        norm,
         step.grad_norm,
         this.bounds.tenSteps,
       );
@@ -409,7 +413,7 @@ class Parity {
           HALF_BOUNDS.update,
         );
     }
-    optimizer.dispose();
+    run.dispose();
     model.dispose();
     final.close();
   }
@@ -515,55 +519,71 @@ class Parity {
 
   // ---- pieces --------------------------------------------------------------------------------------------
 
-  /** Loss of one batch; gradients are added to the model's, whose norm is returned. */
-  private async lossAndGradient(
+  private batchOf(
     model: M3Model,
-    golden: LossCase | Omit<LossCase, 'loss'>,
+    golden: GoldenBatch,
     compat: ReadonlySet<string>,
-    onHidden?: (layer: number, hidden: Tensor) => void,
-    rank?: { communicator: Communicator; paddedLength: number },
-  ): Promise<{ loss: number; norm: number; scores: Record<string, Float32Array>; dense: Float32Array }> {
-    const batch = collate(this.gpu, this.tokenizer, model.config, golden.queries, golden.passages, {
+    paddedLength?: number,
+  ): RunBatch {
+    const texts = collate(this.gpu, this.tokenizer, model.config, golden.queries, golden.passages, {
       queryMaxLen: golden.query_max_len,
       passageMaxLen: golden.passage_max_len,
       padToMultipleOf: this.settings.pad_to_multiple_of,
       colbertFloor: compat.has('colbert-floor'),
-      ...(rank ? { paddedLength: rank.paddedLength } : {}),
+      ...(paddedLength === undefined ? {} : { paddedLength }),
     });
+    return { ...texts, teacherScores: golden.teacher_scores, noInBatchNeg: golden.no_in_batch_neg };
+  }
+
+  private stepSettings(golden: GoldenBatch, compat: ReadonlySet<string>, acrossRanks = false): StepSettings {
+    return {
+      temperature: golden.temperature,
+      unified: golden.unified_finetuning ?? true,
+      kind: golden.kd_loss_type,
+      negativesCrossDevice: acrossRanks,
+      compat,
+      recompute: false,
+      subBatchSize: null,
+      ...(this.mistake === 'missing-term' ? { weights: { ...m3LossWeights, ensemble: 0 } } : {}),
+    };
+  }
+
+  /** Loss of one batch; gradients are added to the model's, whose norm is returned. */
+  private async lossAndGradient(
+    model: M3Model,
+    golden: GoldenBatch & Pick<LossCase, 'use_self_distill'>,
+    compat: ReadonlySet<string>,
+    onHidden?: (layer: number, hidden: Tensor) => void,
+    rank?: { communicator: Communicator; paddedLength: number },
+  ): Promise<{ loss: number; norm: number; scores: Record<string, Float32Array>; dense: Float32Array }> {
+    const batch = {
+      ...this.batchOf(model, golden, compat, rank?.paddedLength),
+      selfDistill: golden.use_self_distill,
+    };
+    const seen: { scores: Record<string, Float32Array>; dense: Float32Array } = {
+      ...{ scores: {}, dense: new Float32Array(0) },
+    };
+    const onScores = async (texts: Representations, scores: M3Scores) => {
+      seen.dense = await texts.dense.toFloat32();
+      for (const [name, tensor] of Object.entries(scores)) seen.scores[name] = await tensor.toFloat32();
+    };
     try {
-      return await scope(async () => {
-        const hidden = model.hidden(batch.tokens, onHidden ? { onHidden } : {});
-        const dense = (await model.dense(hidden.detach(), batch.tokens).toArray()) as Float32Array;
-        const { loss, scores } = await m3Loss(
-          model.represent(hidden, batch.tokens, golden.unified_finetuning ?? true),
-          {
-            ...batch,
-            teacherScores: golden.teacher_scores,
-            noInBatchNeg: golden.no_in_batch_neg,
-            selfDistill: golden.use_self_distill,
-          },
-          {
-            temperature: golden.temperature,
-            unified: golden.unified_finetuning ?? true,
-            kind: golden.kd_loss_type,
-            negativesCrossDevice: rank !== undefined,
-            compat,
-            ...(this.mistake === 'missing-term' ? { weights: { ...m3LossWeights, ensemble: 0 } } : {}),
-          },
-          rank?.communicator,
-        );
-        const values: Record<string, Float32Array> = {};
-        if (onHidden)
-          for (const [name, tensor] of Object.entries(scores))
-            values[name] = (await tensor.toArray()) as Float32Array;
-        backward(loss);
-        const { store } = model;
-        const norm = globalNorm([
+      const loss = await forwardBackward(
+        model,
+        batch,
+        this.stepSettings(golden, compat, rank !== undefined),
+        {
+          ...{ communicator: rank?.communicator, watch: onHidden && { onHidden, onScores } },
+        },
+      );
+      const { store } = model;
+      const norm = await scope(() =>
+        globalNorm([
           ...(store.gradients ? [store.gradients] : []),
           ...store.tables.flatMap((table) => store.mergedRows(table)?.values ?? []),
-        ]);
-        return { loss: await loss.item(), norm: await norm.item(), scores: values, dense };
-      });
+        ]).item(),
+      );
+      return { loss, norm, ...seen };
     } finally {
       batch.tokens.dispose();
     }

@@ -121,19 +121,32 @@ export class AdamW {
   }
 
   private async update(learningRate: number, scale: number): Promise<StepResult> {
+    const stats = this.apply(learningRate, scale);
+    const [norm, skipped] = await stats.toFloat32();
+    stats.dispose();
+    if (skipped) this.noteSkipped();
+    return { norm: norm!, skipped: skipped !== 0 };
+  }
+
+  /**
+   * `step` without the wait: returns [2] on the device, the norm and whether the update was skipped (1) or not (0), to be
+   * disposed of by the caller. Until it is known `steps` counts the update as done: whoever learns that it was skipped
+   * calls `noteSkipped`.
+   */
+  apply(learningRate: number, scale = 1): Tensor {
     STEP.check({}, { learningRate, scale });
-    let stats: Tensor;
     this.steps++;
     try {
-      stats = this.record(learningRate, scale);
+      return this.record(learningRate, scale);
     } catch (error) {
       this.steps--;
       throw error;
     }
-    const [norm, skipped] = await stats.toFloat32();
-    stats.dispose();
-    if (skipped) this.steps--;
-    return { norm: norm!, skipped: skipped !== 0 };
+  }
+
+  /** The last update did not happen. */
+  noteSkipped(): void {
+    this.steps--;
   }
 
   private record(learningRate: number, scale: number): Tensor {

@@ -7,10 +7,9 @@ import type { LongestBatch } from '../../data/longest.js';
 import type { EncoderConfig } from '../../models/config.js';
 import type { M3Model } from '../../models/m3.js';
 import { TokenBatch } from '../../models/token-batch.js';
-import type { M3LossBatch } from '../losses/m3-loss.js';
+import type { RunBatch } from './run.js';
 
 export interface PlannedBatchOptions {
-  readonly selfDistill: boolean;
   readonly unified: boolean;
   readonly colbertFloor: boolean;
   /** `--sub_batch_size`. */
@@ -29,7 +28,7 @@ export function plannedBatches(
   model: M3Model,
   longest: readonly LongestBatch[],
   options: PlannedBatchOptions,
-): M3LossBatch[] {
+): RunBatch[] {
   return largestOf(longest).map((batch) => madeUp(model, batch, options));
 }
 
@@ -92,7 +91,7 @@ function arranged({ queries, passages }: LongestBatch, chunk: number | null): nu
   return [...head, ...tail, ...first, ...rest];
 }
 
-function madeUp(model: M3Model, batch: LongestBatch, options: PlannedBatchOptions): M3LossBatch {
+function madeUp(model: M3Model, batch: LongestBatch, options: PlannedBatchOptions): RunBatch {
   const { empty } = options;
   const words = differentWords(model.config, [...empty, ...options.specialIds]);
   const texts = arranged(batch, options.chunk).map((tokens) => {
@@ -119,7 +118,6 @@ function madeUp(model: M3Model, batch: LongestBatch, options: PlannedBatchOption
     floor: options.colbertFloor ? new Array<boolean>(passages).fill(true) : undefined,
     teacherScores: batch.hasTeacher ? new Float32Array(passages) : null,
     noInBatchNeg: batch.noInBatchNeg,
-    selfDistill: options.selfDistill,
   };
 }
 

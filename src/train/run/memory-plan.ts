@@ -9,23 +9,17 @@ import { Gpu, type PlannedDevice } from '../../gpu/gpu.js';
 import { formatBytes, type MemoryReport } from '../../gpu/memory.js';
 import type { M3Model } from '../../models/m3.js';
 import { TokenBatch } from '../../models/token-batch.js';
-import { RandomStreams } from '../../tensor/random-streams.js';
 import { Tensor } from '../../tensor/tensor.js';
-import type { M3LossBatch } from '../losses/m3-loss.js';
-import { AdamW, type AdamWOptions } from '../optimizer.js';
-import { forwardBackward, lossOf, type StepSettings } from '../step/train-step.js';
+import { type RunBatch, type RunSettings, TrainingRun } from './run.js';
 
 const WORDS = 'word_embeddings.weight';
 
 export interface PlannedStep {
   /** Of a model whose weights need not be set. */
   readonly model: (gpu: Gpu) => M3Model;
-  readonly optimizer: AdamWOptions;
-  readonly settings: StepSettings;
+  readonly run: RunSettings;
   /** Batches of which any may come in a step. Each is planned as a step of its own. */
-  readonly batches: (model: M3Model) => M3LossBatch[];
-  /** How many batches a step accumulates; 1 by default. */
-  readonly window?: number | undefined;
+  readonly batches: (model: M3Model) => RunBatch[];
   /** Distinct words that all steps together bring, at most; by default those of these batches and no others. */
   readonly words?: ((model: M3Model) => number) | undefined;
   /** Bytes that other words in these batches would take more, at most. */
@@ -33,42 +27,40 @@ export interface PlannedStep {
   /** Told, when all is planned, which kernels the steps asked for. */
   readonly asked?: ((decisions: readonly Decision[]) => void) | undefined;
   /** Of evaluation between steps, if there is any. */
-  readonly evaluation?: ((model: M3Model) => M3LossBatch[]) | undefined;
+  readonly evaluation?: ((model: M3Model) => RunBatch[]) | undefined;
 }
 
 /** The accounted memory of training steps on an adapter like this. @throws MachineError when no adapter like it could. */
 export async function planMemory(like: PlannedDevice, step: PlannedStep): Promise<MemoryReport> {
   const gpu = Gpu.plan(like);
   const model = step.model(gpu);
-  const optimizer = new AdamW(model.store, step.optimizer);
-  const random = new RandomStreams(0);
+  const { window, selfDistillAfter } = step.run;
+  const run = new TrainingRun(model, {
+    ...step.run,
+    learningRate: () => 0,
+    selfDistillAfter: selfDistillAfter === null ? null : -1,
+  });
   let words: number | undefined;
   // Twice: what a first step leaves behind is there in all later ones.
   for (let n = 0; n < 2; n++) {
     const batches = step.batches(model);
     words ??= step.words?.(model);
-    if (n > 0 && words !== undefined) reserveMoments(model, optimizer, words);
+    if (n > 0 && words !== undefined) reserveMoments(run, words);
     const most = Math.max(...batches.map(({ tokens }) => tokens.words.unique().length));
     for (const batch of batches) {
-      await forwardBackward(model, batch, step.settings, { random });
-      if (step.window !== undefined && step.window > 1) {
+      await run.accumulate(batch);
+      if (window > 1) {
         // Of the batches between the first and the last only their gradients of the tables are left, merged.
-        const last = withOtherWords(model, batch);
-        pileUp(model, batch, (step.window - 2) * most);
-        await forwardBackward(model, last, step.settings, { random });
-        last.tokens.dispose();
+        pileUp(model, batch, (window - 2) * most);
+        await run.accumulate(withOtherWords(model, batch));
       }
-      batch.tokens.dispose();
-      await optimizer.step(0);
+      await run.update();
     }
-    for (const batch of step.evaluation?.(model) ?? []) {
-      await lossOf(model, batch, step.settings);
-      batch.tokens.dispose();
-    }
+    await run.evaluate(step.evaluation?.(model) ?? []);
   }
   const report = gpu.memory();
   step.asked?.([...gpu.choices.decided.values()]);
-  optimizer.dispose();
+  run.dispose();
   model.dispose();
   await gpu.close();
   const extraBytes = step.extraBytes?.() ?? 0;
@@ -83,7 +75,7 @@ export async function planMemory(like: PlannedDevice, step: PlannedStep): Promis
 }
 
 /** The same lengths with words that the batch has not, as far as there are others. */
-function withOtherWords({ gpu, config }: M3Model, batch: M3LossBatch): M3LossBatch {
+function withOtherWords({ gpu, config }: M3Model, batch: RunBatch): RunBatch {
   const { packed, ids, words } = batch.tokens;
   const distinct = words.unique().length;
   const texts = Array.from({ length: packed.count }, (_, text) =>
@@ -99,7 +91,7 @@ function withOtherWords({ gpu, config }: M3Model, batch: M3LossBatch): M3LossBat
  * that many micro-batches of a step leave there, of which no two share a word. Other tables (positions, types) have
  * the same rows in every batch.
  */
-function pileUp({ gpu, store, config }: M3Model, batch: M3LossBatch, count: number): void {
+function pileUp({ gpu, store, config }: M3Model, batch: RunBatch, count: number): void {
   const words = store.tables.find(({ name }) => name.endsWith(WORDS));
   if (!words) return;
   const present = new Set(batch.tokens.words.unique());
@@ -116,8 +108,8 @@ function pileUp({ gpu, store, config }: M3Model, batch: M3LossBatch, count: numb
  * The moments that the optimiser has once the last step of a run has been taken: of all its words. Which rows of the
  * other tables (positions, types) have some, these batches tell, but for one of a text that spells out the padding.
  */
-function reserveMoments({ store }: M3Model, optimizer: AdamW, words: number): void {
-  for (const table of store.tables)
+function reserveMoments({ model, optimizer }: TrainingRun, words: number): void {
+  for (const table of model.store.tables)
     optimizer.reserve(table, table.name.endsWith(WORDS) ? words : optimizer.movingRows(table) + 1);
 }
 

@@ -17,20 +17,18 @@ import type { FinetuneArguments } from '../arguments.js';
 import { specialIdsOf } from '../step/collate.js';
 import { matchBytes, plannedBatches, tokensOf } from './longest-step.js';
 import { type PlannedStep, planMemory } from './memory-plan.js';
+import type { RunPlan } from './plan.js';
 
 /** Characters of text that are tokenised for a plan, some ten seconds. The rest is bounded by its bytes. */
 const EFFORT = 3e7;
 /** And to count words, about a second. Where they are more, the tokens of all steps and the vocabulary bound them. */
 const WORD_EFFORT = 2e6;
 
-export interface PlannedRun extends Pick<PlannedStep, 'model' | 'optimizer' | 'settings' | 'asked'> {
+export interface PlannedRun extends Pick<PlannedStep, 'model' | 'asked'> {
   readonly tokenizer: Tokenizer;
-  readonly args: FinetuneArguments;
+  readonly plan: RunPlan;
   readonly data: TrainingData;
   readonly evalData: TrainingData | undefined;
-  /** Batches of a step. */
-  readonly window: number;
-  readonly steps: number;
 }
 
 /**
@@ -46,10 +44,10 @@ export async function planRunMemory(
   effort = EFFORT,
   words: WordLimits = { effort: WORD_EFFORT, most: Number.POSITIVE_INFINITY },
 ): Promise<MemoryReport> {
-  const { tokenizer, args, data, evalData, window, steps, ...step } = run;
+  const { tokenizer, plan, data, evalData, model, asked } = run;
+  const { args } = plan;
   const empty = [...tokenizer.encode('')];
   const options = {
-    selfDistill: args.useSelfDistill,
     unified: args.unifiedFinetuning,
     colbertFloor: args.flagembeddingCompat.has('colbert-floor'),
     chunk: args.subBatchSize,
@@ -83,14 +81,13 @@ export async function planRunMemory(
   let [moving, momentBytes] = [0, 0];
   let counted: number | undefined;
   const report = await planOn(like, {
-    ...step,
-    window,
+    ...{ model, asked, run: plan.run },
     batches: batchesOf(data),
     words: ({ config, store }) => {
       if (store.tables.length === 0) return 0;
       counted = data.words(idsOf(tokenizer, args), words);
       momentBytes = 2 * 4 * config.hiddenSize;
-      const tokens = steps * window * Math.max(...found.get(data)!.map(tokensOf));
+      const tokens = plan.totalSteps * plan.window * Math.max(...found.get(data)!.map(tokensOf));
       moving = Math.min(config.vocabSize, tokens, counted ?? Number.POSITIVE_INFINITY);
       return moving;
     },

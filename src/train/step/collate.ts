@@ -17,8 +17,56 @@ export interface CollateOptions {
   paddedLength?: number;
 }
 
+/** Token ids of a batch's texts: worked out on the host alone, in whichever thread. */
+export interface TokenizedTexts {
+  readonly queries: readonly Uint32Array[];
+  /** Query-major. */
+  readonly passages: readonly Uint32Array[];
+}
+
+/** @throws ShapeError unless each query has as many passages, at least one; InputError of a text. */
+export function tokenizeTexts(
+  tokenizer: Tokenizer,
+  queries: readonly string[],
+  passages: readonly string[],
+  limits: Pick<CollateOptions, 'queryMaxLen' | 'passageMaxLen'>,
+): TokenizedTexts {
+  if (queries.length === 0 || passages.length === 0 || passages.length % queries.length !== 0)
+    throw new ShapeError(
+      'collate',
+      `${passages.length} passages are no equal groups for ${queries.length} queries`,
+    );
+  return {
+    queries: tokenizer.encodeBatch(queries, limits.queryMaxLen),
+    passages: tokenizer.encodeBatch(passages, limits.passageMaxLen),
+  };
+}
+
 /**
- * Queries first, then passages query-major; nothing is padded.
+ * Queries first, then passages query-major; nothing is padded. What the device needs of it goes there when it is first
+ * used. @throws InputError when a text has more tokens than the model has positions.
+ */
+export function packTexts(
+  gpu: Gpu,
+  config: EncoderConfig,
+  { queries, passages }: TokenizedTexts,
+  specialIds: readonly number[],
+  options: CollateOptions,
+): ScoredBatch {
+  const multiple = options.padToMultipleOf || 1;
+  const longest = passages.reduce((most, ids) => Math.max(most, ids.length), 0);
+  const padded = options.paddedLength ?? Math.ceil(longest / multiple) * multiple;
+  return {
+    tokens: new TokenBatch(gpu, [...queries, ...passages], config),
+    queries: queries.length,
+    group: passages.length / queries.length,
+    specialIds,
+    floor: options.colbertFloor ? passages.map((ids) => ids.length < padded) : undefined,
+  };
+}
+
+/**
+ * `tokenizeTexts` and `packTexts` in one.
  * @throws ShapeError unless each query has as many passages, at least one; InputError of a text.
  */
 export function collate(
@@ -29,23 +77,38 @@ export function collate(
   passages: readonly string[],
   options: CollateOptions,
 ): ScoredBatch {
-  if (queries.length === 0 || passages.length === 0 || passages.length % queries.length !== 0)
-    throw new ShapeError(
-      'collate',
-      `${passages.length} passages are no equal groups for ${queries.length} queries`,
-    );
-  const queryIds = tokenizer.encodeBatch(queries, options.queryMaxLen);
-  const passageIds = tokenizer.encodeBatch(passages, options.passageMaxLen);
-  const multiple = options.padToMultipleOf || 1;
-  const longest = passageIds.reduce((most, ids) => Math.max(most, ids.length), 0);
-  const padded = options.paddedLength ?? Math.ceil(longest / multiple) * multiple;
-  return {
-    tokens: new TokenBatch(gpu, [...queryIds, ...passageIds], config),
-    queries: queries.length,
-    group: passages.length / queries.length,
-    specialIds: specialIdsOf(tokenizer),
-    floor: options.colbertFloor ? passageIds.map((ids) => ids.length < padded) : undefined,
+  const texts = tokenizeTexts(tokenizer, queries, passages, options);
+  return packTexts(gpu, config, texts, specialIdsOf(tokenizer), options);
+}
+
+/**
+ * What `prepare` makes of each batch, in order, begun one batch before it is asked for: while the consumer is busy with
+ * one, or waits for the GPU, the next one is made. An error of a batch comes when that batch is asked for.
+ */
+export async function* collateAhead<Batch, Prepared>(
+  batches: Iterable<Batch>,
+  prepare: (batch: Batch) => Prepared | Promise<Prepared>,
+): AsyncGenerator<Prepared, void, undefined> {
+  const source = batches[Symbol.iterator]();
+  const begin = async (): Promise<{ prepared: Prepared } | undefined> => {
+    // In a turn of its own: by then the consumer has given the GPU its work.
+    await new Promise((resolve) => setImmediate(resolve));
+    const { value, done } = source.next();
+    return done ? undefined : { prepared: await prepare(value) };
   };
+  let next = begin();
+  try {
+    for (;;) {
+      const current = await next;
+      if (!current) return;
+      next = begin();
+      // It is told when it is asked for, if it ever is.
+      next.catch(() => undefined);
+      yield current.prepared;
+    }
+  } finally {
+    source.return?.();
+  }
 }
 
 /** Ids that match no other text's. */

@@ -13,7 +13,7 @@ import type { RandomStreams } from '../../tensor/random-streams.js';
 import { adopt, noGrad, scope } from '../../tensor/scope.js';
 import { Tensor } from '../../tensor/tensor.js';
 import type { Communicator } from '../communicator.js';
-import { type M3LossBatch, type M3LossSettings, m3Loss } from '../losses/m3-loss.js';
+import { type M3LossBatch, type M3LossSettings, type M3Scores, m3Loss } from '../losses/m3-loss.js';
 
 export interface StepSettings extends M3LossSettings {
   /** Recompute each layer in backward (`--gradient_checkpointing`). */
@@ -22,33 +22,56 @@ export interface StepSettings extends M3LossSettings {
   readonly subBatchSize: number | null;
 }
 
+/** Looks at what a batch that is taken at once goes through; what it is shown is gone when its promise settles. */
+export interface StepWatch {
+  /** `layer` 0: the embeddings. */
+  readonly onHidden?: ((layer: number, hidden: Tensor) => void) | undefined;
+  readonly onScores?: ((texts: Representations, scores: M3Scores) => Promise<void>) | undefined;
+}
+
 export interface StepContext {
   /** Draws dropout; without it there is none. */
   readonly random?: RandomStreams | undefined;
   /** Multiplies the gradients. */
   readonly lossScale?: number;
   readonly communicator?: Communicator | undefined;
+  readonly watch?: StepWatch | undefined;
 }
 
 /**
  * Adds the gradients of one batch's loss, times `lossScale`, to the model's; returns the loss itself. The batch's
  * tokens stay the caller's to dispose of. @throws ShapeError for a batch or settings that do not fit.
  */
-export async function forwardBackward(
+export function forwardBackward(
   model: M3Model,
   batch: M3LossBatch,
   settings: StepSettings,
   context: StepContext = {},
 ): Promise<number> {
-  const { lossScale = 1 } = context;
+  return scope(async () => (await microBatch(model, batch, settings, context)).item());
+}
+
+/** `forwardBackward` without the wait: returns the loss [scalar] on the device, which belongs to the caller's scope. */
+export async function microBatch(
+  model: M3Model,
+  batch: M3LossBatch,
+  settings: StepSettings,
+  context: StepContext = {},
+): Promise<Tensor> {
+  const { lossScale = 1, watch } = context;
   const chunks = chunksOf(batch, settings);
   if (chunks.length > 1) return cachedForwardBackward(model, batch, settings, context, chunks);
   const { gpu } = model;
   return scope(async () => {
     const loss = await gpu.phase('forward', async () => {
-      const hidden = model.hidden(batch.tokens, { dropout: context.random, recompute: settings.recompute });
+      const hidden = model.hidden(batch.tokens, {
+        dropout: context.random,
+        recompute: settings.recompute,
+        ...(watch?.onHidden ? { onHidden: watch.onHidden } : {}),
+      });
       const texts = model.represent(hidden, batch.tokens, settings.unified);
-      const { loss } = await m3Loss(texts, batch, settings, context.communicator);
+      const { loss, scores } = await m3Loss(texts, batch, settings, context.communicator);
+      await watch?.onScores?.(texts, scores);
       // From here the tape knows what it needs; these handles would hold it until the end.
       for (const tensor of [hidden, texts.dense, texts.sparse, texts.colbert]) tensor?.dispose();
       return loss;
@@ -58,7 +81,7 @@ export async function forwardBackward(
       if (loss.node) backward(loss, full(loss, loss.shape, lossScale));
       mergeTables(model);
     });
-    return loss.item();
+    return loss.detach();
   });
 }
 
@@ -98,7 +121,7 @@ async function cachedForwardBackward(
   settings: StepSettings,
   context: StepContext,
   chunks: readonly Chunk[],
-): Promise<number> {
+): Promise<Tensor> {
   const { random, lossScale = 1, communicator } = context;
   const draws = random?.counter;
   const rewind = () => {
@@ -111,7 +134,7 @@ async function cachedForwardBackward(
       for (const leaf of leaves) leaf.requiresGrad = true;
       const { loss } = await m3Loss(texts, batch, settings, communicator);
       const gradients = loss.node ? propagate([[loss, full(loss, loss.shape, lossScale)]], leaves) : [];
-      return { loss: await loss.item(), gradients };
+      return { loss: loss.detach(), gradients };
     });
     for (const gradient of gradients) if (gradient) adopt(gradient);
     for (const chunk of chunks) {

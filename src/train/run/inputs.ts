@@ -1,0 +1,115 @@
+/** What a run reads before anything is computed: the model's folder, its tokenizer, the rows, the DeepSpeed file. */
+import { loadDatasets, type TrainBatch, type TrainingData } from '../../data/batches.js';
+import { InputError } from '../../errors.js';
+import type { Gpu } from '../../gpu/gpu.js';
+import { type EncoderConfig, readEncoderConfig } from '../../models/config.js';
+import { resolveModelFolder } from '../../models/hub-cache.js';
+import { watchFolder } from '../../models/model-folder.js';
+import type { TextSettings } from '../../models/sentence-files.js';
+import { printable } from '../../show.js';
+import { Tokenizer } from '../../tokenizer/tokenizer.js';
+import type { FinetuneArguments } from '../arguments.js';
+import { readDeepSpeed } from '../deepspeed.js';
+import { packTexts, specialIdsOf, tokenizeTexts } from '../step/collate.js';
+import { replacedBase } from './checkpoints.js';
+import type { PlacedBatch } from './cursor.js';
+import { folderSettings } from './folder-settings.js';
+import { RunPlan } from './plan.js';
+import type { RunBatch } from './run.js';
+import { placesOf } from './tally.js';
+
+export interface RunInputs {
+  readonly folder: string;
+  /** What the folder that is written says of texts. */
+  readonly texts: TextSettings;
+  readonly tokenizer: Tokenizer;
+  readonly data: TrainingData;
+  readonly evalData: TrainingData | undefined;
+  readonly plan: RunPlan;
+  /** @throws InputError when the model's folder is no longer what it was. */
+  readonly requireUnchanged: () => void;
+}
+
+/** All rows are looked through, so that bad ones are found before the first step. @throws InputError. */
+export function openInputs(given: FinetuneArguments, note: (line: string) => void): RunInputs {
+  const folder = resolveModelFolder(given.modelNameOrPath, given.cacheDir);
+  const requireUnchanged = watchFolder(folder);
+  const replaced = replacedBase(folder, given);
+  if (replaced) note(replaced);
+  const { args, texts, notices } = folderSettings(folder, given);
+  for (const line of notices) note(line);
+  const tokenizer = Tokenizer.load(folder);
+  tokenizer.requireRows(readEncoderConfig(folder).vocabSize);
+  const dataOptions = {
+    ...args,
+    seed: args.dataSeed ?? args.seed,
+    nonePrefix: args.flagembeddingCompat.has('none-prefix'),
+  };
+  const data = loadDatasets(dataOptions);
+  const evalData = args.evalData
+    ? loadDatasets({
+        ...dataOptions,
+        trainData: args.evalData,
+        flag: '--eval_data',
+        dataloaderDropLast: false,
+      })
+    : undefined;
+  const deepspeed = args.deepspeed ? readDeepSpeed(args.deepspeed, args) : null;
+  // What concerns flags is told by both sets of data.
+  for (const line of new Set([
+    ...tokenizer.notices,
+    ...data.notices,
+    ...(evalData?.notices ?? []),
+    ...(deepspeed?.notices ?? []),
+  ]))
+    note(line);
+  if (deepspeed?.settings.precision === 'bfloat16' && !args.bf16)
+    note(`${printable(args.deepspeed!)}: bfloat16: training runs in float32`);
+  const batchesPerEpoch = data.batchesPerEpoch();
+  evalData?.batchesPerEpoch();
+  for (const each of [data, ...(evalData ? [evalData] : [])])
+    for (const line of each.usage().notices) note(line);
+  const size = { rows: data.rowCount, batchesPerEpoch, evaluates: evalData !== undefined };
+  const plan = new RunPlan(args, deepspeed?.settings ?? null, size);
+  for (const line of plan.notices) note(line);
+  return { folder, texts, tokenizer, data, evalData, plan, requireUnchanged };
+}
+
+/**
+ * Makes a packed batch of rows, which needs the device's name alone: nothing is moved there before the batch is used.
+ * The function throws an InputError of a text, which names the rows of the batch.
+ */
+export function preparation(
+  gpu: Gpu,
+  config: EncoderConfig,
+  tokenizer: Tokenizer,
+  args: FinetuneArguments,
+): (batch: TrainBatch) => RunBatch {
+  const specialIds = specialIdsOf(tokenizer);
+  const options = {
+    queryMaxLen: args.queryMaxLen,
+    passageMaxLen: args.passageMaxLen,
+    padToMultipleOf: args.padToMultipleOf ?? null,
+    colbertFloor: args.flagembeddingCompat.has('colbert-floor'),
+  };
+  return (batch) =>
+    gpu.phase('collate', () => {
+      try {
+        const texts = tokenizeTexts(tokenizer, batch.queries, batch.passages, options);
+        return {
+          ...packTexts(gpu, config, texts, specialIds, options),
+          teacherScores: args.knowledgeDistillation ? batch.teacherScores : null,
+          noInBatchNeg: batch.noInBatchNeg,
+          rows: batch.rows,
+        };
+      } catch (error) {
+        if (!(error instanceof InputError)) throw error;
+        throw new InputError(`${error.message} (rows ${placesOf(batch.rows, 16)})`);
+      }
+    });
+}
+
+/** The same for batches of a run, which say where the data goes on after them. */
+export const placed =
+  (prepare: (batch: TrainBatch) => RunBatch) =>
+  ({ batch, next }: PlacedBatch): RunBatch => ({ ...prepare(batch), next });

@@ -1,0 +1,104 @@
+/** The run's log: what is told after steps, evaluations and at the end, and the state that `trainer_state.json` keeps. */
+import type { LogEntry, Reporter } from '../report.js';
+import type { TrainerState } from './checkpoints.js';
+import type { RunPlan } from './plan.js';
+import type { TakenStep } from './run.js';
+import type { Evaluation } from './tally.js';
+
+export class RunLog {
+  readonly state: TrainerState;
+  private readonly sinceLog = new Mean();
+  private readonly inAll = new Mean();
+
+  constructor(
+    private readonly plan: RunPlan,
+    private readonly report: Reporter,
+  ) {
+    const { args } = plan;
+    this.state = {
+      global_step: 0,
+      epoch: 0,
+      max_steps: plan.totalSteps,
+      num_train_epochs: args.numTrainEpochs,
+      train_batch_size: args.perDeviceTrainBatchSize,
+      logging_steps: plan.loggingSteps,
+      save_steps: plan.saveSteps,
+      seed: args.seed,
+      log_history: [],
+    };
+  }
+
+  start(lossScale: number): void {
+    this.report.start(this.plan.totalSteps);
+    if (this.plan.precision === 'f16') this.add({ event: 'loss_scale', loss_scale: lossScale, step: 0 });
+  }
+
+  step({ number, loss, norm, learningRate, lossScale, event }: TakenStep): void {
+    const { plan, state } = this;
+    state.global_step = number;
+    state.epoch = number / plan.stepsPerEpoch;
+    if (event) this.add({ ...event, step: number });
+    for (const mean of [this.sinceLog, this.inAll]) mean.add(loss);
+    this.report.step(number, loss);
+    if (!plan.logsAt(number)) return;
+    this.add({
+      ...(this.sinceLog.count > 0 ? { loss: round(this.sinceLog.value, 4) } : {}),
+      ...(Number.isFinite(norm) ? { grad_norm: round(norm, 6) } : {}),
+      learning_rate: learningRate,
+      ...(plan.precision === 'f16' ? { loss_scale: lossScale } : {}),
+      epoch: round(state.epoch, 4),
+      step: number,
+    });
+    this.sinceLog.reset();
+  }
+
+  evaluation(evaluation: Evaluation): void {
+    const { loss, batches, notFinite } = evaluation;
+    const { global_step: step, epoch } = this.state;
+    const line = evaluation.notice(step);
+    if (line) this.report.note(line);
+    this.add({
+      ...(loss === undefined
+        ? { eval_batches: batches, eval_batches_not_finite: notFinite }
+        : { eval_loss: round(loss, 4) }),
+      epoch: round(epoch, 4),
+      step,
+    });
+  }
+
+  end(seconds: number): void {
+    this.add({
+      train_runtime: round(seconds, 2),
+      train_steps_per_second: round(this.plan.totalSteps / seconds, 4),
+      ...(this.inAll.count > 0 ? { train_loss: round(this.inAll.value, 4) } : {}),
+      epoch: round(this.state.epoch, 4),
+    });
+  }
+
+  private add(entry: LogEntry): void {
+    this.state.log_history.push({ ...entry, step: this.state.global_step });
+    this.report.log(entry);
+  }
+}
+
+/** Of what is finite: the loss of a step that overflowed and was skipped says nothing. */
+class Mean {
+  private sum = 0;
+  count = 0;
+
+  add(value: number): void {
+    if (!Number.isFinite(value)) return;
+    this.sum += value;
+    this.count++;
+  }
+
+  get value(): number {
+    return this.sum / this.count;
+  }
+
+  reset(): void {
+    this.sum = this.count = 0;
+  }
+}
+
+export const round = (value: number, digits: number) => Number(value.toFixed(digits));

@@ -1,0 +1,126 @@
+/**
+ * Everything about a run that is decided before its first step: how long it is, when it logs, saves and evaluates, at which
+ * rates, in which precision, what trains. A function of the flags, the DeepSpeed file and the size of the data alone.
+ */
+import { decaysByDefault } from '../../models/m3-parameters.js';
+import { type FinetuneArguments, intervalInSteps } from '../arguments.js';
+import type { DeepSpeedSettings, LossScaling } from '../deepspeed.js';
+import { defaultLossScaling } from '../loss-scale.js';
+import { learningRateOf, type Schedule, warmupOf } from '../schedules.js';
+import type { StepSettings } from '../step/train-step.js';
+import { forecast, type RunSize, runSize } from './forecast.js';
+import type { RunSettings } from './run.js';
+
+export interface DataSize {
+  readonly rows: number;
+  readonly batchesPerEpoch: number;
+  /** There is data to evaluate on. */
+  readonly evaluates: boolean;
+}
+
+export class RunPlan implements RunSize {
+  readonly batchesPerEpoch: number;
+  readonly window: number;
+  readonly stepsPerEpoch: number;
+  readonly totalSteps: number;
+  readonly loggingSteps: number;
+  readonly saveSteps: number;
+  readonly learningRate: Schedule;
+  readonly warmup: number;
+  readonly precision: 'f32' | 'f16';
+  readonly lossScaling: LossScaling | null;
+  readonly run: RunSettings;
+  /** One line for each thing that the run will do less of than was asked. */
+  readonly notices: readonly string[];
+
+  /** @throws InputError when the run would be longer than any. */
+  constructor(
+    readonly args: FinetuneArguments,
+    private readonly deepspeed: DeepSpeedSettings | null,
+    readonly data: DataSize,
+  ) {
+    const size = runSize(args, data.batchesPerEpoch);
+    this.batchesPerEpoch = size.batchesPerEpoch;
+    this.window = size.window;
+    this.stepsPerEpoch = size.stepsPerEpoch;
+    this.totalSteps = size.totalSteps;
+    this.loggingSteps = intervalInSteps(args.loggingSteps, size.totalSteps);
+    this.saveSteps = intervalInSteps(args.saveSteps, size.totalSteps);
+    this.learningRate = learningRateOf(args, size.totalSteps, deepspeed);
+    this.warmup = warmupOf(args, size.totalSteps, deepspeed);
+    this.notices = forecast(args, size, this.learningRate, this.warmup);
+    const half = (deepspeed?.precision ?? (args.fp16 ? 'float16' : 'float32')) === 'float16';
+    this.precision = half ? 'f16' : 'f32';
+    this.lossScaling = half ? (deepspeed?.lossScaling ?? defaultLossScaling) : null;
+    const adam = deepspeed?.optimizer;
+    this.run = {
+      optimizer: {
+        beta1: adam?.betas[0] ?? args.adamBeta1,
+        beta2: adam?.betas[1] ?? args.adamBeta2,
+        eps: adam?.epsilon ?? args.adamEpsilon,
+        weightDecay: adam?.weightDecay ?? args.weightDecay,
+        maxGradNorm: deepspeed?.maxGradNorm ?? args.maxGradNorm,
+      },
+      step: stepSettings(args),
+      window: size.window,
+      learningRate: this.learningRate,
+      lossScaling: this.lossScaling,
+      seed: args.seed,
+      selfDistillAfter: args.useSelfDistill ? args.selfDistillStartStep : null,
+    };
+  }
+
+  /** Heads train only in unified fine-tuning; otherwise they get no gradient and must not decay either. */
+  trains(name: string): boolean {
+    const { args } = this;
+    if (/^(colbert|sparse)_linear/.test(name)) return args.unifiedFinetuning;
+    if (args.fixEncoder) return false;
+    return !(args.fixPositionEmbedding && name.includes('position_embeddings'));
+  }
+
+  decays(name: string): boolean {
+    return this.deepspeed?.optimizer.decaysEverything ? true : decaysByDefault(name);
+  }
+
+  // ---- what happens after a step, which is counted from 1 ---------------------------------------------------
+
+  logsAt(step: number): boolean {
+    return step % this.loggingSteps === 0 || step === this.totalSteps;
+  }
+
+  evaluatesAt(step: number): boolean {
+    return this.data.evaluates && (step % this.stepsPerEpoch === 0 || step === this.totalSteps);
+  }
+
+  savesAt(step: number): boolean {
+    const { saveStrategy } = this.args;
+    if (saveStrategy === 'no' || step > this.totalSteps) return false;
+    const every = saveStrategy === 'steps' ? this.saveSteps : this.stepsPerEpoch;
+    return step === this.totalSteps || step % every === 0;
+  }
+
+  /** The model is looked at or saved after this step, before the next one begins. */
+  pausesAt(step: number): boolean {
+    return this.evaluatesAt(step) || this.savesAt(step) || step === this.totalSteps;
+  }
+
+  /** How many checkpoints the run leaves. */
+  get checkpointsKept(): number {
+    const { saveStrategy, saveTotalLimit } = this.args;
+    if (saveStrategy === 'no') return 0;
+    const all = Math.ceil(this.totalSteps / (saveStrategy === 'epoch' ? this.stepsPerEpoch : this.saveSteps));
+    return Math.min(all, saveTotalLimit ?? all);
+  }
+}
+
+function stepSettings(args: FinetuneArguments): StepSettings {
+  return {
+    temperature: args.temperature,
+    unified: args.unifiedFinetuning,
+    kind: args.kdLossType,
+    negativesCrossDevice: args.negativesCrossDevice,
+    compat: args.flagembeddingCompat,
+    recompute: args.gradientCheckpointing,
+    subBatchSize: args.subBatchSize,
+  };
+}

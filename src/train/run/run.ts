@@ -1,0 +1,267 @@
+/**
+ * A training run: a model, its optimiser, the loss scale, what is drawn at random and what was done so far. One step is
+ *   for each of `window` batches: forward, backward, gradients added up;  clip, AdamW;  loss scale.
+ * The trainer, the memory plan, the benchmark and parity drive this one object.
+ *
+ * Batches do not wait for the GPU: their losses stay on the device, and a step reads them back once, together with the
+ * gradient norm and whether the update was skipped. In f32 nothing of the next step depends on those numbers, so that
+ * the host records it while the GPU is still busy with this one; with a loss scale the next step waits for them.
+ */
+import type { RowPlace } from '../../data/rows.js';
+import { MachineError } from '../../errors.js';
+import { globalNorm } from '../../kernels/adamw.js';
+import type { M3Model } from '../../models/m3.js';
+import type { TensorArray } from '../../tensor/host-data.js';
+import { RandomStreams } from '../../tensor/random-streams.js';
+import { scope } from '../../tensor/scope.js';
+import { Tensor } from '../../tensor/tensor.js';
+import type { Communicator } from '../communicator.js';
+import type { LossScaling } from '../deepspeed.js';
+import { type LossScaleEvent, LossScaler } from '../loss-scale.js';
+import type { M3LossBatch } from '../losses/m3-loss.js';
+import { AdamW, type AdamWOptions } from '../optimizer.js';
+import type { Schedule } from '../schedules.js';
+import { lossOf, microBatch, type StepSettings } from '../step/train-step.js';
+import { type Cursor, START } from './cursor.js';
+import { adviceOn } from './not-finite.js';
+import { Evaluation, RunTally } from './tally.js';
+
+export interface RunSettings {
+  readonly optimizer: AdamWOptions;
+  readonly step: StepSettings;
+  /** Batches of a step. */
+  readonly window: number;
+  /** By updates that were done. */
+  readonly learningRate: Schedule;
+  /** Null: f32, where nothing is scaled and an overflow ends the run. */
+  readonly lossScaling: LossScaling | null;
+  /** Of dropout; null: none is drawn. */
+  readonly seed: number | null;
+  /** Self-distillation begins after so many batches and one more; null: never. */
+  readonly selfDistillAfter: number | null;
+  readonly communicator?: Communicator | undefined;
+}
+
+/** A packed batch, which the run frees. */
+export interface RunBatch extends Omit<M3LossBatch, 'selfDistill'> {
+  /** For messages. */
+  readonly rows?: readonly RowPlace[];
+  /** Where the data goes on after it. */
+  readonly next?: Cursor;
+}
+
+/** What became of a step. */
+export interface TakenStep {
+  /** From 1. */
+  readonly number: number;
+  /** Mean over the step's batches. */
+  readonly loss: number;
+  /** Global norm of the gradient before clipping. */
+  readonly norm: number;
+  /** The gradients overflowed: the weights are as they were. */
+  readonly skipped: boolean;
+  readonly learningRate: number;
+  /** Of the next step. */
+  readonly lossScale: number;
+  readonly event: LossScaleEvent | undefined;
+}
+
+/** A step that the GPU was given and whose numbers were not read yet. */
+interface StepInFlight {
+  readonly number: number;
+  readonly learningRate: number;
+  /** Of each batch. */
+  readonly rows: readonly (readonly RowPlace[])[];
+  readonly reading: { wait(): Promise<TensorArray> };
+}
+
+export class TrainingRun {
+  readonly optimizer: AdamW;
+  readonly scaler: LossScaler;
+  readonly tally = new RunTally();
+  /** Steps whose numbers are known. */
+  completed = 0;
+  /** Batches so far, where self-distillation counts them. */
+  forwards = 0;
+  cursor: Cursor = START;
+  private readonly random: RandomStreams | undefined;
+  /** [window + 2] f32: the loss of each batch of the step, the norm, whether the update was skipped. */
+  private readonly numbers: Tensor;
+  /** Batches whose gradients are in the model. */
+  private gathered: (readonly RowPlace[])[] = [];
+  /** Steps that the GPU was given. */
+  private begun = 0;
+
+  constructor(
+    readonly model: M3Model,
+    readonly settings: RunSettings,
+  ) {
+    this.optimizer = new AdamW(model.store, settings.optimizer);
+    this.scaler = new LossScaler(settings.lossScaling);
+    if (settings.seed !== null) this.random = new RandomStreams(settings.seed);
+    this.numbers = Tensor.zeros(model.gpu, [settings.window + 2], 'f32', 'workspace').keep();
+  }
+
+  // ---- one step ------------------------------------------------------------------------------------------
+
+  /** Adds the gradients of one batch to the model's and frees the batch. Does not wait for the GPU. */
+  async accumulate({ rows = [], next, ...batch }: RunBatch): Promise<void> {
+    const { model, settings, random } = this;
+    const { selfDistillAfter, communicator } = settings;
+    if (this.gathered.length === settings.window)
+      throw new RangeError(`a step of this run takes ${settings.window} batches`);
+    const selfDistill = selfDistillAfter !== null && this.forwards++ > selfDistillAfter;
+    try {
+      await scope(async () => {
+        const loss = await microBatch(model, { ...batch, selfDistill }, settings.step, {
+          ...{ random, lossScale: this.scaler.scale, communicator },
+        });
+        this.numbers.copyFrom(loss, this.gathered.length);
+      });
+    } finally {
+      batch.tokens.dispose();
+    }
+    this.gathered.push(rows);
+    if (next) this.cursor = next;
+  }
+
+  /** Ends a step with the gradients of the batches since the last one; waits for its numbers. */
+  async update(): Promise<TakenStep> {
+    return this.settle(this.applyUpdate());
+  }
+
+  private applyUpdate(): StepInFlight {
+    const { optimizer, numbers, settings } = this;
+    // Of a step in flight it is taken that it is applied: with a loss scale none is.
+    const learningRate = settings.learningRate(optimizer.steps);
+    this.model.gpu.phase('optimizer', () => {
+      const stats = optimizer.apply(learningRate, 1 / (this.gathered.length * this.scaler.scale));
+      numbers.copyFrom(stats, settings.window);
+      stats.dispose();
+    });
+    const rows = this.gathered;
+    this.gathered = [];
+    return { number: ++this.begun, learningRate, rows, reading: numbers.beginRead() };
+  }
+
+  /** Waits for the numbers of a step. @throws MachineError for one after which the run cannot go on. */
+  private async settle({ number, learningRate, rows, reading }: StepInFlight): Promise<TakenStep> {
+    const { optimizer, scaler, settings, tally } = this;
+    const numbers = (await reading.wait()) as Float32Array;
+    const [norm, skip] = numbers.subarray(settings.window);
+    const skipped = skip !== 0;
+    let loss = 0;
+    const places: RowPlace[] = [];
+    rows.forEach((ofBatch, n) => {
+      const part = numbers[n]!;
+      loss += part / rows.length;
+      // For a message that names rows: those of a batch that is not finite, else some of all.
+      if (!Number.isFinite(part)) places.unshift(...ofBatch);
+      else if (places.length < ofBatch.length) places.push(...ofBatch);
+    });
+    if (skipped) optimizer.noteSkipped();
+    const advice = async () =>
+      adviceOn({
+        moved: tally.moved,
+        weightsFinite: await this.weightsFinite(),
+        learningRate,
+        temperature: settings.step.temperature,
+        half: this.scales,
+        rows: places,
+      });
+    this.completed++;
+    let event: LossScaleEvent | undefined;
+    try {
+      event = scaler.update(skipped);
+    } catch (error) {
+      throw error instanceof MachineError
+        ? new MachineError(`step ${number}, loss ${loss}: ${error.message}; ${await advice()}`)
+        : error;
+    }
+    if (!skipped && !Number.isFinite(loss))
+      throw new MachineError(
+        `loss ${loss} at step ${number}: nothing of this step is saved; ${await advice()}`,
+      );
+    tally.step(skipped, learningRate, norm!);
+    return { number, loss, norm: norm!, skipped, learningRate, lossScale: scaler.scale, event };
+  }
+
+  /** One step, its numbers waited for. For steps one after the other take `steps`. */
+  async step(batches: AsyncIterator<RunBatch>): Promise<TakenStep> {
+    return this.settle(await this.begin(batches));
+  }
+
+  private async begin(batches: AsyncIterator<RunBatch>): Promise<StepInFlight> {
+    const end = this.model.gpu.openPhase(`step ${this.begun + 1}`);
+    while (this.gathered.length < this.settings.window) {
+      const { value, done } = await batches.next();
+      if (done) throw new RangeError(`no batch for step ${this.begun + 1}`);
+      await this.accumulate(value);
+    }
+    const step = this.applyUpdate();
+    end();
+    return step;
+  }
+
+  // ---- many steps ----------------------------------------------------------------------------------------
+
+  /**
+   * The steps up to number `last`, each as soon as its numbers are known. When one of which `pausesAfter` is true is
+   * given, or the last one, the GPU has done no more than it: the model may be looked at and saved. Otherwise the next
+   * one may have begun.
+   * @throws InputError of a batch, MachineError for a step after which the run cannot go on.
+   */
+  async *steps(
+    batches: AsyncIterator<RunBatch>,
+    last: number,
+    pausesAfter: (step: number) => boolean = () => false,
+  ): AsyncGenerator<TakenStep, void, undefined> {
+    let before: StepInFlight | undefined;
+    try {
+      while (this.begun < last) {
+        const next = await this.begin(batches).catch((error: unknown) => ({ error }));
+        // What went wrong in a step is told after what the one before it came to.
+        if (before) yield await this.settle(before);
+        before = undefined;
+        if ('error' in next) throw next.error;
+        if (this.scales || next.number === last || pausesAfter(next.number)) yield await this.settle(next);
+        else before = next;
+      }
+    } finally {
+      await batches.return?.();
+    }
+  }
+
+  /** The loss is scaled, and a step may be skipped. */
+  get scales(): boolean {
+    return this.settings.lossScaling !== null;
+  }
+
+  // ---- beside the steps ----------------------------------------------------------------------------------
+
+  /** The loss on other batches, which are freed: no dropout, no self-distillation, no gradients. */
+  async evaluate(batches: AsyncIterable<RunBatch> | Iterable<RunBatch>): Promise<Evaluation> {
+    const evaluation = new Evaluation();
+    for await (const { rows = [], next: _, ...batch } of batches)
+      try {
+        const loss = await lossOf(this.model, { ...batch, selfDistill: false }, this.settings.step);
+        evaluation.add(loss, rows);
+      } finally {
+        batch.tokens.dispose();
+      }
+    return evaluation;
+  }
+
+  /** Of what trains. */
+  async weightsFinite(): Promise<boolean> {
+    const { weights, tables } = this.model.store;
+    const sources = [...(weights ? [weights] : []), ...tables.map((table) => table.tensor)];
+    return sources.length === 0 || Number.isFinite(await scope(() => globalNorm(sources).item()));
+  }
+
+  /** Frees what the run made; the model is its maker's. */
+  dispose(): void {
+    this.optimizer.dispose();
+    this.numbers.dispose();
+  }
+}

@@ -1,0 +1,124 @@
+/** One training run: how often it waits for the GPU, what it tells when, and which batches it takes. */
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { InputError } from '../src/errors.js';
+import { Gpu } from '../src/gpu/gpu.js';
+import { defaultLossScaling } from '../src/train/loss-scale.js';
+import { type RunBatch, type RunSettings, type TakenStep, TrainingRun } from '../src/train/run/run.js';
+import { collateAhead } from '../src/train/step/collate.js';
+import { drawnBatch, dropoutModel, settings } from './training-cases.js';
+
+let gpu: Gpu;
+before(async () => {
+  gpu = await Gpu.open();
+});
+after(() => gpu.close());
+
+const runSettings: RunSettings = {
+  optimizer: { beta1: 0.9, beta2: 0.999, eps: 1e-8, weightDecay: 0.01, maxGradNorm: 1 },
+  step: settings,
+  window: 1,
+  learningRate: () => 1e-4,
+  lossScaling: null,
+  seed: 1,
+  selfDistillAfter: 1,
+};
+
+/** Runs `count` steps; `see` looks at each. Returns how often something was read back. */
+async function train(
+  more: Partial<RunSettings>,
+  count: number,
+  see: (step: TakenStep, run: TrainingRun) => Promise<void> | void = () => {},
+  pausesAfter?: (step: number) => boolean,
+): Promise<number> {
+  const run = new TrainingRun(dropoutModel(gpu, more.lossScaling ? 'f16' : 'f32'), {
+    ...runSettings,
+    ...more,
+  });
+  const list = Array.from({ length: count * run.settings.window }, (_, n) => 2 + (n % 3));
+  const start = gpu.readbackCount;
+  const batches = collateAhead(list, (queries): RunBatch => drawnBatch(run.model, queries));
+  for await (const step of run.steps(batches, count, pausesAfter)) await see(step, run);
+  const readbacks = gpu.readbackCount - start;
+  run.dispose();
+  run.model.dispose();
+  assert.equal(gpu.memory().liveBuffers, 0);
+  return readbacks;
+}
+
+test('a step reads back once, however many batches it adds up and chunks it takes', async () => {
+  for (const lossScaling of [null, defaultLossScaling])
+    for (const [window, subBatchSize] of [
+      [1, null],
+      [8, null],
+      [3, 4],
+    ] as const)
+      assert.equal(await train({ window, lossScaling, step: { ...settings, subBatchSize } }, 3), 3);
+});
+
+test('the numbers of steps are the same whether or not the next one is recorded before they are known', async () => {
+  const taken = async (pausesAfter: (step: number) => boolean) => {
+    const steps: TakenStep[] = [];
+    await train({ window: 2 }, 5, (step) => void steps.push(step), pausesAfter);
+    return steps;
+  };
+  const ahead = await taken(() => false);
+  assert.deepEqual(
+    ahead.map(({ number }) => number),
+    [1, 2, 3, 4, 5],
+  );
+  assert.deepEqual(await taken(() => true), ahead);
+});
+
+test('after a step at which the run pauses the GPU has done no more than that step', async () => {
+  const weights = async (last: number, pausesAfter: (step: number) => boolean) => {
+    const seen = new Map<number, Float32Array>();
+    await train(
+      {},
+      last,
+      async ({ number }, run) => {
+        if (pausesAfter(number)) seen.set(number, await run.model.store.weights!.toFloat32());
+      },
+      pausesAfter,
+    );
+    return seen;
+  };
+  const seen = await weights(5, (step) => step === 2 || step === 5);
+  for (const [last, values] of seen)
+    assert.deepEqual((await weights(last, (step) => step === last)).get(last), values);
+});
+
+test('what is wrong with a batch is told after the step before it', async () => {
+  const run = new TrainingRun(dropoutModel(gpu, 'f32'), runSettings);
+  const batches = collateAhead([2, 3, 0, 2], (queries): RunBatch => {
+    if (queries === 0) throw new InputError('a text of no use');
+    return drawnBatch(run.model, queries);
+  });
+  const numbers: number[] = [];
+  await assert.rejects(async () => {
+    for await (const { number } of run.steps(batches, 4)) numbers.push(number);
+  }, /a text of no use/);
+  assert.deepEqual(numbers, [1, 2]);
+  run.dispose();
+  run.model.dispose();
+  assert.equal(gpu.memory().liveBuffers, 0);
+});
+
+test('batches are made one ahead of the one that is used, in order, and not beyond', async () => {
+  const made: number[] = [];
+  const turn = () => new Promise((resolve) => setImmediate(resolve));
+  const ahead = collateAhead([1, 2, 3, 4, 5], async (n) => {
+    made.push(n);
+    return n;
+  });
+  assert.deepEqual(made, []);
+  assert.equal((await ahead.next()).value, 1);
+  await turn();
+  await turn();
+  assert.deepEqual(made, [1, 2]);
+  assert.equal((await ahead.next()).value, 2);
+  await ahead.return();
+  await turn();
+  await turn();
+  assert.ok(made.length <= 3, `${made}`);
+});
