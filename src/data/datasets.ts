@@ -64,6 +64,11 @@ export class Dataset {
     this.rowCount = count;
   }
 
+  /** What it consists of: files, and how many rows of each take part. */
+  files(): { path: string; rows: number }[] {
+    return this.members.map(({ file, rows }) => ({ path: file.path, rows: rows.length }));
+  }
+
   row(index: number): TrainRow {
     const [file, row] = this.locate(index);
     return file.row(row);

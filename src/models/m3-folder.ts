@@ -36,6 +36,7 @@ import {
   parameterSpecs,
   settingsOf,
 } from './m3-parameters.js';
+import { CARD_FILE, type CardDetails, modelCard } from './model-card.js';
 import { CONFIG_FILE, type ModelFolderContents, watchFolder } from './model-folder.js';
 import { PLAIN_TEXTS, readSentenceFolder, sentenceFiles, type TextSettings } from './sentence-files.js';
 
@@ -138,6 +139,7 @@ export function m3Contents(
   { config, settings, texts, store, unused }: M3Parts,
   files: ReadonlyMap<string, string | Uint8Array>,
   format: SavedFormat = {},
+  card: CardDetails = {},
 ): ModelFolderContents {
   const encoder = store.parameters.filter((parameter) => parameter.name.startsWith(ENCODER_PREFIX));
   const headEntries = async (head: string) => {
@@ -149,6 +151,18 @@ export function m3Contents(
       entries.push({ name, shape: tensor.shape, data });
     }
     return entries;
+  };
+  const written = {
+    pooling: settings.pooling,
+    normalize: settings.normalize,
+    hiddenSize: config.hiddenSize,
+    maxLength: Math.min(texts.maxLength ?? modelMaxLength(files), config.maxTokens),
+    texts,
+  };
+  const shape = {
+    colbertDim: store.get('colbert_linear.bias').size,
+    layers: config.layers,
+    vocabSize: config.vocabSize,
   };
   return {
     config: writtenConfig(config, format.dtype),
@@ -165,13 +179,8 @@ export function m3Contents(
     ],
     heads: new Map(HEADS.map((head) => [`${head}.pt`, () => headEntries(head)])),
     files: new Map([
-      ...sentenceFiles({
-        pooling: settings.pooling,
-        normalize: settings.normalize,
-        hiddenSize: config.hiddenSize,
-        maxLength: Math.min(texts.maxLength ?? modelMaxLength(files), config.maxTokens),
-        texts,
-      }),
+      ...sentenceFiles(written),
+      [CARD_FILE, modelCard({ ...card, ...written, ...shape })],
       ...files,
     ]),
   };

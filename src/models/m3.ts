@@ -21,6 +21,7 @@ import {
   parameterSpecs,
   settingsOf,
 } from './m3-parameters.js';
+import type { CardDetails } from './model-card.js';
 import type { ModelFolderContents } from './model-folder.js';
 import { saveModelFolder } from './output-folder.js';
 import type { Representations } from './scores.js';
@@ -147,15 +148,16 @@ export class M3Model {
   contents(
     files: ReadonlyMap<string, string | Uint8Array> = new Map(),
     format: SavedFormat = {},
+    card: CardDetails = {},
   ): ModelFolderContents {
-    return m3Contents(this.parts, files, format);
+    return m3Contents(this.parts, files, format, card);
   }
 
   /**
-   * Writes config.json, the weights, the two heads, the files of sentence-transformers and the tokenizer's: the folder
-   * then holds this model whole, or, when the process is killed meanwhile, what it held before or no config.json.
-   * `format`: rounded to f16 or bf16, or in shards. @throws MachineError when another process writes there, and for a
-   * weight beyond the format.
+   * Writes config.json, the weights, the two heads, the files of sentence-transformers, a model card and the tokenizer's
+   * files: the folder then holds this model whole, or, when the process is killed meanwhile, what it held before or no
+   * config.json. `format`: rounded to f16 or bf16, or in shards. @throws MachineError when another process writes there,
+   * and for a weight beyond the format.
    */
   async save(folder: string, tokenizer?: TokenizerFiles, format?: SavedFormat): Promise<void> {
     await saveModelFolder(folder, this.contents(tokenizer?.files, format));

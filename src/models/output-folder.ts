@@ -11,6 +11,7 @@ import { type FileSet, publishFiles, publishFolder, recover, removeFolder } from
 import { printable } from '../show.js';
 import { TOKENIZER_FILES } from '../tokenizer/folder.js';
 import { INDEX_FILE, isWeightsFile, WEIGHTS_FILE } from '../weights/saved-weights.js';
+import { CARD_FILE, mayReplaceCard } from './model-card.js';
 import { CONFIG_FILE, type ModelFolderContents, writeModelFiles } from './model-folder.js';
 import { SENTENCE_FILES } from './sentence-files.js';
 
@@ -30,6 +31,7 @@ const saveFiles = (folder: string): FileSet => ({
       ...SENTENCE_FILES,
     ],
     TOKENIZER_FILES,
+    [CARD_FILE],
   ],
 });
 
@@ -66,6 +68,10 @@ export class OutputFolder {
         notices.push(
           `${printable(folder)}: ${others.map(printable).join(', ')}: not of this run, stays beside its weights`,
         );
+      if (!mayReplaceCard(folder))
+        notices.push(
+          `${printable(path.join(folder, CARD_FILE))}: not written with a model, stays as it is; the model's card is in its checkpoints only`,
+        );
       return new OutputFolder(folder, lock, notices);
     } catch (error) {
       lock.release();
@@ -73,10 +79,12 @@ export class OutputFolder {
     }
   }
 
-  /** Replaces the model in the folder. */
+  /** Replaces the model in the folder. A card that someone wrote stays. */
   async save(contents: ModelFolderContents): Promise<void> {
     this.lock.verify();
-    await publishFiles(this.path, saveFiles(this.path), (into) => this.write(into, contents));
+    const files = new Map(contents.files);
+    if (!mayReplaceCard(this.path)) files.delete(CARD_FILE);
+    await publishFiles(this.path, saveFiles(this.path), (into) => this.write(into, { ...contents, files }));
   }
 
   /** Makes or replaces the folder `name` in it. */

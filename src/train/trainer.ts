@@ -9,12 +9,14 @@ import { Gpu } from '../gpu/gpu.js';
 import { formatBytes, type MemoryReport } from '../gpu/memory.js';
 import { tuneAsked, tuningSummary, useWinners } from '../kernels/tuning.js';
 import { M3Model } from '../models/m3.js';
+import { baseModel } from '../models/model-card.js';
 import { OutputFolder } from '../models/output-folder.js';
 import { printable } from '../show.js';
 import type { Tokenizer } from '../tokenizer/tokenizer.js';
 import type { SavedFormat } from '../weights/saved-weights.js';
 import type { FinetuneArguments } from './arguments.js';
 import type { LogEntry, Reporter } from './report.js';
+import { trainingSections } from './run/card.js';
 import { RunSaves } from './run/checkpoints.js';
 import { batchesFrom } from './run/cursor.js';
 import { requireDiskSpace } from './run/disk-space.js';
@@ -57,11 +59,14 @@ export async function finetune(
   let output: OutputFolder | undefined;
   try {
     output = openOutput(args.outputDir);
+    const base = baseModel(args.modelNameOrPath, inputs.folder);
+    const facts = { ...inputs, args: plan.args, adapter: gpu.capabilities.name };
     const saves = new RunSaves(
       output,
       args.saveTotalLimit ?? null,
       (step) => plan.savesAt(step),
       savedFormat(args),
+      (state) => ({ base, training: trainingSections(facts, state, plan.totalSteps) }),
     );
     for (const line of [...output.notices, ...saves.notices]) note(line);
     const memory = await planMemoryOf(gpu, inputs, note);

@@ -4,6 +4,7 @@ import path from 'node:path';
 import { InputError, MachineError } from '../../errors.js';
 import { sameFolder } from '../../files/same-folder.js';
 import type { M3Model, TokenizerFiles } from '../../models/m3.js';
+import type { CardDetails } from '../../models/model-card.js';
 import type { ModelFolderContents } from '../../models/model-folder.js';
 import { CHECKPOINT, type OutputFolder } from '../../models/output-folder.js';
 import { printable } from '../../show.js';
@@ -43,7 +44,7 @@ export class RunSaves {
    * `limit`: how many checkpoints stay in the folder, null for all. The newest are kept by when they were saved, not by
    * their number: a checkpoint-1000 of an earlier run is older than this run's checkpoint-10, and goes before it.
    * `writes`: whether this run saves a checkpoint after that step. `format`: of the trained model; checkpoints, which
-   * training goes on from, are float32.
+   * training goes on from, are float32. `card`: what the model card says of the run so far.
    * @throws InputError when something else has the name of one.
    */
   constructor(
@@ -51,6 +52,7 @@ export class RunSaves {
     private readonly limit: number | null,
     writes: (step: number) => boolean = () => false,
     private readonly format: SavedFormat = {},
+    private readonly card: (state: TrainerState) => CardDetails = () => ({}),
   ) {
     requireNoneReplaced(output.path, writes);
     this.earlier = checkpoints(output.path)
@@ -71,11 +73,11 @@ export class RunSaves {
   async saveModel(model: M3Model, tokenizer: TokenizerFiles, state: TrainerState): Promise<void> {
     const { format } = this;
     try {
-      await this.output.save(contents(model, tokenizer, state, format));
+      await this.output.save(this.contents(model, tokenizer, state, format));
     } catch (error) {
       if (!(error instanceof FormatRangeError)) throw error;
       // What was trained is not lost for that.
-      await this.output.save(contents(model, tokenizer, state, { ...format, dtype: 'f32' }));
+      await this.output.save(this.contents(model, tokenizer, state, { ...format, dtype: 'f32' }));
       throw new MachineError(
         `--save_dtype: ${error.message}; the model in ${printable(this.output.path)} is in float32`,
       );
@@ -85,7 +87,7 @@ export class RunSaves {
   /** Writes checkpoint-<step>, then removes what the limit leaves no room for. */
   async saveCheckpoint(model: M3Model, tokenizer: TokenizerFiles, state: TrainerState): Promise<void> {
     const name = `checkpoint-${state.global_step}`;
-    await this.output.saveAs(name, contents(model, tokenizer, state, { ...this.format, dtype: 'f32' }));
+    await this.output.saveAs(name, this.contents(model, tokenizer, state, { ...this.format, dtype: 'f32' }));
     for (const list of [this.earlier, this.own]) {
       const replaced = list.findIndex((checkpoint) => checkpoint.name === name);
       if (replaced >= 0) list.splice(replaced, 1);
@@ -97,17 +99,17 @@ export class RunSaves {
       if (fs.existsSync(oldest.folder)) this.output.remove(oldest.name);
     }
   }
-}
 
-function contents(
-  model: M3Model,
-  tokenizer: TokenizerFiles,
-  state: TrainerState,
-  format: SavedFormat,
-): ModelFolderContents {
-  const files = new Map<string, string | Uint8Array>(tokenizer.files);
-  files.set(STATE_FILE, `${JSON.stringify(state, null, 2)}\n`);
-  return model.contents(files, format);
+  private contents(
+    model: M3Model,
+    tokenizer: TokenizerFiles,
+    state: TrainerState,
+    format: SavedFormat,
+  ): ModelFolderContents {
+    const files = new Map<string, string | Uint8Array>(tokenizer.files);
+    files.set(STATE_FILE, `${JSON.stringify(state, null, 2)}\n`);
+    return model.contents(files, format, this.card(state));
+  }
 }
 
 /**
