@@ -4,7 +4,9 @@ export { type Parameter, type ParameterSpec, ParameterStore } from './autograd/p
 export { InputError, MachineError, ShapeError } from './errors.js';
 export type { Capabilities } from './gpu/capabilities.js';
 export { Gpu, type GpuOptions } from './gpu/gpu.js';
+export type { DownloadOptions, DownloadProgress, DownloadReport } from './hub/download.js';
 export { type EncoderConfig, readEncoderConfig } from './models/config.js';
+export { resolveModelFolder } from './models/hub-cache.js';
 export { M3Model } from './models/m3.js';
 export type { M3Options } from './models/m3-parameters.js';
 export { TokenBatch } from './models/token-batch.js';

@@ -196,6 +196,7 @@ test('defaults are FlagEmbedding’s and Hugging Face’s', () => {
     modelNameOrPath: 'm',
     configName: null,
     tokenizerName: null,
+    revision: null,
     cacheDir: null,
     trustRemoteCode: false,
     useFastTokenizer: true,

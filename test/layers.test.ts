@@ -15,6 +15,7 @@ const ROOMS = [
   'autograd',
   'tokenizer',
   'weights',
+  'hub',
   'models',
   'data',
   'retrieval',

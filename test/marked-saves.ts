@@ -9,7 +9,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { after } from 'node:test';
 import { LOCK_FILE } from '../src/files/lock.js';
-import { resolveModelFolder } from '../src/models/hub-cache.js';
+import { requireModelFolder } from '../src/models/hub-cache.js';
 import type { ModelFolderContents } from '../src/models/model-folder.js';
 import { OutputFolder } from '../src/models/output-folder.js';
 import { SafetensorsFile } from '../src/weights/safetensors.js';
@@ -156,7 +156,7 @@ export async function killEverywhere(where: (operations: string[], at: number) =
       }
       if (mark === undefined) {
         interrupted++;
-        assert.throws(() => resolveModelFolder(folder), /a save into this folder was interrupted/);
+        assert.throws(() => requireModelFolder(folder), /a save into this folder was interrupted/);
       }
       asOfADeadProcess(folder);
       await inOutput(folder, async (output) => {

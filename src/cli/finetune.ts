@@ -12,6 +12,7 @@ export async function finetuneCommand(argv: readonly string[]): Promise<number> 
     await finetune(args, report);
     return 0;
   } finally {
+    report.end();
     report.release();
   }
 }

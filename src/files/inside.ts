@@ -25,10 +25,12 @@ export function requireInside(folder: string, file: string): void {
     throw new InputError(`${printable(file)}: cannot read: ${systemReason(error)}`);
   }
   const roots = [home];
-  const snapshots = path.dirname(home);
-  const model = path.dirname(snapshots);
-  if (path.basename(snapshots) === 'snapshots' && path.basename(model).startsWith('models--'))
-    roots.push(path.join(model, 'blobs'));
+  // The folder may be one within a snapshot: an encoder's or a module's own.
+  for (let at = home; path.dirname(at) !== at; at = path.dirname(at)) {
+    const model = path.dirname(path.dirname(at));
+    if (path.basename(path.dirname(at)) === 'snapshots' && path.basename(model).startsWith('models--'))
+      roots.push(path.join(model, 'blobs'));
+  }
   if (!roots.some((root) => target.startsWith(root + path.sep)))
     throw new InputError(
       `${printable(file)}: expected a file of this folder, found a link to ${printable(target)}`,

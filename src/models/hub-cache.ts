@@ -1,36 +1,43 @@
 /**
- * Where a model is: a folder, or a snapshot that Hugging Face's tools already keep in their cache. Nothing is
- * downloaded here.
+ * Where a model is: a folder, or a name of the hub, whose snapshot in the cache of Hugging Face's tools is a folder
+ * too, fetched if it is not there.
  */
 import fs from 'node:fs';
-import os from 'node:os';
 import path from 'node:path';
 import { InputError } from '../errors.js';
 import { PositionedFile } from '../files/positioned.js';
 import { interruptedSave } from '../files/publish.js';
 import { systemReason } from '../files/reason.js';
+import { CacheEntry } from '../hub/cache-entry.js';
+import { type DownloadOptions, fetchModel, isHubName } from '../hub/download.js';
 import { printable } from '../show.js';
 import { encoderFolder } from '../tokenizer/folder.js';
 import { CONFIG_FILE } from './model-folder.js';
 
-/** `model`: a folder or `org/name`. `cacheDir`: goes before HF_HUB_CACHE, HF_HOME and XDG_CACHE_HOME. @throws InputError. */
-export function resolveModelFolder(model: string, cacheDir?: string | null, env = process.env): string {
-  const flag = '--model_name_or_path';
+/**
+ * The folder of a model: `model` itself when it is there, else, for `org/name`, what `fetchModel` gives. `where` begins
+ * messages: the flag that the model was given by.
+ * @throws InputError, MachineError.
+ */
+export async function resolveModelFolder(
+  model: string,
+  options: DownloadOptions = {},
+  where = '',
+): Promise<string> {
+  const begin = where === '' ? '' : `${where}: `;
   if (PositionedFile.exists(model)) {
-    requireModelFolder(model, `${flag}: `);
+    requireModelFolder(model, begin);
+    if (options.revision)
+      options.report?.note(
+        `--revision: ${printable(model)} is a folder, which has no revisions; it has no effect`,
+      );
     return model;
   }
-  const home =
-    env['HF_HOME'] ?? path.join(env['XDG_CACHE_HOME'] ?? path.join(os.homedir(), '.cache'), 'huggingface');
-  const caches = [...(cacheDir ? [cacheDir] : []), env['HF_HUB_CACHE'] ?? path.join(home, 'hub')];
-  if (/^[\w.-]+\/[\w.-]+$/.test(model))
-    for (const cache of caches) {
-      const snapshot = cachedSnapshot(path.join(cache, `models--${model.replace('/', '--')}`));
-      if (snapshot !== undefined) return snapshot;
-    }
-  throw new InputError(
-    `${flag}: ${printable(model)}: no such folder, and no snapshot of it in ${caches.map(printable).join(', ')}; models are not downloaded yet, give a folder`,
-  );
+  if (!isHubName(model))
+    throw new InputError(
+      `${begin}${printable(model)}: no such folder, and no name of the hub, which would be org/name`,
+    );
+  return fetchModel(model, options);
 }
 
 /** @throws InputError that says what the folder is instead, when it is none that holds a model; `where` begins it. */
@@ -55,26 +62,8 @@ export function requireModelFolder(folder: string, where = ''): void {
     );
   const snapshots = path.join(folder, 'snapshots');
   if (fs.existsSync(snapshots)) {
-    const snapshot = cachedSnapshot(folder) ?? path.join(snapshots, 'REVISION');
+    const snapshot = CacheEntry.at(folder)?.cached('main', true) ?? path.join(snapshots, 'COMMIT');
     throw fail(`expected a model folder, found an entry of a cache; give ${printable(snapshot)}`);
   }
   throw fail(`expected a model folder, found no ${CONFIG_FILE} in it`);
-}
-
-/** The snapshot that `main` names, or the only one there is. */
-function cachedSnapshot(entry: string): string | undefined {
-  const snapshots = path.join(entry, 'snapshots');
-  const complete = (revision: string) => PositionedFile.exists(path.join(snapshots, revision, CONFIG_FILE));
-  try {
-    const main = fs.readFileSync(path.join(entry, 'refs', 'main'), 'utf8').trim();
-    if (main !== '' && main === path.basename(main) && complete(main)) return path.join(snapshots, main);
-  } catch {
-    // No such reference: a snapshot that was fetched by its revision has none.
-  }
-  try {
-    const revisions = fs.readdirSync(snapshots).filter(complete);
-    return revisions.length === 1 ? path.join(snapshots, revisions[0]!) : undefined;
-  } catch {
-    return undefined;
-  }
 }

@@ -28,6 +28,7 @@ import {
   type ValueType,
   withDefault,
 } from '../flags.js';
+import { AccessToken } from '../hub/settings.js';
 import { show } from '../show.js';
 import {
   ADAM_BETA,
@@ -72,6 +73,14 @@ const compat: ValueType<ReadonlySet<CompatName>> = {
     );
     return names.length > 0 && known.length === names.length ? new Set(known) : undefined;
   },
+};
+
+/** Kept so that nothing that shows or saves the arguments shows or saves it. */
+const accessToken: ValueType<AccessToken> = {
+  expects: 'an access token',
+  placeholder: 'TOKEN',
+  many: false,
+  parse: ([word]) => (word === '' ? undefined : new AccessToken(word!, '--token')),
 };
 
 const positive = integer(1);
@@ -130,13 +139,20 @@ export const finetuneFlags = {
       'the tokenizer comes with the model',
       anything,
     ),
-    cache_dir: optional(path, 'where models of the hub are kept'),
+    revision: optional(
+      text('a branch, tag or commit'),
+      'which revision of a model of the hub; main if not given',
+    ),
+    cache_dir: optional(
+      path,
+      'where models of the hub are kept; by default where HF_HUB_CACHE or HF_HOME say',
+    ),
     trust_remote_code: inert(
       withDefault(boolean, false, 'run code of the hub'),
       'no code of a model is ever run',
     ),
     use_fast_tokenizer: inert(withDefault(boolean, true, 'the Rust tokenizer'), 'there is one tokenizer'),
-    token: inert(optional(text(), 'access token of the hub'), 'models are not downloaded yet'),
+    token: optional(accessToken, 'access token of the hub; by default that of HF_TOKEN or of the token file'),
     colbert_dim: withDefault(
       integer(Number.MIN_SAFE_INTEGER, LARGEST_WIDTH, `an integer of at most ${LARGEST_WIDTH}`),
       -1,

@@ -36,6 +36,7 @@ export function interruptible(report: Reporter): InterruptibleReporter {
   return {
     note: (line) => report.note(line),
     log: (entry) => report.log(entry),
+    download: (progress) => report.download?.(progress),
     start(totalSteps) {
       total = totalSteps;
       report.start(totalSteps);

@@ -1,5 +1,7 @@
 /** What a run tells: log lines for programs on standard output, a progress bar or plain lines for people on standard error. */
 import cliProgress from 'cli-progress';
+import { formatBytes } from '../gpu/memory.js';
+import type { DownloadProgress } from '../hub/download.js';
 import { messageLine, printable } from '../show.js';
 
 export interface LogEntry {
@@ -11,6 +13,8 @@ export interface Reporter {
   note(line: string): void;
   /** One record of the run's log. */
   log(entry: LogEntry): void;
+  /** Bytes of a model of the hub have come. */
+  download?(progress: DownloadProgress): void;
   start(totalSteps: number): void;
   step(step: number, loss: number): void;
   /** A save is whole: the name of a checkpoint's folder, or `model` for the output folder itself. */
@@ -22,7 +26,15 @@ export interface Reporter {
 export function consoleReporter({ progress }: { progress?: boolean } = {}): Reporter {
   const wanted = progress ?? process.stderr.isTTY === true;
   let bar: cliProgress.SingleBar | undefined;
+  let transfer: cliProgress.SingleBar | undefined;
+  let told = Number.NEGATIVE_INFINITY;
+  const endTransfer = () => {
+    transfer?.stop();
+    transfer = undefined;
+  };
   const aboveBar = (write: () => void) => {
+    // Begins again with the bytes that come next.
+    endTransfer();
     if (bar && process.stdout.isTTY) process.stderr.write('\r\x1b[K');
     write();
   };
@@ -35,6 +47,19 @@ export function consoleReporter({ progress }: { progress?: boolean } = {}): Repo
     },
     log(entry) {
       aboveBar(() => process.stdout.write(`${printable(JSON.stringify(entry))}\n`));
+    },
+    download({ bytes, totalBytes }) {
+      const seconds = performance.now() / 1000;
+      if (wanted) {
+        transfer ??= startTransfer(totalBytes);
+        transfer.update(bytes, { read: formatBytes(bytes), all: formatBytes(totalBytes) });
+        if (bytes === totalBytes) endTransfer();
+      } else if (bytes < totalBytes && seconds - told > PLAIN_SECONDS) {
+        // The first piece only starts the clock.
+        if (told > Number.NEGATIVE_INFINITY)
+          this.note(`${formatBytes(bytes)} of ${formatBytes(totalBytes)} downloaded`);
+        told = seconds;
+      }
     },
     start(totalSteps) {
       if (!wanted) return;
@@ -52,10 +77,26 @@ export function consoleReporter({ progress }: { progress?: boolean } = {}): Repo
       bar?.update(step, { loss: loss.toFixed(4) });
     },
     end() {
+      endTransfer();
       bar?.stop();
       bar = undefined;
     },
   };
+}
+
+/** Without a bar, a line of a download every so often. */
+const PLAIN_SECONDS = 30;
+
+function startTransfer(totalBytes: number): cliProgress.SingleBar {
+  const bar = new cliProgress.SingleBar({
+    format: '{read} of {all} {bar} {duration_formatted} · {eta_formatted} left',
+    barsize: 30,
+    stream: process.stderr,
+    etaBuffer: 100,
+    linewrap: true,
+  });
+  bar.start(totalBytes, 0, { read: '0 B', all: formatBytes(totalBytes) });
+  return bar;
 }
 
 /** Says nothing; for tests and library use. */

@@ -8,6 +8,7 @@ import type { Decision } from '../gpu/choices.js';
 import { Gpu } from '../gpu/gpu.js';
 import { formatBytes, type MemoryReport } from '../gpu/memory.js';
 import { tuneAsked, tuningSummary, useWinners } from '../kernels/tuning.js';
+import { resolveModelFolder } from '../models/hub-cache.js';
 import { M3Model } from '../models/m3.js';
 import { baseModel } from '../models/model-card.js';
 import { OutputFolder } from '../models/output-folder.js';
@@ -51,7 +52,17 @@ export async function finetune(
     for (const line of interrupted.notices) note(line);
     interrupted.close();
   }
-  const inputs = openInputs(args, note);
+  const folder = await resolveModelFolder(
+    args.modelNameOrPath,
+    {
+      cacheDir: args.cacheDir,
+      token: args.token,
+      revision: args.revision,
+      report: { note, progress: (download) => report.download?.(download) },
+    },
+    '--model_name_or_path',
+  );
+  const inputs = openInputs(folder, args, note);
   const { plan } = inputs;
   const gpu = await openGpu();
   let model: M3Model | undefined;

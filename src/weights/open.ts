@@ -21,6 +21,9 @@ const candidates: readonly (readonly [file: string, open: Open, isIndex: boolean
   ['pytorch_model.bin.index.json', (file) => TorchFile.open(file), true],
 ];
 
+/** The names that weights have, in that order, and whether one is an index of others. */
+export const WEIGHT_FILES = candidates.map(([file, , isIndex]) => ({ file, isIndex }));
+
 /** An index lists a few megabytes of names for the largest models there are. */
 const MAX_INDEX_BYTES = 16 << 20;
 /** Open files; far above what models are cut into. */
@@ -182,8 +185,8 @@ function requireTotal(index: string, total: number, shardOf: ReadonlyMap<string,
     );
 }
 
-/** Names of tensors → names of files beside the index, and the bytes of all of them where it tells. */
-function readIndex(index: string): { files: Map<string, string>; totalSize: number | undefined } {
+/** Names of tensors → names of files beside the index, and the bytes of all of them where it tells. @throws InputError. */
+export function readIndex(index: string): { files: Map<string, string>; totalSize: number | undefined } {
   const { weight_map: map, metadata } = readJsonObject(index, { maxBytes: MAX_INDEX_BYTES });
   const fail = (problem: string): never => {
     throw new InputError(`${printable(index)}: ${problem}`);

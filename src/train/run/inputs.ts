@@ -3,7 +3,6 @@ import { loadDatasets, type TrainBatch, type TrainingData } from '../../data/bat
 import { InputError } from '../../errors.js';
 import type { Gpu } from '../../gpu/gpu.js';
 import { type EncoderConfig, readEncoderConfig } from '../../models/config.js';
-import { resolveModelFolder } from '../../models/hub-cache.js';
 import { watchFolder } from '../../models/model-folder.js';
 import type { TextSettings } from '../../models/sentence-files.js';
 import { printable } from '../../show.js';
@@ -30,9 +29,12 @@ export interface RunInputs {
   readonly requireUnchanged: () => void;
 }
 
-/** All rows are looked through, so that bad ones are found before the first step. @throws InputError. */
-export function openInputs(given: FinetuneArguments, note: (line: string) => void): RunInputs {
-  const folder = resolveModelFolder(given.modelNameOrPath, given.cacheDir);
+/** `folder`: the model's, which is here by now. All rows are looked through, so that bad ones are found before the first step. @throws InputError. */
+export function openInputs(
+  folder: string,
+  given: FinetuneArguments,
+  note: (line: string) => void,
+): RunInputs {
   const requireUnchanged = watchFolder(folder);
   const replaced = replacedBase(folder, given);
   if (replaced) note(replaced);
