@@ -13,6 +13,15 @@ export async function plannedAndTaken(
   folder: string,
   ...more: string[]
 ): Promise<{ planned: number; taken: number }> {
+  return plannedAndTakenOn(await Gpu.open(), folder, ...more);
+}
+
+/** The same on a device of the caller's, which the run closes. */
+export async function plannedAndTakenOn(
+  own: Gpu,
+  folder: string,
+  ...more: string[]
+): Promise<{ planned: number; taken: number }> {
   const words = [
     ...['--model_name_or_path', golden('model')],
     ...['--train_data', golden('example_data', 'retrieval', 'nq.jsonl')],
@@ -21,7 +30,6 @@ export async function plannedAndTaken(
     ...['--per_device_train_batch_size', '2', '--unified_finetuning', 'True'],
     ...more,
   ];
-  const own = await Gpu.open();
   let planned = 0;
   const expect = own.pool.expect.bind(own.pool);
   own.pool.expect = (bytes) => {

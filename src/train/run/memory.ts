@@ -87,6 +87,7 @@ export async function planRunMemory(
       if (store.tables.length === 0) return 0;
       counted = data.words(idsOf(tokenizer, args), words);
       momentBytes = 2 * 4 * config.hiddenSize;
+      // Of the whole run, steps before it was resumed included: their words have moments too.
       const tokens = plan.totalSteps * plan.window * Math.max(...found.get(data)!.map(tokensOf));
       moving = Math.min(config.vocabSize, tokens, counted ?? Number.POSITIVE_INFINITY);
       return moving;
