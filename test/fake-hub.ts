@@ -136,12 +136,15 @@ export class FakeHub {
     const revision = decodeURIComponent((api?.[3] ?? file?.[2])!);
     if (!['main', model.commit, ...(model.revisions ?? [])].includes(revision))
       return refuse(404, 'RevisionNotFound', `Invalid rev id: ${revision}`);
-    if (api?.[2] === 'revision') return json(response, { _id: '1', id: name, sha: model.commit });
+    if (api?.[2] === 'revision') return infoOf(response, name!, model);
     if (api) return this.tree(response, url, model);
     const path = decodeURIComponent(file![3]!);
     const found = model.files.get(path);
     if (!found) return refuse(404, 'EntryNotFound', 'Entry not found');
+    response.setHeader('x-repo-commit', model.commit);
+    response.setHeader('etag', `"${gitSha1(found.bytes)}"`);
     if (found.large) {
+      response.setHeader('x-linked-etag', `"${sha256(found.bytes)}"`);
       const location = `${this.storeEndpoint}/store/${sha256(found.bytes)}?signature=1`;
       return reply(response, {
         status: 302,
@@ -197,6 +200,11 @@ function reply(
   { status, headers = {}, body = '' }: NonNullable<Fault['answer']>,
 ): void {
   response.writeHead(status, headers).end(body);
+}
+
+function infoOf(response: http.ServerResponse, id: string, { commit, files }: FakeModel): void {
+  const siblings = [...files.keys()].map((rfilename) => ({ rfilename }));
+  json(response, { _id: '1', id, sha: commit, siblings });
 }
 
 function json(response: http.ServerResponse, value: unknown): void {

@@ -148,7 +148,7 @@ export class HubConnection {
       }
       return answer;
     }
-    throw new MachineError(`${printable(url)}: more than ${MOST_REDIRECTS} redirects`);
+    throw new MachineError(`${show(url)}: more than ${MOST_REDIRECTS} redirects`);
   }
 
   private redirected(from: URL, location: string | null): URL {
@@ -156,7 +156,7 @@ export class HubConnection {
     const safe = from.protocol === 'https:' ? /^https:$/ : /^https?:$/;
     if (!to || !safe.test(to.protocol) || to.username || to.password)
       throw new MachineError(
-        `${printable(from.href)}: expected a redirect to an address of ${from.protocol === 'https:' ? 'https' : 'http'}, found ${show(location ?? 'none')}`,
+        `${show(from.href)}: expected a redirect to an address of ${from.protocol === 'https:' ? 'https' : 'http'}, found ${show(location ?? 'none')}`,
       );
     return to;
   }

@@ -193,11 +193,12 @@ class Download {
     const here = (file: RemoteFile) =>
       sizeOf(entry.blob(file.hash)) ?? sizeOf(`${entry.blob(file.hash)}.incomplete`) ?? 0;
     this.total = missing.reduce((sum, { size }) => sum + size, 0);
-    this.requireRoom(missing.reduce((sum, file) => sum + Math.max(0, file.size - here(file)), 0));
+    const toCome = missing.reduce((sum, file) => sum + Math.max(0, file.size - here(file)), 0);
+    this.requireRoom(toCome);
     this.done = 0;
     connection.note(
       `${entry.name} at ${printable(this.revision)} (${listing.commit.slice(0, 12)}): ${missing.length} files, ` +
-        `${formatBytes(this.total)}, from ${connection.endpoint} into ${printable(entry.folder)}`,
+        `${formatBytes(this.total)}${toCome < this.total ? `, of which ${formatBytes(this.total - toCome)} are here` : ''}, from ${connection.endpoint} into ${printable(entry.folder)}`,
     );
     for (const file of missing) {
       await fetchBlob(

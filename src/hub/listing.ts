@@ -85,7 +85,7 @@ async function understood<T>(connection: HubConnection, ask: () => Promise<T>): 
   } catch (error) {
     if (error instanceof InputError || error instanceof MachineError) throw error;
     throw new MachineError(
-      `${connection.endpoint} answers something else than a hub: ${printable((error as Error).message ?? String(error))}`,
+      `${connection.endpoint} answers something else than a hub: ${show(error instanceof Error ? error.message : error)}`,
     );
   }
 }

@@ -16,9 +16,9 @@ const BESIDE = [
   'sentence_bert_config.json',
 ];
 /** What sentence-transformers keeps of a module (1_Pooling, 2_Normalize), one folder each. */
-const MODULE_CONFIG = /^\d+_[A-Za-z]+\/config\.json$/;
+const MODULE_CONFIG = /^\d{1,3}_[A-Za-z]{1,50}\/config\.json$/;
 /** The encoder's own folder, as sentence-transformers had it before version 2. */
-const ENCODER_CONFIG = /^(0_[A-Za-z]+\/)config\.json$/;
+const ENCODER_CONFIG = /^(0_[A-Za-z]{1,50}\/)config\.json$/;
 
 export interface NeededFiles {
   /** The encoder's configuration, which comes into a snapshot last; it is one of `files`. */

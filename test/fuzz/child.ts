@@ -60,7 +60,7 @@ for (let i = Number(firstText), end = i + Number(countText); i < end; i++) {
   let outcome = 'accepted';
   let fault: string | undefined;
   try {
-    reader.read(folder);
+    await reader.read(folder);
   } catch (error) {
     outcome = 'refused';
     fault = complaint(error);

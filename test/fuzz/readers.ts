@@ -18,6 +18,7 @@ import { openWeights } from '../../src/weights/open.js';
 import type { WeightSource } from '../../src/weights/source.js';
 import { damageBytes } from './bytes.js';
 import { exampleLines, goldenBytes, goldenTree, torchFiles, wordsOf } from './corpus.js';
+import { hubInput, useHub } from './hub-input.js';
 import { damageTree, strangeValue, textOf, treeOf } from './json.js';
 import { loadModel, modelInput } from './model-inputs.js';
 import type { FuzzRandom } from './random.js';
@@ -31,7 +32,7 @@ export interface Reader {
   /** Follows from the draws alone. */
   make(random: FuzzRandom): Input;
   /** Reads what `make` made, in this folder. */
-  read(folder: string): void;
+  read(folder: string): void | Promise<void>;
 }
 
 const once = <T>(make: () => T): (() => T) => {
@@ -293,6 +294,7 @@ export const readers: ReadonlyMap<string, Reader> = new Map(
     },
     rows: { make: rowsInput, read: useRows },
     manifest: { make: manifestInput, read: (folder) => void readManifest(folder) },
+    hub: { make: hubInput, read: useHub },
     flags: { make: flagsInput, read: parseArguments },
   }),
 );
