@@ -8,7 +8,7 @@ export const subgroup8: ForcedKernels = {
   attentionGradient: 'subgroup8',
   maxSim: 'subgroup8',
   rows: 'subgroup8',
-  layerNorm: 'rows4',
+  layerNorm: 'rows8',
   layerNormGradient: 'rows4',
   layerNormAffine: 'wide',
   pointwise: 'four',

@@ -23,7 +23,7 @@ import {
 } from './form.js';
 import { layerNormGradientReference, layerNormReference, statistics } from './reference.js';
 import { gradientRow, row } from './row.js';
-import { gradientRows4, gradientRows4Texture, rows4, rows4Texture } from './rows4.js';
+import { gradientRows4, gradientRows4Texture, rows4Texture, rows8 } from './rows.js';
 
 export { layerNormReference } from './reference.js';
 
@@ -102,7 +102,7 @@ const FORMS = (
 export const layerNormFamily: Family<LayerNormForm, RowsSize, LayerNormOperands> = {
   name: 'layerNorm',
   summary: 'LayerNorm over the last dimension, with the residual added first',
-  variants: [row, rows4, rows4Texture],
+  variants: [row, rows8, rows4Texture],
   sizeClass,
   cases: casesOf(FORMS),
   sizes: sizesOf(FORMS),

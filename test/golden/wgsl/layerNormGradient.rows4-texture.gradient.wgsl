@@ -15,7 +15,6 @@ var<immediate> p: Params;
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
   let first = (group.y * groups.x + group.x) * 4u;
   if (first >= p.rows || p.units == 0u) { return; }
-  // Beyond the last row the last one is worked on again, with the same results.
     let r0 = min(first + 0u, p.rows - 1u); let b0 = r0 * p.units;
     let r1 = min(first + 1u, p.rows - 1u); let b1 = r1 * p.units;
     let r2 = min(first + 2u, p.rows - 1u); let b2 = r2 * p.units;
