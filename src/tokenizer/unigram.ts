@@ -15,6 +15,10 @@ const UNKNOWN_PENALTY = 10;
 /** UTF-16 units after which a word is looked at for a stretch that is decided. */
 const WINDOW = 1 << 16;
 
+/** The same where only the first ids are wanted: at least so many, and so many for an id. */
+const LEAST_WINDOW = 256;
+const UNITS_PER_ID = 4;
+
 export class Unigram {
   private readonly trie = new Trie();
   private readonly scores: Float64Array;
@@ -63,7 +67,9 @@ export class Unigram {
     const { trie, scores, unknownId, unknownScore, longest } = this;
     const length = word.length;
     let base = 0;
-    let window = Math.min(WINDOW, length);
+    // Where few ids are wanted, a text without spaces is not segmented far beyond them.
+    const least = Math.min(WINDOW, Math.max(LEAST_WINDOW, UNITS_PER_ID * (limit - ids.length)));
+    let window = Math.min(least, length);
     let filled = 0;
     const reach = (end: number) => {
       this.reserve(end + 1, filled);
@@ -84,7 +90,7 @@ export class Unigram {
           filled -= met;
           base += met;
         }
-        window = Math.max(WINDOW, 2 * (start - base));
+        window = Math.max(least, 2 * (start - base));
         reach(Math.min(window + longest, length - base));
       }
       const { bestScore, bestStart, bestId } = this;
