@@ -27,6 +27,17 @@ export interface TokenizerOptions {
   cacheSize?: number;
 }
 
+/** What a tokenizer is made from; nothing but data, so that it can go to another thread. */
+export interface TokenizerSource {
+  /** For messages. */
+  readonly folder: string;
+  readonly files: ReadonlyMap<string, Uint8Array>;
+  /** Of config.json. */
+  readonly modelConfig: JsonObject | undefined;
+  /** See `Tokenizer.lowerCased`. */
+  readonly lowerCase?: boolean;
+}
+
 export class Tokenizer {
   readonly clsId: number;
   readonly sepId: number;
@@ -53,13 +64,12 @@ export class Tokenizer {
   private readonly cutAtSpaces: boolean;
 
   private constructor(
-    readonly folder: string,
-    /** The folder's tokenizer files as they were when it was loaded: for whoever writes them beside a model. */
-    readonly files: ReadonlyMap<string, Uint8Array>,
+    /** What it was made from: for another one in another thread. */
+    readonly source: TokenizerSource,
     private readonly settings: TokenizerSettings,
     private readonly options: TokenizerOptions,
-    lowerCase = false,
   ) {
+    const { folder, lowerCase = false } = source;
     const { model, vocabulary, splitSpecialTokens } = settings;
     this.modelMaxLength = settings.modelMaxLength;
     this.around = specialsAround(settings.postProcessor);
@@ -124,8 +134,28 @@ export class Tokenizer {
   /** @throws InputError when a file is missing, broken, or says what is not done here. */
   static load(modelFolder: string, options: TokenizerOptions = {}): Tokenizer {
     const folder = encoderFolder(modelFolder);
-    const files = readTokenizerFiles(folder);
-    return new Tokenizer(folder, files, tokenizerSettings(folderSettings(folder, files)), options);
+    return Tokenizer.from(
+      {
+        folder,
+        files: readTokenizerFiles(folder),
+        modelConfig: readJsonObjectIfPresent(path.join(folder, 'config.json')),
+      },
+      options,
+    );
+  }
+
+  /** The tokenizer of files that were read before. @throws InputError as `load` does. */
+  static from(source: TokenizerSource, options: TokenizerOptions = {}): Tokenizer {
+    return new Tokenizer(source, tokenizerSettings(folderSettings(source)), options);
+  }
+
+  get folder(): string {
+    return this.source.folder;
+  }
+
+  /** The folder's tokenizer files as they were when it was loaded: for whoever writes them beside a model. */
+  get files(): ReadonlyMap<string, Uint8Array> {
+    return this.source.files;
   }
 
   /**
@@ -133,7 +163,7 @@ export class Tokenizer {
    * sentence-transformers, which leaves added tokens as they are and does nothing where the normaliser has a `Lowercase`.
    */
   lowerCased(): Tokenizer {
-    this.lower ??= new Tokenizer(this.folder, this.files, this.settings, this.options, true);
+    this.lower ??= new Tokenizer({ ...this.source, lowerCase: true }, this.settings, this.options);
     return this.lower;
   }
 
@@ -240,7 +270,7 @@ export class Tokenizer {
 
 // ---------------------------------------------------------------- the folder
 
-function folderSettings(folder: string, files: ReadonlyMap<string, Uint8Array>) {
+function folderSettings({ folder, files, modelConfig }: TokenizerSource) {
   const optional = (name: string): Part | undefined => {
     const bytes = files.get(name);
     const where = path.join(folder, name);
@@ -249,7 +279,6 @@ function folderSettings(folder: string, files: ReadonlyMap<string, Uint8Array>) 
   const config =
     optional('tokenizer_config.json') ?? new Part({}, path.join(folder, 'tokenizer_config.json'));
   const modelFile = path.join(folder, 'config.json');
-  const modelConfig = readJsonObjectIfPresent(modelFile);
   const tokenizerJson = optional('tokenizer.json');
   const named = tokenizerClass(config, modelConfig && new Part(modelConfig, modelFile));
   const common = {

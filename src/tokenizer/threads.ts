@@ -1,0 +1,137 @@
+/**
+ * Texts to ids in other threads, so that the main one, and the GPU that it feeds, does not wait for them. Each thread
+ * has a tokenizer of its own, made from the same files; results come in the order of the texts and are those of
+ * `Tokenizer.encodeBatch`, whatever the number of threads.
+ */
+import { Worker } from 'node:worker_threads';
+import { MachineError } from '../errors.js';
+import { asError, type ThreadAnswer, type ThreadData, type ThreadRequest } from './thread-messages.js';
+import type { Tokenizer } from './tokenizer.js';
+
+export interface TokenizerThreadsOptions {
+  /** 0: the tokenizer itself works, in the thread that asks. */
+  threads: number;
+  /** What the caches of all threads together may hold, in characters plus ids. Default 2^24 (about 50 MB). */
+  cacheSize?: number;
+}
+
+/** A request of several parts goes to several threads: a part ends where it has so many texts or UTF-16 units. */
+const LARGEST_PART = { texts: 64, units: 1 << 16 };
+
+interface Waiting {
+  readonly resolve: (rows: Uint32Array[]) => void;
+  readonly reject: (error: Error) => void;
+}
+
+class Thread {
+  /** Requests without an answer, by their ids. */
+  readonly waiting = new Map<number, Waiting>();
+  /** UTF-16 units of them. */
+  load = 0;
+  /** Why it answers no more. */
+  private ended: MachineError | undefined;
+  private readonly worker: Worker;
+  private nextId = 0;
+
+  constructor(data: ThreadData) {
+    // No flags of this process: some are for its main file only.
+    this.worker = new Worker(new URL('./thread.js', import.meta.url), { workerData: data, execArgv: [] });
+    this.worker.on('message', (message: ThreadAnswer) => this.answered(message));
+    this.worker.on('error', (error: Error) => this.end(error.message));
+    this.worker.on('exit', (code) => this.end(`exit code ${code}`));
+    // A thread that has nothing to do keeps no process alive; listening for messages would.
+    this.worker.unref();
+  }
+
+  encode(texts: readonly string[], units: number, maxLength: number | undefined): Promise<Uint32Array[]> {
+    if (this.ended) return Promise.reject(this.ended);
+    const request: ThreadRequest = { id: this.nextId++, texts, maxLength };
+    this.load += units;
+    return new Promise<Uint32Array[]>((resolve, reject) => {
+      if (this.waiting.size === 0) this.worker.ref();
+      this.waiting.set(request.id, { resolve, reject });
+      this.worker.postMessage(request);
+    }).finally(() => {
+      this.load -= units;
+    });
+  }
+
+  /** What waits is given up. */
+  async close(): Promise<void> {
+    this.end('it was closed');
+    await this.worker.terminate();
+  }
+
+  private answered(message: ThreadAnswer): void {
+    const request = this.waiting.get(message.id);
+    if (!request) return;
+    this.waiting.delete(message.id);
+    if (this.waiting.size === 0) this.worker.unref();
+    if ('failure' in message) {
+      request.reject(asError(message.failure));
+      return;
+    }
+    let at = 0;
+    request.resolve(
+      Array.from(message.lengths, (length) => {
+        at += length;
+        return message.ids.slice(at - length, at);
+      }),
+    );
+  }
+
+  private end(reason: string): void {
+    this.ended ??= new MachineError(
+      `a tokenizer thread has ended (${reason}); with 0 threads texts are tokenized in the main one`,
+    );
+    for (const { reject } of this.waiting.values()) reject(this.ended);
+    this.waiting.clear();
+  }
+}
+
+export class TokenizerThreads {
+  private readonly threads: readonly Thread[];
+
+  constructor(
+    readonly tokenizer: Tokenizer,
+    { threads, cacheSize = 2 ** 24 }: TokenizerThreadsOptions,
+  ) {
+    const data: ThreadData = {
+      source: tokenizer.source,
+      cacheSize: Math.floor(cacheSize / Math.max(1, threads)),
+    };
+    this.threads = Array.from({ length: threads }, () => new Thread(data));
+  }
+
+  /**
+   * The ids of each text, as `Tokenizer.encode` gives them.
+   * @throws InputError of the first text that has one; MachineError when a thread ended.
+   */
+  async encode(texts: readonly string[], maxLength?: number): Promise<Uint32Array[]> {
+    if (this.threads.length === 0) return this.tokenizer.encodeBatch(texts, maxLength);
+    const parts: Promise<Uint32Array[]>[] = [];
+    for (let start = 0; start < texts.length; ) {
+      let end = start;
+      let units = 0;
+      while (end < texts.length && end - start < LARGEST_PART.texts && units < LARGEST_PART.units)
+        units += texts[end++]!.length;
+      const idlest = this.threads.reduce((least, thread) => (thread.load < least.load ? thread : least));
+      parts.push(idlest.encode(texts.slice(start, end), units, maxLength));
+      start = end;
+    }
+    const results = await Promise.allSettled(parts);
+    return results.flatMap((result) => {
+      if (result.status === 'rejected') throw result.reason;
+      return result.value;
+    });
+  }
+
+  /** Ends the threads; what was not answered is rejected. */
+  async close(): Promise<void> {
+    await Promise.all(this.threads.map((thread) => thread.close()));
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+}
