@@ -13,6 +13,7 @@ import { demoFlags } from '../src/demo/arguments.js';
 import { type FlagTable, parseFlags } from '../src/flags.js';
 import { parityFlags } from '../src/parity/arguments.js';
 import { matrixFlags, setupFlags } from '../src/setup/arguments.js';
+import { tokenizerParityFlags } from '../src/tokenizer/parity.js';
 import { finetuneFlags, parseFinetuneArguments } from '../src/train/arguments.js';
 import { silentReporter } from '../src/train/report.js';
 import { finetune } from '../src/train/trainer.js';
@@ -30,6 +31,7 @@ const commands: Record<string, FlagTable> = {
   setup: setupFlags,
   'test:matrix': matrixFlags,
   interop: interopFlags,
+  'tokenizer-parity': tokenizerParityFlags,
   ...Object.fromEntries(suites.map(({ name, flags }) => [`bench ${name}`, flags])),
 };
 
@@ -116,7 +118,7 @@ test('every command that the documents name is one, with flags that it takes', (
         () =>
           call.name === 'finetune'
             ? needed || parseFinetuneArguments(words)
-            : parseFlags(table, words, { positionals: call.name === 'parity' }),
+            : parseFlags(table, words, { positionals: call.name.endsWith('parity') }),
         `${name}: ${line}`,
       );
       parsed++;
