@@ -36,6 +36,13 @@ for (const threads of [0, 1, 2, 3])
     assert.equal(workers(pool).length, threads);
   });
 
+test('of a tokenizer that lower-cases first, so do the threads', async () => {
+  await using pool = new TokenizerThreads(tokenizer.lowerCased(), { threads: 1 });
+  const found = await pool.encode(['ABC Straße']);
+  assert.deepEqual(found, [tokenizer.encode('abc straße')]);
+  assert.notDeepEqual(found, [tokenizer.encode('ABC Straße')]);
+});
+
 for (const threads of [0, 2])
   test(`${threads} threads: a limit that is none is an InputError, and the next texts are tokenized`, async () => {
     await using pool = new TokenizerThreads(tokenizer, { threads });
