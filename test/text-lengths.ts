@@ -42,7 +42,7 @@ export function textOf(kind: (draw: number) => string, length: number): string {
 }
 
 /** CPU time, since others may use the machine; the least of some rounds. */
-export function seconds(rounds: number, work: () => unknown): number {
+function seconds(rounds: number, work: () => unknown): number {
   let least = Number.POSITIVE_INFINITY;
   for (let round = 0; round < rounds; round++) {
     const before = process.cpuUsage();
