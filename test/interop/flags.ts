@@ -1,4 +1,4 @@
-/** The flags of `npm run interop`. */
+/** The flags of `npm run interop` and `npm run interop:weights`. */
 import {
   boolean,
   choice,
@@ -26,4 +26,11 @@ export const interopFlags = group('Comparison', {
   model_name_or_path: optional(text('a folder'), 'the model of the run'),
   train_data: optional(text('a path'), 'the rows of the run'),
   json: withDefault(boolean, false, 'one JSON object on standard output instead of a table'),
+});
+
+export const weightsFlags = group('Weights', {
+  python: required(text('a path'), 'a Python with torch, transformers<5 and FlagEmbedding'),
+  folder: required(text('a folder'), 'where models are written; one of torch that is there is used again'),
+  tokenizer: required(text('a folder'), 'tokenizer.json and tokenizer_config.json that go into them'),
+  small: withDefault(boolean, false, 'files of two layers in every format, instead of the shapes of bge-m3'),
 });
