@@ -114,6 +114,9 @@ test('a token goes to the hub, never along a redirect, and is never shown', asyn
   const secret = 'secret-of-mine';
   hub.models.set('org/name', { ...whole, token: secret });
   const options = { token: new AccessToken(secret, '--token') };
+  // The hub sends from one of its own addresses to another, too.
+  const location = `/org/name/resolve/${whole.commit}/config.json?again`;
+  hub.faults = [{ on: /resolve\/\w+\/config\.json/, answer: { status: 307, headers: { location } } }];
   await fetched('org/name', options);
   for (const { host, authorization } of hub.requests)
     assert.equal(authorization, host === 'hub' ? `Bearer ${secret}` : undefined);

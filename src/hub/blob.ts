@@ -6,9 +6,7 @@
  */
 import { createHash, type Hash, randomBytes } from 'node:crypto';
 import fs from 'node:fs';
-import path from 'node:path';
 import { MachineError } from '../errors.js';
-import { syncFolder } from '../files/atomic.js';
 import { lockFile } from '../files/file-lock.js';
 import { formatBytes } from '../gpu/memory.js';
 import { printable, show } from '../show.js';
@@ -80,12 +78,11 @@ class Partial {
     return this.hash.digest('hex');
   }
 
-  /** Syncs the bytes and gives them their name. */
+  /** Syncs the bytes and gives them their name, which outlasts a loss of power when the snapshot does. */
   commit(blob: string): void {
     try {
       fs.fsyncSync(this.descriptor);
       fs.renameSync(this.path, blob);
-      syncFolder(path.dirname(blob));
     } catch (error) {
       throw cannotWrite(blob, error);
     }

@@ -88,6 +88,7 @@ export class CacheEntry {
         if (lock)
           for (const left of fs.readdirSync(this.folder).filter((name) => name.startsWith(STAGING)))
             fs.rmSync(path.join(this.folder, left), { recursive: true, force: true });
+        syncFolder(path.join(this.folder, 'blobs'));
         const staging = path.join(this.folder, `${STAGING}${process.pid}-${randomBytes(4).toString('hex')}`);
         fs.mkdirSync(staging);
         try {
