@@ -270,18 +270,11 @@ export class Gpu {
   }
 
   /**
-   * Copies `rows` rows of `width` texels into a texture, from its row `firstRow` on. `stride`: bytes from one row of the
+   * Copies `rows` rows of `width` texels into a texture, from its first row on. `stride`: bytes from one row of the
    * source to the next, a multiple of 256.
    */
-  copyToTexture(
-    source: Binding,
-    stride: number,
-    width: number,
-    rows: number,
-    target: RowTexture,
-    firstRow = 0,
-  ): void {
-    this.transfer.copyToTexture(source, stride, width, rows, target, firstRow);
+  copyToTexture(source: Binding, stride: number, width: number, rows: number, target: RowTexture): void {
+    this.transfer.copyToTexture(source, stride, width, rows, target);
   }
 
   releaseTexture(entry: RowTexture): void {

@@ -104,14 +104,7 @@ export class Transfer {
   }
 
   /** See `Gpu.copyToTexture`. */
-  copyToTexture(
-    source: Binding,
-    stride: number,
-    width: number,
-    rows: number,
-    target: RowTexture,
-    firstRow: number,
-  ): void {
+  copyToTexture(source: Binding, stride: number, width: number, rows: number, target: RowTexture): void {
     const texel = texelBytes[target.kind.split(' ')[0] as RowFormat];
     this.rules.range('copyToTexture', source);
     this.rules.computed('copyToTexture', source.entry);
@@ -123,7 +116,7 @@ export class Transfer {
       .commands()
       .copyBufferToTexture(
         { buffer: source.entry.buffer, offset: source.offset, bytesPerRow: stride, rowsPerImage: rows },
-        { texture: target.texture, origin: [0, firstRow] },
+        { texture: target.texture },
         { width, height: rows },
       );
     source.entry.lastUse = target.lastUse = this.recorder.current;

@@ -1,7 +1,7 @@
 // lavapipe of Mesa 26 on processors that gather fast (Intel, AVX-512): panels in storage buffers, 48 rows a tile
 // a CPU: a=f16 b=f32 c=f16 gelu=false transA=false transB=true
 requires immediate_address_space;
-struct Params { rows: u32, K: u32, stride: u32, start: u32, units: u32, firstPanel: u32, panels: u32 }
+struct Params { rows: u32, K: u32, stride: u32, start: u32, units: u32, panels: u32 }
 var<immediate> p: Params;
 @group(0) @binding(0) var<storage, read> X: array<vec4f>;
 @group(0) @binding(1) var<storage, read_write> outPanels: array<vec4f>;
@@ -14,7 +14,7 @@ fn part(row: u32, k: u32) -> vec4f {
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3u) {
   if (id.x >= p.units * 8u) { return; }
-  let row = min((p.firstPanel + id.y) * 8u + id.x % 8u, p.rows - 1u);
+  let row = min(id.y * 8u + id.x % 8u, p.rows - 1u);
   let k = (id.x / 8u) * 4u;
   outPanels[id.y * p.units * 8u + id.x] = part(row, k);
 }

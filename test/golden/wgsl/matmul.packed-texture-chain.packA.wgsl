@@ -19,7 +19,7 @@ fn packHalves(v: vec4f) -> vec2u {
   let h = bitcast<vec4u>(half | ((bits >> vec4u(16u)) & vec4i(0x8000)));
   return vec2u(h.x | (h.y << 16u), h.z | (h.w << 16u));
 }
-struct Params { rows: u32, K: u32, stride: u32, start: u32, units: u32, firstPanel: u32, panels: u32 }
+struct Params { rows: u32, K: u32, stride: u32, start: u32, units: u32, panels: u32 }
 var<immediate> p: Params;
 @group(0) @binding(0) var<storage, read> X: array<Half4>;
 @group(0) @binding(1) var<storage, read_write> outPanels: array<vec4f>;
@@ -32,7 +32,7 @@ fn part(row: u32, k: u32) -> vec4f {
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3u) {
   if (id.x >= p.units * 8u) { return; }
-  let row = min((p.firstPanel + id.y) * 8u + id.x % 8u, p.rows - 1u);
+  let row = min(id.y * 8u + id.x % 8u, p.rows - 1u);
   let k = (id.x / 8u) * 4u;
   outPanels[id.y * p.units * 8u + id.x] = part(row, k);
 }
