@@ -106,11 +106,6 @@ export class AdamW {
     this.tableMoments.get(table)?.reserve(rows);
   }
 
-  /** Rows of a table that have moments: those that ever had a gradient. */
-  movingRows(table: Parameter): number {
-    return this.tableMoments.get(table)?.count ?? 0;
-  }
-
   /**
    * One update with the gradients in the store times `scale` (1/micro-batches, 1/loss scale), then clears them.
    * Reads back the global norm before clipping, once the GPU is there. Where it is not finite, weights, moments and

@@ -3,6 +3,7 @@
  * code asks the same pool for the same tensors, so the figure is that of the real step and not an estimate beside
  * it. A run that does not fit ends before its first step.
  */
+import type { Parameter, ParameterStore } from '../../autograd/parameters.js';
 import { MachineError } from '../../errors.js';
 import type { Decision } from '../../gpu/choices.js';
 import { Gpu, type PlannedDevice } from '../../gpu/gpu.js';
@@ -12,15 +13,13 @@ import { TokenBatch } from '../../models/token-batch.js';
 import { Tensor } from '../../tensor/tensor.js';
 import { type RunBatch, type RunSettings, TrainingRun } from './run.js';
 
-const WORDS = 'word_embeddings.weight';
-
 export interface PlannedStep {
   /** Of a model whose weights need not be set. */
   readonly model: (gpu: Gpu) => M3Model;
   readonly run: RunSettings;
   /** Batches of which any may come in a step. Each is planned as a step of its own. */
   readonly batches: (model: M3Model) => RunBatch[];
-  /** Distinct words that all steps together bring, at most; by default those of these batches and no others. */
+  /** Distinct words that all steps together bring, at most; by default no moments but of those of these batches. */
   readonly words?: ((model: M3Model) => number) | undefined;
   /** Bytes that other words in these batches would take more, at most. */
   readonly extraBytes?: (() => number) | undefined;
@@ -51,7 +50,7 @@ export async function planMemory(like: PlannedDevice, step: PlannedStep): Promis
       await run.accumulate(batch);
       if (window > 1) {
         // Of the batches between the first and the last only their gradients of the tables are left, merged.
-        pileUp(model, batch, (window - 2) * most);
+        pileUp(model, batch, (window - 2) * most, words ?? model.config.vocabSize);
         await run.accumulate(withOtherWords(model, batch));
       }
       await run.update();
@@ -87,30 +86,31 @@ function withOtherWords({ gpu, config }: M3Model, batch: RunBatch): RunBatch {
 }
 
 /**
- * Gradients of `count` rows more of the word embeddings than the batch has given them, or of all that there are: what
- * that many micro-batches of a step leave there, of which no two share a word. Other tables (positions, types) have
- * the same rows in every batch.
+ * Gradients of `count` rows more of the word embeddings than the batch has given them, or of all `words` that there are:
+ * what that many micro-batches of a step leave there, of which no two share a word.
  */
-function pileUp({ gpu, store, config }: M3Model, batch: RunBatch, count: number): void {
-  const words = store.tables.find(({ name }) => name.endsWith(WORDS));
-  if (!words) return;
+function pileUp({ gpu, store, config }: M3Model, batch: RunBatch, count: number, words: number): void {
+  const table = wordsOf(store);
+  if (!table) return;
   const present = new Set(batch.tokens.words.unique());
-  const rows = new Uint32Array(Math.max(0, Math.min(count, config.vocabSize - present.size)));
+  const rows = new Uint32Array(Math.max(0, Math.min(count, words - present.size)));
   // From the end: the batches have theirs from the beginning.
   for (let id = config.vocabSize - 1, n = rows.length; n > 0; id--) if (!present.has(id)) rows[--n] = id;
   if (rows.length === 0) return;
-  const values = Tensor.zeros(gpu, [rows.length, words.tensor.cols], 'f32', 'gradients').keep();
-  words.gradient!.addRows(rows, values);
-  store.mergedRows(words);
+  const values = Tensor.zeros(gpu, [rows.length, table.tensor.cols], 'f32', 'gradients').keep();
+  table.gradient!.addRows(rows, values);
+  store.mergedRows(table);
 }
 
-/**
- * The moments that the optimiser has once the last step of a run has been taken: of all its words. Which rows of the
- * other tables (positions, types) have some, these batches tell, but for one of a text that spells out the padding.
- */
+/** The moments that the optimiser has once the last step of a run has been taken: of all its words. */
 function reserveMoments({ model, optimizer }: TrainingRun, words: number): void {
-  for (const table of model.store.tables)
-    optimizer.reserve(table, table.name.endsWith(WORDS) ? words : optimizer.movingRows(table) + 1);
+  const table = wordsOf(model.store);
+  if (table) optimizer.reserve(table, words);
+}
+
+/** The one table of a model; it may be frozen, and then there is none. */
+function wordsOf({ tables }: ParameterStore): Parameter | undefined {
+  return tables.find(({ name }) => name.endsWith('word_embeddings.weight'));
 }
 
 /** The peak by purpose, one line each. */
