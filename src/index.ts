@@ -25,6 +25,7 @@ export { RandomStreams } from './tensor/random-streams.js';
 export { RowIndex } from './tensor/row-index.js';
 export { noGrad, scope } from './tensor/scope.js';
 export { type DType, type GradientSink, type ParameterRole, Tensor } from './tensor/tensor.js';
+export { TokenizerThreads, type TokenizerThreadsOptions } from './tokenizer/threads.js';
 export { Tokenizer } from './tokenizer/tokenizer.js';
 export { type FinetuneArguments, parseFinetuneArguments } from './train/arguments.js';
 export { type Communicator, SingleCommunicator, TurnTable } from './train/communicator.js';

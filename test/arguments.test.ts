@@ -220,6 +220,7 @@ test('defaults are FlagEmbedding’s and Hugging Face’s', () => {
     smallThreshold: 0,
     dropThreshold: 0,
     dataSeed: null,
+    dataloaderNumWorkers: null,
     temperature: 0.02,
     negativesCrossDevice: false,
     sentencePoolingMethod: 'cls',
@@ -439,14 +440,14 @@ test('every name of Hugging Face’s TrainingArguments 4.57 is known, exactly on
 
 test('what changes nothing has one notice, none where the value says what happens anyway', () => {
   const { notices } = parse(
-    '--report_to tensorboard wandb --do_train --optim=adamw_torch --report-to wandb --dataloader_num_workers 4 ' +
+    '--report_to tensorboard wandb --do_train --optim=adamw_torch --report-to wandb --dataloader_prefetch_factor 4 ' +
       '--cache_path c --logging_first_step --logging_strategy epoch --eval_strategy epoch',
   );
   const validation = 'validation, of --eval_data, runs at the end of each epoch and at the last step';
   const logged = 'the log has a line every --logging_steps steps and at the last step';
   assert.deepEqual(notices, [
     '--report_to has no effect here: the log goes to standard output and into trainer_state.json only',
-    '--dataloader_num_workers has no effect here: rows are read and batched by dawntune',
+    '--dataloader_prefetch_factor has no effect here: rows are read and batched by dawntune',
     '--cache_path has no effect here: rows are read from the files themselves',
     `--logging_first_step has no effect here: ${logged}`,
     `--logging_strategy has no effect here: ${logged}`,

@@ -39,6 +39,10 @@ for (const threads of [0, 1, 2, 3])
 test('of a tokenizer that lower-cases first, so do the threads', async () => {
   await using pool = new TokenizerThreads(tokenizer.lowerCased(), { threads: 1 });
   const found = await pool.encode(['ABC Straße']);
+  for (const threads of [0, 1]) {
+    await using other = new TokenizerThreads(tokenizer, { threads });
+    assert.deepEqual(await other.encode(['ABC Straße'], undefined, true), found);
+  }
   assert.deepEqual(found, [tokenizer.encode('abc straße')]);
   assert.notDeepEqual(found, [tokenizer.encode('ABC Straße')]);
 });

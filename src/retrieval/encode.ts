@@ -3,8 +3,9 @@ import { ShapeError } from '../errors.js';
 import type { M3Model } from '../models/m3.js';
 import { TokenBatch } from '../models/token-batch.js';
 import { noGrad, scope } from '../tensor/scope.js';
+import { TokenizerThreads } from '../tokenizer/threads.js';
 import type { Tokenizer } from '../tokenizer/tokenizer.js';
-import { type TextOptions, type TextRole, textIds } from './texts.js';
+import { type TextOptions, type TextRole, textReading } from './texts.js';
 
 export interface M3Embedding {
   /** Token ids, special ones included. */
@@ -23,18 +24,52 @@ export interface EncodeTextsOptions extends TextOptions {
   batchTokens?: number;
 }
 
-/** Embeddings in the order of `texts`; batches are packed by length. What is not told is as the model's folder says. */
+/** Texts that are put in order of their lengths together, while the next ones are tokenized. */
+const WINDOW = 8192;
+
+/**
+ * Embeddings in the order of `texts`; batches are packed by length. What is not told is as the model's folder says.
+ * `tokenizer`: itself, or threads of it, which tokenize ahead of the GPU; the embeddings are the same.
+ */
 export async function encodeTexts(
   model: M3Model,
-  tokenizer: Tokenizer,
+  tokenizer: Tokenizer | TokenizerThreads,
   texts: readonly string[],
   { role = 'text', batchTokens = 8192, ...told }: EncodeTextsOptions = {},
 ): Promise<M3Embedding[]> {
   if (!(batchTokens >= 1)) throw new ShapeError('encodeTexts', `batches of ${batchTokens} tokens`);
-  const ids = texts.map(textIds(model, tokenizer, role, told));
+  const threads =
+    tokenizer instanceof TokenizerThreads ? tokenizer : new TokenizerThreads(tokenizer, { threads: 0 });
+  const { prompt, maxLength, lowerCase } = textReading(model, threads.tokenizer, role, told);
+  const tokenized = (start: number) => {
+    const ids = threads.encode(
+      texts.slice(start, start + WINDOW).map((text) => prompt + text),
+      maxLength,
+      lowerCase,
+    );
+    // Of a window that is not reached, it is not told.
+    ids.catch(() => undefined);
+    return ids;
+  };
+  const embeddings: M3Embedding[] = [];
+  let next = tokenized(0);
+  for (let start = 0; start < texts.length; start += WINDOW) {
+    const ids = await next;
+    if (start + WINDOW < texts.length) next = tokenized(start + WINDOW);
+    embeddings.push(...(await embed(model, threads.tokenizer, ids, batchTokens)));
+  }
+  return embeddings;
+}
+
+async function embed(
+  model: M3Model,
+  tokenizer: Tokenizer,
+  ids: readonly Uint32Array[],
+  batchTokens: number,
+): Promise<M3Embedding[]> {
   const order = ids.map((_, i) => i).sort((a, b) => ids[b]!.length - ids[a]!.length || a - b);
   const special = new Set([tokenizer.clsId, tokenizer.sepId, tokenizer.padId, tokenizer.unkId]);
-  const result = new Array<M3Embedding>(texts.length);
+  const result = new Array<M3Embedding>(ids.length);
   for (let start = 0; start < order.length; ) {
     let end = start;
     let tokens = 0;

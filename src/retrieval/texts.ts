@@ -18,11 +18,30 @@ export interface TextOptions {
  * @throws InputError when the folder leaves prompts out of the pooling and there is one, or the length has no room.
  */
 export function textIds(
-  { texts, config }: M3Model,
+  model: M3Model,
   tokenizer: Tokenizer,
   role: TextRole,
   options: TextOptions,
 ): (text: string) => Uint32Array {
+  const { prompt, maxLength, lowerCase } = textReading(model, tokenizer, role, options);
+  const cased = lowerCase ? tokenizer.lowerCased() : tokenizer;
+  return (text) => cased.encode(prompt + text, maxLength);
+}
+
+/** What is done to each text. */
+export interface TextReading {
+  readonly prompt: string;
+  readonly maxLength: number;
+  readonly lowerCase: boolean;
+}
+
+/** @throws InputError as `textIds`. */
+export function textReading(
+  { texts, config }: M3Model,
+  tokenizer: Tokenizer,
+  role: TextRole,
+  options: TextOptions,
+): TextReading {
   tokenizer.requireRows(config.vocabSize);
   const name = role === 'text' ? texts.defaultPrompt : role;
   const prompt = options.prompt ?? (name === undefined ? '' : (texts.prompts.get(name) ?? ''));
@@ -31,6 +50,5 @@ export function textIds(
       'prompt: expected none, as this model leaves its tokens out of the pooling (include_prompt is false), which is not done here',
     );
   const length = options.maxLength ?? texts.maxLength ?? tokenizer.modelMaxLength;
-  const cased = texts.lowerCase ? tokenizer.lowerCased() : tokenizer;
-  return (text) => cased.encode(prompt + text, Math.min(length, config.maxTokens));
+  return { prompt, maxLength: Math.min(length, config.maxTokens), lowerCase: texts.lowerCase };
 }

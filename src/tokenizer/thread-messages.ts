@@ -12,6 +12,7 @@ export interface ThreadRequest {
   readonly id: number;
   readonly texts: readonly string[];
   readonly maxLength: number | undefined;
+  readonly lowerCase: boolean;
 }
 
 export type ThreadAnswer = { readonly id: number } & (

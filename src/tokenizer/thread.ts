@@ -6,10 +6,10 @@ import { Tokenizer } from './tokenizer.js';
 const { source, cacheSize } = workerData as ThreadData;
 let tokenizer: Tokenizer | undefined;
 
-function answer({ id, texts, maxLength }: ThreadRequest): ThreadAnswer {
+function answer({ id, texts, maxLength, lowerCase }: ThreadRequest): ThreadAnswer {
   try {
     tokenizer ??= Tokenizer.from(source, { cacheSize });
-    const rows = tokenizer.encodeBatch(texts, maxLength);
+    const rows = (lowerCase ? tokenizer.lowerCased() : tokenizer).encodeBatch(texts, maxLength);
     const lengths = Uint32Array.from(rows, (row) => row.length);
     const ids = new Uint32Array(lengths.reduce((sum, length) => sum + length, 0));
     let at = 0;

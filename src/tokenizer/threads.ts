@@ -43,9 +43,9 @@ class Thread {
     this.worker.unref();
   }
 
-  encode(texts: readonly string[], units: number, maxLength: number | undefined): Promise<Uint32Array[]> {
+  encode(work: Omit<ThreadRequest, 'id'>, units: number): Promise<Uint32Array[]> {
     if (this.ended) return Promise.reject(this.ended);
-    const request: ThreadRequest = { id: this.nextId++, texts, maxLength };
+    const request: ThreadRequest = { id: this.nextId++, ...work };
     this.load += units;
     return new Promise<Uint32Array[]>((resolve, reject) => {
       if (this.waiting.size === 0) this.worker.ref();
@@ -104,11 +104,12 @@ export class TokenizerThreads {
   }
 
   /**
-   * The ids of each text, as `Tokenizer.encode` gives them.
+   * The ids of each text, as `Tokenizer.encode` gives them; with `lowerCase`, as `Tokenizer.lowerCased().encode` does.
    * @throws InputError of the first text that has one; MachineError when a thread ended.
    */
-  async encode(texts: readonly string[], maxLength?: number): Promise<Uint32Array[]> {
-    if (this.threads.length === 0) return this.tokenizer.encodeBatch(texts, maxLength);
+  async encode(texts: readonly string[], maxLength?: number, lowerCase = false): Promise<Uint32Array[]> {
+    if (this.threads.length === 0)
+      return (lowerCase ? this.tokenizer.lowerCased() : this.tokenizer).encodeBatch(texts, maxLength);
     const parts: Promise<Uint32Array[]>[] = [];
     for (let start = 0; start < texts.length; ) {
       let end = start;
@@ -116,7 +117,7 @@ export class TokenizerThreads {
       while (end < texts.length && end - start < LARGEST_PART.texts && units < LARGEST_PART.units)
         units += texts[end++]!.length;
       const idlest = this.threads.reduce((least, thread) => (thread.load < least.load ? thread : least));
-      parts.push(idlest.encode(texts.slice(start, end), units, maxLength));
+      parts.push(idlest.encode({ texts: texts.slice(start, end), maxLength, lowerCase }, units));
       start = end;
     }
     const results = await Promise.allSettled(parts);

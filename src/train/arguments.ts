@@ -195,6 +195,10 @@ export const finetuneFlags = {
     small_threshold: withDefault(integer(0), 0, 'files with fewer rows are merged within their directory'),
     drop_threshold: withDefault(integer(0), 0, 'merged files are dropped below so many rows'),
     data_seed: optional(integer(), 'seed of the data order; --seed by default'),
+    dataloader_num_workers: optional(
+      integer(0, 64),
+      'threads that tokenize ahead of the GPU; by default 1, and 0 (the main one does) where the GPU is the CPU',
+    ),
   }),
   ...group('Loss', {
     temperature: withDefault(within(TEMPERATURE), 0.02, 'divides every similarity'),

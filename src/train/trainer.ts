@@ -13,6 +13,7 @@ import { M3Model } from '../models/m3.js';
 import { baseModel } from '../models/model-card.js';
 import { OutputFolder } from '../models/output-folder.js';
 import { printable } from '../show.js';
+import { TokenizerThreads } from '../tokenizer/threads.js';
 import type { Tokenizer } from '../tokenizer/tokenizer.js';
 import type { SavedFormat } from '../weights/saved-weights.js';
 import type { FinetuneArguments } from './arguments.js';
@@ -65,11 +66,16 @@ export async function finetune(
   const inputs = openInputs(folder, args, note);
   const { plan } = inputs;
   const gpu = await openGpu();
+  let threads: TokenizerThreads | undefined;
   let model: M3Model | undefined;
   let run: TrainingRun | undefined;
   let output: OutputFolder | undefined;
   try {
     output = openOutput(args.outputDir);
+    // They make their tokenizers while memory is planned and the model is loaded.
+    threads = new TokenizerThreads(inputs.tokenizer, {
+      threads: args.dataloaderNumWorkers ?? (gpu.capabilities.software ? 0 : 1),
+    });
     const base = baseModel(args.modelNameOrPath, inputs.folder);
     const facts = { ...inputs, args: plan.args, adapter: gpu.capabilities.name };
     const saves = new RunSaves(
@@ -93,7 +99,7 @@ export async function finetune(
     note(summary(gpu, model, inputs, memory));
     await profile?.start(gpu, note);
     const log = new RunLog(plan, report);
-    const nothingNew = await train(run, inputs, saves, log, report);
+    const nothingNew = await train(run, inputs, threads, saves, log, report);
     for (const line of (await profile?.finish(gpu, note))?.lines ?? []) note(line);
     for (const line of run.tally.notices()) note(line);
     if (nothingNew)
@@ -105,6 +111,7 @@ export async function finetune(
     report.end();
     run?.dispose();
     model?.dispose();
+    await threads?.close();
     await gpu.close();
     output?.close();
   }
@@ -114,13 +121,14 @@ export async function finetune(
 async function train(
   run: TrainingRun,
   { data, evalData, plan, tokenizer }: RunInputs,
+  threads: TokenizerThreads,
   saves: RunSaves,
   log: RunLog,
   report: Reporter,
 ): Promise<string | undefined> {
   const { model, tally } = run;
   const { gpu } = model;
-  const prepare = preparation(gpu, model.config, tokenizer, plan.args);
+  const prepare = preparation(gpu, model.config, threads, plan.args);
   const steps = plan.totalSteps - run.completed;
   const batches = collateAhead(batchesFrom(data, plan, run.cursor, steps), placed(prepare));
   const started = performance.now();

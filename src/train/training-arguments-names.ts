@@ -116,7 +116,7 @@ export const foreignTrainingArguments: Readonly<Record<string, ForeignFlag>> = {
   ),
   ...because(
     READING,
-    `dataloader_num_workers=0 dataloader_prefetch_factor dataloader_pin_memory=True
+    `dataloader_prefetch_factor dataloader_pin_memory=True
      dataloader_persistent_workers=False remove_unused_columns=True label_names=[] length_column_name=length`,
   ),
   ...because(

@@ -6,10 +6,11 @@ import { type EncoderConfig, readEncoderConfig } from '../../models/config.js';
 import { watchFolder } from '../../models/model-folder.js';
 import type { TextSettings } from '../../models/sentence-files.js';
 import { printable } from '../../show.js';
+import type { TokenizerThreads } from '../../tokenizer/threads.js';
 import { Tokenizer } from '../../tokenizer/tokenizer.js';
 import type { FinetuneArguments } from '../arguments.js';
 import { readDeepSpeed } from '../deepspeed.js';
-import { packTexts, specialIdsOf, tokenizeTexts } from '../step/collate.js';
+import { packTexts, specialIdsOf, tokenizeInThreads } from '../step/collate.js';
 import { replacedBase } from './checkpoints.js';
 import type { PlacedBatch } from './cursor.js';
 import { folderSettings } from './folder-settings.js';
@@ -78,40 +79,39 @@ export function openInputs(
 }
 
 /**
- * Makes a packed batch of rows, which needs the device's name alone: nothing is moved there before the batch is used.
+ * Makes a packed batch of rows, whose texts are tokenized in other threads. It needs the device's name alone: nothing is moved there before the batch is used.
  * The function throws an InputError of a text, which names the rows of the batch.
  */
 export function preparation(
   gpu: Gpu,
   config: EncoderConfig,
-  tokenizer: Tokenizer,
+  threads: TokenizerThreads,
   args: FinetuneArguments,
-): (batch: TrainBatch) => RunBatch {
-  const specialIds = specialIdsOf(tokenizer);
+): (batch: TrainBatch) => Promise<RunBatch> {
+  const specialIds = specialIdsOf(threads.tokenizer);
   const options = {
     queryMaxLen: args.queryMaxLen,
     passageMaxLen: args.passageMaxLen,
     padToMultipleOf: args.padToMultipleOf ?? null,
     colbertFloor: args.flagembeddingCompat.has('colbert-floor'),
   };
-  return (batch) =>
-    gpu.phase('collate', () => {
-      try {
-        const texts = tokenizeTexts(tokenizer, batch.queries, batch.passages, options);
-        return {
-          ...packTexts(gpu, config, texts, specialIds, options),
-          teacherScores: args.knowledgeDistillation ? batch.teacherScores : null,
-          noInBatchNeg: batch.noInBatchNeg,
-          rows: batch.rows,
-        };
-      } catch (error) {
-        if (!(error instanceof InputError)) throw error;
-        throw new InputError(`${error.message} (rows ${placesOf(batch.rows, 16)})`);
-      }
-    });
+  return async (batch) => {
+    try {
+      const texts = await tokenizeInThreads(threads, batch.queries, batch.passages, options);
+      return gpu.phase('collate', () => ({
+        ...packTexts(gpu, config, texts, specialIds, options),
+        teacherScores: args.knowledgeDistillation ? batch.teacherScores : null,
+        noInBatchNeg: batch.noInBatchNeg,
+        rows: batch.rows,
+      }));
+    } catch (error) {
+      if (!(error instanceof InputError)) throw error;
+      throw new InputError(`${error.message} (rows ${placesOf(batch.rows, 16)})`);
+    }
+  };
 }
 
 /** The same for batches of a run, which say where the data goes on after them. */
 export const placed =
-  (prepare: (batch: TrainBatch) => RunBatch) =>
-  ({ batch, next }: PlacedBatch): RunBatch => ({ ...prepare(batch), next });
+  (prepare: (batch: TrainBatch) => Promise<RunBatch>) =>
+  async ({ batch, next }: PlacedBatch): Promise<RunBatch> => ({ ...(await prepare(batch)), next });

@@ -4,6 +4,7 @@ import type { Gpu } from '../../gpu/gpu.js';
 import type { EncoderConfig } from '../../models/config.js';
 import type { ScoredBatch } from '../../models/scores.js';
 import { TokenBatch } from '../../models/token-batch.js';
+import type { TokenizerThreads } from '../../tokenizer/threads.js';
 import type { Tokenizer } from '../../tokenizer/tokenizer.js';
 
 export interface CollateOptions {
@@ -31,15 +32,36 @@ export function tokenizeTexts(
   passages: readonly string[],
   limits: Pick<CollateOptions, 'queryMaxLen' | 'passageMaxLen'>,
 ): TokenizedTexts {
+  requireGroups(queries, passages);
+  return {
+    queries: tokenizer.encodeBatch(queries, limits.queryMaxLen),
+    passages: tokenizer.encodeBatch(passages, limits.passageMaxLen),
+  };
+}
+
+/** The same in other threads, queries and passages at once. */
+export async function tokenizeInThreads(
+  threads: TokenizerThreads,
+  queries: readonly string[],
+  passages: readonly string[],
+  limits: Pick<CollateOptions, 'queryMaxLen' | 'passageMaxLen'>,
+): Promise<TokenizedTexts> {
+  requireGroups(queries, passages);
+  const both = [
+    threads.encode(queries, limits.queryMaxLen),
+    threads.encode(passages, limits.passageMaxLen),
+  ] as const;
+  // Of both, so that an error of the one leaves none of the other behind that nobody waits for.
+  await Promise.allSettled(both);
+  return { queries: await both[0], passages: await both[1] };
+}
+
+function requireGroups(queries: readonly string[], passages: readonly string[]): void {
   if (queries.length === 0 || passages.length === 0 || passages.length % queries.length !== 0)
     throw new ShapeError(
       'collate',
       `${passages.length} passages are no equal groups for ${queries.length} queries`,
     );
-  return {
-    queries: tokenizer.encodeBatch(queries, limits.queryMaxLen),
-    passages: tokenizer.encodeBatch(passages, limits.passageMaxLen),
-  };
 }
 
 /**
