@@ -161,21 +161,25 @@ describe('a model', () => {
 
   test('in 16 bits, whole or in shards, has every weight rounded, and config.json says so', async () => {
     const { weights: exact } = await saved({});
-    for (const [dtype, { torch, narrow, widen }] of Object.entries(halves))
-      for (const maxShardBytes of [5e9, 3e5]) {
-        const { to, weights } = await saved({ dtype: dtype as 'f16', maxShardBytes });
-        assert.deepEqual([...weights.keys()], [...exact.keys()]);
-        for (const [name, data] of weights) assert.deepEqual(data, widen(narrow(exact.get(name)!)), name);
-        const config = json(to, 'config.json');
-        assert.deepEqual([config.dtype, config.torch_dtype], [torch, torch]);
-        for (const head of ['colbert_linear.pt', 'sparse_linear.pt']) {
-          const file = TorchFile.open(path.join(to, head));
-          assert.equal(file.info('weight').dtype, dtype);
-          file.close();
-        }
-        const files = fs.readdirSync(to).filter(isWeightsFile).length;
-        assert.ok(maxShardBytes > 1e6 ? files === 1 : files > 2, `${files}`);
+    for (const [dtype, maxShardBytes] of [
+      ['f16', 5e9],
+      ['bf16', 3e5],
+    ] as const) {
+      const { torch, narrow, widen } = halves[dtype];
+      const { to, weights } = await saved({ dtype, maxShardBytes });
+      assert.deepEqual([...weights.keys()], [...exact.keys()]);
+      for (const [name, data] of weights)
+        assert.equal(Buffer.compare(bytesOf(data), bytesOf(widen(narrow(exact.get(name)!)))), 0, name);
+      const config = json(to, 'config.json');
+      assert.deepEqual([config.dtype, config.torch_dtype], [torch, torch]);
+      for (const head of ['colbert_linear.pt', 'sparse_linear.pt']) {
+        const file = TorchFile.open(path.join(to, head));
+        assert.equal(file.info('weight').dtype, dtype);
+        file.close();
       }
+      const files = fs.readdirSync(to).filter(isWeightsFile).length;
+      assert.ok(maxShardBytes > 1e6 ? files === 1 : files > 2, `${files}`);
+    }
   });
 
   const runs = path.join(folder, 'runs');
@@ -198,7 +202,12 @@ describe('a model', () => {
     const [checkpoint, final] = [read('half', 'checkpoint-1'), read('half')];
     assert.equal(json(runs, 'half', 'checkpoint-1', 'config.json').torch_dtype, 'float32');
     assert.equal(json(runs, 'half', 'config.json').torch_dtype, 'float16');
-    for (const [name, data] of final) assert.deepEqual(data, f16ToF32(f32ToF16(checkpoint.get(name)!)), name);
+    for (const [name, data] of final)
+      assert.equal(
+        Buffer.compare(bytesOf(data), bytesOf(f16ToF32(f32ToF16(checkpoint.get(name)!)))),
+        0,
+        name,
+      );
     assert.ok(fs.existsSync(path.join(runs, 'half', 'model.safetensors.index.json')));
     assert.ok(fs.existsSync(path.join(runs, 'half', 'checkpoint-1', 'model.safetensors.index.json')));
     // The next run into the folder leaves no shard of this one.

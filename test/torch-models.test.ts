@@ -7,6 +7,7 @@ import { after, before, test } from 'node:test';
 import { PositionedFile } from '../src/files/positioned.js';
 import { Gpu } from '../src/gpu/gpu.js';
 import { M3Model } from '../src/models/m3.js';
+import { bytesOf } from '../src/tensor/dtype.js';
 import { openWeights } from '../src/weights/open.js';
 import { writeTorchFile } from '../src/weights/torch-file.js';
 import { golden } from './repository.js';
@@ -59,7 +60,7 @@ test('a masked language model in a zip, in a file of before 1.6 and in shards is
 });
 
 test('a table goes to the device in windows', async (t) => {
-  const [rows, hidden] = [700_000, 8];
+  const [rows, hidden] = [600_000, 8];
   const config = JSON.parse(fs.readFileSync(golden('weights', 'zip', 'config.json'), 'utf8'));
   fs.writeFileSync(path.join(folder, 'config.json'), JSON.stringify({ ...config, vocab_size: rows }));
   const source = openWeights(golden('weights', 'expected'));
@@ -83,6 +84,7 @@ test('a table goes to the device in windows', async (t) => {
     },
   );
   const { weights } = await load(folder);
-  assert.deepEqual(weights.get('model.embeddings.word_embeddings.weight'), table);
+  const found = weights.get('model.embeddings.word_embeddings.weight')!;
+  assert.equal(Buffer.compare(bytesOf(found), bytesOf(table)), 0);
   assert.ok(largest > 0 && largest <= 16 << 20 && largest < table.byteLength, `${largest} bytes`);
 });

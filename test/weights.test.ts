@@ -65,6 +65,11 @@ const inPlace: Placed[] = [
   ['nothing', (file) => fs.writeFileSync(file, ''), /found an empty file/],
   ['zeros', (file) => fs.writeFileSync(file, new Uint8Array(5000)), /found zeros/],
   ['a gzip archive', (file) => fs.writeFileSync(file, '\x1f\x8b\x08', 'latin1'), /found a gzip archive/],
+  [
+    'a tar archive, as PyTorch wrote before 0.2',
+    (file) => fs.writeFileSync(file, Buffer.from(`sys_info${'\0'.repeat(249)}ustar\0`.padEnd(1024, '\0'))),
+    /found a tar archive/,
+  ],
   ['three bytes', (file) => fs.writeFileSync(file, 'abc'), /not a (safetensors|PyTorch) file/],
   [
     'JSON',
