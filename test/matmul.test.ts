@@ -56,10 +56,16 @@ test('what is larger than a binding is computed in parts', async () => {
 });
 
 test('a plan takes the memory that a run takes', async () => {
-  const size: MatmulSize = { M: 300, N: 132, K: 256 };
-  for (const layout of ['NT', 'TN'] as const) {
+  const cases: readonly (readonly ['NT' | 'TN', MatmulSize, RegExp])[] = [
+    ['NT', { M: 300, N: 132, K: 256 }, /./],
+    ['TN', { M: 300, N: 132, K: 256 }, /./],
+    // Rows that are long and used often are packed too.
+    ['NT', { M: 41, N: 2052, K: 1024 }, /^packed/],
+    ['NT', { M: 2052, N: 44, K: 1028 }, /^packed/],
+  ];
+  for (const [layout, size, names] of cases) {
     const form = formOf(layout, 'f32', 'f32', 'f32');
-    for (const variant of variantsOn(gpu, form, size)) {
+    for (const variant of variantsOn(gpu, form, size).filter(({ name }) => names.test(name))) {
       const peak = (device: Gpu) => {
         const trial = matmulFamily.trial(device, form, size);
         device.pool.resetPeak();
@@ -76,6 +82,23 @@ test('a plan takes the memory that a run takes', async () => {
         variant.workspace?.(gpu.capabilities, form, size) ?? 0,
         `${layout} ${variant.name} says other bytes`,
       );
+    }
+  }
+});
+
+test('rows that are long and used often give what others give', async () => {
+  for (const [size, a] of [
+    [{ M: 41, N: 2052, K: 1024 }, 'f32'],
+    [{ M: 2052, N: 44, K: 1024 }, 'f32'],
+    [{ M: 41, N: 2052, K: 2048 }, 'f16'],
+  ] as const) {
+    const form = formOf('NT', a, a, 'f32');
+    for (const { name } of variantsOn(gpu, form, size).filter((each) => each.name.startsWith('packed'))) {
+      const trial = matmulFamily.trial(gpu, form, size);
+      trial.run(name);
+      const error = await trial.error();
+      assert.ok(error <= matmulFamily.tolerance(form, size), `${a} ${name}: wrong by ${error}`);
+      trial.dispose();
     }
   }
 });

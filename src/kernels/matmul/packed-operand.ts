@@ -23,6 +23,8 @@ export interface Source {
   readonly start: number;
   readonly rows: number;
   readonly K: number;
+  /** Rows of the other operand, each of which these are multiplied by. */
+  readonly uses: number;
 }
 
 export type Reads = 'texture' | 'buffer';
@@ -53,9 +55,15 @@ export const paddedUnits = (K: number, dtype: FloatDType): number => 2 * Math.ce
 const PLAIN_MARGIN = 4;
 /** Longer rows are packed: 8 of them are spread over so many pages that packing pays (1.06 to 1.1 at 16 KB a row). */
 const PLAIN_UNITS = 512;
+/**
+ * The core reads panels some hundredths faster than plain rows, whose lanes are in different cache lines. That pays for
+ * packing rows of this length and more where each is used so often: 1.04 at 1728×1024 by 4096, and not at 384 by 1536.
+ */
+const PANEL_UNITS = 256;
+const PANEL_USES = 2048;
 
 export function layoutFor(
-  source: Pick<Source, 'dtype' | 'byRows' | 'stride' | 'rows' | 'K'>,
+  source: Pick<Source, 'dtype' | 'byRows' | 'stride' | 'rows' | 'K' | 'uses'>,
   dtype: FloatDType,
   reads: Reads,
   maxTextureSize: number,
@@ -69,6 +77,7 @@ export function layoutFor(
     (stride * bytesPerElement[dtype]) % 256 === 0 &&
     width % 2 === 0 &&
     width <= PLAIN_UNITS &&
+    !(width >= PANEL_UNITS && source.uses >= PANEL_USES) &&
     Math.max(width + PLAIN_MARGIN, rows) <= maxTextureSize
   )
     return { reads, plain: true, dtype, width: width + PLAIN_MARGIN, height: rows };

@@ -67,6 +67,7 @@ function sourcesOf(form: MatmulForm, size: MatmulSize, operands: MatmulOperands,
     start: params.startA,
     rows: piece.M,
     K,
+    uses: size.N,
   };
   const b: Source = {
     part: B,
@@ -76,6 +77,7 @@ function sourcesOf(form: MatmulForm, size: MatmulSize, operands: MatmulOperands,
     start: params.startB,
     rows: piece.N,
     K,
+    uses: size.M,
   };
   return { a, b, params, ...others };
 }
@@ -140,18 +142,18 @@ function workspace(kind: Kind, facts: Capabilities, form: MatmulForm, size: Matm
   const limits = limitsOf(form, size, facts);
   const dtype = packedDType(form);
   const K = Math.min(size.K, limits.K);
-  const bytes = (from: FloatDType, byRows: boolean, rows: number, limit: number) =>
+  const bytes = (from: FloatDType, byRows: boolean, rows: number, limit: number, uses: number) =>
     packBytes(
       layoutFor(
-        { dtype: from, byRows, stride: byRows ? size.K : rows, rows: Math.min(rows, limit), K },
+        { dtype: from, byRows, stride: byRows ? size.K : rows, rows: Math.min(rows, limit), K, uses },
         dtype,
         kind.reads,
         facts.maxTextureSize,
       ),
       K,
     );
-  const a = bytes(form.a, !form.transA, size.M, limits.M);
-  const b = bytes(form.b, form.transB, size.N, limits.N);
+  const a = bytes(form.a, !form.transA, size.M, limits.M, size.N);
+  const b = bytes(form.b, form.transB, size.N, limits.N, size.M);
   return b.kept + Math.max(b.passing, a.kept + a.passing);
 }
 
