@@ -56,20 +56,23 @@ const CHAINS = 64;
 
 /**
  * WGSL: declares `sum` of `type`, Σ value(c) for every `stride`-th c in [start, end): chains of a few summands, then the
- * sums of some chains, then those of all. The rounding of one long chain would grow with its length.
+ * sums of some chains, then those of all. The rounding of one long chain would grow with its length. `keep`: a buffer that
+ * keeps the values, from `base` on.
  */
 export function threadSum(
   sum: string,
   type: 'f32' | 'vec4f',
   [start, end, stride]: readonly [start: string, end: string, stride: string],
   value: (c: string) => string,
+  keep?: string,
 ): string {
+  const add = keep ? `let v = ${value('c')}; ${keep}[base + c] = v; chain += v;` : `chain += ${value('c')};`;
   return `var ${sum} = ${type}();
   for (var outer = ${start}; outer < ${end}; outer += ${CHAINS * CHAIN}u * ${stride}) {
     var chains = ${type}();
     for (var inner = outer; inner < min(${end}, outer + ${CHAINS * CHAIN}u * ${stride}); inner += ${CHAIN}u * ${stride}) {
       var chain = ${type}();
-      for (var c = inner; c < min(${end}, inner + ${CHAIN}u * ${stride}); c += ${stride}) { chain += ${value('c')}; }
+      for (var c = inner; c < min(${end}, inner + ${CHAIN}u * ${stride}); c += ${stride}) { ${add} }
       chains += chain;
     }
     ${sum} += chains;

@@ -38,36 +38,87 @@ interface GatherOperands {
   readonly out: Tensor;
 }
 
-const gatherShader = (columns: Columns) =>
-  shaderOf('gatherRows', { columns }, (form) => {
+/** How a kernel walks over rows. */
+interface Walk {
+  /** That share a row. */
+  readonly lanes: number;
+  /** Rows of a workgroup, one after the other. */
+  readonly each: number;
+  /** Units of a row that a lane moves at once. */
+  readonly units: number;
+}
+
+const unitNumbers = ({ units }: Walk) => Array.from({ length: units }, (_, i) => i);
+
+/** WGSL: loops over the units of a row, `units` at once by each lane: c0, c1 …; beyond the last, the last one is read again. */
+const unitLoop = (walk: Walk, body: string): string => {
+  const { lanes, units } = walk;
+  if (units === 1) return `for (var c0 = lane; c0 < p.cols; c0 += ${lanes}u) {${body}}`;
+  return `for (var c = lane; c < p.cols; c += ${lanes * units}u) {
+      ${unitNumbers(walk)
+        .map((i) => `let c${i} = min(c + ${i * lanes}u, p.cols - 1u);`)
+        .join(' ')}${body}}`;
+};
+
+/** WGSL: what is done with unit i of a turn only where there is one: a sum in place must not be made twice. */
+const ifThere = ({ lanes }: Walk, i: number, code: string): string =>
+  i === 0 ? code : `if (c + ${i * lanes}u < p.cols) { ${code} }`;
+
+/** WGSL: `main` over rows `row` below `rows`; `next` leaves one row for the next. */
+const rowsMain = ({ lanes, each }: Walk, rows: string, body: (next: string) => string): string =>
+  `
+@compute @workgroup_size(${lanes})
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
+  ${
+    each === 1
+      ? `let row = group.y * groups.x + group.x;
+  if (row >= ${rows}) { return; }
+  ${body('return')}`
+      : `let start = (group.y * groups.x + group.x) * ${each}u;
+  for (var row = start; row < min(start + ${each}u, ${rows}); row++) {
+  ${body('continue')}
+  }`
+  }
+}`;
+
+const gatherShader = (columns: Columns, walk: Walk) =>
+  shaderOf('gatherRows', { columns, ...walk }, (form) => {
     const type = typeOf(form);
+    const each = (code: (i: number) => string) => unitNumbers(form).map(code).join(' ');
     return {
       label: 'gatherRows',
       params: { rows: 'u32', cols: 'u32', first: 'u32', end: 'u32' } as const,
       buffers: { table: `array<${type}>`, index: 'array<u32>', outY: `array<${type}>` },
-      body: `
-@compute @workgroup_size(32)
-fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let row = group.y * groups.x + group.x;
-  if (row >= p.rows) { return; }
-  let source = index[row];
-  if (source < p.first || source >= p.end) { return; }
-  for (var c = lane; c < p.cols; c += 32u) {
-    outY[row * p.cols + c] = table[(source - p.first) * p.cols + c];
-  }
-}`,
+      body: rowsMain(
+        form,
+        'p.rows',
+        (next) => `let source = index[row];
+  if (source < p.first || source >= p.end) { ${next}; }
+  let own = (source - p.first) * p.cols;
+  let base = row * p.cols;
+  ${unitLoop(
+    form,
+    `
+    ${each((i) => `let v${i} = table[own + c${i}];`)}
+    ${each((i) => ifThere(form, i, `outY[base + c${i}] = v${i};`))}
+  `,
+  )}`,
+      ),
     };
   });
 
-const gatherLanes32: Variant<RowsForm, RowsSize, GatherOperands> = {
-  name: 'lanes32',
-  why: '32 threads a row, side by side',
+const gatherVariant = (
+  { name, why, prior }: Pick<Variant<RowsForm, RowsSize, GatherOperands>, 'name' | 'why' | 'prior'>,
+  walk: Walk,
+): Variant<RowsForm, RowsSize, GatherOperands> => ({
+  name,
+  why,
   supports: () => true,
-  prior: () => 0,
-  shaders: (_, { columns }) => ({ gather: gatherShader(columns) }),
+  prior,
+  shaders: (_, { columns }) => ({ gather: gatherShader(columns, walk) }),
   run(gpu, { columns }, { cols }, { table, index, out }) {
     for (const part of partsOf('gatherRows', gpu, byRows(table)))
-      gatherShader(columns).launch(
+      gatherShader(columns, walk).launch(
         gpu,
         { table: part.operand, index: flat(index), outY: byRows(out) },
         ({ count }) => ({
@@ -76,10 +127,10 @@ const gatherLanes32: Variant<RowsForm, RowsSize, GatherOperands> = {
           first: part.start,
           end: part.start + part.count,
         }),
-        ({ count }) => count,
+        ({ count }) => Math.ceil(count / walk.each),
       );
   },
-};
+});
 
 type Extents = readonly [rows: number, cols: number];
 
@@ -109,7 +160,20 @@ const casesOf = <Size>(sizeOf: (extents: Extents) => Size) => {
 export const gatherFamily: Family<RowsForm, RowsSize, GatherOperands> = {
   name: 'gatherRows',
   summary: `rows of a table by index; the bench’s has ${VOCABULARY}`,
-  variants: [gatherLanes32],
+  variants: [
+    gatherVariant(
+      { name: 'lanes32', why: '32 threads a row, side by side', prior: () => 0 },
+      { lanes: 32, each: 1, units: 1 },
+    ),
+    gatherVariant(
+      {
+        name: 'lanes8-rows4',
+        why: 'on CPUs: as many threads as run together, for four rows one after the other',
+        prior: ({ software }) => (software ? 1 : -1),
+      },
+      { lanes: 8, each: 4, units: 1 },
+    ),
+  ],
   sizeClass: widthClass,
   ...casesOf(([rows, cols]) => ({ rows, cols })),
   // Of the table only these rows are read.
@@ -181,9 +245,10 @@ interface SegmentOperands {
   readonly accumulate: boolean;
 }
 
-const segmentSumShader = (columns: Columns) =>
-  shaderOf('segmentSumRows', { columns }, (form) => {
+const segmentSumShader = (columns: Columns, walk: Walk) =>
+  shaderOf('segmentSumRows', { columns, ...walk }, (form) => {
     const type = typeOf(form);
+    const each = (code: (i: number) => string) => unitNumbers(form).map(code).join(' ');
     return {
       label: 'segmentSumRows',
       params: {
@@ -204,41 +269,50 @@ const segmentSumShader = (columns: Columns) =>
         rows: 'array<u32>',
         ioY: `array<${type}>`,
       },
-      body: `
-@compute @workgroup_size(32)
-fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let segment = group.y * groups.x + group.x;
-  if (segment >= p.segments) { return; }
-  let target_ = rows[segment];
-  if (target_ < p.first || target_ >= p.end) { return; }
-  let begin = max(starts[segment], p.firstK);
-  let end = min(starts[segment + 1u], p.endK);
+      body: rowsMain(
+        form,
+        'p.segments',
+        (next) => `let target_ = rows[row];
+  if (target_ < p.first || target_ >= p.end) { ${next}; }
+  let begin = max(starts[row], p.firstK);
+  let end = min(starts[row + 1u], p.endK);
   let base = (target_ - p.first) * p.cols;
-  for (var c = lane; c < p.cols; c += 32u) {
-    var sum = ${type}();
+  ${unitLoop(
+    form,
+    `
+    ${each((i) => `var sum${i} = ${type}();`)}
     for (var k = begin; k < end; k++) {
-      let row = order[k - p.firstK];
-      if (row >= p.firstX && row < p.endX) { sum += X[(row - p.firstX) * p.cols + c]; }
+      let own = order[k - p.firstK];
+      if (own >= p.firstX && own < p.endX) {
+        let at = (own - p.firstX) * p.cols;
+        ${each((i) => `sum${i} += X[at + c${i}];`)}
+      }
     }
-    if (p.accumulate != 0u) { sum += ioY[base + c]; }
-    ioY[base + c] = sum;
-  }
-}`,
+    if (p.accumulate != 0u) { ${each((i) => `sum${i} += ioY[base + c${i}];`)} }
+    ${each((i) => ifThere(form, i, `ioY[base + c${i}] = sum${i};`))}
+  `,
+  )}`,
+      ),
     };
   });
 
+type SegmentVariant = Variant<RowsForm, SegmentSize, SegmentOperands>;
+
 /** Where they are larger than a binding, parts of `out` meet parts of x and of the order one after the other. */
-const segmentLanes32: Variant<RowsForm, SegmentSize, SegmentOperands> = {
-  name: 'lanes32',
-  why: '32 threads a row of the result, each of which adds up the rows of its segment in their order',
+const segmentVariant = (
+  { name, why, prior }: Pick<SegmentVariant, 'name' | 'why' | 'prior'>,
+  walk: Walk,
+): SegmentVariant => ({
+  name,
+  why,
   supports: () => true,
-  prior: () => 0,
-  shaders: (_, { columns }) => ({ sums: segmentSumShader(columns) }),
+  prior,
+  shaders: (_, { columns }) => ({ sums: segmentSumShader(columns, walk) }),
   run(gpu, { columns }, { cols }, { x, segments: { order, starts, rows }, out, accumulate }) {
     for (const to of partsOf('segmentSumRows', gpu, byRows(out)))
       for (const listed of partsOf('segmentSumRows', gpu, flat(order)))
         for (const from of partsOf('segmentSumRows', gpu, byRows(x)))
-          segmentSumShader(columns).launch(
+          segmentSumShader(columns, walk).launch(
             gpu,
             {
               X: from.operand,
@@ -258,15 +332,32 @@ const segmentLanes32: Variant<RowsForm, SegmentSize, SegmentOperands> = {
               firstK: listed.start,
               endK: listed.start + listed.count,
             }),
-            ({ count }) => count,
+            ({ count }) => Math.ceil(count / walk.each),
           );
   },
-};
+});
 
 export const gatherGradientFamily: Family<RowsForm, SegmentSize, SegmentOperands> = {
   name: 'gatherRowsGradient',
   summary: 'rows of the same index added up; in the bench four of them each on average',
-  variants: [segmentLanes32],
+  variants: [
+    segmentVariant(
+      {
+        name: 'lanes32',
+        why: '32 threads a row of the result, each of which adds up the rows of its segment in their order',
+        prior: () => 0,
+      },
+      { lanes: 32, each: 1, units: 1 },
+    ),
+    segmentVariant(
+      {
+        name: 'lanes8-units4',
+        why: 'on CPUs: as many threads as run together, each with four sums, so that the order is read a quarter as often',
+        prior: ({ software }) => (software ? 1 : -1),
+      },
+      { lanes: 8, each: 1, units: 4 },
+    ),
+  ],
   sizeClass: widthClass,
   ...casesOf(([picked, cols]) => ({ picked, targets: Math.max(1, Math.floor(picked / 4)), cols })),
   cost: (_, { picked, targets, cols }) => ({

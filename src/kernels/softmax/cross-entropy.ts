@@ -2,14 +2,17 @@
  * Cross-entropy of rows of scores with a class number each, or with a distribution each: one loss a row, whose mean is
  * taken outside. f32 throughout.
  */
+import type { Gpu } from '../../gpu/gpu.js';
 import { f32, integers, signature, wholeNumber } from '../../tensor/operands.js';
 import { Tensor } from '../../tensor/tensor.js';
 import { byRows, flat, type Operand } from '../launch/operands.js';
 import { laneSum, type RowVariant } from '../launch/rows.js';
+import type { Shader } from '../launch/shader.js';
 import { type RowsSize, rowCases, rowVariants, widthClass } from '../row-variants.js';
 import { Draws, probedRows, trialOf } from '../trials.js';
 import { type Family, runVariant, variantOf } from '../variants.js';
 import { LOG_SUM_EXP, logSoftmaxOf, rowOf, scoresShader } from './kernel.js';
+import { eachFour, foursLogSumExp, foursShader, foursSum, foursVariant } from './vec4.js';
 
 const PARTS = ['value', 'gradient'] as const;
 type PartName = (typeof PARTS)[number];
@@ -72,47 +75,85 @@ const CLASS_BODIES: Record<PartName, { readonly buffers: readonly string[]; read
   },
 };
 
-const crossEntropyShader = (form: CrossEntropyForm, reduction: RowVariant) =>
-  scoresShader(
-    form.part === 'value' ? 'crossEntropy' : 'crossEntropyGradient',
-    form,
-    reduction,
-    ({ part, targets }) => ({
-      params: { rows: 'u32', cols: 'u32', ignore: 'u32', nan: 'u32' } as const,
-      buffers: CLASS_BODIES[part].buffers,
-      types: { targets: `array<${targets}>` },
-      body: `
+const CLASS_PARAMS = { rows: 'u32', cols: 'u32', ignore: 'u32', nan: 'u32' } as const;
+
+const labelOf = ({ part }: CrossEntropyForm): string =>
+  part === 'value' ? 'crossEntropy' : 'crossEntropyGradient';
+
+/** WGSL: the target of a row that has so many columns. */
+const targetOf = (columns: string): string => `
   let target_ = u32(targets[row]);
   let ignored = target_ == p.ignore;
   // What is no class has no loss: not a number, rather than that of another class.
-  let known = target_ < p.cols;${CLASS_BODIES[part].body}`,
+  let known = target_ < ${columns};`;
+
+const crossEntropyShader = (form: CrossEntropyForm, reduction: RowVariant) =>
+  scoresShader(labelOf(form), form, reduction, ({ part, targets }) => ({
+    params: CLASS_PARAMS,
+    buffers: CLASS_BODIES[part].buffers,
+    types: { targets: `array<${targets}>` },
+    body: `${targetOf('p.cols')}${CLASS_BODIES[part].body}`,
+  }));
+
+const CLASS_FOURS: Record<PartName, string> = {
+  value: `${foursLogSumExp()}
+  if (lane == 0u) {
+    let at = min(target_, 4u * p.cols - 1u);
+    let own = logOf(vec4f(total)).x - (X[base + at / 4u][at % 4u] - top);
+    outL[row] = select(select(bitcast<f32>(p.nan), own, known), 0.0, ignored);
+    outCount[row] = select(1.0, 0.0, ignored);
+  }`,
+  gradient: `${foursLogSumExp('outX')}
+  let outer = DL[row];
+  for (var c = lane; c < p.cols; c += 8u) {
+    let own = outer * (outX[base + c] / total - select(vec4f(), vec4f(1.0), vec4u(4u * c) + vec4u(0u, 1u, 2u, 3u) == vec4u(target_)));
+    outX[base + c] = select(select(vec4f(bitcast<f32>(p.nan)), own, known), vec4f(), ignored);
+  }`,
+};
+
+const crossEntropyFours = (form: CrossEntropyForm) =>
+  foursShader(labelOf(form), form, ({ part, targets }) => ({
+    params: CLASS_PARAMS,
+    rows: part === 'value' ? ['X'] : ['X', 'outX'],
+    values: {
+      ...(part === 'value' ? { outL: 'array<f32>', outCount: 'array<f32>' } : { DL: 'array<f32>' }),
+      targets: `array<${targets}>`,
+    },
+    body: `${targetOf('4u * p.cols')}${CLASS_FOURS[part]}`,
+  }));
+
+function launchClasses(
+  shader: Shader<typeof CLASS_PARAMS>,
+  gpu: Gpu,
+  { part }: CrossEntropyForm,
+  { cols }: RowsSize,
+  { x, to, a, b }: CrossEntropyOperands,
+): void {
+  const operands: Record<string, Operand> =
+    part === 'value' ? { outL: flat(a), outCount: flat(b) } : { outX: byRows(b), DL: flat(a) };
+  shader.launch(
+    gpu,
+    { X: byRows(x), ...operands, targets: flat(to.targets) },
+    ({ count }) => ({
+      rows: count,
+      cols,
+      ignore: to.ignoreIndex,
+      // A constant that is no number would be an error in WGSL.
+      nan: 0x7fc00000,
     }),
+    ({ count }) => count,
   );
+}
 
 const IGNORED = -100;
 
 export const crossEntropyFamily: Family<CrossEntropyForm, RowsSize, CrossEntropyOperands> = {
   name: 'crossEntropy',
   summary: 'cross-entropy of each row with its class, and its gradient',
-  variants: rowVariants(
-    crossEntropyShader,
-    (shader, gpu, { part }, { cols }: RowsSize, { x, to, a, b }: CrossEntropyOperands) => {
-      const operands: Record<string, Operand> =
-        part === 'value' ? { outL: flat(a), outCount: flat(b) } : { outX: byRows(b), DL: flat(a) };
-      shader.launch(
-        gpu,
-        { X: byRows(x), ...operands, targets: flat(to.targets) },
-        ({ count }) => ({
-          rows: count,
-          cols,
-          ignore: to.ignoreIndex,
-          // A constant that is no number would be an error in WGSL.
-          nan: 0x7fc00000,
-        }),
-        ({ count }) => count,
-      );
-    },
-  ),
+  variants: [
+    ...rowVariants(crossEntropyShader, launchClasses),
+    foursVariant(crossEntropyFours, launchClasses),
+  ],
   formName,
   sizeClass: widthClass,
   ...rowCases<CrossEntropyForm>(
@@ -237,31 +278,55 @@ const SOFT_BODIES: Record<PartName, { readonly buffers: readonly string[]; reado
   },
 };
 
+const SOFT_PARAMS = { rows: 'u32', cols: 'u32' } as const;
+
+const softLabelOf = ({ part }: SoftForm): string =>
+  part === 'value' ? 'softCrossEntropy' : 'softCrossEntropyGradient';
+
 const softShader = (form: SoftForm, reduction: RowVariant) =>
-  scoresShader(
-    form.part === 'value' ? 'softCrossEntropy' : 'softCrossEntropyGradient',
-    form,
-    reduction,
-    ({ part }) => ({ params: { rows: 'u32', cols: 'u32' } as const, ...SOFT_BODIES[part] }),
+  scoresShader(softLabelOf(form), form, reduction, ({ part }) => ({
+    params: SOFT_PARAMS,
+    ...SOFT_BODIES[part],
+  }));
+
+const SOFT_FOURS: Record<PartName, string> = {
+  value: `${foursLogSumExp()}
+  let log = logOf(vec4f(total));
+  ${foursSum('loss', (c) => `P[base + ${c}] * (log - (X[base + ${c}] - top))`)}
+  if (lane == 0u) { outL[row] = loss; }`,
+  gradient: `${foursLogSumExp('outX')}
+  ${foursSum('weight', (c) => `P[base + ${c}]`)}
+  let outer = DL[row];${eachFour('outX', 'outer * (outX[base + c] / total * weight - P[base + c])')}`,
+};
+
+const softFours = (form: SoftForm) =>
+  foursShader(softLabelOf(form), form, ({ part }) => ({
+    params: SOFT_PARAMS,
+    rows: part === 'value' ? ['X', 'P'] : ['X', 'P', 'outX'],
+    values: { [part === 'value' ? 'outL' : 'DL']: 'array<f32>' },
+    body: SOFT_FOURS[part],
+  }));
+
+function launchSoft(
+  shader: Shader<typeof SOFT_PARAMS>,
+  gpu: Gpu,
+  _: SoftForm,
+  { cols }: RowsSize,
+  { x, probabilities, loss, dx }: SoftOperands,
+): void {
+  const operands: Record<string, Operand> = dx ? { DL: flat(loss), outX: byRows(dx) } : { outL: flat(loss) };
+  shader.launch(
+    gpu,
+    { X: byRows(x), P: byRows(probabilities), ...operands },
+    ({ count }) => ({ rows: count, cols }),
+    ({ count }) => count,
   );
+}
 
 export const softCrossEntropyFamily: Family<SoftForm, RowsSize, SoftOperands> = {
   name: 'softCrossEntropy',
   summary: 'cross-entropy of each row with a distribution, and its gradient',
-  variants: rowVariants(
-    softShader,
-    (shader, gpu, _, { cols }: RowsSize, { x, probabilities, loss, dx }: SoftOperands) => {
-      const operands: Record<string, Operand> = dx
-        ? { DL: flat(loss), outX: byRows(dx) }
-        : { outL: flat(loss) };
-      shader.launch(
-        gpu,
-        { X: byRows(x), P: byRows(probabilities), ...operands },
-        ({ count }) => ({ rows: count, cols }),
-        ({ count }) => count,
-      );
-    },
-  ),
+  variants: [...rowVariants(softShader, launchSoft), foursVariant(softFours, launchSoft)],
   formName,
   sizeClass: widthClass,
   ...rowCases<SoftForm>(

@@ -1,12 +1,15 @@
 /** Softmax and its logarithm over the last dimension, forward and gradient: the family `softmax`. f32 throughout. */
+import type { Gpu } from '../../gpu/gpu.js';
 import { f32, signature } from '../../tensor/operands.js';
 import { Tensor } from '../../tensor/tensor.js';
 import { byRows, type Operand } from '../launch/operands.js';
 import { laneSum, type RowVariant } from '../launch/rows.js';
+import type { Shader } from '../launch/shader.js';
 import { type RowsSize, rowCases, rowVariants, widthClass } from '../row-variants.js';
 import { Draws, probedRows, trialOf } from '../trials.js';
 import { type Family, runVariant, variantOf } from '../variants.js';
 import { LOG_SUM_EXP, logSoftmaxOf, rowOf, scoresShader } from './kernel.js';
+import { eachFour, foursLogSumExp, foursShader, foursSum, foursVariant } from './vec4.js';
 
 interface SoftmaxForm {
   readonly of: 'softmax' | 'logSoftmax';
@@ -51,6 +54,47 @@ const softmaxShader = (form: SoftmaxForm, reduction: RowVariant) =>
     body: BODIES[of][part],
   }));
 
+const FOURS: Record<SoftmaxForm['of'], Record<SoftmaxForm['part'], string>> = {
+  softmax: {
+    value: `${foursLogSumExp('outY')}${eachFour('outY', 'outY[base + c] / total')}`,
+    gradient: `
+  let base = row * p.cols;
+  ${foursSum('along', (c) => `X[base + ${c}] * DY[base + ${c}]`)}${eachFour('outY', 'X[base + c] * (DY[base + c] - along)')}`,
+  },
+  logSoftmax: {
+    value: `${foursLogSumExp()}
+  let log = logOf(vec4f(total));${eachFour('outY', '(X[base + c] - top) - log')}`,
+    gradient: `
+  let base = row * p.cols;
+  ${foursSum('sum', (c) => `DY[base + ${c}]`)}${eachFour('outY', 'DY[base + c] - expOf(X[base + c]) * sum')}`,
+  },
+};
+
+const fours = (form: SoftmaxForm) =>
+  foursShader(labelOf(form), form, ({ of, part }) => ({
+    params: PARAMS,
+    rows: part === 'value' ? ['X', 'outY'] : ['X', 'DY', 'outY'],
+    values: {},
+    body: FOURS[of][part],
+  }));
+
+function launch(
+  shader: Shader<typeof PARAMS>,
+  gpu: Gpu,
+  _: SoftmaxForm,
+  { cols }: RowsSize,
+  { x, dy, out }: SoftmaxOperands,
+): void {
+  const operands: Record<string, Operand> = { X: byRows(x), outY: byRows(out) };
+  if (dy) operands['DY'] = byRows(dy);
+  shader.launch(
+    gpu,
+    operands,
+    ({ count }) => ({ rows: count, cols }),
+    ({ count }) => count,
+  );
+}
+
 const formName = ({ of, part }: SoftmaxForm): string =>
   `${of === 'softmax' ? '' : 'log '}${part === 'value' ? '' : 'gradient '}f32`;
 
@@ -61,19 +105,7 @@ const FORMS = (['softmax', 'logSoftmax'] as const).flatMap((of) =>
 export const softmaxFamily: Family<SoftmaxForm, RowsSize, SoftmaxOperands> = {
   name: 'softmax',
   summary: 'softmax over rows and its logarithm, forward and gradient',
-  variants: rowVariants(
-    softmaxShader,
-    (shader, gpu, _, { cols }: RowsSize, { x, dy, out }: SoftmaxOperands) => {
-      const operands: Record<string, Operand> = { X: byRows(x), outY: byRows(out) };
-      if (dy) operands['DY'] = byRows(dy);
-      shader.launch(
-        gpu,
-        operands,
-        ({ count }) => ({ rows: count, cols }),
-        ({ count }) => count,
-      );
-    },
-  ),
+  variants: [...rowVariants(softmaxShader, launch), foursVariant(fours, launch)],
   formName,
   sizeClass: widthClass,
   // Scores of a batch against its passages, as losses see them, and wide rows.

@@ -13,7 +13,10 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   if (row >= p.rows) { return; }
   let source = index[row];
   if (source < p.first || source >= p.end) { return; }
-  for (var c = lane; c < p.cols; c += 32u) {
-    outY[row * p.cols + c] = table[(source - p.first) * p.cols + c];
+  let own = (source - p.first) * p.cols;
+  let base = row * p.cols;
+  for (var c0 = lane; c0 < p.cols; c0 += 32u) {
+    let v0 = table[own + c0];
+    outY[base + c0] = v0;
   }
 }

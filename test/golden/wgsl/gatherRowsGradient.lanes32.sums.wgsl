@@ -11,20 +11,23 @@ var<immediate> p: Params;
 
 @compute @workgroup_size(32)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let segment = group.y * groups.x + group.x;
-  if (segment >= p.segments) { return; }
-  let target_ = rows[segment];
+  let row = group.y * groups.x + group.x;
+  if (row >= p.segments) { return; }
+  let target_ = rows[row];
   if (target_ < p.first || target_ >= p.end) { return; }
-  let begin = max(starts[segment], p.firstK);
-  let end = min(starts[segment + 1u], p.endK);
+  let begin = max(starts[row], p.firstK);
+  let end = min(starts[row + 1u], p.endK);
   let base = (target_ - p.first) * p.cols;
-  for (var c = lane; c < p.cols; c += 32u) {
-    var sum = f32();
+  for (var c0 = lane; c0 < p.cols; c0 += 32u) {
+    var sum0 = f32();
     for (var k = begin; k < end; k++) {
-      let row = order[k - p.firstK];
-      if (row >= p.firstX && row < p.endX) { sum += X[(row - p.firstX) * p.cols + c]; }
+      let own = order[k - p.firstK];
+      if (own >= p.firstX && own < p.endX) {
+        let at = (own - p.firstX) * p.cols;
+        sum0 += X[at + c0];
+      }
     }
-    if (p.accumulate != 0u) { sum += ioY[base + c]; }
-    ioY[base + c] = sum;
+    if (p.accumulate != 0u) { sum0 += ioY[base + c0]; }
+    ioY[base + c0] = sum0;
   }
 }
