@@ -9,6 +9,7 @@ export { type EncoderConfig, readEncoderConfig } from './models/config.js';
 export { resolveModelFolder } from './models/hub-cache.js';
 export { M3Model } from './models/m3.js';
 export type { M3Options } from './models/m3-parameters.js';
+export type { TextSettings } from './models/sentence-files.js';
 export { TokenBatch } from './models/token-batch.js';
 export {
   colbertScore,
@@ -19,6 +20,7 @@ export {
   type M3Embedding,
 } from './retrieval/encode.js';
 export { evaluateRetrieval } from './retrieval/evaluate.js';
+export type { TextOptions, TextRole } from './retrieval/texts.js';
 export type { HostData, TensorArray } from './tensor/host-data.js';
 export { PackedSequences } from './tensor/packed.js';
 export { RandomStreams } from './tensor/random-streams.js';

@@ -17,7 +17,7 @@ import { tokenizerParityFlags } from '../src/tokenizer/parity.js';
 import { finetuneFlags, parseFinetuneArguments } from '../src/train/arguments.js';
 import { silentReporter } from '../src/train/report.js';
 import { finetune } from '../src/train/trainer.js';
-import { interopFlags, weightsFlags } from './interop/flags.js';
+import { folderFlags, interopFlags, weightsFlags } from './interop/flags.js';
 import { golden, repositoryRoot } from './repository.js';
 
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'dawntune-documents-'));
@@ -32,6 +32,7 @@ const commands: Record<string, FlagTable> = {
   'test:matrix': matrixFlags,
   interop: interopFlags,
   'tokenizer-parity': tokenizerParityFlags,
+  'interop:folders': folderFlags,
   'interop:weights': weightsFlags,
   ...Object.fromEntries(suites.map(({ name, flags }) => [`bench ${name}`, flags])),
 };

@@ -67,7 +67,7 @@ test('a run says where the folder differs from its flags, caps lengths by it, an
   assert.match(all, /pooling is mean; cls is used \(--sentence_pooling_method\)/);
   assert.match(all, /vectors are not normalised; here they are \(--normalize_embeddings\)/);
   assert.match(all, /lower-cases texts; here they stay as they are/);
-  assert.match(all, /prompts .* that are not used: query "q: "/);
+  assert.match(all, /prompts .* that are not used: "query" "q: "/);
   const read = (file: string) => JSON.parse(fs.readFileSync(path.join(output, file), 'utf8'));
   assert.equal(read('modules.json').length, 3);
   assert.equal(read('1_Pooling/config.json').pooling_mode_cls_token, true);

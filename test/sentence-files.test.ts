@@ -220,7 +220,7 @@ test('a pooling, a normalisation and texts that are told go before what the fold
   assert.equal(notices('cls, normalised', told), '');
   assert.match(
     notices('a default prompt', { texts: { prompts: new Map() } }),
-    /prompts .* not used: query "query: "/,
+    /prompts .* not used: "query" "query: "/,
   );
   assert.match(
     notices('lower case', { texts: { lowerCase: false } }),

@@ -17,6 +17,8 @@ const BESIDE = [
 ];
 /** What sentence-transformers keeps of a module (1_Pooling, 2_Normalize), one folder each. */
 const MODULE_CONFIG = /^\d{1,3}_[A-Za-z]{1,50}\/config\.json$/;
+/** sentence-transformers' file of lengths, which has had the names of models' classes. */
+const LENGTH_CONFIG = /^(?:0_[A-Za-z]{1,50}\/)?sentence_[a-z-]{1,20}_config\.json$/;
 /** The encoder's own folder, as sentence-transformers had it before version 2. */
 const ENCODER_CONFIG = /^(0_[A-Za-z]{1,50}\/)config\.json$/;
 
@@ -44,7 +46,9 @@ export function neededFiles(paths: ReadonlySet<string>): NeededFiles | undefined
   const weights = WEIGHT_FILES.find(({ file }) => paths.has(encoder + file));
   return {
     gate,
-    files: [...paths].filter((path) => known.has(path) || MODULE_CONFIG.test(path)).toSorted(),
+    files: [...paths]
+      .filter((path) => known.has(path) || MODULE_CONFIG.test(path) || LENGTH_CONFIG.test(path))
+      .toSorted(),
     weights: weights && { path: encoder + weights.file, isIndex: weights.isIndex },
     encoder,
   };

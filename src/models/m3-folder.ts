@@ -251,7 +251,11 @@ function settingsFor(
   if (unused.length > 0)
     notices.push(
       `${printable(folder)}: prompts of config_sentence_transformers.json that are not used: ` +
-        `${unused.map(([name, text]) => `${printable(name)} ${show(text)}`).join(', ')} ` +
+        `${unused
+          .slice(0, 3)
+          .map(([name, text]) => `${show(name)} ${show(text)}`)
+          .join(', ')}` +
+        `${unused.length > 3 ? ` and ${unused.length - 3} more` : ''} ` +
         '(--query_instruction_for_retrieval, --passage_instruction_for_retrieval)',
     );
   return { settings, texts, notices };

@@ -253,7 +253,10 @@ class Reader {
   }
 
   private line(file: string, place: string, expected: string, found: unknown): string {
-    return `${printable(path.join(this.folder, file))}: ${place === '' ? '' : `${place}: `}expected ${expected}, found ${show(found)}`;
+    const where = printable(path.join(this.folder, file));
+    // Keys of a file may be anything.
+    const key = place === '' || /^[\w.]{1,80}$/.test(place) ? place : show(place);
+    return `${where}: ${key === '' ? '' : `${key}: `}expected ${expected}, found ${show(found)}`;
   }
 
   private object(file: string, problems: string[]): JsonObject | undefined {
@@ -302,7 +305,7 @@ function isPlainModality(value: unknown): boolean {
 }
 
 function isInnerPath(inner: string): boolean {
-  return !path.posix.isAbsolute(inner) && !inner.split(/[\\/]/).includes('..');
+  return /^[\w.\- /]{1,100}$/.test(inner) && !inner.startsWith('/') && !inner.split('/').includes('..');
 }
 
 // ---- writing -------------------------------------------------------------------------------------------------

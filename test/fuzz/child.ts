@@ -39,7 +39,10 @@ function complaint(error: unknown): string | undefined {
 function write(input: Input): void {
   fs.rmSync(folder, { recursive: true, force: true });
   fs.mkdirSync(folder, { recursive: true });
-  for (const [name, content] of Object.entries(input)) fs.writeFileSync(path.join(folder, name), content);
+  for (const [name, content] of Object.entries(input)) {
+    fs.mkdirSync(path.dirname(path.join(folder, name)), { recursive: true });
+    fs.writeFileSync(path.join(folder, name), content);
+  }
 }
 
 /** What the case at hand wrote to standard error. */

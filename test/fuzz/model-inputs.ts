@@ -34,6 +34,30 @@ const config = {
   use_cache: true,
 };
 
+const SENTENCE_FILES = {
+  'modules.json': [
+    { idx: 0, name: '0', path: '', type: 'sentence_transformers.models.Transformer' },
+    { idx: 1, name: '1', path: '1_Pooling', type: 'sentence_transformers.models.Pooling' },
+    { idx: 2, name: '2', path: '2_Normalize', type: 'sentence_transformers.models.Normalize' },
+  ],
+  '1_Pooling/config.json': {
+    word_embedding_dimension: 8,
+    pooling_mode: 'cls',
+    pooling_mode_mean_tokens: true,
+  },
+  'sentence_bert_config.json': {
+    max_seq_length: 8,
+    do_lower_case: false,
+    tokenizer_args: { model_max_length: 8 },
+  },
+  'config_sentence_transformers.json': {
+    prompts: { query: 'q: ', document: null },
+    default_prompt_name: 'query',
+    similarity_fn_name: 'cosine',
+    truncate_dim: null,
+  },
+};
+
 const once = <T>(make: () => T): (() => T) => {
   let value: T | undefined;
   return () => (value ??= make());
@@ -85,6 +109,12 @@ export function modelInput(random: FuzzRandom): Record<string, Uint8Array | stri
     'config.json': textOf(random.chance(0.6) ? damageTree(configTree, random, words()) : configTree),
     'model.safetensors': frameSafetensors(weights, data),
   };
+  if (random.chance(0.5))
+    for (const [name, content] of Object.entries(SENTENCE_FILES)) {
+      if (random.chance(0.1)) continue;
+      const tree = treeOf(content);
+      input[name] = textOf(random.chance(0.4) ? damageTree(tree, random, words()) : tree);
+    }
   if (random.chance(0.8)) input['colbert_linear.pt'] = head(8);
   if (random.chance(0.8)) input['sparse_linear.pt'] = head(1);
   return input;
@@ -111,5 +141,7 @@ const capabilities: Capabilities = {
 };
 
 export function loadModel(folder: string): void {
-  M3Model.load(Gpu.plan({ capabilities }), folder).dispose();
+  const model = M3Model.load(Gpu.plan({ capabilities }), folder);
+  model.contents();
+  model.dispose();
 }

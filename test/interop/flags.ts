@@ -1,4 +1,4 @@
-/** The flags of `npm run interop` and `npm run interop:weights`. */
+/** The flags of `npm run interop`, `npm run interop:folders` and `npm run interop:weights`. */
 import {
   boolean,
   choice,
@@ -33,4 +33,15 @@ export const weightsFlags = group('Weights', {
   folder: required(text('a folder'), 'where models are written; one of torch that is there is used again'),
   tokenizer: required(text('a folder'), 'tokenizer.json and tokenizer_config.json that go into them'),
   small: withDefault(boolean, false, 'files of two layers in every format, instead of the shapes of bge-m3'),
+});
+
+export const folderFlags = group('Comparison', {
+  python: required(
+    text('a path'),
+    'a Python with torch, transformers<5, sentence-transformers and FlagEmbedding',
+  ),
+  folders: optional(
+    listOf(text('a folder'), 'model folders'),
+    'folders with a card, which a run has written; by default some are made of the golden model',
+  ),
 });
