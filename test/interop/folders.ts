@@ -137,7 +137,9 @@ function compared({ embeddings }: Ours, answer: Answer): [string, number][] {
   if (answer.dense) rows.push(['dense', distance(dense(embeddings.text), answer.dense)]);
   if (answer.queries) rows.push(['queries', distance(dense(embeddings.query), answer.queries)]);
   if (answer.documents) rows.push(['passages', distance(dense(embeddings.document), answer.documents)]);
-  if (answer.lexical) rows.push(['lexical', lexicalDistance(embeddings.text, answer.lexical)]);
+  const weights = embeddings.text.reduce((sum, { lexical }) => sum + lexical.size, 0);
+  if (answer.lexical)
+    rows.push([`lexical (${weights} weights)`, lexicalDistance(embeddings.text, answer.lexical)]);
   if (answer.colbert) rows.push(['ColBERT', colbertDistance(embeddings.text, answer.colbert)]);
   return rows;
 }
