@@ -326,17 +326,20 @@ test('finetune takes a model of the hub by its name', async () => {
   const before = { ...process.env };
   Object.assign(process.env, { HF_ENDPOINT: hub.endpoint });
   try {
-    const words = (model: string) => [
+    const words = (model: string, data = golden('example_data', 'sts')) => [
       '--model_name_or_path',
       model,
       '--train_data',
-      'x',
+      data,
       '--output_dir',
       path.join(home, 'output'),
       '--cache_dir',
       cache,
     ];
-    const run = (model: string) => finetune(parseFinetuneArguments(words(model)).args, silentReporter);
+    const run = (model: string, data?: string) =>
+      finetune(parseFinetuneArguments(words(model, data)).args, silentReporter);
+    await refused(run('org/name', 'nowhere'), InputError, /--train_data: nowhere: expected a file/);
+    assert.deepEqual(hub.requests, []);
     await refused(run('org/none'), InputError, /org\/none: no such folder here/);
     await refused(
       run('nowhere'),

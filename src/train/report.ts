@@ -51,8 +51,9 @@ export function consoleReporter({ progress }: { progress?: boolean } = {}): Repo
     download({ bytes, totalBytes }) {
       const seconds = performance.now() / 1000;
       if (wanted) {
-        transfer ??= startTransfer(totalBytes);
-        transfer.update(bytes, { read: formatBytes(bytes), all: formatBytes(totalBytes) });
+        // All is told more than once, for each file that is whole then.
+        if (bytes < totalBytes) transfer ??= startTransfer(totalBytes);
+        transfer?.update(bytes, { read: formatBytes(bytes), all: formatBytes(totalBytes) });
         if (bytes === totalBytes) endTransfer();
       } else if (bytes < totalBytes && seconds - told > PLAIN_SECONDS) {
         // The first piece only starts the clock.

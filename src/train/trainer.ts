@@ -8,7 +8,6 @@ import type { Decision } from '../gpu/choices.js';
 import { Gpu } from '../gpu/gpu.js';
 import { formatBytes, type MemoryReport } from '../gpu/memory.js';
 import { tuneAsked, tuningSummary, useWinners } from '../kernels/tuning.js';
-import { resolveModelFolder } from '../models/hub-cache.js';
 import { M3Model } from '../models/m3.js';
 import { baseModel } from '../models/model-card.js';
 import { OutputFolder } from '../models/output-folder.js';
@@ -22,7 +21,7 @@ import { trainingSections } from './run/card.js';
 import { RunSaves } from './run/checkpoints.js';
 import { batchesFrom } from './run/cursor.js';
 import { requireDiskSpace } from './run/disk-space.js';
-import { openInputs, placed, preparation, type RunInputs } from './run/inputs.js';
+import { openInputs, openModelFolder, placed, preparation, type RunInputs } from './run/inputs.js';
 import { RunLog, round } from './run/log.js';
 import { planRunMemory } from './run/memory.js';
 import { requireMemory } from './run/memory-plan.js';
@@ -53,16 +52,7 @@ export async function finetune(
     for (const line of interrupted.notices) note(line);
     interrupted.close();
   }
-  const folder = await resolveModelFolder(
-    args.modelNameOrPath,
-    {
-      cacheDir: args.cacheDir,
-      token: args.token,
-      revision: args.revision,
-      report: { note, progress: (download) => report.download?.(download) },
-    },
-    '--model_name_or_path',
-  );
+  const folder = await openModelFolder(args, report);
   const inputs = openInputs(folder, args, note);
   const { plan } = inputs;
   const gpu = await openGpu();

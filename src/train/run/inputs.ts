@@ -1,8 +1,12 @@
 /** What a run reads before anything is computed: the model's folder, its tokenizer, the rows, the DeepSpeed file. */
 import { loadDatasets, type TrainBatch, type TrainingData } from '../../data/batches.js';
+import { findSource } from '../../data/sources.js';
 import { InputError } from '../../errors.js';
+import { PositionedFile } from '../../files/positioned.js';
 import type { Gpu } from '../../gpu/gpu.js';
+import { isHubName } from '../../hub/download.js';
 import { type EncoderConfig, readEncoderConfig } from '../../models/config.js';
+import { resolveModelFolder } from '../../models/hub-cache.js';
 import { watchFolder } from '../../models/model-folder.js';
 import type { TextSettings } from '../../models/sentence-files.js';
 import { printable } from '../../show.js';
@@ -10,6 +14,7 @@ import type { TokenizerThreads } from '../../tokenizer/threads.js';
 import { Tokenizer } from '../../tokenizer/tokenizer.js';
 import type { FinetuneArguments } from '../arguments.js';
 import { readDeepSpeed } from '../deepspeed.js';
+import type { Reporter } from '../report.js';
 import { packTexts, specialIdsOf, tokenizeInThreads } from '../step/collate.js';
 import { replacedBase } from './checkpoints.js';
 import type { PlacedBatch } from './cursor.js';
@@ -28,6 +33,30 @@ export interface RunInputs {
   readonly plan: RunPlan;
   /** @throws InputError when the model's folder is no longer what it was. */
   readonly requireUnchanged: () => void;
+}
+
+/**
+ * The folder that the model is in, fetched when `--model_name_or_path` is a name of the hub. Data that is not there is
+ * told before a download that would be for nothing. @throws InputError, MachineError.
+ */
+export async function openModelFolder(args: FinetuneArguments, report: Reporter): Promise<string> {
+  if (isHubName(args.modelNameOrPath) && !PositionedFile.exists(args.modelNameOrPath)) {
+    for (const source of args.trainData) findSource(source, '--train_data');
+    for (const source of args.evalData ?? []) findSource(source, '--eval_data');
+  }
+  return resolveModelFolder(
+    args.modelNameOrPath,
+    {
+      cacheDir: args.cacheDir,
+      token: args.token,
+      revision: args.revision,
+      report: {
+        note: (line) => report.note(line),
+        progress: (download) => report.download?.(download),
+      },
+    },
+    '--model_name_or_path',
+  );
 }
 
 /** `folder`: the model's, which is here by now. All rows are looked through, so that bad ones are found before the first step. @throws InputError. */
