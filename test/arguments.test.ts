@@ -28,6 +28,7 @@ import {
   finetuneFlags,
   intervalInSteps,
   parseFinetuneArguments,
+  resumeWish,
 } from '../src/train/arguments.js';
 import { parseDeepSpeed, readDeepSpeed } from '../src/train/deepspeed.js';
 import {
@@ -261,6 +262,7 @@ test('defaults are FlagEmbedding’s and Hugging Face’s', () => {
     saveTotalLimit: null,
     saveDtype: 'float32',
     maxShardSize: null,
+    saveOnlyModel: false,
     resumeFromCheckpoint: null,
     disableTqdm: null,
     nprocPerNode: 1,
@@ -351,11 +353,6 @@ test('wrong values are refused in one line', () => {
     ['--fp16 --bf16', /^--fp16 and --bf16: expected at most one of them, found both$/],
     ['--use_mrl', /^--use_mrl: expected False, found True: not implemented for M3$/],
     ['--nproc_per_node 2', /^--nproc_per_node: expected 1, found 2: several ranks are not supported yet$/],
-    [
-      '--resume_from_checkpoint True',
-      /^--resume_from_checkpoint: expected False, found "True": not supported yet$/,
-    ],
-    ['--resume_from_checkpoint out/checkpoint-5', /not supported yet$/],
     ['--fix_encoder', /^--fix_encoder True: expected --unified_finetuning True with it/],
     ['--no_normalize_embeddings=x', /^--no_normalize_embeddings: expected no value, found "x"$/],
     ['--lerning_rate 1', /^unknown flag --lerning_rate; the nearest is --learning_rate$/],
@@ -397,7 +394,13 @@ test('wrong values are refused in one line', () => {
     () => parseFinetuneArguments([]),
     /^--model_name_or_path: expected a folder or a hub id, found nothing/,
   );
-  for (const word of ['False', 'None']) parse(`--resume_from_checkpoint ${word}`);
+  for (const [word, wish] of [
+    ['False', null],
+    ['None', null],
+    ['True', true],
+    ['out/checkpoint-5', 'out/checkpoint-5'],
+  ] as const)
+    assert.equal(resumeWish(parse(`--resume_from_checkpoint ${word}`).args), wish);
 });
 
 // Every field of transformers 4.57.6 TrainingArguments that is a flag.

@@ -179,15 +179,16 @@ test('the learning rate is blamed only where it can be at fault', () => {
 
 test('a disk that is too small is known before the first step', () => {
   assert.throws(
-    () => requireDiskSpace(folder, 1e18, 1),
+    () => requireDiskSpace(folder, 1e18, { bytes: 1, count: 0 }),
     /^MachineError: --output_dir .*: the disk has .* free, a save takes 1000000000\.00 GB/,
   );
   const { bavail, bsize } = fs.statfsSync(folder);
+  const third = Math.floor((bavail * bsize) / 3);
   assert.match(
-    requireDiskSpace(folder, Math.floor((bavail * bsize) / 3), 5) ?? '',
+    requireDiskSpace(folder, third, { bytes: third, count: 4 }) ?? '',
     /the 5 saves of this run take/,
   );
-  assert.equal(requireDiskSpace(folder, 1, 1), undefined);
+  assert.equal(requireDiskSpace(folder, 1, { bytes: 1, count: 1 }), undefined);
 });
 
 const GOOD = { query: 'a question', pos: ['an answer'], neg: ['another'] };

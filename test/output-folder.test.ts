@@ -9,7 +9,8 @@ import { InputError, MachineError } from '../src/errors.js';
 import { FolderLock, LOCK_FILE } from '../src/files/lock.js';
 import { watchFolder } from '../src/models/model-folder.js';
 import { OutputFolder } from '../src/models/output-folder.js';
-import { RunSaves, type TrainerState } from '../src/train/run/checkpoints.js';
+import { RunSaves } from '../src/train/run/checkpoints.js';
+import type { TrainerState } from '../src/train/run/log.js';
 import {
   filesOf,
   fresh,
@@ -344,7 +345,8 @@ test('a checkpoint replaces one of an earlier run, and nothing that a person kee
   }
   fs.mkdirSync(path.join(folder, 'checkpoint-6'));
   const output = OutputFolder.open(folder);
-  const saves = (...steps: number[]) => new RunSaves(output, null, (step) => steps.includes(step));
+  const saves = (...steps: number[]) =>
+    new RunSaves(output, null, { writes: (step) => steps.includes(step) });
   saves(2, 6, 10);
   assert.throws(
     () => saves(2, 4),

@@ -3,6 +3,7 @@
  * the draws inside each row have streams of their own, so any batch of any epoch is reached directly and a resumed
  * run sees exactly what it would have seen. Tokens come after (train/step/collate.ts).
  */
+import fs from 'node:fs';
 import { InputError } from '../errors.js';
 import { printable, show } from '../show.js';
 import { CounterRandom } from '../tensor/random.js';
@@ -75,6 +76,19 @@ export function loadDatasets(
   return new TrainingData({ ...defaults, ...(Object.fromEntries(given) as typeof options) } as DataOptions);
 }
 
+/** As JSON. */
+export interface DataFingerprint {
+  readonly seed: number;
+  /** In the order in which they were given. */
+  readonly files: readonly {
+    readonly path: string;
+    readonly bytes: number;
+    readonly rows: number;
+    /** Over the rows. */
+    readonly crc32: number;
+  }[];
+}
+
 /** How many of the rows given an epoch draws from. */
 export interface DataUsage {
   /** In the files. */
@@ -114,6 +128,21 @@ export class TrainingData {
 
   get rowCount(): number {
     return this.datasets.reduce((total, { rowCount }) => total + rowCount, 0);
+  }
+
+  /** What the order of the rows and the rows themselves follow from: where it is the same, so are all batches. */
+  fingerprint(): DataFingerprint {
+    return {
+      seed: this.options.seed,
+      files: this.datasets.flatMap(({ rowFiles }) =>
+        rowFiles.map((file) => ({
+          path: file.path,
+          bytes: fs.statSync(file.path, { throwIfNoEntry: false })?.size ?? 0,
+          rows: file.rowCount,
+          crc32: file.fingerprint,
+        })),
+      ),
+    };
   }
 
   /** What each dataset contributes to an epoch, for logs. */

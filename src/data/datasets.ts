@@ -69,6 +69,11 @@ export class Dataset {
     return this.members.map(({ file, rows }) => ({ path: file.path, rows: rows.length }));
   }
 
+  /** The same files, whole. */
+  get rowFiles(): RowFile[] {
+    return this.members.map(({ file }) => file);
+  }
+
   row(index: number): TrainRow {
     const [file, row] = this.locate(index);
     return file.row(row);

@@ -4,6 +4,7 @@
  * through once to check every row and note where it stands; the texts stay on disk and a row is read again when a batch
  * needs it, so memory is some fifty bytes a row.
  */
+import { crc32 } from 'node:zlib';
 import { InputError } from '../errors.js';
 import type { JsonObject } from '../files/json.js';
 import { parseObject, readJsonObjectAt, readJsonObjects } from '../files/json-objects.js';
@@ -198,6 +199,13 @@ export class RowFile {
   /** Index into `types` per row. */
   private readonly typeOf = new Column(Uint32Array);
   private readonly types: (string | null)[] = [];
+
+  /** CRC-32 over those of all rows, in order: the rows are the same where it is the same. */
+  get fingerprint(): number {
+    return crc32(
+      Buffer.from(Uint32Array.from({ length: this.rowCount }, (_, i) => this.checksum.at(i)).buffer),
+    );
+  }
 
   /** Reads and checks the whole file. @throws InputError at the first bad row, or when there is none. */
   constructor(

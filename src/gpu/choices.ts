@@ -46,6 +46,13 @@ export class KernelChoices {
     this.decided.clear();
   }
 
+  /** Takes the winners of a record instead of those that it has. */
+  replaceWinners(winners: Readonly<Record<string, string>>): void {
+    this.winners.clear();
+    this.decided.clear();
+    for (const [key, variant] of Object.entries(winners)) this.winners.set(key, variant);
+  }
+
   /** The name that `family` is forced to, if any; `fallback` is for the caller to resolve. */
   forcedVariant(family: string): string | undefined {
     if (this.forced === undefined || this.forced === 'fallback') return undefined;

@@ -87,10 +87,14 @@ export class OutputFolder {
     await publishFiles(this.path, saveFiles(this.path), (into) => this.write(into, { ...contents, files }));
   }
 
-  /** Makes or replaces the folder `name` in it. */
-  async saveAs(name: string, contents: ModelFolderContents): Promise<void> {
+  /** Makes or replaces the folder `name` in it. `more` adds files beside the model's. */
+  async saveAs(
+    name: string,
+    contents: ModelFolderContents,
+    more: (into: string) => Promise<void> = async () => {},
+  ): Promise<void> {
     this.lock.verify();
-    await publishFolder(this.path, name, (into) => this.write(into, contents));
+    await publishFolder(this.path, name, (into) => this.write(into, contents, more));
   }
 
   remove(name: string): void {
@@ -102,8 +106,13 @@ export class OutputFolder {
     this.lock.release();
   }
 
-  private async write(into: string, contents: ModelFolderContents): Promise<void> {
+  private async write(
+    into: string,
+    contents: ModelFolderContents,
+    more: (into: string) => Promise<void> = async () => {},
+  ): Promise<void> {
     await writeModelFiles(into, contents);
+    await more(into);
     // Writing takes long; what follows are renames.
     this.lock.verify();
   }

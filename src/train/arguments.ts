@@ -263,7 +263,15 @@ export const finetuneFlags = {
       byteSize,
       'weights that take more than this are written in several files; 5GB by default',
     ),
-    resume_from_checkpoint: optional(text('a checkpoint'), 'continue a run from a checkpoint'),
+    save_only_model: withDefault(
+      boolean,
+      false,
+      'checkpoints hold the model alone: less room, but no run goes on from them',
+    ),
+    resume_from_checkpoint: optional(
+      text('a checkpoint, or True'),
+      'go on from this checkpoint, or from the newest one in the output folder',
+    ),
     disable_tqdm: optional(boolean, 'no progress bar'),
     ...profileFlag,
   }),
@@ -312,10 +320,6 @@ function checkFinetuneArguments(args: FinetuneArguments): string[] {
     throw new InputError(
       `--nproc_per_node: expected 1, found ${args.nprocPerNode}: several ranks are not supported yet`,
     );
-  if (args.resumeFromCheckpoint !== null && booleanWord(args.resumeFromCheckpoint) !== false)
-    throw new InputError(
-      `--resume_from_checkpoint: expected False, found ${show(args.resumeFromCheckpoint)}: not supported yet`,
-    );
   if (args.fp16 && args.bf16)
     throw new InputError('--fp16 and --bf16: expected at most one of them, found both');
   if (args.fixEncoder && !args.unifiedFinetuning)
@@ -346,10 +350,16 @@ function checkFinetuneArguments(args: FinetuneArguments): string[] {
     );
   if (args.saveTotalLimit !== null && args.saveStrategy === 'no')
     notices.push(`--save_total_limit ${args.saveTotalLimit} has no effect with --save_strategy no`);
+  if (args.saveOnlyModel && args.saveStrategy === 'no')
+    notices.push('--save_only_model has no effect with --save_strategy no');
   return notices;
 }
 
-const booleanWord = (word: string) => boolean.parse([word]);
+/** What `--resume_from_checkpoint` says: a folder, true for the newest checkpoint of the output folder, or null. */
+export function resumeWish({ resumeFromCheckpoint: word }: FinetuneArguments): string | true | null {
+  const said = word === null ? false : boolean.parse([word]);
+  return said === undefined ? word : said ? true : null;
+}
 
 /** `--logging_steps` and `--save_steps` in steps: below 1 they are a share of the run, rounded up. */
 export function intervalInSteps(interval: number, totalSteps: number): number {

@@ -5,6 +5,7 @@
  * (docs/spec/flagembedding-m3.md §5.3), of which PyTorch's GradScaler is the case of hysteresis 1.
  */
 import { MachineError } from '../errors.js';
+import type { Fields } from '../files/json-fields.js';
 import type { LossScaling } from './deepspeed.js';
 
 /** What `--fp16` does without a DeepSpeed file: PyTorch's GradScaler. */
@@ -28,6 +29,13 @@ export interface LossScaleEvent {
   readonly previous_loss_scale: number;
 }
 
+export interface LossScalerState {
+  readonly scale: number;
+  readonly good: number;
+  readonly hysteresis: number;
+  readonly overflows: number;
+}
+
 export class LossScaler {
   /** Of the next step; 1 without scaling. */
   scale: number;
@@ -40,6 +48,22 @@ export class LossScaler {
   constructor(private readonly scaling: LossScaling | null) {
     this.scale = scaling === null ? 1 : scaling.kind === 'static' ? scaling.scale : scaling.initialScale;
     this.hysteresis = scaling?.kind === 'dynamic' ? scaling.hysteresis : 1;
+  }
+
+  /** As JSON, for checkpoints. */
+  state(): LossScalerState {
+    const { scale, good, hysteresis, overflows } = this;
+    return { scale, good, hysteresis, overflows };
+  }
+
+  /** @throws InputError for what is no state of a loss scale. */
+  restore(state: Fields): void {
+    const scale = state.number('scale');
+    if (!(scale > 0 && scale <= LARGEST)) throw state.fault('scale', `above 0 and at most ${LARGEST}`);
+    this.good = state.count('good');
+    this.hysteresis = state.count('hysteresis', 1);
+    this.overflows = state.count('overflows');
+    this.scale = scale;
   }
 
   /**

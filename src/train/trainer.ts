@@ -15,18 +15,21 @@ import { printable } from '../show.js';
 import { TokenizerThreads } from '../tokenizer/threads.js';
 import type { Tokenizer } from '../tokenizer/tokenizer.js';
 import type { SavedFormat } from '../weights/saved-weights.js';
-import type { FinetuneArguments } from './arguments.js';
+import { type FinetuneArguments, resumeWish } from './arguments.js';
 import type { LogEntry, Reporter } from './report.js';
 import { trainingSections } from './run/card.js';
 import { RunSaves } from './run/checkpoints.js';
 import { batchesFrom } from './run/cursor.js';
 import { requireDiskSpace } from './run/disk-space.js';
+import type { RunFingerprint } from './run/fingerprint.js';
 import { openInputs, openModelFolder, placed, preparation, type RunInputs } from './run/inputs.js';
 import { RunLog, round } from './run/log.js';
 import { planRunMemory } from './run/memory.js';
 import { requireMemory } from './run/memory-plan.js';
 import { RunProfile } from './run/profile.js';
+import { restore, resumePoint, useKernels } from './run/resume.js';
 import { TrainingRun } from './run/run.js';
+import type { OpenCheckpoint, TrainingState } from './run/training-state.js';
 import { collateAhead } from './step/collate.js';
 
 export interface FinetuneResult {
@@ -60,35 +63,42 @@ export async function finetune(
   let model: M3Model | undefined;
   let run: TrainingRun | undefined;
   let output: OutputFolder | undefined;
+  let checkpoint: OpenCheckpoint | undefined;
   try {
     output = openOutput(args.outputDir);
+    for (const line of output.notices) note(line);
+    checkpoint = resumePoint(resumeWish(args), args.outputDir, inputs.fingerprint, note);
     // They make their tokenizers while memory is planned and the model is loaded.
     threads = new TokenizerThreads(inputs.tokenizer, {
       threads: args.dataloaderNumWorkers ?? (gpu.capabilities.software ? 0 : 1),
     });
     const base = baseModel(args.modelNameOrPath, inputs.folder);
     const facts = { ...inputs, args: plan.args, adapter: gpu.capabilities.name };
-    const saves = new RunSaves(
-      output,
-      args.saveTotalLimit ?? null,
-      (step) => plan.savesAt(step),
-      savedFormat(args),
-      (state) => ({ base, training: trainingSections(facts, state, plan.totalSteps) }),
-    );
-    for (const line of [...output.notices, ...saves.notices]) note(line);
-    const memory = await planMemoryOf(gpu, inputs, note);
+    const saves = new RunSaves(output, args.saveTotalLimit, {
+      writes: (step) => plan.savesAt(step) && step > (checkpoint?.step ?? 0),
+      format: savedFormat(args),
+      card: (state) => ({ base, training: trainingSections(facts, state, plan.totalSteps) }),
+      goesOn: checkpoint !== undefined,
+    });
+    for (const line of saves.notices) note(line);
+    const memory = await planMemoryOf(gpu, inputs, checkpoint, note);
     requireMemory(memory, gpu.pool.budget, note);
     gpu.pool.expect(memory.peak);
-    model = loadModel(gpu, inputs);
+    model = loadModel(gpu, { ...inputs, folder: checkpoint?.folder ?? inputs.folder });
     inputs.requireUnchanged();
     for (const line of model.notices) note(line);
-    const saveBytes = BYTES_PER_WEIGHT * model.store.count + tokenizerBytes(inputs.tokenizer);
-    const space = requireDiskSpace(args.outputDir, saveBytes, 1 + plan.checkpointsKept);
+    const modelBytes = BYTES_PER_WEIGHT * model.store.count + tokenizerBytes(inputs.tokenizer);
+    const momentBytes = args.saveOnlyModel ? 0 : memory.peakByPurpose.optimizer;
+    const space = requireDiskSpace(args.outputDir, modelBytes, {
+      ...{ bytes: modelBytes + momentBytes, count: plan.checkpointsKept },
+    });
     if (space) note(space);
     run = new TrainingRun(model, plan.run);
+    const log = new RunLog(plan, report);
+    if (checkpoint) restore(checkpoint, run, log);
+    checkpoint?.tensors.close();
     note(summary(gpu, model, inputs, memory));
     await profile?.start(gpu, note);
-    const log = new RunLog(plan, report);
     const nothingNew = await train(run, inputs, threads, saves, log, report);
     for (const line of (await profile?.finish(gpu, note))?.lines ?? []) note(line);
     for (const line of run.tally.notices()) note(line);
@@ -99,6 +109,7 @@ export async function finetune(
     return { steps: plan.totalSteps, log: log.state.log_history };
   } finally {
     report.end();
+    checkpoint?.tensors.close();
     run?.dispose();
     model?.dispose();
     await threads?.close();
@@ -110,7 +121,7 @@ export async function finetune(
 /** The loop. Returns why there was nothing new to save after the last step, if so. */
 async function train(
   run: TrainingRun,
-  { data, evalData, plan, tokenizer }: RunInputs,
+  { data, evalData, fingerprint, plan, tokenizer }: RunInputs,
   threads: TokenizerThreads,
   saves: RunSaves,
   log: RunLog,
@@ -141,7 +152,8 @@ async function train(
     if (last && tally.nothingNew) nothingNew = tally.whyNothingNew;
     if (due && tally.nothingNew) report.note(`step ${step.number}: no checkpoint: ${tally.whyNothingNew}`);
     else if (due) {
-      await gpu.phase('save', () => saves.saveCheckpoint(model, tokenizer, log.state));
+      const training = plan.args.saveOnlyModel ? undefined : trainingState(run, log, fingerprint);
+      await gpu.phase('save', () => saves.saveCheckpoint(model, tokenizer, log.state, training));
       tally.saved(step.number);
       report.saved?.(`checkpoint-${step.number}`);
     }
@@ -152,6 +164,16 @@ async function train(
   report.saved?.('model');
   report.note(`model written to ${printable(plan.args.outputDir)}`);
   return nothingNew;
+}
+
+/** What goes into a checkpoint beside the model. */
+function trainingState(run: TrainingRun, log: RunLog, fingerprint: RunFingerprint) {
+  const { capabilities, choices } = run.model.gpu;
+  const state: TrainingState = {
+    ...{ run: run.state(), means: log.means(), fingerprint, kernels: choices.record().winners },
+    adapter: { name: capabilities.name, driver: capabilities.driver },
+  };
+  return { state, tensors: run.optimizer.tensors() };
 }
 
 function loadModel(gpu: Gpu, { folder, texts, plan }: RunInputs): M3Model {
@@ -168,16 +190,20 @@ function loadModel(gpu: Gpu, { folder, texts, plan }: RunInputs): M3Model {
   });
 }
 
-/** Chooses the kernels, as `--tune` says, and plans the memory that steps take with them. */
+/** Chooses the kernels, as the checkpoint or `--tune` says, and plans the memory that steps take with them. */
 async function planMemoryOf(
   gpu: Gpu,
   inputs: RunInputs,
+  checkpoint: OpenCheckpoint | undefined,
   note: (line: string) => void,
 ): Promise<MemoryReport> {
   const { tune } = inputs.plan.args;
   const planned = { ...inputs, model: (on: Gpu) => loadModel(on, inputs) };
-  useWinners(gpu, tune, note);
-  if (tune === 'full') {
+  if (checkpoint) {
+    useKernels(checkpoint, gpu, note);
+    if (tune === 'full') note('--tune full: the kernels are those of the checkpoint');
+  } else useWinners(gpu, tune, note);
+  if (tune === 'full' && !checkpoint) {
     // With everything that the steps would ask for tuned, the memory is planned anew: variants differ in what they take.
     let asked: readonly Decision[] = [];
     await planRunMemory(

@@ -89,11 +89,8 @@ export const foreignTrainingArguments: Readonly<Record<string, ForeignFlag>> = {
   ),
   ...because('there is no search for hyperparameters', 'ray_scope=last'),
   ...because('weights are saved as safetensors', 'save_safetensors=True'),
-  ...because(
-    'a checkpoint holds the model and the log, not the state of the optimiser',
-    'save_only_model=True',
-  ),
-  ...because('no run is resumed', 'restore_callback_states_from_checkpoint=False ignore_data_skip=False'),
+  ...because('there are no callbacks', 'restore_callback_states_from_checkpoint=False'),
+  ...because('a run that goes on does so at the batch where it stopped', 'ignore_data_skip=False'),
   ...because(
     'the GPU or CPU adapter is chosen with --adapter',
     'no_cuda=False use_cpu=False use_mps_device=False',

@@ -5,7 +5,7 @@ import type { TrainingData } from '../../data/batches.js';
 import { cell } from '../../models/model-card.js';
 import { type FinetuneArguments, finetuneFlags } from '../arguments.js';
 import type { LogEntry } from '../report.js';
-import type { TrainerState } from './checkpoints.js';
+import type { TrainerState } from './log.js';
 
 /** Rows of one table; of a longer log they are spread over it, its first and its last among them. */
 const MOST_ROWS = 12;
@@ -25,8 +25,17 @@ const ALWAYS = new Set([
   'unified_finetuning',
   'seed',
 ]);
-/** Where files are, and what does not change the model. */
+/** What is secret, where files are, and what does not change the model. */
 const NEVER = new Set([
+  'token',
+  'resume_from_checkpoint',
+  'overwrite_output_dir',
+  'save_strategy',
+  'save_steps',
+  'save_total_limit',
+  'save_only_model',
+  'logging_steps',
+  'disable_tqdm',
   'model_name_or_path',
   'train_data',
   'eval_data',

@@ -9,22 +9,9 @@ import type { ModelFolderContents } from '../../models/model-folder.js';
 import { CHECKPOINT, type OutputFolder } from '../../models/output-folder.js';
 import { printable } from '../../show.js';
 import { FormatRangeError, type SavedFormat } from '../../weights/saved-weights.js';
-import type { LogEntry } from '../report.js';
-
-const STATE_FILE = 'trainer_state.json';
-
-/** `trainer_state.json`, with Hugging Face's keys. */
-export interface TrainerState {
-  global_step: number;
-  epoch: number;
-  max_steps: number;
-  num_train_epochs: number;
-  train_batch_size: number;
-  logging_steps: number;
-  save_steps: number;
-  seed: number;
-  log_history: LogEntry[];
-}
+import type { StateTensor } from '../optimizer-state.js';
+import type { TrainerState } from './log.js';
+import { TRAINER_STATE, type TrainingState, writeTrainingState } from './training-state.js';
 
 export interface Checkpoint {
   readonly name: string;
@@ -44,24 +31,29 @@ export class RunSaves {
    * `limit`: how many checkpoints stay in the folder, null for all. The newest are kept by when they were saved, not by
    * their number: a checkpoint-1000 of an earlier run is older than this run's checkpoint-10, and goes before it.
    * `writes`: whether this run saves a checkpoint after that step. `format`: of the trained model; checkpoints, which
-   * training goes on from, are float32. `card`: what the model card says of the run so far.
+   * training goes on from, are float32. `card`: what the model card says of the run so far. `goesOn`: the run goes on
+   * from a checkpoint; those that are there are its own, in the order of their steps.
    * @throws InputError when something else has the name of one.
    */
   constructor(
     private readonly output: OutputFolder,
     private readonly limit: number | null,
-    writes: (step: number) => boolean = () => false,
-    private readonly format: SavedFormat = {},
-    private readonly card: (state: TrainerState) => CardDetails = () => ({}),
+    private readonly options: {
+      readonly writes?: (step: number) => boolean;
+      readonly format?: SavedFormat;
+      readonly card?: (state: TrainerState) => CardDetails;
+      readonly goesOn?: boolean;
+    } = {},
   ) {
+    const { writes = () => false, goesOn = false } = options;
     requireNoneReplaced(output.path, writes);
     this.earlier = checkpoints(output.path)
       .map((checkpoint) => ({ checkpoint, saved: savedAt(checkpoint) }))
-      .sort((a, b) => a.saved - b.saved || a.checkpoint.step - b.checkpoint.step)
+      .sort((a, b) => (goesOn ? 0 : a.saved - b.saved) || a.checkpoint.step - b.checkpoint.step)
       .map(({ checkpoint }) => checkpoint);
     const names = this.earlier.map(({ name }) => name);
     this.notices =
-      limit === null || names.length === 0
+      limit === null || names.length === 0 || goesOn
         ? []
         : [
             `--save_total_limit ${limit}: ${printable(output.path)} has checkpoints of an earlier run, which count and go ` +
@@ -71,7 +63,7 @@ export class RunSaves {
 
   /** @throws MachineError for a weight beyond the format, and the model is then saved in float32. */
   async saveModel(model: M3Model, tokenizer: TokenizerFiles, state: TrainerState): Promise<void> {
-    const { format } = this;
+    const { format = {} } = this.options;
     try {
       await this.output.save(this.contents(model, tokenizer, state, format));
     } catch (error) {
@@ -84,10 +76,21 @@ export class RunSaves {
     }
   }
 
-  /** Writes checkpoint-<step>, then removes what the limit leaves no room for. */
-  async saveCheckpoint(model: M3Model, tokenizer: TokenizerFiles, state: TrainerState): Promise<void> {
+  /**
+   * Writes checkpoint-<step>, then removes what the limit leaves no room for. `training`: what a run needs to go on from
+   * it; without, it is a model alone.
+   */
+  async saveCheckpoint(
+    model: M3Model,
+    tokenizer: TokenizerFiles,
+    state: TrainerState,
+    training?: { readonly state: TrainingState; readonly tensors: readonly StateTensor[] },
+  ): Promise<void> {
     const name = `checkpoint-${state.global_step}`;
-    await this.output.saveAs(name, this.contents(model, tokenizer, state, { ...this.format, dtype: 'f32' }));
+    const files = this.contents(model, tokenizer, state, { ...this.options.format, dtype: 'f32' });
+    await this.output.saveAs(name, files, async (into) => {
+      if (training) await writeTrainingState(into, training.state, training.tensors);
+    });
     for (const list of [this.earlier, this.own]) {
       const replaced = list.findIndex((checkpoint) => checkpoint.name === name);
       if (replaced >= 0) list.splice(replaced, 1);
@@ -107,8 +110,8 @@ export class RunSaves {
     format: SavedFormat,
   ): ModelFolderContents {
     const files = new Map<string, string | Uint8Array>(tokenizer.files);
-    files.set(STATE_FILE, `${JSON.stringify(state, null, 2)}\n`);
-    return model.contents(files, format, this.card(state));
+    files.set(TRAINER_STATE, `${JSON.stringify(state, null, 2)}\n`);
+    return model.contents(files, format, this.options.card?.(state) ?? {});
   }
 }
 
@@ -120,11 +123,11 @@ function requireNoneReplaced(outputDir: string, writes: (step: number) => boolea
   for (const { name } of fs.readdirSync(outputDir, { withFileTypes: true }).filter(isFolder)) {
     const folder = path.join(outputDir, name);
     const step = Number(CHECKPOINT.exec(name)?.[1]);
-    if (!writes(step) || name !== `checkpoint-${step}` || fs.existsSync(path.join(folder, STATE_FILE)))
+    if (!writes(step) || name !== `checkpoint-${step}` || fs.existsSync(path.join(folder, TRAINER_STATE)))
       continue;
     if (fs.readdirSync(folder).length > 0)
       throw new InputError(
-        `--output_dir: ${printable(folder)}: expected a checkpoint or nothing, as one will be written there, found a folder without ${STATE_FILE}`,
+        `--output_dir: ${printable(folder)}: expected a checkpoint or nothing, as one will be written there, found a folder without ${TRAINER_STATE}`,
       );
   }
 }
@@ -156,7 +159,7 @@ export function checkpoints(outputDir: string): Checkpoint[] {
     .flatMap((entry) => {
       const step = CHECKPOINT.exec(entry.name)?.[1];
       const folder = path.join(outputDir, entry.name);
-      if (step === undefined || !entry.isDirectory() || !fs.existsSync(path.join(folder, STATE_FILE)))
+      if (step === undefined || !entry.isDirectory() || !fs.existsSync(path.join(folder, TRAINER_STATE)))
         return [];
       return [{ name: entry.name, step: Number(step), folder }];
     })
@@ -164,5 +167,5 @@ export function checkpoints(outputDir: string): Checkpoint[] {
 }
 
 function savedAt({ folder }: Checkpoint): number {
-  return fs.statSync(path.join(folder, STATE_FILE), { throwIfNoEntry: false })?.mtimeMs ?? 0;
+  return fs.statSync(path.join(folder, TRAINER_STATE), { throwIfNoEntry: false })?.mtimeMs ?? 0;
 }

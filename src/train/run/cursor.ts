@@ -3,6 +3,7 @@
  * (data/batches.ts), so that two numbers say all that comes.
  */
 import type { TrainBatch, TrainingData } from '../../data/batches.js';
+import type { Fields } from '../../files/json-fields.js';
 import type { RunSize } from './forecast.js';
 
 export interface Cursor {
@@ -12,6 +13,11 @@ export interface Cursor {
 }
 
 export const START: Cursor = { epoch: 0, batch: 0 };
+
+/** @throws InputError for what is no place in the data. */
+export function readCursor(fields: Fields): Cursor {
+  return { epoch: fields.count('epoch'), batch: fields.count('batch') };
+}
 
 export interface PlacedBatch {
   readonly batch: TrainBatch;

@@ -5,12 +5,19 @@ import { formatBytes } from '../../gpu/memory.js';
 import { printable } from '../../show.js';
 
 /**
- * @param saveBytes of one save, which is written beside the one that it replaces.
- * @param saves that will be there at the end of the run, this run's final model among them.
+ * @param modelBytes of the model that the run leaves, which is written beside the one that it replaces.
+ * @param checkpoints how many will be there at the end of the run, and the bytes of one.
  * @returns a notice when there is room for one save but not for all.
  * @throws MachineError when there is no room for one.
  */
-export function requireDiskSpace(folder: string, saveBytes: number, saves: number): string | undefined {
+export function requireDiskSpace(
+  folder: string,
+  modelBytes: number,
+  checkpoints: { readonly bytes: number; readonly count: number },
+): string | undefined {
+  const saveBytes = checkpoints.count > 0 ? Math.max(modelBytes, checkpoints.bytes) : modelBytes;
+  const allBytes = modelBytes + checkpoints.bytes * checkpoints.count;
+  const saves = checkpoints.count + 1;
   let free: number;
   try {
     const { bavail, bsize } = fs.statfsSync(folder);
@@ -24,7 +31,7 @@ export function requireDiskSpace(folder: string, saveBytes: number, saves: numbe
     throw new MachineError(
       `${where}, a save takes ${formatBytes(saveBytes)}: make room, or give another folder`,
     );
-  if (free < saveBytes * saves)
-    return `${where}, the ${saves} saves of this run take ${formatBytes(saveBytes * saves)}: make room, or use --save_total_limit`;
+  if (free < allBytes)
+    return `${where}, the ${saves} saves of this run take ${formatBytes(allBytes)}: make room, or use --save_total_limit${checkpoints.bytes > modelBytes ? ' or --save_only_model' : ''}`;
   return undefined;
 }

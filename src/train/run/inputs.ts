@@ -18,6 +18,7 @@ import type { Reporter } from '../report.js';
 import { packTexts, specialIdsOf, tokenizeInThreads } from '../step/collate.js';
 import { replacedBase } from './checkpoints.js';
 import type { PlacedBatch } from './cursor.js';
+import { fingerprintOf, type RunFingerprint } from './fingerprint.js';
 import { folderSettings } from './folder-settings.js';
 import { RunPlan } from './plan.js';
 import type { RunBatch } from './run.js';
@@ -31,6 +32,7 @@ export interface RunInputs {
   readonly data: TrainingData;
   readonly evalData: TrainingData | undefined;
   readonly plan: RunPlan;
+  readonly fingerprint: RunFingerprint;
   /** @throws InputError when the model's folder is no longer what it was. */
   readonly requireUnchanged: () => void;
 }
@@ -71,7 +73,8 @@ export function openInputs(
   const { args, texts, notices } = folderSettings(folder, given);
   for (const line of notices) note(line);
   const tokenizer = Tokenizer.load(folder);
-  tokenizer.requireRows(readEncoderConfig(folder).vocabSize);
+  const config = readEncoderConfig(folder);
+  tokenizer.requireRows(config.vocabSize);
   const dataOptions = {
     ...args,
     seed: args.dataSeed ?? args.seed,
@@ -104,7 +107,9 @@ export function openInputs(
   const size = { rows: data.rowCount, batchesPerEpoch, evaluates: evalData !== undefined };
   const plan = new RunPlan(args, deepspeed?.settings ?? null, size);
   for (const line of plan.notices) note(line);
-  return { folder, texts, tokenizer, data, evalData, plan, requireUnchanged };
+  const settings = deepspeed?.settings ?? null;
+  const fingerprint = fingerprintOf(args, settings, data.fingerprint(), config, plan.totalSteps);
+  return { folder, texts, tokenizer, data, evalData, plan, fingerprint, requireUnchanged };
 }
 
 /**

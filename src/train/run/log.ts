@@ -1,9 +1,27 @@
 /** The run's log: what is told after steps, evaluations and at the end, and the state that `trainer_state.json` keeps. */
+import type { Fields } from '../../files/json-fields.js';
 import type { LogEntry, Reporter } from '../report.js';
-import type { TrainerState } from './checkpoints.js';
 import type { RunPlan } from './plan.js';
 import type { TakenStep } from './run.js';
 import type { Evaluation } from './tally.js';
+
+/** `trainer_state.json`, with Hugging Face's keys. */
+export interface TrainerState {
+  global_step: number;
+  epoch: number;
+  max_steps: number;
+  num_train_epochs: number;
+  train_batch_size: number;
+  logging_steps: number;
+  save_steps: number;
+  seed: number;
+  log_history: LogEntry[];
+}
+
+export interface LogMeans {
+  readonly since_log: { readonly sum: number; readonly count: number };
+  readonly in_all: { readonly sum: number; readonly count: number };
+}
 
 export class RunLog {
   readonly state: TrainerState;
@@ -28,8 +46,31 @@ export class RunLog {
     };
   }
 
+  /** As JSON; the entries are in `trainer_state.json`. */
+  means(): LogMeans {
+    return { since_log: this.sinceLog.state(), in_all: this.inAll.state() };
+  }
+
+  /** Goes on after a step of an earlier process: its entries and means. @throws InputError for what is none. */
+  restore(step: number, means: Fields, history: Fields): void {
+    this.sinceLog.restore(means.fields('since_log'));
+    this.inAll.restore(means.fields('in_all'));
+    this.state.log_history = history.list('log_history').map((entry) => {
+      const values = entry.names().map((name): [string, number | string] => {
+        const value = entry.value(name);
+        if (typeof value !== 'number' && typeof value !== 'string')
+          throw entry.fault(name, 'a number or a text');
+        return [name, value];
+      });
+      return Object.fromEntries(values);
+    });
+    this.state.global_step = step;
+    this.state.epoch = step / this.plan.stepsPerEpoch;
+  }
+
   start(lossScale: number): void {
     this.report.start(this.plan.totalSteps);
+    if (this.state.global_step > 0) return;
     if (this.plan.precision === 'f16') this.add({ event: 'loss_scale', loss_scale: lossScale, step: 0 });
   }
 
@@ -90,6 +131,15 @@ class Mean {
     if (!Number.isFinite(value)) return;
     this.sum += value;
     this.count++;
+  }
+
+  state(): { sum: number; count: number } {
+    return { sum: this.sum, count: this.count };
+  }
+
+  restore(state: Fields): void {
+    this.sum = state.number('sum');
+    this.count = state.count('count');
   }
 
   get value(): number {

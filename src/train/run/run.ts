@@ -9,6 +9,7 @@
  */
 import type { RowPlace } from '../../data/rows.js';
 import { MachineError } from '../../errors.js';
+import type { Fields } from '../../files/json-fields.js';
 import { globalNorm } from '../../kernels/adamw.js';
 import type { M3Model } from '../../models/m3.js';
 import type { TensorArray } from '../../tensor/host-data.js';
@@ -17,14 +18,15 @@ import { scope } from '../../tensor/scope.js';
 import { Tensor } from '../../tensor/tensor.js';
 import type { Communicator } from '../communicator.js';
 import type { LossScaling } from '../deepspeed.js';
-import { type LossScaleEvent, LossScaler } from '../loss-scale.js';
+import { type LossScaleEvent, LossScaler, type LossScalerState } from '../loss-scale.js';
 import type { M3LossBatch } from '../losses/m3-loss.js';
 import { AdamW, type AdamWOptions } from '../optimizer.js';
+import type { AdamWState, StateSource } from '../optimizer-state.js';
 import type { Schedule } from '../schedules.js';
 import { lossOf, microBatch, type StepSettings } from '../step/train-step.js';
-import { type Cursor, START } from './cursor.js';
+import { type Cursor, readCursor, START } from './cursor.js';
 import { adviceOn } from './not-finite.js';
-import { Evaluation, RunTally } from './tally.js';
+import { Evaluation, RunTally, type TallyState } from './tally.js';
 
 export interface RunSettings {
   readonly optimizer: AdamWOptions;
@@ -64,6 +66,20 @@ export interface TakenStep {
   /** Of the next step. */
   readonly lossScale: number;
   readonly event: LossScaleEvent | undefined;
+}
+
+/** As checkpoints keep it. */
+export interface RunState {
+  /** Steps that were taken. */
+  readonly step: number;
+  readonly cursor: Cursor;
+  /** Batches so far, where self-distillation counts them. */
+  readonly forwards: number;
+  /** Uses of randomness so far. */
+  readonly random: number;
+  readonly optimizer: AdamWState;
+  readonly loss_scale: LossScalerState;
+  readonly tally: TallyState;
 }
 
 /** A step that the GPU was given and whose numbers were not read yet. */
@@ -250,6 +266,41 @@ export class TrainingRun {
         batch.tokens.dispose();
       }
     return evaluation;
+  }
+
+  /**
+   * Where the run stands, as JSON; the weights and the optimiser's tensors (`optimizer.tensors()`) belong to it.
+   * @throws MachineError while a step is on its way.
+   */
+  state(): RunState {
+    if (this.begun !== this.completed || this.gathered.length > 0)
+      throw new MachineError(`step ${this.begun} is on its way: the run has no state between steps`);
+    return {
+      step: this.completed,
+      cursor: this.cursor,
+      forwards: this.forwards,
+      random: this.random?.counter ?? 0,
+      optimizer: this.optimizer.state(),
+      loss_scale: this.scaler.state(),
+      tally: this.tally.state(),
+    };
+  }
+
+  /**
+   * Goes on, to the bit, where the run stood that gave `state` and the tensors of `tensors`, whose weights the model has.
+   * @throws InputError naming what does not fit; the run is then of no more use.
+   */
+  restore(state: Fields, tensors: StateSource): void {
+    const step = state.count('step');
+    this.optimizer.restore(state.value('optimizer'), tensors, state.where);
+    this.scaler.restore(state.fields('loss_scale'));
+    this.tally.restore(state.fields('tally'), step);
+    if (this.tally.applied !== this.optimizer.steps)
+      throw state.fault('optimizer', `of ${this.tally.applied} updates, as "tally" has it`);
+    this.cursor = readCursor(state.fields('cursor'));
+    this.forwards = state.count('forwards');
+    if (this.random) this.random.counter = state.count('random');
+    this.completed = this.begun = step;
   }
 
   /** Of what trains. */

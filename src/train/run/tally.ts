@@ -4,6 +4,16 @@
  */
 import { placeName, type RowPlace } from '../../data/rows.js';
 import { MachineError } from '../../errors.js';
+import type { Fields } from '../../files/json-fields.js';
+
+export interface TallyState {
+  readonly applied: number;
+  readonly skipped: number;
+  readonly without_rate: number;
+  readonly without_gradient: number;
+  readonly evaluations: number;
+  readonly evaluations_not_finite: number;
+}
 
 export class RunTally {
   /** Steps that changed the weights, or would have at another rate: what the schedule counts. */
@@ -16,6 +26,31 @@ export class RunTally {
   private lastSave: number | undefined;
   private evaluations = 0;
   private unfinishedEvaluations = 0;
+
+  /** As JSON, for checkpoints. */
+  state(): TallyState {
+    return {
+      applied: this.applied,
+      skipped: this.skipped,
+      without_rate: this.withoutRate,
+      without_gradient: this.withoutGradient,
+      evaluations: this.evaluations,
+      evaluations_not_finite: this.unfinishedEvaluations,
+    };
+  }
+
+  /** Of the checkpoint of `step`. @throws InputError for what is no such state. */
+  restore(state: Fields, step: number): void {
+    this.applied = state.count('applied');
+    this.skipped = state.count('skipped');
+    if (this.applied + this.skipped !== step)
+      throw state.fault('applied', `so that with "skipped" it is ${step}`);
+    this.withoutRate = state.count('without_rate');
+    this.withoutGradient = state.count('without_gradient');
+    this.evaluations = state.count('evaluations');
+    this.unfinishedEvaluations = state.count('evaluations_not_finite');
+    this.saved(step);
+  }
 
   /** `norm`: of the gradient. */
   step(skipped: boolean, rate: number, norm: number): void {

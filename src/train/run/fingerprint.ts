@@ -1,0 +1,159 @@
+/**
+ * What the numbers of a run follow from: its flags, the DeepSpeed file, the rows, the shapes of the model. A checkpoint
+ * keeps it, and a run that goes on from there is held to it: with other data or another learning rate it would be neither
+ * the old run nor a new one. What changes no number, and how long the run is, may differ.
+ */
+import path from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
+import type { DataFingerprint } from '../../data/batches.js';
+import type { Fields } from '../../files/json-fields.js';
+import type { CamelCase } from '../../flags.js';
+import type { EncoderConfig } from '../../models/config.js';
+import { printable, show } from '../../show.js';
+import { type FinetuneArguments, finetuneFlags } from '../arguments.js';
+import type { DeepSpeedSettings } from '../deepspeed.js';
+
+type FlagName = keyof typeof finetuneFlags;
+
+/**
+ * Flags that a run may go on with other values of: each of them changes no number of a step, or is held to in another way
+ * (the rows themselves, the shapes of the model, the settings in the DeepSpeed file), or says how long the run is.
+ */
+export const MAY_CHANGE: ReadonlySet<FlagName> = new Set<FlagName>([
+  ...([
+    'model_name_or_path',
+    'config_name',
+    'tokenizer_name',
+    'cache_dir',
+    'train_data',
+    'eval_data',
+  ] as const),
+  ...(['num_train_epochs', 'max_steps', 'gradient_checkpointing', 'bf16', 'deepspeed'] as const),
+  ...([
+    'use_mrl',
+    'mrl_dims',
+    'token',
+    'revision',
+    'trust_remote_code',
+    'use_fast_tokenizer',
+    'cache_path',
+  ] as const),
+  ...(['output_dir', 'overwrite_output_dir', 'logging_steps', 'save_strategy', 'save_steps'] as const),
+  ...(['save_total_limit', 'save_only_model', 'save_dtype', 'max_shard_size'] as const),
+  ...(['resume_from_checkpoint', 'disable_tqdm', 'profile', 'adapter', 'nproc_per_node'] as const),
+  ...(['max_gpu_memory', 'dataloader_num_workers', 'tune', 'debug'] as const),
+]);
+
+export interface RunFingerprint {
+  /** Values of the flags that may not change. */
+  readonly arguments: Readonly<Record<string, unknown>>;
+  readonly deepspeed: DeepSpeedSettings | null;
+  readonly data: DataFingerprint;
+  readonly model: Readonly<Record<string, number | string>>;
+  readonly world_size: number;
+  /** Steps of the whole run: with another number the learning rates are others from there on. */
+  readonly total_steps: number;
+}
+
+export function fingerprintOf(
+  args: FinetuneArguments,
+  deepspeed: DeepSpeedSettings | null,
+  data: DataFingerprint,
+  config: EncoderConfig,
+  totalSteps: number,
+): RunFingerprint {
+  const kept = (Object.keys(finetuneFlags) as FlagName[]).filter((name) => !MAY_CHANGE.has(name));
+  return {
+    arguments: Object.fromEntries(kept.map((name) => [name, asJson(args[camelCase(name)])])),
+    deepspeed,
+    data: { ...data, files: data.files.map((file) => ({ ...file, path: path.resolve(file.path) })) },
+    model: {
+      family: config.family,
+      layers: config.layers,
+      hidden_size: config.hiddenSize,
+      heads: config.heads,
+      intermediate_size: config.intermediateSize,
+      vocab_size: config.vocabSize,
+      max_positions: config.maxPositions,
+      type_vocab_size: config.typeVocabSize,
+    },
+    world_size: args.nprocPerNode,
+    total_steps: totalSteps,
+  };
+}
+
+export interface Differences {
+  /** With which the run cannot go on. */
+  readonly contradictions: string[];
+  readonly notices: string[];
+}
+
+/** How a run differs from the one that a checkpoint is of. @throws InputError for what is no fingerprint. */
+export function differences(saved: Fields, now: RunFingerprint): Differences {
+  const contradictions: string[] = [];
+  const notices: string[] = [];
+  const expected = (what: string, then: unknown, found: unknown) =>
+    contradictions.push(`expected ${what} ${shown(then)}, found ${shown(found)}`);
+
+  const before = saved.fields('arguments');
+  for (const [name, value] of Object.entries(now.arguments)) {
+    // A flag that the version which wrote the checkpoint did not have is as it was then: at its default.
+    const flag = finetuneFlags[name as FlagName];
+    const then = before.names().includes(name) ? before.value(name) : asJson(flag.fallback);
+    if (!isDeepStrictEqual(plain(then), plain(value))) expected(`--${name}`, then, value);
+  }
+
+  const settings = saved.value('deepspeed');
+  if (!isDeepStrictEqual(plain(settings), plain(now.deepspeed)))
+    contradictions.push(
+      `expected ${settings === null ? 'no --deepspeed' : `the settings of --deepspeed ${JSON.stringify(settings)}`}, found ${now.deepspeed === null ? 'no --deepspeed' : JSON.stringify(now.deepspeed)}`,
+    );
+
+  const data = saved.fields('data');
+  const seed = data.number('seed');
+  if (seed !== now.data.seed) expected('the seed of the data', seed, now.data.seed);
+  const files = data.list('files');
+  if (files.length !== now.data.files.length)
+    contradictions.push(
+      `expected --train_data with ${files.length} files, found ${now.data.files.length} (the first: ${printable(now.data.files[0]?.path ?? 'none')})`,
+    );
+  else
+    files.forEach((file, i) => {
+      const { path: found, bytes, rows, crc32 } = now.data.files[i]!;
+      const was = file.text('path');
+      if (file.count('rows') !== rows || file.count('bytes') !== bytes || file.count('crc32') !== crc32)
+        contradictions.push(
+          `expected the ${file.count('rows')} rows (${file.count('bytes')} bytes) of ${printable(was)}, found ${rows === file.count('rows') ? 'other ones' : rows} (${bytes} bytes) in ${printable(found)}`,
+        );
+      else if (was !== found) notices.push(`the rows of ${printable(was)} are read from ${printable(found)}`);
+    });
+
+  const model = saved.fields('model');
+  for (const [name, value] of Object.entries(now.model))
+    if (model.value(name) !== value) expected(`a model of ${name}`, model.value(name), value);
+
+  const total = saved.count('total_steps', 1);
+  if (total !== now.total_steps)
+    notices.push(
+      `the run has ${now.total_steps} steps now, ${total} when it was saved: learning rates that follow from the length of the run are others from here on`,
+    );
+  const world = saved.count('world_size', 1);
+  if (world !== now.world_size)
+    notices.push(`${now.world_size} ranks now, ${world} when it was saved: batches are others from here on`);
+  return { contradictions, notices };
+}
+
+const camelCase = <S extends string>(name: S): CamelCase<S> =>
+  name.replace(/_(.)/g, (_, letter: string) => letter.toUpperCase()) as CamelCase<S>;
+
+/** Sets as sorted lists, what is undefined as null. */
+function asJson(value: unknown): unknown {
+  if (value === undefined) return null;
+  return value instanceof Set ? [...value].sort() : value;
+}
+
+/** As it comes back from a file. */
+const plain = (value: unknown): unknown =>
+  value === undefined ? undefined : JSON.parse(JSON.stringify(value));
+
+const shown = (value: unknown): string => (value === undefined || value === null ? 'none' : show(value));

@@ -1,0 +1,133 @@
+/** `--resume_from_checkpoint`: which checkpoint a run goes on from, whether it may, and going on from it. */
+import fs from 'node:fs';
+import path from 'node:path';
+import { InputError } from '../../errors.js';
+import type { Gpu } from '../../gpu/gpu.js';
+import { CHECKPOINT } from '../../models/output-folder.js';
+import { printable, show } from '../../show.js';
+import { checkpoints } from './checkpoints.js';
+import { differences, type RunFingerprint } from './fingerprint.js';
+import type { RunLog } from './log.js';
+import type { TrainingRun } from './run.js';
+import { type OpenCheckpoint, openCheckpoint, TRAINING_STATE } from './training-state.js';
+
+const FLAG = '--resume_from_checkpoint';
+
+/** What the flag says: a folder, `True` for the newest checkpoint of the output folder, or nothing. */
+export type ResumeWish = string | true | null;
+
+/**
+ * The checkpoint that the run goes on from, open; undefined where it begins anew: nothing was asked for, or `True` in a
+ * folder that has no checkpoint yet, so that the same command starts a run and goes on with it.
+ * @throws InputError naming a damaged checkpoint and the one before it, or what the run contradicts the checkpoint in.
+ */
+export function resumePoint(
+  wish: ResumeWish,
+  outputDir: string,
+  now: RunFingerprint,
+  note: (line: string) => void,
+): OpenCheckpoint | undefined {
+  if (wish === null) return undefined;
+  let folder: string;
+  if (wish === true) {
+    const newest = resumable(outputDir)[0];
+    if (newest === undefined) {
+      note(`${FLAG} True: ${printable(outputDir)} has no checkpoint to go on from: the run begins anew`);
+      return undefined;
+    }
+    folder = newest;
+  } else {
+    folder = wish;
+    if (!fs.existsSync(path.join(folder, TRAINING_STATE)))
+      throw new InputError(`${FLAG}: ${printable(folder)}: ${whyNone(folder)}${offer(folder)}`);
+  }
+  const opened = open(folder);
+  try {
+    const { contradictions, notices } = differences(opened.state.fields('fingerprint'), now);
+    if (contradictions.length > 0)
+      throw new InputError(
+        `${FLAG} ${printable(folder)}: ${contradictions.slice(0, 3).join('; ')}${contradictions.length > 3 ? `; and ${contradictions.length - 3} more differences` : ''}`,
+      );
+    if (opened.step > now.total_steps)
+      throw new InputError(
+        `${FLAG} ${printable(folder)}: expected a run of at least the ${opened.step} steps that were taken, found ${now.total_steps}: give more --num_train_epochs or --max_steps`,
+      );
+    note(`the run goes on from ${printable(folder)}, after step ${opened.step} of ${now.total_steps}`);
+    for (const line of notices) note(line);
+    return opened;
+  } catch (error) {
+    opened.tensors.close();
+    throw error;
+  }
+}
+
+/** Puts run and log where the checkpoint stands, whose weights the model has. @throws InputError. */
+export function restore(
+  { state, step, history, tensors }: OpenCheckpoint,
+  run: TrainingRun,
+  log: RunLog,
+): void {
+  run.restore(state.fields('run'), tensors);
+  log.restore(step, state.fields('means'), history);
+}
+
+/** The kernels of the checkpoint instead of what tuning found since: with them the numbers go on as they were. */
+export function useKernels({ state }: OpenCheckpoint, gpu: Gpu, note: (line: string) => void): void {
+  const kernels = state.fields('kernels');
+  gpu.choices.replaceWinners(Object.fromEntries(kernels.names().map((name) => [name, kernels.text(name)])));
+  const adapter = state.fields('adapter');
+  const { name, driver } = gpu.capabilities;
+  if (adapter.text('name') !== name || adapter.text('driver') !== driver)
+    note(
+      `the checkpoint was computed by ${printable(`${adapter.text('name')}, ${adapter.text('driver')}`)}, the run goes on with ${printable(`${name}, ${driver}`)}: the last bits may be others`,
+    );
+}
+
+/**
+ * Folders of checkpoints with a training state, the one of the most steps first. One that an earlier run left is refused
+ * if that run was another, and otherwise stands where this run would come to.
+ */
+function resumable(outputDir: string): string[] {
+  return checkpoints(outputDir)
+    .map(({ folder }) => folder)
+    .filter((folder) => fs.existsSync(path.join(folder, TRAINING_STATE)))
+    .reverse();
+}
+
+function open(folder: string): OpenCheckpoint {
+  try {
+    return openCheckpoint(folder);
+  } catch (error) {
+    if (!(error instanceof InputError)) throw error;
+    throw new InputError(
+      `${FLAG}: the checkpoint ${printable(folder)} is damaged: ${error.message}${offer(folder)}`,
+    );
+  }
+}
+
+/** The newest whole checkpoint beside a folder, if there is one. */
+function offer(folder: string): string {
+  const real = path.resolve(folder);
+  for (const other of CHECKPOINT.test(path.basename(real)) ? resumable(path.dirname(folder)) : []) {
+    if (path.resolve(other) === real) continue;
+    try {
+      openCheckpoint(other).tensors.close();
+      return `; the newest whole one is ${printable(other)}`;
+    } catch (error) {
+      if (!(error instanceof InputError)) throw error;
+    }
+  }
+  return '';
+}
+
+function whyNone(folder: string): string {
+  const stat = fs.statSync(folder, { throwIfNoEntry: false });
+  if (!stat) return 'expected a checkpoint, found nothing';
+  if (!stat.isDirectory()) return 'expected the folder of a checkpoint, found a file';
+  const names = fs.readdirSync(folder);
+  if (names.some((name) => CHECKPOINT.test(name)))
+    return `expected a checkpoint, found a folder with checkpoints in it: name one of them, or give True with --output_dir ${show(folder)}`;
+  if (names.includes('model.safetensors') || names.includes('model.safetensors.index.json'))
+    return 'expected a checkpoint to go on from, found a model alone (such as --save_only_model writes)';
+  return `expected a checkpoint, found a folder without ${TRAINING_STATE}`;
+}

@@ -1,0 +1,257 @@
+/** Checkpoints: a run that was stopped and goes on is the run that was not; what contradicts or is damaged is refused. */
+import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { after, test } from 'node:test';
+import { InputError } from '../src/errors.js';
+import { finetuneFlags, parseFinetuneArguments } from '../src/train/arguments.js';
+import { silentReporter } from '../src/train/report.js';
+import { checkpoints } from '../src/train/run/checkpoints.js';
+import { MAY_CHANGE } from '../src/train/run/fingerprint.js';
+import { openInputs } from '../src/train/run/inputs.js';
+import { resumePoint } from '../src/train/run/resume.js';
+import { finetune } from '../src/train/trainer.js';
+import { golden } from './repository.js';
+
+const root = fs.mkdtempSync(path.join(os.tmpdir(), 'dawntune-resume-'));
+after(() => fs.rmSync(root, { recursive: true, force: true }));
+const at = (...names: string[]) => path.join(root, ...names);
+
+/** The golden model with dropout. */
+const base = at('base');
+fs.mkdirSync(base);
+for (const name of fs.readdirSync(golden('model')))
+  fs.copyFileSync(golden('model', name), path.join(base, name));
+const config = JSON.parse(fs.readFileSync(golden('model', 'config.json'), 'utf8'));
+const dropout = { hidden_dropout_prob: 0.1, attention_probs_dropout_prob: 0.1 };
+fs.writeFileSync(path.join(base, 'config.json'), JSON.stringify({ ...config, ...dropout }));
+const rows = at('rows.jsonl');
+fs.copyFileSync(golden('example_data', 'retrieval', 'nq.jsonl'), rows);
+
+const argumentsOf = (output: string, line = '') =>
+  parseFinetuneArguments([
+    ...['--model_name_or_path', base, '--train_data', rows, '--output_dir', at(output)],
+    ...['--train_group_size', '3', '--query_max_len', '12', '--passage_max_len', '24'],
+    ...['--per_device_train_batch_size', '2', '--unified_finetuning', 'True', '--learning_rate', '1e-3'],
+    ...[
+      '--token',
+      SECRET,
+      '--max_steps',
+      '6',
+      '--save_steps',
+      '2',
+      '--logging_steps',
+      '3',
+      ...line.split(' ').filter(Boolean),
+    ],
+  ]).args;
+
+interface Told {
+  readonly notes: string[];
+  readonly steps: number[];
+}
+
+/** Runs into a folder; with `stopAt`, until that step is told, as if the process had ended there. */
+async function run(output: string, line = '', stopAt = Number.POSITIVE_INFINITY): Promise<Told> {
+  const told: Told = { notes: [], steps: [] };
+  const stop = new Error('stopped');
+  const reporter = {
+    ...silentReporter,
+    note: (text: string) => void told.notes.push(text),
+    step(step: number) {
+      if (step >= stopAt) throw stop;
+      told.steps.push(step);
+    },
+  };
+  await finetune(argumentsOf(output, line), reporter).catch((error: unknown) => {
+    if (error !== stop) throw error;
+  });
+  return told;
+}
+
+/** Every file below a folder, those of the log without what a clock says. */
+function filesIn(folder: string): Map<string, string> {
+  const names = fs.readdirSync(folder, { recursive: true, encoding: 'utf8' }).sort();
+  return new Map(
+    names
+      .filter((name) => fs.statSync(path.join(folder, name)).isFile())
+      .map((name) => {
+        const bytes = fs.readFileSync(path.join(folder, name)).toString('latin1');
+        return [name, bytes.replace(/"train_(?:runtime|steps_per_second)": [\d.]+,/g, '')];
+      }),
+  );
+}
+
+function assertSameFiles(a: string, b: string): void {
+  const [one, other] = [filesIn(at(a)), filesIn(at(b))];
+  assert.deepEqual([...one.keys()], [...other.keys()]);
+  for (const [name, bytes] of one) assert.ok(bytes === other.get(name), `${name} of ${a} and ${b} differ`);
+}
+
+/** Of the hub: no save may hold it. */
+const SECRET = 'hf_secretsecret';
+const F32 =
+  '--weight_decay 0.1 --warmup_ratio 0.5 --gradient_accumulation_steps 2 --sub_batch_size 3 --use_self_distill True --self_distill_start_step 5';
+const F16 = '--fp16 --gradient_accumulation_steps 2 --use_self_distill True --knowledge_distillation True';
+
+for (const [name, line] of [
+  ['f32', F32],
+  ['f16', F16],
+] as const)
+  test(`a run that was stopped goes on to the bit: ${name}`, async () => {
+    await run(name, line);
+    fs.renameSync(at(name), at(`${name}-whole`));
+    const { steps } = await run(name, line, 6);
+    assert.deepEqual(steps, [1, 2, 3, 4, 5]);
+    fs.rmSync(at(name, 'checkpoint-4'), { recursive: true });
+    const again = await run(name, `${line} --resume_from_checkpoint True`);
+    assert.deepEqual(again.steps, [3, 4, 5, 6]);
+    assert.ok(
+      again.notes.some((text) => /^the run goes on from .*checkpoint-2, after step 2 of 6$/.test(text)),
+    );
+    assertSameFiles(`${name}-whole`, name);
+    for (const [file, bytes] of filesIn(at(name))) assert.ok(!bytes.includes(SECRET), file);
+  });
+
+test('a run that had ended is written again; a longer one goes on, a shorter one is refused', async () => {
+  fs.cpSync(at('f32-whole'), at('longer'), { recursive: true });
+  const line = `${F32} --resume_from_checkpoint True`;
+  assert.deepEqual((await run('longer', line)).steps, []);
+  const { steps, notes } = await run('longer', `${line} --max_steps 7 --save_total_limit 2`);
+  assert.deepEqual(steps, [7]);
+  assert.ok(notes.some((text) => /^the run has 7 steps now, 6 when it was saved: /.test(text)));
+  assert.deepEqual(
+    checkpoints(at('longer')).map(({ step }) => step),
+    [6, 7],
+  );
+  await assert.rejects(
+    run('longer', `${line} --max_steps 3`),
+    /expected a run of at least the 7 steps that were taken, found 3/,
+  );
+});
+
+test('without a checkpoint True begins anew; a model alone is no checkpoint to go on from', async () => {
+  const { notes, steps } = await run(
+    'alone',
+    '--max_steps 2 --save_only_model --resume_from_checkpoint True',
+  );
+  assert.deepEqual(steps, [1, 2]);
+  assert.ok(
+    notes.some((text) => /True: .*alone has no checkpoint to go on from: the run begins anew$/.test(text)),
+  );
+  assert.ok(!fs.existsSync(at('alone', 'checkpoint-2', 'optimizer.safetensors')));
+  for (const [folder, expected] of [
+    [at('alone', 'checkpoint-2'), /found a model alone \(such as --save_only_model writes\)$/],
+    [at('alone'), /found a folder with checkpoints in it: name one of them, or give True/],
+    [at('nowhere'), /expected a checkpoint, found nothing$/],
+    [rows, /expected the folder of a checkpoint, found a file$/],
+    [root, /found a folder without training_state\.json$/],
+  ] as const)
+    assert.throws(
+      () => point('alone', '', folder),
+      (error: Error) => {
+        assert.ok(error instanceof InputError);
+        assert.match(error.message, expected);
+        return true;
+      },
+    );
+});
+
+/** The checkpoint that a run of these flags goes on from. */
+function point(output: string, line: string, wish: string | true, notes: string[] = []): number | undefined {
+  const args = argumentsOf(output, line);
+  const { fingerprint } = openInputs(args.modelNameOrPath, args, () => {});
+  const opened = resumePoint(wish, at(output), fingerprint, (text) => notes.push(text));
+  opened?.tensors.close();
+  return opened?.step;
+}
+
+test('what contradicts a checkpoint is refused with the difference, what changes no number is not', () => {
+  const same = F32;
+  const [moved, other] = [at('moved', 'rows.jsonl'), at('other.jsonl')];
+  fs.mkdirSync(at('moved'));
+  fs.copyFileSync(rows, moved);
+  const lines = fs.readFileSync(rows, 'utf8').split('\n').filter(Boolean);
+  fs.writeFileSync(other, [...lines.slice(1), lines[0]].join('\n'));
+  const wider = at('wider');
+  fs.cpSync(base, wider, { recursive: true });
+  fs.writeFileSync(path.join(wider, 'config.json'), JSON.stringify({ ...config, num_hidden_layers: 1 }));
+  for (const [more, expected] of [
+    [
+      '--learning_rate 1e-4',
+      /--resume_from_checkpoint .*checkpoint-6: expected --learning_rate 0\.001, found 0\.0001$/,
+    ],
+    ['--seed 7', /expected --seed 42, found 7; expected the seed of the data 42, found 7$/],
+    ['--gradient_accumulation_steps 1', /expected --gradient_accumulation_steps 2, found 1/],
+    ['--fp16', /expected --fp16 false, found true$/],
+    ['--query_instruction_for_retrieval q:', /expected --query_instruction_for_retrieval none, found "q:"$/],
+    ['--flagembedding_compat log-warmup', /expected --flagembedding_compat \[\], found \["log-warmup"\]$/],
+    [`--train_data ${rows} ${moved}`, /expected --train_data with 1 files, found 2/],
+    [`--train_data ${other}`, /expected the 10 rows \(\d+ bytes\) of .*rows\.jsonl, found other ones/],
+    [`--model_name_or_path ${wider}`, /expected a model of layers 2, found 1$/],
+    [
+      '--temperature 0.1 --warmup_steps 1 --max_grad_norm 2 --adam_beta1 0.8 --dataloader_drop_last',
+      /^--resume_from_checkpoint .*; and 2 more differences$/,
+    ],
+  ] as const)
+    assert.throws(
+      () => point('f32-whole', `${same} ${more}`, true),
+      (error: Error) => {
+        assert.ok(error instanceof InputError);
+        assert.match(error.message, expected);
+        return true;
+      },
+    );
+  const notes: string[] = [];
+  for (const more of [
+    '--gradient_checkpointing',
+    '--logging_steps 1',
+    '--save_total_limit 1',
+    '--num_train_epochs 9',
+  ])
+    assert.equal(point('f32-whole', `${same} ${more}`, at('f32-whole', 'checkpoint-4'), notes), 4);
+  assert.equal(point('f32-whole', `${same} --train_data ${moved}`, true, notes), 6);
+  assert.match(notes.at(-1)!, /^the rows of .*rows\.jsonl are read from .*moved.rows\.jsonl$/);
+});
+
+test('a checkpoint of which any file is damaged is named, and the one before it is offered', () => {
+  const line = F32;
+  const newest = at('f32-whole', 'checkpoint-6');
+  for (const name of filesIn(newest).keys()) {
+    const file = path.join(newest, name);
+    const bytes = fs.readFileSync(file);
+    const flipped = Buffer.from(bytes);
+    flipped[bytes.length >> 1]! ^= name === 'training_state.json' ? 0x80 : 1;
+    for (const damaged of [flipped, bytes.subarray(0, bytes.length >> 1), undefined]) {
+      if (damaged) fs.writeFileSync(file, damaged);
+      else if (name === 'trainer_state.json' || name === 'training_state.json') continue;
+      else fs.rmSync(file);
+      assert.throws(
+        () => point('f32-whole', line, newest),
+        (error: Error) => {
+          assert.ok(error instanceof InputError, `${name}: ${error.stack}`);
+          assert.match(
+            error.message,
+            /the checkpoint .*checkpoint-6 is damaged: .*; the newest whole one is .*checkpoint-4$/,
+          );
+          assert.ok(error.message.includes(path.basename(name)), error.message);
+          return true;
+        },
+      );
+    }
+    fs.writeFileSync(file, bytes);
+  }
+});
+
+test('of each flag it is known whether a run may go on with another value', () => {
+  const numbers =
+    `colbert_dim train_group_size query_max_len passage_max_len pad_to_multiple_of max_example_num_per_dataset
+    query_instruction_for_retrieval query_instruction_format passage_instruction_for_retrieval passage_instruction_format
+    knowledge_distillation shuffle_ratio same_dataset_within_batch small_threshold drop_threshold data_seed temperature
+    negatives_cross_device sentence_pooling_method normalize_embeddings kd_loss_type unified_finetuning use_self_distill
+    self_distill_start_step fix_encoder fix_position_embedding learning_rate per_device_train_batch_size
+    gradient_accumulation_steps sub_batch_size dataloader_drop_last lr_scheduler_type warmup_ratio warmup_steps weight_decay
+    adam_beta1 adam_beta2 adam_epsilon max_grad_norm seed fp16 flagembedding_compat`.split(/\s+/);
+  assert.deepEqual([...numbers, ...MAY_CHANGE].sort(), Object.keys(finetuneFlags).sort());
+});
