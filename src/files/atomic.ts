@@ -10,7 +10,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { InputError, MachineError } from '../errors.js';
 import { printable } from '../show.js';
-import { systemReason } from './reason.js';
+import { remedy, systemReason, writingFault } from './reason.js';
 
 const TEMPORARY_SUFFIX = '.dawntune-tmp';
 
@@ -34,7 +34,7 @@ export class AtomicFile {
     private descriptor: number,
   ) {}
 
-  /** @throws InputError when the folder does not exist or cannot be written. */
+  /** @throws InputError when the folder does not exist or cannot be written, MachineError (disk full …). */
   static create(file: string): AtomicFile {
     const name = `.${path.basename(file)}.${process.pid}-${randomBytes(4).toString('hex')}${TEMPORARY_SUFFIX}`;
     const temporary = path.join(path.dirname(file), name);
@@ -44,7 +44,7 @@ export class AtomicFile {
       return new AtomicFile(file, temporary, fs.openSync(temporary, 'wx'));
     } catch (error) {
       if (error instanceof InputError) throw error;
-      throw new InputError(`${printable(file)}: cannot write: ${systemReason(error)}`);
+      throw writingFault(file, 'cannot write', error);
     }
   }
 
@@ -74,8 +74,7 @@ export class AtomicFile {
   /** Forgets what was written; does nothing after `commit` or a second time. */
   abort(): void {
     if (this.descriptor < 0) return;
-    this.close();
-    fs.rmSync(this.temporary, { force: true });
+    this.discard();
   }
 
   private open(): number {
@@ -84,20 +83,29 @@ export class AtomicFile {
   }
 
   private close(): void {
-    fs.closeSync(this.descriptor);
+    const descriptor = this.descriptor;
+    // Closed it is even where closing reports an error.
     this.descriptor = -1;
+    fs.closeSync(descriptor);
+  }
+
+  /** What went wrong before is what there is to say; a temporary file that stays is removed by the next run. */
+  private discard(): void {
+    try {
+      if (this.descriptor >= 0) this.close();
+    } catch {}
+    try {
+      fs.rmSync(this.temporary, { force: true });
+    } catch {}
   }
 
   private attempt(body: () => void): void {
     try {
       body();
     } catch (error) {
-      if (this.descriptor >= 0) this.close();
-      fs.rmSync(this.temporary, { force: true });
+      this.discard();
       if (error instanceof MachineError) throw error;
-      const hint =
-        (error as NodeJS.ErrnoException).code === 'ENOSPC' ? '; free space on this disk and rerun' : '';
-      throw new MachineError(`${printable(this.path)}: cannot write: ${systemReason(error)}${hint}`);
+      throw new MachineError(`${printable(this.path)}: cannot write: ${systemReason(error)}${remedy(error)}`);
     }
   }
 }

@@ -15,7 +15,7 @@ import { InputError, MachineError } from '../errors.js';
 import { printable } from '../show.js';
 import { type JsonObject, readJsonObject } from './json.js';
 import { PositionedFile } from './positioned.js';
-import { systemReason } from './reason.js';
+import { remedy, systemReason, writingFault } from './reason.js';
 
 export const LOCK_FILE = '.dawntune.lock';
 const CLAIM = /^\.dawntune-claim\.(\d+)\.(\d*)\.([0-9a-f]{12})\.[0-9a-f]{16}$/;
@@ -70,7 +70,7 @@ export class FolderLock {
       try {
         fs.writeFileSync(file, '', { flag: 'wx' });
       } catch (error) {
-        throw new InputError(`${printable(folder)}: cannot be written: ${systemReason(error)}`);
+        throw writingFault(folder, 'cannot be written', error);
       }
       let taken = false;
       try {
@@ -88,9 +88,11 @@ export class FolderLock {
         }
       } catch (error) {
         if (error instanceof MachineError || error instanceof InputError) throw error;
-        throw new MachineError(`${printable(folder)}: cannot be locked: ${systemReason(error)}`);
+        throw new MachineError(
+          `${printable(folder)}: cannot be locked: ${systemReason(error)}${remedy(error)}`,
+        );
       } finally {
-        if (!taken) fs.rmSync(file, { force: true });
+        if (!taken) withdraw(file);
       }
       sleep(1 + Math.random() * Math.min(100, 5 * (attempt + 1)));
     }
@@ -102,6 +104,10 @@ export class FolderLock {
   /** @throws MachineError when the lock is another's by now (someone removed the file by hand). */
   verify(): void {
     const holder = this.held ? readHolder(this.folder) : undefined;
+    if (!holder && !PositionedFile.exists(this.folder))
+      throw new MachineError(
+        `${printable(this.folder)}: the folder was removed while a run wrote there; rerun with a folder that stays`,
+      );
     if (holder?.nonce !== this.nonce)
       throw new MachineError(
         `${printable(this.folder)}: the lock ${LOCK_FILE} is no longer this run's` +
@@ -121,6 +127,13 @@ export class FolderLock {
     allHeld.delete(this);
     if (allHeld.size === 0) process.removeListener('exit', releaseAll);
   }
+}
+
+/** Whoever finds a claim that stayed sees that its process is gone. */
+function withdraw(claim: string): void {
+  try {
+    fs.rmSync(claim, { force: true });
+  } catch {}
 }
 
 /** The process that holds the folder's lock, in words, unless it is known to be gone. @throws MachineError. */

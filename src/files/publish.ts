@@ -16,7 +16,7 @@ import path from 'node:path';
 import { InputError, MachineError } from '../errors.js';
 import { printable } from '../show.js';
 import { isTemporaryName, syncFolder } from './atomic.js';
-import { systemReason } from './reason.js';
+import { isSystemError, remedy, systemReason } from './reason.js';
 
 /** Names without a dot: what is completed must never be the folder itself or the one above it. */
 const STAGED = /^\.dawntune-save\.([\w-]+)\.(writing|folder|files|moving|old)$/;
@@ -121,7 +121,7 @@ async function stage(
     } catch {
       // What made the writing fail is what there is to say; the next run removes the rest.
     }
-    throw error;
+    throw isSystemError(error) ? cannotWrite(folder, error) : error;
   } finally {
     end(writing);
   }
@@ -211,8 +211,10 @@ function attempt(folder: string, body: () => void): void {
     body();
   } catch (error) {
     if (error instanceof InputError || error instanceof MachineError) throw error;
-    const hint =
-      (error as NodeJS.ErrnoException).code === 'ENOSPC' ? '; free space on this disk and rerun' : '';
-    throw new MachineError(`${printable(folder)}: cannot write: ${systemReason(error)}${hint}`);
+    throw cannotWrite(folder, error);
   }
+}
+
+function cannotWrite(folder: string, error: unknown): MachineError {
+  return new MachineError(`${printable(folder)}: cannot write: ${systemReason(error)}${remedy(error)}`);
 }
