@@ -57,8 +57,12 @@ export async function benchStep(argv: readonly string[]): Promise<number> {
       const start = performance.now();
       note(tuningSummary(await tuneAsked(gpu, asked), (performance.now() - start) / 1e3));
     }
-    const longest = batches.reduce((a, b) => (length(b) > length(a) ? b : a));
-    const plan = await planSteps(gpu, settings, longest, undefined, batches);
+    // Each by itself: of two batches the one with fewer tokens may take more of something.
+    let plan = await planSteps(gpu, settings, batches[0]!, undefined, batches);
+    for (const batch of batches.slice(1)) {
+      const own = await planSteps(gpu, settings, batch, undefined, batches);
+      if (own.peak > plan.peak) plan = own;
+    }
     note(`${gpu.capabilities.name} · at most ${formatBytes(plan.peak)} of GPU memory`);
     requireMemory(plan, gpu.pool.budget, note);
     let written: WrittenProfile | undefined;
@@ -130,9 +134,6 @@ export async function benchStep(argv: readonly string[]): Promise<number> {
     await gpu.close();
   }
 }
-
-const length = (batch: { texts: readonly (readonly number[])[] }) =>
-  batch.texts.reduce((sum, text) => sum + text.length, 0);
 
 /** What a row is called: steps of the same name do the same work, but for the texts. */
 function keyOf(row: {
