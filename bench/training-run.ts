@@ -4,7 +4,7 @@ import type { Gpu } from '../src/gpu/gpu.js';
 import type { MemoryReport } from '../src/gpu/memory.js';
 import type { EncoderConfig } from '../src/models/config.js';
 import { M3Model } from '../src/models/m3.js';
-import { type PlannedStep, planMemory } from '../src/train/run/memory-plan.js';
+import { type PlannedStep, planMemory, reserveMoments } from '../src/train/run/memory-plan.js';
 import { TrainingRun } from '../src/train/run/run.js';
 import { collateAhead } from '../src/train/step/collate.js';
 import type { StepSettings } from '../src/train/step/train-step.js';
@@ -34,6 +34,9 @@ export const plannedModel =
   (gpu: Gpu): M3Model =>
     M3Model.empty(gpu, config, { precision: fp16 ? 'f16' : 'f32' });
 
+const distinctWords = (batches: readonly BenchBatch[]) =>
+  new Set(batches.flatMap(({ texts }) => texts.flat())).size;
+
 /** What the steps would take, without taking it. */
 export function planSteps(
   gpu: Gpu,
@@ -47,7 +50,7 @@ export function planSteps(
     model: plannedModel(steps),
     run: runSettings(steps.fp16, steps.step),
     batches: (model) => [lossBatch(model.gpu, steps.config, batch)],
-    words: () => new Set(all.flatMap(({ texts }) => texts.flat())).size,
+    words: () => distinctWords(all),
     asked,
   });
 }
@@ -63,6 +66,8 @@ export async function runSteps(
 ): Promise<RunResult> {
   const model = M3Model.random(gpu, config, { precision: fp16 ? 'f16' : 'f32' });
   const run = new TrainingRun(model, runSettings(fp16, step));
+  // A first step makes moments at its end: with room for them before it takes what each later one does.
+  reserveMoments(run, distinctWords(batches));
   const before = await fingerprints(model);
   gpu.pool.resetPeak();
   const steps: RunResult['steps'] = [];

@@ -103,7 +103,7 @@ function pileUp({ gpu, store, config }: M3Model, batch: RunBatch, count: number,
 }
 
 /** The moments that the optimiser has once the last step of a run has been taken: of all its words. */
-function reserveMoments({ model, optimizer }: TrainingRun, words: number): void {
+export function reserveMoments({ model, optimizer }: TrainingRun, words: number): void {
   const table = wordsOf(model.store);
   if (table) optimizer.reserve(table, words);
 }
