@@ -7,8 +7,9 @@ import fs from 'node:fs';
 import { InputError } from '../errors.js';
 import { printable, show } from '../show.js';
 import { CounterRandom } from '../tensor/random.js';
+import { type CandidateBatch, candidateBatches, isRanked } from './candidates.js';
 import { type Dataset, type DatasetOptions, lastAtMost, openDatasets, STREAM } from './datasets.js';
-import { type LongestBatch, longestBatch, type TokenMeasure } from './longest.js';
+import { type LongestBatch, type LongestKind, longestBatch, type TokenMeasure } from './longest.js';
 import { type UnusedRows, usageNotices, withoutNegatives } from './notices.js';
 import { type PromptOptions, Prompts } from './prompts.js';
 import { placeName, type RowFacts, type RowPlace } from './rows.js';
@@ -231,9 +232,14 @@ export class TrainingData {
 
   /**
    * Of each dataset that gives batches how long they can be, in tokens: for finding out what a step takes before the
-   * first. `effort`: characters that may be read for it; what is left then is bounded by its bytes.
+   * first. `effort`: characters that may be read for it; what is left then is bounded by its bytes. `kind`: of the
+   * batches that `epoch` gives, or `candidates`.
    */
-  longest(measure: TokenMeasure, effort = Number.POSITIVE_INFINITY): LongestBatch[] {
+  longest(
+    measure: TokenMeasure,
+    effort = Number.POSITIVE_INFINITY,
+    kind: LongestKind = 'sampled',
+  ): LongestBatch[] {
     const { options, prompts } = this;
     return this.datasets.flatMap((dataset) => {
       const batches = this.batchesOf(dataset, 1);
@@ -241,6 +247,7 @@ export class TrainingData {
       const batch = longestBatch({
         dataset,
         batches,
+        kind,
         // Rows of a dataset agree on having scores where they may share a batch; else some may.
         hasTeacher: options.knowledgeDistillation && someRow(dataset, ({ scored }) => scored),
         groupSizeOf: (row) => this.groupSizeFrom(dataset.facts(row)),
@@ -253,6 +260,41 @@ export class TrainingData {
       });
       return [batch];
     });
+  }
+
+  /** How many rows `candidates` ranks, and how many it passes over because they have no negatives. */
+  ranked(): { rows: number; withoutNegatives: number } {
+    let [rows, withoutNegatives] = [0, 0];
+    for (const dataset of this.rankedDatasets())
+      for (let row = 0; row < dataset.rowCount; row++)
+        if (isRanked(dataset.facts(row))) rows++;
+        else withoutNegatives++;
+    return { rows, withoutNegatives };
+  }
+
+  /** All rows that have negatives, each with all of its candidates, in an order that is always the same. */
+  *candidates(): Generator<CandidateBatch, void, undefined> {
+    let firstRow = 0;
+    for (const dataset of this.rankedDatasets()) {
+      yield* candidateBatches({
+        ...{ dataset, firstRow, groupSize: this.largestGroup(dataset) },
+        query: (row, text) => this.prompts.query(row, text),
+        passage: (row, text) => this.prompts.passage(row, text),
+      });
+      firstRow += dataset.rowCount;
+    }
+  }
+
+  /** Those that give batches. */
+  private rankedDatasets(): Dataset[] {
+    return this.datasets.filter((dataset) => this.batchesOf(dataset, 1) > 0);
+  }
+
+  private largestGroup(dataset: Dataset): number {
+    let largest = 1;
+    for (let row = 0; row < dataset.rowCount; row++)
+      largest = Math.max(largest, this.groupSizeFrom(dataset.facts(row)));
+    return largest;
   }
 
   /**

@@ -4,6 +4,7 @@
  * takes memory by these counts is therefore an upper bound of what any batch takes.
  */
 import { InputError } from '../errors.js';
+import { isRanked, shortest } from './candidates.js';
 import type { Dataset } from './datasets.js';
 import { placeName, type RowPlace, type TrainRow } from './rows.js';
 
@@ -31,9 +32,13 @@ export interface LongestBatch {
   readonly unread: number;
 }
 
+/** `sampled`: the groups that training draws; `candidates`: all candidates of rows (candidates.ts). */
+export type LongestKind = 'sampled' | 'candidates';
+
 export interface LongestOptions {
   readonly dataset: Dataset;
   readonly batches: number;
+  readonly kind: LongestKind;
   readonly hasTeacher: boolean;
   /** Of the row as the first of a batch. */
   readonly groupSizeOf: (row: number) => number;
@@ -101,6 +106,17 @@ export function longestBatch(options: LongestOptions): LongestBatch {
       const tokens = placed(place, () => measure.passage(text));
       return shuffled ? Math.min(measure.passageLimit, tokens + SHUFFLED) : tokens;
     };
+    if (options.kind === 'candidates') {
+      if (!isRanked(dataset.facts(index))) continue;
+      const texts = [...row.pos, ...row.neg];
+      const tokens = texts.map((text) => tokensOf(text, false));
+      // A group is filled up with one text, and has no more of any other than the row has.
+      const filling = texts.map((text) => options.passage(row, text));
+      const short = tokens[filling.indexOf(shortest(filling))]!;
+      const group = [...tokens, ...Array.from({ length: groupSize }, () => short)].sort((a, b) => b - a);
+      for (const [j, largest] of passages.entries()) largest.add(group[j]!);
+      continue;
+    }
     const mayShuffle = (text: string) => options.shuffleRatio > 0 && text.length > SHUFFLED_FROM;
     let longest = 0;
     for (const text of row.pos) longest = Math.max(longest, tokensOf(text, mayShuffle(text)));

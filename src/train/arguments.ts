@@ -167,7 +167,7 @@ export const finetuneFlags = {
     ),
     eval_data: optional(
       paths,
-      'JSONL files and directories to validate on, at the end of each epoch and at the last step',
+      'JSONL files and directories to evaluate on',
     ),
     train_group_size: withDefault(
       integer(GROUP_SIZE.least, GROUP_SIZE.most),
@@ -242,6 +242,38 @@ export const finetuneFlags = {
     bf16: withDefault(boolean, false, 'accepted; runs in float32'),
     gradient_checkpointing: withDefault(boolean, false, 'recompute activations: less memory, more time'),
     deepspeed: optional(path, 'DeepSpeed file: optimiser, schedule and loss scaling'),
+  }),
+  ...group('Evaluation', {
+    eval_strategy: optional(
+      choice(['no', 'steps', 'epoch']),
+      'when --eval_data is evaluated, beside the last step; epoch by default',
+    ),
+    eval_steps: optional(interval, 'steps between two evaluations; --logging_steps by default'),
+    eval_on_start: withDefault(boolean, false, 'evaluate before the first step too'),
+    prediction_loss_only: withDefault(
+      boolean,
+      false,
+      'evaluate the loss alone, not how the scores rank the candidates of each row',
+    ),
+    load_best_model_at_end: withDefault(
+      boolean,
+      false,
+      'the model that is written at the end is that of the best checkpoint',
+    ),
+    metric_for_best_model: optional(
+      text('a name in the log'),
+      'what is best: loss, dense_ndcg@10, hybrid_mrr@10, …; loss by default',
+    ),
+    greater_is_better: optional(boolean, 'a greater metric is better; by default that of all but losses'),
+    early_stopping_patience: optional(
+      positive,
+      'stop after so many evaluations of which none was better than the best before',
+    ),
+    early_stopping_threshold: withDefault(
+      decimal('a number of at least 0', (value) => value >= 0 && value < Number.POSITIVE_INFINITY),
+      0,
+      'by how much an evaluation must be better to count for --early_stopping_patience',
+    ),
   }),
   ...group('Output', {
     output_dir: required(path, 'where the model and its checkpoints go'),
@@ -327,7 +359,26 @@ function checkFinetuneArguments(args: FinetuneArguments): string[] {
       '--fix_encoder True: expected --unified_finetuning True with it; else nothing is trained',
     );
 
+  if (args.evalData === null)
+    for (const [flag, given] of [
+      [`--eval_strategy ${args.evalStrategy}`, args.evalStrategy !== null && args.evalStrategy !== 'no'],
+      ['--eval_on_start', args.evalOnStart],
+    ] as const)
+      if (given) throw new InputError(`${flag}: expected --eval_data with it, found none`);
+
   const notices: string[] = [];
+  if (args.evalData === null && args.evalSteps !== null)
+    notices.push(`--eval_steps ${args.evalSteps} has no effect without --eval_data`);
+  const chooses = args.loadBestModelAtEnd || args.earlyStoppingPatience !== null;
+  for (const [flag, given, needed] of [
+    ['metric_for_best_model', args.metricForBestModel !== null, chooses],
+    ['greater_is_better', args.greaterIsBetter !== null, chooses],
+    ['early_stopping_threshold', args.earlyStoppingThreshold > 0, args.earlyStoppingPatience !== null],
+  ] as const)
+    if (given && !needed)
+      notices.push(
+        `--${flag} has no effect without ${flag === 'early_stopping_threshold' ? '' : '--load_best_model_at_end True or '}--early_stopping_patience`,
+      );
   if (args.bf16) notices.push('--bf16: training runs in float32');
   if (args.negativesCrossDevice && args.nprocPerNode === 1)
     notices.push('--negatives_cross_device: one rank already sees all passages of its batch');

@@ -22,16 +22,8 @@ function flags(reason: string, names: string, refused: boolean): Record<string, 
 const because = (reason: string, names: string) => flags(reason, names, false);
 const refusedBecause = (reason: string, names: string) => flags(reason, names, true);
 
-const VALIDATION = 'validation, of --eval_data, runs at the end of each epoch and at the last step';
 const ONE_RANK = 'one process trains, there are no other ranks';
 const READING = 'rows are read and batched by dawntune';
-
-const validationStrategy: ForeignFlag = {
-  reason: VALIDATION,
-  refused: false,
-  holds: ['no'],
-  beside: { flag: 'eval_data', holds: ['epoch'] },
-};
 
 /** Names of transformers 4.57.6. */
 export const foreignTrainingArguments: Readonly<Record<string, ForeignFlag>> = {
@@ -49,23 +41,18 @@ export const foreignTrainingArguments: Readonly<Record<string, ForeignFlag>> = {
 
   // ---- what would not ----
   ...because('this command trains and nothing else', 'do_train=True do_eval=False do_predict=False'),
-  ...{ eval_strategy: validationStrategy },
-  ...because(VALIDATION, 'eval_steps eval_delay=0 eval_on_start=False'),
+  ...because('evaluation is not delayed', 'eval_delay=0'),
   ...because(
-    'no best model is picked: the model that is saved is that of the last step',
-    'load_best_model_at_end=False metric_for_best_model greater_is_better',
-  ),
-  ...because(
-    'validation has batches of --per_device_train_batch_size',
+    'evaluation has batches of --per_device_train_batch_size',
     'per_device_eval_batch_size per_gpu_eval_batch_size',
   ),
   ...because(
-    'validation gives the mean loss and nothing else',
+    'evaluation gives losses and rank metrics and nothing else',
     `eval_accumulation_steps eval_do_concat_batches=True eval_use_gather_object=False
-     prediction_loss_only=True|False batch_eval_metrics=False include_for_metrics=[]
+     batch_eval_metrics=False include_for_metrics=[]
      include_inputs_for_metrics=False jit_mode_eval=False use_legacy_prediction_loop=False`,
   ),
-  ...because('validation computes in the precision of training', 'bf16_full_eval=False fp16_full_eval=False'),
+  ...because('evaluation computes in the precision of training', 'bf16_full_eval=False fp16_full_eval=False'),
   ...because('AdamW has no further arguments', 'optim_args optim_target_modules'),
   ...because(
     'the log goes to standard output and into trainer_state.json only',
@@ -130,7 +117,6 @@ export const foreignTrainingArguments: Readonly<Record<string, ForeignFlag>> = {
 
 /** Names that transformers dropped between 4.44, the oldest FlagEmbedding allows, and 4.57. */
 export const olderTrainingArguments: Readonly<Record<string, ForeignFlag>> = {
-  ...{ evaluation_strategy: validationStrategy },
   ...because(ONE_RANK, 'dispatch_batches=False split_batches=False sharded_ddp=|False'),
   ...because('it belongs to PyTorch', 'use_ipex=False'),
 };
@@ -138,4 +124,5 @@ export const olderTrainingArguments: Readonly<Record<string, ForeignFlag>> = {
 /** Deprecated names of flags that are there. */
 export const trainingArgumentAliases: Readonly<Record<string, string>> = {
   per_gpu_train_batch_size: 'per_device_train_batch_size',
+  evaluation_strategy: 'eval_strategy',
 };

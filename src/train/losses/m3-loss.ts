@@ -75,6 +75,15 @@ export interface M3Scores {
   readonly ensemble?: Tensor;
 }
 
+/** The loss of each score matrix alone, before they are weighed; `hybrid` is that of the ensemble. */
+export interface M3LossParts {
+  readonly dense: Tensor;
+  readonly sparse?: Tensor;
+  readonly colbert?: Tensor;
+  /** None where upstream's behaviour without in-batch negatives is restored. */
+  readonly hybrid?: Tensor;
+}
+
 const M3_LOSS = signature(
   'm3Loss',
   { dense: f32('S', 'H'), sparse: optional(f32('T')), colbert: optional(f32('T', 'C')) },
@@ -90,7 +99,7 @@ const M3_LOSS = signature(
 );
 
 /**
- * The loss [scalar] of one rank's batch, and the scores it came from. `texts`: what the model says of the batch's
+ * The loss [scalar] of one rank's batch, with the scores it came from and its parts. `texts`: what the model says of the batch's
  * texts (`M3Model.represent`), with heads where the settings are unified.
  */
 export async function m3Loss(
@@ -98,7 +107,7 @@ export async function m3Loss(
   batch: M3LossBatch,
   settings: M3LossSettings,
   communicator?: Communicator,
-): Promise<{ loss: Tensor; scores: M3Scores }> {
+): Promise<{ loss: Tensor; scores: M3Scores; parts: M3LossParts }> {
   const { group, noInBatchNeg: own, queries } = batch;
   const { temperature, kind } = settings;
   const { dense: ofTexts, sparse: ofTokens, colbert: ofTokensToo } = texts;
@@ -123,7 +132,7 @@ export async function m3Loss(
   const denseLoss = across
     ? await crossDeviceLoss(vectors, dense, teacher, batch, settings, communicator)
     : loss(dense);
-  if (!settings.unified) return { loss: denseLoss, scores: { dense } };
+  if (!settings.unified) return { loss: denseLoss, scores: { dense }, parts: { dense: denseLoss } };
 
   if (!texts.sparse || !texts.colbert)
     throw new ShapeError('m3Loss', 'unified fine-tuning needs the representations of all three heads', {
@@ -139,10 +148,16 @@ export async function m3Loss(
 
   const defective = own && settings.compat.has('no-in-batch');
   if (defective) refuseWhatCrashesUpstream(batch, kind);
-  const three = weighted(denseLoss, loss(sparse), loss(colbert));
+  const [ofSparse, ofColbert] = [loss(sparse), loss(colbert)];
+  const three = weighted(denseLoss, ofSparse, ofColbert);
   // Upstream's ensemble has one candidate a row here, so its loss is 0 (§4.6).
-  const base = scale(defective ? three : add(three, scale(loss(ensemble), weights.ensemble)), 1 / 4);
-  if (!batch.selfDistill) return { loss: base, scores };
+  const ofEnsemble = defective ? undefined : loss(ensemble);
+  const base = scale(ofEnsemble ? add(three, scale(ofEnsemble, weights.ensemble)) : three, 1 / 4);
+  const parts: M3LossParts = {
+    ...{ dense: denseLoss, sparse: ofSparse, colbert: ofColbert },
+    ...(ofEnsemble ? { hybrid: ofEnsemble } : {}),
+  };
+  if (!batch.selfDistill) return { loss: base, scores, parts };
 
   const target = noGrad(() => (defective ? full(ensemble, ensemble.shape, 1) : softmax(ensemble.detach())));
   const distilled = weighted(
@@ -150,7 +165,7 @@ export async function m3Loss(
     softCrossEntropy(sparse, target),
     softCrossEntropy(colbert, target),
   );
-  return { loss: scale(add(base, scale(distilled, 1 / 3)), 1 / 2), scores };
+  return { loss: scale(add(base, scale(distilled, 1 / 3)), 1 / 2), scores, parts };
 }
 
 /** What FlagEmbedding answers with an IndexError (§4.6). */

@@ -1,6 +1,7 @@
 /** What a run reads before anything is computed: the model's folder, its tokenizer, the rows, the DeepSpeed file. */
 import { loadDatasets, type TrainBatch, type TrainingData } from '../../data/batches.js';
 import { findSource } from '../../data/sources.js';
+import type { CandidateBatch } from '../../data/candidates.js';
 import { InputError } from '../../errors.js';
 import { PositionedFile } from '../../files/positioned.js';
 import type { Gpu } from '../../gpu/gpu.js';
@@ -21,7 +22,7 @@ import type { PlacedBatch } from './cursor.js';
 import { fingerprintOf, type RunFingerprint } from './fingerprint.js';
 import { folderSettings } from './folder-settings.js';
 import { RunPlan } from './plan.js';
-import type { RunBatch } from './run.js';
+import type { RankedBatch, RunBatch } from './run.js';
 import { placesOf } from './tally.js';
 
 export interface RunInputs {
@@ -104,13 +105,33 @@ export function openInputs(
   evalData?.batchesPerEpoch();
   for (const each of [data, ...(evalData ? [evalData] : [])])
     for (const line of each.usage().notices) note(line);
-  const size = { rows: data.rowCount, batchesPerEpoch, evaluates: evalData !== undefined };
+  for (const line of evaluationNotices(args, evalData)) note(line);
+  const size = { rows: data.rowCount, batchesPerEpoch, ranked: evalData?.ranked().rows };
   const plan = new RunPlan(args, deepspeed?.settings ?? null, size);
   for (const line of plan.notices) note(line);
   const settings = deepspeed?.settings ?? null;
   const fingerprint = fingerprintOf(args, settings, data.fingerprint(), config, plan.totalSteps);
   return { folder, texts, tokenizer, data, evalData, plan, fingerprint, requireUnchanged };
 }
+
+/** What evaluation does less than was asked, one line each. */
+function evaluationNotices(args: FinetuneArguments, evalData: TrainingData | undefined): string[] {
+  const lines: string[] = [];
+  const { evalStrategy, evalSteps } = args;
+  if (!evalData) return lines;
+  if (evalStrategy === 'no') lines.push('--eval_data has no effect with --eval_strategy no');
+  else if (evalSteps !== null && evalStrategy !== 'steps')
+    lines.push(`--eval_steps ${evalSteps} has no effect without --eval_strategy steps`);
+  const { rows, withoutNegatives } = evalData.ranked();
+  if (withoutNegatives > 0 && evalStrategy !== 'no' && !args.predictionLossOnly)
+    lines.push(
+      `--eval_data: ${withoutNegatives} of ${rows + withoutNegatives} rows have no negatives: they are not ranked`,
+    );
+  return lines;
+}
+
+/** What of a batch of rows is packed. */
+type Preparable = Pick<TrainBatch, 'queries' | 'passages' | 'teacherScores' | 'noInBatchNeg' | 'rows'>;
 
 /**
  * Makes a packed batch of rows, whose texts are tokenized in other threads. It needs the device's name alone: nothing is moved there before the batch is used.
@@ -121,7 +142,7 @@ export function preparation(
   config: EncoderConfig,
   threads: TokenizerThreads,
   args: FinetuneArguments,
-): (batch: TrainBatch) => Promise<RunBatch> {
+): (batch: Preparable) => Promise<RunBatch> {
   const specialIds = specialIdsOf(threads.tokenizer);
   const options = {
     queryMaxLen: args.queryMaxLen,
@@ -144,6 +165,16 @@ export function preparation(
     }
   };
 }
+
+/** The same for rows with their candidates. */
+export const ranked =
+  (prepare: (batch: Preparable) => Promise<RunBatch>) =>
+  async ({ parts, queries, passages, rows }: CandidateBatch): Promise<RankedBatch> => {
+    const { tokens, queries: count, group, specialIds, floor } = await prepare({
+      ...{ queries, passages, rows, teacherScores: null, noInBatchNeg: true },
+    });
+    return { tokens, queries: count, group, specialIds, floor, parts };
+  };
 
 /** The same for batches of a run, which say where the data goes on after them. */
 export const placed =

@@ -27,6 +27,8 @@ export interface PlannedStep {
   readonly asked?: ((decisions: readonly Decision[]) => void) | undefined;
   /** Of evaluation between steps, if there is any. */
   readonly evaluation?: ((model: M3Model) => RunBatch[]) | undefined;
+  /** And of rows with their candidates. */
+  readonly candidates?: ((model: M3Model) => RunBatch[]) | undefined;
 }
 
 /** The accounted memory of training steps on an adapter like this. @throws MachineError when no adapter like it could. */
@@ -55,7 +57,8 @@ export async function planMemory(like: PlannedDevice, step: PlannedStep): Promis
       }
       await run.update();
     }
-    await run.evaluate(step.evaluation?.(model) ?? []);
+    const ranked = (step.candidates?.(model) ?? []).map((batch) => ({ ...batch, parts: [] }));
+    await run.evaluate(step.evaluation?.(model) ?? [], ranked);
   }
   const report = gpu.memory();
   step.asked?.([...gpu.choices.decided.values()]);

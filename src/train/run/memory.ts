@@ -5,7 +5,7 @@
  */
 
 import type { TrainingData } from '../../data/batches.js';
-import type { LongestBatch, TokenMeasure } from '../../data/longest.js';
+import type { LongestBatch, LongestKind, TokenMeasure } from '../../data/longest.js';
 import { compileFormat } from '../../data/prompts.js';
 import type { TokenIds, WordLimits } from '../../data/words.js';
 import { InputError, MachineError } from '../../errors.js';
@@ -66,37 +66,41 @@ export async function planRunMemory(
       note(
         `--${side}_max_len ${limit}: --${side}_instruction_for_retrieval alone is as long: no ${side} without another has a word left`,
       );
-  const found = new Map<TrainingData, LongestBatch[]>();
+  const found = new Map<string, LongestBatch[]>();
   let maxTokens = 0;
-  const batchesOf = (from: TrainingData) => (model: Parameters<PlannedStep['batches']>[0]) => {
-    let longest = found.get(from);
-    if (!longest) {
-      maxTokens = model.config.maxTokens;
-      longest = from.longest(measureOf(tokenizer, model.config, args), effort);
-      found.set(from, longest);
-    }
-    return plannedBatches(model, longest, options);
-  };
+  const batchesOf =
+    (name: string, from: TrainingData, kind: LongestKind = 'sampled') =>
+    (model: Parameters<PlannedStep['batches']>[0]) => {
+      let longest = found.get(name);
+      if (!longest) {
+        maxTokens = model.config.maxTokens;
+        longest = from.longest(measureOf(tokenizer, model.config, args), effort, kind);
+        found.set(name, longest);
+      }
+      return plannedBatches(model, longest, options);
+    };
   // Words that have moments once the last step has been taken, and bytes of the moments of one.
   let [moving, momentBytes] = [0, 0];
   let counted: number | undefined;
   const report = await planOn(like, {
     ...{ model, asked, run: plan.run },
-    batches: batchesOf(data),
+    batches: batchesOf('training', data),
     words: ({ config, store }) => {
       if (store.tables.length === 0) return 0;
       counted = data.words(idsOf(tokenizer, args), words);
       momentBytes = 2 * 4 * config.hiddenSize;
       // Of the whole run, steps before it was resumed included: their words have moments too.
-      const tokens = plan.totalSteps * plan.window * Math.max(...found.get(data)!.map(tokensOf));
+      const tokens = plan.totalSteps * plan.window * Math.max(...found.get('training')!.map(tokensOf));
       moving = Math.min(config.vocabSize, tokens, counted ?? Number.POSITIVE_INFINITY);
       return moving;
     },
-    evaluation: evalData && batchesOf(evalData),
+    evaluation: plan.evalStrategy === 'no' ? undefined : evalData && batchesOf('evaluation', evalData),
+    candidates: plan.ranks ? evalData && batchesOf('candidates', evalData, 'candidates') : undefined,
     extraBytes: () =>
       args.unifiedFinetuning ? Math.max(...[...found.values()].map((each) => matchBytes(each, options))) : 0,
   });
-  const unread = [...found.values()].flat().reduce((sum, each) => sum + each.unread, 0);
+  const unreadOf = (name: string) => (found.get(name) ?? []).reduce((sum, each) => sum + each.unread, 0);
+  const unread = unreadOf('training') + Math.max(unreadOf('evaluation'), unreadOf('candidates'));
   if (unread > 0 && report.peak > budget) {
     note(`${unread} rows may be too long for the memory there is: all of them are tokenised to know`);
     return planRunMemory(like, run, budget, note, Number.POSITIVE_INFINITY, words);

@@ -2,20 +2,24 @@
  * Everything about a run that is decided before its first step: how long it is, when it logs, saves and evaluates, at which
  * rates, in which precision, what trains. A function of the flags, the DeepSpeed file and the size of the data alone.
  */
+import { InputError } from '../../errors.js';
 import { decaysByDefault } from '../../models/m3-parameters.js';
+import { show } from '../../show.js';
 import { type FinetuneArguments, intervalInSteps } from '../arguments.js';
 import type { DeepSpeedSettings, LossScaling } from '../deepspeed.js';
 import { defaultLossScaling } from '../loss-scale.js';
 import { learningRateOf, type Schedule, warmupOf } from '../schedules.js';
 import type { StepSettings } from '../step/train-step.js';
+import type { BestSettings } from './best.js';
+import { metricNames } from './evaluation.js';
 import { forecast, type RunSize, runSize } from './forecast.js';
 import type { RunSettings } from './run.js';
 
 export interface DataSize {
   readonly rows: number;
   readonly batchesPerEpoch: number;
-  /** There is data to evaluate on. */
-  readonly evaluates: boolean;
+  /** Rows to evaluate on that have candidates to rank; undefined where there are no such data. */
+  readonly ranked: number | undefined;
 }
 
 export class RunPlan implements RunSize {
@@ -25,6 +29,12 @@ export class RunPlan implements RunSize {
   readonly totalSteps: number;
   readonly loggingSteps: number;
   readonly saveSteps: number;
+  readonly evalStrategy: 'no' | 'steps' | 'epoch';
+  readonly evalSteps: number;
+  /** Evaluation ranks the candidates of rows. */
+  readonly ranks: boolean;
+  /** Null: nobody asks which model is best. */
+  readonly best: BestSettings | null;
   readonly learningRate: Schedule;
   readonly warmup: number;
   readonly precision: 'f32' | 'f16';
@@ -33,7 +43,7 @@ export class RunPlan implements RunSize {
   /** One line for each thing that the run will do less of than was asked. */
   readonly notices: readonly string[];
 
-  /** @throws InputError when the run would be longer than any. */
+  /** @throws InputError when the run would be longer than any, or what is best cannot be told. */
   constructor(
     readonly args: FinetuneArguments,
     private readonly deepspeed: DeepSpeedSettings | null,
@@ -46,6 +56,10 @@ export class RunPlan implements RunSize {
     this.totalSteps = size.totalSteps;
     this.loggingSteps = intervalInSteps(args.loggingSteps, size.totalSteps);
     this.saveSteps = intervalInSteps(args.saveSteps, size.totalSteps);
+    this.evalStrategy = data.ranked === undefined ? 'no' : (args.evalStrategy ?? 'epoch');
+    this.evalSteps = intervalInSteps(args.evalSteps ?? args.loggingSteps, size.totalSteps);
+    this.ranks = this.evalStrategy !== 'no' && !args.predictionLossOnly && data.ranked! > 0;
+    this.best = this.bestSettings();
     this.learningRate = learningRateOf(args, size.totalSteps, deepspeed);
     this.warmup = warmupOf(args, size.totalSteps, deepspeed);
     this.notices = forecast(args, size, this.learningRate, this.warmup);
@@ -89,7 +103,9 @@ export class RunPlan implements RunSize {
   }
 
   evaluatesAt(step: number): boolean {
-    return this.data.evaluates && (step % this.stepsPerEpoch === 0 || step === this.totalSteps);
+    if (this.evalStrategy === 'no') return false;
+    const every = this.evalStrategy === 'steps' ? this.evalSteps : this.stepsPerEpoch;
+    return step % every === 0 || step === this.totalSteps;
   }
 
   savesAt(step: number): boolean {
@@ -102,6 +118,42 @@ export class RunPlan implements RunSize {
   /** The model is looked at or saved after this step, before the next one begins. */
   pausesAt(step: number): boolean {
     return this.evaluatesAt(step) || this.savesAt(step) || step === this.totalSteps;
+  }
+
+  /** @throws InputError where no evaluation gives the metric, or checkpoints are written that were not evaluated. */
+  private bestSettings(): BestSettings | null {
+    const { args } = this;
+    const { loadBestModelAtEnd: load, earlyStoppingPatience: patience } = args;
+    if (!load && patience === null) return null;
+    const flag = load ? '--load_best_model_at_end' : `--early_stopping_patience ${patience}`;
+    if (this.evalStrategy === 'no')
+      throw new InputError(`${flag}: expected --eval_data${args.evalData ? ' with an --eval_strategy' : ''}, found none`);
+    const known = metricNames({ unified: args.unifiedFinetuning, ranks: this.ranks });
+    const asked = args.metricForBestModel ?? 'loss';
+    const metric = asked.startsWith('eval_') ? asked : `eval_${asked}`;
+    if (!known.includes(metric))
+      throw new InputError(
+        `--metric_for_best_model: expected one of ${known.map((name) => name.slice('eval_'.length)).join(', ')}, found ${show(asked)}`,
+      );
+    if (load) this.requireEvaluatedSaves();
+    return {
+      metric,
+      greaterIsBetter: args.greaterIsBetter ?? !metric.endsWith('loss'),
+      ...{ load, patience, threshold: args.earlyStoppingThreshold },
+    };
+  }
+
+  private requireEvaluatedSaves(): void {
+    const { args, evalStrategy } = this;
+    const { saveStrategy } = args;
+    if (saveStrategy === 'no')
+      throw new InputError('--load_best_model_at_end: expected checkpoints, found --save_strategy no');
+    const every = { steps: this.evalSteps, epoch: this.stepsPerEpoch, no: 0 }[evalStrategy];
+    const saves = saveStrategy === 'steps' ? this.saveSteps : this.stepsPerEpoch;
+    if (saves % every === 0 || saves >= this.totalSteps) return;
+    throw new InputError(
+      `--load_best_model_at_end: expected an evaluation whenever a checkpoint is written, found one every ${every} steps and checkpoints every ${saves}`,
+    );
   }
 
   /** How many checkpoints the run leaves. */

@@ -7,11 +7,13 @@
  * gradient norm and whether the update was skipped. In f32 nothing of the next step depends on those numbers, so that
  * the host records it while the GPU is still busy with this one; with a loss scale the next step waits for them.
  */
+import type { CandidatePart } from '../../data/candidates.js';
 import type { RowPlace } from '../../data/rows.js';
 import { MachineError } from '../../errors.js';
 import type { Fields } from '../../files/json-fields.js';
 import { globalNorm } from '../../kernels/adamw.js';
 import type { M3Model } from '../../models/m3.js';
+import type { ScoredBatch } from '../../models/scores.js';
 import type { TensorArray } from '../../tensor/host-data.js';
 import { RandomStreams } from '../../tensor/random-streams.js';
 import { scope } from '../../tensor/scope.js';
@@ -23,10 +25,11 @@ import type { M3LossBatch } from '../losses/m3-loss.js';
 import { AdamW, type AdamWOptions } from '../optimizer.js';
 import type { AdamWState, StateSource } from '../optimizer-state.js';
 import type { Schedule } from '../schedules.js';
-import { lossOf, microBatch, type StepSettings } from '../step/train-step.js';
+import { lossesOf, microBatch, ownScoresOf, type StepSettings } from '../step/train-step.js';
 import { type Cursor, readCursor, START } from './cursor.js';
+import { Evaluation } from './evaluation.js';
 import { adviceOn } from './not-finite.js';
-import { Evaluation, RunTally, type TallyState } from './tally.js';
+import { RunTally, type TallyState } from './tally.js';
 
 export interface RunSettings {
   readonly optimizer: AdamWOptions;
@@ -50,6 +53,12 @@ export interface RunBatch extends Omit<M3LossBatch, 'selfDistill'> {
   readonly rows?: readonly RowPlace[];
   /** Where the data goes on after it. */
   readonly next?: Cursor;
+}
+
+/** A packed batch of queries with candidates of their rows, which the run frees. */
+export interface RankedBatch extends ScoredBatch {
+  /** [B] */
+  readonly parts: readonly CandidatePart[];
 }
 
 /** What became of a step. */
@@ -255,13 +264,25 @@ export class TrainingRun {
 
   // ---- beside the steps ----------------------------------------------------------------------------------
 
-  /** The loss on other batches, which are freed: no dropout, no self-distillation, no gradients. */
-  async evaluate(batches: AsyncIterable<RunBatch> | Iterable<RunBatch>): Promise<Evaluation> {
+  /**
+   * The loss on other batches, and how the scores rank the candidates of rows; all batches are freed. No dropout, no
+   * self-distillation, no gradients.
+   */
+  async evaluate(
+    batches: AsyncIterable<RunBatch> | Iterable<RunBatch>,
+    candidates: AsyncIterable<RankedBatch> | Iterable<RankedBatch> = [],
+  ): Promise<Evaluation> {
+    const { model, settings } = this;
     const evaluation = new Evaluation();
     for await (const { rows = [], next: _, ...batch } of batches)
       try {
-        const loss = await lossOf(this.model, { ...batch, selfDistill: false }, this.settings.step);
-        evaluation.add(loss, rows);
+        evaluation.add(await lossesOf(model, { ...batch, selfDistill: false }, settings.step), rows);
+      } finally {
+        batch.tokens.dispose();
+      }
+    for await (const { parts, ...batch } of candidates)
+      try {
+        evaluation.rank(parts, batch.group, await ownScoresOf(model, batch, settings.step));
       } finally {
         batch.tokens.dispose();
       }

@@ -83,7 +83,7 @@ export class RunTally {
     this.lastSave = step;
   }
 
-  evaluated({ batches, notFinite }: Evaluation): void {
+  evaluated({ batches, notFinite }: { readonly batches: number; readonly notFinite: number }): void {
     this.evaluations++;
     if (notFinite > 0 || batches === 0) this.unfinishedEvaluations++;
   }
@@ -116,35 +116,6 @@ export class RunTally {
         `${this.unfinishedEvaluations} of ${this.evaluations} evaluations had a loss that is not finite`,
       );
     return lines;
-  }
-}
-
-/** One look at the evaluation data. */
-export class Evaluation {
-  batches = 0;
-  notFinite = 0;
-  private sum = 0;
-  private firstRows: readonly RowPlace[] = [];
-
-  add(loss: number, rows: readonly RowPlace[]): void {
-    this.batches++;
-    this.sum += loss;
-    if (Number.isFinite(loss)) return;
-    if (this.notFinite++ === 0) this.firstRows = rows;
-  }
-
-  /** Mean over all batches; undefined when one of them was not finite: a mean of the others would pass for it. */
-  get loss(): number | undefined {
-    return this.notFinite > 0 || this.batches === 0 ? undefined : this.sum / this.batches;
-  }
-
-  /** What to say of it, if anything. */
-  notice(step: number): string | undefined {
-    if (this.notFinite === 0) return undefined;
-    return (
-      `evaluation at step ${step}: the loss of ${this.notFinite} of ${this.batches} batches is not finite, ` +
-      `first of ${placesOf(this.firstRows)}: no eval_loss`
-    );
   }
 }
 

@@ -8,7 +8,15 @@
 import { backward, backwardAll, propagate, sliceRows } from '../../autograd/index.js';
 import { full } from '../../kernels/pointwise.js';
 import type { M3Model } from '../../models/m3.js';
-import type { Representations } from '../../models/scores.js';
+import {
+  colbertScores,
+  denseScores,
+  denseVectors,
+  ensembleScores,
+  lexicalScores,
+  type Representations,
+  type ScoredBatch,
+} from '../../models/scores.js';
 import type { RandomStreams } from '../../tensor/random-streams.js';
 import { adopt, noGrad, scope } from '../../tensor/scope.js';
 import { Tensor } from '../../tensor/tensor.js';
@@ -90,12 +98,62 @@ function mergeTables({ store }: M3Model): void {
   for (const table of store.tables) store.mergedRows(table);
 }
 
+/** The parts of the loss that `lossesOf` tells, by the score matrix they are of. */
+export const lossNames = ['dense', 'sparse', 'colbert', 'hybrid'] as const;
+export type LossName = (typeof lossNames)[number];
+
+export interface BatchLosses {
+  readonly loss: number;
+  /** Those that there are with these settings. */
+  readonly parts: ReadonlyMap<LossName, number>;
+}
+
 /** The loss alone: no graph, no dropout. */
-export function lossOf(model: M3Model, batch: M3LossBatch, settings: StepSettings): Promise<number> {
+export async function lossOf(model: M3Model, batch: M3LossBatch, settings: StepSettings): Promise<number> {
+  return (await lossesOf(model, batch, settings)).loss;
+}
+
+/** `lossOf`, and the loss of each score matrix before they are weighed. */
+export function lossesOf(model: M3Model, batch: M3LossBatch, settings: StepSettings): Promise<BatchLosses> {
   return scope(() =>
     noGrad(async () => {
       const texts = representAll(model, batch, settings, {}, chunksOf(batch, settings));
-      return (await m3Loss(texts, batch, settings)).loss.item();
+      const { loss, parts } = await m3Loss(texts, batch, settings);
+      const found = lossNames.flatMap((name) => {
+        const tensor = parts[name];
+        return tensor ? [{ name, tensor }] : [];
+      });
+      const all = Tensor.empty(model.gpu, [1 + found.length], 'f32', 'workspace');
+      [loss, ...found.map(({ tensor }) => tensor)].forEach((tensor, n) => void all.copyFrom(tensor, n));
+      const [whole, ...values] = await all.toFloat32();
+      return { loss: whole!, parts: new Map(found.map(({ name }, n) => [name, values[n]!])) };
+    }),
+  );
+}
+
+/** Scores [B,G] of each query with its own passages, undivided by a temperature, row-major; those that are trained. */
+export async function ownScoresOf(
+  model: M3Model,
+  batch: ScoredBatch,
+  settings: StepSettings,
+): Promise<Map<LossName, Float32Array>> {
+  return scope(() =>
+    noGrad(async () => {
+      const whole = { ...batch, teacherScores: null, noInBatchNeg: true, selfDistill: false };
+      const texts = representAll(model, whole, settings, {}, chunksOf(whole, settings));
+      const dense = denseScores(denseVectors(texts.dense, batch), 1, batch.group);
+      const found = new Map<LossName, Tensor>([['dense', dense]]);
+      if (texts.sparse && texts.colbert) {
+        const sparse = lexicalScores(texts.sparse, batch, 1, true);
+        const colbert = colbertScores(texts.colbert, batch, 1, true);
+        found.set('sparse', sparse).set('colbert', colbert);
+        found.set('hybrid', ensembleScores(dense, sparse, colbert));
+      }
+      const read = [...found].map(async ([name, tensor]): Promise<[LossName, Float32Array]> => [
+        name,
+        (await tensor.toFloat32()) as Float32Array,
+      ]);
+      return new Map(await Promise.all(read));
     }),
   );
 }
