@@ -206,6 +206,15 @@ test('defaults are FlagEmbedding’s and Hugging Face’s', () => {
     trainData: ['a.jsonl'],
     cachePath: null,
     evalData: null,
+    evalStrategy: null,
+    evalSteps: null,
+    evalOnStart: false,
+    predictionLossOnly: false,
+    loadBestModelAtEnd: false,
+    metricForBestModel: null,
+    greaterIsBetter: null,
+    earlyStoppingPatience: null,
+    earlyStoppingThreshold: 0,
     trainGroupSize: 8,
     queryMaxLen: 32,
     passageMaxLen: 128,
@@ -444,9 +453,8 @@ test('every name of Hugging Face’s TrainingArguments 4.57 is known, exactly on
 test('what changes nothing has one notice, none where the value says what happens anyway', () => {
   const { notices } = parse(
     '--report_to tensorboard wandb --do_train --optim=adamw_torch --report-to wandb --dataloader_prefetch_factor 4 ' +
-      '--cache_path c --logging_first_step --logging_strategy epoch --eval_strategy epoch',
+      '--cache_path c --logging_first_step --logging_strategy epoch --eval_delay 2',
   );
-  const validation = 'validation, of --eval_data, runs at the end of each epoch and at the last step';
   const logged = 'the log has a line every --logging_steps steps and at the last step';
   assert.deepEqual(notices, [
     '--report_to has no effect here: the log goes to standard output and into trainer_state.json only',
@@ -454,14 +462,15 @@ test('what changes nothing has one notice, none where the value says what happen
     '--cache_path has no effect here: rows are read from the files themselves',
     `--logging_first_step has no effect here: ${logged}`,
     `--logging_strategy has no effect here: ${logged}`,
-    `--eval_strategy has no effect here: ${validation}`,
+    '--eval_delay has no effect here: evaluation is not delayed',
   ]);
   assert.deepEqual(
-    parse('--eval_data e.jsonl --eval_steps 1 --eval_strategy steps --load_best_model_at_end').notices,
+    parse('--eval_data e.jsonl --eval_steps 1 --metric_for_best_model loss --early_stopping_threshold 0.1')
+      .notices,
     [
-      `--eval_steps has no effect here: ${validation}`,
-      `--eval_strategy has no effect here: ${validation}`,
-      '--load_best_model_at_end has no effect here: no best model is picked: the model that is saved is that of the last step',
+      '--eval_steps 1 has no effect without --eval_data and --eval_strategy steps',
+      '--metric_for_best_model has no effect without --load_best_model_at_end True or --early_stopping_patience',
+      '--early_stopping_threshold has no effect without --early_stopping_patience',
     ],
   );
   for (const silent of [
@@ -475,6 +484,7 @@ test('what changes nothing has one notice, none where the value says what happen
     '--trust_remote_code False --use_fast_tokenizer True --token None',
     '--evaluation_strategy no',
     '--eval_data e.jsonl --eval_strategy epoch',
+    '--eval_data e.jsonl --evaluation_strategy steps --eval_steps 1 --load_best_model_at_end',
     '--optim adamw_hf --adafactor False --label_smoothing_factor 0.0 --neftune_noise_alpha None',
     '--lr_scheduler_kwargs {} --group_by_length False --local_rank -1',
     '--fsdp= --save_safetensors --full_determinism --logging_nan_inf_filter True',
@@ -482,10 +492,10 @@ test('what changes nothing has one notice, none where the value says what happen
     '--per_device_train_batch_size 2 --per_gpu_train_batch_size None',
   ])
     assert.deepEqual(parse(silent).notices, [], silent);
-  assert.match(parse('--eval_data e.jsonl --eval_strategy no').notices[0]!, /^--eval_strategy /);
+  assert.match(parse('--eval_data e.jsonl --eval_strategy no').notices[0]!, /^--eval_data has no effect /);
   assert.match(parse('--overwrite_output_dir False').notices[0]!, /^--overwrite_output_dir /);
   assert.equal(parse('--per_gpu_train_batch_size 3').args.perDeviceTrainBatchSize, 3);
-  assert.ok(renderHelp('usage', finetuneFlags).includes('at the end of each epoch and at the last step'));
+  assert.ok(renderHelp('usage', finetuneFlags).includes('beside the last step'));
 });
 
 test('what would change the result and is not supported is refused', () => {

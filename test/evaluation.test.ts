@@ -80,10 +80,7 @@ test('every candidate of every row with negatives comes once, within the lengths
           assert.ok(sorted.every((length, i) => length <= longest!.passages[i]!));
           batch.parts.forEach((part, q) => {
             const place = `${batch.rows[q]!.line}`;
-            const own = batch.passages.slice(
-              q * batch.groupSize,
-              q * batch.groupSize + part.count,
-            );
+            const own = batch.passages.slice(q * batch.groupSize, q * batch.groupSize + part.count);
             if (!seen.has(place)) seen.set(place, []);
             assert.equal(seen.get(place)!.length, part.first);
             seen.get(place)!.push(...own);
@@ -100,8 +97,15 @@ test('every candidate of every row with negatives comes once, within the lengths
 
 test('candidates that come in several batches are ranked together; what is not finite is no mean', () => {
   const evaluation = new Evaluation();
-  const part = (row: number, first: number, count: number) => ({ row, first, count, candidates: 3, positives: 1 });
-  const scores = (...values: number[]) => new Map<LossName, Float32Array>([['dense', Float32Array.from(values)]]);
+  const part = (row: number, first: number, count: number) => ({
+    row,
+    first,
+    count,
+    candidates: 3,
+    positives: 1,
+  });
+  const scores = (...values: number[]) =>
+    new Map<LossName, Float32Array>([['dense', Float32Array.from(values)]]);
   // Row 0: 2, 5 and 1; row 1: 4, 3 and (in a group that is filled up) 0.
   evaluation.rank([part(0, 0, 2), part(1, 0, 2)], 2, scores(2, 5, 4, 3));
   assert.equal(evaluation.metrics().size, 0);
@@ -134,7 +138,10 @@ test('what is best, and how long to wait for better, as the trainer of transform
     assert.equal(best.bestCheckpoint, checkpoint);
     assert.equal(best.state().early_stopping_patience_counter, waited);
   }
-  assert.match(best.whyStopped!, /eval_loss was not better than 0.95 by more than 0.1 in the last 2 evaluations/);
+  assert.match(
+    best.whyStopped!,
+    /eval_loss was not better than 0.95 by more than 0.1 in the last 2 evaluations/,
+  );
   best.evaluated(4, new Map([['eval_loss', 0.8]]));
   assert.equal(best.whyStopped, undefined);
   assert.equal(best.state().best_global_step, 4);
@@ -173,7 +180,16 @@ test('a run evaluates when it is told to, and ends with the best model or when i
   const { log, steps } = await run(
     'best',
     [
-      ...['--eval_data', evalData, '--eval_strategy', 'steps', '--eval_steps', '1', '--eval_on_start', 'True'],
+      ...[
+        '--eval_data',
+        evalData,
+        '--eval_strategy',
+        'steps',
+        '--eval_steps',
+        '1',
+        '--eval_on_start',
+        'True',
+      ],
       ...['--save_steps', '1', '--save_total_limit', '1', '--load_best_model_at_end', 'True'],
       ...['--metric_for_best_model', 'loss', '--early_stopping_patience', '2', '--learning_rate', '0.3'],
       ...['--lr_scheduler_type', 'constant', '--max_steps', '8'],
@@ -195,7 +211,10 @@ test('a run evaluates when it is told to, and ends with the best model or when i
   const bestStep = 1 + losses.indexOf(Math.min(...losses));
   assert.equal(losses.length, bestStep + 2, `${losses}`);
   assert.equal(steps, bestStep + 2);
-  assert.ok(notes.some((line) => line.includes(`the best model: checkpoint-${bestStep}`)), notes.join('\n'));
+  assert.ok(
+    notes.some((line) => line.includes(`the best model: checkpoint-${bestStep}`)),
+    notes.join('\n'),
+  );
   assert.ok(notes.some((line) => line.startsWith(`stopped after step ${bestStep + 2}`)));
   const kept = checkpoints(path.join(folder, 'best')).map(({ step }) => step);
   assert.deepEqual(kept, [bestStep, bestStep + 2]);
@@ -236,7 +255,9 @@ test('what cannot be best, and evaluation that is asked for without data, is ref
       /^--load_best_model_at_end: expected checkpoints, found --save_strategy no/,
     ],
   ];
-  const plain = flags('refused', []).filter((_, i, all) => !/unified/.test(all[i]!) && !/unified/.test(all[i - 1] ?? ''));
+  const plain = flags('refused', []).filter(
+    (_, i, all) => !/unified/.test(all[i]!) && !/unified/.test(all[i - 1] ?? ''),
+  );
   for (const [line, message] of refused)
     await assert.rejects(
       async () => {

@@ -9,9 +9,10 @@ import { parseFinetuneArguments } from '../src/train/arguments.js';
 import { parseDeepSpeed } from '../src/train/deepspeed.js';
 import { type LogEntry, silentReporter } from '../src/train/report.js';
 import { requireDiskSpace } from '../src/train/run/disk-space.js';
+import { Evaluation } from '../src/train/run/evaluation.js';
 import { forecast, runSize } from '../src/train/run/forecast.js';
 import { adviceOn } from '../src/train/run/not-finite.js';
-import { Evaluation, RunTally } from '../src/train/run/tally.js';
+import { RunTally } from '../src/train/run/tally.js';
 import { learningRateOf, warmupOf, zeroRates } from '../src/train/schedules.js';
 import { finetune } from '../src/train/trainer.js';
 import { golden } from './repository.js';
@@ -145,16 +146,15 @@ test('what was done is counted: applied steps, rates, evaluations', () => {
 
   const place = { file: 'a\u001b[2J.jsonl', line: 3 };
   const evaluation = new Evaluation();
-  for (const loss of [1, Number.NaN, 2]) evaluation.add(loss, [place]);
+  for (const loss of [1, Number.NaN, 2]) evaluation.add({ loss, parts: new Map() }, [place]);
   assert.equal(evaluation.loss, undefined);
-  assert.equal(
-    evaluation.notice(7),
+  assert.deepEqual(evaluation.notices(7), [
     'evaluation at step 7: the loss of 1 of 3 batches is not finite, first of a\\u001b[2J.jsonl:3: no eval_loss',
-  );
+  ]);
   tally.evaluated(evaluation);
   const good = new Evaluation();
-  for (const loss of [1, 2]) good.add(loss, [place]);
-  assert.deepEqual([good.loss, good.notice(8)], [1.5, undefined]);
+  for (const loss of [1, 2]) good.add({ loss, parts: new Map() }, [place]);
+  assert.deepEqual([good.loss, good.notices(8)], [1.5, []]);
   tally.evaluated(good);
   assert.match(tally.notices().at(-1)!, /^1 of 2 evaluations had a loss that is not finite$/);
 });

@@ -72,7 +72,7 @@ test('words that were not counted are bounded, and counted where that decides', 
       ...[...flags, ...limits, '--per_device_train_batch_size', '2'],
       ...['--max_steps', `${steps}`, '--unified_finetuning', 'True'],
     ]);
-    const size = { rows: 10, batchesPerEpoch: 5, evaluates: false };
+    const size = { rows: 10, batchesPerEpoch: 5, ranked: undefined };
     return planRunMemory(
       gpu,
       {

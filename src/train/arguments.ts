@@ -45,6 +45,7 @@ import {
 } from './limits.js';
 import {
   foreignTrainingArguments,
+  olderTrainingArgumentAliases,
   olderTrainingArguments,
   trainingArgumentAliases,
 } from './training-arguments-names.js';
@@ -165,10 +166,7 @@ export const finetuneFlags = {
       optional(path, 'where prepared data is kept'),
       'rows are read from the files themselves',
     ),
-    eval_data: optional(
-      paths,
-      'JSONL files and directories to evaluate on',
-    ),
+    eval_data: optional(paths, 'JSONL files and directories to evaluate on'),
     train_group_size: withDefault(
       integer(GROUP_SIZE.least, GROUP_SIZE.most),
       8,
@@ -332,7 +330,7 @@ export interface ParsedArguments {
 export function parseFinetuneArguments(argv: readonly string[]): ParsedArguments {
   const { values: args, notices } = parseFlags(finetuneFlags, argv, {
     foreign: { ...foreignTrainingArguments, ...olderTrainingArguments },
-    aliases: trainingArgumentAliases,
+    aliases: { ...trainingArgumentAliases, ...olderTrainingArgumentAliases },
   });
   return { args, notices: [...notices, ...checkFinetuneArguments(args)] };
 }
@@ -367,8 +365,12 @@ function checkFinetuneArguments(args: FinetuneArguments): string[] {
       if (given) throw new InputError(`${flag}: expected --eval_data with it, found none`);
 
   const notices: string[] = [];
-  if (args.evalData === null && args.evalSteps !== null)
-    notices.push(`--eval_steps ${args.evalSteps} has no effect without --eval_data`);
+  if (args.evalSteps !== null && (args.evalData === null || args.evalStrategy !== 'steps'))
+    notices.push(
+      `--eval_steps ${args.evalSteps} has no effect without --eval_data and --eval_strategy steps`,
+    );
+  if (args.evalData !== null && args.evalStrategy === 'no')
+    notices.push('--eval_data has no effect with --eval_strategy no');
   const chooses = args.loadBestModelAtEnd || args.earlyStoppingPatience !== null;
   for (const [flag, given, needed] of [
     ['metric_for_best_model', args.metricForBestModel !== null, chooses],

@@ -2,6 +2,9 @@
  * The training loop of M3 fine-tuning: data in, a fine-tuned model folder out. It reads as the algorithm; what a step is
  * stands in run/run.ts, what is decided before the first one in run/plan.ts.
  */
+import fs from 'node:fs';
+import path from 'node:path';
+import type { TrainingData } from '../data/batches.js';
 import { InputError, MachineError } from '../errors.js';
 import { interruptedSave } from '../files/publish.js';
 import type { Decision } from '../gpu/choices.js';
@@ -22,10 +25,11 @@ import { RunSaves } from './run/checkpoints.js';
 import { batchesFrom } from './run/cursor.js';
 import { requireDiskSpace } from './run/disk-space.js';
 import type { RunFingerprint } from './run/fingerprint.js';
-import { openInputs, openModelFolder, placed, preparation, type RunInputs } from './run/inputs.js';
+import { openInputs, openModelFolder, placed, preparation, type RunInputs, ranked } from './run/inputs.js';
 import { RunLog, round } from './run/log.js';
 import { planRunMemory } from './run/memory.js';
 import { requireMemory } from './run/memory-plan.js';
+import type { RunPlan } from './run/plan.js';
 import { RunProfile } from './run/profile.js';
 import { restore, resumePoint, useKernels } from './run/resume.js';
 import { TrainingRun } from './run/run.js';
@@ -72,6 +76,7 @@ export async function finetune(
     threads = new TokenizerThreads(inputs.tokenizer, {
       threads: args.dataloaderNumWorkers ?? (gpu.capabilities.software ? 0 : 1),
     });
+    const log = new RunLog(plan, report);
     const base = baseModel(args.modelNameOrPath, inputs.folder);
     const facts = { ...inputs, args: plan.args, adapter: gpu.capabilities.name };
     const saves = new RunSaves(output, args.saveTotalLimit, {
@@ -79,6 +84,7 @@ export async function finetune(
       format: savedFormat(args),
       card: (state) => ({ base, training: trainingSections(facts, state, plan.totalSteps) }),
       goesOn: checkpoint !== undefined,
+      keeps: () => (plan.best?.load ? log.best?.bestCheckpoint : undefined),
     });
     for (const line of saves.notices) note(line);
     const memory = await planMemoryOf(gpu, inputs, checkpoint, note);
@@ -94,19 +100,30 @@ export async function finetune(
     });
     if (space) note(space);
     run = new TrainingRun(model, plan.run);
-    const log = new RunLog(plan, report);
     if (checkpoint) restore(checkpoint, run, log);
     checkpoint?.tensors.close();
     note(summary(gpu, model, inputs, memory));
     await profile?.start(gpu, note);
     const nothingNew = await train(run, inputs, threads, saves, log, report);
+    const { tally } = run;
+    const best = bestFolder(plan, log, note);
+    if (best) {
+      run.dispose();
+      model.dispose();
+      run = model = undefined;
+      model = loadModel(gpu, { ...inputs, folder: best });
+    }
+    const trained = model;
+    await gpu.phase('save', () => saves.saveModel(trained, inputs.tokenizer, log.state));
+    report.saved?.('model');
+    note(`model written to ${printable(args.outputDir)}`);
     for (const line of (await profile?.finish(gpu, note))?.lines ?? []) note(line);
-    for (const line of run.tally.notices()) note(line);
+    for (const line of tally.notices()) note(line);
     if (nothingNew)
       throw new MachineError(
         `${nothingNew}: the model in ${printable(args.outputDir)} is that checkpoint's; begin with a lower loss scale, or train without --fp16`,
       );
-    return { steps: plan.totalSteps, log: log.state.log_history };
+    return { steps: log.state.global_step, log: log.state.log_history };
   } finally {
     report.end();
     checkpoint?.tensors.close();
@@ -135,35 +152,56 @@ async function train(
   const started = performance.now();
   let nothingNew: string | undefined;
   log.start(run.scaler.scale);
+  const evaluate = async (on: TrainingData) => {
+    const candidates = plan.ranks ? collateAhead(on.candidates(), ranked(prepare)) : [];
+    const evaluation = await gpu.phase('evaluate', () =>
+      run.evaluate(collateAhead(on.epoch(0), prepare), candidates),
+    );
+    tally.evaluated(evaluation);
+    log.evaluation(evaluation);
+  };
+  if (evalData && plan.evaluatesAtStart && run.completed === 0) await evaluate(evalData);
   for await (const step of run.steps(batches, plan.totalSteps, (number) => plan.pausesAt(number))) {
     log.step(step);
-    if (evalData && plan.evaluatesAt(step.number)) {
-      const evaluation = await gpu.phase('evaluate', () =>
-        run.evaluate(collateAhead(evalData.epoch(0), prepare)),
-      );
-      tally.evaluated(evaluation);
-      log.evaluation(evaluation);
-    }
+    if (evalData && plan.evaluatesAt(step.number)) await evaluate(evalData);
     const due = plan.savesAt(step.number);
-    const last = step.number === plan.totalSteps;
+    const stops = log.best?.whyStopped;
+    const last = step.number === plan.totalSteps || stops !== undefined;
     if (last) tally.requireApplied(step.lossScale);
     if (due || last) await requireFinite(run, step.number, step.learningRate);
     // A step that overflowed leaves the weights as they were.
     if (last && tally.nothingNew) nothingNew = tally.whyNothingNew;
     if (due && tally.nothingNew) report.note(`step ${step.number}: no checkpoint: ${tally.whyNothingNew}`);
     else if (due) {
+      log.saves(`checkpoint-${step.number}`);
       const training = plan.args.saveOnlyModel ? undefined : trainingState(run, log, fingerprint);
       await gpu.phase('save', () => saves.saveCheckpoint(model, tokenizer, log.state, training));
       tally.saved(step.number);
       report.saved?.(`checkpoint-${step.number}`);
     }
+    if (stops === undefined || step.number === plan.totalSteps) continue;
+    report.note(`stopped after step ${step.number} of ${plan.totalSteps}: ${stops}`);
+    break;
   }
   report.end();
   log.end((performance.now() - started) / 1000);
-  await gpu.phase('save', () => saves.saveModel(model, tokenizer, log.state));
-  report.saved?.('model');
-  report.note(`model written to ${printable(plan.args.outputDir)}`);
   return nothingNew;
+}
+
+/** The checkpoint whose model is to be written in place of the run's last; says which is the best. */
+function bestFolder(
+  { args, best: settings }: RunPlan,
+  { best, state }: RunLog,
+  note: (line: string) => void,
+): string | undefined {
+  const name = best?.bestCheckpoint;
+  if (name === undefined) return undefined;
+  note(`the best model: ${name} (${best!.value})`);
+  if (!settings?.load || name === `checkpoint-${state.global_step}`) return undefined;
+  const folder = path.join(args.outputDir, name);
+  if (fs.existsSync(folder)) return folder;
+  note(`${printable(folder)} is not there any more: the model of the last step is written`);
+  return undefined;
 }
 
 /** What goes into a checkpoint beside the model. */

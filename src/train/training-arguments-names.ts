@@ -121,8 +121,12 @@ export const olderTrainingArguments: Readonly<Record<string, ForeignFlag>> = {
   ...because('it belongs to PyTorch', 'use_ipex=False'),
 };
 
+/** Names of flags that are there, which transformers dropped. */
+export const olderTrainingArgumentAliases: Readonly<Record<string, string>> = {
+  evaluation_strategy: 'eval_strategy',
+};
+
 /** Deprecated names of flags that are there. */
 export const trainingArgumentAliases: Readonly<Record<string, string>> = {
   per_gpu_train_batch_size: 'per_device_train_batch_size',
-  evaluation_strategy: 'eval_strategy',
 };

@@ -26,7 +26,19 @@ export interface BestState {
   best_checkpoint_metric: number | null;
   /** Evaluations since one was better by the threshold. */
   early_stopping_patience_counter: number;
+  /** What was best by these. */
+  metric_for_best_model: string | null;
 }
+
+/** Of a run that does not ask. */
+export const noBest: BestState = {
+  best_metric: null,
+  best_global_step: null,
+  best_model_checkpoint: null,
+  best_checkpoint_metric: null,
+  early_stopping_patience_counter: 0,
+  metric_for_best_model: null,
+};
 
 export class BestModel {
   private best: number | null = null;
@@ -76,6 +88,10 @@ export class BestModel {
     return `${metric} was not better than ${this.best}${by} in ${this.waited === 1 ? 'the last evaluation' : `the last ${this.waited} evaluations`}`;
   }
 
+  private get name(): string {
+    return `${this.settings.metric} (${this.settings.greaterIsBetter ? 'greater' : 'less'} is better)`;
+  }
+
   private isBetter(metric: number, than: number | null, by = 0): boolean {
     if (than === null) return true;
     return (this.settings.greaterIsBetter ? metric > than : metric < than) && Math.abs(metric - than) > by;
@@ -88,11 +104,13 @@ export class BestModel {
       best_model_checkpoint: this.checkpoint,
       best_checkpoint_metric: this.checkpointMetric,
       early_stopping_patience_counter: this.waited,
+      metric_for_best_model: this.name,
     };
   }
 
-  /** @throws InputError for what is no such state. */
+  /** Takes up what was the best so far, unless that was by another metric. @throws InputError for what is no such state. */
   restore(state: Fields): void {
+    if (state.value('metric_for_best_model') !== this.name) return;
     const number = (name: string) => (state.value(name) === null ? null : state.number(name));
     this.best = number('best_metric');
     this.bestStep = number('best_global_step');

@@ -43,6 +43,8 @@ export class RunSaves {
       readonly format?: SavedFormat;
       readonly card?: (state: TrainerState) => CardDetails;
       readonly goesOn?: boolean;
+      /** Name of a checkpoint that stays whatever the limit: that of the best model. */
+      readonly keeps?: () => string | undefined;
     } = {},
   ) {
     const { writes = () => false, goesOn = false } = options;
@@ -97,9 +99,14 @@ export class RunSaves {
     }
     this.own.push({ name, step: state.global_step, folder: path.join(this.output.path, name) });
     if (this.limit === null) return;
-    while (this.earlier.length + this.own.length > Math.max(1, this.limit)) {
-      const oldest = (this.earlier.length > 0 ? this.earlier : this.own).shift()!;
-      if (fs.existsSync(oldest.folder)) this.output.remove(oldest.name);
+    const kept = new Set([name, this.options.keeps?.() ?? name]);
+    while (this.earlier.length + this.own.length > Math.max(kept.size, this.limit)) {
+      const list = [this.earlier, this.own].find((each) =>
+        each.some((checkpoint) => !kept.has(checkpoint.name)),
+      )!;
+      const at = list.findIndex((checkpoint) => !kept.has(checkpoint.name));
+      const [oldest] = list.splice(at, 1);
+      if (fs.existsSync(oldest!.folder)) this.output.remove(oldest!.name);
     }
   }
 

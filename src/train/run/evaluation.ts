@@ -70,11 +70,7 @@ export class Evaluation {
         own.missing -= part.count;
         if (own.missing > 0) continue;
         const metrics = rankMetrics(own.scores, part.positives, FIRST);
-        count(
-          this.ranks,
-          name,
-          metrics ? [metrics.ndcg, metrics.reciprocalRank] : [Number.NaN, Number.NaN],
-        );
+        count(this.ranks, name, metrics ? [metrics.ndcg, metrics.reciprocalRank] : [Number.NaN, Number.NaN]);
         this.incomplete.delete(part.row);
       }
     });

@@ -116,18 +116,13 @@ export function openInputs(
 
 /** What evaluation does less than was asked, one line each. */
 function evaluationNotices(args: FinetuneArguments, evalData: TrainingData | undefined): string[] {
-  const lines: string[] = [];
-  const { evalStrategy, evalSteps } = args;
-  if (!evalData) return lines;
-  if (evalStrategy === 'no') lines.push('--eval_data has no effect with --eval_strategy no');
-  else if (evalSteps !== null && evalStrategy !== 'steps')
-    lines.push(`--eval_steps ${evalSteps} has no effect without --eval_strategy steps`);
+  if (!evalData || args.evalStrategy === 'no' || args.predictionLossOnly) return [];
   const { rows, withoutNegatives } = evalData.ranked();
-  if (withoutNegatives > 0 && evalStrategy !== 'no' && !args.predictionLossOnly)
-    lines.push(
-      `--eval_data: ${withoutNegatives} of ${rows + withoutNegatives} rows have no negatives: they are not ranked`,
-    );
-  return lines;
+  return withoutNegatives === 0
+    ? []
+    : [
+        `--eval_data: ${withoutNegatives} of ${rows + withoutNegatives} rows have no negatives: they are not ranked`,
+      ];
 }
 
 /** What of a batch of rows is packed. */

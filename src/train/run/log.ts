@@ -1,12 +1,13 @@
 /** The run's log: what is told after steps, evaluations and at the end, and the state that `trainer_state.json` keeps. */
 import type { Fields } from '../../files/json-fields.js';
 import type { LogEntry, Reporter } from '../report.js';
+import { BestModel, type BestState, noBest } from './best.js';
+import type { Evaluation } from './evaluation.js';
 import type { RunPlan } from './plan.js';
 import type { TakenStep } from './run.js';
-import type { Evaluation } from './tally.js';
 
 /** `trainer_state.json`, with Hugging Face's keys. */
-export interface TrainerState {
+export interface TrainerState extends BestState {
   global_step: number;
   epoch: number;
   max_steps: number;
@@ -25,6 +26,10 @@ export interface LogMeans {
 
 export class RunLog {
   readonly state: TrainerState;
+  /** Undefined where nobody asks which model is best. */
+  readonly best: BestModel | undefined;
+  /** Step at which this process began. */
+  private first = 0;
   private readonly sinceLog = new Mean();
   private readonly inAll = new Mean();
 
@@ -33,6 +38,7 @@ export class RunLog {
     private readonly report: Reporter,
   ) {
     const { args } = plan;
+    if (plan.best) this.best = new BestModel(plan.best);
     this.state = {
       global_step: 0,
       epoch: 0,
@@ -42,6 +48,7 @@ export class RunLog {
       logging_steps: plan.loggingSteps,
       save_steps: plan.saveSteps,
       seed: args.seed,
+      ...noBest,
       log_history: [],
     };
   }
@@ -64,7 +71,9 @@ export class RunLog {
       });
       return Object.fromEntries(values);
     });
-    this.state.global_step = step;
+    this.best?.restore(history);
+    this.noteBest();
+    this.first = this.state.global_step = step;
     this.state.epoch = step / this.plan.stepsPerEpoch;
   }
 
@@ -96,21 +105,33 @@ export class RunLog {
   evaluation(evaluation: Evaluation): void {
     const { loss, batches, notFinite } = evaluation;
     const { global_step: step, epoch } = this.state;
-    const line = evaluation.notice(step);
-    if (line) this.report.note(line);
+    for (const line of evaluation.notices(step)) this.report.note(line);
+    const metrics = evaluation.metrics();
+    // Before the first step there is nothing to be better than.
+    if (step > 0) this.best?.evaluated(step, metrics);
+    this.noteBest();
     this.add({
-      ...(loss === undefined
-        ? { eval_batches: batches, eval_batches_not_finite: notFinite }
-        : { eval_loss: round(loss, 4) }),
+      ...(loss === undefined ? { eval_batches: batches, eval_batches_not_finite: notFinite } : {}),
+      ...Object.fromEntries([...metrics].map(([name, value]) => [name, round(value, 4)])),
       epoch: round(epoch, 4),
       step,
     });
   }
 
+  /** A checkpoint of the newest step is being written, which holds this note already. */
+  saves(name: string): void {
+    this.best?.saved(this.state.global_step, name);
+    this.noteBest();
+  }
+
+  private noteBest(): void {
+    if (this.best) Object.assign(this.state, this.best.state());
+  }
+
   end(seconds: number): void {
     this.add({
       train_runtime: round(seconds, 2),
-      train_steps_per_second: round(this.plan.totalSteps / seconds, 4),
+      train_steps_per_second: round((this.state.global_step - this.first) / seconds, 4),
       ...(this.inAll.count > 0 ? { train_loss: round(this.inAll.value, 4) } : {}),
       epoch: round(this.state.epoch, 4),
     });

@@ -102,6 +102,11 @@ export class RunPlan implements RunSize {
     return step % this.loggingSteps === 0 || step === this.totalSteps;
   }
 
+  /** Before the first step. */
+  get evaluatesAtStart(): boolean {
+    return this.args.evalOnStart && this.evalStrategy !== 'no';
+  }
+
   evaluatesAt(step: number): boolean {
     if (this.evalStrategy === 'no') return false;
     const every = this.evalStrategy === 'steps' ? this.evalSteps : this.stepsPerEpoch;
@@ -127,7 +132,9 @@ export class RunPlan implements RunSize {
     if (!load && patience === null) return null;
     const flag = load ? '--load_best_model_at_end' : `--early_stopping_patience ${patience}`;
     if (this.evalStrategy === 'no')
-      throw new InputError(`${flag}: expected --eval_data${args.evalData ? ' with an --eval_strategy' : ''}, found none`);
+      throw new InputError(
+        `${flag}: expected --eval_data${args.evalData ? ' with an --eval_strategy' : ''}, found none`,
+      );
     const known = metricNames({ unified: args.unifiedFinetuning, ranks: this.ranks });
     const asked = args.metricForBestModel ?? 'loss';
     const metric = asked.startsWith('eval_') ? asked : `eval_${asked}`;

@@ -149,10 +149,12 @@ export async function ownScoresOf(
         found.set('sparse', sparse).set('colbert', colbert);
         found.set('hybrid', ensembleScores(dense, sparse, colbert));
       }
-      const read = [...found].map(async ([name, tensor]): Promise<[LossName, Float32Array]> => [
-        name,
-        (await tensor.toFloat32()) as Float32Array,
-      ]);
+      const read = [...found].map(
+        async ([name, tensor]): Promise<[LossName, Float32Array]> => [
+          name,
+          (await tensor.toFloat32()) as Float32Array,
+        ],
+      );
       return new Map(await Promise.all(read));
     }),
   );
