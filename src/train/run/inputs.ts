@@ -165,7 +165,13 @@ export function preparation(
 export const ranked =
   (prepare: (batch: Preparable) => Promise<RunBatch>) =>
   async ({ parts, queries, passages, rows }: CandidateBatch): Promise<RankedBatch> => {
-    const { tokens, queries: count, group, specialIds, floor } = await prepare({
+    const {
+      tokens,
+      queries: count,
+      group,
+      specialIds,
+      floor,
+    } = await prepare({
       ...{ queries, passages, rows, teacherScores: null, noInBatchNeg: true },
     });
     return { tokens, queries: count, group, specialIds, floor, parts };
