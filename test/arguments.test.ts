@@ -270,6 +270,7 @@ test('defaults are FlagEmbedding’s and Hugging Face’s', () => {
     saveSteps: 500,
     saveTotalLimit: null,
     saveDtype: 'float32',
+    saveOnlyModel: false,
     maxShardSize: null,
     saveOnlyModel: false,
     resumeFromCheckpoint: null,

@@ -82,7 +82,7 @@ test('a run says where the folder differs from its flags, caps lengths by it, an
     '| `sts.jsonl` | 10 | 2 |\n',
     '| `passage_max_len` | `16` |\n',
     'Step 2 of 2.\n',
-    '| step | epoch | eval_loss |\n',
+    '| step | epoch | eval_loss |',
   ])
     assert.ok(text.includes(line), `${line}\n${text}`);
   assert.match(text, /## Losses\n\nStep 2 of 2\.\n\n(?:\|.*\n){2}\| 1 \|.*\n\| 2 \|.*\n/);
