@@ -272,7 +272,6 @@ test('defaults are FlagEmbedding’s and Hugging Face’s', () => {
     saveDtype: 'float32',
     saveOnlyModel: false,
     maxShardSize: null,
-    saveOnlyModel: false,
     resumeFromCheckpoint: null,
     disableTqdm: null,
     nprocPerNode: 1,

@@ -1,7 +1,7 @@
 /** What a run reads before anything is computed: the model's folder, its tokenizer, the rows, the DeepSpeed file. */
 import { loadDatasets, type TrainBatch, type TrainingData } from '../../data/batches.js';
-import { findSource } from '../../data/sources.js';
 import type { CandidateBatch } from '../../data/candidates.js';
+import { findSource } from '../../data/sources.js';
 import { InputError } from '../../errors.js';
 import { PositionedFile } from '../../files/positioned.js';
 import type { Gpu } from '../../gpu/gpu.js';
