@@ -1,5 +1,7 @@
 /** Checkpoints: a run that was stopped and goes on is the run that was not; what contradicts or is damaged is refused. */
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
@@ -12,7 +14,8 @@ import { MAY_CHANGE } from '../src/train/run/fingerprint.js';
 import { openInputs } from '../src/train/run/inputs.js';
 import { resumePoint } from '../src/train/run/resume.js';
 import { finetune } from '../src/train/trainer.js';
-import { golden } from './repository.js';
+import { golden, repositoryRoot } from './repository.js';
+import { differingFiles, filesIn } from './stopped-runs.js';
 
 const root = fs.mkdtempSync(path.join(os.tmpdir(), 'dawntune-resume-'));
 after(() => fs.rmSync(root, { recursive: true, force: true }));
@@ -29,23 +32,23 @@ fs.writeFileSync(path.join(base, 'config.json'), JSON.stringify({ ...config, ...
 const rows = at('rows.jsonl');
 fs.copyFileSync(golden('example_data', 'retrieval', 'nq.jsonl'), rows);
 
-const argumentsOf = (output: string, line = '') =>
-  parseFinetuneArguments([
-    ...['--model_name_or_path', base, '--train_data', rows, '--output_dir', at(output)],
-    ...['--train_group_size', '3', '--query_max_len', '12', '--passage_max_len', '24'],
-    ...['--per_device_train_batch_size', '2', '--unified_finetuning', 'True', '--learning_rate', '1e-3'],
-    ...[
-      '--token',
-      SECRET,
-      '--max_steps',
-      '6',
-      '--save_steps',
-      '2',
-      '--logging_steps',
-      '3',
-      ...line.split(' ').filter(Boolean),
-    ],
-  ]).args;
+const wordsOf = (output: string, line = '') => [
+  ...['--model_name_or_path', base, '--train_data', rows, '--output_dir', at(output)],
+  ...['--train_group_size', '3', '--query_max_len', '12', '--passage_max_len', '24'],
+  ...['--per_device_train_batch_size', '2', '--unified_finetuning', 'True', '--learning_rate', '1e-3'],
+  ...[
+    '--token',
+    SECRET,
+    '--max_steps',
+    '6',
+    '--save_steps',
+    '2',
+    '--logging_steps',
+    '3',
+    ...line.split(' ').filter(Boolean),
+  ],
+];
+const argumentsOf = (output: string, line = '') => parseFinetuneArguments(wordsOf(output, line)).args;
 
 interface Told {
   readonly notes: string[];
@@ -70,24 +73,7 @@ async function run(output: string, line = '', stopAt = Number.POSITIVE_INFINITY)
   return told;
 }
 
-/** Every file below a folder, those of the log without what a clock says. */
-function filesIn(folder: string): Map<string, string> {
-  const names = fs.readdirSync(folder, { recursive: true, encoding: 'utf8' }).sort();
-  return new Map(
-    names
-      .filter((name) => fs.statSync(path.join(folder, name)).isFile())
-      .map((name) => {
-        const bytes = fs.readFileSync(path.join(folder, name)).toString('latin1');
-        return [name, bytes.replace(/"train_(?:runtime|steps_per_second)": [\d.]+,/g, '')];
-      }),
-  );
-}
-
-function assertSameFiles(a: string, b: string): void {
-  const [one, other] = [filesIn(at(a)), filesIn(at(b))];
-  assert.deepEqual([...one.keys()], [...other.keys()]);
-  for (const [name, bytes] of one) assert.ok(bytes === other.get(name), `${name} of ${a} and ${b} differ`);
-}
+const assertSameFiles = (a: string, b: string) => assert.deepEqual(differingFiles(at(a), at(b)), []);
 
 /** Of the hub: no save may hold it. */
 const SECRET = 'hf_secretsecret';
@@ -113,6 +99,26 @@ for (const [name, line] of [
     assertSameFiles(`${name}-whole`, name);
     for (const [file, bytes] of filesIn(at(name))) assert.ok(!bytes.includes(SECRET), file);
   });
+
+test('a process that is killed goes on to the bit', async () => {
+  fs.renameSync(at('f32'), at('f32-again'));
+  const main = path.join(repositoryRoot, 'dist', 'src', 'cli', 'main.js');
+  const begin = () =>
+    spawn(process.execPath, [main, 'finetune', ...wordsOf('f32', `${F32} --resume_from_checkpoint True`)], {
+      stdio: 'ignore',
+    });
+  // While its first checkpoint appears, and while a later one does.
+  for (const name of ['checkpoint-2', 'checkpoint-4']) {
+    const child = begin();
+    while (child.exitCode === null && !fs.existsSync(at('f32', name)))
+      await new Promise((resolve) => setTimeout(resolve, 2));
+    child.kill('SIGKILL');
+    if (child.exitCode === null) await once(child, 'exit');
+  }
+  const [code] = await once(begin(), 'exit');
+  assert.equal(code, 0);
+  assertSameFiles('f32-whole', 'f32');
+});
 
 test('a run that had ended is written again; a longer one goes on, a shorter one is refused', async () => {
   fs.cpSync(at('f32-whole'), at('longer'), { recursive: true });
