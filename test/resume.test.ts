@@ -97,7 +97,6 @@ for (const [name, line] of [
       again.notes.some((text) => /^the run goes on from .*checkpoint-2, after step 2 of 6$/.test(text)),
     );
     assertSameFiles(`${name}-whole`, name);
-    for (const [file, bytes] of filesIn(at(name))) assert.ok(!bytes.includes(SECRET), file);
   });
 
 test('a process that is killed goes on to the bit', async () => {
@@ -118,6 +117,7 @@ test('a process that is killed goes on to the bit', async () => {
   const [code] = await once(begin(), 'exit');
   assert.equal(code, 0);
   assertSameFiles('f32-whole', 'f32');
+  for (const [file, bytes] of filesIn(at('f32'))) assert.ok(!bytes.includes(SECRET), file);
 });
 
 test('a run that had ended is written again; a longer one goes on, a shorter one is refused', async () => {

@@ -161,16 +161,19 @@ async function train(
     log.evaluation(evaluation);
   };
   if (evalData && plan.evaluatesAtStart && run.completed === 0) await evaluate(evalData);
-  for await (const step of run.steps(batches, plan.totalSteps, (number) => plan.pausesAt(number))) {
+  // The process may have ended between the stop of the run and its last save.
+  const ended = run.completed > 0 && log.best?.whyStopped !== undefined;
+  const last = ended ? run.completed : plan.totalSteps;
+  for await (const step of run.steps(batches, last, (number) => plan.pausesAt(number))) {
     log.step(step);
     if (evalData && plan.evaluatesAt(step.number)) await evaluate(evalData);
     const due = plan.savesAt(step.number);
     const stops = log.best?.whyStopped;
-    const last = step.number === plan.totalSteps || stops !== undefined;
-    if (last) tally.requireApplied(step.lossScale);
-    if (due || last) await requireFinite(run, step.number, step.learningRate);
+    const isLast = step.number === plan.totalSteps || stops !== undefined;
+    if (isLast) tally.requireApplied(step.lossScale);
+    if (due || isLast) await requireFinite(run, step.number, step.learningRate);
     // A step that overflowed leaves the weights as they were.
-    if (last && tally.nothingNew) nothingNew = tally.whyNothingNew;
+    if (isLast && tally.nothingNew) nothingNew = tally.whyNothingNew;
     if (due && tally.nothingNew) report.note(`step ${step.number}: no checkpoint: ${tally.whyNothingNew}`);
     else if (due) {
       log.saves(`checkpoint-${step.number}`);

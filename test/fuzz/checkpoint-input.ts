@@ -38,7 +38,7 @@ const words = once(() => [
 const plan = once(() => {
   const line = '--model_name_or_path m --train_data d --output_dir o --max_steps 6 --unified_finetuning True';
   const { args } = parseFinetuneArguments(line.split(' '));
-  return new RunPlan(args, null, { rows: 4, batchesPerEpoch: 2, evaluates: false });
+  return new RunPlan(args, null, { rows: 4, batchesPerEpoch: 2, ranked: undefined });
 });
 const fingerprint = once(() => {
   const data = { seed: 42, files: [{ path: '/d.jsonl', bytes: 9, rows: 4, crc32: 7 }] };
