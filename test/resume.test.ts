@@ -1,82 +1,27 @@
 /** Checkpoints: a run that was stopped and goes on is the run that was not; what contradicts or is damaged is refused. */
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import fs from 'node:fs';
-import os from 'node:os';
 import path from 'node:path';
-import { after, test } from 'node:test';
+import { test } from 'node:test';
 import { InputError } from '../src/errors.js';
-import { finetuneFlags, parseFinetuneArguments } from '../src/train/arguments.js';
-import { silentReporter } from '../src/train/report.js';
+import { finetuneFlags } from '../src/train/arguments.js';
 import { checkpoints } from '../src/train/run/checkpoints.js';
 import { MAY_CHANGE } from '../src/train/run/fingerprint.js';
 import { openInputs } from '../src/train/run/inputs.js';
 import { resumePoint } from '../src/train/run/resume.js';
-import { finetune } from '../src/train/trainer.js';
-import { golden, repositoryRoot } from './repository.js';
-import { differingFiles, filesIn } from './stopped-runs.js';
+import {
+  argumentsOf,
+  assertSameFiles,
+  at,
+  base,
+  config,
+  filesIn,
+  root,
+  rows,
+  run,
+  SECRET,
+} from './resumed-runs.js';
 
-const root = fs.mkdtempSync(path.join(os.tmpdir(), 'dawntune-resume-'));
-after(() => fs.rmSync(root, { recursive: true, force: true }));
-const at = (...names: string[]) => path.join(root, ...names);
-
-/** The golden model with dropout. */
-const base = at('base');
-fs.mkdirSync(base);
-for (const name of fs.readdirSync(golden('model')))
-  fs.copyFileSync(golden('model', name), path.join(base, name));
-const config = JSON.parse(fs.readFileSync(golden('model', 'config.json'), 'utf8'));
-const dropout = { hidden_dropout_prob: 0.1, attention_probs_dropout_prob: 0.1 };
-fs.writeFileSync(path.join(base, 'config.json'), JSON.stringify({ ...config, ...dropout }));
-const rows = at('rows.jsonl');
-fs.copyFileSync(golden('example_data', 'retrieval', 'nq.jsonl'), rows);
-
-const wordsOf = (output: string, line = '') => [
-  ...['--model_name_or_path', base, '--train_data', rows, '--output_dir', at(output)],
-  ...['--train_group_size', '3', '--query_max_len', '12', '--passage_max_len', '24'],
-  ...['--per_device_train_batch_size', '2', '--unified_finetuning', 'True', '--learning_rate', '1e-3'],
-  ...[
-    '--token',
-    SECRET,
-    '--max_steps',
-    '6',
-    '--save_steps',
-    '2',
-    '--logging_steps',
-    '3',
-    ...line.split(' ').filter(Boolean),
-  ],
-];
-const argumentsOf = (output: string, line = '') => parseFinetuneArguments(wordsOf(output, line)).args;
-
-interface Told {
-  readonly notes: string[];
-  readonly steps: number[];
-}
-
-/** Runs into a folder; with `stopAt`, until that step is told, as if the process had ended there. */
-async function run(output: string, line = '', stopAt = Number.POSITIVE_INFINITY): Promise<Told> {
-  const told: Told = { notes: [], steps: [] };
-  const stop = new Error('stopped');
-  const reporter = {
-    ...silentReporter,
-    note: (text: string) => void told.notes.push(text),
-    step(step: number) {
-      if (step >= stopAt) throw stop;
-      told.steps.push(step);
-    },
-  };
-  await finetune(argumentsOf(output, line), reporter).catch((error: unknown) => {
-    if (error !== stop) throw error;
-  });
-  return told;
-}
-
-const assertSameFiles = (a: string, b: string) => assert.deepEqual(differingFiles(at(a), at(b)), []);
-
-/** Of the hub: no save may hold it. */
-const SECRET = 'hf_secretsecret';
 const F32 =
   '--weight_decay 0.1 --warmup_ratio 0.5 --gradient_accumulation_steps 2 --sub_batch_size 3 --use_self_distill True --self_distill_start_step 5';
 const F16 = '--fp16 --gradient_accumulation_steps 2 --use_self_distill True --knowledge_distillation True';
@@ -97,28 +42,8 @@ for (const [name, line] of [
       again.notes.some((text) => /^the run goes on from .*checkpoint-2, after step 2 of 6$/.test(text)),
     );
     assertSameFiles(`${name}-whole`, name);
+    for (const [file, bytes] of filesIn(at(name))) assert.ok(!bytes.includes(SECRET), file);
   });
-
-test('a process that is killed goes on to the bit', async () => {
-  fs.renameSync(at('f32'), at('f32-again'));
-  const main = path.join(repositoryRoot, 'dist', 'src', 'cli', 'main.js');
-  const begin = () =>
-    spawn(process.execPath, [main, 'finetune', ...wordsOf('f32', `${F32} --resume_from_checkpoint True`)], {
-      stdio: 'ignore',
-    });
-  // While its first checkpoint appears, and while a later one does.
-  for (const name of ['checkpoint-2', 'checkpoint-4']) {
-    const child = begin();
-    while (child.exitCode === null && !fs.existsSync(at('f32', name)))
-      await new Promise((resolve) => setTimeout(resolve, 2));
-    child.kill('SIGKILL');
-    if (child.exitCode === null) await once(child, 'exit');
-  }
-  const [code] = await once(begin(), 'exit');
-  assert.equal(code, 0);
-  assertSameFiles('f32-whole', 'f32');
-  for (const [file, bytes] of filesIn(at('f32'))) assert.ok(!bytes.includes(SECRET), file);
-});
 
 test('a run that had ended is written again; a longer one goes on, a shorter one is refused', async () => {
   fs.cpSync(at('f32-whole'), at('longer'), { recursive: true });

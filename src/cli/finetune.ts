@@ -6,11 +6,12 @@ import { finetune } from '../train/trainer.js';
 
 export async function finetuneCommand(argv: readonly string[]): Promise<number> {
   const { args, notices } = parseFinetuneArguments(argv);
-  const report = interruptible(consoleReporter(args.disableTqdm ? { progress: false } : {}));
+  const report = interruptible(consoleReporter(args.disableTqdm ? { progress: false } : {}), { saves: true });
   try {
     for (const line of notices) report.note(line);
-    await finetune(args, report);
-    return 0;
+    await finetune(args, report, undefined, report);
+    if (report.exitCode !== undefined) report.note(report.whereItStopped());
+    return report.exitCode ?? 0;
   } finally {
     report.end();
     report.release();

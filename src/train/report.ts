@@ -15,7 +15,8 @@ export interface Reporter {
   log(entry: LogEntry): void;
   /** Bytes of a model of the hub have come. */
   download?(progress: DownloadProgress): void;
-  start(totalSteps: number): void;
+  /** `taken`: steps that an earlier process took. */
+  start(totalSteps: number, taken?: number): void;
   step(step: number, loss: number): void;
   /** A save is whole: the name of a checkpoint's folder, or `model` for the output folder itself. */
   saved?(name: string): void;
@@ -62,7 +63,7 @@ export function consoleReporter({ progress }: { progress?: boolean } = {}): Repo
         told = seconds;
       }
     },
-    start(totalSteps) {
+    start(totalSteps, taken = 0) {
       if (!wanted) return;
       bar = new cliProgress.SingleBar({
         format: 'step {value}/{total} {bar} loss {loss} · {duration_formatted} · {eta_formatted} left',
@@ -72,7 +73,7 @@ export function consoleReporter({ progress }: { progress?: boolean } = {}): Repo
         // Else the terminal is left without line wrap when the run is interrupted.
         linewrap: true,
       });
-      bar.start(totalSteps, 0, { loss: '–' });
+      bar.start(totalSteps, taken, { loss: '–' });
     },
     step(step, loss) {
       bar?.update(step, { loss: loss.toFixed(4) });

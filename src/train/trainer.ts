@@ -19,6 +19,7 @@ import { TokenizerThreads } from '../tokenizer/threads.js';
 import type { Tokenizer } from '../tokenizer/tokenizer.js';
 import type { SavedFormat } from '../weights/saved-weights.js';
 import { type FinetuneArguments, resumeWish } from './arguments.js';
+import { neverStops, type StopRequest, untilStopped } from './interruption.js';
 import type { LogEntry, Reporter } from './report.js';
 import { trainingSections } from './run/card.js';
 import { RunSaves } from './run/checkpoints.js';
@@ -41,7 +42,11 @@ export interface FinetuneResult {
   readonly log: readonly LogEntry[];
 }
 
-/** Fine-tunes as the arguments say. @throws InputError, MachineError. */
+/**
+ * Fine-tunes as the arguments say. Once `stop` is requested no other batch is begun, a checkpoint of the last whole step
+ * is saved, and what was reached is returned; a run whose steps are all taken writes its model.
+ * @throws InputError, MachineError.
+ */
 export async function finetune(
   args: FinetuneArguments,
   report: Reporter,
@@ -50,6 +55,7 @@ export async function finetune(
       ...(args.adapter ? { adapter: args.adapter } : {}),
       ...(args.maxGpuMemory ? { memoryBudget: args.maxGpuMemory } : {}),
     }),
+  stop: StopRequest = neverStops,
 ): Promise<FinetuneResult> {
   const note = (line: string) => report.note(line);
   const profile = args.profile === null ? undefined : new RunProfile(args.profile);
@@ -63,6 +69,9 @@ export async function finetune(
   const inputs = openInputs(folder, args, note);
   const { plan } = inputs;
   const gpu = await openGpu();
+  const endProfile = async () => {
+    for (const line of (await profile?.finish(gpu, note))?.lines ?? []) note(line);
+  };
   let threads: TokenizerThreads | undefined;
   let model: M3Model | undefined;
   let run: TrainingRun | undefined;
@@ -80,10 +89,11 @@ export async function finetune(
     const base = baseModel(args.modelNameOrPath, inputs.folder);
     const facts = { ...inputs, args: plan.args, adapter: gpu.capabilities.name };
     const saves = new RunSaves(output, args.saveTotalLimit, {
-      writes: (step) => plan.savesAt(step) && step > (checkpoint?.step ?? 0),
+      // After any of them the run may be interrupted.
+      writes: (step) => step > (checkpoint?.step ?? 0) && step <= plan.totalSteps,
       format: savedFormat(args),
       card: (state) => ({ base, training: trainingSections(facts, state, plan.totalSteps) }),
-      goesOn: checkpoint !== undefined,
+      goesOn: checkpoint?.folder,
       keeps: () => (plan.best?.load ? log.best?.bestCheckpoint : undefined),
     });
     for (const line of saves.notices) note(line);
@@ -104,7 +114,9 @@ export async function finetune(
     checkpoint?.tensors.close();
     note(summary(gpu, model, inputs, memory));
     await profile?.start(gpu, note);
-    const nothingNew = await train(run, inputs, threads, saves, log, report);
+    const { ended, nothingNew } = await train(run, inputs, threads, saves, log, report, stop);
+    if (!ended) await endProfile();
+    if (!ended) return { steps: log.state.global_step, log: log.state.log_history };
     const { tally } = run;
     const best = bestFolder(plan, log, note);
     if (best) {
@@ -117,7 +129,7 @@ export async function finetune(
     await gpu.phase('save', () => saves.saveModel(trained, inputs.tokenizer, log.state));
     report.saved?.('model');
     note(`model written to ${printable(args.outputDir)}`);
-    for (const line of (await profile?.finish(gpu, note))?.lines ?? []) note(line);
+    await endProfile();
     for (const line of tally.notices()) note(line);
     if (nothingNew)
       throw new MachineError(
@@ -135,7 +147,7 @@ export async function finetune(
   }
 }
 
-/** The loop. Returns why there was nothing new to save after the last step, if so. */
+/** The loop. Returns whether it came to its end, and why there was nothing new to save after the last step, if so. */
 async function train(
   run: TrainingRun,
   { data, evalData, fingerprint, plan, tokenizer }: RunInputs,
@@ -143,52 +155,91 @@ async function train(
   saves: RunSaves,
   log: RunLog,
   report: Reporter,
-): Promise<string | undefined> {
-  const { model, tally } = run;
+  stop: StopRequest,
+): Promise<{ ended: boolean; nothingNew?: string | undefined }> {
+  const { model, tally, completed: first } = run;
   const { gpu } = model;
   const prepare = preparation(gpu, model.config, threads, plan.args);
-  const steps = plan.totalSteps - run.completed;
+  const steps = plan.totalSteps - first;
   const batches = collateAhead(batchesFrom(data, plan, run.cursor, steps), placed(prepare));
   const started = performance.now();
   let nothingNew: string | undefined;
+  let saved = { step: first, applied: tally.applied };
   log.start(run.scaler.scale);
-  const evaluate = async (on: TrainingData) => {
+  // A long evaluation is not waited for when the run is to stop; whoever goes on from there makes it anew.
+  const evaluate = async (on: TrainingData): Promise<boolean> => {
     const candidates = plan.ranks ? collateAhead(on.candidates(), ranked(prepare)) : [];
     const evaluation = await gpu.phase('evaluate', () =>
-      run.evaluate(collateAhead(on.epoch(0), prepare), candidates),
+      run.evaluate(untilStopped(collateAhead(on.epoch(0), prepare), stop), untilStopped(candidates, stop)),
     );
+    if (stop.requested) return false;
     tally.evaluated(evaluation);
     log.evaluation(evaluation);
+    return true;
   };
-  if (evalData && plan.evaluatesAtStart && run.completed === 0) await evaluate(evalData);
-  // The process may have ended between the stop of the run and its last save.
-  const ended = run.completed > 0 && log.best?.whyStopped !== undefined;
-  const last = ended ? run.completed : plan.totalSteps;
-  for await (const step of run.steps(batches, last, (number) => plan.pausesAt(number))) {
-    log.step(step);
-    if (evalData && plan.evaluatesAt(step.number)) await evaluate(evalData);
-    const due = plan.savesAt(step.number);
+  const save = async (): Promise<void> => {
+    const training = plan.args.saveOnlyModel ? undefined : trainingState(run, log, fingerprint);
+    await gpu.phase('save', () => saves.saveCheckpoint(model, tokenizer, log.state, training));
+    saved = { step: run.completed, applied: tally.applied };
+    report.saved?.(`checkpoint-${run.completed}`);
+  };
+  /** What is due after a step; true when no other follows it. */
+  const after = async (step: number, learningRate: number): Promise<boolean> => {
+    const evaluates = evalData !== undefined && plan.evaluatesAt(step) && !log.evaluated;
+    if (evaluates && !(await evaluate(evalData))) return false;
+    // The checkpoint that the run goes on from was due only if it had been evaluated then.
+    const due = plan.savesAt(step) && (step > first || evaluates);
     const stops = log.best?.whyStopped;
-    const isLast = step.number === plan.totalSteps || stops !== undefined;
-    if (isLast) tally.requireApplied(step.lossScale);
-    if (due || isLast) await requireFinite(run, step.number, step.learningRate);
+    const last = step === plan.totalSteps || stops !== undefined;
+    if (last) tally.requireApplied(run.scaler.scale);
+    if (due || last) await requireFinite(run, step, learningRate);
     // A step that overflowed leaves the weights as they were.
-    if (isLast && tally.nothingNew) nothingNew = tally.whyNothingNew;
-    if (due && tally.nothingNew) report.note(`step ${step.number}: no checkpoint: ${tally.whyNothingNew}`);
+    if (last && step > first && tally.nothingNew) nothingNew = tally.whyNothingNew;
+    if (due && tally.nothingNew) report.note(`step ${step}: no checkpoint: ${tally.whyNothingNew}`);
     else if (due) {
-      log.saves(`checkpoint-${step.number}`);
-      const training = plan.args.saveOnlyModel ? undefined : trainingState(run, log, fingerprint);
-      await gpu.phase('save', () => saves.saveCheckpoint(model, tokenizer, log.state, training));
-      tally.saved(step.number);
-      report.saved?.(`checkpoint-${step.number}`);
+      log.saves(`checkpoint-${step}`);
+      tally.saved(step);
+      await save();
     }
-    if (stops === undefined || step.number === plan.totalSteps) continue;
-    report.note(`stopped after step ${step.number} of ${plan.totalSteps}: ${stops}`);
-    break;
-  }
+    if (stops !== undefined && step < plan.totalSteps)
+      report.note(`stopped after step ${step} of ${plan.totalSteps}: ${stops}`);
+    return last;
+  };
+  let ended = false;
+  let learningRate = 0;
+  if (evalData && plan.evaluatesAtStart && first === 0) await evaluate(evalData);
+  if (first > 0) ended = await after(first, learningRate);
+  const pauses = (number: number) => plan.pausesAt(number);
+  if (!ended)
+    for await (const step of run.steps(batches, plan.totalSteps, pauses, () => stop.requested)) {
+      log.step(step);
+      learningRate = step.learningRate;
+      ended = await after(step.number, learningRate);
+      if (ended) break;
+    }
   report.end();
-  log.end((performance.now() - started) / 1000);
-  return nothingNew;
+  if (ended) {
+    log.end((performance.now() - started) / 1000);
+    return { ended, nothingNew };
+  }
+  const { completed: step } = run;
+  if (step > saved.step && tally.applied === saved.applied)
+    report.note(`step ${step}: no checkpoint: ${tally.whyNothingNew}`);
+  else if (step > saved.step) {
+    await requireFinite(run, step, learningRate);
+    const { saveOnlyModel, saveStrategy, outputDir } = plan.args;
+    const name = `checkpoint-${step}`;
+    report.note(
+      `interrupted at step ${step} of ${plan.totalSteps}: saving ${name}${saveStrategy === 'no' ? ', in spite of --save_strategy no' : ''}`,
+    );
+    await save();
+    report.note(
+      saveOnlyModel
+        ? `${name} is a model alone, as --save_only_model says: no run goes on from it`
+        : `--resume_from_checkpoint ${printable(path.join(outputDir, name))} goes on from there`,
+    );
+  }
+  return { ended };
 }
 
 /** The checkpoint whose model is to be written in place of the run's last; says which is the best. */

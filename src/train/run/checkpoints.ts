@@ -19,11 +19,22 @@ export interface Checkpoint {
   readonly folder: string;
 }
 
+/** What a run needs to go on from a checkpoint. */
+export interface TrainingFiles {
+  readonly state: TrainingState;
+  readonly tensors: readonly StateTensor[];
+}
+
+/** The model is there, in another format than was asked for. */
+class SavedInFloat32 extends MachineError {}
+
 /** The saves of one run into its output folder. */
 export class RunSaves {
   /** Oldest first. */
   private readonly earlier: Checkpoint[];
   private readonly own: Checkpoint[] = [];
+  /** Folder of the newest that the run could go on from. */
+  private resumable: string | undefined;
   /** What the limit means for checkpoints that are there already: said before any is removed. */
   readonly notices: readonly string[];
 
@@ -31,8 +42,8 @@ export class RunSaves {
    * `limit`: how many checkpoints stay in the folder, null for all. The newest are kept by when they were saved, not by
    * their number: a checkpoint-1000 of an earlier run is older than this run's checkpoint-10, and goes before it.
    * `writes`: whether this run saves a checkpoint after that step. `format`: of the trained model; checkpoints, which
-   * training goes on from, are float32. `card`: what the model card says of the run so far. `goesOn`: the run goes on
-   * from a checkpoint; those that are there are its own, in the order of their steps.
+   * training goes on from, are float32. `card`: what the model card says of the run so far. `goesOn`: the folder of
+   * the checkpoint that the run goes on from, if any; those that are there are its own, in the order of their steps.
    * @throws InputError when something else has the name of one.
    */
   constructor(
@@ -42,20 +53,21 @@ export class RunSaves {
       readonly writes?: (step: number) => boolean;
       readonly format?: SavedFormat;
       readonly card?: (state: TrainerState) => CardDetails;
-      readonly goesOn?: boolean;
+      readonly goesOn?: string | undefined;
       /** Name of a checkpoint that stays whatever the limit: that of the best model. */
       readonly keeps?: () => string | undefined;
     } = {},
   ) {
-    const { writes = () => false, goesOn = false } = options;
+    const { writes = () => false, goesOn } = options;
     requireNoneReplaced(output.path, writes);
+    this.resumable = goesOn;
     this.earlier = checkpoints(output.path)
       .map((checkpoint) => ({ checkpoint, saved: savedAt(checkpoint) }))
-      .sort((a, b) => (goesOn ? 0 : a.saved - b.saved) || a.checkpoint.step - b.checkpoint.step)
+      .sort((a, b) => (goesOn !== undefined ? 0 : a.saved - b.saved) || a.checkpoint.step - b.checkpoint.step)
       .map(({ checkpoint }) => checkpoint);
     const names = this.earlier.map(({ name }) => name);
     this.notices =
-      limit === null || names.length === 0 || goesOn
+      limit === null || names.length === 0 || goesOn !== undefined
         ? []
         : [
             `--save_total_limit ${limit}: ${printable(output.path)} has checkpoints of an earlier run, which count and go ` +
@@ -63,8 +75,15 @@ export class RunSaves {
           ];
   }
 
-  /** @throws MachineError for a weight beyond the format, and the model is then saved in float32. */
-  async saveModel(model: M3Model, tokenizer: TokenizerFiles, state: TrainerState): Promise<void> {
+  /**
+   * @throws MachineError for a weight beyond the format, and the model is then saved in float32; or saying what a run
+   * that could not save goes on from.
+   */
+  saveModel(model: M3Model, tokenizer: TokenizerFiles, state: TrainerState): Promise<void> {
+    return this.orWhatIsThere('the model', () => this.writeModel(model, tokenizer, state));
+  }
+
+  private async writeModel(model: M3Model, tokenizer: TokenizerFiles, state: TrainerState): Promise<void> {
     const { format = {} } = this.options;
     try {
       await this.output.save(this.contents(model, tokenizer, state, format));
@@ -72,7 +91,7 @@ export class RunSaves {
       if (!(error instanceof FormatRangeError)) throw error;
       // What was trained is not lost for that.
       await this.output.save(this.contents(model, tokenizer, state, { ...format, dtype: 'f32' }));
-      throw new MachineError(
+      throw new SavedInFloat32(
         `--save_dtype: ${error.message}; the model in ${printable(this.output.path)} is in float32`,
       );
     }
@@ -86,9 +105,19 @@ export class RunSaves {
     model: M3Model,
     tokenizer: TokenizerFiles,
     state: TrainerState,
-    training?: { readonly state: TrainingState; readonly tensors: readonly StateTensor[] },
+    training?: TrainingFiles,
   ): Promise<void> {
     const name = `checkpoint-${state.global_step}`;
+    await this.orWhatIsThere(name, () => this.writeCheckpoint(name, model, tokenizer, state, training));
+  }
+
+  private async writeCheckpoint(
+    name: string,
+    model: M3Model,
+    tokenizer: TokenizerFiles,
+    state: TrainerState,
+    training: TrainingFiles | undefined,
+  ): Promise<void> {
     const files = this.contents(model, tokenizer, state, { ...this.options.format, dtype: 'f32' });
     await this.output.saveAs(name, files, async (into) => {
       if (training) await writeTrainingState(into, training.state, training.tensors);
@@ -98,6 +127,7 @@ export class RunSaves {
       if (replaced >= 0) list.splice(replaced, 1);
     }
     this.own.push({ name, step: state.global_step, folder: path.join(this.output.path, name) });
+    if (training) this.resumable = path.join(this.output.path, name);
     if (this.limit === null) return;
     const kept = new Set([name, this.options.keeps?.() ?? name]);
     while (this.earlier.length + this.own.length > Math.max(kept.size, this.limit)) {
@@ -107,6 +137,22 @@ export class RunSaves {
       const at = list.findIndex((checkpoint) => !kept.has(checkpoint.name));
       const [oldest] = list.splice(at, 1);
       if (fs.existsSync(oldest!.folder)) this.output.remove(oldest!.name);
+    }
+  }
+
+  /** A save that fails ends the run: what it goes on from is in the message. */
+  private async orWhatIsThere(name: string, save: () => Promise<void>): Promise<void> {
+    const { resumable } = this;
+    try {
+      await save();
+    } catch (error) {
+      if (!(error instanceof MachineError || error instanceof InputError) || error instanceof SavedInFloat32)
+        throw error;
+      const goesOn =
+        resumable === undefined
+          ? 'and there is no checkpoint that it could go on from'
+          : `--resume_from_checkpoint ${printable(resumable)} goes on from there`;
+      throw new MachineError(`${name} could not be saved: ${error.message}; the run ends here: ${goesOn}`);
     }
   }
 

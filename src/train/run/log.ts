@@ -78,7 +78,7 @@ export class RunLog {
   }
 
   start(lossScale: number): void {
-    this.report.start(this.plan.totalSteps);
+    this.report.start(this.plan.totalSteps, this.state.global_step);
     if (this.state.global_step > 0) return;
     if (this.plan.precision === 'f16') this.add({ event: 'loss_scale', loss_scale: lossScale, step: 0 });
   }
@@ -100,6 +100,14 @@ export class RunLog {
       step: number,
     });
     this.sinceLog.reset();
+  }
+
+  /** Whether there was an evaluation after the newest step, in this process or in an earlier one. */
+  get evaluated(): boolean {
+    const { global_step: step, log_history: entries } = this.state;
+    return entries.some(
+      (entry) => entry['step'] === step && Object.keys(entry).some((key) => /^eval_/.test(key)),
+    );
   }
 
   evaluation(evaluation: Evaluation): void {

@@ -213,12 +213,26 @@ export class TrainingRun {
 
   /** One step, its numbers waited for. For steps one after the other take `steps`. */
   async step(batches: AsyncIterator<RunBatch>): Promise<TakenStep> {
-    return this.settle(await this.begin(batches));
+    return this.settle((await this.begin(batches, () => false))!);
   }
 
-  private async begin(batches: AsyncIterator<RunBatch>): Promise<StepInFlight> {
+  /** Undefined when `stops` came true before the step had all its batches: the run is then where it was before. */
+  private async begin(
+    batches: AsyncIterator<RunBatch>,
+    stops: () => boolean,
+  ): Promise<StepInFlight | undefined> {
     const end = this.model.gpu.openPhase(`step ${this.begun + 1}`);
+    const { cursor, forwards, random } = this;
+    const drawn = random?.counter ?? 0;
     while (this.gathered.length < this.settings.window) {
+      if (stops()) {
+        this.model.store.zeroGradients();
+        this.gathered = [];
+        Object.assign(this, { cursor, forwards });
+        if (random) random.counter = drawn;
+        end();
+        return undefined;
+      }
       const { value, done } = await batches.next();
       if (done) throw new RangeError(`no batch for step ${this.begun + 1}`);
       await this.accumulate(value);
@@ -233,21 +247,24 @@ export class TrainingRun {
   /**
    * The steps up to number `last`, each as soon as its numbers are known. When one of which `pausesAfter` is true is
    * given, or the last one, the GPU has done no more than it: the model may be looked at and saved. Otherwise the next
-   * one may have begun.
+   * one may have begun. Once `stops` is true, which is asked before each batch, no more are given than the GPU was
+   * given whole: then too the model may be looked at and saved.
    * @throws InputError of a batch, MachineError for a step after which the run cannot go on.
    */
   async *steps(
     batches: AsyncIterator<RunBatch>,
     last: number,
     pausesAfter: (step: number) => boolean = () => false,
+    stops: () => boolean = () => false,
   ): AsyncGenerator<TakenStep, void, undefined> {
     let before: StepInFlight | undefined;
     try {
       while (this.begun < last) {
-        const next = await this.begin(batches).catch((error: unknown) => ({ error }));
+        const next = await this.begin(batches, stops).catch((error: unknown) => ({ error }));
         // What went wrong in a step is told after what the one before it came to.
         if (before) yield await this.settle(before);
         before = undefined;
+        if (!next) return;
         if ('error' in next) throw next.error;
         if (this.scales || next.number === last || pausesAfter(next.number)) yield await this.settle(next);
         else before = next;

@@ -11,6 +11,8 @@ export interface TallyState {
   readonly skipped: number;
   readonly without_rate: number;
   readonly without_gradient: number;
+  /** Of the last checkpoint that was due, or null. */
+  readonly saved: { readonly step: number; readonly applied: number } | null;
   readonly evaluations: number;
   readonly evaluations_not_finite: number;
 }
@@ -22,8 +24,7 @@ export class RunTally {
   skipped = 0;
   private withoutRate = 0;
   private withoutGradient = 0;
-  private appliedAtSave = 0;
-  private lastSave: number | undefined;
+  private lastSave: { readonly step: number; readonly applied: number } | null = null;
   private evaluations = 0;
   private unfinishedEvaluations = 0;
 
@@ -34,6 +35,7 @@ export class RunTally {
       skipped: this.skipped,
       without_rate: this.withoutRate,
       without_gradient: this.withoutGradient,
+      saved: this.lastSave,
       evaluations: this.evaluations,
       evaluations_not_finite: this.unfinishedEvaluations,
     };
@@ -49,7 +51,10 @@ export class RunTally {
     this.withoutGradient = state.count('without_gradient');
     this.evaluations = state.count('evaluations');
     this.unfinishedEvaluations = state.count('evaluations_not_finite');
-    this.saved(step);
+    this.lastSave = null;
+    if (state.value('saved') === null) return;
+    const saved = state.fields('saved');
+    this.lastSave = { step: saved.count('step'), applied: saved.count('applied') };
   }
 
   /** `norm`: of the gradient. */
@@ -69,18 +74,18 @@ export class RunTally {
 
   /** Whether the weights are those of the last checkpoint, or of the start. */
   get nothingNew(): boolean {
-    return this.applied === this.appliedAtSave;
+    return this.applied === (this.lastSave?.applied ?? 0);
   }
 
   /** For people, why a checkpoint that is due has nothing to hold. */
   get whyNothingNew(): string {
-    const since = this.lastSave === undefined ? 'so far' : `since checkpoint-${this.lastSave}`;
+    const since = this.lastSave === null ? 'so far' : `since checkpoint-${this.lastSave.step}`;
     return `every step ${since} overflowed and was skipped`;
   }
 
+  /** A checkpoint that is due is being written, which holds this note already. */
   saved(step: number): void {
-    this.appliedAtSave = this.applied;
-    this.lastSave = step;
+    this.lastSave = { step, applied: this.applied };
   }
 
   evaluated({ batches, notFinite }: { readonly batches: number; readonly notFinite: number }): void {
