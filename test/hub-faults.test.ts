@@ -253,6 +253,44 @@ test('servers that know no ranges, other ranges, or packed answers, and what ear
   }
 });
 
+test('a server that cuts every answer is given up once no new bytes come, however many come anew', async () => {
+  const long = noise(4 << 20);
+  hub.models.set('org/name', fakeModel({ 'config.json': '{}', 'model.safetensors': long }));
+  const always = { on: /store/, times: Number.POSITIVE_INFINITY };
+  const cut = 5 << 19;
+  // The file in answers of 2.5 MiB: two, were they parts of it.
+  const cases: [what: string, fault: Fault, most: number][] = [
+    ['knows no ranges', { ...always, whole: true, cut }, 6],
+    ['sends other ranges', { ...always, shift: 5, cut }, 12],
+    [
+      'has another file each time',
+      {
+        ...always,
+        cut,
+        bytes: (bytes) => {
+          const other = Buffer.from(bytes);
+          other[0] = hub.requests.length;
+          return other;
+        },
+      },
+      16,
+    ],
+  ];
+  for (const [what, fault, most] of cases) {
+    fs.rmSync(cache, { recursive: true, force: true });
+    hub.faults = [fault];
+    hub.requests = [];
+    await refused(fetched(), MachineError, /connection cut, 5 times|expected sha256/);
+    const asked = hub.requests.filter(({ host }) => host === 'store').length;
+    assert.ok(asked <= most, `${what}: ${asked} requests`);
+    assert.deepEqual(below(path.join(entry(), 'snapshots')), [], what);
+  }
+  // Each answer brings less than a MiB, but all of them are new, once it is seen that what was left is not the file's.
+  hub.faults = [{ ...always, cut: 700_000 }];
+  const folder = await fetched();
+  assert.deepEqual(fs.readFileSync(path.join(folder, 'model.safetensors')), long);
+});
+
 test('a hub that falls silent, or is not there, is given up, and the copy in the cache is used', async () => {
   const impatient = {
     env: environment({ HF_HUB_DOWNLOAD_TIMEOUT: '0.05' }),

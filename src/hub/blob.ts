@@ -166,7 +166,8 @@ async function transfer(
   partial: Partial,
   progress: Progress,
 ): Promise<void> {
-  const patience = new Patience(connection.transport, connection.note);
+  let patience = new Patience(connection.transport, connection.note, partial.position);
+  let misfits = 0;
   const host = new URL(connection.endpoint).host;
   const unlike = (expected: string, found: string) => {
     partial.remove();
@@ -196,6 +197,8 @@ async function transfer(
     connection.note(`${what}: its parts do not fit together; it is fetched from the start`);
     partial.restart();
     joined = false;
+    // What an earlier run left may have been another file's: once, how far it reached is no measure.
+    if (misfits++ === 0) patience = new Patience(connection.transport, connection.note);
   }
 
   /** One answer's bytes. */
@@ -212,7 +215,7 @@ async function transfer(
         if (partial.position + bytes.length > file.size)
           throw unlike(`${file.size} bytes, as the hub lists it`, 'more');
         partial.write(bytes);
-        patience.came(bytes.length);
+        patience.reached(partial.position);
         progress(partial.position);
       }
     } finally {

@@ -48,6 +48,8 @@ export interface Repository {
 }
 
 const ATTEMPTS = 5;
+/** Bytes. */
+const PROGRESS = 1 << 20;
 const FIRST_PAUSE = 1000;
 const LONGEST_PAUSE = 30_000;
 /** Seconds; a hub that asks for more is told to the user, who has other things to do. */
@@ -63,18 +65,26 @@ const REDIRECTS = new Set([301, 302, 303, 307, 308]);
 /** How often one thing is tried. */
 export class Patience {
   private failures = 0;
-  private progress = 0;
+  /** How far the file has to come before failures are forgiven. */
+  private goal: number;
 
+  /** `position`: bytes of the thing that are there already. */
   constructor(
     private readonly transport: Transport,
     private readonly note: (line: string) => void,
-  ) {}
+    position = 0,
+  ) {
+    this.goal = position + PROGRESS;
+  }
 
-  /** Bytes that came: after a MiB of them a connection has shown that it is worth as many attempts again. */
-  came(bytes: number): void {
-    this.progress += bytes;
-    if (this.progress < 1 << 20) return;
-    this.progress = 0;
+  /**
+   * How many bytes are there now. A MiB more than ever before shows that a connection is worth as many attempts again;
+   * bytes that were there before and had to be fetched anew do not, or a server without ranges that cuts every answer
+   * would be asked for ever.
+   */
+  reached(position: number): void {
+    if (position < this.goal) return;
+    this.goal = position + PROGRESS;
     this.failures = 0;
   }
 
