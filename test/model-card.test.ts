@@ -5,7 +5,7 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { after, test } from 'node:test';
-import { baseModel, mayReplaceCard, modelCard } from '../src/models/model-card.js';
+import { baseModel, codeCell, mayReplaceCard, modelCard } from '../src/models/model-card.js';
 import { PLAIN_TEXTS } from '../src/models/sentence-files.js';
 import { parseFinetuneArguments } from '../src/train/arguments.js';
 import { silentReporter } from '../src/train/report.js';
@@ -76,7 +76,7 @@ test('a run says where the folder differs from its flags, caps lengths by it, an
   const text = card(output);
   for (const line of [
     'language:\n- "en"\n- "zh-Hant"\ntags:\n',
-    '# Fine-tuned from base\n',
+    '# Fine-tuned from `base`\n',
     '| dense vectors | 64 dimensions, of the first token, normalised |\n',
     '| texts | at most 16 tokens |\n',
     '| `sts.jsonl` | 10 | 2 |\n',
@@ -138,6 +138,9 @@ test('the base by its name on the hub, never by a path; prompts, widths and pool
     ['languages:\n  - en\n  - de\ntags:\n- xx', ['en', 'de']],
     ['tags:\n- language', []],
     ['language: <b>', []],
+    ['language: null', []],
+    ['language: [\n  en, # one\n  "no"\n]\nlicense: [it]', ['en', 'no']],
+    ['language:\n# all\n- en\n\n- de\n\nlicense: it', ['en', 'de']],
   ] as const) {
     fs.writeFileSync(path.join(cached, 'README.md'), `---\n${front}\n---\nlanguage: it\n`);
     assert.deepEqual(baseModel(cached, cached).languages, languages, front);
@@ -165,4 +168,30 @@ test('the base by its name on the hub, never by a path; prompts, widths and pool
     'colbert_dim=32',
   ])
     assert.ok(text.includes(line), `${line}\n${text}`);
+});
+
+test('names, prompts and values from outside are text, whatever they hold', () => {
+  /** The cells of a row as GitHub's Markdown cuts it: a backslash takes the character behind it along. */
+  const cells = (row: string) => [...row.matchAll(/(?:\\.|[^|\\])+/g)].length;
+  const pieces = ['\\', '|', '`', '<!-- ', '*', '[x](y)', '\n', '\u2028', '\u001b[2J', '---', ' ', 'a', '#'];
+  let state = 7;
+  const draw = () => (state = (Math.imul(state, 1664525) + 1013904223) >>> 0);
+  for (let i = 0; i < 500; i++) {
+    const text = Array.from(
+      { length: 1 + ((draw() >>> 8) % 6) },
+      () => pieces[(draw() >>> 8) % pieces.length],
+    ).join('');
+    const row = `| ${codeCell(text)} | 1 |`;
+    // Two of them, and the empty ones outside of the first and the last bar are none.
+    assert.equal(cells(row), 2, row);
+    const written = modelCard({
+      ...{ pooling: 'cls', normalize: true, hiddenSize: 64, colbertDim: 64, layers: 2, vocabSize: 9 },
+      ...{ maxLength: 8, texts: { ...PLAIN_TEXTS, prompts: new Map([['query', text]]) } },
+      base: { id: undefined, name: text, languages: [] },
+    });
+    const prose = written.replace(/```[\s\S]*?\n```/g, '').replace(/`[^`\n]*`/g, 'code');
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: finding them is the purpose
+    assert.doesNotMatch(prose.replace(/^<!-- Written by .*$/m, ''), /<!--|\[x\]|[\u001b\u2028]/, text);
+    assert.match(prose, /\n# Fine-tuned from (?:code|\u201c\s*\u201d)\n/, text);
+  }
 });

@@ -6,6 +6,7 @@
 import path from 'node:path';
 import { requireInside } from '../files/inside.js';
 import { PositionedFile } from '../files/positioned.js';
+import { printable } from '../show.js';
 import type { WrittenSettings } from './sentence-files.js';
 
 export const CARD_FILE = 'README.md';
@@ -71,21 +72,32 @@ function readCard(file: string): string | undefined {
   }
 }
 
-/** `language: en`, `language: [en, de]` or a list below it, in the front matter. */
+/** `language: en`, `language: [en, de]` (which may go over lines) or a list below it, in the front matter. */
 function languagesOf(card: string): string[] {
   const front = /^---\r?\n([\s\S]*?)\r?\n---/.exec(card)?.[1];
-  const stated = front && /^languages?:[ \t]*(.*(?:\r?\n[ \t]*-[ \t].*)*)/m.exec(front)?.[1];
+  const stated =
+    front && /^languages?:[ \t]*(\[[^\]]*\]|.*(?:\r?\n[ \t]*(?:-[ \t].*|#.*)?)*)/m.exec(front)?.[1];
   if (!stated) return [];
   const words = stated.replace(/#.*$/gm, '').split(/[\s,[\]"']+|(?:^|\s)-\s/);
-  return [...new Set(words.filter((word) => /^[a-z]{2,}(?:-[A-Za-z]+)*$/.test(word)))].slice(0, 200);
+  return [
+    ...new Set(words.filter((word) => word !== 'null' && /^[a-z]{2,}(?:-[A-Za-z]+)*$/.test(word))),
+  ].slice(0, 200);
 }
 
-/** A text in code or a table's cell: no line break, no bar, no backtick that would end it. */
-export function cell(text: string): string {
-  return text
-    .replace(/[\r\n\t]+/g, ' ')
-    .replaceAll('`', "'")
-    .replaceAll('|', '\\|');
+/**
+ * A text from outside (a name, a value, a prompt) as it is: in Markdown's code, where nothing means anything, since a name
+ * may hold `<!--`, `[x](y)` or `*`. Without line breaks, backticks, or what a terminal would obey.
+ */
+export function code(text: string): string {
+  const plain = printable(text.replace(/[\r\n\t]+/g, ' ').replaceAll('`', "'"));
+  return plain.trim() === '' ? `\u201c${plain}\u201d` : `\`${plain}\``;
+}
+
+/** The same in a table, where a bar ends a cell even in code, unless an odd number of backslashes stands before it. */
+export function codeCell(text: string): string {
+  return code(text).replace(/(\\*)\|/g, (_, before: string) =>
+    before.length % 2 === 0 ? `${before}\\|` : `${before}\\\\|`,
+  );
 }
 
 const POOLED = { cls: 'of the first token', mean: 'the mean of all tokens', last_token: 'of the last token' };
@@ -118,8 +130,8 @@ export function modelCard(facts: CardFacts): string {
     ['sparse weights', `one a token, ${facts.vocabSize} token ids`],
     ['ColBERT vectors', `${facts.colbertDim} dimensions${normalize ? ', normalised' : ', not normalised'}`],
     ['texts', `at most ${maxLength} tokens${texts.lowerCase ? ', lower-cased' : ''}`],
-    ...(query === '' ? [] : [['before queries', `\`${cell(query)}\``]]),
-    ...(document === '' ? [] : [['before passages', `\`${cell(document)}\``]]),
+    ...(query === '' ? [] : [['before queries', codeCell(query)]]),
+    ...(document === '' ? [] : [['before passages', codeCell(document)]]),
     ['encoder', `${facts.layers} layers`],
   ].map((row) => `| ${row.join(' | ')} |`);
   const similarity = normalize ? 'cosine' : 'inner product';
@@ -128,7 +140,7 @@ export function modelCard(facts: CardFacts): string {
     '',
     OURS,
     '',
-    base ? `# Fine-tuned from ${cell(base.name)}` : '# An embedding model',
+    base ? `# Fine-tuned from ${code(base.name)}` : '# An embedding model',
     '',
     `Dense, sparse and ColBERT vectors of one encoder, as [BGE-M3](https://arxiv.org/abs/2402.03216) has them; dense vectors are compared by ${similarity}.`,
     '',

@@ -2,7 +2,7 @@
 import path from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import type { TrainingData } from '../../data/batches.js';
-import { cell } from '../../models/model-card.js';
+import { code, codeCell } from '../../models/model-card.js';
 import { type FinetuneArguments, finetuneFlags } from '../arguments.js';
 import type { LogEntry } from '../report.js';
 import type { TrainerState } from './log.js';
@@ -72,7 +72,7 @@ export function trainingSections(
     '',
     '## Settings',
     '',
-    `Trained with dawntune on ${cell(adapter)}. What differs from its defaults, and what matters most:`,
+    `Trained with dawntune on ${code(adapter)}. What differs from its defaults, and what matters most:`,
     '',
     ...table(['flag', 'value'], settings(args)),
     ...(args.unifiedFinetuning
@@ -104,9 +104,7 @@ function datasets(data: TrainingData): string[] {
   return table(
     ['file', 'rows', 'queries a batch'],
     [
-      ...shown.map(({ file, rows, batchSize }) =>
-        line(`\`${cell(path.basename(file))}\``, rows, `${batchSize}`),
-      ),
+      ...shown.map(({ file, rows, batchSize }) => line(codeCell(path.basename(file)), rows, `${batchSize}`)),
       ...(rest.length > 0
         ? [
             line(
@@ -127,7 +125,7 @@ function settings(args: FinetuneArguments): string[][] {
     if (NEVER.has(name) || flag.inert !== undefined) return [];
     if (!ALWAYS.has(name) && isDeepStrictEqual(value, flag.fallback)) return [];
     const text = value instanceof Set || Array.isArray(value) ? [...value].join(' ') : String(value);
-    return [[`\`${name}\``, `\`${cell(name === 'deepspeed' ? path.basename(text) : text)}\``]];
+    return [[`\`${name}\``, codeCell(name === 'deepspeed' ? path.basename(text) : text)]];
   });
 }
 
@@ -156,7 +154,7 @@ function records(entries: readonly LogEntry[], first: readonly string[]): string
 
 /** Six digits: the log itself has all of them, in trainer_state.json. */
 const shownValue = (value: number | string) =>
-  typeof value === 'number' ? `${Number(value.toPrecision(6))}` : cell(value);
+  typeof value === 'number' ? `${Number(value.toPrecision(6))}` : codeCell(value);
 
 function table(header: readonly string[], rows: readonly (readonly string[])[]): string[] {
   return [header, header.map(() => '---'), ...rows].map((row) => `| ${row.join(' | ')} |`);
