@@ -5,6 +5,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
 import { InputError } from '../src/errors.js';
+import { requireInside } from '../src/files/inside.js';
 import { Gpu } from '../src/gpu/gpu.js';
 import { parseEncoderConfig } from '../src/models/config.js';
 import { allFinite } from '../src/models/encoder-weights.js';
@@ -383,6 +384,36 @@ test('a folder that cannot be what it says is refused with one line', async (t) 
         },
         { name: 'InputError', message: /expected a file of this folder, found a link to/ },
         name,
+      );
+    }
+  });
+  await t.test('folders that are links to elsewhere', () => {
+    for (const [inner, files] of [
+      ['0_Transformer', ['config.json', 'model.safetensors', 'tokenizer.json']],
+      ['1_Pooling', ['config.json']],
+    ] as const) {
+      const outside = made({});
+      const source = made({});
+      fs.symlinkSync(outside, path.join(source, inner));
+      const module = (folder: string, type: string) => ({
+        path: folder,
+        type: `sentence_transformers.models.${type}`,
+      });
+      const encoder = inner === '0_Transformer' ? inner : '';
+      fs.writeFileSync(
+        path.join(source, 'modules.json'),
+        JSON.stringify([module(encoder, 'Transformer'), module('1_Pooling', 'Pooling')]),
+      );
+      for (const file of files)
+        assert.throws(
+          () => requireInside(source, path.join(source, inner, file)),
+          { name: 'InputError', message: /expected a file of this folder, found a link to/ },
+          `${inner}/${file}`,
+        );
+      assert.throws(
+        () => M3Model.load(gpu, source).dispose(),
+        { name: 'InputError', message: /expected a file of this folder, found a link to/ },
+        inner,
       );
     }
   });

@@ -9,7 +9,8 @@ import { printable } from '../show.js';
 import { systemReason } from './reason.js';
 
 /**
- * A link may lead to a file of the same folder or, in a snapshot of Hugging Face's cache
+ * Links on the way to a file count as the file's own: a folder in the folder may be one. A link may lead to a file of
+ * the same folder or, in a snapshot of Hugging Face's cache
  * (`models--org--name/snapshots/REVISION`), to the cache's `models--org--name/blobs`. A file that is not there is no
  * concern of this check. @throws InputError for a link that leads elsewhere.
  */
@@ -17,7 +18,6 @@ export function requireInside(folder: string, file: string): void {
   let target: string;
   let home: string;
   try {
-    if (!fs.lstatSync(file).isSymbolicLink()) return;
     target = fs.realpathSync(file);
     home = fs.realpathSync(folder);
   } catch (error) {

@@ -29,7 +29,7 @@ export const MODULES_FILE = 'modules.json';
 /**
  * Where the encoder and its tokenizer are: in the model's folder or, as sentence-transformers had it before version 2,
  * in a folder of their own (`0_Transformer`), which modules.json then names. A modules.json that says something else is
- * left to who reads it for what it says.
+ * left to who reads it for what it says. @throws InputError when that folder is a link to somewhere else.
  */
 export function encoderFolder(folder: string): string {
   const file = path.join(folder, MODULES_FILE);
@@ -46,6 +46,7 @@ export function encoderFolder(folder: string): string {
   const inner = isJsonObject(first) ? first['path'] : undefined;
   if (typeof inner !== 'string' || !/^[\w.-]*\w[\w.-]*$/.test(inner)) return folder;
   const encoder = path.join(folder, inner);
+  requireInside(folder, encoder);
   return PositionedFile.exists(path.join(encoder, 'config.json')) ? encoder : folder;
 }
 
