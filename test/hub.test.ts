@@ -301,6 +301,21 @@ test('the environment says where, as it does for huggingface_hub', () => {
     assert.throws(() => at(env), InputError, JSON.stringify(env));
 });
 
+test('a user without a home folder has a cache where one is named', (context) => {
+  context.mock.method(os, 'homedir', () => {
+    throw new Error('uv_os_homedir returned ENOENT');
+  });
+  const at = (env: Environment, options: DownloadOptions = {}) => hubSettings({ ...options, env }).cache;
+  assert.equal(at({ HF_HOME: '/h' }), '/h/hub');
+  assert.equal(at({ XDG_CACHE_HOME: '/x' }), '/x/huggingface/hub');
+  assert.equal(at({ HF_HUB_CACHE: '/c' }), '/c');
+  assert.equal(at({}, { cacheDir: '/given' }), '/given');
+  assert.throws(() => at({}), {
+    name: 'InputError',
+    message: '--cache_dir or HF_HOME: expected a folder, as this user has no home folder; set it, or HOME',
+  });
+});
+
 test('names of the hub', () => {
   for (const name of ['BAAI/bge-m3', 'a/b', 'A_1/b.c-d']) assert.ok(isHubName(name), name);
   for (const name of [

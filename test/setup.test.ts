@@ -230,6 +230,14 @@ describe('runtime', () => {
     assert.equal(cacheFolder({}), path.join(os.homedir(), '.cache/dawntune'));
   });
 
+  test('a user without a home folder is told to name a cache folder', (context) => {
+    context.mock.method(os, 'homedir', () => {
+      throw new Error('uv_os_homedir returned ENOENT');
+    });
+    assert.equal(cacheFolder({ DAWNTUNE_CACHE: '/a' }), '/a');
+    assert.throws(() => cacheFolder({}), { name: 'InputError', message: /DAWNTUNE_CACHE: .* or HOME/ });
+  });
+
   test('DAWNTUNE_SOFTWARE takes three names', () => {
     assert.equal(requestedSoftware({}), undefined);
     assert.equal(requestedSoftware({ DAWNTUNE_SOFTWARE: 'lavapipe' }), 'lavapipe');

@@ -6,9 +6,9 @@
  */
 import { createHash } from 'node:crypto';
 import fs from 'node:fs';
-import os from 'node:os';
 import path from 'node:path';
 import { InputError } from '../errors.js';
+import { requireHome } from '../files/home.js';
 import { isJsonObject, type JsonObject, readJsonObject } from '../files/json.js';
 import { systemReason } from '../files/reason.js';
 import { printable, show } from '../show.js';
@@ -35,10 +35,10 @@ export interface DriverFile {
   readonly sha256: string;
 }
 
-/** `$DAWNTUNE_CACHE`, else `dawntune` in the user's cache folder. */
+/** `$DAWNTUNE_CACHE`, else `dawntune` in the user's cache folder. @throws InputError when the user has none. */
 export function cacheFolder(env: NodeJS.ProcessEnv = process.env): string {
   if (env['DAWNTUNE_CACHE']) return path.resolve(env['DAWNTUNE_CACHE']);
-  return path.join(env['XDG_CACHE_HOME'] || path.join(os.homedir(), '.cache'), 'dawntune');
+  return path.join(env['XDG_CACHE_HOME'] || path.join(requireHome('DAWNTUNE_CACHE'), '.cache'), 'dawntune');
 }
 
 /** Where a software driver for this architecture lies, or would lie. */

@@ -13,6 +13,7 @@ import path from 'node:path';
 import { isMainThread } from 'node:worker_threads';
 import koffi, { type LibraryHandle } from 'koffi';
 import { InputError, MachineError } from '../errors.js';
+import { homeFolder, requireHome } from '../files/home.js';
 import { makeFolder } from '../files/make-folder.js';
 import { show } from '../show.js';
 import { cacheFolder, driverFolder, inspectDriver, type SoftwareDriverName } from './driver-cache.js';
@@ -142,12 +143,14 @@ function describeSystem(problems: readonly string[]): string {
 
 /** Driver descriptions where the Vulkan loader looks for them. */
 function systemDriverFiles(): string[] {
-  const home = os.homedir();
+  const home = homeFolder();
+  const inHome = (folder: string) => (home === undefined ? [] : [path.join(home, folder)]);
+  const given = (name: string) => (process.env[name] ? [process.env[name]] : undefined);
   const roots = [
-    process.env['XDG_CONFIG_HOME'] || path.join(home, '.config'),
+    ...(given('XDG_CONFIG_HOME') ?? inHome('.config')),
     ...(process.env['XDG_CONFIG_DIRS'] || '/etc/xdg').split(':'),
     '/etc',
-    process.env['XDG_DATA_HOME'] || path.join(home, '.local/share'),
+    ...(given('XDG_DATA_HOME') ?? inHome('.local/share')),
     ...(process.env['XDG_DATA_DIRS'] || '/usr/local/share:/usr/share').split(':'),
   ];
   return roots.flatMap((root) => {
@@ -165,9 +168,10 @@ function systemDriverFiles(): string[] {
 /** Mesa's compiled shaders survive the process (seconds per kernel); without a writable home they go to our cache. */
 function keepShaderCache(): void {
   if (process.env['MESA_SHADER_CACHE_DIR'] || process.env['XDG_CACHE_HOME']) return;
-  const usual = path.join(os.homedir(), '.cache');
   try {
-    accessSync(existsSync(usual) ? usual : os.homedir(), constants.W_OK);
+    const home = requireHome('MESA_SHADER_CACHE_DIR');
+    const usual = path.join(home, '.cache');
+    accessSync(existsSync(usual) ? usual : home, constants.W_OK);
   } catch {
     try {
       const folder = path.join(cacheFolder(), 'shaders');

@@ -3,10 +3,10 @@
  * variables of Python's huggingface_hub, with its order of precedence. Nothing is asked of the network here.
  */
 import { existsSync, readFileSync } from 'node:fs';
-import os from 'node:os';
 import path from 'node:path';
 import { inspect } from 'node:util';
 import { InputError } from '../errors.js';
+import { homeFolder, requireHome } from '../files/home.js';
 import { systemReason } from '../files/reason.js';
 import { printable, show } from '../show.js';
 
@@ -71,17 +71,22 @@ export interface HubSettings {
 /** huggingface_hub's, for HF_HUB_DOWNLOAD_TIMEOUT. */
 const DEFAULT_TIMEOUT = 10;
 
-/** @throws InputError for an endpoint that is no URL, a token that no request can carry, a token file that cannot be read. */
+/** @throws InputError for a cache that has no place, an endpoint that is no URL, a token that no request can carry, a token file that cannot be read. */
 export function hubSettings({ cacheDir, token, env = process.env }: HubOptions = {}): HubSettings {
   const given = (name: string) => (env[name] === '' ? undefined : env[name]);
-  const home = expanded(
-    given('HF_HOME') ??
-      path.join(expanded(given('XDG_CACHE_HOME') ?? path.join(os.homedir(), '.cache'), env), 'huggingface'),
-    env,
-  );
+  const user = homeFolder();
+  const caches = given('XDG_CACHE_HOME') ?? (user === undefined ? undefined : path.join(user, '.cache'));
+  const place = given('HF_HOME') ?? (caches && path.join(expanded(caches, env), 'huggingface'));
+  /** Undefined where the user has no home folder and the environment names no other place. */
+  const home = place === undefined ? undefined : expanded(place, env);
   const cache =
     cacheDir ||
-    expanded(given('HF_HUB_CACHE') ?? given('HUGGINGFACE_HUB_CACHE') ?? path.join(home, 'hub'), env);
+    expanded(
+      given('HF_HUB_CACHE') ??
+        given('HUGGINGFACE_HUB_CACHE') ??
+        path.join(home ?? requireHome('--cache_dir or HF_HOME'), 'hub'),
+      env,
+    );
   return {
     cache: path.resolve(cache),
     endpoint: endpointOf(given('HF_ENDPOINT')),
@@ -103,7 +108,7 @@ const isTrue = (value: string | undefined) =>
 /** `~` at the start and `$NAME` anywhere, as huggingface_hub expands them; unknown names stay as they are. */
 function expanded(value: string, env: Environment): string {
   return value
-    .replace(/^~(?=$|[/\\])/, () => os.homedir())
+    .replace(/^~(?=$|[/\\])/, (tilde) => homeFolder() ?? tilde)
     .replace(/\$(?:(\w+)|\{([^}]*)\})/g, (whole, plain, braced) => env[plain ?? braced] ?? whole);
 }
 
@@ -127,15 +132,20 @@ function timeoutOf(given: string | undefined): number {
   return seconds;
 }
 
-function tokenOf(given: HubOptions['token'], home: string, env: Environment): AccessToken | undefined {
+function tokenOf(
+  given: HubOptions['token'],
+  home: string | undefined,
+  env: Environment,
+): AccessToken | undefined {
   if (given) return checked(given instanceof AccessToken ? given : new AccessToken(given, '--token'));
   if (isTrue(env['HF_HUB_DISABLE_IMPLICIT_TOKEN'])) return undefined;
   for (const name of ['HF_TOKEN', 'HUGGING_FACE_HUB_TOKEN']) {
     const text = env[name]?.trim();
     if (text) return checked(new AccessToken(text, name));
   }
-  const file = expanded(env['HF_TOKEN_PATH'] || path.join(home, 'token'), env);
-  if (!existsSync(file)) return undefined;
+  const named = env['HF_TOKEN_PATH'] || (home && path.join(home, 'token'));
+  const file = named && expanded(named, env);
+  if (!file || !existsSync(file)) return undefined;
   let text: string;
   try {
     text = readFileSync(file, 'utf8').trim();
