@@ -107,7 +107,7 @@ export async function benchStep(argv: readonly string[]): Promise<number> {
       unchangedTensors: result.unchanged.length,
     };
     const machine = machineOf(gpu);
-    const profileRows = written ? { profile: written.rows } : {};
+    const profileRows = written ? { profile: written.rows, queueEmptyShare: written.queueEmptyShare } : {};
     if (options.json)
       process.stdout.write(`${JSON.stringify({ suite: 'step', ...machine, rows: [row], ...profileRows })}\n`);
     else if (options.csv) process.stdout.write(toCsv([row]));

@@ -7,7 +7,7 @@ import { after, before, test } from 'node:test';
 import { InputError, MachineError } from '../src/errors.js';
 import { AtomicFile } from '../src/files/atomic.js';
 import { Gpu, type Profile } from '../src/gpu/gpu.js';
-import { renderProfile, rooflineShare } from '../src/gpu/profile-report.js';
+import { Profile as MeasuredProfile, renderProfile, rooflineShare } from '../src/gpu/profile-report.js';
 import { writeTrace } from '../src/gpu/trace.js';
 import { scope } from '../src/tensor/scope.js';
 import { Tensor } from '../src/tensor/tensor.js';
@@ -221,4 +221,22 @@ gelu                 1           4  10.00  25.0 %            5.0    50.0 %
 fill                 1           1   0.00   0.0 %
 all                  4           7  40.00`,
   );
+});
+
+test('the queue is empty from the end of what was handed over to when more was', () => {
+  const dispatch = (begin: number, end: number) => ({
+    ...{ label: 'x', work: undefined, span: undefined, begin, end },
+  });
+  const profile = new MeasuredProfile({
+    ...{ times: true, nanoseconds: 1000, spans: [], phases: [] },
+    dispatches: [dispatch(100, 200), dispatch(210, 300), dispatch(420, 500), dispatch(500, 600)],
+    submissions: [
+      { time: 90, first: 0, end: 2 },
+      // 100 after the GPU had done all that it had; 20 more pass until it begins.
+      { time: 400, first: 2, end: 3 },
+      // In time.
+      { time: 450, first: 3, end: 4 },
+    ],
+  });
+  assert.deepEqual(profile.emptyQueue(), { nanoseconds: 100, of: 500 });
 });

@@ -40,6 +40,13 @@ export interface HostPhase {
   end: number | undefined;
 }
 
+/** Dispatches [first, end) were handed over at a time, in nanoseconds since the profile began. */
+export interface Submission {
+  readonly time: number;
+  readonly first: number;
+  readonly end: number;
+}
+
 export interface ProfileRow {
   readonly kernel: string;
   readonly variant: string | undefined;
@@ -63,6 +70,7 @@ interface Measured {
   readonly spans: readonly LaunchSpan[];
   /** In the order of their beginnings; two of them are apart, or one lies within the other. */
   readonly phases: readonly HostPhase[];
+  readonly submissions: readonly Submission[];
 }
 
 type Sums = { -readonly [K in keyof ProfileRow]: ProfileRow[K] };
@@ -73,6 +81,7 @@ export class Profile {
   readonly dispatches: readonly TimedDispatch[];
   readonly spans: readonly LaunchSpan[];
   readonly phases: readonly HostPhase[];
+  private readonly submissions: readonly Submission[];
 
   constructor(measured: Measured) {
     ({
@@ -81,7 +90,26 @@ export class Profile {
       dispatches: this.dispatches,
       spans: this.spans,
       phases: this.phases,
+      submissions: this.submissions,
     } = measured);
+  }
+
+  /**
+   * For how long the GPU had nothing to do because the host had given it nothing, in nanoseconds: from the end of what
+   * was handed over to when more was; `of` is the time from the first dispatch to the last. Undefined without times.
+   */
+  emptyQueue(): { nanoseconds: number; of: number } | undefined {
+    let [begin, end] = [Number.NaN, Number.NaN];
+    let nanoseconds = 0;
+    for (const { time, first, end: behind } of this.submissions)
+      for (let i = first; i < behind; i++) {
+        const dispatch = this.dispatches[i]!;
+        if (dispatch.failed) continue;
+        if (Number.isNaN(begin)) begin = end = dispatch.begin;
+        else if (time > end) nanoseconds += Math.max(0, Math.min(time, dispatch.begin) - end);
+        end = Math.max(end, dispatch.end);
+      }
+    return this.times && end > begin ? { nanoseconds, of: end - begin } : undefined;
   }
 
   /** Time by kernel and variant, most first. */

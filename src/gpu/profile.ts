@@ -9,7 +9,14 @@
 import { MachineError } from '../errors.js';
 import type { Access, Binding } from './bindings.js';
 import type { RowTexture } from './memory.js';
-import { type HostPhase, type LaunchSpan, Profile, type TimedDispatch, type Work } from './profile-report.js';
+import {
+  type HostPhase,
+  type LaunchSpan,
+  Profile,
+  type Submission,
+  type TimedDispatch,
+  type Work,
+} from './profile-report.js';
 import { gpuWait } from './wait.js';
 
 /** A query set holds 4096 timestamps: two a dispatch. */
@@ -50,6 +57,7 @@ export class Profiler {
   private spans: LaunchSpan[] = [];
   private openSpans: LaunchSpan[] = [];
   private phases: HostPhase[] = [];
+  private submissions: Submission[] = [];
   private openPhases: HostPhase[] = [];
   private began: Open | undefined;
 
@@ -66,6 +74,7 @@ export class Profiler {
     this.settled = this.filled = 0;
     this.spans = [];
     this.phases = [];
+    this.submissions = [];
     this.openPhases = [];
     this.batches = [];
     this.sets = this.times
@@ -132,6 +141,8 @@ export class Profiler {
 
   /** The open recording was handed over; of a failed one nothing was run. */
   submitted(run: boolean): void {
+    if (this.active && this.dispatches.length > this.settled)
+      this.submissions.push({ time: hostNow(), first: this.settled, end: this.dispatches.length });
     if (!run) for (let i = this.settled; i < this.dispatches.length; i++) this.dispatches[i]!.failed = true;
     this.settled = this.dispatches.length;
   }
@@ -198,8 +209,11 @@ export class Profiler {
         phase.begin -= began.began;
         phase.end! -= began.began;
       }
+      const submissions = this.submissions.map((each) => ({ ...each, time: each.time - began.began }));
       const { dispatches, spans, phases, times } = this;
-      return new Profile({ times, nanoseconds: ended - began.began, dispatches, spans, phases });
+      return new Profile({
+        ...{ times, nanoseconds: ended - began.began, dispatches, spans, phases, submissions },
+      });
     } finally {
       this.active = false;
       this.began = undefined;

@@ -14,6 +14,8 @@ export interface WrittenProfile {
   readonly rows: readonly ProfileRow[];
   /** The table and what belongs to it, for people. None where the adapter has no timestamps. */
   readonly lines: readonly string[];
+  /** Share of the time from the first dispatch to the last in which the GPU had been given nothing to do. */
+  readonly queueEmptyShare?: number;
 }
 
 export class RunProfile {
@@ -49,15 +51,21 @@ export class RunProfile {
     const rows = profile.rows();
     const busy = rows.reduce((sum, { milliseconds }) => sum + milliseconds, 0);
     const taken = profile.nanoseconds / 1e6;
+    const empty = profile.emptyQueue();
     const lines = [
       ...renderProfile(rows, roofline).split('\n'),
       `the GPU was busy for ${busy.toFixed(0)} ms of ${taken.toFixed(0)} ms (${((100 * busy) / taken).toFixed(0)} %), each dispatch in a pass of its own`,
+      ...(empty
+        ? [
+            `its queue was empty for ${(empty.nanoseconds / 1e6).toFixed(0)} ms of the ${(empty.of / 1e6).toFixed(0)} ms from the first dispatch to the last (${((100 * empty.nanoseconds) / empty.of).toFixed(1)} %)`,
+          ]
+        : []),
       ...(roofline
         ? [
             `roofline: ${(roofline.peakFlops / 1e9).toFixed(0)} GFLOP/s multiplied and added, ${(roofline.copyBandwidth / 1e9).toFixed(1)} GB/s copied`,
           ]
         : []),
     ];
-    return { rows, lines };
+    return { rows, lines, ...(empty ? { queueEmptyShare: empty.nanoseconds / empty.of } : {}) };
   }
 }
