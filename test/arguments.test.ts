@@ -271,6 +271,7 @@ test('defaults are FlagEmbedding’s and Hugging Face’s', () => {
     saveTotalLimit: null,
     saveDtype: 'float32',
     saveOnlyModel: false,
+    dryRun: false,
     maxShardSize: null,
     resumeFromCheckpoint: null,
     disableTqdm: null,

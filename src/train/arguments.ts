@@ -302,6 +302,11 @@ export const finetuneFlags = {
       text('a checkpoint, or True'),
       'go on from this checkpoint, or from the newest one in the output folder',
     ),
+    dry_run: withDefault(
+      boolean,
+      false,
+      'tell what the run would be, with its memory, and end before anything is written',
+    ),
     disable_tqdm: optional(boolean, 'no progress bar'),
     ...profileFlag,
   }),
@@ -403,6 +408,8 @@ function checkFinetuneArguments(args: FinetuneArguments): string[] {
     );
   if (args.saveTotalLimit !== null && args.saveStrategy === 'no')
     notices.push(`--save_total_limit ${args.saveTotalLimit} has no effect with --save_strategy no`);
+  if (args.dryRun && args.profile !== null)
+    notices.push('--profile has no effect with --dry_run: no step is taken');
   if (args.saveOnlyModel && args.saveStrategy === 'no')
     notices.push('--save_only_model has no effect with --save_strategy no');
   return notices;

@@ -29,6 +29,7 @@ const ALWAYS = new Set([
 const NEVER = new Set([
   'token',
   'resume_from_checkpoint',
+  'dry_run',
   'overwrite_output_dir',
   'save_strategy',
   'save_steps',

@@ -117,7 +117,7 @@ function wordsOf({ tables }: ParameterStore): Parameter | undefined {
 }
 
 /** The peak by purpose, one line each. */
-function renderMemory(report: Pick<MemoryReport, 'peak' | 'peakByPurpose'>): string {
+export function renderMemory(report: Pick<MemoryReport, 'peak' | 'peakByPurpose'>): string {
   const rows = [...Object.entries(report.peakByPurpose), ['in all', report.peak] as const];
   return rows.map(([name, bytes]) => `  ${name.padEnd(12)}${formatBytes(bytes).padStart(10)}`).join('\n');
 }

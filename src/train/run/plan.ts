@@ -8,6 +8,7 @@ import { show } from '../../show.js';
 import { type FinetuneArguments, intervalInSteps } from '../arguments.js';
 import type { DeepSpeedSettings, LossScaling } from '../deepspeed.js';
 import { defaultLossScaling } from '../loss-scale.js';
+import type { LogEntry } from '../report.js';
 import { learningRateOf, type Schedule, warmupOf } from '../schedules.js';
 import type { StepSettings } from '../step/train-step.js';
 import type { BestSettings } from './best.js';
@@ -81,6 +82,32 @@ export class RunPlan implements RunSize {
       lossScaling: this.lossScaling,
       seed: args.seed,
       selfDistillAfter: args.useSelfDistill ? args.selfDistillStartStep : null,
+    };
+  }
+
+  /** All of it as one record: what the flags, the DeepSpeed file and the data come to. */
+  describe(): LogEntry {
+    const { args, run, lossScaling, totalSteps } = this;
+    const rate = (completed: number) => this.learningRate(completed);
+    const warmest = Math.min(this.warmup, totalSteps - 1);
+    return {
+      ...{ rows: this.data.rows, batches_per_epoch: this.batchesPerEpoch, batches_per_step: this.window },
+      ...{ steps_per_epoch: this.stepsPerEpoch, total_steps: totalSteps, logging_steps: this.loggingSteps },
+      ...(args.saveStrategy === 'steps' ? { save_steps: this.saveSteps } : {}),
+      ...{ save_strategy: args.saveStrategy, checkpoints_kept: this.checkpointsKept },
+      ...{ warmup_steps: this.warmup, learning_rate_first: rate(0), learning_rate_warm: rate(warmest) },
+      learning_rate_last: rate(totalSteps - 1),
+      ...{ precision: this.precision === 'f16' ? 'float16' : 'float32' },
+      ...(lossScaling
+        ? { loss_scale: lossScaling.kind === 'static' ? lossScaling.scale : lossScaling.initialScale }
+        : {}),
+      ...{
+        adam_beta1: run.optimizer.beta1,
+        adam_beta2: run.optimizer.beta2,
+        adam_epsilon: run.optimizer.eps,
+      },
+      ...{ weight_decay: run.optimizer.weightDecay, max_grad_norm: run.optimizer.maxGradNorm },
+      ...(run.selfDistillAfter === null ? {} : { self_distill_start_step: run.selfDistillAfter }),
     };
   }
 
