@@ -1,14 +1,19 @@
 /** Checkpoints: a run that was stopped and goes on is the run that was not; what contradicts or is damaged is refused. */
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import fs from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
 import { InputError } from '../src/errors.js';
 import { finetuneFlags } from '../src/train/arguments.js';
+import { type LogEntry, silentReporter } from '../src/train/report.js';
 import { checkpoints } from '../src/train/run/checkpoints.js';
 import { MAY_CHANGE } from '../src/train/run/fingerprint.js';
 import { openInputs } from '../src/train/run/inputs.js';
 import { resumePoint } from '../src/train/run/resume.js';
+import { finetune } from '../src/train/trainer.js';
+import { repositoryRoot } from './repository.js';
 import {
   argumentsOf,
   assertSameFiles,
@@ -20,6 +25,7 @@ import {
   rows,
   run,
   SECRET,
+  wordsOf,
 } from './resumed-runs.js';
 
 const F32 =
@@ -42,8 +48,28 @@ for (const [name, line] of [
       again.notes.some((text) => /^the run goes on from .*checkpoint-2, after step 2 of 6$/.test(text)),
     );
     assertSameFiles(`${name}-whole`, name);
-    for (const [file, bytes] of filesIn(at(name))) assert.ok(!bytes.includes(SECRET), file);
   });
+
+test('a process that is killed goes on to the bit', async () => {
+  fs.renameSync(at('f32'), at('f32-again'));
+  const main = path.join(repositoryRoot, 'dist', 'src', 'cli', 'main.js');
+  const begin = () =>
+    spawn(process.execPath, [main, 'finetune', ...wordsOf('f32', `${F32} --resume_from_checkpoint True`)], {
+      stdio: 'ignore',
+    });
+  // While its first checkpoint appears, and while a later one does.
+  for (const name of ['checkpoint-2', 'checkpoint-4']) {
+    const child = begin();
+    while (child.exitCode === null && !fs.existsSync(at('f32', name)))
+      await new Promise((resolve) => setTimeout(resolve, 2));
+    child.kill('SIGKILL');
+    if (child.exitCode === null) await once(child, 'exit');
+  }
+  const [code] = await once(begin(), 'exit');
+  assert.equal(code, 0);
+  assertSameFiles('f32-whole', 'f32');
+  for (const [file, bytes] of filesIn(at('f32'))) assert.ok(!bytes.includes(SECRET), file);
+});
 
 test('a run that had ended is written again; a longer one goes on, a shorter one is refused', async () => {
   fs.cpSync(at('f32-whole'), at('longer'), { recursive: true });
@@ -173,6 +199,31 @@ test('a checkpoint of which any file is damaged is named, and the one before it 
     }
     fs.writeFileSync(file, bytes);
   }
+});
+
+test('a dry run tells the plan and its memory, and touches nothing', async () => {
+  const entries: LogEntry[] = [];
+  const notes: string[] = [];
+  const reporter = {
+    ...silentReporter,
+    log: (entry: LogEntry) => void entries.push(entry),
+    note: (text: string) => void notes.push(text),
+  };
+  await finetune(
+    argumentsOf('dry', '--dry_run --warmup_ratio 0.5 --gradient_accumulation_steps 2'),
+    reporter,
+  );
+  assert.ok(!fs.existsSync(at('dry')));
+  const [{ event, total_steps, batches_per_step, warmup_steps, learning_rate_warm, gpu_memory_bytes }] =
+    entries as [LogEntry];
+  assert.deepEqual(
+    { event, total_steps, batches_per_step, warmup_steps, learning_rate_warm },
+    { event: 'plan', total_steps: 6, batches_per_step: 2, warmup_steps: 3, learning_rate_warm: 1e-3 },
+  );
+  assert.ok((gpu_memory_bytes as number) > 1e6);
+  assert.match(notes.join('\n'), /GPU memory that the longest batch takes:\n +weights +\d/);
+  await finetune(argumentsOf('f32', `${F32} --dry_run --resume_from_checkpoint True`), reporter);
+  assert.equal(entries.at(-1)!['resumes_after_step'], 6);
 });
 
 test('of each flag it is known whether a run may go on with another value', () => {

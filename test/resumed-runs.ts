@@ -9,6 +9,7 @@ import { neverStops, type StopRequest } from '../src/train/interruption.js';
 import { silentReporter } from '../src/train/report.js';
 import { finetune } from '../src/train/trainer.js';
 import { golden } from './repository.js';
+import { differingFiles, filesIn } from './stopped-runs.js';
 
 export const root = fs.mkdtempSync(path.join(os.tmpdir(), 'dawntune-resume-'));
 after(() => fs.rmSync(root, { recursive: true, force: true }));
@@ -70,21 +71,6 @@ export async function run(
   return told;
 }
 
-/** Every file below a folder, those of the log without what a clock says. */
-export function filesIn(folder: string): Map<string, string> {
-  const names = fs.readdirSync(folder, { recursive: true, encoding: 'utf8' }).sort();
-  return new Map(
-    names
-      .filter((name) => fs.statSync(path.join(folder, name)).isFile())
-      .map((name) => {
-        const bytes = fs.readFileSync(path.join(folder, name)).toString('latin1');
-        return [name, bytes.replace(/"train_(?:runtime|steps_per_second)": [\d.]+,/g, '')];
-      }),
-  );
-}
+export { filesIn };
 
-export function assertSameFiles(a: string, b: string): void {
-  const [one, other] = [filesIn(at(a)), filesIn(at(b))];
-  assert.deepEqual([...one.keys()], [...other.keys()]);
-  for (const [name, bytes] of one) assert.ok(bytes === other.get(name), `${name} of ${a} and ${b} differ`);
-}
+export const assertSameFiles = (a: string, b: string) => assert.deepEqual(differingFiles(at(a), at(b)), []);

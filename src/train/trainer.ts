@@ -29,7 +29,7 @@ import type { RunFingerprint } from './run/fingerprint.js';
 import { openInputs, openModelFolder, placed, preparation, type RunInputs, ranked } from './run/inputs.js';
 import { RunLog, round } from './run/log.js';
 import { planRunMemory } from './run/memory.js';
-import { requireMemory } from './run/memory-plan.js';
+import { renderMemory, requireMemory } from './run/memory-plan.js';
 import type { RunPlan } from './run/plan.js';
 import { RunProfile } from './run/profile.js';
 import { restore, resumePoint, useKernels } from './run/resume.js';
@@ -58,9 +58,9 @@ export async function finetune(
   stop: StopRequest = neverStops,
 ): Promise<FinetuneResult> {
   const note = (line: string) => report.note(line);
-  const profile = args.profile === null ? undefined : new RunProfile(args.profile);
+  const profile = args.profile === null || args.dryRun ? undefined : new RunProfile(args.profile);
   // The base may be the output of a run that was killed while it saved.
-  if (interruptedSave(args.outputDir)) {
+  if (!args.dryRun && interruptedSave(args.outputDir)) {
     const interrupted = openOutput(args.outputDir);
     for (const line of interrupted.notices) note(line);
     interrupted.close();
@@ -78,6 +78,10 @@ export async function finetune(
   let output: OutputFolder | undefined;
   let checkpoint: OpenCheckpoint | undefined;
   try {
+    if (args.dryRun) {
+      await tellPlan(gpu, inputs, report);
+      return { steps: 0, log: [] };
+    }
     output = openOutput(args.outputDir);
     for (const line of output.notices) note(line);
     checkpoint = resumePoint(resumeWish(args), args.outputDir, inputs.fingerprint, note);
@@ -145,6 +149,24 @@ export async function finetune(
     await gpu.close();
     output?.close();
   }
+}
+
+/** `--dry_run`: the plan as one record, its memory as a table; nothing is written. @throws MachineError beyond the budget. */
+async function tellPlan(gpu: Gpu, inputs: RunInputs, report: Reporter): Promise<void> {
+  const note = (line: string) => report.note(line);
+  const { args } = inputs.plan;
+  const checkpoint = resumePoint(resumeWish(args), args.outputDir, inputs.fingerprint, note);
+  checkpoint?.tensors.close();
+  const memory = await planMemoryOf(gpu, inputs, checkpoint, note);
+  requireMemory(memory, gpu.pool.budget, note);
+  note('GPU memory that the longest batch takes:');
+  for (const line of renderMemory(memory).split('\n')) note(line);
+  report.log({
+    ...{ event: 'plan', adapter: gpu.capabilities.name, ...inputs.plan.describe() },
+    ...(checkpoint ? { resumes_after_step: checkpoint.step } : {}),
+    gpu_memory_bytes: memory.peak,
+  });
+  note('--dry_run: nothing was trained and nothing written');
 }
 
 /** The loop. Returns whether it came to its end, and why there was nothing new to save after the last step, if so. */

@@ -11,7 +11,7 @@ import { damageTree, textOf, treeOf } from './json.js';
 import type { FuzzRandom } from './random.js';
 import { frameSafetensors } from './weight-inputs.js';
 
-const config = {
+export const config = {
   architectures: ['XLMRobertaModel'],
   model_type: 'xlm-roberta',
   vocab_size: 20,
@@ -121,7 +121,7 @@ export function modelInput(random: FuzzRandom): Record<string, Uint8Array | stri
 }
 
 /** Of an adapter that does not exist; planning asks for little more. */
-const capabilities: Capabilities = {
+export const capabilities: Capabilities = {
   name: 'none',
   driver: 'none',
   software: true,

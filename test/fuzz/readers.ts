@@ -17,6 +17,7 @@ import { readDeepSpeed } from '../../src/train/deepspeed.js';
 import { openWeights } from '../../src/weights/open.js';
 import type { WeightSource } from '../../src/weights/source.js';
 import { damageBytes } from './bytes.js';
+import { checkpointInput, useCheckpoint } from './checkpoint-input.js';
 import { exampleLines, goldenBytes, goldenTree, torchFiles, wordsOf } from './corpus.js';
 import { hubInput, useHub } from './hub-input.js';
 import { damageTree, strangeValue, textOf, treeOf } from './json.js';
@@ -295,6 +296,7 @@ export const readers: ReadonlyMap<string, Reader> = new Map(
     rows: { make: rowsInput, read: useRows },
     manifest: { make: manifestInput, read: (folder) => void readManifest(folder) },
     hub: { make: hubInput, read: useHub },
+    checkpoint: { make: checkpointInput, read: useCheckpoint },
     flags: { make: flagsInput, read: parseArguments },
   }),
 );
