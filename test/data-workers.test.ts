@@ -7,6 +7,7 @@ import { after, test } from 'node:test';
 import { Gpu } from '../src/gpu/gpu.js';
 import { M3Model } from '../src/models/m3.js';
 import { encodeTexts } from '../src/retrieval/encode.js';
+import type { TextRole } from '../src/retrieval/texts.js';
 import { TokenizerThreads } from '../src/tokenizer/threads.js';
 import { Tokenizer } from '../src/tokenizer/tokenizer.js';
 import { parseFinetuneArguments } from '../src/train/arguments.js';
@@ -50,6 +51,27 @@ test('encoding: with threads the embeddings are the same', async () => {
       await encodeTexts(model, threads, texts, options),
       await encodeTexts(model, tokenizer, texts, options),
     );
+    // A program without types.
+    const wrong = { name: 'InputError', message: /^expected a text, found / };
+    for (const text of [undefined, null, 5, {}, ['a']] as unknown as string[]) {
+      for (const of of [tokenizer, threads])
+        await assert.rejects(encodeTexts(model, of, ['a', text]), wrong, String(text));
+      await assert.rejects(threads.encode(['a', text]), wrong);
+      assert.throws(() => tokenizer.encode(text), wrong);
+      assert.throws(() => tokenizer.countTokens(text), wrong);
+      if (text !== undefined)
+        await assert.rejects(encodeTexts(model, tokenizer, ['a'], { prompt: text }), wrong);
+    }
+    for (const role of ['passage', '', null, 1] as unknown as TextRole[])
+      await assert.rejects(encodeTexts(model, tokenizer, ['a'], { role }), {
+        name: 'InputError',
+        message: /^role: expected one of query, document, text, found /,
+      });
+    for (const count of [-1, 1.5, 65, Number.NaN, undefined, '2'] as number[])
+      assert.throws(() => new TokenizerThreads(tokenizer, { threads: count }), {
+        name: 'InputError',
+        message: /^threads: expected an integer from 0 to 64, found /,
+      });
   } finally {
     model.dispose();
     await gpu.close();

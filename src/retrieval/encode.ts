@@ -5,7 +5,7 @@ import { TokenBatch } from '../models/token-batch.js';
 import { noGrad, scope } from '../tensor/scope.js';
 import { TokenizerThreads } from '../tokenizer/threads.js';
 import type { Tokenizer } from '../tokenizer/tokenizer.js';
-import { type TextOptions, type TextRole, textReading } from './texts.js';
+import { type TextOptions, type TextRole, textReading, withPrompt } from './texts.js';
 
 export interface M3Embedding {
   /** Token ids, special ones included. */
@@ -43,7 +43,7 @@ export async function encodeTexts(
   const { prompt, maxLength, lowerCase } = textReading(model, threads.tokenizer, role, told);
   const tokenized = (start: number) => {
     const ids = threads.encode(
-      texts.slice(start, start + WINDOW).map((text) => prompt + text),
+      texts.slice(start, start + WINDOW).map((text) => withPrompt(prompt, text)),
       maxLength,
       lowerCase,
     );

@@ -1,10 +1,12 @@
 /** How texts are put to a model: prompt, case and length, as the model's folder says or as one is told. */
 import { InputError } from '../errors.js';
 import type { M3Model } from '../models/m3.js';
-import type { Tokenizer } from '../tokenizer/tokenizer.js';
+import { show } from '../show.js';
+import { requireText, type Tokenizer } from '../tokenizer/tokenizer.js';
 
 /** What a text is: queries and passages have prompts of their own, any other text the default one. */
-export type TextRole = 'query' | 'document' | 'text';
+export type TextRole = (typeof ROLES)[number];
+const ROLES = ['query', 'document', 'text'] as const;
 
 export interface TextOptions {
   /** Most tokens of a text, special ones included; default: what the model's folder says, else its tokenizer. */
@@ -25,7 +27,13 @@ export function textIds(
 ): (text: string) => Uint32Array {
   const { prompt, maxLength, lowerCase } = textReading(model, tokenizer, role, options);
   const cased = lowerCase ? tokenizer.lowerCased() : tokenizer;
-  return (text) => cased.encode(prompt + text, maxLength);
+  return (text) => cased.encode(withPrompt(prompt, text), maxLength);
+}
+
+/** @throws InputError for what is no text: together with a prompt anything would become one. */
+export function withPrompt(prompt: string, text: string): string {
+  requireText(text);
+  return prompt + text;
 }
 
 /** What is done to each text. */
@@ -42,6 +50,9 @@ export function textReading(
   role: TextRole,
   options: TextOptions,
 ): TextReading {
+  if (!ROLES.includes(role))
+    throw new InputError(`role: expected one of ${ROLES.join(', ')}, found ${show(role)}`);
+  if (options.prompt !== undefined) requireText(options.prompt);
   tokenizer.requireRows(config.vocabSize);
   const name = role === 'text' ? texts.defaultPrompt : role;
   const prompt = options.prompt ?? (name === undefined ? '' : (texts.prompts.get(name) ?? ''));

@@ -4,12 +4,13 @@
  * `Tokenizer.encodeBatch`, whatever the number of threads.
  */
 import { Worker } from 'node:worker_threads';
-import { MachineError } from '../errors.js';
+import { InputError, MachineError } from '../errors.js';
+import { show } from '../show.js';
 import { asError, type ThreadAnswer, type ThreadData, type ThreadRequest } from './thread-messages.js';
-import type { Tokenizer } from './tokenizer.js';
+import { requireText, type Tokenizer } from './tokenizer.js';
 
 export interface TokenizerThreadsOptions {
-  /** 0: the tokenizer itself works, in the thread that asks. */
+  /** 0 to 64; 0: the tokenizer itself works, in the thread that asks. */
   threads: number;
   /** What the caches of all threads together may hold, in characters plus ids. Default 2^24 (about 50 MB). */
   cacheSize?: number;
@@ -17,6 +18,9 @@ export interface TokenizerThreadsOptions {
 
 /** A request of several parts goes to several threads: a part ends where it has so many texts or UTF-16 units. */
 const LARGEST_PART = { texts: 64, units: 1 << 16 };
+
+/** Each has a tokenizer of its own. */
+const MOST_THREADS = 64;
 
 interface Waiting {
   readonly resolve: (rows: Uint32Array[]) => void;
@@ -92,10 +96,14 @@ class Thread {
 export class TokenizerThreads {
   private readonly threads: readonly Thread[];
 
+  /** @throws InputError for a number of threads that is none. */
   constructor(
     readonly tokenizer: Tokenizer,
     { threads, cacheSize = 2 ** 24 }: TokenizerThreadsOptions,
   ) {
+    if (!(Number.isInteger(threads) && threads >= 0 && threads <= MOST_THREADS))
+      throw new InputError(`threads: expected an integer from 0 to ${MOST_THREADS}, found ${show(threads)}`);
+    if (!(cacheSize >= 0)) throw new InputError(`cacheSize: expected a number, found ${show(cacheSize)}`);
     const data: ThreadData = {
       source: tokenizer.source,
       cacheSize: Math.floor(cacheSize / Math.max(1, threads)),
@@ -110,6 +118,7 @@ export class TokenizerThreads {
   async encode(texts: readonly string[], maxLength?: number, lowerCase = false): Promise<Uint32Array[]> {
     if (this.threads.length === 0)
       return (lowerCase ? this.tokenizer.lowerCased() : this.tokenizer).encodeBatch(texts, maxLength);
+    for (const text of texts) requireText(text);
     const parts: Promise<Uint32Array[]>[] = [];
     for (let start = 0; start < texts.length; ) {
       let end = start;

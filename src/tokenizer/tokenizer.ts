@@ -229,6 +229,7 @@ export class Tokenizer {
 
   /** At least the first `limit` ids of the text without special tokens, or all. */
   private content(text: string, limit: number): Uint32Array {
+    requireText(text);
     const known = this.cache.get(text);
     if (known !== undefined && (known.complete || known.ids.length >= limit)) return known.ids;
     const wellFormed = text.replace(/\p{Cs}/gu, '\ufffd');
@@ -266,6 +267,11 @@ export class Tokenizer {
       }
     }
   }
+}
+
+/** For programs without types. @throws InputError: what is no text would be one by its name, `undefined`. */
+export function requireText(text: unknown): asserts text is string {
+  if (typeof text !== 'string') throw new InputError(`expected a text, found ${show(text)}`);
 }
 
 // ---------------------------------------------------------------- the folder
