@@ -20,6 +20,7 @@ import {
   at,
   base,
   config,
+  dropout,
   filesIn,
   root,
   rows,
@@ -133,7 +134,10 @@ test('what contradicts a checkpoint is refused with the difference, what changes
   fs.writeFileSync(other, [...lines.slice(1), lines[0]].join('\n'));
   const wider = at('wider');
   fs.cpSync(base, wider, { recursive: true });
-  fs.writeFileSync(path.join(wider, 'config.json'), JSON.stringify({ ...config, num_hidden_layers: 1 }));
+  fs.writeFileSync(
+    path.join(wider, 'config.json'),
+    JSON.stringify({ ...config, ...dropout, num_hidden_layers: 1 }),
+  );
   for (const [more, expected] of [
     [
       '--learning_rate 1e-4',

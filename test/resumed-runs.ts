@@ -21,7 +21,7 @@ fs.mkdirSync(base);
 for (const name of fs.readdirSync(golden('model')))
   fs.copyFileSync(golden('model', name), path.join(base, name));
 export const config = JSON.parse(fs.readFileSync(golden('model', 'config.json'), 'utf8'));
-const dropout = { hidden_dropout_prob: 0.1, attention_probs_dropout_prob: 0.1 };
+export const dropout = { hidden_dropout_prob: 0.1, attention_probs_dropout_prob: 0.1 };
 fs.writeFileSync(path.join(base, 'config.json'), JSON.stringify({ ...config, ...dropout }));
 export const rows = at('rows.jsonl');
 fs.copyFileSync(golden('example_data', 'retrieval', 'nq.jsonl'), rows);

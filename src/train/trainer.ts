@@ -32,7 +32,7 @@ import { planRunMemory } from './run/memory.js';
 import { renderMemory, requireMemory } from './run/memory-plan.js';
 import type { RunPlan } from './run/plan.js';
 import { RunProfile } from './run/profile.js';
-import { restore, resumePoint, useKernels } from './run/resume.js';
+import { type ResumePoint, restore, resumePoint, useKernels } from './run/resume.js';
 import { TrainingRun } from './run/run.js';
 import type { OpenCheckpoint, TrainingState } from './run/training-state.js';
 import { collateAhead } from './step/collate.js';
@@ -76,7 +76,7 @@ export async function finetune(
   let model: M3Model | undefined;
   let run: TrainingRun | undefined;
   let output: OutputFolder | undefined;
-  let checkpoint: OpenCheckpoint | undefined;
+  let checkpoint: ResumePoint | undefined;
   try {
     if (args.dryRun) {
       await tellPlan(gpu, inputs, report);
@@ -274,7 +274,7 @@ function bestFolder(
   if (name === undefined) return undefined;
   note(`the best model: ${name} (${best!.value})`);
   if (!settings?.load || name === `checkpoint-${state.global_step}`) return undefined;
-  const folder = path.join(args.outputDir, name);
+  const folder = path.resolve(args.outputDir, name);
   if (fs.existsSync(folder)) return folder;
   note(`${printable(folder)} is not there any more: the model of the last step is written`);
   return undefined;
@@ -312,7 +312,8 @@ async function planMemoryOf(
   note: (line: string) => void,
 ): Promise<MemoryReport> {
   const { tune } = inputs.plan.args;
-  const planned = { ...inputs, model: (on: Gpu) => loadModel(on, inputs) };
+  const folder = checkpoint?.folder ?? inputs.folder;
+  const planned = { ...inputs, model: (on: Gpu) => loadModel(on, { ...inputs, folder }) };
   if (checkpoint) {
     useKernels(checkpoint, gpu, note);
     if (tune === 'full') note('--tune full: the kernels are those of the checkpoint');

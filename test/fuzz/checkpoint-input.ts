@@ -13,6 +13,7 @@ import { TrainingRun } from '../../src/train/run/run.js';
 import {
   OPTIMIZER_FILE,
   openCheckpoint,
+  sealed,
   TRAINER_STATE,
   TRAINING_STATE,
 } from '../../src/train/run/training-state.js';
@@ -42,7 +43,10 @@ const plan = once(() => {
 });
 const fingerprint = once(() => {
   const data = { seed: 42, files: [{ path: '/d.jsonl', bytes: 9, rows: 4, crc32: 7 }] };
-  return fingerprintOf(plan().args, null, data, parseEncoderConfig(config), 6);
+  return fingerprintOf({
+    ...{ args: plan().args, deepspeed: null, data, evaluation: null, totalSteps: 6 },
+    ...{ config: parseEncoderConfig(config), tokenizer: new Map([['tokenizer.json', Buffer.from('{}')]]) },
+  });
 });
 
 /** On a device that computes nothing. */
@@ -99,7 +103,7 @@ export function checkpointInput(random: FuzzRandom): Record<string, Uint8Array |
   );
   const mean = { sum: 3.5, count: 2 };
   const state = treeOf({
-    format: 1,
+    format: 2,
     run: {
       ...{ step: 4, cursor: { epoch: 2, batch: 0 }, forwards: 4, random: 17, optimizer: { updates: 3 } },
       loss_scale: { scale: 1, good: 1, hysteresis: 1, overflows: 0 },
@@ -115,12 +119,25 @@ export function checkpointInput(random: FuzzRandom): Record<string, Uint8Array |
     files,
   });
   const json = textOf(random.chance(0.7) ? damageTree(state, random, words()) : state);
-  inner[TRAINING_STATE] = random.chance(0.1) ? damageBytes(Buffer.from(json), random) : json;
+  const seal = random.chance(0.9) ? sealedText(json) : json;
+  inner[TRAINING_STATE] = random.chance(0.1) ? damageBytes(Buffer.from(seal), random) : seal;
   if (random.chance(0.1)) {
     const name = random.pick(Object.keys(inner));
     inner[name] = damageBytes(Buffer.from(inner[name] as Uint8Array), random);
   }
   return inner;
+}
+
+/** With the checksum that what it says has. */
+function sealedText(json: string): string {
+  try {
+    const value: unknown = JSON.parse(json);
+    return typeof value === 'object' && value !== null && !Array.isArray(value)
+      ? JSON.stringify(sealed(value as Record<string, unknown>))
+      : json;
+  } catch {
+    return json;
+  }
 }
 
 /** As a run goes on from it. */
@@ -129,7 +146,8 @@ export function useCheckpoint(folder: string): void {
   const run = newRun();
   try {
     differences(opened.state.fields('fingerprint'), fingerprint());
-    restore(opened, run, new RunLog(plan(), silentReporter));
+    const point = { ...opened, sameEvaluation: true, located: (name: string) => name };
+    restore(point, run, new RunLog(plan(), silentReporter));
   } finally {
     opened.tensors.close();
     run.dispose();

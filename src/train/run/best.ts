@@ -20,7 +20,7 @@ export interface BestSettings {
 export interface BestState {
   best_metric: number | null;
   best_global_step: number | null;
-  /** A folder of the output folder. */
+  /** A folder, from the output folder on. */
   best_model_checkpoint: string | null;
   /** The metric of that checkpoint: a better model may not have been saved. */
   best_checkpoint_metric: number | null;
@@ -108,9 +108,12 @@ export class BestModel {
     };
   }
 
-  /** Takes up what was the best so far, unless that was by another metric. @throws InputError for what is no such state. */
-  restore(state: Fields): void {
-    if (state.value('metric_for_best_model') !== this.name) return;
+  /**
+   * Takes up what was the best so far; `located`: the checkpoint of that name as the output folder has it.
+   * @returns false where that was by another metric, and nothing is taken up. @throws InputError for what is no such state.
+   */
+  restore(state: Fields, located: (checkpoint: string) => string = (name) => name): boolean {
+    if (state.value('metric_for_best_model') !== this.name) return false;
     const number = (name: string) => (state.value(name) === null ? null : state.number(name));
     this.best = number('best_metric');
     this.bestStep = number('best_global_step');
@@ -118,7 +121,8 @@ export class BestModel {
     const checkpoint = state.value('best_model_checkpoint');
     if (checkpoint !== null && typeof checkpoint !== 'string')
       throw state.fault('best_model_checkpoint', 'the name of a checkpoint, or null');
-    this.checkpoint = checkpoint;
+    this.checkpoint = checkpoint === null ? null : located(checkpoint);
     this.waited = state.count('early_stopping_patience_counter');
+    return true;
   }
 }

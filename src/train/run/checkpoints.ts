@@ -61,13 +61,15 @@ export class RunSaves {
     const { writes = () => false, goesOn } = options;
     requireNoneReplaced(output.path, writes);
     this.resumable = goesOn;
+    // Those that lie where the run goes on elsewhere are of another run.
+    const own = goesOn !== undefined && sameFolder(path.dirname(fs.realpathSync(goesOn)), output.path);
     this.earlier = checkpoints(output.path)
       .map((checkpoint) => ({ checkpoint, saved: savedAt(checkpoint) }))
-      .sort((a, b) => (goesOn !== undefined ? 0 : a.saved - b.saved) || a.checkpoint.step - b.checkpoint.step)
+      .sort((a, b) => (own ? 0 : a.saved - b.saved) || a.checkpoint.step - b.checkpoint.step)
       .map(({ checkpoint }) => checkpoint);
     const names = this.earlier.map(({ name }) => name);
     this.notices =
-      limit === null || names.length === 0 || goesOn !== undefined
+      limit === null || names.length === 0 || own
         ? []
         : [
             `--save_total_limit ${limit}: ${printable(output.path)} has checkpoints of an earlier run, which count and go ` +
@@ -129,7 +131,9 @@ export class RunSaves {
     this.own.push({ name, step: state.global_step, folder: path.join(this.output.path, name) });
     if (training) this.resumable = path.join(this.output.path, name);
     if (this.limit === null) return;
-    const kept = new Set([name, this.options.keeps?.() ?? name]);
+    // The best one may lie in another folder, where the run came from: nothing here stays for that.
+    const best = this.options.keeps?.();
+    const kept = new Set([name, best !== undefined && CHECKPOINT.test(best) ? best : name]);
     while (this.earlier.length + this.own.length > Math.max(kept.size, this.limit)) {
       const list = [this.earlier, this.own].find((each) =>
         each.some((checkpoint) => !kept.has(checkpoint.name)),

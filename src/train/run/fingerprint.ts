@@ -5,7 +5,9 @@
  */
 import path from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
+import { crc32 } from 'node:zlib';
 import type { DataFingerprint } from '../../data/batches.js';
+import { isJsonObject } from '../../files/json.js';
 import type { Fields } from '../../files/json-fields.js';
 import type { CamelCase } from '../../flags.js';
 import type { EncoderConfig } from '../../models/config.js';
@@ -52,24 +54,38 @@ export interface RunFingerprint {
   readonly arguments: Readonly<Record<string, unknown>>;
   readonly deepspeed: DeepSpeedSettings | null;
   readonly data: DataFingerprint;
-  readonly model: Readonly<Record<string, number | string>>;
+  /** Null: there is no evaluation. With other rows a run may go on, but what was the best on these is not comparable. */
+  readonly evaluation: DataFingerprint | null;
+  readonly model: Readonly<Record<string, number | string | null>>;
+  /** CRC-32 of each of its files: with another one the same rows are other tokens. */
+  readonly tokenizer: Readonly<Record<string, number>>;
   readonly world_size: number;
   /** Steps of the whole run: with another number the learning rates are others from there on. */
   readonly total_steps: number;
 }
 
-export function fingerprintOf(
-  args: FinetuneArguments,
-  deepspeed: DeepSpeedSettings | null,
-  data: DataFingerprint,
-  config: EncoderConfig,
-  totalSteps: number,
-): RunFingerprint {
+export interface Fingerprinted {
+  readonly args: FinetuneArguments;
+  readonly deepspeed: DeepSpeedSettings | null;
+  readonly data: DataFingerprint;
+  readonly evaluation: DataFingerprint | null;
+  readonly config: EncoderConfig;
+  readonly tokenizer: ReadonlyMap<string, Uint8Array>;
+  readonly totalSteps: number;
+}
+
+export function fingerprintOf(run: Fingerprinted): RunFingerprint {
+  const { args, deepspeed, config } = run;
+  const located = (data: DataFingerprint): DataFingerprint => ({
+    ...data,
+    files: data.files.map((file) => ({ ...file, path: path.resolve(file.path) })),
+  });
   const kept = (Object.keys(finetuneFlags) as FlagName[]).filter((name) => !MAY_CHANGE.has(name));
   return {
     arguments: Object.fromEntries(kept.map((name) => [name, asJson(args[camelCase(name)])])),
     deepspeed,
-    data: { ...data, files: data.files.map((file) => ({ ...file, path: path.resolve(file.path) })) },
+    data: located(run.data),
+    evaluation: run.evaluation && located(run.evaluation),
     model: {
       family: config.family,
       layers: config.layers,
@@ -79,9 +95,15 @@ export function fingerprintOf(
       vocab_size: config.vocabSize,
       max_positions: config.maxPositions,
       type_vocab_size: config.typeVocabSize,
+      layer_norm_eps: config.layerNormEps,
+      hidden_dropout_prob: config.hiddenDropout,
+      attention_probs_dropout_prob: config.attentionDropout,
+      pad_token_id: config.padId ?? null,
+      activation: config.activation,
     },
+    tokenizer: Object.fromEntries([...run.tokenizer].map(([name, bytes]) => [name, crc32(bytes)])),
     world_size: args.nprocPerNode,
-    total_steps: totalSteps,
+    total_steps: run.totalSteps,
   };
 }
 
@@ -89,6 +111,8 @@ export interface Differences {
   /** With which the run cannot go on. */
   readonly contradictions: string[];
   readonly notices: string[];
+  /** Evaluation is on other rows than it was: metrics of then and now do not compare. */
+  readonly otherEvaluation: boolean;
 }
 
 /** How a run differs from the one that a checkpoint is of. @throws InputError for what is no fingerprint. */
@@ -135,6 +159,16 @@ export function differences(saved: Fields, now: RunFingerprint): Differences {
   for (const [name, value] of Object.entries(now.model))
     if (model.value(name) !== value) expected(`a model of ${name}`, model.value(name), value);
 
+  const tokenizer = saved.fields('tokenizer');
+  for (const name of new Set([...tokenizer.names(), ...Object.keys(now.tokenizer)])) {
+    const there = Object.hasOwn(now.tokenizer, name);
+    if (tokenizer.value(name) === (there ? now.tokenizer[name] : undefined)) continue;
+    const was = tokenizer.names().includes(name);
+    contradictions.push(
+      `expected ${was ? `the ${printable(name)} of the run` : `a tokenizer without ${printable(name)}`}, found ${!there ? 'none' : was ? 'another' : 'one'} in the folder of the model`,
+    );
+  }
+
   const total = saved.count('total_steps', 1);
   if (total !== now.total_steps)
     notices.push(
@@ -143,7 +177,17 @@ export function differences(saved: Fields, now: RunFingerprint): Differences {
   const world = saved.count('world_size', 1);
   if (world !== now.world_size)
     notices.push(`${now.world_size} ranks now, ${world} when it was saved: batches are others from here on`);
-  return { contradictions, notices };
+  const rowsOf = (fingerprint: unknown) => {
+    const files: unknown = isJsonObject(fingerprint) ? fingerprint['files'] : undefined;
+    return Array.isArray(files)
+      ? files.map((file: unknown) => (isJsonObject(file) ? [file['rows'], file['crc32']] : null))
+      : null;
+  };
+  const otherEvaluation = !isDeepStrictEqual(
+    rowsOf(saved.value('evaluation')),
+    rowsOf(plain(now.evaluation)),
+  );
+  return { contradictions, notices, otherEvaluation };
 }
 
 const camelCase = <S extends string>(name: S): CamelCase<S> =>

@@ -110,7 +110,10 @@ export function openInputs(
   const plan = new RunPlan(args, deepspeed?.settings ?? null, size);
   for (const line of plan.notices) note(line);
   const settings = deepspeed?.settings ?? null;
-  const fingerprint = fingerprintOf(args, settings, data.fingerprint(), config, plan.totalSteps);
+  const fingerprint = fingerprintOf({
+    ...{ args, deepspeed: settings, config, totalSteps: plan.totalSteps },
+    ...{ data: data.fingerprint(), evaluation: evalData?.fingerprint() ?? null, tokenizer: tokenizer.files },
+  });
   return { folder, texts, tokenizer, data, evalData, plan, fingerprint, requireUnchanged };
 }
 

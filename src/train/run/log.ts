@@ -1,5 +1,6 @@
 /** The run's log: what is told after steps, evaluations and at the end, and the state that `trainer_state.json` keeps. */
 import type { Fields } from '../../files/json-fields.js';
+import { show } from '../../show.js';
 import type { LogEntry, Reporter } from '../report.js';
 import { BestModel, type BestState, noBest } from './best.js';
 import type { Evaluation } from './evaluation.js';
@@ -58,8 +59,17 @@ export class RunLog {
     return { since_log: this.sinceLog.state(), in_all: this.inAll.state() };
   }
 
-  /** Goes on after a step of an earlier process: its entries and means. @throws InputError for what is none. */
-  restore(step: number, means: Fields, history: Fields): void {
+  /**
+   * Goes on after a step of an earlier process: its entries and means, and what was the best. `located`: the checkpoint
+   * of a name as the output folder has it; null: what was the best then does not compare with what will be.
+   * @throws InputError for what is none.
+   */
+  restore(
+    step: number,
+    means: Fields,
+    history: Fields,
+    located: ((checkpoint: string) => string) | null = (name) => name,
+  ): void {
     this.sinceLog.restore(means.fields('since_log'));
     this.inAll.restore(means.fields('in_all'));
     this.state.log_history = history.list('log_history').map((entry) => {
@@ -71,7 +81,13 @@ export class RunLog {
       });
       return Object.fromEntries(values);
     });
-    this.best?.restore(history);
+    if (this.best && !(located && this.best.restore(history, located))) {
+      const metric = history.value('metric_for_best_model');
+      const why = located ? `until then it was by ${show(metric)}` : 'until then other rows were evaluated';
+      this.report.note(
+        `the best model is that of the evaluations after step ${step}: ${metric === null ? 'until then nobody asked' : why}`,
+      );
+    }
     this.noteBest();
     this.first = this.state.global_step = step;
     this.state.epoch = step / this.plan.stepsPerEpoch;

@@ -2,6 +2,7 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { InputError } from '../../errors.js';
+import { sameFolder } from '../../files/same-folder.js';
 import type { Gpu } from '../../gpu/gpu.js';
 import { CHECKPOINT } from '../../models/output-folder.js';
 import { printable, show } from '../../show.js';
@@ -16,6 +17,13 @@ const FLAG = '--resume_from_checkpoint';
 /** What the flag says: a folder, `True` for the newest checkpoint of the output folder, or nothing. */
 export type ResumeWish = string | true | null;
 
+export interface ResumePoint extends OpenCheckpoint {
+  /** What was the best then was so on the rows that are evaluated now. */
+  readonly sameEvaluation: boolean;
+  /** A checkpoint beside this one as the output folder has it. */
+  readonly located: (checkpoint: string) => string;
+}
+
 /**
  * The checkpoint that the run goes on from, open; undefined where it begins anew: nothing was asked for, or `True` in a
  * folder that has no checkpoint yet, so that the same command starts a run and goes on with it.
@@ -26,7 +34,7 @@ export function resumePoint(
   outputDir: string,
   now: RunFingerprint,
   note: (line: string) => void,
-): OpenCheckpoint | undefined {
+): ResumePoint | undefined {
   if (wish === null) return undefined;
   let folder: string;
   if (wish === true) {
@@ -39,11 +47,13 @@ export function resumePoint(
   } else {
     folder = wish;
     if (!fs.existsSync(path.join(folder, TRAINING_STATE)))
-      throw new InputError(`${FLAG}: ${printable(folder)}: ${whyNone(folder)}${offer(folder)}`);
+      throw new InputError(
+        `${FLAG}: ${printable(folder)}: ${whyNone(folder)}${within(outputDir, folder)}${offer(folder)}`,
+      );
   }
   const opened = open(folder);
   try {
-    const { contradictions, notices } = differences(opened.state.fields('fingerprint'), now);
+    const { contradictions, notices, otherEvaluation } = differences(opened.state.fields('fingerprint'), now);
     if (contradictions.length > 0)
       throw new InputError(
         `${FLAG} ${printable(folder)}: ${contradictions.slice(0, 3).join('; ')}${contradictions.length > 3 ? `; and ${contradictions.length - 3} more differences` : ''}`,
@@ -54,7 +64,11 @@ export function resumePoint(
       );
     note(`the run goes on from ${printable(folder)}, after step ${opened.step} of ${now.total_steps}`);
     for (const line of notices) note(line);
-    return opened;
+    const beside = path.dirname(fs.realpathSync(folder));
+    const own = sameFolder(beside, outputDir);
+    const located = (name: string) =>
+      own ? name : path.relative(fs.realpathSync(outputDir), path.resolve(beside, name));
+    return { ...opened, located, sameEvaluation: !otherEvaluation };
   } catch (error) {
     opened.tensors.close();
     throw error;
@@ -63,12 +77,12 @@ export function resumePoint(
 
 /** Puts run and log where the checkpoint stands, whose weights the model has. @throws InputError. */
 export function restore(
-  { state, step, history, tensors }: OpenCheckpoint,
+  { state, step, history, tensors, located, sameEvaluation }: ResumePoint,
   run: TrainingRun,
   log: RunLog,
 ): void {
   run.restore(state.fields('run'), tensors);
-  log.restore(step, state.fields('means'), history);
+  log.restore(step, state.fields('means'), history, sameEvaluation ? located : null);
 }
 
 /** The kernels of the checkpoint instead of what tuning found since: with them the numbers go on as they were. */
@@ -103,6 +117,14 @@ function open(folder: string): OpenCheckpoint {
       `${FLAG}: the checkpoint ${printable(folder)} is damaged: ${error.message}${offer(folder)}`,
     );
   }
+}
+
+/** Where the name of a checkpoint was given alone. */
+function within(outputDir: string, name: string): string {
+  const folder = path.join(outputDir, name);
+  return !path.isAbsolute(name) && fs.existsSync(path.join(folder, TRAINING_STATE))
+    ? `; ${printable(folder)} is one`
+    : '';
 }
 
 /** The newest whole checkpoint beside a folder, if there is one. */

@@ -1,14 +1,14 @@
 /**
  * What a checkpoint holds beside the model: `training_state.json` and `optimizer.safetensors`. With them a run goes on, to
  * the bit, where the one stood that wrote them. The JSON, which is written last, has the size and the CRC-32 of every other
- * file: what a disk or a person did to any of them is found before anything is computed.
+ * file, and a CRC-32 of itself: what a disk or a person did to any of them is found before anything is computed.
  */
 import fs from 'node:fs';
 import path from 'node:path';
 import { crc32 } from 'node:zlib';
 import { InputError } from '../../errors.js';
 import { writeFileAtomic } from '../../files/atomic.js';
-import { readJsonObject } from '../../files/json.js';
+import { type JsonObject, readJsonObject } from '../../files/json.js';
 import { Fields } from '../../files/json-fields.js';
 import { PositionedFile } from '../../files/positioned.js';
 import type { ChoicesRecord } from '../../gpu/choices.js';
@@ -24,7 +24,9 @@ export const TRAINING_STATE = 'training_state.json';
 export const OPTIMIZER_FILE = 'optimizer.safetensors';
 export const TRAINER_STATE = 'trainer_state.json';
 
-const FORMAT = 1;
+const FORMAT = 2;
+/** The key of the checksum, which is the last. */
+const CHECKSUM = 'checksum';
 /** Elements of a tensor that are on the host at a time. */
 const PIECE = 4 << 20;
 /** Bytes of a file that are looked at at a time. */
@@ -64,8 +66,22 @@ export async function writeTrainingState(
     // A signal that came meanwhile is handled here.
     await new Promise((resolve) => setImmediate(resolve));
   }
-  const text = JSON.stringify({ format: FORMAT, ...state, files }, null, 2);
+  const text = JSON.stringify(sealed({ format: FORMAT, ...state, files }), null, 2);
   writeFileAtomic(path.join(folder, TRAINING_STATE), `${text}\n`);
+}
+
+/** A training state with the CRC-32 of all else in it, as compact JSON: other spaces are the same state. */
+export function sealed(state: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  const { [CHECKSUM]: _, ...rest } = state;
+  return { ...rest, [CHECKSUM]: crc32(JSON.stringify(rest)) };
+}
+
+/** @throws InputError unless the state is as it was written. */
+function requireSealed(state: JsonObject, file: string): void {
+  if (state[CHECKSUM] !== sealed(state)[CHECKSUM])
+    throw new InputError(
+      `${printable(file)}: expected what was saved, found that it was changed (its checksum is another)`,
+    );
 }
 
 interface FileIdentity {
@@ -87,8 +103,10 @@ export interface OpenCheckpoint {
 /** @throws InputError naming the checkpoint's file in which something is wrong. */
 export function openCheckpoint(folder: string): OpenCheckpoint {
   const file = path.join(folder, TRAINING_STATE);
-  const state = new Fields(readJsonObject(file), file);
+  const json = readJsonObject(file);
+  const state = new Fields(json, file);
   if (state.value('format') !== FORMAT) throw state.fault('format', `${FORMAT}: this version reads no other`);
+  requireSealed(json, file);
   const files = state.fields('files');
   if (!files.names().includes(OPTIMIZER_FILE) || !files.names().includes(TRAINER_STATE))
     throw state.fault('files', `an object with ${OPTIMIZER_FILE} and ${TRAINER_STATE}`);
