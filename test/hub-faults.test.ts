@@ -149,10 +149,7 @@ test('answers that are not a hub’s are refused in one line', async () => {
     [list([config, { ...model, lfs: {} }]), /expected its size in bytes, found nothing/],
     [list([config, { ...model, lfs: { size: 2, oid: 'A'.repeat(64) } }]), /expected its sha256, found/],
     [list([config, { ...model, size: 2 ** 39 }]), /the disk has .* free, org\/name takes/],
-    [
-      [{ on: /revision/, answer: { status: 302 } }],
-      /expected a redirect to an address of http, found "none"/,
-    ],
+    [[{ on: /revision/, answer: { status: 302 } }], /expected a redirect to an address of http, found none/],
     [
       [{ on: /revision/, answer: { status: 302, headers: { location: 'file:///etc/passwd' } } }],
       /expected a redirect/,

@@ -126,6 +126,31 @@ test('a token goes to the hub, never along a redirect, and is never shown', asyn
     { on: /gated/, answer: { status: 403, headers: { 'x-error-message': `no ${secret} here` } } },
   ];
   await assert.rejects(fetched('org/gated', options), (error: Error) => !error.message.includes(secret));
+  // A hub that echoes it, also where a message quotes the beginning of a text only.
+  const json = (body: string) => ({ status: 200, headers: { 'content-type': 'application/json' }, body });
+  const info = { on: /revision/, answer: json(JSON.stringify({ id: 'org/name', sha: whole.commit })) };
+  for (let before = 0; before < 110; before += 5) {
+    const echo = '.'.repeat(before) + secret;
+    for (const faults of [
+      [{ on: /revision/, answer: { status: 302, headers: { location: `ftp://${echo}@host/` } } }],
+      [{ on: /revision/, answer: { status: 302, headers: { location: `ftp://host/?${echo}` } } }],
+      [{ on: /revision/, answer: { status: 418, headers: { 'x-error-message': echo } } }],
+      [{ on: /revision/, answer: json(echo) }],
+      [{ on: /revision/, answer: json(JSON.stringify({ sha: echo })) }],
+      [info, { on: /tree/, answer: json(JSON.stringify([echo])) }],
+      [info, { on: /tree/, answer: json(JSON.stringify([{ type: 'file', path: [echo] }])) }],
+      [info, { on: /tree/, answer: { ...json('[]'), headers: { link: `<http://[${echo}/>; rel="next"` } } }],
+    ]) {
+      hub.faults = faults;
+      notes.length = 0;
+      await assert.rejects(fetched('org/name', { ...options, cacheDir: `${cache}-echo` }), (error: Error) => {
+        const said = [error.message, ...notes].join('\n');
+        for (let length = secret.length; length >= 8; length--)
+          assert.ok(!said.includes(secret.slice(0, length)), said);
+        return true;
+      });
+    }
+  }
   const { args } = parseFinetuneArguments(
     `--model_name_or_path a/b --train_data x --output_dir o --token ${secret}`.split(' '),
   );

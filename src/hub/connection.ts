@@ -59,6 +59,8 @@ const MOST_REDIRECTS = 10;
 const LARGEST_ANSWER = 16 << 20;
 /** Answers of the API for one model: listings of more pages lead nowhere. */
 const MOST_ANSWERS = 100;
+/** Characters of a token. The hub's have 37. */
+const SHORTEST_SECRET = 8;
 const TRANSIENT = new Set([408, 425, 429, 500, 502, 503, 504]);
 const REDIRECTS = new Set([301, 302, 303, 307, 308]);
 
@@ -144,7 +146,7 @@ export class HubConnection {
       const { status, headers: told } = answer.response;
       if (REDIRECTS.has(status)) {
         answer.drop();
-        target = this.redirected(target, told.get('location'));
+        target = this.redirected(target, this.withoutToken(told.get('location')));
         continue;
       }
       if (TRANSIENT.has(status)) {
@@ -166,7 +168,7 @@ export class HubConnection {
     const safe = from.protocol === 'https:' ? /^https:$/ : /^https?:$/;
     if (!to || !safe.test(to.protocol) || to.username || to.password)
       throw new MachineError(
-        `${show(from.href)}: expected a redirect to an address of ${from.protocol === 'https:' ? 'https' : 'http'}, found ${show(location ?? 'none')}`,
+        `${show(from.origin + from.pathname)}: expected a redirect to an address of ${from.protocol === 'https:' ? 'https' : 'http'}, found ${location === null ? 'none' : show(location.replace(/[?#].*$/s, ''))}`,
       );
     return to;
   }
@@ -259,7 +261,7 @@ export class HubConnection {
             );
           parts.push(part);
         }
-        const body = Buffer.concat(parts);
+        const body = this.bytesWithoutToken(Buffer.concat(parts));
         try {
           parseJsonBytes(body, `the answer of ${this.endpoint}`);
         } catch (error) {
@@ -267,7 +269,7 @@ export class HubConnection {
             `${(error as Error).message}; is ${this.settings.endpoint ? 'HF_ENDPOINT' : 'it'} a hub?`,
           );
         }
-        const link = response.headers.get('link');
+        const link = this.withoutToken(response.headers.get('link'));
         return new Response(body, { headers: link === null ? {} : { link } });
       } catch (error) {
         if (!(error instanceof Cut)) throw error;
@@ -282,9 +284,9 @@ export class HubConnection {
     const { name, revision } = this.repository;
     const { token } = this.settings;
     const code = headers.get('x-error-code');
-    const told = headers.get('x-error-message');
+    const told = this.withoutToken(headers.get('x-error-message'));
     const where = file === undefined ? name : `${name}: ${printable(file)}`;
-    const said = told ? `; it says ${show(this.withoutToken(told))}` : '';
+    const said = told ? `; it says ${show(told)}` : '';
     const asked = token
       ? `it was asked with the token of ${printable(token.source)}`
       : 'it was asked without a token: give --token or set HF_TOKEN';
@@ -308,8 +310,25 @@ export class HubConnection {
     );
   }
 
-  private withoutToken(text: string): string {
-    return this.settings.token ? text.replaceAll(this.settings.token.reveal(), '(token)') : text;
+  /**
+   * What a hub says comes into messages, and some echo what they were asked with. It is taken out where the text comes
+   * in: a message may quote a part of it, which would be a part of the token.
+   */
+  private withoutToken<Text extends string | null>(text: Text): Text | string {
+    const secret = this.secret;
+    return secret !== undefined && text !== null ? text.replaceAll(secret, '(token)') : text;
+  }
+
+  /** What is shorter is no secret, and a part of many words. */
+  private get secret(): string | undefined {
+    const text = this.settings.token?.reveal();
+    return text !== undefined && text.length >= SHORTEST_SECRET ? text : undefined;
+  }
+
+  private bytesWithoutToken(body: Buffer): Buffer {
+    const secret = this.secret;
+    if (secret === undefined || !body.includes(secret)) return body;
+    return Buffer.from(this.withoutToken(body.toString('latin1')), 'latin1');
   }
 }
 
