@@ -91,7 +91,9 @@ test('every flag that the documents name exists', () => {
   for (const name of ['save_dev', 'silent', 'help', 'version', 'seconds', 'flag', 'name']) known.add(name);
   let seen = 0;
   for (const { name, text } of documents)
-    for (const [, flag] of text.matchAll(/(?<![\w-])--([a-z][a-z0-9_-]*)/g)) {
+    for (const [, flag] of text
+      .replaceAll(/`npx tsc [^`]*`/g, '')
+      .matchAll(/(?<![\w-])--([a-z][a-z0-9_-]*)/g)) {
       seen++;
       assert.ok(known.has(flag!.replaceAll('-', '_')), `${name}: --${flag}`);
     }
@@ -164,6 +166,56 @@ test('README’s first fine-tuning command runs as it is in the clone', async ()
   assert.ok(fs.existsSync(path.join(output, 'model.safetensors')));
 });
 
+test('README’s rows and the command for one’s own train, are evaluated, and go on', async () => {
+  const [, rows] = /```json\n([\s\S]*?)```/.exec(documents[0]!.text)!;
+  const files = new Map(['rows.jsonl', 'held-out.jsonl'].map((name) => [name, path.join(folder, name)]));
+  for (const file of files.values()) fs.writeFileSync(file, rows!);
+  const output = path.join(folder, 'mine');
+  const replaced = new Map([...files, ['BAAI/bge-m3', golden('model')], ['output/mine', output]]);
+  const words = fineTuning
+    .find((each) => each.includes('--resume_from_checkpoint'))!
+    .map((word) => replaced.get(word) ?? word);
+  const run = async (reporter = silentReporter) => {
+    const { args, notices } = parseFinetuneArguments(words);
+    assert.deepEqual(notices, []);
+    return (await finetune(args, reporter)).log;
+  };
+  const log = await run();
+  const notes: string[] = [];
+  assert.deepEqual(
+    (await run({ ...silentReporter, note: (text) => void notes.push(text) })).at(-2),
+    log.at(-2),
+  );
+  assert.ok(log.some((entry) => Object.hasOwn(entry, 'eval_hybrid_ndcg@10')));
+  assert.ok(notes.some((text) => text.startsWith('the run goes on from ')));
+  assert.ok(fs.existsSync(path.join(output, 'README.md')));
+});
+
+/** What a heading is called in an address, as GitHub has it. */
+const anchor = (heading: string) =>
+  heading
+    .toLowerCase()
+    .replaceAll(/[^\p{L}\p{N}\s_-]/gu, '')
+    .trim()
+    .replaceAll(/\s/g, '-');
+
+test('links within the documents lead to files and sections that are there', () => {
+  let seen = 0;
+  for (const { name, text } of documents)
+    for (const [, link] of text.matchAll(/\]\(([^)\s]+)\)/g)) {
+      if (/^https?:/.test(link!)) continue;
+      const [file, section] = link!.split('#');
+      const target = path.join(repositoryRoot, file ? path.join(path.dirname(name), file) : name);
+      assert.ok(fs.existsSync(target), `${name}: ${link}`);
+      if (section === undefined) continue;
+      const code = fs.readFileSync(target, 'utf8').replaceAll(/```[\s\S]*?```/g, '');
+      const anchors = [...code.matchAll(/^#+ (.*)$/gm)].map(([, heading]) => anchor(heading!));
+      assert.ok(anchors.includes(section), `${name}: ${link}`);
+      seen++;
+    }
+  assert.ok(seen > 5, `${seen} sections`);
+});
+
 test('README’s library examples compile and run', () => {
   const blocks = [...documents[0]!.text.matchAll(/```ts\n([\s\S]*?)```/g)].map(([, block]) => block!);
   assert.equal(blocks.length, 3);
@@ -206,9 +258,11 @@ test('README’s library examples compile and run', () => {
 });
 
 test('README’s fine-tuning command runs, with a small model and one step', async () => {
-  const words = fineTuning[1]!.map((word) =>
-    word === './bge-m3' ? golden('model') : word.replace('./example_data', golden('example_data')),
-  );
+  const words = fineTuning
+    .find((each) => each.includes('--deepspeed'))!
+    .map((word) =>
+      word === './bge-m3' ? golden('model') : word.replace('./example_data', golden('example_data')),
+    );
   // The file of FlagEmbedding's examples, of which the README says that the line can be left out.
   words.splice(words.indexOf('--deepspeed'), 2);
   const output = path.join(folder, 'out');
