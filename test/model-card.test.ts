@@ -176,7 +176,7 @@ test('names, prompts and values from outside are text, whatever they hold', () =
   const pieces = ['\\', '|', '`', '<!-- ', '*', '[x](y)', '\n', '\u2028', '\u001b[2J', '---', ' ', 'a', '#'];
   let state = 7;
   const draw = () => (state = (Math.imul(state, 1664525) + 1013904223) >>> 0);
-  for (let i = 0; i < 500; i++) {
+  for (let i = 0; i < 250; i++) {
     const text = Array.from(
       { length: 1 + ((draw() >>> 8) % 6) },
       () => pieces[(draw() >>> 8) % pieces.length],
