@@ -1,7 +1,8 @@
 /**
- * `npm run kill-test -- [--kills N] [--seed N] [FLAGS]`: the mission's command, killed with SIGKILL at random moments, goes
- * on from its last whole checkpoint each time and ends with the files of the run that was left alone, to the bit. FLAGS are
- * added to the command, such as `--model_name_or_path FOLDER`. Exit code 0 only if all of that holds.
+ * `npm run kill-test -- [--kills N] [--within SHARE] [--seed N] [FLAGS]`: the mission's command, killed with SIGKILL at
+ * random moments, goes on from its last whole checkpoint each time and ends with the files of the run that was left alone,
+ * to the bit. A process is killed within that share of the time which the whole run takes. FLAGS are added to the command,
+ * such as `--model_name_or_path FOLDER`. Exit code 0 only if all of that holds.
  */
 import { spawn } from 'node:child_process';
 import fs from 'node:fs';
@@ -47,6 +48,7 @@ async function main(argv: readonly string[]): Promise<number> {
     return at < 0 ? fallback : Number(words.splice(at, 2)[1]);
   };
   const kills = take('--kills', 30);
+  const within = take('--within', 1 / 3);
   const random = new CounterRandom(take('--seed', Date.now() % 1_000_000), [0]);
   const root = fs.mkdtempSync(path.join(os.tmpdir(), 'dawntune-kill-test-'));
   const output = path.join(root, 'output');
@@ -68,7 +70,7 @@ async function main(argv: readonly string[]): Promise<number> {
     for (let round = 1; done < kills; round++) {
       fs.rmSync(output, { recursive: true, force: true });
       for (let again = true; again; ) {
-        const after = done < kills ? (random.uniform() * reference.milliseconds) / 3 : undefined;
+        const after = done < kills ? random.uniform() * within * reference.milliseconds : undefined;
         const ended = await run(flags, after);
         const from = /after step (\d+) of/.exec(ended.text)?.[1] ?? '0';
         const saved = fs.existsSync(output) ? checkpoints(output) : [];
