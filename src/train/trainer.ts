@@ -4,7 +4,6 @@
  */
 import fs from 'node:fs';
 import path from 'node:path';
-import type { TrainingData } from '../data/batches.js';
 import { InputError, MachineError } from '../errors.js';
 import { interruptedSave } from '../files/publish.js';
 import type { Decision } from '../gpu/choices.js';
@@ -19,14 +18,14 @@ import { TokenizerThreads } from '../tokenizer/threads.js';
 import type { Tokenizer } from '../tokenizer/tokenizer.js';
 import type { SavedFormat } from '../weights/saved-weights.js';
 import { type FinetuneArguments, resumeWish } from './arguments.js';
-import { neverStops, type StopRequest, untilStopped } from './interruption.js';
+import { neverStops, type StopRequest } from './interruption.js';
 import type { LogEntry, Reporter } from './report.js';
+import { BetweenSteps } from './run/between-steps.js';
 import { trainingSections } from './run/card.js';
 import { RunSaves } from './run/checkpoints.js';
 import { batchesFrom } from './run/cursor.js';
 import { requireDiskSpace } from './run/disk-space.js';
-import type { RunFingerprint } from './run/fingerprint.js';
-import { openInputs, openModelFolder, placed, preparation, type RunInputs, ranked } from './run/inputs.js';
+import { openInputs, openModelFolder, placed, preparation, type RunInputs } from './run/inputs.js';
 import { RunLog, round } from './run/log.js';
 import { planRunMemory } from './run/memory.js';
 import { renderMemory, requireMemory } from './run/memory-plan.js';
@@ -34,7 +33,7 @@ import type { RunPlan } from './run/plan.js';
 import { RunProfile } from './run/profile.js';
 import { type ResumePoint, restore, resumePoint, useKernels } from './run/resume.js';
 import { TrainingRun } from './run/run.js';
-import type { OpenCheckpoint, TrainingState } from './run/training-state.js';
+import type { OpenCheckpoint } from './run/training-state.js';
 import { collateAhead } from './step/collate.js';
 
 export interface FinetuneResult {
@@ -172,96 +171,32 @@ async function tellPlan(gpu: Gpu, inputs: RunInputs, report: Reporter): Promise<
 /** The loop. Returns whether it came to its end, and why there was nothing new to save after the last step, if so. */
 async function train(
   run: TrainingRun,
-  { data, evalData, fingerprint, plan, tokenizer }: RunInputs,
+  inputs: RunInputs,
   threads: TokenizerThreads,
   saves: RunSaves,
   log: RunLog,
   report: Reporter,
   stop: StopRequest,
 ): Promise<{ ended: boolean; nothingNew?: string | undefined }> {
-  const { model, tally, completed: first } = run;
-  const { gpu } = model;
-  const prepare = preparation(gpu, model.config, threads, plan.args);
-  const steps = plan.totalSteps - first;
-  const batches = collateAhead(batchesFrom(data, plan, run.cursor, steps), placed(prepare));
+  const { data, plan } = inputs;
+  const prepare = preparation(run.model.gpu, run.model.config, threads, plan.args);
+  const ahead = batchesFrom(data, plan, run.cursor, plan.totalSteps - run.completed);
+  const batches = collateAhead(ahead, placed(prepare));
+  const between = new BetweenSteps({ run, inputs, prepare, saves, log, report, stop });
   const started = performance.now();
-  let nothingNew: string | undefined;
-  let saved = { step: first, applied: tally.applied };
   log.start(run.scaler.scale);
-  // A long evaluation is not waited for when the run is to stop; whoever goes on from there makes it anew.
-  const evaluate = async (on: TrainingData): Promise<boolean> => {
-    const candidates = plan.ranks ? collateAhead(on.candidates(), ranked(prepare)) : [];
-    const evaluation = await gpu.phase('evaluate', () =>
-      run.evaluate(untilStopped(collateAhead(on.epoch(0), prepare), stop), untilStopped(candidates, stop)),
-    );
-    if (stop.requested) return false;
-    tally.evaluated(evaluation);
-    log.evaluation(evaluation);
-    return true;
-  };
-  const save = async (): Promise<void> => {
-    const training = plan.args.saveOnlyModel ? undefined : trainingState(run, log, fingerprint);
-    await gpu.phase('save', () => saves.saveCheckpoint(model, tokenizer, log.state, training));
-    saved = { step: run.completed, applied: tally.applied };
-    report.saved?.(`checkpoint-${run.completed}`);
-  };
-  /** What is due after a step; true when no other follows it. */
-  const after = async (step: number, learningRate: number): Promise<boolean> => {
-    const evaluates = evalData !== undefined && plan.evaluatesAt(step) && !log.evaluated;
-    if (evaluates && !(await evaluate(evalData))) return false;
-    // The checkpoint that the run goes on from was due only if it had been evaluated then.
-    const due = plan.savesAt(step) && (step > first || evaluates);
-    const stops = log.best?.whyStopped;
-    const last = step === plan.totalSteps || stops !== undefined;
-    if (last) tally.requireApplied(run.scaler.scale);
-    if (due || last) await requireFinite(run, step, learningRate);
-    // A step that overflowed leaves the weights as they were.
-    if (last && step > first && tally.nothingNew) nothingNew = tally.whyNothingNew;
-    if (due && tally.nothingNew) report.note(`step ${step}: no checkpoint: ${tally.whyNothingNew}`);
-    else if (due) {
-      log.saves(`checkpoint-${step}`);
-      tally.saved(step);
-      await save();
-    }
-    if (stops !== undefined && step < plan.totalSteps)
-      report.note(`stopped after step ${step} of ${plan.totalSteps}: ${stops}`);
-    return last;
-  };
-  let ended = false;
-  let learningRate = 0;
-  if (evalData && plan.evaluatesAtStart && first === 0) await evaluate(evalData);
-  if (first > 0) ended = await after(first, learningRate);
-  const pauses = (number: number) => plan.pausesAt(number);
+  let ended = await between.begin();
+  const pauses = (step: number) => plan.pausesAt(step);
   if (!ended)
     for await (const step of run.steps(batches, plan.totalSteps, pauses, () => stop.requested)) {
       log.step(step);
-      learningRate = step.learningRate;
-      ended = await after(step.number, learningRate);
+      ended = await between.after(step.number, step.learningRate);
       if (ended) break;
     }
   report.end();
-  if (ended) {
-    log.end((performance.now() - started) / 1000);
-    return { ended, nothingNew };
-  }
-  const { completed: step } = run;
-  if (step > saved.step && tally.applied === saved.applied)
-    report.note(`step ${step}: no checkpoint: ${tally.whyNothingNew}`);
-  else if (step > saved.step) {
-    await requireFinite(run, step, learningRate);
-    const { saveOnlyModel, saveStrategy, outputDir } = plan.args;
-    const name = `checkpoint-${step}`;
-    report.note(
-      `interrupted at step ${step} of ${plan.totalSteps}: saving ${name}${saveStrategy === 'no' ? ', in spite of --save_strategy no' : ''}`,
-    );
-    await save();
-    report.note(
-      saveOnlyModel
-        ? `${name} is a model alone, as --save_only_model says: no run goes on from it`
-        : `--resume_from_checkpoint ${printable(path.join(outputDir, name))} goes on from there`,
-    );
-  }
-  return { ended };
+  if (ended) log.end((performance.now() - started) / 1000);
+  else await between.interrupted();
+  return { ended, nothingNew: between.nothingNew };
 }
 
 /** The checkpoint whose model is to be written in place of the run's last; says which is the best. */
@@ -278,16 +213,6 @@ function bestFolder(
   if (fs.existsSync(folder)) return folder;
   note(`${printable(folder)} is not there any more: the model of the last step is written`);
   return undefined;
-}
-
-/** What goes into a checkpoint beside the model. */
-function trainingState(run: TrainingRun, log: RunLog, fingerprint: RunFingerprint) {
-  const { capabilities, choices } = run.model.gpu;
-  const state: TrainingState = {
-    ...{ run: run.state(), means: log.means(), fingerprint, kernels: choices.record().winners },
-    adapter: { name: capabilities.name, driver: capabilities.driver },
-  };
-  return { state, tensors: run.optimizer.tensors() };
 }
 
 function loadModel(gpu: Gpu, { folder, texts, plan }: RunInputs): M3Model {
@@ -350,14 +275,6 @@ function openOutput(folder: string): OutputFolder {
     if (error instanceof InputError) throw new InputError(`--output_dir: ${error.message}`);
     throw error instanceof MachineError ? new MachineError(`--output_dir: ${error.message}`) : error;
   }
-}
-
-/** A model with a weight that is not finite must not replace a good one on disk. */
-async function requireFinite(run: TrainingRun, step: number, learningRate: number): Promise<void> {
-  if (!(await run.weightsFinite()))
-    throw new MachineError(
-      `weights are no longer finite at step ${step}: nothing is saved; lower --learning_rate (${learningRate} in this step)`,
-    );
 }
 
 /** How the trained model is written. */

@@ -1,0 +1,148 @@
+/**
+ * What is done between the steps of a run: evaluation, checkpoints, whether another step follows, and what an interrupted
+ * run leaves. The steps themselves stand in run.ts, the loop over them in trainer.ts.
+ */
+import path from 'node:path';
+import type { TrainingData } from '../../data/batches.js';
+import { MachineError } from '../../errors.js';
+import { printable } from '../../show.js';
+import { type StopRequest, untilStopped } from '../interruption.js';
+import type { Reporter } from '../report.js';
+import { collateAhead } from '../step/collate.js';
+import type { RunSaves } from './checkpoints.js';
+import { type preparation, type RunInputs, ranked } from './inputs.js';
+import type { RunLog } from './log.js';
+import type { TrainingRun } from './run.js';
+import type { TrainingState } from './training-state.js';
+
+interface Parts {
+  readonly run: TrainingRun;
+  readonly inputs: RunInputs;
+  /** Makes packed batches of rows. */
+  readonly prepare: ReturnType<typeof preparation>;
+  readonly saves: RunSaves;
+  readonly log: RunLog;
+  readonly report: Reporter;
+  readonly stop: StopRequest;
+}
+
+export class BetweenSteps {
+  /** Why the last step left nothing new to save, if so. */
+  nothingNew: string | undefined;
+  /** The step that this process goes on from; 0 for a run that begins. */
+  private readonly first: number;
+  /** What the newest checkpoint is of. */
+  private saved: { readonly step: number; readonly applied: number };
+  /** Of the newest step, for messages. */
+  private learningRate = 0;
+
+  constructor(private readonly parts: Parts) {
+    const { completed, tally } = parts.run;
+    this.first = completed;
+    this.saved = { step: completed, applied: tally.applied };
+  }
+
+  /**
+   * Before the first step: the evaluation of the start, or what the process before this one had still to do after the step
+   * of its checkpoint. Returns whether the run is at its end already.
+   */
+  async begin(): Promise<boolean> {
+    const { evalData, plan } = this.parts.inputs;
+    if (this.first > 0) return this.after(this.first, 0);
+    if (evalData && plan.evaluatesAtStart) await this.evaluate(evalData);
+    return false;
+  }
+
+  /** What is due after a step. Returns whether no other step follows it. */
+  async after(step: number, learningRate: number): Promise<boolean> {
+    const { run, inputs, log, report } = this.parts;
+    const { evalData, plan } = inputs;
+    const { tally } = run;
+    this.learningRate = learningRate;
+    const evaluates = evalData !== undefined && plan.evaluatesAt(step) && !log.evaluated;
+    if (evaluates && !(await this.evaluate(evalData))) return false;
+    // The checkpoint that the run goes on from was due only if it had been evaluated then.
+    const due = plan.savesAt(step) && (step > this.first || evaluates);
+    const stops = log.best?.whyStopped;
+    const last = step === plan.totalSteps || stops !== undefined;
+    if (last) tally.requireApplied(run.scaler.scale);
+    if (due || last) await this.requireFinite(step);
+    // A step that overflowed leaves the weights as they were.
+    if (last && step > this.first && tally.nothingNew) this.nothingNew = tally.whyNothingNew;
+    if (due && tally.nothingNew) report.note(`step ${step}: no checkpoint: ${tally.whyNothingNew}`);
+    else if (due) {
+      log.saves(`checkpoint-${step}`);
+      tally.saved(step);
+      await this.save();
+    }
+    if (stops !== undefined && step < plan.totalSteps)
+      report.note(`stopped after step ${step} of ${plan.totalSteps}: ${stops}`);
+    return last;
+  }
+
+  /** The run was asked to stop: a checkpoint of the last whole step, unless there is one. */
+  async interrupted(): Promise<void> {
+    const { run, inputs, report } = this.parts;
+    const { plan } = inputs;
+    const { completed: step, tally } = run;
+    if (step <= this.saved.step) return;
+    if (tally.applied === this.saved.applied) {
+      report.note(`step ${step}: no checkpoint: ${tally.whyNothingNew}`);
+      return;
+    }
+    await this.requireFinite(step);
+    const { saveOnlyModel, saveStrategy, outputDir } = plan.args;
+    const name = `checkpoint-${step}`;
+    report.note(
+      `interrupted at step ${step} of ${plan.totalSteps}: saving ${name}${saveStrategy === 'no' ? ', in spite of --save_strategy no' : ''}`,
+    );
+    await this.save();
+    report.note(
+      saveOnlyModel
+        ? `${name} is a model alone, as --save_only_model says: no run goes on from it`
+        : `--resume_from_checkpoint ${printable(path.join(outputDir, name))} goes on from there`,
+    );
+  }
+
+  /** A long evaluation is not waited for when the run is to stop; whoever goes on from there makes it anew: false. */
+  private async evaluate(data: TrainingData): Promise<boolean> {
+    const { run, inputs, prepare, log, stop } = this.parts;
+    const candidates = inputs.plan.ranks ? collateAhead(data.candidates(), ranked(prepare)) : [];
+    const evaluation = await run.model.gpu.phase('evaluate', () =>
+      run.evaluate(untilStopped(collateAhead(data.epoch(0), prepare), stop), untilStopped(candidates, stop)),
+    );
+    if (stop.requested) return false;
+    run.tally.evaluated(evaluation);
+    log.evaluation(evaluation);
+    return true;
+  }
+
+  private async save(): Promise<void> {
+    const { run, inputs, saves, log, report } = this.parts;
+    const { model, completed, tally } = run;
+    const training = inputs.plan.args.saveOnlyModel ? undefined : this.trainingState();
+    await model.gpu.phase('save', () => saves.saveCheckpoint(model, inputs.tokenizer, log.state, training));
+    this.saved = { step: completed, applied: tally.applied };
+    report.saved?.(`checkpoint-${completed}`);
+  }
+
+  /** What goes into a checkpoint beside the model. */
+  private trainingState() {
+    const { run, inputs, log } = this.parts;
+    const { capabilities, choices } = run.model.gpu;
+    const kernels = choices.record().winners;
+    const state: TrainingState = {
+      ...{ run: run.state(), means: log.means(), fingerprint: inputs.fingerprint, kernels },
+      adapter: { name: capabilities.name, driver: capabilities.driver },
+    };
+    return { state, tensors: run.optimizer.tensors() };
+  }
+
+  /** A model with a weight that is not finite must not replace a good one on disk. */
+  private async requireFinite(step: number): Promise<void> {
+    if (!(await this.parts.run.weightsFinite()))
+      throw new MachineError(
+        `weights are no longer finite at step ${step}: nothing is saved; lower --learning_rate (${this.learningRate} in this step)`,
+      );
+  }
+}
