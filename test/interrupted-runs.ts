@@ -13,7 +13,7 @@ const EVALUATED = `--eval_data ${few} --per_device_eval_batch_size 4`;
 /** Accumulation, dropout, self-distillation and so on: everything that a step counts. */
 export const LINES: Readonly<Record<string, string>> = {
   'f32, accumulation, evaluations, the best model':
-    `--max_steps 4 --weight_decay 0.1 --gradient_accumulation_steps 2 --sub_batch_size 3 --use_self_distill True --self_distill_start_step 5 ` +
+    `--max_steps 3 --weight_decay 0.1 --gradient_accumulation_steps 2 --sub_batch_size 3 --use_self_distill True --self_distill_start_step 5 ` +
     `${EVALUATED} --eval_strategy steps --eval_steps 2 --load_best_model_at_end --metric_for_best_model eval_dense_ndcg@10`,
   'f16, accumulation':
     '--max_steps 5 --fp16 --gradient_accumulation_steps 2 --use_self_distill True --save_steps 4',
@@ -36,21 +36,25 @@ export async function reference(name: string, line: string): Promise<number> {
   return stop.looks;
 }
 
-/** Asks a run to stop at a look and goes on with it, until it ends: its files are those of the whole run. */
-export async function interrupted(name: string, line: string, look: number): Promise<void> {
+/**
+ * Asks a run to stop at a look, goes on with it to the next of `looks`, and so on to its end: its files are those of the
+ * whole run.
+ */
+export async function interrupted(name: string, line: string, ...looks: readonly number[]): Promise<void> {
   fs.rmSync(at(name), { recursive: true, force: true });
-  const when = `${name}, look ${look}`;
-  const first = await run(name, line, undefined, requestedAt(look));
-  const before = fs.readdirSync(at(name));
-  assert.ok(!before.some((file) => file.startsWith('.')), when);
-  const again = await run(name, `${line} --resume_from_checkpoint True`);
-  const newest = first.steps.at(-1) ?? 0;
-  // What was taken is not taken again, unless its checkpoint had nothing new.
-  if (!/no checkpoint: every step/.test(first.notes.join('\n')) && newest > 0)
-    assert.equal(again.steps[0] ?? newest + 1, newest + 1, when);
+  const when = `${name}, looks ${looks}`;
+  const goesOn = `${line} --resume_from_checkpoint True`;
+  let reached = 0;
+  for (const look of [...looks, Number.POSITIVE_INFINITY]) {
+    const { steps, notes } = await run(name, goesOn, undefined, requestedAt(look));
+    // What was taken is not taken again, unless a checkpoint of it would have had nothing new.
+    if (reached > 0) assert.equal(steps[0] ?? reached + 1, reached + 1, when);
+    reached = /no checkpoint: every step/.test(notes.join('\n')) ? 0 : (steps.at(-1) ?? reached);
+    assert.ok(!fs.readdirSync(at(name)).some((file) => file.startsWith('.')), when);
+  }
   const [whole, files] = [filesIn(at(`${name}-whole`)), filesIn(at(name))];
   const due = new Set([...whole.keys()].map((file) => file.split('/')[0]));
-  // The checkpoint of the interruption is there besides.
+  // The checkpoints of the interruptions are there besides.
   for (const file of files.keys()) if (!due.has(file.split('/')[0])) files.delete(file);
   assert.deepEqual([...files.keys()], [...whole.keys()], when);
   for (const [file, bytes] of whole) assert.ok(bytes === files.get(file), `${when}: ${file} differs`);
