@@ -469,7 +469,7 @@ test('what changes nothing has one notice, none where the value says what happen
     parse('--eval_data e.jsonl --eval_steps 1 --metric_for_best_model loss --early_stopping_threshold 0.1')
       .notices,
     [
-      '--eval_steps 1 has no effect without --eval_data and --eval_strategy steps',
+      '--eval_steps 1 has no effect without --eval_strategy steps',
       '--metric_for_best_model has no effect without --load_best_model_at_end True or --early_stopping_patience',
       '--early_stopping_threshold has no effect without --early_stopping_patience',
     ],
@@ -496,7 +496,7 @@ test('what changes nothing has one notice, none where the value says what happen
   assert.match(parse('--eval_data e.jsonl --eval_strategy no').notices[0]!, /^--eval_data has no effect /);
   assert.match(parse('--overwrite_output_dir False').notices[0]!, /^--overwrite_output_dir /);
   assert.equal(parse('--per_gpu_train_batch_size 3').args.perDeviceTrainBatchSize, 3);
-  assert.ok(renderHelp('usage', finetuneFlags).includes('beside the last step'));
+  assert.ok(renderHelp('usage', finetuneFlags).includes('at the last step too'));
 });
 
 test('what would change the result and is not supported is refused', () => {

@@ -222,6 +222,10 @@ test('a run evaluates when it is told to, and ends with the best model or when i
   const saved = file(`checkpoint-${bestStep}`, 'model.safetensors');
   assert.ok(file('model.safetensors').equals(saved));
   assert.ok(!file(`checkpoint-${bestStep + 2}`, 'model.safetensors').equals(saved));
+  assert.match(
+    file('README.md').toString(),
+    new RegExp(`The model is that of \`checkpoint-${bestStep}\`, which`),
+  );
   const state = JSON.parse(file('trainer_state.json').toString());
   assert.equal(state.best_global_step, bestStep);
   assert.equal(state.best_model_checkpoint, `checkpoint-${bestStep}`);

@@ -244,9 +244,12 @@ export const finetuneFlags = {
   ...group('Evaluation', {
     eval_strategy: optional(
       choice(['no', 'steps', 'epoch']),
-      'when --eval_data is evaluated, beside the last step; epoch by default',
+      'when --eval_data is evaluated: steps and epoch at the last step too; epoch by default',
     ),
-    eval_steps: optional(interval, 'steps between two evaluations; --logging_steps by default'),
+    eval_steps: optional(
+      interval,
+      'steps between two evaluations, below 1 a share of the run; --logging_steps by default',
+    ),
     eval_on_start: withDefault(boolean, false, 'evaluate before the first step too'),
     prediction_loss_only: withDefault(
       boolean,
@@ -280,10 +283,10 @@ export const finetuneFlags = {
       'an earlier model in the output folder is replaced either way',
       (overwrites) => overwrites,
     ),
-    logging_steps: withDefault(interval, 500, 'steps between two log lines'),
+    logging_steps: withDefault(interval, 500, 'steps between two log lines; below 1 a share of the run'),
     save_strategy: withDefault(choice(['steps', 'epoch', 'no']), 'steps', 'when checkpoints are written'),
-    save_steps: withDefault(interval, 500, 'steps between two checkpoints'),
-    save_total_limit: optional(positive, 'how many checkpoints are kept'),
+    save_steps: withDefault(interval, 500, 'steps between two checkpoints; below 1 a share of the run'),
+    save_total_limit: optional(positive, 'how many checkpoints are kept; all if not given'),
     save_dtype: withDefault(
       choice(['float32', 'float16', 'bfloat16']),
       'float32',
@@ -300,7 +303,7 @@ export const finetuneFlags = {
     ),
     resume_from_checkpoint: optional(
       text('a checkpoint, or True'),
-      'go on from this checkpoint, or from the newest one in the output folder',
+      'go on from this checkpoint; True: from the newest one in --output_dir, or from the beginning if there is none',
     ),
     dry_run: withDefault(
       boolean,
@@ -312,7 +315,7 @@ export const finetuneFlags = {
   }),
   ...adapterFlag,
   ...group('Machine', {
-    nproc_per_node: withDefault(positive, 1, 'ranks on this machine'),
+    nproc_per_node: withDefault(positive, 1, 'ranks on this machine: only 1 is supported'),
     max_gpu_memory: optional(byteSize, 'the most GPU memory to use, such as 12GB'),
   }),
   ...tuneFlag,
@@ -372,7 +375,7 @@ function checkFinetuneArguments(args: FinetuneArguments): string[] {
   const notices: string[] = [];
   if (args.evalSteps !== null && (args.evalData === null || args.evalStrategy !== 'steps'))
     notices.push(
-      `--eval_steps ${args.evalSteps} has no effect without --eval_data and --eval_strategy steps`,
+      `--eval_steps ${args.evalSteps} has no effect without ${args.evalData === null ? '--eval_data and ' : ''}--eval_strategy steps`,
     );
   if (args.evalData !== null && args.evalStrategy === 'no')
     notices.push('--eval_data has no effect with --eval_strategy no');

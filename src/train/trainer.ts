@@ -91,11 +91,13 @@ export async function finetune(
     const log = new RunLog(plan, report);
     const base = baseModel(args.modelNameOrPath, inputs.folder);
     const facts = { ...inputs, args: plan.args, adapter: gpu.capabilities.name };
+    // The checkpoint whose model is written at the end, where that is not the last one's.
+    let written: string | undefined;
     const saves = new RunSaves(output, args.saveTotalLimit, {
       // After any of them the run may be interrupted.
       writes: (step) => step > (checkpoint?.step ?? 0) && step <= plan.totalSteps,
       format: savedFormat(args),
-      card: (state) => ({ base, training: trainingSections(facts, state, plan.totalSteps) }),
+      card: (state) => ({ base, training: trainingSections(facts, state, plan.totalSteps, written) }),
       goesOn: checkpoint?.folder,
       keeps: () => (plan.best?.load ? log.best?.bestCheckpoint : undefined),
     });
@@ -123,6 +125,7 @@ export async function finetune(
     const { tally } = run;
     const best = bestFolder(plan, log, note);
     if (best) {
+      written = path.basename(best);
       run.dispose();
       model.dispose();
       run = model = undefined;
@@ -207,8 +210,11 @@ function bestFolder(
 ): string | undefined {
   const name = best?.bestCheckpoint;
   if (name === undefined) return undefined;
-  note(`the best model: ${name} (${best!.value})`);
-  if (!settings?.load || name === `checkpoint-${state.global_step}`) return undefined;
+  const last = name === `checkpoint-${state.global_step}`;
+  const other =
+    settings?.load || last ? '' : '; without --load_best_model_at_end that of the last step is written';
+  note(`the best model: ${name} (${best!.value})${other}`);
+  if (!settings?.load || last) return undefined;
   const folder = path.resolve(args.outputDir, name);
   if (fs.existsSync(folder)) return folder;
   note(`${printable(folder)} is not there any more: the model of the last step is written`);

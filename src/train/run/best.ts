@@ -77,7 +77,7 @@ export class BestModel {
 
   /** For people: the metric of that checkpoint. */
   get value(): string {
-    return `${this.settings.metric} ${this.checkpointMetric}`;
+    return `${this.settings.metric} ${this.checkpointMetric === null ? 'none' : Number(this.checkpointMetric.toPrecision(6))}`;
   }
 
   /** Why the run stops here; undefined: it goes on. */

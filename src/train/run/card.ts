@@ -57,11 +57,15 @@ export interface RunFacts {
   readonly adapter: string;
 }
 
-/** Markdown sections, of a run of `steps` steps that has come as far as `state`. */
+/**
+ * Markdown sections, of a run of `steps` steps that has come as far as `state`. `best`: the earlier checkpoint whose model
+ * the folder has.
+ */
 export function trainingSections(
   { args, data, evalData, adapter }: RunFacts,
   { global_step: step, log_history: log }: TrainerState,
   steps: number,
+  best?: string,
 ): string {
   const losses = log.filter((entry) => typeof entry['loss'] === 'number');
   const scores = log.filter((entry) => Object.keys(entry).some((key) => key.startsWith('eval_')));
@@ -85,7 +89,7 @@ export function trainingSections(
     '',
     '## Losses',
     '',
-    `Step ${step} of ${steps}.`,
+    `Step ${step} of ${steps}.${best === undefined ? '' : ` The model is that of \`${best}\`, which was the best.`}`,
     ...records(losses, ['step', 'epoch', 'loss', 'grad_norm', 'learning_rate']),
     '',
     '## Scores',
