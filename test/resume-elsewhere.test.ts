@@ -155,6 +155,32 @@ test('in another output folder the best checkpoint is still the one that was, an
   );
 });
 
+test('a best checkpoint that is damaged is not the model that is written, and a line says so', async () => {
+  // The loss falls, so that the first step is the best of these.
+  await run('damaged', '--greater_is_better', 'True');
+  const weights = (...names: string[]) => at('damaged', ...names, 'model.safetensors');
+  const bytes = fs.readFileSync(weights('checkpoint-1'));
+  assert.ok(fs.readFileSync(weights()).equals(bytes));
+  bytes[bytes.length >> 1]! ^= 1;
+  fs.writeFileSync(weights('checkpoint-1'), bytes);
+  const notes = await run('damaged', '--greater_is_better', 'True', '--resume_from_checkpoint', 'True');
+  assert.match(
+    notes.join('\n'),
+    /the best checkpoint is damaged: .*checkpoint-1.model\.safetensors: expected .*: the model of the last step is written/,
+  );
+  assert.ok(fs.readFileSync(weights()).equals(fs.readFileSync(weights('checkpoint-2'))));
+});
+
+test('going on from an earlier checkpoint tells of those that are taken anew', () => {
+  const notes: string[] = [];
+  const args = argumentsOf('out', []);
+  const { fingerprint } = openInputs(args.modelNameOrPath, args, () => {});
+  for (const name of ['checkpoint-2', 'checkpoint-1'])
+    resumePoint(at('out', name), at('out'), fingerprint, (line) => void notes.push(line))!.tensors.close();
+  assert.equal(notes.length, 3, notes.join('\n'));
+  assert.match(notes[2]!, /^checkpoint-2 in .*out is of steps that are taken anew now: /);
+});
+
 test('what was the best on other rows, by another metric or unasked is not compared with what comes', async () => {
   const others = at('others.jsonl');
   fs.writeFileSync(others, fs.readFileSync(nq, 'utf8').split('\n').slice(3, 5).join('\n'));

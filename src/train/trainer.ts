@@ -33,7 +33,7 @@ import type { RunPlan } from './run/plan.js';
 import { RunProfile } from './run/profile.js';
 import { type ResumePoint, restore, resumePoint, useKernels } from './run/resume.js';
 import { TrainingRun } from './run/run.js';
-import type { OpenCheckpoint } from './run/training-state.js';
+import { type OpenCheckpoint, openCheckpoint, TRAINING_STATE } from './run/training-state.js';
 import { collateAhead } from './step/collate.js';
 
 export interface FinetuneResult {
@@ -216,8 +216,14 @@ function bestFolder(
   note(`the best model: ${name} (${best!.value})${other}`);
   if (!settings?.load || last) return undefined;
   const folder = path.resolve(args.outputDir, name);
-  if (fs.existsSync(folder)) return folder;
-  note(`${printable(folder)} is not there any more: the model of the last step is written`);
+  try {
+    if (fs.existsSync(path.join(folder, TRAINING_STATE))) openCheckpoint(folder).tensors.close();
+    if (fs.existsSync(folder)) return folder;
+    note(`${printable(folder)} is not there any more: the model of the last step is written`);
+  } catch (error) {
+    if (!(error instanceof InputError)) throw error;
+    note(`the best checkpoint is damaged: ${error.message}: the model of the last step is written`);
+  }
   return undefined;
 }
 

@@ -66,6 +66,11 @@ export function resumePoint(
     for (const line of notices) note(line);
     const beside = path.dirname(fs.realpathSync(folder));
     const own = sameFolder(beside, outputDir);
+    const later = own ? checkpoints(outputDir).filter(({ step }) => step > opened.step) : [];
+    if (later.length > 0)
+      note(
+        `${later.map(({ name }) => name).join(', ')} in ${printable(outputDir)} ${later.length === 1 ? 'is' : 'are'} of steps that are taken anew now: whichever this run does not replace stays, and ${FLAG} True would take the one of most steps`,
+      );
     const located = (name: string) =>
       own ? name : path.relative(fs.realpathSync(outputDir), path.resolve(beside, name));
     return { ...opened, located, sameEvaluation: !otherEvaluation };
