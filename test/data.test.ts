@@ -482,8 +482,9 @@ test('small files are merged within their directory, dropped below the second th
   write('merge/b.jsonl', rows('b', 3, { batch_size: 2 }));
   write('merge/c.jsonl', rows('c', 9));
   const alone = write('alone.jsonl', rows('d', 2));
-  const load = (dropThreshold: number) =>
+  const load = (dropThreshold: number, flag = '--train_data') =>
     loadDatasets({
+      flag,
       trainData: [join(folder, 'merge'), alone],
       sameDatasetWithinBatch: true,
       smallThreshold: 4,
@@ -516,6 +517,11 @@ test('small files are merged within their directory, dropped below the second th
       '--train_data: an epoch uses 13 of 16 rows; 1 would fill no batch at its end, other rows each time',
     ],
   });
+  // Evaluation takes the first epoch whenever it is.
+  assert.equal(
+    load(5, '--eval_data').usage().notices.at(-1),
+    '--eval_data: the loss uses 13 of 16 rows; 1 would fill no batch at its end, the same rows each time',
+  );
   const merged = new Set(
     [...kept.epoch(0)].filter((batch) => batch.dataset.includes('small')).flatMap(places),
   );

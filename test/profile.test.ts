@@ -227,8 +227,12 @@ test('the queue is empty from the end of what was handed over to when more was',
   const dispatch = (begin: number, end: number) => ({
     ...{ label: 'x', work: undefined, span: undefined, begin, end },
   });
-  const profile = new MeasuredProfile({
-    ...{ times: true, nanoseconds: 1000, spans: [], phases: [] },
+  const phases = [
+    ...[0, 10, 150, 250, 440].map((begin, n) => ({ name: `step ${n + 1}`, begin, end: begin + 5 })),
+    { name: 'collate', begin: 260, end: 265 },
+  ];
+  const measured = {
+    ...{ times: true, nanoseconds: 1000, spans: [], phases },
     dispatches: [dispatch(100, 200), dispatch(210, 300), dispatch(420, 500), dispatch(500, 600)],
     submissions: [
       { time: 90, first: 0, end: 2 },
@@ -237,6 +241,25 @@ test('the queue is empty from the end of what was handed over to when more was',
       // In time.
       { time: 450, first: 3, end: 4 },
     ],
-  });
+  };
+  const profile = new MeasuredProfile(measured);
   assert.deepEqual(profile.emptyQueue(), { nanoseconds: 100, of: 500 });
+  assert.deepEqual(
+    profile.emptyQueue([
+      { begin: 350, end: 390 },
+      { begin: 395, end: 900 },
+    ]),
+    {
+      ...{ nanoseconds: 45, of: 40 + 205 },
+    },
+  );
+  // The third and the fourth; the fourth is no longer one once an evaluation follows it.
+  const steady = [
+    { begin: 150, end: 250 },
+    { begin: 250, end: 440 },
+  ];
+  assert.deepEqual(profile.steadySteps(), steady);
+  const evaluated = [...phases, { name: 'evaluate', begin: 300, end: 430 }];
+  assert.deepEqual(new MeasuredProfile({ ...measured, phases: evaluated }).steadySteps(), [steady[0]]);
+  assert.deepEqual(new MeasuredProfile({ ...measured, phases: phases.slice(0, 3) }).steadySteps(), []);
 });

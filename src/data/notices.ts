@@ -126,7 +126,9 @@ export function usageNotices(
     );
   }
   const missing = unused.reduce((total, { rows }) => total + rows, 0);
-  const dropped = tails > 0 ? `; ${tails} would fill no batch at its end, other rows each time` : '';
-  lines.push(`${flag}: an epoch uses ${used} of ${used + missing} rows${dropped}`);
+  // Evaluation takes the batches of the first epoch, each time.
+  const [whole, which] = flag === '--eval_data' ? ['the loss', 'the same'] : ['an epoch', 'other'];
+  const dropped = tails > 0 ? `; ${tails} would fill no batch at its end, ${which} rows each time` : '';
+  lines.push(`${flag}: ${whole} uses ${used} of ${used + missing} rows${dropped}`);
   return lines;
 }

@@ -73,6 +73,12 @@ interface Measured {
   readonly submissions: readonly Submission[];
 }
 
+/** Of time, in nanoseconds since the profile began. */
+export interface Window {
+  readonly begin: number;
+  readonly end: number;
+}
+
 type Sums = { -readonly [K in keyof ProfileRow]: ProfileRow[K] };
 
 export class Profile {
@@ -96,20 +102,39 @@ export class Profile {
 
   /**
    * For how long the GPU had nothing to do because the host had given it nothing, in nanoseconds: from the end of what
-   * was handed over to when more was; `of` is the time from the first dispatch to the last. Undefined without times.
+   * was handed over to when more was; `of` is the time from the first dispatch to the last, or that of `windows`, which
+   * are apart. Undefined without times.
    */
-  emptyQueue(): { nanoseconds: number; of: number } | undefined {
+  emptyQueue(windows?: readonly Window[]): { nanoseconds: number; of: number } | undefined {
     let [begin, end] = [Number.NaN, Number.NaN];
     let nanoseconds = 0;
+    const within = (from: number, to: number) =>
+      (windows ?? [{ begin: from, end: to }]).reduce(
+        (sum, window) => sum + Math.max(0, Math.min(to, window.end) - Math.max(from, window.begin)),
+        0,
+      );
     for (const { time, first, end: behind } of this.submissions)
       for (let i = first; i < behind; i++) {
         const dispatch = this.dispatches[i]!;
         if (dispatch.failed) continue;
         if (Number.isNaN(begin)) begin = end = dispatch.begin;
-        else if (time > end) nanoseconds += Math.max(0, Math.min(time, dispatch.begin) - end);
+        else if (time > end) nanoseconds += within(end, Math.min(time, dispatch.begin));
         end = Math.max(end, dispatch.end);
       }
-    return this.times && end > begin ? { nanoseconds, of: end - begin } : undefined;
+    return this.times && end > begin ? { nanoseconds, of: within(begin, end) } : undefined;
+  }
+
+  /**
+   * The time of steps after the first two, in which kernels are compiled, each from its beginning to that of the next one,
+   * without those that an evaluation or a save follows.
+   */
+  steadySteps(): Window[] {
+    const steps = this.phases.filter(({ name }) => /^step \d+$/.test(name));
+    const breaks = this.phases.filter(({ name }) => name === 'evaluate' || name === 'save');
+    return steps.slice(2, -1).flatMap(({ begin }, n) => {
+      const end = steps[n + 3]!.begin;
+      return breaks.some((phase) => phase.begin >= begin && phase.begin < end) ? [] : [{ begin, end }];
+    });
   }
 
   /** Time by kernel and variant, most first. */

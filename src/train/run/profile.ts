@@ -14,7 +14,7 @@ export interface WrittenProfile {
   readonly rows: readonly ProfileRow[];
   /** The table and what belongs to it, for people. None where the adapter has no timestamps. */
   readonly lines: readonly string[];
-  /** Share of the time from the first dispatch to the last in which the GPU had been given nothing to do. */
+  /** Share of the time of steady steps in which the GPU had been given nothing to do. */
   readonly queueEmptyShare?: number;
 }
 
@@ -51,13 +51,19 @@ export class RunProfile {
     const rows = profile.rows();
     const busy = rows.reduce((sum, { milliseconds }) => sum + milliseconds, 0);
     const taken = profile.nanoseconds / 1e6;
-    const empty = profile.emptyQueue();
+    // Of short profiles everything.
+    const steady = profile.steadySteps();
+    const empty = steady.length === 0 ? profile.emptyQueue() : profile.emptyQueue(steady);
+    const measured =
+      steady.length === 0
+        ? 'from the first dispatch to the last'
+        : `of ${steady.length === 1 ? 'one step' : `${steady.length} steps`} (without the first two and the last, and those that an evaluation or a save follows)`;
     const lines = [
       ...renderProfile(rows, roofline).split('\n'),
       `the GPU was busy for ${busy.toFixed(0)} ms of ${taken.toFixed(0)} ms (${((100 * busy) / taken).toFixed(0)} %), each dispatch in a pass of its own`,
       ...(empty
         ? [
-            `its queue was empty for ${(empty.nanoseconds / 1e6).toFixed(0)} ms of the ${(empty.of / 1e6).toFixed(0)} ms from the first dispatch to the last (${((100 * empty.nanoseconds) / empty.of).toFixed(1)} %)`,
+            `its queue was empty for ${(empty.nanoseconds / 1e6).toFixed(0)} ms of the ${(empty.of / 1e6).toFixed(0)} ms ${measured} (${((100 * empty.nanoseconds) / empty.of).toFixed(1)} %)`,
           ]
         : []),
       ...(roofline
