@@ -203,6 +203,16 @@ test('a checkpoint of which any file is damaged is named, and the one before it 
     }
     fs.writeFileSync(file, bytes);
   }
+  // Other weights beside those that were saved, which a reader might prefer.
+  for (const name of ['model.safetensors.index.json', 'pytorch_model.bin', 'pytorch_model.bin.index.json']) {
+    const file = path.join(newest, name);
+    fs.writeFileSync(file, '{}');
+    assert.throws(() => point('f32-whole', line, newest), {
+      name: 'InputError',
+      message: new RegExp(`${name}: expected the weights that were saved, found others beside them`),
+    });
+    fs.rmSync(file);
+  }
 });
 
 test('a dry run tells the plan and its memory, and touches nothing', async () => {

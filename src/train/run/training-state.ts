@@ -14,6 +14,7 @@ import { PositionedFile } from '../../files/positioned.js';
 import type { ChoicesRecord } from '../../gpu/choices.js';
 import { printable, show } from '../../show.js';
 import { sizeOf } from '../../tensor/shape.js';
+import { WEIGHT_FILES } from '../../weights/open.js';
 import { SafetensorsFile, SafetensorsWriter } from '../../weights/safetensors.js';
 import type { StateTensor } from '../optimizer-state.js';
 import type { RunFingerprint } from './fingerprint.js';
@@ -123,6 +124,12 @@ export function openCheckpoint(folder: string): OpenCheckpoint {
         `${printable(path.join(folder, name))}: expected the ${bytes} bytes that were saved, found ${found.bytes === bytes ? 'others' : found.bytes}`,
       );
   }
+  // Weights that were put beside those that were saved might be read in their place.
+  for (const { file: name } of WEIGHT_FILES)
+    if (!files.names().includes(name) && fs.existsSync(path.join(folder, name)))
+      throw new InputError(
+        `${printable(path.join(folder, name))}: expected the weights that were saved, found others beside them`,
+      );
   const history = path.join(folder, TRAINER_STATE);
   const step = state.fields('run').count('step', 1);
   return {
