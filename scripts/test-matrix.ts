@@ -30,6 +30,8 @@ const TESTS = [
   'half',
   'maxsim',
   'losses',
+  'families',
+  'layer-norm',
   'gradient-cache',
   'checkpoint',
   'binding-limit',
