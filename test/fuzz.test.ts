@@ -16,4 +16,6 @@ test('made inputs are read or refused in one line', async () => {
   });
   assert.deepEqual(findings, []);
   for (const [name, { accepted, refused }] of counts) assert.equal(accepted + refused, 60, name);
+  // Where the undamaged form is itself refused, nothing behind that is reached.
+  assert.ok(counts.get('checkpoint')!.accepted > 0, 'no checkpoint is accepted');
 });

@@ -109,7 +109,7 @@ export function checkpointInput(random: FuzzRandom): Record<string, Uint8Array |
       loss_scale: { scale: 1, good: 1, hysteresis: 1, overflows: 0 },
       tally: {
         ...{ applied: 3, skipped: 1, without_rate: 0, without_gradient: 0 },
-        ...{ evaluations: 0, evaluations_not_finite: 0 },
+        ...{ evaluations: 0, evaluations_not_finite: 0, saved: { step: 2, applied: 2 } },
       },
     },
     means: { since_log: mean, in_all: mean },
