@@ -9,7 +9,7 @@ import { RandomStreams } from '../src/tensor/random-streams.js';
 import { type Communicator, TurnTable } from '../src/train/communicator.js';
 import type { M3LossBatch } from '../src/train/losses/m3-loss.js';
 import { planMemory } from '../src/train/run/memory-plan.js';
-import { forwardBackward, lossOf, type StepSettings } from '../src/train/step/train-step.js';
+import { forwardBackward, lossesOf, type StepSettings } from '../src/train/step/train-step.js';
 import { kernelSets } from './kernel-sets.js';
 import { drawnBatch, dropoutModel, GROUP, settings } from './training-cases.js';
 
@@ -110,8 +110,8 @@ test('two ranks with cross-device negatives', async () => {
 test('validation is the loss without dropout, chunked or not', async () => {
   const model = dropoutModel(gpus[0]!, 'f32');
   const batch = drawnBatch(model, 4);
-  const whole = await lossOf(model, batch, settings);
-  const parts = await lossOf(model, batch, { ...settings, subBatchSize: 3 });
+  const { loss: whole } = await lossesOf(model, batch, settings);
+  const { loss: parts } = await lossesOf(model, batch, { ...settings, subBatchSize: 3 });
   assert.ok(Math.abs(parts - whole) <= 1e-6 * whole);
   batch.tokens.dispose();
   model.dispose();

@@ -108,12 +108,7 @@ export interface BatchLosses {
   readonly parts: ReadonlyMap<LossName, number>;
 }
 
-/** The loss alone: no graph, no dropout. */
-export async function lossOf(model: M3Model, batch: M3LossBatch, settings: StepSettings): Promise<number> {
-  return (await lossesOf(model, batch, settings)).loss;
-}
-
-/** `lossOf`, and the loss of each score matrix before they are weighed. */
+/** The loss alone, without graph and dropout, and that of each score matrix before they are weighed. */
 export function lossesOf(model: M3Model, batch: M3LossBatch, settings: StepSettings): Promise<BatchLosses> {
   return scope(() =>
     noGrad(async () => {
