@@ -30,10 +30,17 @@ export { type DType, type GradientSink, type ParameterRole, Tensor } from './ten
 export { TokenizerThreads, type TokenizerThreadsOptions } from './tokenizer/threads.js';
 export { Tokenizer } from './tokenizer/tokenizer.js';
 export { type FinetuneArguments, parseFinetuneArguments } from './train/arguments.js';
-export { type Communicator, SingleCommunicator, TurnTable } from './train/communicator.js';
 export { type M3LossBatch, type M3LossSettings, m3Loss } from './train/losses/m3-loss.js';
 export { AdamW, type AdamWOptions, type StepResult } from './train/optimizer.js';
 export type { AdamWState, StateSource, StateTensor } from './train/optimizer-state.js';
+export {
+  type Communicator,
+  type Pending,
+  RankError,
+  type RankFailure,
+  type WireFormat,
+} from './train/ranks/communicator.js';
+export { SingleCommunicator } from './train/ranks/single.js';
 export { consoleReporter, type Reporter, silentReporter } from './train/report.js';
 export { collate } from './train/step/collate.js';
 export { forwardBackward, type StepContext, type StepSettings } from './train/step/train-step.js';

@@ -6,8 +6,9 @@ import { Gpu } from '../src/gpu/gpu.js';
 import type { FloatDType } from '../src/kernels/launch/formats.js';
 import { M3Model } from '../src/models/m3.js';
 import { RandomStreams } from '../src/tensor/random-streams.js';
-import { type Communicator, TurnTable } from '../src/train/communicator.js';
 import type { M3LossBatch } from '../src/train/losses/m3-loss.js';
+import type { Communicator } from '../src/train/ranks/communicator.js';
+import { EmulatedRanks } from '../src/train/ranks/emulated.js';
 import { planMemory } from '../src/train/run/memory-plan.js';
 import { forwardBackward, lossesOf, type StepSettings } from '../src/train/step/train-step.js';
 import { kernelSets } from './kernel-sets.js';
@@ -91,18 +92,16 @@ test('the same with recomputation inside, in f16, and in the other kernels', asy
 test('two ranks with cross-device negatives', async () => {
   const outcomes = [];
   for (const subBatchSize of [null, 3]) {
-    const table = new TurnTable(2);
+    const ranks = new EmulatedRanks(2);
     const play = (rank: number) =>
       gradientsOf(
         gpus[0]!,
         { unified: false, negativesCrossDevice: true, subBatchSize },
         { selfDistill: false },
         'f32',
-        table.rank(rank),
+        ranks.rank(rank),
       );
-    for (const rank of [0, 1]) await play(rank);
-    table.replay();
-    outcomes.push([await play(0), await play(1)]);
+    outcomes.push(await Promise.all([play(0), play(1)]));
   }
   for (const rank of [0, 1]) same(outcomes[1]![rank]!, outcomes[0]![rank]!, 1e-5);
 });

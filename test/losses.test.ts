@@ -10,9 +10,10 @@ import { M3Model } from '../src/models/m3.js';
 import { scope } from '../src/tensor/scope.js';
 import { Tensor } from '../src/tensor/tensor.js';
 import { Tokenizer } from '../src/tokenizer/tokenizer.js';
-import { type Communicator, TurnTable } from '../src/train/communicator.js';
 import { m3Loss } from '../src/train/losses/m3-loss.js';
 import { scoreLoss, teacherProbabilities } from '../src/train/losses/score-loss.js';
+import type { Communicator } from '../src/train/ranks/communicator.js';
+import { EmulatedRanks } from '../src/train/ranks/emulated.js';
 import { collate } from '../src/train/step/collate.js';
 import { golden } from './repository.js';
 
@@ -73,7 +74,7 @@ async function denseGradients(
 ) {
   const tokenizer = Tokenizer.load(golden('model'));
   const model = M3Model.load(gpu, golden('model'));
-  const table = new TurnTable(ranks);
+  const emulated = new EmulatedRanks(ranks);
   const play = async (rank: number, communicator: Communicator) => {
     const b = QUERIES.length / ranks;
     const batch = collate(
@@ -100,10 +101,7 @@ async function denseGradients(
     });
     batch.tokens.dispose();
   };
-  for (let rank = 0; rank < ranks; rank++) await play(rank, table.rank(rank));
-  model.store.zeroGradients();
-  table.replay();
-  for (let rank = 0; rank < ranks; rank++) await play(rank, table.rank(rank));
+  await Promise.all(Array.from({ length: ranks }, (_, rank) => play(rank, emulated.rank(rank))));
   const gradients = await model.store.readGradients();
   model.dispose();
   for (const values of gradients.values()) for (let i = 0; i < values.length; i++) values[i]! /= ranks;
@@ -133,18 +131,7 @@ for (const [name, kind, teacher] of [
     }
   });
 
-test('ranks that there are not, and sums of what differs in length, are refused; so is a loss of no kind', async () => {
-  const table = new TurnTable(2);
-  for (const rank of [2, -1, 0.5]) assert.throws(() => table.rank(rank), /no rank .* among 2/);
-  await assert.rejects(table.rank(0).broadcast(new Float32Array(1), 7), /no rank 7 among 2/);
-  const lengths = [3, 2];
-  const said = new TurnTable(2);
-  for (const rank of [0, 1]) await said.rank(rank).allReduce(new Float32Array(lengths[rank]!));
-  said.replay();
-  await assert.rejects(
-    said.rank(0).allReduce(new Float32Array(3)),
-    /rank 1 adds 2 values to the 3 of rank 0/,
-  );
+test('a loss of no kind is refused', () => {
   const scores = { shape: [1, 1] } as unknown as Tensor;
   assert.throws(
     () => scoreLoss(scores, { group: 1, own: true, teacher: undefined, kind: 'kl' as 'kl_div' }),

@@ -32,7 +32,7 @@ import {
 import { f32, optional, positive, signature, wholeNumber } from '../../tensor/operands.js';
 import { noGrad } from '../../tensor/scope.js';
 import { Tensor } from '../../tensor/tensor.js';
-import type { Communicator } from '../communicator.js';
+import { allGatherFloats, type Communicator } from '../ranks/communicator.js';
 import {
   type DistillationKind,
   positiveCrossEntropy,
@@ -194,7 +194,7 @@ async function crossDeviceLoss(
   const { group } = batch;
   const factor = settings.compat.has('cross-device') ? 1 : communicator.size;
   const gather = async (own: Tensor): Promise<Tensor> => {
-    const parts = await communicator.allGather((await own.toArray()) as Float32Array);
+    const parts = await allGatherFloats(communicator, await own.toFloat32());
     return concatRows(
       parts.map((part, rank) =>
         rank === communicator.rank
@@ -209,7 +209,7 @@ async function crossDeviceLoss(
   if (!teacher) return positiveCrossEntropy(scores, group);
   if (settings.kind === 'kl_div')
     return add(softCrossEntropy(ownGroup(local, group), teacher), positiveCrossEntropy(scores, group));
-  const rows = await communicator.allGather((await teacher.toArray()) as Float32Array);
+  const rows = await allGatherFloats(communicator, await teacher.toFloat32());
   const all = concatRows(rows.map((part) => Tensor.from(teacher.gpu, part, [part.length / group, group])));
   return scoreLoss(scores, { group, own: false, teacher: all, kind: settings.kind });
 }

@@ -20,8 +20,8 @@ import {
 import type { RandomStreams } from '../../tensor/random-streams.js';
 import { adopt, noGrad, scope } from '../../tensor/scope.js';
 import { Tensor } from '../../tensor/tensor.js';
-import type { Communicator } from '../communicator.js';
 import { type M3LossBatch, type M3LossSettings, type M3Scores, m3Loss } from '../losses/m3-loss.js';
+import type { Communicator } from '../ranks/communicator.js';
 
 export interface StepSettings extends M3LossSettings {
   /** Recompute each layer in backward (`--gradient_checkpointing`). */
