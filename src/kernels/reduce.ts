@@ -66,6 +66,16 @@ export function squareSums(x: Tensor): Tensor {
   return partial;
 }
 
+/** Sums of squares of each row of x: [rows, pieces] partial sums, one piece unless rows are long. */
+export function rowSquareSums(x: Tensor): Tensor {
+  const { rows, cols: length } = x;
+  const piece = longestRow(x, LONGEST_ROW);
+  const pieces = Math.ceil(length / piece);
+  const partial = Tensor.empty(x.gpu, [rows, pieces]);
+  rowSums(x, partial, { rows: rows * pieces, length, piece, pieces, of: 'squares' });
+  return partial;
+}
+
 /** Sums of columns where one binding cannot see two rows of x: rows are added one after the other, part by part. */
 function addWideRows(x: Tensor, out: Tensor, { outer, length, inner }: SummedAxis, scale: number): void {
   const dtype = floatDType('sum', x);

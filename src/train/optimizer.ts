@@ -5,6 +5,7 @@
 import type { Parameter, ParameterPart, ParameterStore } from '../autograd/parameters.js';
 import { type AdamWSettings, adamW, clipFactor, globalNorm } from '../kernels/adamw.js';
 import { adamWRows, decayRows } from '../kernels/adamw-rows.js';
+import { rowSquareSums } from '../kernels/reduce.js';
 import { type NumberSpec, notNegative, positive, signature } from '../tensor/operands.js';
 import { scope } from '../tensor/scope.js';
 import { type Shape, sizeOf } from '../tensor/shape.js';
@@ -21,6 +22,7 @@ import {
   savedSpans,
   savedValues,
 } from './optimizer-state.js';
+import { type Ownership, ownsRow } from './ranks/ownership.js';
 import { TableMoments } from './table-moments.js';
 
 export interface AdamWOptions {
@@ -59,6 +61,16 @@ const OPTIONS = signature(
   },
 );
 const STEP = signature('AdamW.step', {}, { numbers: { learningRate: notNegative, scale: positive } });
+const NORM = signature(
+  'AdamW.apply',
+  {},
+  {
+    numbers: {
+      // Infinity and NaN are norms of gradients that overflowed.
+      norm: { what: 'no number below 0', allows: (value: number) => !(value < 0) },
+    },
+  },
+);
 
 /** As PyTorch's optimiser calls them. */
 const MEAN = 'exp_avg';
@@ -124,15 +136,47 @@ export class AdamW {
   }
 
   /**
+   * The norm of the gradients that `own` names, as they stand in the store; not finite where they overflowed, zeros where
+   * a parameter was frozen. Ranks join theirs (`joinedNorm`) for `apply`.
+   */
+  partialNorm(own: Ownership): Promise<number> {
+    const { store } = this;
+    return scope(async () => {
+      const parts = own.ranges.map(({ start, end }) => {
+        const part = store.gradients!.aliasAt(start, [end - start]);
+        if (!part) throw new RangeError(`gradients from element ${start} on cannot be bound`);
+        return part;
+      });
+      const flat = parts.length > 0 ? globalNorm(parts).beginRead() : undefined;
+      // Of all rows, so that the memory it takes does not depend on whose they are; the host adds up the own ones.
+      const tables = store.tables
+        .filter((table) => table.trains)
+        .flatMap((table) => store.mergedRows(table) ?? [])
+        .map(({ rows, values }) => ({ rows, sums: rowSquareSums(values).beginRead() }));
+      let squares = ((await flat?.wait())?.[0] ?? 0) ** 2;
+      for (const { rows, sums } of tables) {
+        const values = await sums.wait();
+        const pieces = values.length / rows.length;
+        for (const [n, row] of rows.entries())
+          if (ownsRow(own, row))
+            for (const piece of values.subarray(n * pieces, (n + 1) * pieces)) squares += piece;
+      }
+      return Math.sqrt(squares);
+    });
+  }
+
+  /**
    * `step` without the wait: returns [2] on the device, the norm and whether the update was skipped (1) or not (0), to be
    * disposed of by the caller. Until it is known `steps` counts the update as done: whoever learns that it was skipped
-   * calls `noteSkipped`.
+   * calls `noteSkipped`. `norm`: of the gradients of all ranks before `scale`, from which clipping and skipping follow;
+   * by default that of the gradients in the store.
    */
-  apply(learningRate: number, scale = 1): Tensor {
+  apply(learningRate: number, scale = 1, { norm }: { readonly norm?: number } = {}): Tensor {
     STEP.check({}, { learningRate, scale });
+    if (norm !== undefined) NORM.check({}, { norm });
     this.steps++;
     try {
-      return this.record(learningRate, scale);
+      return this.record(learningRate, scale, norm);
     } catch (error) {
       this.steps--;
       throw error;
@@ -144,7 +188,7 @@ export class AdamW {
     this.steps--;
   }
 
-  private record(learningRate: number, scale: number): Tensor {
+  private record(learningRate: number, scale: number, given: number | undefined): Tensor {
     const { store, options } = this;
     const settings = (decay: boolean): AdamWSettings => ({
       step: this.steps,
@@ -165,7 +209,8 @@ export class AdamW {
         ...rows.flatMap(({ gradient }) => (gradient ? [gradient.values] : [])),
       ];
       if (sources.length === 0) return Tensor.zeros(store.gpu, [2]);
-      const { factor, norm } = clipFactor(globalNorm(sources), scale, options.maxGradNorm);
+      const whole = given === undefined ? globalNorm(sources) : Tensor.from(store.gpu, [given], [1]);
+      const { factor, norm } = clipFactor(whole, scale, options.maxGradNorm);
       // Memory that there may not be is asked for before anything is updated.
       const updates = rows.map(({ table, gradient }) => {
         const { gpu, rows: count, cols } = table.tensor;
