@@ -339,6 +339,13 @@ const rowCases: OpCase[] = [
     reference: ([x]) => x!.slice(),
   },
   {
+    name: 'onBackward',
+    inputs: [[6, 4]],
+    large: [[300, 4]],
+    run: (_, [x]) => ops.onBackward(x!, () => {}),
+    reference: ([x]) => x!.slice(),
+  },
+  {
     name: 'sliceRows view',
     inputs: [[6, 4]],
     large: [[6, 600]],

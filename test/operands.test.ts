@@ -463,6 +463,15 @@ const wrong: Record<string, Wrong[]> = {
     { operands: ['[2,6] f16'], call: (x) => ops.reshape(x!, [4.5, 4]), says: /bad shape/ },
     { operands: ['[2,6] f32 freed'], call: (x) => ops.reshape(x!, [12]), says: /freed/ },
   ],
+  onBackward: [
+    { operands: ['[4] i32'], call: (x) => ops.onBackward(x!, () => {}), says: /x must be/ },
+    {
+      operands: ['[4] f32'],
+      call: (x) => ops.onBackward(x!, 'done' as unknown as () => void),
+      says: /needs a function, found "done"/,
+    },
+    { operands: ['[4] f16 freed'], call: (x) => ops.onBackward(x!, () => {}), says: /freed/ },
+  ],
   shift: [{ operands: ['[4] i32'], call: (x) => ops.shift(x!, 2), says: /x must be/ }],
   scaleGradient: [
     { operands: ['[4] i32'], call: (x) => ops.scaleGradient(x!, 2), says: /x must be/ },

@@ -4,6 +4,7 @@ export { checkpoint } from './checkpoint.js';
 export * from './ops/attention.js';
 export * from './ops/layer-norm.js';
 export * from './ops/matmul.js';
+export * from './ops/on-backward.js';
 export * from './ops/pointwise.js';
 export * from './ops/reduce.js';
 export * from './ops/rows.js';

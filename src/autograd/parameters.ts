@@ -10,6 +10,7 @@ import { castInto } from '../kernels/pointwise.js';
 import { show } from '../show.js';
 import { checkShape, type Shape, sizeOf } from '../tensor/shape.js';
 import { type ParameterRole, Tensor } from '../tensor/tensor.js';
+import { bucketsOf, type ElementRange, type GradientBucket, joinedRanges } from './buckets.js';
 import { DenseGradient, type RowGradient, RowGradients } from './gradients.js';
 
 /** A slice of a parameter under the name that weight files give it. */
@@ -32,6 +33,11 @@ export interface ParameterSpec {
   readonly table?: boolean;
   /** A matrix that products read: in mixed precision it has an f16 copy. */
   readonly product?: boolean;
+  /**
+   * When forward first uses it: backward completes the gradients of later stages first (`ParameterStore.buckets`).
+   * 0 by default: complete at the end of backward.
+   */
+  readonly stage?: number;
 }
 
 /** A named tensor, where its gradient arrives, and its copy in the format that products read. */
@@ -42,6 +48,7 @@ export class Parameter implements ParameterRole {
   readonly decay: boolean;
   readonly trainable: boolean;
   readonly table: boolean;
+  readonly stage: number;
   /** The weight's version that the f16 copy is of. */
   private halved: number | undefined;
 
@@ -60,6 +67,7 @@ export class Parameter implements ParameterRole {
     this.decay = spec.decay;
     this.trainable = spec.trainable;
     this.table = spec.table === true;
+    this.stage = spec.stage ?? 0;
     tensor.requiresGrad = spec.trainable;
     tensor.role = this;
   }
@@ -126,8 +134,13 @@ export class ParameterStore {
     specs: readonly ParameterSpec[],
     readonly precision: FloatDType = 'f32',
   ) {
-    for (const { name, shape, table } of specs) {
+    for (const { name, shape, table, stage } of specs) {
       checkShape('ParameterStore', shape);
+      if (stage !== undefined && !(Number.isSafeInteger(stage) && stage >= 0))
+        throw new ShapeError(
+          'ParameterStore',
+          `the stage of ${show(name)} must be a whole number from 0 on, found ${show(stage)}`,
+        );
       if (table && shape.length !== 2)
         throw new ShapeError(
           'ParameterStore',
@@ -140,7 +153,10 @@ export class ParameterStore {
     const twice = names.find((name, i) => names.indexOf(name) !== i);
     if (twice !== undefined)
       throw new ShapeError('ParameterStore', `two parameters or parts are called ${show(twice)}`);
-    const flat = specs.filter((spec) => spec.trainable && !spec.table);
+    // In the order of stages, so that those of one stage are few ranges.
+    const flat = specs
+      .filter((spec) => spec.trainable && !spec.table)
+      .sort((a, b) => (a.stage ?? 0) - (b.stage ?? 0));
     const offsets = new Map<ParameterSpec, number>();
     let size = 0;
     const place = (list: ParameterSpec[]) => {
@@ -205,18 +221,27 @@ export class ParameterStore {
     return this.parameters.reduce((sum, { shape }) => sum + sizeOf(shape), 0);
   }
 
-  /** Elements [start, end) of the flat buffers whose parameters train; one range unless some were frozen. */
-  trainingRanges(): { start: number; end: number }[] {
-    const frozen = this.parameters.filter(({ offset, trains }) => offset !== undefined && !trains);
-    const ranges: { start: number; end: number }[] = [];
-    let start = 0;
-    for (const { offset, shape } of frozen.sort((a, b) => a.offset! - b.offset!)) {
-      if (offset! > start) ranges.push({ start, end: offset! });
-      start = offset! + slotSize(shape);
-    }
-    const size = this.weights?.size ?? 0;
-    if (size > start) ranges.push({ start, end: size });
-    return ranges;
+  /** Those of the flat buffers' elements whose parameters train; one range unless some were frozen. */
+  trainingRanges(): ElementRange[] {
+    return joinedRanges(this.trainingSlots());
+  }
+
+  /**
+   * The training elements of the flat buffers as buckets, each of them in exactly one, in the order in which backward
+   * completes their gradients: the last stage first. Stages are joined until they have `bytes` bytes of f32 (by default
+   * as many as half a transformer layer of BGE-M3); one that has more stays whole. Tables lie apart and are not among
+   * them. Freezing or unfreezing a parameter changes the buckets.
+   */
+  buckets(bytes = 25e6): GradientBucket[] {
+    return bucketsOf(this.trainingSlots(), bytes);
+  }
+
+  /** Where dense parameters lie that train and have elements, padding included. */
+  private trainingSlots(): (ElementRange & { readonly stage: number })[] {
+    return this.parameters.flatMap(({ offset, shape, stage, trains }) => {
+      const size = slotSize(shape);
+      return offset !== undefined && trains && size > 0 ? [{ start: offset, end: offset + size, stage }] : [];
+    });
   }
 
   /** Makes the f16 copies anew of all weights that were written since; products do it by themselves for theirs. */

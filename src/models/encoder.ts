@@ -41,7 +41,10 @@ function consume(x: Tensor, use: (x: Tensor) => Tensor): Tensor {
   return y;
 }
 
-/** Names and shapes as in a Hugging Face weight file, without any prefix; query, key and value are fused. */
+/**
+ * Names and shapes as in a Hugging Face weight file, without any prefix; query, key and value are fused. Stage 0 are the
+ * embeddings, 1 to `layers` the layers.
+ */
 export function encoderParameters(config: EncoderConfig): Omit<ParameterSpec, 'decay' | 'trainable'>[] {
   const { hiddenSize: H, intermediateSize: F } = config;
   const dense = (name: string, out: number, input: number) => [
@@ -72,7 +75,7 @@ export function encoderParameters(config: EncoderConfig): Omit<ParameterSpec, 'd
       ...dense(`${at}.intermediate.dense`, F, H),
       ...dense(`${at}.output.dense`, H, F),
       ...norm(`${at}.output.LayerNorm`),
-    ];
+    ].map((spec) => ({ ...spec, stage: i + 1 }));
   };
   return [
     { name: 'embeddings.word_embeddings.weight', shape: [config.vocabSize, H], table: true },

@@ -78,6 +78,12 @@ export function parameterSpecs(
   const width = settings.colbertDim > 0 ? settings.colbertDim : config.hiddenSize;
   const trainable = options.trainable ?? (() => true);
   const decay = options.decay ?? decaysByDefault;
+  const heads = [
+    { name: 'colbert_linear.weight', shape: [width, config.hiddenSize] },
+    { name: 'colbert_linear.bias', shape: [width] },
+    { name: 'sparse_linear.weight', shape: [1, config.hiddenSize] },
+    { name: 'sparse_linear.bias', shape: [1] },
+  ];
   return [
     ...encoderParameters(config).map((spec) => ({
       ...spec,
@@ -86,10 +92,7 @@ export function parameterSpecs(
         ? { parts: spec.parts.map((part) => ({ ...part, name: ENCODER_PREFIX + part.name })) }
         : {}),
     })),
-    { name: 'colbert_linear.weight', shape: [width, config.hiddenSize] },
-    { name: 'colbert_linear.bias', shape: [width] },
-    { name: 'sparse_linear.weight', shape: [1, config.hiddenSize] },
-    { name: 'sparse_linear.bias', shape: [1] },
+    ...heads.map((spec) => ({ ...spec, stage: config.layers + 1 })),
   ].map((spec) => ({ ...spec, trainable: trainable(spec.name), decay: decay(spec.name) }));
 }
 
