@@ -38,8 +38,8 @@ async function run(output: string, ...more: string[]): Promise<string[]> {
 
 function point(output: string, wish: string | true, ...more: string[]): ResumePoint | undefined {
   const args = argumentsOf(output, more);
-  const { fingerprint } = openInputs(args.modelNameOrPath, args, () => {});
-  const found = resumePoint(wish, at(output), fingerprint, () => {});
+  const inputs = openInputs(args.modelNameOrPath, args, () => {});
+  const found = resumePoint(wish, at(output), inputs, () => {});
   found?.tensors.close();
   return found;
 }
@@ -174,9 +174,9 @@ test('a best checkpoint that is damaged is not the model that is written, and a 
 test('going on from an earlier checkpoint tells of those that are taken anew', () => {
   const notes: string[] = [];
   const args = argumentsOf('out', []);
-  const { fingerprint } = openInputs(args.modelNameOrPath, args, () => {});
+  const inputs = openInputs(args.modelNameOrPath, args, () => {});
   for (const name of ['checkpoint-2', 'checkpoint-1'])
-    resumePoint(at('out', name), at('out'), fingerprint, (line) => void notes.push(line))!.tensors.close();
+    resumePoint(at('out', name), at('out'), inputs, (line) => void notes.push(line))!.tensors.close();
   assert.equal(notes.length, 3, notes.join('\n'));
   assert.match(notes[2]!, /^checkpoint-2 in .*out is of steps that are taken anew now: /);
 });

@@ -119,8 +119,8 @@ test('without a checkpoint True begins anew; a model alone is no checkpoint to g
 /** The checkpoint that a run of these flags goes on from. */
 function point(output: string, line: string, wish: string | true, notes: string[] = []): number | undefined {
   const args = argumentsOf(output, line);
-  const { fingerprint } = openInputs(args.modelNameOrPath, args, () => {});
-  const opened = resumePoint(wish, at(output), fingerprint, (text) => notes.push(text));
+  const inputs = openInputs(args.modelNameOrPath, args, () => {});
+  const opened = resumePoint(wish, at(output), inputs, (text) => notes.push(text));
   opened?.tensors.close();
   return opened?.step;
 }

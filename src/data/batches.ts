@@ -19,6 +19,8 @@ import { distinctWords, type TokenIds, type WordLimits } from './words.js';
 export interface DataOptions extends DatasetOptions, PromptOptions {
   readonly dataloaderDropLast: boolean;
   readonly shuffleRatio: number;
+  /** A query meets passages of other ranks too, where it meets others than its own. */
+  readonly acrossRanks: boolean;
 }
 
 const defaults: Omit<DataOptions, 'trainData'> = {
@@ -26,6 +28,7 @@ const defaults: Omit<DataOptions, 'trainData'> = {
   trainGroupSize: 8,
   perDeviceTrainBatchSize: 8,
   dataloaderDropLast: false,
+  acrossRanks: false,
   smallThreshold: 0,
   dropThreshold: 0,
   maxExampleNumPerDataset: 100_000_000,
@@ -99,6 +102,14 @@ export interface DataUsage {
   readonly unused: readonly UnusedRows[];
   /** The same for people, one line each; none when every row is used. */
   readonly notices: readonly string[];
+}
+
+/** How an epoch is cut, over all ranks. */
+export interface EpochLayout {
+  /** Of each dataset in turn: its rows, its batches in an epoch, and the rows that such a batch takes. */
+  readonly datasets: readonly { readonly rows: number; readonly batches: number; readonly size: number }[];
+  /** Batches come in an order of their own, not in that of the rows. */
+  readonly shuffled: boolean;
 }
 
 export class TrainingData {
@@ -186,7 +197,22 @@ export class TrainingData {
     };
   }
 
-  /** Steps of each rank in one epoch. @throws InputError when there are none, or some batch would not be sound. */
+  /**
+   * How an epoch is cut at this world size and `--per_device_train_batch_size` (that of the options by default). Layouts
+   * that are equal give the same rows in the same order, cut into slices for more or fewer ranks; only a last batch that
+   * the rows do not fill is shorter with one rank and filled up with several.
+   */
+  layout(worldSize: number, perDevice = this.options.perDeviceTrainBatchSize): EpochLayout {
+    const { sameDatasetWithinBatch: shuffled } = this.options;
+    const datasets = this.datasets.map((dataset) => ({
+      rows: dataset.rowCount,
+      batches: this.batchesOf(dataset, worldSize, perDevice),
+      size: dataset.batchSizeAt(perDevice) * worldSize,
+    }));
+    return { datasets, shuffled };
+  }
+
+  /** Batches of each rank in one epoch. @throws InputError when there are none, or some batch would not be sound. */
   batchesPerEpoch(worldSize = 1): number {
     this.check(worldSize);
     return this.datasets.reduce((total, dataset) => total + this.batchesOf(dataset, worldSize), 0);
@@ -233,16 +259,17 @@ export class TrainingData {
   /**
    * Of each dataset that gives batches how long they can be, in tokens: for finding out what a step takes before the
    * first. `effort`: characters that may be read for it; what is left then is bounded by its bytes. `kind`: of the
-   * batches that `epoch` gives, or `candidates`.
+   * batches that `epoch` gives, or `candidates`. `worldSize`: ranks that the batches are of, one each.
    */
   longest(
     measure: TokenMeasure,
     effort = Number.POSITIVE_INFINITY,
     kind: LongestKind = 'sampled',
+    worldSize = 1,
   ): LongestBatch[] {
     const { options, prompts } = this;
     return this.datasets.flatMap((dataset) => {
-      const batches = this.batchesOf(dataset, 1);
+      const batches = this.batchesOf(dataset, worldSize);
       if (batches === 0) return [];
       const batch = longestBatch({
         dataset,
@@ -301,12 +328,12 @@ export class TrainingData {
    * Different token ids that batches can bring, at most; undefined where that is not known within the limits, or not at
    * all because passages are cut and joined anew.
    */
-  words(ids: TokenIds, limits: WordLimits): number | undefined {
+  words(ids: TokenIds, limits: WordLimits, worldSize = 1): number | undefined {
     const { datasets, options, prompts } = this;
     if (options.shuffleRatio > 0) return undefined;
     return distinctWords({
       ...limits,
-      datasets: datasets.filter((dataset) => this.batchesOf(dataset, 1) > 0),
+      datasets: datasets.filter((dataset) => this.batchesOf(dataset, worldSize) > 0),
       query: (row, text) => prompts.query(row, text),
       passage: (row, text) => prompts.passage(row, text),
       ids,
@@ -358,13 +385,18 @@ export class TrainingData {
   /** Whether every query meets one passage only, its own positive: the loss of such a query is 0. */
   private hasOnePassage(dataset: Dataset): boolean {
     const { rowCount, batchSize, noInBatchNeg } = dataset;
-    if (!noInBatchNeg && Math.min(rowCount, batchSize) > 1) return false;
+    const others = this.options.acrossRanks || Math.min(rowCount, batchSize) > 1;
+    if (!noInBatchNeg && others) return false;
     for (let row = 0; row < rowCount; row++) if (this.groupSizeFrom(dataset.facts(row)) > 1) return false;
     return true;
   }
 
-  private batchesOf(dataset: Dataset, worldSize: number): number {
-    const batches = dataset.rowCount / (dataset.batchSize * worldSize);
+  private batchesOf(
+    dataset: Dataset,
+    worldSize: number,
+    perDevice = this.options.perDeviceTrainBatchSize,
+  ): number {
+    const batches = dataset.rowCount / (dataset.batchSizeAt(perDevice) * worldSize);
     const dropTail = this.options.sameDatasetWithinBatch || this.options.dataloaderDropLast;
     return dropTail ? Math.floor(batches) : Math.ceil(batches);
   }

@@ -41,6 +41,14 @@ interface Member {
   readonly rows: Uint32Array;
 }
 
+/** How many queries of a dataset a rank takes in a step. */
+interface BatchSize {
+  /** By `--per_device_train_batch_size`. */
+  readonly of: (perDevice: number) => number;
+  /** For people: what sets it. */
+  readonly from: string;
+}
+
 export class Dataset {
   readonly rowCount: number;
   /** Row number at which each member begins. */
@@ -50,10 +58,9 @@ export class Dataset {
     /** For people: the file, or the directory whose small files were merged. */
     readonly name: string,
     private readonly members: readonly Member[],
-    /** Queries per rank and step. */
-    readonly batchSize: number,
-    /** For people: what set the batch size. */
-    readonly batchSizeFrom: string,
+    private readonly size: BatchSize,
+    /** As `--per_device_train_batch_size` has it. */
+    private readonly perDevice: number,
     readonly noInBatchNeg: boolean,
   ) {
     let count = 0;
@@ -62,6 +69,21 @@ export class Dataset {
       count += rows.length;
     }
     this.rowCount = count;
+  }
+
+  /** Queries per rank and step. */
+  get batchSize(): number {
+    return this.size.of(this.perDevice);
+  }
+
+  /** For people: what set the batch size. */
+  get batchSizeFrom(): string {
+    return this.size.from;
+  }
+
+  /** Queries per rank and step, were `--per_device_train_batch_size` this. */
+  batchSizeAt(perDevice: number): number {
+    return this.size.of(perDevice);
   }
 
   /** What it consists of: files, and how many rows of each take part. */
@@ -141,7 +163,7 @@ export function openDatasets(options: DatasetOptions): OpenedDatasets {
 
   if (!options.sameDatasetWithinBatch) {
     const members = opened.flatMap((each) => each.members);
-    const dataset = new Dataset('all files', members, options.perDeviceTrainBatchSize, BATCH_FLAG, false);
+    const dataset = new Dataset('all files', members, FLAG_SIZE, options.perDeviceTrainBatchSize, false);
     if (options.knowledgeDistillation) requireScores(dataset);
     const wishes = {
       noInBatchNeg: sources.filter((source) => source.noInBatchNeg).map((source) => source.path),
@@ -156,6 +178,7 @@ export function openDatasets(options: DatasetOptions): OpenedDatasets {
   }
 
   const datasets: Dataset[] = [];
+  const perDevice = options.perDeviceTrainBatchSize;
   const leaveOut = (file: string, rows: number, flag: string, threshold: number) =>
     unused.push({ file, rows, why: `fewer than --${flag} ${threshold}` });
   for (const { source, members } of opened) {
@@ -163,16 +186,13 @@ export function openDatasets(options: DatasetOptions): OpenedDatasets {
     for (const member of members) {
       const { path } = member.file;
       if (member.rows.length >= options.smallThreshold) {
-        const { size, from } = memberBatchSize(member, options);
-        datasets.push(new Dataset(path, [member], size, from, source.noInBatchNeg));
+        datasets.push(new Dataset(path, [member], memberBatchSize(member), perDevice, source.noInBatchNeg));
       } else if (source.isDirectory) small.push(member);
       else leaveOut(path, member.rows.length, 'small_threshold', options.smallThreshold);
     }
     if (small.length === 0) continue;
-    const { size, from } = small
-      .map((member) => memberBatchSize(member, options))
-      .reduce((a, b) => (b.size < a.size ? b : a));
-    const merged = new Dataset(`${source.path} (small files)`, small, size, from, source.noInBatchNeg);
+    const size = smallest(small.map(memberBatchSize), perDevice);
+    const merged = new Dataset(`${source.path} (small files)`, small, size, perDevice, source.noInBatchNeg);
     if (merged.rowCount >= options.dropThreshold) datasets.push(merged);
     else leaveOut(merged.name, merged.rowCount, 'drop_threshold', options.dropThreshold);
   }
@@ -199,14 +219,23 @@ function subsample(file: RowFile, options: DatasetOptions, fileNumber: number, u
 }
 
 const BATCH_FLAG = '--per_device_train_batch_size';
+const FLAG_SIZE: BatchSize = { of: (perDevice) => perDevice, from: BATCH_FLAG };
 
 /** The first row's own batch size; else the flag's, halved (but at least 1) for symmetric types. */
-function memberBatchSize({ file, rows }: Member, options: DatasetOptions): { size: number; from: string } {
-  const first = file.row(rows[0]!);
-  if (first.batchSize !== null) return { size: first.batchSize, from: `"batch_size" of its first row` };
-  if (!first.type?.includes('symmetric')) return { size: options.perDeviceTrainBatchSize, from: BATCH_FLAG };
-  const half = Math.max(1, Math.floor(options.perDeviceTrainBatchSize / 2));
-  return { size: half, from: `half of ${BATCH_FLAG}, for the type ${show(first.type)}` };
+function memberBatchSize({ file, rows }: Member): BatchSize {
+  const { batchSize, type } = file.row(rows[0]!);
+  if (batchSize !== null) return { of: () => batchSize, from: `"batch_size" of its first row` };
+  if (!type?.includes('symmetric')) return FLAG_SIZE;
+  return {
+    of: (perDevice) => Math.max(1, Math.floor(perDevice / 2)),
+    from: `half of ${BATCH_FLAG}, for the type ${show(type)}`,
+  };
+}
+
+/** Of files that share batches. */
+function smallest(sizes: readonly BatchSize[], perDevice: number): BatchSize {
+  const { from } = sizes.reduce((a, b) => (b.of(perDevice) < a.of(perDevice) ? b : a));
+  return { of: (each) => Math.min(...sizes.map((size) => size.of(each))), from };
 }
 
 function taught(dataset: Dataset): { name: string; rows: number; scored: number } {

@@ -65,8 +65,7 @@ export async function finetune(
     interrupted.close();
   }
   const folder = await openModelFolder(args, report);
-  const inputs = openInputs(folder, args, note);
-  const { plan } = inputs;
+  let inputs = openInputs(folder, args, note);
   const gpu = await openGpu();
   const endProfile = async () => {
     for (const line of (await profile?.finish(gpu, note))?.lines ?? []) note(line);
@@ -83,7 +82,9 @@ export async function finetune(
     }
     output = openOutput(args.outputDir);
     for (const line of output.notices) note(line);
-    checkpoint = resumePoint(resumeWish(args), args.outputDir, inputs.fingerprint, note);
+    checkpoint = resumePoint(resumeWish(args), args.outputDir, inputs, note);
+    inputs = goingOn(inputs, checkpoint);
+    const { plan } = inputs;
     // They make their tokenizers while memory is planned and the model is loaded.
     threads = new TokenizerThreads(inputs.tokenizer, {
       threads: args.dataloaderNumWorkers ?? (gpu.capabilities.software ? 0 : 1),
@@ -154,11 +155,12 @@ export async function finetune(
 }
 
 /** `--dry_run`: the plan as one record, its memory as a table; nothing is written. @throws MachineError beyond the budget. */
-async function tellPlan(gpu: Gpu, inputs: RunInputs, report: Reporter): Promise<void> {
+async function tellPlan(gpu: Gpu, opened: RunInputs, report: Reporter): Promise<void> {
   const note = (line: string) => report.note(line);
-  const { args } = inputs.plan;
-  const checkpoint = resumePoint(resumeWish(args), args.outputDir, inputs.fingerprint, note);
+  const { args } = opened.plan;
+  const checkpoint = resumePoint(resumeWish(args), args.outputDir, opened, note);
   checkpoint?.tensors.close();
+  const inputs = goingOn(opened, checkpoint);
   const memory = await planMemoryOf(gpu, inputs, checkpoint, note);
   requireMemory(memory, gpu.pool.budget, note);
   note('GPU memory that the longest batch takes:');
@@ -169,6 +171,13 @@ async function tellPlan(gpu: Gpu, inputs: RunInputs, report: Reporter): Promise<
     gpu_memory_bytes: memory.peak,
   });
   note('--dry_run: nothing was trained and nothing written');
+}
+
+/** What the run is where it goes on: at another world size it may have more steps or fewer. */
+function goingOn(inputs: RunInputs, checkpoint: ResumePoint | undefined): RunInputs {
+  if (!checkpoint) return inputs;
+  const { plan } = checkpoint;
+  return { ...inputs, plan, fingerprint: { ...inputs.fingerprint, total_steps: plan.totalSteps } };
 }
 
 /** The loop. Returns whether it came to its end, and why there was nothing new to save after the last step, if so. */

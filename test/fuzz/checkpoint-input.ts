@@ -8,7 +8,7 @@ import { silentReporter } from '../../src/train/report.js';
 import { differences, fingerprintOf } from '../../src/train/run/fingerprint.js';
 import { RunLog } from '../../src/train/run/log.js';
 import { RunPlan } from '../../src/train/run/plan.js';
-import { restore } from '../../src/train/run/resume.js';
+import { dataGoesOn, restore } from '../../src/train/run/resume.js';
 import { TrainingRun } from '../../src/train/run/run.js';
 import {
   OPTIMIZER_FILE,
@@ -44,7 +44,7 @@ const plan = once(() => {
 const fingerprint = once(() => {
   const data = { seed: 42, files: [{ path: '/d.jsonl', bytes: 9, rows: 4, crc32: 7 }] };
   return fingerprintOf({
-    ...{ args: plan().args, deepspeed: null, data, evaluation: null, totalSteps: 6 },
+    ...{ args: plan().args, deepspeed: null, data, evaluation: null, totalSteps: 6, worldSize: 1 },
     ...{ config: parseEncoderConfig(config), tokenizer: new Map([['tokenizer.json', Buffer.from('{}')]]) },
   });
 });
@@ -146,7 +146,9 @@ export function useCheckpoint(folder: string): void {
   const run = newRun();
   try {
     differences(opened.state.fields('fingerprint'), fingerprint());
-    const point = { ...opened, sameEvaluation: true, located: (name: string) => name };
+    const layout = { datasets: [{ rows: 4, batches: 2, size: 2 }], shuffled: false };
+    const goesOn = dataGoesOn(opened, { data: { layout: () => layout }, plan: plan() });
+    const point = { ...opened, ...goesOn, sameEvaluation: true, located: (name: string) => name };
     restore(point, run, new RunLog(plan(), silentReporter));
   } finally {
     opened.tensors.close();

@@ -72,6 +72,8 @@ export interface Fingerprinted {
   readonly config: EncoderConfig;
   readonly tokenizer: ReadonlyMap<string, Uint8Array>;
   readonly totalSteps: number;
+  /** Of the ranks that there are, which `--nproc_per_node` need not say. */
+  readonly worldSize: number;
 }
 
 export function fingerprintOf(run: Fingerprinted): RunFingerprint {
@@ -102,8 +104,19 @@ export function fingerprintOf(run: Fingerprinted): RunFingerprint {
       activation: config.activation,
     },
     tokenizer: Object.fromEntries([...run.tokenizer].map(([name, bytes]) => [name, crc32(bytes)])),
-    world_size: args.nprocPerNode,
+    world_size: run.worldSize,
     total_steps: run.totalSteps,
+  };
+}
+
+const BATCH_SIZE = 'per_device_train_batch_size' satisfies FlagName;
+
+/** What a run at another world size has to know of the one that was saved. @throws InputError for what is no fingerprint. */
+export function savedSize(saved: Fields): { worldSize: number; perDevice: number; totalSteps: number } {
+  return {
+    worldSize: saved.count('world_size', 1),
+    perDevice: saved.fields('arguments').count(BATCH_SIZE, 1),
+    totalSteps: saved.count('total_steps', 1),
   };
 }
 
@@ -123,10 +136,16 @@ export function differences(saved: Fields, now: RunFingerprint): Differences {
     contradictions.push(`expected ${what} ${shown(then)}, found ${shown(found)}`);
 
   const before = saved.fields('arguments');
+  const world = saved.count('world_size', 1);
+  const batch = before.count('per_device_train_batch_size', 1);
+  // More ranks with fewer rows each are the same steps.
+  const sameSteps =
+    world !== now.world_size && world * batch === now.world_size * Number(now.arguments[BATCH_SIZE]);
   for (const [name, value] of Object.entries(now.arguments)) {
     // A flag that the version which wrote the checkpoint did not have is as it was then: at its default.
     const flag = finetuneFlags[name as FlagName];
     const then = before.names().includes(name) ? before.value(name) : asJson(flag.fallback);
+    if (name === BATCH_SIZE && sameSteps) continue;
     if (!isDeepStrictEqual(plain(then), plain(value))) expected(`--${name}`, then, value);
   }
 
@@ -169,14 +188,6 @@ export function differences(saved: Fields, now: RunFingerprint): Differences {
     );
   }
 
-  const total = saved.count('total_steps', 1);
-  if (total !== now.total_steps)
-    notices.push(
-      `the run has ${now.total_steps} steps now, ${total} when it was saved: learning rates that follow from the length of the run are others from here on`,
-    );
-  const world = saved.count('world_size', 1);
-  if (world !== now.world_size)
-    notices.push(`${now.world_size} ranks now, ${world} when it was saved: batches are others from here on`);
   const rowsOf = (fingerprint: unknown) => {
     const files: unknown = isJsonObject(fingerprint) ? fingerprint['files'] : undefined;
     return Array.isArray(files)

@@ -18,11 +18,15 @@ export interface RunSize {
 
 type SizeArguments = Pick<FinetuneArguments, 'gradientAccumulationSteps' | 'maxSteps' | 'numTrainEpochs'>;
 
-/** @throws InputError when the run would be longer than any. */
-export function runSize(args: SizeArguments, batchesPerEpoch: number): RunSize {
+/**
+ * `ahead`: by how many steps the run is further in its data than the steps it took, because some of them took more rows
+ * than a step takes now. @throws InputError when the run would be longer than any.
+ */
+export function runSize(args: SizeArguments, batchesPerEpoch: number, ahead = 0): RunSize {
   const window = Math.min(args.gradientAccumulationSteps, batchesPerEpoch);
   const stepsPerEpoch = Math.floor(batchesPerEpoch / window);
-  const totalSteps = args.maxSteps > 0 ? args.maxSteps : Math.ceil(args.numTrainEpochs * stepsPerEpoch);
+  const totalSteps =
+    args.maxSteps > 0 ? args.maxSteps : Math.ceil(args.numTrainEpochs * stepsPerEpoch) - ahead;
   if (totalSteps > COUNT.most)
     throw new InputError(
       `--num_train_epochs ${args.numTrainEpochs}: expected at most ${COUNT.most} steps in all, found ${totalSteps} of ${stepsPerEpoch} an epoch`,

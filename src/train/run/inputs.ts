@@ -62,11 +62,15 @@ export async function openModelFolder(args: FinetuneArguments, report: Reporter)
   );
 }
 
-/** `folder`: the model's, which is here by now. All rows are looked through, so that bad ones are found before the first step. @throws InputError. */
+/**
+ * `folder`: the model's, which is here by now. All rows are looked through, so that bad ones are found before the first
+ * step. `worldSize`: ranks that share each step. @throws InputError.
+ */
 export function openInputs(
   folder: string,
   given: FinetuneArguments,
   note: (line: string) => void,
+  worldSize = 1,
 ): RunInputs {
   const requireUnchanged = watchFolder(folder);
   const replaced = replacedBase(folder, given);
@@ -81,7 +85,7 @@ export function openInputs(
     seed: args.dataSeed ?? args.seed,
     nonePrefix: args.flagembeddingCompat.has('none-prefix'),
   };
-  const data = loadDatasets(dataOptions);
+  const data = loadDatasets({ ...dataOptions, acrossRanks: args.negativesCrossDevice && worldSize > 1 });
   const evalData = args.evalData
     ? loadDatasets({
         ...dataOptions,
@@ -90,7 +94,7 @@ export function openInputs(
         dataloaderDropLast: false,
       })
     : undefined;
-  const deepspeed = args.deepspeed ? readDeepSpeed(args.deepspeed, args) : null;
+  const deepspeed = args.deepspeed ? readDeepSpeed(args.deepspeed, args, worldSize) : null;
   // What concerns flags is told by both sets of data.
   for (const line of new Set([
     ...tokenizer.notices,
@@ -101,17 +105,17 @@ export function openInputs(
     note(line);
   if (deepspeed?.settings.precision === 'bfloat16' && !args.bf16)
     note(`${printable(args.deepspeed!)}: bfloat16: training runs in float32`);
-  const batchesPerEpoch = data.batchesPerEpoch();
+  const batchesPerEpoch = data.batchesPerEpoch(worldSize);
+  // Each batch of an evaluation is one rank's, so that its metrics are those of one rank.
   evalData?.batchesPerEpoch();
-  for (const each of [data, ...(evalData ? [evalData] : [])])
-    for (const line of each.usage().notices) note(line);
+  for (const line of [...data.usage(worldSize).notices, ...(evalData?.usage().notices ?? [])]) note(line);
   for (const line of evaluationNotices(args, evalData)) note(line);
-  const size = { rows: data.rowCount, batchesPerEpoch, ranked: evalData?.ranked().rows };
+  const size = { rows: data.rowCount, batchesPerEpoch, worldSize, ranked: evalData?.ranked().rows };
   const plan = new RunPlan(args, deepspeed?.settings ?? null, size);
   for (const line of plan.notices) note(line);
   const settings = deepspeed?.settings ?? null;
   const fingerprint = fingerprintOf({
-    ...{ args, deepspeed: settings, config, totalSteps: plan.totalSteps },
+    ...{ args, deepspeed: settings, config, totalSteps: plan.totalSteps, worldSize },
     ...{ data: data.fingerprint(), evaluation: evalData?.fingerprint() ?? null, tokenizer: tokenizer.files },
   });
   return { folder, texts, tokenizer, data, evalData, plan, fingerprint, requireUnchanged };

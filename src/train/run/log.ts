@@ -90,7 +90,7 @@ export class RunLog {
     }
     this.noteBest();
     this.first = this.state.global_step = step;
-    this.state.epoch = step / this.plan.stepsPerEpoch;
+    this.state.epoch = this.plan.epochsAfter(step);
   }
 
   start(lossScale: number): void {
@@ -102,7 +102,7 @@ export class RunLog {
   step({ number, loss, norm, learningRate, lossScale, event }: TakenStep): void {
     const { plan, state } = this;
     state.global_step = number;
-    state.epoch = number / plan.stepsPerEpoch;
+    state.epoch = plan.epochsAfter(number);
     if (event) this.add({ ...event, step: number });
     for (const mean of [this.sinceLog, this.inAll]) mean.add(loss);
     this.report.step(number, loss);

@@ -69,12 +69,12 @@ export async function planRunMemory(
   const found = new Map<string, LongestBatch[]>();
   let maxTokens = 0;
   const batchesOf =
-    (name: string, from: TrainingData, kind: LongestKind = 'sampled') =>
+    (name: string, from: TrainingData, kind: LongestKind = 'sampled', worldSize = 1) =>
     (model: Parameters<PlannedStep['batches']>[0]) => {
       let longest = found.get(name);
       if (!longest) {
         maxTokens = model.config.maxTokens;
-        longest = from.longest(measureOf(tokenizer, model.config, args), effort, kind);
+        longest = from.longest(measureOf(tokenizer, model.config, args), effort, kind, worldSize);
         found.set(name, longest);
       }
       return plannedBatches(model, longest, options);
@@ -84,13 +84,14 @@ export async function planRunMemory(
   let counted: number | undefined;
   const report = await planOn(like, {
     ...{ model, asked, run: plan.run },
-    batches: batchesOf('training', data),
+    batches: batchesOf('training', data, 'sampled', plan.worldSize),
     words: ({ config, store }) => {
       if (store.tables.length === 0) return 0;
-      counted = data.words(idsOf(tokenizer, args), words);
+      counted = data.words(idsOf(tokenizer, args), words, plan.worldSize);
       momentBytes = 2 * 4 * config.hiddenSize;
       // Of the whole run, steps before it was resumed included: their words have moments too.
-      const tokens = plan.totalSteps * plan.window * Math.max(...found.get('training')!.map(tokensOf));
+      const batches = plan.totalSteps * plan.window * plan.worldSize;
+      const tokens = batches * Math.max(...found.get('training')!.map(tokensOf));
       moving = Math.min(config.vocabSize, tokens, counted ?? Number.POSITIVE_INFINITY);
       return moving;
     },

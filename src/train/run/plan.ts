@@ -18,12 +18,16 @@ import type { RunSettings } from './run.js';
 
 export interface DataSize {
   readonly rows: number;
+  /** Of each rank. */
   readonly batchesPerEpoch: number;
+  /** Ranks that share each step; 1 where none is given. */
+  readonly worldSize?: number;
   /** Rows to evaluate on that have candidates to rank; undefined where there are no such data. */
   readonly ranked: number | undefined;
 }
 
 export class RunPlan implements RunSize {
+  readonly worldSize: number;
   readonly batchesPerEpoch: number;
   readonly window: number;
   readonly stepsPerEpoch: number;
@@ -49,8 +53,11 @@ export class RunPlan implements RunSize {
     readonly args: FinetuneArguments,
     private readonly deepspeed: DeepSpeedSettings | null,
     readonly data: DataSize,
+    /** Steps by which the run is further in its data than it took steps: some took more rows, at another world size. */
+    private readonly ahead = 0,
   ) {
-    const size = runSize(args, data.batchesPerEpoch);
+    const size = runSize(args, data.batchesPerEpoch, ahead);
+    this.worldSize = data.worldSize ?? 1;
     this.batchesPerEpoch = size.batchesPerEpoch;
     this.window = size.window;
     this.stepsPerEpoch = size.stepsPerEpoch;
@@ -85,6 +92,16 @@ export class RunPlan implements RunSize {
     };
   }
 
+  /** The same run where it goes on, `ahead` steps further in its data than it took steps. */
+  goingOn(ahead: number): RunPlan {
+    return ahead === 0 ? this : new RunPlan(this.args, this.deepspeed, this.data, ahead);
+  }
+
+  /** Epochs of the data that are behind the run after so many steps. */
+  epochsAfter(step: number): number {
+    return (step + this.ahead) / this.stepsPerEpoch;
+  }
+
   /** All of it as one record: what the flags, the DeepSpeed file and the data come to. */
   describe(): LogEntry {
     const { args, run, lossScaling, totalSteps } = this;
@@ -92,6 +109,7 @@ export class RunPlan implements RunSize {
     const warmest = Math.min(this.warmup, totalSteps - 1);
     return {
       ...{ rows: this.data.rows, batches_per_epoch: this.batchesPerEpoch, batches_per_step: this.window },
+      ...(this.worldSize > 1 ? { ranks: this.worldSize } : {}),
       ...{ steps_per_epoch: this.stepsPerEpoch, total_steps: totalSteps, logging_steps: this.loggingSteps },
       ...(args.saveStrategy === 'steps' ? { save_steps: this.saveSteps } : {}),
       ...{ save_strategy: args.saveStrategy, checkpoints_kept: this.checkpointsKept },
@@ -136,15 +154,23 @@ export class RunPlan implements RunSize {
 
   evaluatesAt(step: number): boolean {
     if (this.evalStrategy === 'no') return false;
-    const every = this.evalStrategy === 'steps' ? this.evalSteps : this.stepsPerEpoch;
-    return step % every === 0 || step === this.totalSteps;
+    return (
+      step === this.totalSteps ||
+      (this.evalStrategy === 'steps' ? step % this.evalSteps === 0 : this.endsEpoch(step))
+    );
   }
 
   savesAt(step: number): boolean {
     const { saveStrategy } = this.args;
     if (saveStrategy === 'no' || step > this.totalSteps) return false;
-    const every = saveStrategy === 'steps' ? this.saveSteps : this.stepsPerEpoch;
-    return step === this.totalSteps || step % every === 0;
+    return (
+      step === this.totalSteps ||
+      (saveStrategy === 'steps' ? step % this.saveSteps === 0 : this.endsEpoch(step))
+    );
+  }
+
+  private endsEpoch(step: number): boolean {
+    return (step + this.ahead) % this.stepsPerEpoch === 0;
   }
 
   /** The model is looked at or saved after this step, before the next one begins. */

@@ -1,18 +1,29 @@
 /** `--resume_from_checkpoint`: which checkpoint a run goes on from, whether it may, and going on from it. */
 import fs from 'node:fs';
 import path from 'node:path';
+import type { TrainingData } from '../../data/batches.js';
 import { InputError } from '../../errors.js';
 import { sameFolder } from '../../files/same-folder.js';
 import type { Gpu } from '../../gpu/gpu.js';
 import { CHECKPOINT } from '../../models/output-folder.js';
 import { printable, show } from '../../show.js';
+import type { FinetuneArguments } from '../arguments.js';
 import { checkpoints } from './checkpoints.js';
-import { differences, type RunFingerprint } from './fingerprint.js';
+import { type Cursor, type MovedCursor, movedCursor, type Reading, readCursor } from './cursor.js';
+import { differences, savedSize } from './fingerprint.js';
+import { runSize } from './forecast.js';
+import type { RunInputs } from './inputs.js';
 import type { RunLog } from './log.js';
+import type { RunPlan } from './plan.js';
 import type { TrainingRun } from './run.js';
 import { type OpenCheckpoint, openCheckpoint, TRAINING_STATE } from './training-state.js';
 
 const FLAG = '--resume_from_checkpoint';
+
+/** What a run that may go on is held to. */
+export interface Resuming extends Pick<RunInputs, 'fingerprint' | 'plan'> {
+  readonly data: Pick<TrainingData, 'layout'>;
+}
 
 /** What the flag says: a folder, `True` for the newest checkpoint of the output folder, or nothing. */
 export type ResumeWish = string | true | null;
@@ -22,6 +33,10 @@ export interface ResumePoint extends OpenCheckpoint {
   readonly sameEvaluation: boolean;
   /** A checkpoint beside this one as the output folder has it. */
   readonly located: (checkpoint: string) => string;
+  /** Where the data goes on. */
+  readonly cursor: Cursor;
+  /** The run, whose length may follow from where its data goes on. */
+  readonly plan: RunPlan;
 }
 
 /**
@@ -32,7 +47,7 @@ export interface ResumePoint extends OpenCheckpoint {
 export function resumePoint(
   wish: ResumeWish,
   outputDir: string,
-  now: RunFingerprint,
+  run: Resuming,
   note: (line: string) => void,
 ): ResumePoint | undefined {
   if (wish === null) return undefined;
@@ -53,17 +68,21 @@ export function resumePoint(
   }
   const opened = open(folder);
   try {
-    const { contradictions, notices, otherEvaluation } = differences(opened.state.fields('fingerprint'), now);
+    const { contradictions, notices, otherEvaluation } = differences(
+      opened.state.fields('fingerprint'),
+      run.fingerprint,
+    );
     if (contradictions.length > 0)
       throw new InputError(
         `${FLAG} ${printable(folder)}: ${contradictions.slice(0, 3).join('; ')}${contradictions.length > 3 ? `; and ${contradictions.length - 3} more differences` : ''}`,
       );
-    if (opened.step > now.total_steps)
+    const { cursor, plan, notices: ofData } = dataGoesOn(opened, run);
+    if (opened.step > plan.totalSteps)
       throw new InputError(
-        `${FLAG} ${printable(folder)}: expected a run of at least the ${opened.step} steps that were taken, found ${now.total_steps}: give more --num_train_epochs or --max_steps`,
+        `${FLAG} ${printable(folder)}: expected a run of at least the ${opened.step} steps that were taken, found ${plan.totalSteps}: give more --num_train_epochs or --max_steps`,
       );
-    note(`the run goes on from ${printable(folder)}, after step ${opened.step} of ${now.total_steps}`);
-    for (const line of notices) note(line);
+    note(`the run goes on from ${printable(folder)}, after step ${opened.step} of ${plan.totalSteps}`);
+    for (const line of [...notices, ...ofData]) note(line);
     const beside = path.dirname(fs.realpathSync(folder));
     const own = sameFolder(beside, outputDir);
     const later = own ? checkpoints(outputDir).filter(({ step }) => step > opened.step) : [];
@@ -73,20 +92,75 @@ export function resumePoint(
       );
     const located = (name: string) =>
       own ? name : path.relative(fs.realpathSync(outputDir), path.resolve(beside, name));
-    return { ...opened, located, sameEvaluation: !otherEvaluation };
+    return { ...opened, located, cursor, plan, sameEvaluation: !otherEvaluation };
   } catch (error) {
     opened.tensors.close();
     throw error;
   }
 }
 
+/**
+ * At another world size the same place in the data is another batch, and the run may have more or fewer steps.
+ * @throws InputError for what is no place in the data.
+ */
+export function dataGoesOn(
+  { state, step }: Pick<OpenCheckpoint, 'state' | 'step'>,
+  { data, plan: planned }: Pick<Resuming, 'data' | 'plan'>,
+): { cursor: Cursor; plan: RunPlan; notices: string[] } {
+  const was = savedSize(state.fields('fingerprint'));
+  const { worldSize, window, stepsPerEpoch } = planned;
+  const before = readingOf(data, planned.args, was.worldSize, was.perDevice);
+  const now: Reading = { layout: data.layout(worldSize), window, stepsPerEpoch };
+  const at = readCursor(state.fields('run').fields('cursor'));
+  const { cursor, order } = movedCursor(at, before, now);
+  const ahead = cursor.epoch * stepsPerEpoch + cursor.batch / window - step;
+  if (!Number.isInteger(ahead) || (order === 'same' && ahead < 0))
+    throw state.fields('run').fault('cursor', `the place of the data after ${step} steps`);
+  const plan = planned.goingOn(ahead);
+  const notices: string[] = [];
+  if (plan.totalSteps !== was.totalSteps)
+    notices.push(
+      `the run has ${plan.totalSteps} steps now, ${was.totalSteps} when it was saved: learning rates that follow from the length of the run are others from here on`,
+    );
+  if (worldSize !== was.worldSize)
+    notices.push(
+      `${ranks(worldSize)} now, ${was.worldSize} when it was saved: ${placeInData(order, cursor.epoch + 1)}`,
+    );
+  return { cursor, plan, notices };
+}
+
+function readingOf(
+  data: Resuming['data'],
+  args: FinetuneArguments,
+  worldSize: number,
+  perDevice: number,
+): Reading {
+  const layout = data.layout(worldSize, perDevice);
+  const batches = layout.datasets.reduce((sum, { batches }) => sum + batches, 0);
+  const { window, stepsPerEpoch } = runSize(args, batches);
+  return { layout, window, stepsPerEpoch };
+}
+
+/** For people. */
+function placeInData(order: MovedCursor['order'], epoch: number): string {
+  if (order === 'same') return 'every step has the rows that it would have had';
+  const steps = 'a step takes other rows, and the data goes on where it stood';
+  if (order === 'rows') return steps;
+  return order === 'others'
+    ? `a step takes other rows, and epoch ${epoch} goes on at the same share of it in another order: some of its rows come twice and others not at all`
+    : `${steps}, but for ${order.twice === 1 ? 'one row' : `${order.twice} rows`} of epoch ${epoch} that ${order.twice === 1 ? 'comes' : 'come'} again, because no step begins there`;
+}
+
+const ranks = (count: number) => (count === 1 ? '1 rank' : `${count} ranks`);
+
 /** Puts run and log where the checkpoint stands, whose weights the model has. @throws InputError. */
 export function restore(
-  { state, step, history, tensors, located, sameEvaluation }: ResumePoint,
+  { state, step, history, tensors, located, sameEvaluation, cursor }: ResumePoint,
   run: TrainingRun,
   log: RunLog,
 ): void {
   run.restore(state.fields('run'), tensors);
+  run.cursor = cursor;
   log.restore(step, state.fields('means'), history, sameEvaluation ? located : null);
 }
 
