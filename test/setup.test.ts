@@ -4,7 +4,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import os from 'node:os';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { listAdapters, parseAdapterList } from '../src/gpu/adapter.js';
+import { listAdapters, parseAdapterList } from '../src/gpu/adapter-list.js';
 import {
   cacheFolder,
   driverFolder,
@@ -23,7 +23,7 @@ import {
 import { choosePackages, dependencyOrder, patchIcd, readNeeded } from '../src/setup/driver-download.js';
 import { cachedDriver, setupProgram } from './cached-driver.js';
 
-const adapterModule = new URL('../src/gpu/adapter.js', import.meta.url).href;
+const adapterModule = new URL('../src/gpu/adapter-list.js', import.meta.url).href;
 const driverModule = new URL('../src/gpu/software-driver.js', import.meta.url).href;
 const mainProgram = new URL('../src/cli/main.js', import.meta.url).pathname;
 

@@ -2,7 +2,7 @@
 import { createRequire } from 'node:module';
 import path from 'node:path';
 import { readJsonObject } from '../../src/files/json.js';
-import { withoutChatter } from '../../src/gpu/adapter.js';
+import { withoutChatter } from '../../src/gpu/dawn.js';
 import { prepareVulkan } from '../../src/gpu/software-driver.js';
 
 interface DawnModule {

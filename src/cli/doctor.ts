@@ -5,8 +5,10 @@
  */
 import { createRequire } from 'node:module';
 import os from 'node:os';
-import { listAdapters, openAdapter, subgroupMatrixConfigs } from '../gpu/adapter.js';
+import { openAdapter, subgroupMatrixConfigs } from '../gpu/adapter.js';
+import { type VisibleAdapter, visibleAdapters } from '../gpu/adapter-list.js';
 import { cacheFolder, noAdapterError, prepareVulkan } from '../gpu/software-driver.js';
+import { printable } from '../show.js';
 import { parseDoctorArguments } from './doctor-arguments.js';
 
 const LIMITS = [
@@ -43,10 +45,9 @@ export async function doctor(args: readonly string[] = []): Promise<number> {
   row('cache folder', cacheFolder());
   row('drivers', environment.description);
 
-  const adapters = await listAdapters();
+  const adapters = await visibleAdapters();
   if (adapters.length === 0) throw noAdapterError();
-  for (const [index, { backend, name }] of adapters.entries())
-    row(`adapter ${index}`, `${name} (${backend})`);
+  for (const adapter of adapters) row(`adapter ${adapter.index}`, describe(adapter));
 
   const adapter = await openAdapter(wanted ? { adapter: wanted } : {});
   const { info } = adapter;
@@ -71,6 +72,26 @@ export async function doctor(args: readonly string[] = []): Promise<number> {
     problem ?? (software ? 'works, on the processor: fit for tests and demos, slow for training' : 'works'),
   );
   return problem ? 1 : 0;
+}
+
+/** In words, by Vulkan's kinds. */
+const KINDS = {
+  discrete: 'discrete GPU',
+  integrated: 'integrated GPU',
+  virtual: 'GPU of a virtual machine',
+  cpu: 'on the processor',
+  other: 'of another kind',
+} as const;
+
+/** Several cards of one name have its number: it is the name that `--adapters` picks. */
+function describe({ name, backend, type, software, pci, uuid }: VisibleAdapter): string {
+  const kind = type ? KINDS[type] : software ? KINDS.cpu : undefined;
+  return [
+    `${printable(name)} (${backend})`,
+    ...(kind ? [kind] : []),
+    ...(pci ? [`PCI ${pci}`] : []),
+    ...(uuid ? [`UUID ${uuid}`] : []),
+  ].join(', ');
 }
 
 function bytes(value: number): string {

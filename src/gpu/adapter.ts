@@ -1,21 +1,15 @@
 /**
  * Opening adapters and devices, in this one place: which adapter, with which of Dawn's switches, and what it can do.
- * Which driver the process talks to is software-driver.ts's business, what is then done with a device gpu.ts's.
+ * Which adapters there are is told by adapter-list.ts; which driver the process talks to is software-driver.ts's
+ * business, what is then done with a device gpu.ts's.
  */
-import { closeSync, fstatSync, readSync } from 'node:fs';
-import { isMainThread } from 'node:worker_threads';
-import koffi from 'koffi';
-import { create, globals } from 'webgpu';
 import { InputError, type MachineError } from '../errors.js';
 import { printable, show } from '../show.js';
+import { isSoftwareName, listAdapters } from './adapter-list.js';
 import type { Capabilities, SubgroupMatrixConfig } from './capabilities.js';
 import { cpuFacts } from './cpu.js';
+import { instanceOf, requestAdapter } from './dawn.js';
 import { noAdapterError, prepareVulkan } from './software-driver.js';
-
-Object.assign(globalThis, globals);
-
-// If the object that create() returned is collected while its device works, Dawn crashes: keep all of them.
-const instances: GPU[] = [];
 
 // ---- opening -------------------------------------------------------------------------------------------------
 
@@ -35,15 +29,6 @@ export interface AdapterOptions {
   readonly backend?: 'null' | undefined;
 }
 
-function instanceOf(flags: string[]): GPU {
-  const instance = create(flags);
-  instances.push(instance);
-  return instance;
-}
-
-const request = (instance: GPU) =>
-  withoutChatter(() => instance.requestAdapter({ powerPreference: 'high-performance' }));
-
 /**
  * The first matching adapter, a real GPU before a software one.
  * @throws MachineError when there is none, InputError when none has the name that is asked for; says what to do next.
@@ -59,10 +44,16 @@ export async function openAdapter(options: AdapterOptions = {}): Promise<GPUAdap
     ...(backend ? [`backend=${backend}`] : []),
   ]);
   // Dawn rejects where there is no adapter of that name.
-  const adapter = await request(instance).catch(() => null);
+  const adapter = await requestAdapter(instance).catch(() => null);
   if (!adapter) throw await adapterNotFound(wanted);
-  return adapter;
+  if (wanted || backend !== undefined || !isSoftware(adapter.info)) return adapter;
+  // Dawn counts the adapter of a virtual machine ("virtual" or "other" to Vulkan) behind software ones.
+  const real = (await listAdapters()).find(({ name }) => !isSoftwareName(name));
+  return real ? openAdapter({ ...options, adapter: real.name }) : adapter;
 }
+
+const isSoftware = (info: GPUAdapterInfo): boolean =>
+  info.isFallbackAdapter || isSoftwareName(`${info.device} ${info.description}`);
 
 // ---- what an adapter can do ----------------------------------------------------------------------------------
 
@@ -88,8 +79,7 @@ export async function openDevice(
   }
   const info = adapter.info;
   const device = await adapter.requestDevice({ requiredFeatures, requiredLimits: limits });
-  const software =
-    info.isFallbackAdapter || /llvmpipe|swiftshader/i.test(`${info.device} ${info.description}`);
+  const software = isSoftware(info);
   const subgroups = requiredFeatures.includes('subgroups');
   const capabilities: Capabilities = {
     name: info.device || info.description || info.vendor,
@@ -128,33 +118,7 @@ export function subgroupMatrixConfigs(info: GPUAdapterInfo): SubgroupMatrixConfi
   }));
 }
 
-// ---- which adapters there are --------------------------------------------------------------------------------
-
-export interface AdapterName {
-  readonly backend: string;
-  /** Raw device name; what `adapter=<substring>` is matched against. */
-  readonly name: string;
-}
-
-/** Every adapter that Dawn can open, fastest kind first. Two equal devices appear twice. */
-export async function listAdapters(): Promise<AdapterName[]> {
-  prepareVulkan();
-  // Dawn has no call for this, but its error for a name that matches nothing lists the names that would have.
-  try {
-    await request(instanceOf(['adapter=\u0001']));
-  } catch (error) {
-    return parseAdapterList((error as Error).message);
-  }
-  return [];
-}
-
-/** Adapter names out of Dawn's "no adapter matches" message. */
-export function parseAdapterList(message: string): AdapterName[] {
-  return [...message.matchAll(/\* backend: '([^']*)', name: '(.*)'$/gm)].map((match) => ({
-    backend: match[1] ?? '',
-    name: match[2] ?? '',
-  }));
-}
+// ---- which one is wanted ----------------------------------------------------------------------------------------
 
 /** Which adapter is asked for, by a part of its name, and by what. */
 export interface WantedAdapter {
@@ -176,50 +140,4 @@ async function adapterNotFound(wanted: WantedAdapter | undefined): Promise<Input
   return new InputError(
     `${wanted.source}: expected a part of an adapter's name (upper and lower case count), found ${show(wanted.name)}; there are: ${names.join(', ')}`,
   );
-}
-
-// ---- Dawn's chatter ------------------------------------------------------------------------------------------
-
-/** Lines, with the source positions below them, that Dawn writes on every enumeration or that our own errors repeat. */
-const CHATTER =
-  /^Warning: (?:\w+ artificially reduced|Couldn't load Vulkan|vkCreateInstance).*(?:\n {4}at .*)*(?:\n(?=\n|$))?\n?/gm;
-
-const MFD_CLOEXEC = 1;
-
-/**
- * Runs a call during which Dawn enumerates adapters, without what it then always writes to standard error
- * ("artificially reduced …" for lavapipe). Anything else written meanwhile still appears, afterwards.
- *
- * Dawn writes to the file descriptor itself and has no switch for it, so the descriptor is redirected for the
- * synchronous part of the call, in which enumeration happens. Workers share the descriptor and leave it alone.
- */
-export function withoutChatter<T>(call: () => T): T {
-  if (process.platform !== 'linux' || !isMainThread) return call();
-  const libc = koffi.load(null);
-  const dup = libc.func('int dup(int fd)');
-  const dup2 = libc.func('int dup2(int from, int to)');
-  // A file in memory: there need be no folder for temporary ones, and none is left behind.
-  let file: number;
-  try {
-    file = libc.func('int memfd_create(const char *name, unsigned int flags)')(
-      'dawntune-stderr',
-      MFD_CLOEXEC,
-    );
-  } catch {
-    return call();
-  }
-  if (file < 0) return call();
-  const original = dup(2);
-  dup2(file, 2);
-  try {
-    return call();
-  } finally {
-    dup2(original, 2);
-    closeSync(original);
-    const written = Buffer.alloc(fstatSync(file).size);
-    readSync(file, written, 0, written.length, 0);
-    closeSync(file);
-    const rest = written.toString().replace(CHATTER, '');
-    if (rest.trim()) process.stderr.write(rest);
-  }
 }

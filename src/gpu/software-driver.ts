@@ -183,12 +183,16 @@ function keepShaderCache(): void {
   }
 }
 
-/** Sets a variable where native code reads it; in a worker `process.env` is only a copy. */
+/**
+ * Sets a variable where native code reads it; in a worker `process.env` is only a copy. What is so already is left
+ * alone, because other threads may be reading: the first thread that looks at drivers sets what all of them need.
+ */
 function setEnvironment(name: string, value: string): void {
   process.env[name] = value;
   if (isMainThread) return;
-  const setenv = koffi.load(null).func('int setenv(const char *name, const char *value, int overwrite)');
-  setenv(name, value, 1);
+  const libc = koffi.load(null);
+  if (libc.func('const char *getenv(const char *name)')(name) === value) return;
+  libc.func('int setenv(const char *name, const char *value, int overwrite)')(name, value, 1);
 }
 
 /** The error for a machine on which Dawn finds nothing to compute on. */

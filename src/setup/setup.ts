@@ -9,7 +9,7 @@ import { execFile } from 'node:child_process';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { MachineError } from '../errors.js';
-import type { AdapterName } from '../gpu/adapter.js';
+import type { AdapterName } from '../gpu/adapter-list.js';
 import {
   changedFile,
   driverFolder,
@@ -32,7 +32,7 @@ const CRASHES = new Set(['SIGBUS', 'SIGSEGV', 'SIGILL', 'SIGABRT', 'SIGFPE', 'SI
 
 /** Adapters that a fresh process sees: a driver that crashes must not take this one along, and its chatter is dropped. */
 async function probe(software?: SoftwareDriverName | 'none'): Promise<Probed> {
-  const module = new URL('../gpu/adapter.js', import.meta.url).href;
+  const module = new URL('../gpu/adapter-list.js', import.meta.url).href;
   const script = `import(${JSON.stringify(module)}).then((m) => m.listAdapters()).then((a) => console.log('\\n' + JSON.stringify(a)))`;
   const env = software ? { ...process.env, DAWNTUNE_SOFTWARE: software } : process.env;
   try {

@@ -1,0 +1,101 @@
+/**
+ * Dawn's instances: made here, kept alive here, and asked for adapters without the lines that Dawn then always prints.
+ * Which adapter is wanted is adapter.ts's business.
+ */
+import { closeSync, fstatSync, readSync } from 'node:fs';
+import koffi from 'koffi';
+import { create, globals } from 'webgpu';
+
+Object.assign(globalThis, globals);
+
+// If the object that create() returned is collected while its device works, Dawn crashes: keep all of them.
+const instances: GPU[] = [];
+
+export function instanceOf(flags: string[]): GPU {
+  const instance = create(flags);
+  instances.push(instance);
+  return instance;
+}
+
+/**
+ * The first adapter that the instance's flags allow, discrete before integrated before software. The environment
+ * (drivers, layers that select devices) is read at an instance's first request. Rejects where none has the name.
+ */
+export const requestAdapter = (instance: GPU): Promise<GPUAdapter | null> =>
+  withoutChatter(() => instance.requestAdapter({ powerPreference: 'high-performance' }));
+
+// ---- Dawn's chatter ------------------------------------------------------------------------------------------
+
+/** Lines, with the source positions below them, that Dawn writes on every enumeration or that our own errors repeat. */
+const CHATTER =
+  /^Warning: (?:\w+ artificially reduced|Couldn't load Vulkan|vkCreateInstance).*(?:\n {4}at .*)*(?:\n(?=\n|$))?\n?/gm;
+
+const MFD_CLOEXEC = 1;
+
+/**
+ * Runs a call during which Dawn enumerates adapters, without what it then always writes to standard error
+ * ("artificially reduced …" for lavapipe). Anything else written meanwhile still appears, afterwards.
+ *
+ * Dawn writes to the file descriptor itself and has no switch for it, so the descriptor is redirected for the
+ * synchronous part of the call, in which enumeration happens: by one thread at a time, since all share the descriptor.
+ */
+export function withoutChatter<T>(call: () => T): T {
+  if (process.platform !== 'linux') return call();
+  return withStandardError(() => {
+    const libc = koffi.load(null);
+    const dup = libc.func('int dup(int fd)');
+    const dup2 = libc.func('int dup2(int from, int to)');
+    // A file in memory: there need be no folder for temporary ones, and none is left behind.
+    let file: number;
+    try {
+      file = libc.func('int memfd_create(const char *name, unsigned int flags)')(
+        'dawntune-stderr',
+        MFD_CLOEXEC,
+      );
+    } catch {
+      return call();
+    }
+    if (file < 0) return call();
+    const original = dup(2);
+    dup2(file, 2);
+    try {
+      return call();
+    } finally {
+      dup2(original, 2);
+      closeSync(original);
+      const written = Buffer.alloc(fstatSync(file).size);
+      readSync(file, written, 0, written.length, 0);
+      closeSync(file);
+      const rest = written.toString().replace(CHATTER, '');
+      if (rest.trim()) process.stderr.write(rest);
+    }
+  });
+}
+
+/**
+ * Runs a call while no thread of this process has standard error redirected: what the call writes is seen at once,
+ * even if the process then ends.
+ *
+ * The lock is that of C's standard input, which nobody here reads: it is one that all threads know by name, and that
+ * a thread may take again.
+ */
+export function withStandardError<T>(call: () => T): T {
+  let lock: (() => void) | undefined;
+  let unlock = () => {};
+  try {
+    const libc = koffi.load(null);
+    const stream = BigInt(koffi.decode(libc.symbol('stdin'), 'uint64_t'));
+    const take = libc.func('void flockfile(void *stream)');
+    const release = libc.func('void funlockfile(void *stream)');
+    lock = () => take(stream);
+    unlock = () => release(stream);
+  } catch {
+    // Without such a lock (Windows) nothing is redirected either.
+  }
+  lock?.();
+  try {
+    return call();
+  } finally {
+    unlock();
+  }
+}
