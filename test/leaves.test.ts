@@ -1,6 +1,7 @@
 /** Leaves: every gradient that reaches one arrives in its sink, and the optimiser, the norm and freezing know of it. */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
+import type { RowGradients } from '../src/autograd/gradients.js';
 import {
   add,
   backward,
@@ -12,6 +13,7 @@ import {
   m3Distillation,
   matmul,
   mul,
+  onBackward,
   reshape,
   scale,
   sliceRows,
@@ -129,6 +131,74 @@ test('a table of a larger tensor than a binding takes dense gradients in pieces'
   });
   store.dispose();
   await limited.close();
+});
+
+test('a backward leaves one piece of a table, also of one that it computes again; merged rows go out and in', async () => {
+  const store = new ParameterStore(gpu, [
+    { name: 'E', shape: [V, C], table: true, trainable: true, decay: false },
+  ]);
+  const E = store.get('E');
+  E.write(start);
+  const sink = store.tables[0]!.gradient as RowGradients;
+  const lists = [
+    [3, 1, 3],
+    [6, 0],
+    [1, 7],
+  ].map((rows) => new RowIndex(gpu, Uint32Array.from(rows)));
+  const gathered = () => lists.map((list) => sum(gatherRows(E, list))).reduce(add);
+  const pieces: number[] = [];
+  await scope(async () => {
+    const w = Tensor.from(gpu, [2], []);
+    w.requiresGrad = true;
+    const told = () => onBackward(scale(w, 1), () => void pieces.push(sink.count));
+    backward(
+      add(
+        mul(told(), gathered()),
+        checkpoint((x) => mul(x, gathered()), told()),
+      ),
+    );
+    // What is computed again has not ended a backward that goes on.
+    assert.deepEqual(pieces, [3, 6]);
+    assert.equal(sink.count, 1);
+    const { rows, values } = sink.merged()!;
+    assert.deepEqual([...rows], [0, 1, 3, 6, 7]);
+    // Times 2 in each of the two.
+    const times = [1, 2, 2, 1, 1].flatMap((n) => Array.from({ length: C }, () => 4 * n));
+    assert.deepEqual([...(await values.toFloat32())], times);
+
+    for (const list of [[0, 2, 5], [7], []]) {
+      // Made in a scope that ends: the sink owns it.
+      scope(() =>
+        sink.replace({
+          rows: Uint32Array.from(list),
+          values: Tensor.from(gpu, new Float32Array(list.length * C).fill(3), [list.length, C]),
+        }),
+      );
+      const held = (await store.readGradients()).get('E')!;
+      held.forEach((value, i) => {
+        assert.equal(value, list.includes(Math.floor(i / C)) ? 3 : 0);
+      });
+      assert.equal(sink.count, list.length > 0 ? 1 : 0);
+    }
+    // Itself, by rows and dense; rows instead of a dense gradient.
+    backward(gathered());
+    sink.replace(sink.merged()!);
+    assert.equal((await store.readGradients()).get('E')![0], 1);
+    backward(square(E), Tensor.from(gpu, new Float32Array(V * C).fill(1), [V, C]));
+    assert.equal(sink.byRows, false);
+    const dense = (await store.readGradients()).get('E')!;
+    sink.replace(sink.merged()!);
+    assert.equal(sink.byRows, true);
+    assert.deepEqual((await store.readGradients()).get('E'), dense);
+    assert.throws(
+      () => sink.replace({ rows: Uint32Array.of(2, 1), values: Tensor.zeros(gpu, [2, C]) }),
+      /replace: needs a row of values for each of 2 distinct, ascending rows/,
+    );
+    assert.deepEqual((await store.readGradients()).get('E'), dense);
+  });
+  for (const list of lists) list.dispose();
+  store.dispose();
+  assert.equal(gpu.memory().liveBuffers, 0);
 });
 
 test('rows that are no rows of the table are refused by its sink', () => {

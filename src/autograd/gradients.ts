@@ -39,6 +39,8 @@ export class DenseGradient implements GradientSink {
     addRowsTo(this.into, rows, values);
   }
 
+  settle(): void {}
+
   dense(): Tensor {
     return this.into;
   }
@@ -53,8 +55,8 @@ export class DenseGradient implements GradientSink {
 }
 
 /**
- * Of a [V,C] table. Gathers give rows, which are collected in pieces; any other op gives all of it (tied embeddings:
- * a product with the table), after which everything is added to one dense tensor.
+ * Of a [V,C] table. Gathers give rows, which are collected in pieces until backward ends; any other op gives all of it
+ * (tied embeddings: a product with the table), after which everything is added to one dense tensor.
  */
 export class RowGradients implements GradientSink {
   private pieces: RowGradient[] = [];
@@ -77,60 +79,99 @@ export class RowGradients implements GradientSink {
   }
 
   addRows(rows: Uint32Array, values: Tensor): void {
-    const { table } = this;
-    const ascending = rows.every((row, i) => (i === 0 || row > rows[i - 1]!) && row < table.rows);
-    if (!ascending || values.dtype !== 'f32' || values.rows !== rows.length || values.cols !== table.cols)
-      throw new ShapeError(
-        'addRows',
-        `needs a row of values for each of ${rows.length} distinct, ascending rows`,
-        {
-          table,
-          values,
-        },
-      );
-    this.pieces.push({ rows, values });
-    if (this.pieces.length >= MOST_PIECES) this.merge();
+    this.check('addRows', rows, values);
+    this.pieces.push({ rows, values: values.keep() });
+    if (this.pieces.length >= MOST_PIECES) this.settle();
+  }
+
+  /** Of many micro-batches and chunks one piece is left, so that a table's gradient takes its distinct rows. */
+  settle(): void {
+    const { into, table, pieces } = this;
+    if (into) for (const { rows, values } of pieces.splice(0)) addRowsTo(into, rows, values);
+    if (pieces.length <= 1) return;
+    const rows = pieces.map((piece) => piece.rows).reduce(union);
+    const values = Tensor.zeros(table.gpu, [rows.length, table.cols], 'f32', 'gradients').keep();
+    for (const piece of pieces) addRowsTo(values, placesIn(rows, piece.rows), piece.values);
+    this.pieces = [{ rows, values }];
   }
 
   /** Everything as one piece: all rows of the table, once a dense gradient is among it. Undefined without any. */
-  merge(): RowGradient | undefined {
+  merged(): RowGradient | undefined {
+    this.settle();
     const { into, table } = this;
-    if (into) {
-      for (const { rows, values } of this.pieces.splice(0)) addRowsTo(into, rows, values);
-      return { rows: Uint32Array.from({ length: table.rows }, (_, i) => i), values: into };
-    }
-    if (this.pieces.length > 1) {
-      const rows = Uint32Array.from(new Set(this.pieces.flatMap((piece) => [...piece.rows]))).sort();
-      const at = new Map(Array.from(rows, (row, i) => [row, i]));
-      const values = Tensor.zeros(table.gpu, [rows.length, table.cols], 'f32', 'gradients').keep();
-      for (const piece of this.pieces)
-        addRowsTo(
-          values,
-          piece.rows.map((row) => at.get(row)!),
-          piece.values,
-        );
-      this.pieces = [{ rows, values }];
-    }
-    return this.pieces[0];
+    return into
+      ? { rows: Uint32Array.from({ length: table.rows }, (_, i) => i), values: into }
+      : this.pieces[0];
+  }
+
+  /**
+   * This instead of what there is; the sink owns `values` from here on.
+   * @throws ShapeError when `rows` are not distinct, ascending rows of the table with a row of f32 values each.
+   */
+  replace({ rows, values }: RowGradient): void {
+    this.check('replace', rows, values);
+    this.drop(values);
+    if (rows.length > 0) this.pieces.push({ rows, values: values.keep() });
+    else values.dispose();
   }
 
   /** Rows become a dense tensor of the table's shape, and stay so until they are cleared. */
   dense(): Tensor | undefined {
     if (!this.into && this.pieces.length > 0)
       this.into = Tensor.zeros(this.table.gpu, this.table.shape, 'f32', 'gradients').keep();
-    this.merge();
+    this.settle();
     return this.into;
   }
 
   clear(): void {
-    for (const { values } of this.pieces.splice(0)) values.dispose();
-    this.into?.dispose();
-    this.into = undefined;
+    this.drop();
   }
 
   dispose(): void {
-    this.clear();
+    this.drop();
   }
+
+  private drop(except?: Tensor): void {
+    const held = this.pieces.splice(0).map(({ values }) => values);
+    if (this.into) held.push(this.into);
+    this.into = undefined;
+    for (const values of held) if (values !== except) values.dispose();
+  }
+
+  private check(op: string, rows: Uint32Array, values: Tensor): void {
+    const { table } = this;
+    const ascending = rows.every((row, i) => (i === 0 || row > rows[i - 1]!) && row < table.rows);
+    if (!ascending || values.dtype !== 'f32' || values.rows !== rows.length || values.cols !== table.cols)
+      throw new ShapeError(op, `needs a row of values for each of ${rows.length} distinct, ascending rows`, {
+        table,
+        values,
+      });
+  }
+}
+
+/** Of two ascending lists of distinct rows, one such list. */
+function union(a: Uint32Array, b: Uint32Array): Uint32Array {
+  const all = new Uint32Array(a.length + b.length);
+  let count = 0;
+  let [i, j] = [0, 0];
+  while (i < a.length && j < b.length) {
+    const difference = a[i]! - b[j]!;
+    all[count++] = difference <= 0 ? a[i]! : b[j]!;
+    if (difference <= 0) i++;
+    if (difference >= 0) j++;
+  }
+  const rest = i < a.length ? a.subarray(i) : b.subarray(j);
+  all.set(rest, count);
+  return all.slice(0, count + rest.length);
+}
+
+/** Where in ascending `all` each of the ascending `rows`, which are among them, is. */
+function placesIn(all: Uint32Array, rows: Uint32Array): Uint32Array {
+  let at = 0;
+  return rows.map((row) => {
+    while (all[at] !== row) at++;
+    return at;
+  });
 }
 
 /** Of a leaf that no model owns: its `grad`, made when the first gradient arrives, in the leaf's number format. */
@@ -152,6 +193,8 @@ class LooseGradient implements GradientSink {
     this.leaf.grad ??= Tensor.zeros(this.leaf.gpu, this.leaf.shape, this.leaf.dtype, 'gradients').keep();
     addRowsTo(this.leaf.grad, rows, values);
   }
+
+  settle(): void {}
 
   dense(): Tensor | undefined {
     return this.leaf.grad;

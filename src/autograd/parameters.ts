@@ -273,7 +273,7 @@ export class ParameterStore {
 
   /** A table's gradient as one piece; undefined when it has none. */
   mergedRows({ gradient }: Parameter): RowGradient | undefined {
-    return gradient instanceof RowGradients ? gradient.merge() : undefined;
+    return gradient instanceof RowGradients ? gradient.merged() : undefined;
   }
 
   /** Gradients by part name, dense, on the host: for checks. */
@@ -286,7 +286,7 @@ export class ParameterStore {
       if (gradient instanceof RowGradients) {
         const cols = parameter.tensor.cols;
         whole = new Float32Array(sizeOf(parameter.shape));
-        const merged = gradient.merge();
+        const merged = gradient.merged();
         if (merged) {
           const values = (await merged.values.toArray()) as Float32Array;
           merged.rows.forEach((row, i) => {

@@ -164,11 +164,32 @@ const BACKWARD = signature(
   { sameDType: ['root', 'seed'] },
 );
 
+/** The sinks that the backward which is going on gives to, what it computes again (`checkpoint`) included. */
+let reached: Set<GradientSink> | undefined;
+
 /**
  * Propagates the seeds down to leaves. Leaves in `wanted` get their gradient returned (undefined: none reaches
  * them; the caller disposes of it), of all others their sinks get it.
  */
 export function propagate(
+  roots: readonly (readonly [root: Tensor, seed: Tensor])[],
+  wanted: readonly Tensor[],
+): (Tensor | undefined)[] {
+  if (reached) return propagateInto(reached, roots, wanted);
+  const sinks = new Set<GradientSink>();
+  reached = sinks;
+  try {
+    const gradients = propagateInto(sinks, roots, wanted);
+    // Only now: what backward itself needed is free.
+    for (const sink of sinks) sink.settle();
+    return gradients;
+  } finally {
+    reached = undefined;
+  }
+}
+
+function propagateInto(
+  sinks: Set<GradientSink>,
   roots: readonly (readonly [root: Tensor, seed: Tensor])[],
   wanted: readonly Tensor[],
 ): (Tensor | undefined)[] {
@@ -213,6 +234,7 @@ export function propagate(
             // Frozen since it was recorded, or given up: nobody would find its gradient.
             if (own && (!own.requiresGrad || own.isDisposed)) continue;
             const sink = own && sinkOf(own);
+            if (sink) sinks.add(sink);
             const part = gradient(dy, sink);
             if (!part) continue;
             const { shape } = (parent ?? leaf)!;

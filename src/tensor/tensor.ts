@@ -60,6 +60,8 @@ export interface GradientSink {
   add(part: Tensor): void;
   /** Adds `values` [rows.length, C] to distinct, ascending rows; the sink owns `values` from here on. */
   addRows(rows: Uint32Array, values: Tensor): void;
+  /** A backward that brought some has ended: what it brought in parts can be added up. */
+  settle(): void;
   /** The whole gradient as one tensor of the leaf's shape; undefined when there is none. */
   dense(): Tensor | undefined;
   /** Back to no gradient. */

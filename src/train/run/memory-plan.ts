@@ -102,7 +102,7 @@ function pileUp({ gpu, store, config }: M3Model, batch: RunBatch, count: number,
   if (rows.length === 0) return;
   const values = Tensor.zeros(gpu, [rows.length, table.tensor.cols], 'f32', 'gradients').keep();
   table.gradient!.addRows(rows, values);
-  store.mergedRows(table);
+  table.gradient!.settle();
 }
 
 /** The moments that the optimiser has once the last step of a run has been taken: of all its words. */

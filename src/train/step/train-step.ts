@@ -87,15 +87,9 @@ export async function microBatch(
     gpu.phase('backward', () => {
       // A batch on which nothing trains (one query, one passage) has a constant loss and no graph.
       if (loss.node) backward(loss, full(loss, loss.shape, lossScale));
-      mergeTables(model);
     });
     return loss.detach();
   });
-}
-
-/** Tables collect a piece of gradient a batch or chunk; one is left of them. */
-function mergeTables({ store }: M3Model): void {
-  for (const table of store.tables) store.mergedRows(table);
 }
 
 /** The parts of the loss that `lossesOf` tells, by the score matrix they are of. */
@@ -206,7 +200,6 @@ async function cachedForwardBackward(
         if (roots.length > 0) backwardAll(roots);
       });
     }
-    mergeTables(model);
     return loss;
   });
 }
