@@ -65,12 +65,12 @@ export function parameters(settings: AdamWSettings) {
 const ADAMW = signature('adamW', {
   weights: f32('n'),
   gradients: f32('n'),
-  moment1: f32('n'),
-  moment2: f32('n'),
+  moment1: f32('k'),
+  moment2: f32('k'),
   factor: f32(2),
   halves: optional(f16('...')),
 });
-/** Flat, equally laid out tensors [n] f32. */
+/** Flat tensors [n] f32, laid out alike, and moments [k] f32 of some or all of their elements. */
 export interface AdamWOperands {
   readonly weights: Tensor;
   readonly gradients: Tensor;
@@ -92,8 +92,17 @@ interface AdamWSize {
 
 interface AdamWRun extends AdamWOperands {
   readonly settings: AdamWSettings;
-  /** First element that is updated. */
+  readonly range: AdamWRange;
+}
+
+/** Elements of the flat tensors that are updated. */
+export interface AdamWRange {
+  /** The first one, a multiple of 128. */
   readonly start: number;
+  /** A multiple of 4. */
+  readonly count: number;
+  /** Element of the moments that is of `start`, a multiple of 128 too; by default they are laid out like the weights. */
+  readonly momentsStart?: number;
 }
 
 const adamWShader = (form: AdamWForm, each: Each) =>
@@ -123,15 +132,16 @@ const variant = (each: Each, own: Pick<AdamWVariant, 'name' | 'why' | 'prior'>):
   ...own,
   supports: () => true,
   shaders: (_, form) => ({ adamW: adamWShader(form, each) }),
-  run(gpu, form, { count }, { weights, gradients, moment1, moment2, factor, halves, settings, start }) {
-    const part = (tensor: Tensor) => flat(tensor, { start, count });
+  run(gpu, form, _, { weights, gradients, moment1, moment2, factor, halves, settings, range }) {
+    const { start, count, momentsStart = start } = range;
+    const part = (tensor: Tensor, from = start) => flat(tensor, { start: from, count });
     adamWShader(form, each).launch(
       gpu,
       {
         ioP: part(weights),
         G: part(gradients),
-        ioM: part(moment1),
-        ioV: part(moment2),
+        ioM: part(moment1, momentsStart),
+        ioV: part(moment2, momentsStart),
         factor: whole(factor),
         ...(halves ? { outH: part(halves) } : {}),
       },
@@ -209,7 +219,7 @@ export const adamWFamily: Family<AdamWForm, AdamWSize, AdamWRun> = {
       factor,
       halves,
       settings,
-      start: 0,
+      range: { start: 0, count },
     };
     const results = halves ? [weights.tensor, halves] : [weights.tensor];
     const expected = results.map((output) => ({ output, parts }));
@@ -221,17 +231,17 @@ export const adamWFamily: Family<AdamWForm, AdamWSize, AdamWRun> = {
   },
 };
 
-/** One update of `count` elements from `start`, by default of all. Start is a multiple of 128, count of 4. */
+/** One update of the elements in `range`, by default of all. */
 export function adamW(
   operands: AdamWOperands,
   settings: AdamWSettings,
-  { start = 0, count = operands.weights.size - start }: { start?: number; count?: number } = {},
+  range: AdamWRange = { start: 0, count: operands.weights.size },
 ): void {
   const { weights, gradients, moment1, moment2, factor, halves } = operands;
   ADAMW.check({ weights, gradients, moment1, moment2, factor, halves });
   const { gpu } = weights;
   const form = { halves: halves !== undefined };
-  runVariant(gpu, adamWFamily, form, { count }, { ...operands, settings, start });
+  runVariant(gpu, adamWFamily, form, { count: range.count }, { ...operands, settings, range });
 }
 
 const GLOBAL_NORM = signature('globalNorm', { first: f32('...first'), source: f32('...') });
