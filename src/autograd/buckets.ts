@@ -45,7 +45,8 @@ export function bucketsOf(ranges: readonly StagedRange[], bytes: number): Gradie
   return buckets;
 }
 
-const sizeOfRanges = (ranges: readonly ElementRange[]): number =>
+/** Elements of all of them. */
+export const sizeOfRanges = (ranges: readonly ElementRange[]): number =>
   ranges.reduce((sum, { start, end }) => sum + end - start, 0);
 
 /** Ascending, neighbours as one. */

@@ -2,6 +2,7 @@
  * What a checkpoint holds of an optimiser: a few numbers, and its tensors under the names that weight files give the
  * parameters. Written and read in pieces: the moments of a model are twice its weights.
  */
+import { sizeOfRanges } from '../autograd/buckets.js';
 import { InputError } from '../errors.js';
 import { isJsonObject } from '../files/json.js';
 import { printable, show } from '../show.js';
@@ -9,6 +10,7 @@ import type { HostArray } from '../tensor/dtype.js';
 import { formatShape, type Shape, sameShape, sizeOf } from '../tensor/shape.js';
 import type { Tensor } from '../tensor/tensor.js';
 import type { TensorInfo } from '../weights/source.js';
+import { bytesOf, type Communicator, floatsOf } from './ranks/communicator.js';
 
 /** As JSON. */
 export interface AdamWState {
@@ -44,8 +46,33 @@ export interface Span {
   readonly count: number;
 }
 
-/** Elements that are read back or uploaded at a time. */
+/**
+ * Where the elements of a saved tensor lie that ranks have parts of: those of [start, end) that a rank has, ascending. In
+ * its spans they lie side by side, from element `first` on.
+ */
+export interface Placement {
+  of(
+    rank: number,
+    elements: { readonly start: number; readonly end: number },
+  ): { readonly first: number; readonly pieces: readonly { readonly start: number; readonly end: number }[] };
+}
+
+/** One that this rank has whole. */
+export const WHOLE: Placement = { of: (_, range) => ({ first: range.start, pieces: [range] }) };
+
+/** Elements that are read back, written or uploaded at a time. */
 const PIECE = 4 << 20;
+
+/** Saved tensors in the pieces in which they are written: on every rank the same, in the same order. */
+export function* statePieces(
+  tensors: readonly StateTensor[],
+): Generator<{ readonly tensor: StateTensor; readonly start: number; readonly count: number }> {
+  for (const tensor of tensors) {
+    const size = sizeOf(tensor.shape);
+    for (let start = 0; start < size; start += PIECE)
+      yield { tensor, start, count: Math.min(PIECE, size - start) };
+  }
+}
 
 /** A saved tensor whose elements are those of the spans, one after the other. */
 export function savedSpans(name: string, shape: Shape, spans: readonly Span[]): StateTensor {
@@ -66,6 +93,46 @@ export function savedSpans(name: string, shape: Shape, spans: readonly Span[]): 
   };
 }
 
+/**
+ * The same of a tensor whose elements ranks have parts of, each of them in its spans. All ranks must read the same: rank 0
+ * gets the values, zeros where no rank has any, the others get none.
+ */
+export function savedParts(
+  name: string,
+  shape: Shape,
+  spans: readonly Span[],
+  placement: Placement,
+  communicator: Communicator,
+): StateTensor {
+  const { size, rank } = communicator;
+  return {
+    name,
+    shape,
+    dtype: 'f32',
+    async read(start = 0, count = sizeOf(shape) - start) {
+      const range = { start, end: start + count };
+      const { first, pieces } = placement.of(rank, range);
+      const own = await savedSpans(name, shape, spans).read(first, sizeOfRanges(pieces));
+      const nothing = new Uint8Array();
+      const given = await communicator.exchange(
+        Array.from({ length: size }, (_, other) => (other === 0 ? bytesOf(own) : nothing)),
+      );
+      if (rank !== 0) return new Float32Array();
+      const values = new Float32Array(count);
+      for (const [from, bytes] of given.entries()) {
+        const theirs = floatsOf(bytes);
+        let at = 0;
+        for (const piece of placement.of(from, range).pieces) {
+          const length = piece.end - piece.start;
+          values.set(theirs.subarray(at, at + length), piece.start - start);
+          at += length;
+        }
+      }
+      return values;
+    },
+  };
+}
+
 /** A saved tensor that the host has. */
 export function savedValues(name: string, values: Uint32Array): StateTensor {
   return {
@@ -76,19 +143,32 @@ export function savedValues(name: string, values: Uint32Array): StateTensor {
   };
 }
 
-/** Fills the spans with a saved tensor. @throws InputError for a value that is not finite, or is below `least`. */
+/**
+ * Fills the spans with what `placement` says that a rank has of a saved tensor.
+ * @throws InputError for a value that is not finite, or is below `least`, whoever has it.
+ */
 export function restoreSpans(
   source: StateSource,
   name: string,
   spans: readonly Span[],
-  least = Number.NEGATIVE_INFINITY,
+  { least = Number.NEGATIVE_INFINITY, placement = WHOLE, rank = 0 } = {},
 ): void {
   for (const { offset, data } of source.stream(name, PIECE)) {
     const wrong = data.findIndex((value) => !(Number.isFinite(value) && value >= least));
     if (wrong >= 0)
       throw fault(source, name, `a finite number${least === 0 ? ' from 0' : ''}`, `${data[wrong]}`);
-    for (const [tensor, from, to, at] of overlaps(spans, offset, data.length))
-      tensor.write(data.subarray(at, at + to - from), from);
+    const { first, pieces } = placement.of(rank, { start: offset, end: offset + data.length });
+    let own = data;
+    if (placement !== WHOLE) {
+      own = new Float32Array(sizeOfRanges(pieces));
+      let filled = 0;
+      for (const { start, end } of pieces) {
+        own.set(data.subarray(start - offset, end - offset), filled);
+        filled += end - start;
+      }
+    }
+    for (const [tensor, from, to, at] of overlaps(spans, first, own.length))
+      tensor.write(own.subarray(at, at + to - from), from);
   }
 }
 

@@ -12,17 +12,23 @@ import { type Shape, sizeOf } from '../tensor/shape.js';
 import { Tensor } from '../tensor/tensor.js';
 import {
   type AdamWState,
+  type Placement,
   requireState,
   requireTensors,
   restoreSpans,
   type Span,
   type StateSource,
   type StateTensor,
+  savedParts,
   savedRows,
   savedSpans,
   savedValues,
+  statePieces,
+  WHOLE,
 } from './optimizer-state.js';
-import { type Ownership, ownsRow } from './ranks/ownership.js';
+import { allGatherNumbers } from './ranks/communicator.js';
+import { joinedNorm, type Ownership, ownsRow } from './ranks/ownership.js';
+import { placementOfRows, type Shard } from './ranks/shard.js';
 import { TableMoments } from './table-moments.js';
 
 export interface AdamWOptions {
@@ -82,6 +88,8 @@ interface SavedMoments {
   readonly shape: Shape;
   readonly mean: readonly Span[];
   readonly square: readonly Span[];
+  /** Which elements lie there. */
+  readonly placement: Placement;
   readonly table?: Parameter;
   /** Of the table. */
   readonly rows?: Uint32Array;
@@ -98,21 +106,31 @@ export class AdamW {
   steps = 0;
   private readonly moments: { m: Tensor; v: Tensor } | undefined;
   private readonly tableMoments = new Map<Parameter, TableMoments>();
+  /** Tables that the last update moved; undefined when it was none, or its weights were gathered. */
+  private toGather: readonly Parameter[] | undefined;
 
-  /** @throws ShapeError for options that make numbers of no use: β outside [0,1), ε 0 in f32, what is no number. */
+  /**
+   * `shard`: ranks divide the moments among them; each updates its own parts, and `gatherWeights` brings the others'. Of
+   * what is frozen now no rank has moments.
+   * @throws ShapeError for options that make numbers of no use: β outside [0,1), ε 0 in f32, what is no number.
+   */
   constructor(
     private readonly store: ParameterStore,
     private readonly options: AdamWOptions,
+    private readonly shard?: Shard,
   ) {
     OPTIONS.check({}, { ...options });
     const zeros = (shape: readonly number[]) => Tensor.zeros(store.gpu, shape, 'f32', 'optimizer').keep();
-    if (store.weights) this.moments = { m: zeros(store.weights.shape), v: zeros(store.weights.shape) };
-    for (const table of store.tables) this.tableMoments.set(table, new TableMoments(table));
+    if (store.weights) {
+      const shape = shard ? [shard.count] : store.weights.shape;
+      this.moments = { m: zeros(shape), v: zeros(shape) };
+    }
+    for (const table of store.tables) this.tableMoments.set(table, new TableMoments(table, shard?.own));
   }
 
   /**
-   * Makes room for the moments of `rows` rows of a table, or of all it has: then no step needs more of it until more
-   * rows have had a gradient. @throws MachineError where there is no memory.
+   * Makes room for the moments of `rows` rows of a table, or of all it has (of the own ones, where ranks divide them): then
+   * no step needs more of it until more rows have had a gradient. @throws MachineError where there is no memory.
    */
   reserve(table: Parameter, rows: number): void {
     this.tableMoments.get(table)?.reserve(rows);
@@ -121,16 +139,20 @@ export class AdamW {
   /**
    * One update with the gradients in the store times `scale` (1/micro-batches, 1/loss scale), then clears them.
    * Reads back the global norm before clipping, once the GPU is there. Where it is not finite, weights, moments and
-   * `steps` are as before. @throws ShapeError for a rate below 0, a scale that is not above 0, what is no number.
+   * `steps` are as before. Of ranks that divide the moments all must call it.
+   * @throws ShapeError for a rate below 0, a scale that is not above 0, what is no number.
    */
   step(learningRate: number, scale = 1): Promise<StepResult> {
     return this.store.gpu.phase('optimizer', () => this.update(learningRate, scale));
   }
 
   private async update(learningRate: number, scale: number): Promise<StepResult> {
-    const stats = this.apply(learningRate, scale);
+    const { shard } = this;
+    const norms = shard && (await allGatherNumbers(shard.communicator, await this.partialNorm(shard.own)));
+    const stats = this.apply(learningRate, scale, norms ? { norm: joinedNorm(norms) } : {});
     const [norm, skipped] = await stats.toFloat32();
     stats.dispose();
+    await this.gatherWeights();
     if (skipped) this.noteSkipped();
     return { norm: norm!, skipped: skipped !== 0 };
   }
@@ -169,11 +191,15 @@ export class AdamW {
    * `step` without the wait: returns [2] on the device, the norm and whether the update was skipped (1) or not (0), to be
    * disposed of by the caller. Until it is known `steps` counts the update as done: whoever learns that it was skipped
    * calls `noteSkipped`. `norm`: of the gradients of all ranks before `scale`, from which clipping and skipping follow;
-   * by default that of the gradients in the store.
+   * by default that of the gradients in the store. Where ranks divide the moments it is not known to one of them and must
+   * be given, and `gatherWeights` is to follow.
    */
   apply(learningRate: number, scale = 1, { norm }: { readonly norm?: number } = {}): Tensor {
     STEP.check({}, { learningRate, scale });
     if (norm !== undefined) NORM.check({}, { norm });
+    else if (this.shard)
+      throw new RangeError('AdamW.apply: ranks that divide the moments must give the norm of all');
+    this.shard?.requireCovered(this.store);
     this.steps++;
     try {
       return this.record(learningRate, scale, norm);
@@ -183,13 +209,26 @@ export class AdamW {
     }
   }
 
+  /**
+   * Where ranks divide the moments: brings the weights here that others updated, and takes its own to them. All ranks call
+   * it after each `apply`, before anything reads the weights.
+   */
+  async gatherWeights(): Promise<void> {
+    const { store, shard, toGather } = this;
+    if (!shard || !toGather) return;
+    this.toGather = undefined;
+    if (store.weights) await shard.gatherWeights(store.weights);
+    for (const table of toGather) await shard.gatherRows(table.tensor, this.tableMoments.get(table)!.rows());
+    store.refreshHalves();
+  }
+
   /** The last update did not happen. */
   noteSkipped(): void {
     this.steps--;
   }
 
   private record(learningRate: number, scale: number, given: number | undefined): Tensor {
-    const { store, options } = this;
+    const { store, options, shard } = this;
     const settings = (decay: boolean): AdamWSettings => ({
       step: this.steps,
       learningRate,
@@ -229,28 +268,29 @@ export class AdamW {
       if (store.weights && this.moments) {
         const { weights, gradients, decayEnd, halves } = store;
         const { m, v } = this.moments;
-        // Where decay or f16 copies end, the settings of the kernel change.
-        const halvesEnd = halves?.size ?? 0;
+        // Where decay or f16 copies end, the settings of the kernel change. Copies of what others update come later.
+        const halvesEnd = shard ? 0 : (halves?.size ?? 0);
         const bounds = [0, halvesEnd, decayEnd, weights.size];
         for (const range of store.trainingRanges())
           bounds.slice(1).forEach((bound, n) => {
             const start = Math.max(range.start, bounds[n]!);
             const end = Math.min(range.end, bound);
             if (end <= start) return;
-            adamW(
-              {
-                weights,
-                gradients: gradients!,
-                moment1: m,
-                moment2: v,
-                factor,
-                halves: start < halvesEnd ? halves : undefined,
-              },
-              settings(start < decayEnd),
-              { start, count: end - start },
-            );
+            for (const own of shard?.within({ start, end }) ?? [{ start, end, momentsStart: start }])
+              adamW(
+                {
+                  weights,
+                  gradients: gradients!,
+                  moment1: m,
+                  moment2: v,
+                  factor,
+                  halves: start < halvesEnd ? halves : undefined,
+                },
+                settings(start < decayEnd),
+                { start: own.start, count: own.end - own.start, momentsStart: own.momentsStart },
+              );
           });
-        store.noteHalvesUpdated();
+        if (!shard) store.noteHalvesUpdated();
       }
       for (const { table, gradient, moments, added, entries, except, values } of updates) {
         const own = settings(table.decay);
@@ -264,9 +304,12 @@ export class AdamW {
         }
       }
       // Those that do not lie in `halves`.
-      store.refreshHalves();
+      if (!shard) store.refreshHalves();
       return norm;
     });
+    // All ranks know of a step that does not happen.
+    if (shard && Number.isFinite(Math.fround(given!)))
+      this.toGather = store.tables.filter((table) => table.trains);
     store.zeroGradients();
     return stats.keep();
   }
@@ -282,20 +325,33 @@ export class AdamW {
    * `NAME.rows`, u32 [n], the rows that ever had a gradient, in the order in which they came, and their moments, [n,C].
    * How many rows there are is as of this call: whoever writes the tensors does so before the next step. They are read
    * when asked for, in pieces where wanted, and do not change the optimiser. What was made not to train has none; what
-   * was frozen since has what it had.
+   * was frozen since has what it had. The same tensors whether ranks divide the moments or not: where they do, rank 0
+   * reads each of them once, in the order and the pieces of `statePieces`, while the others `contribute`.
    */
   tensors(): StateTensor[] {
+    const { shard } = this;
     const result: StateTensor[] = [];
-    for (const { name, shape, mean, square, rows } of this.saved()) {
+    for (const { name, shape, mean, square, placement, rows } of this.saved()) {
+      const saved = (suffix: string, spans: readonly Span[]) =>
+        shard
+          ? savedParts(`${name}.${suffix}`, shape, spans, placement, shard.communicator)
+          : savedSpans(`${name}.${suffix}`, shape, spans);
       if (rows) result.push(savedValues(`${name}.${ROWS}`, rows));
-      result.push(savedSpans(`${name}.${MEAN}`, shape, mean), savedSpans(`${name}.${SQUARE}`, shape, square));
+      result.push(saved(MEAN, mean), saved(SQUARE, square));
     }
     return result;
   }
 
+  /** Gives rank 0 what it reads of `tensors`; to be called on all other ranks, and needed where they divide the moments. */
+  async contribute(): Promise<void> {
+    if (!this.shard) return;
+    for (const { tensor, start, count } of statePieces(this.tensors())) await tensor.read(start, count);
+  }
+
   /**
    * Goes on, to the bit, where the optimiser stopped that gave `state` and the tensors of `source`; the weights are the
-   * caller's business. Whatever this one held is forgotten. `where`: the file that the state is from, for messages.
+   * caller's business. Whatever this one held is forgotten. Where ranks divide the moments each takes its own, whoever had
+   * them before, of however many ranks. `where`: the file that the state is from, for messages.
    * @throws InputError naming the file and the tensor, when the source has not exactly the tensors of these parameters
    * in their shapes, or a value that no moment has, and for what is no state: then this optimiser is of no more use.
    */
@@ -316,30 +372,38 @@ export class AdamW {
     }
     requireTensors(source, wanted);
     for (const [table, own] of rows) this.tableMoments.get(table)!.restart(own);
-    for (const { name, mean, square } of this.saved()) {
-      restoreSpans(source, `${name}.${MEAN}`, mean);
-      restoreSpans(source, `${name}.${SQUARE}`, square, 0);
+    for (const { name, mean, square, placement } of this.saved()) {
+      const own = { placement, rank: this.shard?.own.rank ?? 0 };
+      restoreSpans(source, `${name}.${MEAN}`, mean, own);
+      restoreSpans(source, `${name}.${SQUARE}`, square, { ...own, least: 0 });
     }
     this.steps = updates;
   }
 
   /** Where the moments of each part and of each table lie. */
   private *saved(): Generator<SavedMoments> {
+    const { shard } = this;
     for (const parameter of this.store.parameters) {
       const moments = this.tableMoments.get(parameter);
       if (moments) {
-        const rows = moments.rowsBySlot();
+        const rows = moments.rows();
+        const { cols } = parameter.tensor;
         yield {
-          ...{ name: partOf(parameter).name, shape: [rows.length, parameter.tensor.cols] },
+          ...{ name: partOf(parameter).name, shape: [rows.length, cols] },
           ...{ mean: moments.spans('moment1'), square: moments.spans('moment2') },
+          ...{ placement: shard ? placementOfRows(cols, shard.own.size) : WHOLE },
           ...{ table: parameter, rows },
         };
       } else if (parameter.offset !== undefined)
         for (const { name, start, shape } of parameter.parts) {
+          const first = parameter.offset + start;
           const spans = (tensor: Tensor): Span[] => [
-            { tensor, start: parameter.offset! + start, count: sizeOf(shape) },
+            shard ? { tensor, start: 0, count: shard.count } : { tensor, start: first, count: sizeOf(shape) },
           ];
-          yield { name, shape, mean: spans(this.moments!.m), square: spans(this.moments!.v) };
+          yield {
+            ...{ name, shape, mean: spans(this.moments!.m), square: spans(this.moments!.v) },
+            placement: shard?.placementOf(first) ?? WHOLE,
+          };
         }
     }
   }

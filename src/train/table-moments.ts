@@ -20,52 +20,70 @@ interface Block extends MomentBlock {
   readonly first: number;
 }
 
+/** Which of the ranks that divide the moments among them. */
+export interface Share {
+  readonly rank: number;
+  readonly size: number;
+}
+
 /**
- * A row gets the next free slot when its first gradient comes, and keeps it. Slots lie in blocks that are made when the
- * ones before are full, so that nothing is ever copied and nothing is held twice. A block has a quarter of the slots
- * that there are already, but 4 MiB of each moment at least and 64 MiB, one binding or the rest of the table at most:
- * how much is held depends on how many rows have moments, not on which or on when they came, and is less than a
- * quarter and a block more than they need. Which slot a row has changes no number.
+ * Rows are numbered in the order in which their first gradients came, and keep their number. Of W ranks rank r has the
+ * moments of rows r, r + W, r + 2W… by that number, so that all have equally many however the rows are chosen; one rank
+ * has all of them. Its rows lie in slots, in this order. Slots lie in blocks that are made when the ones before are
+ * full, so that nothing is ever copied and nothing is held twice. A block has a quarter of the slots that there are
+ * already, but 4 MiB of each moment at least and 64 MiB, one binding or the rest of the table at most: how much is held
+ * depends on how many rows have moments, not on which or on when they came, and is less than a quarter and a block more
+ * than they need. Which slot a row has changes no number.
  */
 export class TableMoments {
   private readonly blockList: Block[] = [];
-  private readonly slotOf: Int32Array;
+  /** By row: its number; −1 where it has none. */
+  private readonly numberOf: Int32Array;
+  /** By number. */
+  private readonly numbered: Uint32Array;
+  private numbers = 0;
   /** Slots in all blocks. */
   private slots = 0;
   private used = 0;
 
-  constructor(private readonly table: Parameter) {
-    this.slotOf = new Int32Array(table.tensor.rows).fill(-1);
+  constructor(
+    private readonly table: Parameter,
+    private readonly share: Share = { rank: 0, size: 1 },
+  ) {
+    const { rows } = table.tensor;
+    this.numberOf = new Int32Array(rows).fill(-1);
+    this.numbered = new Uint32Array(rows);
   }
 
+  /** The own rows and their moments. */
   get blocks(): readonly MomentBlock[] {
     return this.blockList;
   }
 
-  /** Rows that there is room for. */
+  /** Own rows that there is room for. */
   get capacity(): number {
     return this.slots;
   }
 
-  /** Rows that have moments. */
+  /** Rows that have moments, on any rank. */
   get count(): number {
-    return this.used;
+    return this.numbers;
   }
 
   /** Those of ascending `rows` that have none yet. */
   without(rows: Uint32Array): Uint32Array {
-    return rows.filter((row) => this.slotOf[row]! < 0);
+    return rows.filter((row) => this.numberOf[row]! < 0);
   }
 
-  /** Makes room for `count` rows in all, or for the whole table. @throws MachineError where there is no memory. */
+  /** Makes room for the own ones of `count` rows in all, or of the whole table. @throws MachineError where there is no memory. */
   reserve(count: number): void {
     const { gpu, rows, cols } = this.table.tensor;
     const rowsOf = (bytes: number) => Math.max(1, Math.floor(bytes / (4 * cols)));
     const most = rowsOf(Math.min(MOST, gpu.capabilities.maxBindingSize - 16));
-    while (this.slots < Math.min(count, rows)) {
+    while (this.slots < this.ownOf(Math.min(count, rows))) {
       // As many as there is room for in what the pool hands out.
       const wanted = rowsOf(sizeClass(Math.max(LEAST, this.slots * cols)));
-      const shape = [Math.min(wanted, most, rows - this.slots), cols];
+      const shape = [Math.min(wanted, most, this.ownOf(rows) - this.slots), cols];
       const moment1 = Tensor.zeros(gpu, shape, 'f32', 'optimizer').keep();
       let moment2: Tensor;
       try {
@@ -80,32 +98,33 @@ export class TableMoments {
     }
   }
 
-  /** Gives slots to rows that have none, in this order; there must be room. Their moments are zeros. */
+  /** Numbers rows that have no moments yet, in this order; there must be room. Their moments are zeros. */
   add(rows: Uint32Array): void {
+    const { rank, size } = this.share;
+    const own: number[] = [];
+    for (const row of rows) {
+      if (this.numbers % size === rank) own.push(row);
+      this.numbered[this.numbers] = row;
+      this.numberOf[row] = this.numbers++;
+    }
     let next = 0;
     for (const block of this.blockList) {
       const free = block.first + block.moment1.rows - this.used;
-      if (free <= 0 || next === rows.length) continue;
-      const own = rows.subarray(next, next + free);
-      for (const row of own) this.slotOf[row] = this.used++;
-      next += own.length;
-      const all = new Uint32Array(block.rows.length + own.length);
-      all.set(block.rows);
-      all.set(own, block.rows.length);
-      block.rows = all.sort();
-      block.slots = all.map((row) => this.slotOf[row]! - block.first);
+      if (free <= 0 || next === own.length) continue;
+      const more = own.slice(next, next + free);
+      this.used += more.length;
+      next += more.length;
+      block.rows = Uint32Array.from([...block.rows, ...more]).sort();
+      block.slots = block.rows.map((row) => (this.numberOf[row]! - rank) / size - block.first);
     }
   }
 
-  /** The rows that have moments, in the order of their slots. */
-  rowsBySlot(): Uint32Array {
-    const result = new Uint32Array(this.used);
-    for (const { first, rows, slots } of this.blockList)
-      for (let n = 0; n < rows.length; n++) result[first + slots[n]!] = rows[n]!;
-    return result;
+  /** The rows that have moments on any rank, by their numbers. */
+  rows(): Uint32Array {
+    return this.numbered.slice(0, this.numbers);
   }
 
-  /** One moment of these rows, in the order of their slots. */
+  /** One moment of the own rows, by their numbers. */
   spans(moment: 'moment1' | 'moment2'): Span[] {
     return this.blockList.map((block) => ({
       tensor: block[moment],
@@ -117,16 +136,16 @@ export class TableMoments {
   /** As if these rows, distinct ones, had come in this order and no other. @throws MachineError without memory. */
   restart(rows: Uint32Array): void {
     this.dispose();
-    this.blockList.length = this.slots = this.used = 0;
-    this.slotOf.fill(-1);
+    this.blockList.length = this.numbers = this.slots = this.used = 0;
+    this.numberOf.fill(-1);
     this.reserve(rows.length);
     this.add(rows);
   }
 
-  /** [⌈V/32⌉] words, bit r % 32 of word r / 32 set where row r has moments. */
+  /** [⌈V/32⌉] words, bit r % 32 of word r / 32 set where row r has moments on any rank. */
   mask(): Uint32Array {
-    const words = new Uint32Array(Math.ceil(this.slotOf.length / 32));
-    for (const { rows } of this.blockList) for (const row of rows) words[row >>> 5]! |= 1 << (row & 31);
+    const words = new Uint32Array(Math.ceil(this.numberOf.length / 32));
+    for (const row of this.numbered.subarray(0, this.numbers)) words[row >>> 5]! |= 1 << (row & 31);
     return words;
   }
 
@@ -135,5 +154,11 @@ export class TableMoments {
       moment1.dispose();
       moment2.dispose();
     }
+  }
+
+  /** How many of `count` rows are the rank's own. */
+  private ownOf(count: number): number {
+    const { rank, size } = this.share;
+    return Math.ceil(Math.max(0, count - rank) / size);
   }
 }

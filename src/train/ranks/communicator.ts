@@ -110,6 +110,12 @@ export async function allGatherFloats(
   return (await communicator.allGather(bytesOf(values))).map(floatsOf);
 }
 
+/** Every rank's number, in rank order. */
+export async function allGatherNumbers(communicator: Communicator, value: number): Promise<number[]> {
+  const all = await communicator.allGather(bytesOf(Float64Array.of(value)));
+  return all.map((bytes) => new Float64Array(bytes.slice().buffer)[0]!);
+}
+
 /** Every rank's JSON value, in rank order. */
 export async function allGatherJson<T>(communicator: Communicator, value: T): Promise<T[]> {
   const all = await communicator.allGather(Buffer.from(JSON.stringify(value)));

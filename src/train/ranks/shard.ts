@@ -1,0 +1,220 @@
+/**
+ * The optimiser's moments divided among ranks: stage 1 of ZeRO (Rajbhandari et al. 2020, "ZeRO: Memory Optimizations
+ * Toward Training Trillion Parameter Models", section 5). Each rank has the moments of its own parts, updates the weights
+ * there, and gathers from the others what they updated, so that all ranks go on with the same weights.
+ *
+ * Divided is what only the update reads. Weights in f32 stay whole on every rank: forward reads those of embeddings,
+ * biases and LayerNorm as they are, evaluation and checkpoints all of them; the f16 copies for products follow from them.
+ */
+import type { ElementRange, GradientBucket } from '../../autograd/buckets.js';
+import type { ParameterStore } from '../../autograd/parameters.js';
+import type { PendingRead } from '../../gpu/gpu.js';
+import { gatherRows } from '../../kernels/rows/gather.js';
+import { scatterRows } from '../../kernels/rows/scatter.js';
+import { scope } from '../../tensor/scope.js';
+import { Tensor } from '../../tensor/tensor.js';
+import type { Placement } from '../optimizer-state.js';
+import { type Communicator, PART_ALIGNMENT, type Pending, partOf } from './communicator.js';
+import { type Ownership, ownershipOf, rangesOfPart } from './ownership.js';
+
+/** A range of the flat buffers and where its moments lie in those of the rank that has them. */
+export interface OwnedRange extends ElementRange {
+  readonly momentsStart: number;
+}
+
+/** Pieces that are on their way at a time. */
+const IN_HAND = 3;
+/** Bytes of rows that all ranks together exchange at a time. */
+const ROW_BYTES = 16 << 20;
+
+export class Shard {
+  /** Of each rank, ascending. */
+  private readonly ranges: readonly (readonly OwnedRange[])[];
+  readonly own: Ownership;
+  /** Elements of the own moments. */
+  readonly count: number;
+  private readonly covered: readonly ElementRange[];
+  private memory: Float32Array[] = [];
+
+  /** `buckets`: of all flat parameters that train, the same on all ranks, which may sum gradients in them. */
+  constructor(
+    readonly communicator: Communicator,
+    private readonly buckets: readonly GradientBucket[],
+  ) {
+    const { size, rank } = communicator;
+    const owners = Array.from({ length: size }, (_, each) => ownershipOf(buckets, size, each));
+    this.own = owners[rank]!;
+    this.ranges = owners.map((owner) => {
+      let momentsStart = 0;
+      return owner.ranges.map(({ start, end }) => {
+        const range = { start, end, momentsStart };
+        momentsStart += end - start;
+        return range;
+      });
+    });
+    const last = this.ranges[rank]!.at(-1);
+    this.count = last ? last.momentsStart + last.end - last.start : 0;
+    this.covered = ownershipOf(buckets, 1, 0).ranges;
+  }
+
+  /** What this rank has of elements [start, end) of the flat buffers, ascending. */
+  within(range: ElementRange): OwnedRange[] {
+    return this.of(this.own.rank, range);
+  }
+
+  /** What a rank has of them. Its moments of these lie side by side. */
+  private of(rank: number, { start, end }: ElementRange): OwnedRange[] {
+    return this.ranges[rank]!.flatMap((owned) => {
+      const from = Math.max(start, owned.start);
+      const to = Math.min(end, owned.end);
+      return to > from
+        ? [{ start: from, end: to, momentsStart: owned.momentsStart + from - owned.start }]
+        : [];
+    });
+  }
+
+  /** Where the moments lie of a parameter whose first element is `offset` of the flat buffers. */
+  placementOf(offset: number): Placement {
+    return {
+      of: (rank, { start, end }) => {
+        const owned = this.of(rank, { start: offset + start, end: offset + end });
+        return {
+          first: owned[0]?.momentsStart ?? 0,
+          pieces: owned.map((piece) => ({ start: piece.start - offset, end: piece.end - offset })),
+        };
+      },
+    };
+  }
+
+  /** @throws RangeError when parameters train that did not when the moments were divided: no rank has theirs. */
+  requireCovered(store: ParameterStore): void {
+    for (const { start, end } of store.trainingRanges())
+      if (!this.covered.some((range) => range.start <= start && end <= range.end))
+        throw new RangeError('parameters train that did not when the moments were divided among the ranks');
+  }
+
+  /** Every rank's own parts of the flat weights, to all ranks. */
+  gatherWeights(weights: Tensor): Promise<void> {
+    const { size, rank } = this.communicator;
+    return this.gather(
+      this.buckets.map((bucket) => ({
+        count: bucket.size,
+        read: () =>
+          rangesOfPart(bucket, size, rank).map(({ start, end }) =>
+            weights.gpu.beginRead({ ...weights.bindingRange(start, end - start), size: 4 * (end - start) }),
+          ),
+        receive(values) {
+          for (let other = 0; other < size; other++) {
+            if (other === rank) continue;
+            let from = partOf(bucket.size, size, other).start;
+            for (const { start, end } of rangesOfPart(bucket, size, other)) {
+              weights.write(values.subarray(from, from + end - start), start);
+              from += end - start;
+            }
+          }
+        },
+      })),
+    );
+  }
+
+  /** Of `rows` of a table, the n-th of which rank n mod W has updated, each rank's to all ranks. */
+  gatherRows(table: Tensor, rows: Uint32Array): Promise<void> {
+    const { size, rank } = this.communicator;
+    const { gpu, cols } = table;
+    // Memory on the device for as many in each piece, however many there are: a plan knows how much that is.
+    const most = Math.min(Math.ceil(table.rows / size), Math.ceil(ROW_BYTES / (4 * cols * size)));
+    const index = (values: Uint32Array, beyond: number) => {
+      const all = new Uint32Array(most).fill(beyond);
+      all.set(values);
+      return Tensor.from(gpu, all, [most], 'u32', 'workspace');
+    };
+    const pieces: Piece[] = [];
+    for (let first = 0; first < rows.length; first += most * size) {
+      const listed = rows.subarray(first, first + most * size);
+      const ofRank = (which: number) => listed.filter((_, n) => n % size === which);
+      const length = Math.ceil((Math.ceil(listed.length / size) * cols) / PART_ALIGNMENT) * PART_ALIGNMENT;
+      pieces.push({
+        count: length * size,
+        read: () =>
+          scope(() => {
+            const own = ofRank(rank);
+            const updated = gatherRows(table, index(own, 0));
+            const bytes = 4 * own.length * cols;
+            return bytes === 0
+              ? []
+              : [gpu.beginRead({ ...updated.bindingRange(0, own.length * cols), size: bytes })];
+          }),
+        receive: (values) =>
+          scope(() => {
+            const updated = Tensor.empty(gpu, [most, cols], 'f32', 'workspace');
+            for (let other = 0; other < size; other++) {
+              const theirs = other === rank ? new Uint32Array() : ofRank(other);
+              if (theirs.length === 0) continue;
+              const from = other * length;
+              updated.write(values.subarray(from, from + theirs.length * cols));
+              // No row is beyond all of them.
+              scatterRows(table, index(theirs, 0xffffffff), updated);
+            }
+          }),
+      });
+    }
+    return this.gather(pieces);
+  }
+
+  /** One is read while another is exchanged and a third written. */
+  private async gather(pieces: readonly Piece[]): Promise<void> {
+    const { communicator } = this;
+    const { size, rank } = communicator;
+    const largest = Math.max(0, ...pieces.map(({ count }) => count));
+    if ((this.memory[0]?.length ?? 0) < largest)
+      this.memory = Array.from({ length: IN_HAND }, () => communicator.memory(largest));
+    const { memory } = this;
+    const reads: PendingRead[][] = [];
+    const sent: { readonly values: Float32Array; readonly pending: Pending }[] = [];
+    for (let n = 0; n < pieces.length + 2; n++) {
+      if (n < pieces.length) reads[n] = pieces[n]!.read();
+      const [sends, receives] = [n - 1, n - 2];
+      if (sends >= 0 && sends < pieces.length) {
+        const { count } = pieces[sends]!;
+        const values = memory[sends % IN_HAND]!.subarray(0, count);
+        let at = partOf(count, size, rank).start;
+        for (const read of reads[sends]!) {
+          const part = new Float32Array(await read.wait());
+          values.set(part, at);
+          at += part.length;
+        }
+        sent[sends] = { values, pending: communicator.startGatherParts(values) };
+      }
+      if (receives >= 0) {
+        const { values, pending } = sent[receives]!;
+        await pending.wait();
+        pieces[receives]!.receive(values);
+      }
+    }
+  }
+}
+
+/** What ranks exchange at once. */
+interface Piece {
+  /** Elements of all ranks: of this one its part (`partOf`), or the beginning of it. */
+  readonly count: number;
+  /** The own ones, one range behind the other. */
+  read(): PendingRead[];
+  /** Those of all ranks are there: takes those of the others. */
+  receive(values: Float32Array): void;
+}
+
+/** Where the moments lie of a table's rows [n, cols], the k-th of which rank k mod `size` has. */
+export function placementOfRows(cols: number, size: number): Placement {
+  return {
+    of(rank, { start, end }) {
+      const pieces: ElementRange[] = [];
+      const before = Math.floor(start / cols);
+      const firstRow = before + ((((rank - before) % size) + size) % size);
+      for (let row = firstRow; row * cols < end; row += size)
+        pieces.push({ start: Math.max(start, row * cols), end: Math.min(end, (row + 1) * cols) });
+      const into = (pieces[0]?.start ?? firstRow * cols) - firstRow * cols;
+      return { first: Math.floor(firstRow / size) * cols + into, pieces };
+    },
+  };
+}

@@ -1,0 +1,273 @@
+/**
+ * Moments that ranks divide among them: weights, copies and moments to the bit as on ranks that have all of them, and
+ * checkpoints that any number of ranks goes on from.
+ */
+import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { after, before, test } from 'node:test';
+import { ParameterStore } from '../src/autograd/parameters.js';
+import { Gpu } from '../src/gpu/gpu.js';
+import type { FloatDType } from '../src/kernels/launch/formats.js';
+import { CounterRandom } from '../src/tensor/random.js';
+import { Tensor } from '../src/tensor/tensor.js';
+import { AdamW } from '../src/train/optimizer.js';
+import { statePieces } from '../src/train/optimizer-state.js';
+import { EmulatedRanks } from '../src/train/ranks/emulated.js';
+import { joinedNorm, ownershipOf } from '../src/train/ranks/ownership.js';
+import { Shard } from '../src/train/ranks/shard.js';
+import { SafetensorsFile, SafetensorsWriter } from '../src/weights/safetensors.js';
+
+const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'dawntune-shard-'));
+let gpu: Gpu;
+before(async () => {
+  // Tables of several bindings, and of several blocks of moments.
+  gpu = await Gpu.open({ maxBindingSize: 65536, guardWords: 4 });
+});
+after(async () => {
+  await gpu.checkGuards();
+  assert.equal(gpu.memory().liveBuffers, 0);
+  await gpu.close();
+  fs.rmSync(folder, { recursive: true, force: true });
+});
+
+interface Settings {
+  readonly precision: FloatDType;
+  readonly weightDecay: number;
+}
+
+interface Model {
+  readonly store: ParameterStore;
+  readonly optimizer: AdamW;
+}
+
+/** Few elements to a bucket: several of them, of which some leave ranks without a part. */
+const BUCKET = 4 * 900;
+
+function made({ precision, weightDecay }: Settings, shard?: (store: ParameterStore) => Shard): Model {
+  const part = (name: string, start: number, shape: number[]) => ({ name, start, shape });
+  const spec = { trainable: true, decay: true };
+  const store = new ParameterStore(
+    gpu,
+    [
+      { ...spec, name: 'words', shape: [700, 33], table: true, stage: 0 },
+      { ...spec, name: 'positions', shape: [30, 64], table: true, decay: false, stage: 0 },
+      { ...spec, name: 'fixed', shape: [5, 64], table: true, trainable: false },
+      {
+        ...{ ...spec, name: 'qk', shape: [10, 33], product: true, stage: 1 },
+        parts: [part('query', 0, [4, 33]), part('key', 4 * 33, [6, 33])],
+      },
+      { ...spec, name: 'bias', shape: [7], decay: false, stage: 1 },
+      { ...spec, name: 'still', shape: [400], stage: 2 },
+      { ...spec, name: 'wide', shape: [61, 70], product: true, stage: 2 },
+      { ...spec, name: 'scale', shape: [1300], decay: false, stage: 2 },
+      { ...spec, name: 'out', shape: [90, 3], stage: 3 },
+    ],
+    precision,
+  );
+  const random = new CounterRandom(11, 0);
+  for (const { tensor } of store.parameters)
+    tensor.write(Float32Array.from({ length: tensor.size }, () => random.uniform() - 0.5));
+  store.get('still').requiresGrad = false;
+  const options = { beta1: 0.9, beta2: 0.99, eps: 1e-8, weightDecay, maxGradNorm: 0.5 };
+  return { store, optimizer: new AdamW(store, options, shard?.(store)) };
+}
+
+/** As sums over ranks are: the same on all of them, a function of the number of the step. */
+function addGradients({ store }: Model, step: number): void {
+  const random = new CounterRandom(5, step);
+  const values = (count: number) => Float32Array.from({ length: count }, () => random.uniform() - 0.5);
+  for (const { name, tensor, gradient, table } of store.parameters) {
+    if (!gradient || !tensor.requiresGrad) continue;
+    if (!table) {
+      const own = values(tensor.size);
+      if (step % 5 === 3 && name === 'wide') own[17] = Number.POSITIVE_INFINITY;
+      tensor.grad!.write(own);
+      continue;
+    }
+    // None in some steps, and in one of them all.
+    const count = step === 4 ? 5000 : name === 'words' && step === 0 ? 0 : 60;
+    const rows = Uint32Array.from(
+      new Set(Array.from({ length: count }, () => random.int(tensor.rows))),
+    ).sort();
+    if (rows.length === 0) continue;
+    const own = values(rows.length * tensor.cols);
+    if (step % 5 === 1 && name === 'words') own[3] = Number.NaN;
+    gradient.addRows(rows, Tensor.from(gpu, own, [rows.length, tensor.cols]).keep());
+  }
+}
+
+const rate = (step: number) => 1e-2 / (step + 1);
+
+/** One rank that has all moments; the norm is joined as `size` ranks join it. */
+async function stepsOfOne(model: Model, size: number, from: number, to: number): Promise<number[]> {
+  const norms: number[] = [];
+  for (let step = from; step < to; step++) {
+    addGradients(model, step);
+    const buckets = model.store.buckets(BUCKET);
+    const parts: number[] = [];
+    for (let rank = 0; rank < size; rank++)
+      parts.push(await model.optimizer.partialNorm(ownershipOf(buckets, size, rank)));
+    const stats = model.optimizer.apply(rate(step), 0.5, { norm: joinedNorm(parts) });
+    const [norm, skipped] = await stats.toFloat32();
+    stats.dispose();
+    if (skipped) model.optimizer.noteSkipped();
+    norms.push(norm!);
+  }
+  return norms;
+}
+
+async function ranked(
+  ranks: EmulatedRanks,
+  settings: Settings,
+  work: (model: Model, rank: number) => Promise<void>,
+): Promise<Model[]> {
+  const models = Array.from({ length: ranks.size }, (_, rank) =>
+    made(settings, (store) => new Shard(ranks.rank(rank), store.buckets(BUCKET))),
+  );
+  await Promise.all(models.map(work));
+  return models;
+}
+
+async function steps(model: Model, from: number, to: number): Promise<number[]> {
+  const norms: number[] = [];
+  for (let step = from; step < to; step++) {
+    addGradients(model, step);
+    const { norm, skipped } = await model.optimizer.step(rate(step), 0.5);
+    assert.equal(skipped, step % 5 === 3 || (step % 5 === 1 && step > 0));
+    norms.push(norm);
+  }
+  return norms;
+}
+
+const bits = (values: Float32Array) => new Uint32Array(values.buffer, values.byteOffset, values.length);
+
+async function requireEqual(got: Model, want: Model, what: string): Promise<void> {
+  for (const [n, { name, tensor }] of got.store.parameters.entries()) {
+    const other = want.store.parameters[n]!;
+    const [a, b] = await Promise.all([tensor, other.tensor].map((each) => each.toFloat32()));
+    const off = bits(a!).findIndex((value, i) => value !== bits(b!)[i]);
+    assert.equal(off, -1, `${what}: ${name} differs in element ${off}: ${a![off]} instead of ${b![off]}`);
+    const halves = [tensor, other.tensor].map((each) => each.role!.half()?.toArray());
+    const [c, d] = await Promise.all(halves);
+    assert.deepEqual(c, d, `${what}: copy of ${name}`);
+  }
+  assert.equal(got.optimizer.steps, want.optimizer.steps);
+}
+
+async function save({ optimizer }: Model, file: string): Promise<void> {
+  const tensors = optimizer.tensors();
+  const writer = SafetensorsWriter.create(file, tensors);
+  for (const { tensor, start, count } of statePieces(tensors))
+    writer.write(tensor.name, await tensor.read(start, count));
+  writer.finish();
+}
+
+function dispose(...models: Model[]): void {
+  for (const { store, optimizer } of models) {
+    optimizer.dispose();
+    store.dispose();
+  }
+}
+
+for (const [size, ...all] of [
+  [2, { precision: 'f32', weightDecay: 0.1 }],
+  [3, { precision: 'f32', weightDecay: 0 }, { precision: 'f16', weightDecay: 0.1 }],
+] as [number, ...Settings[]][])
+  for (const settings of all)
+    test(`${size} ranks with divided moments, ${settings.precision}, decay ${settings.weightDecay}: to the bit as with all`, async () => {
+      const one = made(settings);
+      const expected = await stepsOfOne(one, size, 0, 7);
+      const norms: number[][] = [];
+      const models = await ranked(new EmulatedRanks(size), settings, async (model, rank) => {
+        norms[rank] = await steps(model, 0, 7);
+      });
+      for (const [rank, model] of models.entries()) {
+        await requireEqual(model, one, `rank ${rank}`);
+        assert.deepEqual(norms[rank], expected);
+      }
+      dispose(one, ...models);
+    });
+
+for (const precision of ['f32', 'f16'] as FloatDType[])
+  test(`a checkpoint of 2 ranks is that of one, and any number goes on from it: ${precision}`, async () => {
+    const settings = { precision, weightDecay: 0.1 };
+    const [whole, divided] = ['one', 'two'].map((name) => path.join(folder, `${name}-${precision}`)) as [
+      string,
+      string,
+    ];
+    const one = made(settings);
+    await stepsOfOne(one, 2, 0, 3);
+    await save(one, whole);
+    const two = await ranked(new EmulatedRanks(2), settings, async (model, rank) => {
+      await steps(model, 0, 3);
+      await (rank === 0 ? save(model, divided) : model.optimizer.contribute());
+    });
+    assert.deepEqual(fs.readFileSync(divided), fs.readFileSync(whole));
+    const state = two[0]!.optimizer.state();
+    assert.deepEqual(state, one.optimizer.state());
+
+    const source = SafetensorsFile.open(divided);
+    const weights = await Promise.all(two[1]!.store.parameters.map(({ tensor }) => tensor.toFloat32()));
+    const restored = async (model: Model) => {
+      for (const [n, { tensor }] of model.store.parameters.entries()) tensor.write(weights[n]!);
+      model.optimizer.restore(state, source, 'state.json');
+    };
+    for (const size of precision === 'f32' ? [1, 4] : [3]) {
+      const alone = made(settings);
+      // What it held is forgotten.
+      await stepsOfOne(alone, 1, 4, 5);
+      await restored(alone);
+      await stepsOfOne(alone, size, 3, 6);
+      const models = await ranked(new EmulatedRanks(size), settings, async (model, rank) => {
+        await restored(model);
+        await steps(model, 3, 6);
+        const file = path.join(folder, `again-${precision}-${size}`);
+        await (rank === 0 ? save(model, file) : model.optimizer.contribute());
+      });
+      for (const model of models) await requireEqual(model, alone, `${size} ranks`);
+      await save(alone, path.join(folder, `alone-${precision}`));
+      assert.deepEqual(
+        fs.readFileSync(path.join(folder, `again-${precision}-${size}`)),
+        fs.readFileSync(path.join(folder, `alone-${precision}`)),
+      );
+      dispose(alone, ...models);
+    }
+    source.close();
+    dispose(one, ...two);
+  });
+
+test('moments take what a rank has of them: of every bucket a part, of the rows that move every W-th', async () => {
+  const settings: Settings = { precision: 'f32', weightDecay: 0 };
+  const bytes = () => gpu.memory().live.optimizer;
+  const one = made(settings);
+  const all = bytes();
+  const { size } = one.store.weights!;
+  const models = await ranked(new EmulatedRanks(3), settings, async () => undefined);
+  const counts = models.map(({ store }, rank) =>
+    ownershipOf(store.buckets(BUCKET), 3, rank).ranges.reduce((sum, { start, end }) => sum + end - start, 0),
+  );
+  // What is frozen, 512 elements with their padding, has none.
+  assert.equal(
+    counts.reduce((sum, count) => sum + count, 0),
+    size - 512,
+  );
+  assert.ok(Math.max(...counts) <= size / 3 + 128 * one.store.buckets(BUCKET).length, `${counts} of ${size}`);
+  assert.ok((bytes() - all) / 3 < all / 2, `${all} bytes of one, ${bytes() - all} of three`);
+  dispose(one, ...models);
+});
+
+test('without the norm of all ranks nothing is updated, nor when parameters train whose moments no rank has', async () => {
+  const models = await ranked(
+    new EmulatedRanks(2),
+    { precision: 'f32', weightDecay: 0 },
+    async () => undefined,
+  );
+  const { store, optimizer } = models[0]!;
+  assert.throws(() => optimizer.apply(1e-2), /must give the norm of all/);
+  store.get('still').requiresGrad = true;
+  assert.throws(() => optimizer.apply(1e-2, 1, { norm: 1 }), /did not when the moments were divided/);
+  assert.equal(optimizer.steps, 0);
+  dispose(...models);
+});
