@@ -1,0 +1,256 @@
+/**
+ * The communication thread of a rank: one operation after the other over a transport that blocks. It takes the sums,
+ * tells others the beats of the thread in which the rank computes, and ends all ranks when one fails.
+ */
+import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
+import { partOf, RankError, type RankFailure, type WireFormat } from './communicator.js';
+import { Watchdog } from './heartbeat.js';
+import {
+  type Answer,
+  type CarrierSeat,
+  CELLS,
+  type Command,
+  difference,
+  HEAD_LENGTH,
+  headOf,
+  lengthIn,
+  type Operation,
+  type SharedValues,
+} from './operations.js';
+import { addPackedSlices, addSlices, packBf16, unpackBf16 } from './slice-sums.js';
+import type { Transport, TransportModule } from './transport.js';
+
+/** Bytes of what comes in before it is added; long sums go through it in slices. */
+const STAGING_BYTES = 4 << 20;
+/** Elements of a part that are gathered at once: MPI counts in 32 bits. */
+const GATHERED_ELEMENTS = 16 << 20;
+/** How long an idle thread sleeps between two looks at the others. */
+const IDLE_MILLISECONDS = 100;
+
+type Bytes = Uint8Array<ArrayBuffer>;
+
+class CarrierThread {
+  private sequence = 0;
+  private readonly slice: number;
+  private readonly incoming: readonly Float32Array[];
+  private readonly packed: readonly Uint16Array[];
+  private readonly total: Float32Array;
+  private readonly scratch: Float32Array;
+
+  constructor(private readonly transport: Transport) {
+    this.slice = Math.max(1024, Math.floor(STAGING_BYTES / 4 / transport.size));
+    const memory = () => new Float32Array(new SharedArrayBuffer(4 * this.slice));
+    this.incoming = Array.from({ length: transport.size }, memory);
+    this.packed = Array.from(
+      { length: transport.size },
+      () => new Uint16Array(memory().buffer, 0, this.slice),
+    );
+    this.total = memory();
+    this.scratch = memory();
+  }
+
+  /** @throws RankError; anything else is a fault of this rank. */
+  run(operation: Operation): Bytes[] {
+    const heads = this.agree(operation);
+    switch (operation.kind) {
+      case 'sum':
+      case 'reduce-scatter':
+        this.sum(floats(operation.values), operation.wire, operation.kind === 'sum');
+        return [];
+      case 'gather-parts':
+        this.gatherParts(floats(operation.values));
+        return [];
+      case 'exchange':
+        return this.exchange(operation.parts);
+      case 'gather': {
+        const received = heads.map((head) => new Uint8Array(lengthIn(head)));
+        this.transport.allGather(operation.bytes, received);
+        return received;
+      }
+      case 'broadcast': {
+        const { rank } = this.transport;
+        const received = heads.map((head, r) => new Uint8Array(r === operation.root ? lengthIn(head) : 0));
+        this.transport.allGather(
+          rank === operation.root ? operation.bytes : operation.bytes.subarray(0, 0),
+          received,
+        );
+        return [received[operation.root]!];
+      }
+      case 'barrier':
+        return [];
+    }
+  }
+
+  /** The heads of all ranks. Nobody goes on before all have come, so this alone is a barrier. */
+  private agree(operation: Operation): Float64Array[] {
+    const heads = Array.from({ length: this.transport.size }, () => new Float64Array(HEAD_LENGTH));
+    this.transport.allGather(bytesOf(headOf(operation, this.sequence++)), heads.map(bytesOf));
+    const failure = difference(heads);
+    if (failure) throw new RankError(failure);
+    return heads;
+  }
+
+  /** A slice of each part at a time: to its owner, added there in rank order, and, if all want it, back to all. */
+  private sum(values: Float32Array, wire: WireFormat, toAll: boolean): void {
+    const { rank, size } = this.transport;
+    const own = partOf(values.length, size, rank);
+    const longest = partOf(values.length, size, 0).end;
+    for (let from = 0; from < longest; from += this.slice) {
+      const parts = Array.from({ length: size }, (_, r) => {
+        const { start, end } = partOf(values.length, size, r);
+        return values.subarray(Math.min(end, start + from), Math.min(end, start + from + this.slice));
+      });
+      const length = Math.max(0, Math.min(own.end - own.start - from, this.slice));
+      if (wire === 'bf16') this.sumPacked(parts, length, toAll);
+      else this.sumSlices(parts, length, toAll);
+    }
+  }
+
+  private sumSlices(parts: readonly Float32Array[], length: number, toAll: boolean): void {
+    const { rank } = this.transport;
+    const own = parts[rank]!;
+    const incoming = this.incoming.map((memory, r) => memory.subarray(0, r === rank ? 0 : length));
+    this.transport.allToAll(
+      parts.map((part, r) => bytesOf(r === rank ? part.subarray(0, 0) : part)),
+      incoming.map(bytesOf),
+    );
+    const total = this.total.subarray(0, length);
+    addSlices(
+      total,
+      incoming.map((values, r) => (r === rank ? own : values)),
+    );
+    own.set(total);
+    if (toAll) this.transport.allGather(bytesOf(own), parts.map(bytesOf));
+  }
+
+  /** The same with bf16 on the wire, where the part of this rank is rounded like those that travel. */
+  private sumPacked(parts: readonly Float32Array[], length: number, toAll: boolean): void {
+    const { rank, size } = this.transport;
+    const packed = this.packed.map((memory, r) => memory.subarray(0, parts[r]!.length));
+    const arrived = this.incoming.map((memory) => new Uint16Array(memory.buffer, 0, length));
+    for (let r = 0; r < size; r++) packBf16(packed[r]!, parts[r]!);
+    this.transport.allToAll(packed.map(bytesOf), arrived.map(bytesOf));
+    const total = this.total.subarray(0, length);
+    addPackedSlices(total, arrived, this.scratch.subarray(0, length));
+    const own = packed[rank]!;
+    packBf16(own, total);
+    if (toAll) this.transport.allGather(bytesOf(own), packed.map(bytesOf));
+    for (let r = 0; r < size; r++) if (toAll || r === rank) unpackBf16(parts[r]!, packed[r]!);
+  }
+
+  private gatherParts(values: Float32Array): void {
+    const { rank, size } = this.transport;
+    const longest = partOf(values.length, size, 0).end;
+    for (let from = 0; from < longest; from += GATHERED_ELEMENTS) {
+      const parts = Array.from({ length: size }, (_, r) => {
+        const { start, end } = partOf(values.length, size, r);
+        return bytesOf(
+          values.subarray(Math.min(end, start + from), Math.min(end, start + from + GATHERED_ELEMENTS)),
+        );
+      });
+      this.transport.allGather(parts[rank]!, parts);
+    }
+  }
+
+  private exchange(parts: readonly Uint8Array[]): Bytes[] {
+    const { rank, size } = this.transport;
+    const lengths = Array.from({ length: size }, () => new Float64Array(size));
+    lengths[rank]!.set(parts.map((part) => part.length));
+    this.transport.allGather(bytesOf(lengths[rank]!), lengths.map(bytesOf));
+    const received = lengths.map((sent) => new Uint8Array(sent[rank]!));
+    this.transport.allToAll(parts, received);
+    return received;
+  }
+}
+
+function floats({ buffer, byteOffset, length }: SharedValues): Float32Array {
+  return new Float32Array(buffer, byteOffset, length);
+}
+
+function bytesOf({ buffer, byteOffset, byteLength }: ArrayBufferView): Uint8Array {
+  return new Uint8Array(buffer, byteOffset, byteLength);
+}
+
+// ---- the thread ----------------------------------------------------------------------------------------------
+
+async function main(): Promise<void> {
+  const { transport: place, cells: memory, timeoutSeconds } = workerData as CarrierSeat;
+  const port = parentPort!;
+  const cells = new Int32Array(memory);
+  const queue: Command[] = [];
+  const answer = (message: Answer, bytes: readonly Bytes[] = []) =>
+    port.postMessage(
+      message,
+      bytes.map(({ buffer }) => buffer),
+    );
+  const receive = () => {
+    for (let next = receiveMessageOnPort(port); next; next = receiveMessageOnPort(port))
+      queue.push(next.message as Command);
+  };
+  const aborted = (): RankFailure | undefined => {
+    if (Atomics.load(cells, CELLS.aborted) === 0) return undefined;
+    receive();
+    const command = queue.find((each) => 'abort' in each);
+    return command && 'abort' in command ? command.abort : undefined;
+  };
+
+  let transport: Transport | undefined;
+  const watchdog = new Watchdog({
+    rank: () => transport?.rank,
+    timeoutSeconds,
+    aborted,
+    beats: () => transport?.beats(Atomics.load(cells, CELLS.beats)) ?? [],
+  });
+  const { openTransport } = (await import(place.module)) as TransportModule;
+  transport = await openTransport(place.data, watchdog);
+  const { rank, size } = transport;
+  const carrier = new CarrierThread(transport);
+  answer({ ready: { rank, size } });
+
+  let failed: RankFailure | undefined;
+  const fail = (error: unknown) => {
+    if (failed) return;
+    failed = error instanceof RankError ? error.failure : ownFailure(rank, error);
+    transport.abort(failed);
+  };
+  for (;;) {
+    const seen = Atomics.load(cells, CELLS.commands);
+    receive();
+    const command = queue.shift();
+    if (!command) {
+      Atomics.wait(cells, CELLS.commands, seen, IDLE_MILLISECONDS);
+      if (failed) continue;
+      try {
+        // Nobody is waited for: the others hear beats, and this rank of a failure.
+        watchdog.look(() => false);
+      } catch (error) {
+        fail(error);
+      }
+      continue;
+    }
+    const { id } = command;
+    if ('close' in command) {
+      transport.close();
+      answer({ id, received: [] });
+      return;
+    }
+    if ('abort' in command) fail(new RankError(command.abort));
+    else if (!failed)
+      try {
+        watchdog.begin();
+        const received = carrier.run(command.operation);
+        answer({ id, received }, received);
+        continue;
+      } catch (error) {
+        fail(error);
+      }
+    answer({ id, failure: failed! });
+  }
+}
+
+function ownFailure(rank: number, error: unknown): RankFailure {
+  const message = error instanceof Error ? error.message : String(error);
+  return { rank, message: `its exchange failed: ${message}`, exitCode: 1 };
+}
+
+await main();

@@ -1,0 +1,109 @@
+/**
+ * Whether ranks are alive. The thread in which a rank computes beats: by a timer, and by `beat()` in pieces of work that
+ * let no timer run. Its communication thread tells the others. A rank that takes long is waited for; one whose beats
+ * stay away while others wait for it (an endless loop, a stopped process, a dead machine) ends the run.
+ */
+import { RankError, type RankFailure } from './communicator.js';
+import type { Watch } from './transport.js';
+
+const BEAT_MILLISECONDS = 250;
+/** Between two looks that do anything; between them `look` costs a clock and a comparison. */
+const LOOK_MILLISECONDS = 50;
+/** A look that comes later than this was late itself: the process was stopped, or the machine slept. */
+const LATE_MILLISECONDS = 1000;
+
+/** Those of this thread. */
+const hearts = new Set<Heartbeat>();
+
+/** This thread is alive: to be called between pieces of work that together may take seconds without a timer. */
+export function beat(): void {
+  for (const heart of hearts) heart.beat();
+}
+
+/** Beats of the thread that made it, counted in a cell of shared memory. */
+export class Heartbeat {
+  private readonly timer: NodeJS.Timeout;
+
+  constructor(
+    private readonly cells: Int32Array,
+    private readonly index: number,
+  ) {
+    this.timer = setInterval(() => this.beat(), BEAT_MILLISECONDS).unref();
+    hearts.add(this);
+    this.beat();
+  }
+
+  beat(): void {
+    Atomics.add(this.cells, this.index, 1);
+  }
+
+  stop(): void {
+    clearInterval(this.timer);
+    hearts.delete(this);
+  }
+}
+
+export interface WatchdogOptions {
+  /** Which one this is, once it is known. */
+  readonly rank: () => number | undefined;
+  /** How long a rank may be silent while it is waited for; Infinity: for ever. */
+  readonly timeoutSeconds: number;
+  /** What this rank itself was told to end with. */
+  readonly aborted: () => RankFailure | undefined;
+  /** Of all ranks, as Transport.beats. */
+  readonly beats: () => ArrayLike<number>;
+  /** Milliseconds that never go back. */
+  readonly clock?: () => number;
+}
+
+/** Of the communication thread. */
+export class Watchdog implements Watch {
+  private heard: Int32Array = new Int32Array();
+  private silent: Float64Array = new Float64Array();
+  private last: number;
+  private readonly clock: () => number;
+
+  constructor(private readonly options: WatchdogOptions) {
+    this.clock = options.clock ?? (() => performance.now());
+    this.last = this.clock();
+  }
+
+  /** From here on ranks are waited for anew. */
+  begin(): void {
+    this.silent.fill(0);
+    this.last = this.clock();
+  }
+
+  look(missing: (rank: number) => boolean = () => true): void {
+    const failure = this.options.aborted();
+    if (failure) throw new RankError(failure);
+    const now = this.clock();
+    const passed = now - this.last;
+    if (passed < LOOK_MILLISECONDS) return;
+    this.last = now;
+    const beats = this.options.beats();
+    const own = this.options.rank();
+    if (this.heard.length !== beats.length) {
+      this.heard = new Int32Array(beats.length);
+      this.silent = new Float64Array(beats.length);
+    }
+    for (let rank = 0; rank < beats.length; rank++) {
+      if (beats[rank] !== this.heard[rank]) {
+        this.heard[rank] = beats[rank]!;
+        this.silent[rank] = 0;
+      } else if (rank !== own && missing(rank)) {
+        this.silent[rank]! += Math.min(passed, LATE_MILLISECONDS);
+        if (this.silent[rank]! >= this.options.timeoutSeconds * 1000) throw new RankError(this.silence(rank));
+      }
+    }
+  }
+
+  private silence(rank: number): RankFailure {
+    const { timeoutSeconds } = this.options;
+    return {
+      rank,
+      message: `gave no sign of life for ${timeoutSeconds} s while rank ${this.options.rank()} waited for it: it hangs, or its process or machine is stopped`,
+      exitCode: 1,
+    };
+  }
+}
