@@ -30,7 +30,7 @@ import { planDevice } from './plan-device.js';
 import { Profiler } from './profile.js';
 import type { Profile, ProfileRow, Roofline, Work } from './profile-report.js';
 import { Recorder } from './recorder.js';
-import { type PendingRead, Transfer } from './transfer.js';
+import { type PendingGather, type PendingRead, Transfer } from './transfer.js';
 import { gpuWait } from './wait.js';
 
 export interface GpuOptions {
@@ -303,6 +303,15 @@ export class Gpu {
     return this.transfer.beginRead(source, () => this.flush());
   }
 
+  /**
+   * `beginRead` of several ranges at once, to memory of the caller's (shared memory too), without a copy in between. What
+   * is held for it until it was waited for counts as workspace. Offsets and sizes are multiples of 4.
+   * @throws MachineError as `beginRead` does, and when the memory budget has no room for it.
+   */
+  beginGather(sources: readonly Binding[]): PendingGather {
+    return this.transfer.beginGather(sources, () => this.flush());
+  }
+
   /** How often something was read back since the device was opened. */
   get readbackCount(): number {
     return this.transfer.readbacks;
@@ -383,6 +392,7 @@ export class Gpu {
 
 export type {
   Binding,
+  PendingGather,
   PendingRead,
   PoolBuffer,
   Profile,

@@ -43,6 +43,11 @@ export interface PoolBuffer extends PoolEntry {
   readonly buffer: GPUBuffer;
 }
 
+/** What copies are read back from: the host maps it. */
+export interface ReadbackBuffer extends PoolEntry {
+  readonly buffer: GPUBuffer;
+}
+
 export type RowFormat = 'rgba32float' | 'rgba16float' | 'rgba32uint';
 
 /** Bytes of one texel. */
@@ -165,6 +170,18 @@ export class BufferPool {
         usage: GPUTextureUsage.TEXTURE_BINDING | GPUTextureUsage.STORAGE_BINDING | GPUTextureUsage.COPY_DST,
       });
       return { ...entry, texture, view: texture.createView(), destroy: () => texture.destroy() };
+    });
+  }
+
+  /** Memory that the host can map, to copy to and to read from; counts as workspace. */
+  allocateReadback(bytes: number): ReadbackBuffer {
+    return this.take('readback', sizeClass(bytes), 'workspace', (entry): ReadbackBuffer => {
+      const buffer = this.device.createBuffer({
+        label: `readback ${entry.serial} of ${formatBytes(entry.size)}`,
+        size: entry.size,
+        usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST,
+      });
+      return { ...entry, buffer, destroy: () => buffer.destroy() };
     });
   }
 

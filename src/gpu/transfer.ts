@@ -8,6 +8,7 @@ import type { DeviceFaults } from './faults.js';
 import {
   type BufferPool,
   formatBytes,
+  type ReadbackBuffer,
   type RowFormat,
   type RowTexture,
   sizeClass,
@@ -19,6 +20,8 @@ import { gpuWait } from './wait.js';
 
 const UPLOAD_CHUNK = 8 << 20;
 const UPLOAD_SUBMIT = 32 << 20;
+/** Shared memory is copied in pieces that stay in the processor's cache until they are written. */
+const SHARED_CHUNK = 1 << 20;
 /** Readback buffers that are kept, and the bytes of the largest of them. */
 const STAGING_BUFFERS = 16;
 const STAGING_BYTES = 64 << 20;
@@ -29,6 +32,15 @@ export interface PendingRead {
   wait(): Promise<ArrayBuffer>;
 }
 
+/** The same of several ranges, to where the host wants them. */
+export interface PendingGather {
+  /**
+   * What the ranges hold, one behind the other, is copied to `target`. Called once; until it settles the memory that it
+   * is copied from is held. @throws MachineError as `Gpu.read` does.
+   */
+  into(target: ArrayBufferView): Promise<void>;
+}
+
 interface Staging {
   readonly buffer: GPUBuffer;
   readonly size: number;
@@ -37,6 +49,7 @@ interface Staging {
 export class Transfer {
   private readonly staging: Staging[] = [];
   private unsubmittedUpload = 0;
+  private sharedChunk: Uint8Array<ArrayBuffer> | undefined;
   /** Readbacks since the device was opened. */
   readbacks = 0;
 
@@ -133,21 +146,19 @@ export class Transfer {
     if (target.entry.lastUse === this.recorder.current) this.recorder.submit();
     if (this.planning) return;
     let bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
-    // Shared memory given to writeBuffer crashes the process.
-    if (data.buffer instanceof SharedArrayBuffer) bytes = new Uint8Array(bytes);
     if (bytes.byteLength % 4 !== 0) {
       const padded = new Uint8Array(Math.ceil(bytes.byteLength / 4) * 4);
       padded.set(bytes);
       bytes = padded;
     }
-    for (let start = 0; start < bytes.byteLength; start += UPLOAD_CHUNK) {
-      const part = bytes.subarray(start, Math.min(bytes.byteLength, start + UPLOAD_CHUNK));
+    // Shared memory given to writeBuffer crashes the process.
+    const shared = bytes.buffer instanceof SharedArrayBuffer;
+    const chunk = shared ? SHARED_CHUNK : UPLOAD_CHUNK;
+    for (let start = 0; start < bytes.byteLength; start += chunk) {
+      const piece = bytes.subarray(start, Math.min(bytes.byteLength, start + chunk));
+      const part = shared ? this.unshared(piece) : (piece as Uint8Array<ArrayBuffer>);
       this.faults.guard('upload', () =>
-        this.device.queue.writeBuffer(
-          target.entry.buffer,
-          target.offset + start,
-          part as Uint8Array<ArrayBuffer>,
-        ),
+        this.device.queue.writeBuffer(target.entry.buffer, target.offset + start, part),
       );
       // Dawn copies into staging memory, which it takes anew until a submission lets it use the old again.
       this.unsubmittedUpload += part.byteLength;
@@ -157,6 +168,13 @@ export class Transfer {
       }
     }
     target.entry.writtenIn = -1;
+  }
+
+  /** A copy, in memory that is used again: writeBuffer has taken what it needs when it returns. */
+  private unshared(piece: Uint8Array): Uint8Array<ArrayBuffer> {
+    this.sharedChunk ??= new Uint8Array(SHARED_CHUNK);
+    this.sharedChunk.set(piece);
+    return this.sharedChunk.subarray(0, piece.byteLength);
   }
 
   /** Something was submitted: what uploads took of staging memory is free again. */
@@ -215,6 +233,59 @@ export class Transfer {
     else staging.buffer.destroy();
     this.faults.throwUntold();
     return copy;
+  }
+
+  /** See `Gpu.beginGather`. */
+  beginGather(sources: readonly Binding[], flush: () => void): PendingGather {
+    const bytes = sources.reduce((sum, { size }) => sum + size, 0);
+    if (bytes === 0) return { into: async () => undefined };
+    for (const source of sources) this.rules.range('read', source);
+    const staging = this.pool.allocateReadback(bytes);
+    if (this.planning) {
+      flush();
+      return { into: async () => this.pool.release(staging) };
+    }
+    let mapped: Promise<undefined>;
+    try {
+      let at = 0;
+      for (const { entry, offset, size } of sources) {
+        this.recorder.commands().copyBufferToBuffer(entry.buffer, offset, staging.buffer, at, size);
+        entry.lastUse = this.recorder.current;
+        at += size;
+      }
+      staging.lastUse = this.recorder.current;
+      flush();
+      for (const { entry } of sources) this.rules.computed('read', entry);
+      mapped = this.faults.guard('read', () => staging.buffer.mapAsync(GPUMapMode.READ, 0, bytes));
+    } catch (error) {
+      this.pool.release(staging);
+      throw error;
+    }
+    this.readbacks++;
+    mapped.catch(() => undefined);
+    return { into: (target) => this.finishGather(staging, bytes, mapped, target) };
+  }
+
+  private async finishGather(
+    staging: ReadbackBuffer,
+    bytes: number,
+    mapped: Promise<undefined>,
+    target: ArrayBufferView,
+  ): Promise<void> {
+    if (target.byteLength !== bytes)
+      throw new MachineError(`read: ${bytes} bytes into an array of ${target.byteLength}`);
+    await this.profiler
+      .phase('wait', () => gpuWait(mapped))
+      .catch((error: Error) => {
+        this.faults.throwUntold();
+        throw new MachineError(`reading back from the GPU failed: ${error.message}`);
+      });
+    new Uint8Array(target.buffer, target.byteOffset, bytes).set(
+      new Uint8Array(staging.buffer.getMappedRange(0, bytes)),
+    );
+    staging.buffer.unmap();
+    this.pool.release(staging);
+    this.faults.throwUntold();
   }
 
   /** One that was used before, of not much more than `size` bytes, or a new one. */

@@ -1,0 +1,164 @@
+/**
+ * The sum over ranks of a table's gradient, of which each rank has some rows. Row r is summed by rank r mod W: every
+ * rank sends it what it has of those rows, it adds them in rank order in f32, and gives the sums to all. Which rows
+ * each rank has is told first, so that nothing but values travels after it.
+ *
+ * Where rows would take more bytes than the whole table (all ranks have nearly all of its rows) the table is summed
+ * as any other gradient.
+ */
+import { bytesOf, type Communicator, floatsOf, partOf, type WireFormat } from './communicator.js';
+import { roundToBf16 } from './sums.js';
+
+/** `values` [rows.length, cols], `rows` distinct and ascending. */
+export interface HostRows {
+  readonly rows: Uint32Array;
+  readonly values: Float32Array;
+}
+
+export interface SummedRows extends HostRows {
+  /** Bytes that this rank sent to others. */
+  readonly sent: number;
+}
+
+export interface RowTable {
+  readonly rows: number;
+  readonly cols: number;
+}
+
+/** The rows that any rank has, and their sums, the same bits on all ranks; all ranks call it, those without rows too. */
+export async function sumRows(
+  own: HostRows,
+  table: RowTable,
+  communicator: Communicator,
+  wire: WireFormat = 'f32',
+): Promise<SummedRows> {
+  const { rank, size } = communicator;
+  const lists = (await communicator.allGather(bytesOf(own.rows))).map(
+    (bytes) => new Uint32Array(bytes.slice().buffer),
+  );
+  const rows = unionOf(lists, table.rows);
+  const told = own.rows.byteLength * (size - 1);
+  if (rows.length === 0) return { rows, values: new Float32Array(), sent: told };
+  const width = table.cols * (wire === 'bf16' ? 2 : 4);
+  const given = lists.reduce((sum, list) => sum + list.length, 0);
+  // What all ranks send together: each row that a rank has, to its owner, and each sum to the others.
+  const byRows = width * (given * (1 - 1 / size) + rows.length * (size - 1));
+  if (byRows >= 2 * width * table.rows * (size - 1)) {
+    const { values, sent } = await sumWhole(own, rows, table, communicator, wire);
+    return { rows, values, sent: told + sent };
+  }
+
+  const parts = await communicator.exchange(
+    Array.from({ length: size }, (_, owner) => packed(own, owner, size, table.cols, wire)),
+  );
+  const mine = rows.filter((row) => row % size === rank);
+  const sums = new Float32Array(mine.length * table.cols);
+  addParts(sums, mine, lists, parts, communicator, table.cols, wire);
+  const gathered = await communicator.allGather(encoded(sums, wire));
+  const sumsOf = gathered.map((bytes) => decoded(bytes, wire));
+  const values = new Float32Array(rows.length * table.cols);
+  const next = new Array<number>(size).fill(0);
+  for (let i = 0; i < rows.length; i++) {
+    const owner = rows[i]! % size;
+    const at = next[owner]!++ * table.cols;
+    values.set(sumsOf[owner]!.subarray(at, at + table.cols), i * table.cols);
+  }
+  const away = own.rows.reduce((count, row) => count + (row % size === rank ? 0 : 1), 0);
+  return { rows, values, sent: told + width * (away + mine.length * (size - 1)) };
+}
+
+/** Rows that are in any of the lists, ascending. */
+export function unionOf(lists: readonly Uint32Array[], tableRows: number): Uint32Array {
+  const present = new Uint8Array(tableRows);
+  let count = 0;
+  for (const list of lists)
+    for (const row of list) {
+      count += 1 - present[row]!;
+      present[row] = 1;
+    }
+  const rows = new Uint32Array(count);
+  for (let row = 0, n = 0; n < count; row++) if (present[row]) rows[n++] = row;
+  return rows;
+}
+
+/** Bytes that a rank sends for a sum over ranks of `count` values: the others' parts, and its own sums to each of them. */
+export function bytesOfSum(count: number, { rank, size }: Communicator, wire: WireFormat): number {
+  const { start, end } = partOf(count, size, rank);
+  return (wire === 'bf16' ? 2 : 4) * (count - (end - start) + (end - start) * (size - 1));
+}
+
+async function sumWhole(
+  own: HostRows,
+  rows: Uint32Array,
+  { rows: tableRows, cols }: RowTable,
+  communicator: Communicator,
+  wire: WireFormat,
+): Promise<{ values: Float32Array; sent: number }> {
+  const whole = communicator.memory(tableRows * cols);
+  own.rows.forEach((row, i) => {
+    whole.set(own.values.subarray(i * cols, (i + 1) * cols), row * cols);
+  });
+  await communicator.startSum(whole, wire).wait();
+  const values = new Float32Array(rows.length * cols);
+  rows.forEach((row, i) => {
+    values.set(whole.subarray(row * cols, (row + 1) * cols), i * cols);
+  });
+  return { values, sent: bytesOfSum(whole.length, communicator, wire) };
+}
+
+/** What goes to the owner of rows r with r mod size = owner. */
+function packed(
+  { rows, values }: HostRows,
+  owner: number,
+  size: number,
+  cols: number,
+  wire: WireFormat,
+): Uint8Array {
+  const positions = [...rows.keys()].filter((i) => rows[i]! % size === owner);
+  const part = new Float32Array(positions.length * cols);
+  positions.forEach((i, n) => {
+    part.set(values.subarray(i * cols, (i + 1) * cols), n * cols);
+  });
+  return encoded(part, wire);
+}
+
+/** Adds each rank's values to the sums of the rows that are this rank's own, in rank order. */
+function addParts(
+  sums: Float32Array,
+  mine: Uint32Array,
+  lists: readonly Uint32Array[],
+  parts: readonly Uint8Array[],
+  { rank, size }: Communicator,
+  cols: number,
+  wire: WireFormat,
+): void {
+  const at = new Map(Array.from(mine, (row, i) => [row, i]));
+  lists.forEach((list, from) => {
+    const values = decoded(parts[from]!, wire);
+    let n = 0;
+    for (const row of list) {
+      if (row % size !== rank) continue;
+      const target = at.get(row)! * cols;
+      const source = n++ * cols;
+      for (let c = 0; c < cols; c++) sums[target + c]! += values[source + c]!;
+    }
+  });
+}
+
+function encoded(values: Float32Array, wire: WireFormat): Uint8Array {
+  if (wire === 'f32') return bytesOf(values);
+  const rounded = values.slice();
+  roundToBf16(rounded);
+  const bits = new Uint32Array(rounded.buffer);
+  const halves = new Uint16Array(bits.length);
+  for (let i = 0; i < bits.length; i++) halves[i] = bits[i]! >>> 16;
+  return new Uint8Array(halves.buffer);
+}
+
+function decoded(bytes: Uint8Array, wire: WireFormat): Float32Array {
+  if (wire === 'f32') return floatsOf(bytes);
+  const halves = new Uint16Array(bytes.slice().buffer);
+  const bits = new Uint32Array(halves.length);
+  for (let i = 0; i < bits.length; i++) bits[i] = halves[i]! << 16;
+  return new Float32Array(bits.buffer);
+}
