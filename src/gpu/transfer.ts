@@ -35,6 +35,11 @@ export interface PendingRead {
 /** The same of several ranges, to where the host wants them. */
 export interface PendingGather {
   /**
+   * Settles when the device has done it, and with it all that was recorded before: to learn when, not to wait for, which
+   * takes a core until something is waited for by `into` or `gpuWait`.
+   */
+  readonly ready: Promise<unknown>;
+  /**
    * What the ranges hold, one behind the other, is copied to `target`. Called once; until it settles the memory that it
    * is copied from is held. @throws MachineError as `Gpu.read` does.
    */
@@ -238,12 +243,12 @@ export class Transfer {
   /** See `Gpu.beginGather`. */
   beginGather(sources: readonly Binding[], flush: () => void): PendingGather {
     const bytes = sources.reduce((sum, { size }) => sum + size, 0);
-    if (bytes === 0) return { into: async () => undefined };
+    if (bytes === 0) return { ready: Promise.resolve(), into: async () => undefined };
     for (const source of sources) this.rules.range('read', source);
     const staging = this.pool.allocateReadback(bytes);
     if (this.planning) {
       flush();
-      return { into: async () => this.pool.release(staging) };
+      return { ready: Promise.resolve(), into: async () => this.pool.release(staging) };
     }
     let mapped: Promise<undefined>;
     try {
@@ -262,8 +267,9 @@ export class Transfer {
       throw error;
     }
     this.readbacks++;
+    // Whoever waits is told of a failure; where nobody waits any more it must not end the process.
     mapped.catch(() => undefined);
-    return { into: (target) => this.finishGather(staging, bytes, mapped, target) };
+    return { ready: mapped, into: (target) => this.finishGather(staging, bytes, mapped, target) };
   }
 
   private async finishGather(

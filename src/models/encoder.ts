@@ -12,6 +12,7 @@ import {
   layerNorm,
   linear,
   linearGelu,
+  onBackward,
   relu,
   sliceRows,
 } from '../autograd/index.js';
@@ -30,6 +31,12 @@ export interface EncodeOptions {
   recompute?: boolean | undefined;
   /** Sees the embeddings' output (0) and every layer's (1…). */
   onHidden?: (layer: number, hidden: Tensor) => void;
+  /**
+   * Called from inside backward with each stage (`encoderParameters`) that it has passed: gradients of that stage and of
+   * later ones are complete then. Where a stage is not told, because nothing before it trains, the end of backward says
+   * the same.
+   */
+  onBackward?: ((stage: number) => void) | undefined;
 }
 
 const activation = { geluTanh, relu };
@@ -148,14 +155,21 @@ export function encode(
     return drop(norm('embeddings.LayerNorm', add(add(words, positions), types), undefined, store.precision));
   };
 
+  /** What stage `stage` begins with. */
+  const begins = (stage: number, x: Tensor): Tensor => {
+    const passed = options.onBackward;
+    return passed ? consume(x, (input) => onBackward(input, () => passed(stage))) : x;
+  };
+
   let hidden = options.recompute ? checkpoint(embeddings) : scope(embeddings);
   options.onHidden?.(0, hidden);
   for (let i = 0; i < config.layers; i++) {
-    const input = hidden;
+    const input = begins(i + 1, hidden);
     hidden = options.recompute ? checkpoint((x) => layer(i, x), input) : scope(() => layer(i, input));
     // The tape keeps what backward needs of it; this handle is no longer needed.
     input.dispose();
     options.onHidden?.(i + 1, hidden);
   }
-  return hidden;
+  // The heads follow.
+  return begins(config.layers + 1, hidden);
 }

@@ -81,10 +81,18 @@ export function unionOf(lists: readonly Uint32Array[], tableRows: number): Uint3
   return rows;
 }
 
-/** Bytes that a rank sends for a sum over ranks of `count` values: the others' parts, and its own sums to each of them. */
-export function bytesOfSum(count: number, { rank, size }: Communicator, wire: WireFormat): number {
+type Place = Pick<Communicator, 'rank' | 'size'>;
+
+/** Bytes that a rank sends so that each rank has the sums of its own part of `count` values: the others' parts. */
+export function bytesOfPart(count: number, { rank, size }: Place, wire: WireFormat): number {
   const { start, end } = partOf(count, size, rank);
-  return (wire === 'bf16' ? 2 : 4) * (count - (end - start) + (end - start) * (size - 1));
+  return (wire === 'bf16' ? 2 : 4) * (count - (end - start));
+}
+
+/** And so that all have all sums: its own ones to each of the others too. */
+export function bytesOfSum(count: number, place: Place, wire: WireFormat): number {
+  const { start, end } = partOf(count, place.size, place.rank);
+  return bytesOfPart(count, place, wire) + (wire === 'bf16' ? 2 : 4) * (end - start) * (place.size - 1);
 }
 
 async function sumWhole(

@@ -3,6 +3,10 @@
  *   for each of `window` batches: forward, backward, gradients added up;  clip, AdamW;  loss scale.
  * The trainer, the memory plan, the benchmark and parity drive this one object.
  *
+ * With several ranks each has batches of its own, and what they do alike follows from sums over ranks: gradients are
+ * summed while the last batch of a step goes backward (ranks/reducer.ts), then one small exchange gives all of them the
+ * loss, the norm, and whether one of them wants to stop.
+ *
  * Batches do not wait for the GPU: their losses stay on the device, and a step reads them back once, together with the
  * gradient norm and whether the update was skipped. In f32 nothing of the next step depends on those numbers, so that
  * the host records it while the GPU is still busy with this one; with a loss scale the next step waits for them.
@@ -14,7 +18,7 @@ import type { Fields } from '../../files/json-fields.js';
 import { globalNorm } from '../../kernels/adamw.js';
 import type { M3Model } from '../../models/m3.js';
 import type { ScoredBatch } from '../../models/scores.js';
-import type { TensorArray } from '../../tensor/host-data.js';
+import { streamKey } from '../../tensor/random.js';
 import { RandomStreams } from '../../tensor/random-streams.js';
 import { scope } from '../../tensor/scope.js';
 import { Tensor } from '../../tensor/tensor.js';
@@ -23,7 +27,9 @@ import { type LossScaleEvent, LossScaler, type LossScalerState } from '../loss-s
 import type { M3LossBatch } from '../losses/m3-loss.js';
 import { AdamW, type AdamWOptions } from '../optimizer.js';
 import type { AdamWState, StateSource } from '../optimizer-state.js';
-import type { Communicator } from '../ranks/communicator.js';
+import { broadcastJson, type Communicator, type WireFormat } from '../ranks/communicator.js';
+import { GradientReducer, type Reduction } from '../ranks/reducer.js';
+import { anyRank, joinedNumbers } from '../ranks/step-numbers.js';
 import type { Schedule } from '../schedules.js';
 import { lossesOf, microBatch, ownScoresOf, type StepSettings } from '../step/train-step.js';
 import { type Cursor, readCursor, START } from './cursor.js';
@@ -45,6 +51,8 @@ export interface RunSettings {
   /** Self-distillation begins after so many batches and one more; null: never. */
   readonly selfDistillAfter: number | null;
   readonly communicator?: Communicator | undefined;
+  /** In which gradients travel between ranks; f32 by default. */
+  readonly wire?: WireFormat | undefined;
 }
 
 /** A packed batch, which the run frees. */
@@ -65,7 +73,7 @@ export interface RankedBatch extends ScoredBatch {
 export interface TakenStep {
   /** From 1. */
   readonly number: number;
-  /** Mean over the step's batches. */
+  /** Mean over the step's batches, of all ranks. */
   readonly loss: number;
   /** Global norm of the gradient before clipping. */
   readonly norm: number;
@@ -75,6 +83,8 @@ export interface TakenStep {
   /** Of the next step. */
   readonly lossScale: number;
   readonly event: LossScaleEvent | undefined;
+  /** Of gradients over ranks. */
+  readonly reduction?: Reduction | undefined;
 }
 
 /** As checkpoints keep it. */
@@ -97,7 +107,19 @@ interface StepInFlight {
   readonly learningRate: number;
   /** Of each batch. */
   readonly rows: readonly (readonly RowPlace[])[];
-  readonly reading: { wait(): Promise<TensorArray> };
+  numbers(): Promise<StepNumbers>;
+}
+
+interface StepNumbers {
+  /** Of each of this rank's batches. */
+  readonly losses: ArrayLike<number>;
+  /** Mean over them, and over ranks. */
+  readonly loss: number;
+  readonly norm: number;
+  readonly skipped: boolean;
+  /** The first rank whose loss is not finite. */
+  readonly notFinite?: number | undefined;
+  readonly reduction?: Reduction | undefined;
 }
 
 export class TrainingRun {
@@ -109,6 +131,8 @@ export class TrainingRun {
   /** Batches so far, where self-distillation counts them. */
   forwards = 0;
   cursor: Cursor = START;
+  /** Where there are several ranks. */
+  readonly reducer: GradientReducer | undefined;
   private readonly random: RandomStreams | undefined;
   /** [window + 2] f32: the loss of each batch of the step, the norm, whether the update was skipped. */
   private readonly numbers: Tensor;
@@ -116,6 +140,8 @@ export class TrainingRun {
   private gathered: (readonly RowPlace[])[] = [];
   /** Steps that the GPU was given. */
   private begun = 0;
+  /** Some rank wants to stop, as all learned with the numbers of the last step. */
+  private stopAgreed = false;
 
   constructor(
     readonly model: M3Model,
@@ -123,7 +149,10 @@ export class TrainingRun {
   ) {
     this.optimizer = new AdamW(model.store, settings.optimizer);
     this.scaler = new LossScaler(settings.lossScaling);
-    if (settings.seed !== null) this.random = new RandomStreams(settings.seed);
+    const { communicator, seed, wire } = settings;
+    if (communicator && communicator.size > 1)
+      this.reducer = new GradientReducer(model.store, communicator, { wire });
+    if (seed !== null) this.random = dropoutStreams(seed, communicator?.rank ?? 0);
     this.numbers = Tensor.zeros(model.gpu, [settings.window + 2], 'f32', 'workspace').keep();
   }
 
@@ -135,11 +164,13 @@ export class TrainingRun {
     const { selfDistillAfter, communicator } = settings;
     if (this.gathered.length === settings.window)
       throw new RangeError(`a step of this run takes ${settings.window} batches`);
+    const last = this.gathered.length === settings.window - 1;
     const selfDistill = selfDistillAfter !== null && this.forwards++ > selfDistillAfter;
     try {
       await scope(async () => {
         const loss = await microBatch(model, { ...batch, selfDistill }, settings.step, {
           ...{ random, lossScale: this.scaler.scale, communicator },
+          onBackward: last ? this.reducer?.arm() : undefined,
         });
         this.numbers.copyFrom(loss, this.gathered.length);
       });
@@ -152,40 +183,105 @@ export class TrainingRun {
 
   /** Ends a step with the gradients of the batches since the last one; waits for its numbers. */
   async update(): Promise<TakenStep> {
-    return this.settle(this.applyUpdate());
+    return this.settle(await this.endStep());
   }
 
-  private applyUpdate(): StepInFlight {
-    const { optimizer, numbers, settings } = this;
+  /** `wishes`: to stop after this step; of interest to other ranks only. */
+  private async endStep(wishes: () => boolean = () => false): Promise<StepInFlight> {
+    const { optimizer, settings, reducer, model } = this;
     // Of a step in flight it is taken that it is applied: with a loss scale none is.
     const learningRate = settings.learningRate(optimizer.steps);
-    this.model.gpu.phase('optimizer', () => {
-      const stats = optimizer.apply(learningRate, 1 / (this.gathered.length * this.scaler.scale));
-      numbers.copyFrom(stats, settings.window);
-      stats.dispose();
-    });
-    const rows = this.gathered;
+    const ranks = settings.communicator?.size ?? 1;
+    const scale = 1 / (this.gathered.length * this.scaler.scale * ranks);
+    const step = { number: this.begun + 1, learningRate, rows: this.gathered };
+    const numbers = reducer
+      ? await model.gpu.phase('optimizer', () => this.updateAlike(reducer, learningRate, scale, wishes))
+      : model.gpu.phase('optimizer', () => this.updateAlone(learningRate, scale));
+    this.begun++;
     this.gathered = [];
-    return { number: ++this.begun, learningRate, rows, reading: numbers.beginRead() };
+    return { ...step, numbers };
+  }
+
+  private updateAlone(learningRate: number, scale: number): StepInFlight['numbers'] {
+    const { optimizer, numbers, settings, gathered } = this;
+    const stats = optimizer.apply(learningRate, scale);
+    numbers.copyFrom(stats, settings.window);
+    stats.dispose();
+    const reading = numbers.beginRead();
+    return async () => {
+      const read = (await reading.wait()) as Float32Array;
+      const losses = read.subarray(0, gathered.length);
+      const [norm, skip] = read.subarray(settings.window);
+      if (skip !== 0) optimizer.noteSkipped();
+      return { losses, loss: meanOf(losses), norm: norm!, skipped: skip !== 0 };
+    };
+  }
+
+  /** What all ranks know is waited for before the update: then each does the same. */
+  private async updateAlike(
+    reducer: GradientReducer,
+    learningRate: number,
+    scale: number,
+    wishes: () => boolean,
+  ): Promise<StepInFlight['numbers']> {
+    const { optimizer, settings, gathered, model } = this;
+    const reading = this.numbers.beginRead();
+    const reduction = await reducer.finish();
+    const own = await optimizer.partialNorm(reducer.own);
+    const losses = ((await reading.wait()) as Float32Array).subarray(0, gathered.length);
+    const { loss, norm, stop, notFinite } = await joinedNumbers(settings.communicator!, {
+      ...{ loss: meanOf(losses), norm: own, stop: wishes() },
+    });
+    this.stopAgreed = stop;
+    const skipped = !Number.isFinite(norm);
+    if (skipped) model.store.zeroGradients();
+    else optimizer.apply(learningRate, scale, { norm }).dispose();
+    const scaled = Math.fround(norm * Math.fround(scale));
+    return async () => ({ losses, loss, norm: scaled, skipped, notFinite, reduction });
   }
 
   /** Waits for the numbers of a step. @throws MachineError for one after which the run cannot go on. */
-  private async settle({ number, learningRate, rows, reading }: StepInFlight): Promise<TakenStep> {
-    const { optimizer, scaler, settings, tally } = this;
-    const numbers = (await reading.wait()) as Float32Array;
-    const [norm, skip] = numbers.subarray(settings.window);
-    const skipped = skip !== 0;
-    let loss = 0;
+  private async settle(step: StepInFlight): Promise<TakenStep> {
+    const { scaler, tally } = this;
+    const { number, learningRate } = step;
+    const numbers = await step.numbers();
+    const { loss, norm, skipped, reduction } = numbers;
+    this.completed++;
+    let event: LossScaleEvent | undefined;
+    try {
+      event = scaler.update(skipped);
+    } catch (error) {
+      throw error instanceof MachineError
+        ? new MachineError(
+            `step ${number}, loss ${loss}: ${error.message}; ${await this.advice(step, numbers)}`,
+          )
+        : error;
+    }
+    if (!skipped && !Number.isFinite(loss))
+      throw new MachineError(
+        `loss ${loss} at step ${number}: nothing of this step is saved; ${await this.advice(step, numbers)}`,
+      );
+    tally.step(skipped, learningRate, norm);
+    return {
+      ...{ number, loss, norm, skipped, learningRate, lossScale: scaler.scale, event },
+      ...(reduction ? { reduction } : {}),
+    };
+  }
+
+  /** What to do after a step that is not finite; with several ranks as the rank sees it whose loss it is, or else rank 0. */
+  private async advice(
+    { learningRate, rows }: StepInFlight,
+    { losses, notFinite }: StepNumbers,
+  ): Promise<string> {
+    const { settings, tally } = this;
+    const { communicator } = settings;
     const places: RowPlace[] = [];
     rows.forEach((ofBatch, n) => {
-      const part = numbers[n]!;
-      loss += part / rows.length;
-      // For a message that names rows: those of a batch that is not finite, else some of all.
-      if (!Number.isFinite(part)) places.unshift(...ofBatch);
+      // Those of a batch that is not finite, else some of all.
+      if (!Number.isFinite(losses[n]!)) places.unshift(...ofBatch);
       else if (places.length < ofBatch.length) places.push(...ofBatch);
     });
-    if (skipped) optimizer.noteSkipped();
-    const advice = async () =>
+    const own = async () =>
       adviceOn({
         moved: tally.moved,
         weightsFinite: await this.weightsFinite(),
@@ -194,38 +290,29 @@ export class TrainingRun {
         half: this.scales,
         rows: places,
       });
-    this.completed++;
-    let event: LossScaleEvent | undefined;
-    try {
-      event = scaler.update(skipped);
-    } catch (error) {
-      throw error instanceof MachineError
-        ? new MachineError(`step ${number}, loss ${loss}: ${error.message}; ${await advice()}`)
-        : error;
-    }
-    if (!skipped && !Number.isFinite(loss))
-      throw new MachineError(
-        `loss ${loss} at step ${number}: nothing of this step is saved; ${await advice()}`,
-      );
-    tally.step(skipped, learningRate, norm!);
-    return { number, loss, norm: norm!, skipped, learningRate, lossScale: scaler.scale, event };
+    if (!communicator || communicator.size === 1) return own();
+    const root = notFinite ?? 0;
+    const advice = await broadcastJson(communicator, communicator.rank === root ? await own() : '', root);
+    return notFinite === undefined ? advice : `the loss is that of rank ${notFinite}: ${advice}`;
   }
 
   /** One step, its numbers waited for. For steps one after the other take `steps`. */
   async step(batches: AsyncIterator<RunBatch>): Promise<TakenStep> {
-    return this.settle((await this.begin(batches, () => false))!);
+    return this.settle((await this.begin(batches))!);
   }
 
   /** Undefined when `stops` came true before the step had all its batches: the run is then where it was before. */
   private async begin(
     batches: AsyncIterator<RunBatch>,
-    stops: () => boolean,
+    stops: () => boolean = () => false,
   ): Promise<StepInFlight | undefined> {
+    if (this.stopAgreed) return undefined;
     const end = this.model.gpu.openPhase(`step ${this.begun + 1}`);
     const { cursor, forwards, random } = this;
     const drawn = random?.counter ?? 0;
     while (this.gathered.length < this.settings.window) {
-      if (stops()) {
+      // Ranks stop between steps, when all know that one of them is to.
+      if (!this.reducer && stops()) {
         this.model.store.zeroGradients();
         this.gathered = [];
         Object.assign(this, { cursor, forwards });
@@ -237,7 +324,7 @@ export class TrainingRun {
       if (done) throw new RangeError(`no batch for step ${this.begun + 1}`);
       await this.accumulate(value);
     }
-    const step = this.applyUpdate();
+    const step = await this.endStep(stops);
     end();
     return step;
   }
@@ -248,7 +335,8 @@ export class TrainingRun {
    * The steps up to number `last`, each as soon as its numbers are known. When one of which `pausesAfter` is true is
    * given, or the last one, the GPU has done no more than it: the model may be looked at and saved. Otherwise the next
    * one may have begun. Once `stops` is true, which is asked before each batch, no more are given than the GPU was
-   * given whole: then too the model may be looked at and saved.
+   * given whole: then too the model may be looked at and saved. Of several ranks all stop after the same step when
+   * `stops` is true on one of them; there it is asked once a step, and before the first.
    * @throws InputError of a batch, MachineError for a step after which the run cannot go on.
    */
   async *steps(
@@ -258,7 +346,9 @@ export class TrainingRun {
     stops: () => boolean = () => false,
   ): AsyncGenerator<TakenStep, void, undefined> {
     let before: StepInFlight | undefined;
+    const { communicator } = this.settings;
     try {
+      this.stopAgreed = this.reducer !== undefined && (await anyRank(communicator!, stops()));
       while (this.begun < last) {
         const next = await this.begin(batches, stops).catch((error: unknown) => ({ error }));
         // What went wrong in a step is told after what the one before it came to.
@@ -266,7 +356,9 @@ export class TrainingRun {
         before = undefined;
         if (!next) return;
         if ('error' in next) throw next.error;
-        if (this.scales || next.number === last || pausesAfter(next.number)) yield await this.settle(next);
+        // Ranks know the numbers already.
+        if (this.reducer || this.scales || next.number === last || pausesAfter(next.number))
+          yield await this.settle(next);
         else before = next;
       }
     } finally {
@@ -341,7 +433,7 @@ export class TrainingRun {
     this.completed = this.begun = step;
   }
 
-  /** Of what trains. */
+  /** Of what trains on this rank's device. */
   async weightsFinite(): Promise<boolean> {
     const { weights, tables } = this.model.store;
     const sources = [...(weights ? [weights] : []), ...tables.map((table) => table.tensor)];
@@ -353,4 +445,18 @@ export class TrainingRun {
     this.optimizer.dispose();
     this.numbers.dispose();
   }
+}
+
+/** Dropout of each rank, drawn apart from that of the others; rank 0 draws what a run on its own does. */
+export function dropoutStreams(seed: number, rank: number): RandomStreams {
+  return new RandomStreams(rank === 0 ? seed : (streamKey(seed, [DROPOUT_OF_RANK, rank])[0] as number));
+}
+
+/** Keeps it apart from whatever else is drawn from the seed. */
+const DROPOUT_OF_RANK = 0x72616e6b;
+
+function meanOf(values: ArrayLike<number>): number {
+  let mean = 0;
+  for (let n = 0; n < values.length; n++) mean += values[n]! / values.length;
+  return mean;
 }

@@ -44,6 +44,8 @@ export interface StepContext {
   readonly lossScale?: number;
   readonly communicator?: Communicator | undefined;
   readonly watch?: StepWatch | undefined;
+  /** Called from inside backward with each stage whose gradients, and those of later ones, are complete: the batch's last. */
+  readonly onBackward?: ((stage: number) => void) | undefined;
 }
 
 /**
@@ -75,6 +77,7 @@ export async function microBatch(
       const hidden = model.hidden(batch.tokens, {
         dropout: context.random,
         recompute: settings.recompute,
+        onBackward: context.onBackward,
         ...(watch?.onHidden ? { onHidden: watch.onHidden } : {}),
       });
       const texts = model.represent(hidden, batch.tokens, settings.unified);
@@ -188,7 +191,9 @@ async function cachedForwardBackward(
     for (const gradient of gradients) if (gradient) adopt(gradient);
     for (const chunk of chunks) {
       rewind();
-      encodeChunk(model, batch, settings, context, chunk, (texts, { first, end }) => {
+      const last = chunk === chunks.at(-1);
+      const own = last ? context : { ...context, onBackward: undefined };
+      encodeChunk(model, batch, settings, own, chunk, (texts, { first, end }) => {
         const [dense, sparse, colbert] = gradients;
         const roots: [Tensor, Tensor][] = [];
         const seed = (root: Tensor | undefined, gradient: Tensor | undefined, from: number, to: number) => {
@@ -244,7 +249,11 @@ function encodeChunk(
   const { bounds } = batch.tokens.packed;
   try {
     scope(() => {
-      const hidden = model.hidden(tokens, { dropout: context.random, recompute: settings.recompute });
+      const hidden = model.hidden(tokens, {
+        dropout: context.random,
+        recompute: settings.recompute,
+        onBackward: context.onBackward,
+      });
       const texts = model.represent(hidden, tokens, settings.unified);
       hidden.dispose();
       use(texts, { first: bounds[from]!, end: bounds[to]! });

@@ -1,0 +1,58 @@
+/** Replicas begin alike: with the weights and the kernels of rank 0. */
+import { MachineError } from '../../errors.js';
+import type { ChoicesRecord } from '../../gpu/choices.js';
+import type { M3Model } from '../../models/m3.js';
+import type { Tensor } from '../../tensor/tensor.js';
+import { broadcastJson, type Communicator } from './communicator.js';
+
+/** Elements that are sent at a time. */
+const PIECE = 4 << 20;
+
+/**
+ * Rank 0's weights, heads that it drew at random among them, and the kernels that it chose, on all ranks; to be called
+ * before anything is planned or trained. @throws MachineError where the ranks' models are not of the same parameters.
+ */
+export async function broadcastModel(model: M3Model, communicator: Communicator): Promise<void> {
+  if (communicator.size === 1) return;
+  const { store } = model;
+  await broadcastKernels(model, communicator);
+  const described = (parameters: typeof store.parameters) =>
+    parameters.map(({ name, shape, trainable }) => `${name} [${shape}]${trainable ? '' : ', frozen'}`);
+  const own = described(store.parameters);
+  const first = await broadcastJson(communicator, own);
+  const other = own.findIndex((line, i) => line !== first[i]);
+  if (other >= 0 || own.length !== first.length)
+    throw new MachineError(
+      `rank ${communicator.rank} has another model than rank 0: expected ${first[Math.max(0, other)] ?? 'no more parameters'}, found ${own[Math.max(0, other)] ?? 'none'}`,
+    );
+  const whole: Tensor[] = store.weights ? [store.weights] : [];
+  for (const { tensor, offset } of store.parameters) if (offset === undefined) whole.push(tensor);
+  for (const tensor of whole) await broadcastTensor(tensor, communicator);
+  store.refreshHalves();
+}
+
+/** Of rank 0, for the kernels that it can run. */
+async function broadcastKernels({ gpu }: M3Model, communicator: Communicator): Promise<void> {
+  const { winners } = await broadcastJson<ChoicesRecord>(communicator, gpu.choices.record());
+  gpu.choices.replaceWinners(winners);
+}
+
+async function broadcastTensor(tensor: Tensor, communicator: Communicator): Promise<void> {
+  const { gpu } = tensor;
+  const root = communicator.rank === 0;
+  const read = (start: number) => {
+    const count = Math.min(PIECE, tensor.size - start);
+    return { count, reading: root ? gpu.beginRead(tensor.bindingRange(start, count)) : undefined };
+  };
+  const starts = Array.from({ length: Math.ceil(tensor.size / PIECE) }, (_, n) => n * PIECE);
+  let next = read(0);
+  for (const start of starts) {
+    const { count, reading } = next;
+    // The device copies the next piece while this one travels.
+    if (start + PIECE < tensor.size) next = read(start + PIECE);
+    // Ranges are read in whole vec4s.
+    const bytes = reading ? new Uint8Array(await reading.wait(), 0, 4 * count) : new Uint8Array();
+    const all = await communicator.broadcast(bytes, 0);
+    if (!root) tensor.write(new Float32Array(all.slice().buffer), start);
+  }
+}

@@ -1,0 +1,275 @@
+/**
+ * The sum of gradients over ranks, inside the step (Li et al. 2020, "PyTorch Distributed: Experiences on Accelerating
+ * Data Parallel Training"). The store says in which buckets backward completes the gradients; a bucket is read back as
+ * soon as backward has passed its stage, summed over ranks while the device works on earlier layers, and written back
+ * into the flat buffer. Rows of tables come last (rows.ts).
+ *
+ * The host records the whole of backward before the device has done it: every bucket is copied, at its place among the
+ * device's commands, into memory of its own that the host can map. On the host a few buckets are under way at a time.
+ */
+import type { ElementRange, GradientBucket } from '../../autograd/buckets.js';
+import { joinedRanges } from '../../autograd/buckets.js';
+import { RowGradients } from '../../autograd/gradients.js';
+import type { Parameter, ParameterStore } from '../../autograd/parameters.js';
+import type { Binding, Gpu, PendingGather } from '../../gpu/gpu.js';
+import { gpuWait } from '../../gpu/wait.js';
+import { Tensor } from '../../tensor/tensor.js';
+import { type Communicator, partOf, type WireFormat } from './communicator.js';
+import type { Ownership } from './ownership.js';
+import { bytesOfPart, bytesOfSum, type HostRows, sumRows } from './rows.js';
+
+export interface ReducerOptions {
+  readonly wire?: WireFormat | undefined;
+  /** Each rank gets the sums of its own parts only (`own`), for optimisers that are sharded; the rest is left as it was. */
+  readonly ownPartsOnly?: boolean | undefined;
+  /** Bytes of f32 below which stages are joined. */
+  readonly bucketBytes?: number | undefined;
+}
+
+/** What one reduction took. */
+export interface Reduction {
+  /** Bytes that this rank sent to others. */
+  readonly sent: number;
+  /** Milliseconds in which something was being exchanged, copies to and from the device included. */
+  readonly exchanging: number;
+  /** Those of them in which the device was still busy with backward. */
+  readonly hidden: number;
+}
+
+/** Beyond a layer of BGE-M3's size a bucket is a layer; smaller ones are joined up to this. */
+const BUCKET_BYTES = 4 << 20;
+/** Buckets that the host has in hand at a time: one is read while another is summed and a third written back. */
+const IN_HAND = 3;
+
+/** Milliseconds [begin, end) of the host's clock. */
+interface Span {
+  readonly begin: number;
+  readonly end: number;
+}
+
+interface Slot {
+  readonly values: Float32Array;
+  /** Until what it holds was written back. */
+  free: Promise<void>;
+}
+
+export class GradientReducer {
+  /** What this rank owns: part `partOf` of every bucket, and rows of tables. */
+  readonly own: Ownership;
+  /** For plans: rows of a table that all ranks together may have; by default no rank has one that another has. */
+  mostRows = Number.POSITIVE_INFINITY;
+  private readonly buckets: readonly GradientBucket[];
+  private readonly covered: readonly ElementRange[];
+  private readonly wire: WireFormat;
+  private slots: Slot[] | undefined;
+  private under: UnderWay | undefined;
+
+  constructor(
+    private readonly store: ParameterStore,
+    private readonly communicator: Communicator,
+    private readonly options: ReducerOptions = {},
+  ) {
+    this.wire = options.wire ?? 'f32';
+    this.buckets = store.buckets(options.bucketBytes ?? BUCKET_BYTES);
+    this.covered = joinedRanges(this.buckets.flatMap(({ ranges }) => ranges));
+    const { rank, size } = communicator;
+    const ranges = joinedRanges(
+      this.buckets.flatMap((bucket) =>
+        partsIn(bucket, partOf(bucket.size, size, rank)).map(({ range }) => range),
+      ),
+    );
+    this.own = { rank, size, ranges };
+  }
+
+  /**
+   * From here on gradients are the last of a step. Returns what backward calls with each stage that it has passed
+   * (`EncodeOptions.onBackward`). @throws RangeError when parameters train that did not when the reducer was made.
+   */
+  arm(): (stage: number) => void {
+    for (const { start, end } of this.store.trainingRanges())
+      if (!this.covered.some((range) => range.start <= start && end <= range.end))
+        throw new RangeError('parameters train that did not when the gradient reducer was made');
+    const under: UnderWay = { next: 0, tail: Promise.resolve(), backwardEnd: 0, spans: [], sent: 0 };
+    this.under = under;
+    return (stage) => {
+      while (under.next < this.buckets.length && this.buckets[under.next]!.stage >= stage) this.start(under);
+    };
+  }
+
+  /** To be called when all gradients of the step are recorded: sends what is left, and waits until the sums are there. */
+  async finish(): Promise<Reduction> {
+    if (!this.under) this.arm();
+    const under = this.under!;
+    this.under = undefined;
+    while (under.next < this.buckets.length) this.start(under);
+    // Copied now too, among the device's commands.
+    const tables = this.store.tables
+      .filter((table) => table.trains)
+      .map((table) => ({ table, read: this.beginRows(table, under) }));
+    await under.tail;
+    for (const { table, read } of tables) await this.reduceRows(table, await read(), under);
+    await Promise.all((this.slots ?? []).map(({ free }) => free));
+    return reductionOf(under);
+  }
+
+  private start(under: UnderWay): void {
+    const bucket = this.buckets[under.next++]!;
+    const read = beginRead(
+      this.store.gpu,
+      bucket.ranges.map((range) => this.binding(range)),
+      under,
+    );
+    under.tail = under.tail.then(() => this.send(bucket, read, under));
+    // Told to whoever finishes the step.
+    under.tail.catch(() => undefined);
+  }
+
+  private binding({ start, end }: ElementRange) {
+    return this.store.gradients!.bindingRange(start, end - start);
+  }
+
+  /** Buckets come here one after the other, on all ranks in the same order. */
+  private async send(bucket: GradientBucket, read: TimedRead, under: UnderWay): Promise<void> {
+    const slot = await this.freeSlot();
+    const values = slot.values.subarray(0, bucket.size);
+    await read.into(values);
+    const { communicator, wire } = this;
+    const pending = this.options.ownPartsOnly
+      ? communicator.startReduceScatter(values, wire)
+      : communicator.startSum(values, wire);
+    under.sent += this.options.ownPartsOnly
+      ? bytesOfPart(bucket.size, communicator, wire)
+      : bytesOfSum(bucket.size, communicator, wire);
+    const receive = async () => {
+      await pending.wait();
+      const { size, rank } = communicator;
+      const part = this.options.ownPartsOnly
+        ? partOf(bucket.size, size, rank)
+        : { start: 0, end: bucket.size };
+      for (const { range, at } of partsIn(bucket, part))
+        this.store.gpu.upload(this.binding(range), values.subarray(at, at + range.end - range.start));
+      under.spans.push({ begin: read.readyAt, end: performance.now() });
+    };
+    slot.free = receive();
+    slot.free.catch(() => undefined);
+  }
+
+  /** The next one in turn, once what it held was written back. */
+  private async freeSlot(): Promise<Slot> {
+    if (!this.slots) {
+      const largest = Math.max(...this.buckets.map(({ size }) => size));
+      this.slots = Array.from({ length: Math.min(IN_HAND, this.buckets.length) }, () => ({
+        values: this.communicator.memory(largest),
+        free: Promise.resolve(),
+      }));
+    }
+    const slot = this.slots.shift()!;
+    this.slots.push(slot);
+    // Later buckets may be on their way from the device meanwhile, and such waits are to sleep.
+    await gpuWait(slot.free);
+    return slot;
+  }
+
+  // ---- tables --------------------------------------------------------------------------------------------
+
+  private beginRows(table: Parameter, under: UnderWay): () => Promise<HostRows & { begin: number }> {
+    const merged = this.store.mergedRows(table);
+    if (!merged)
+      return async () => ({ rows: new Uint32Array(), values: new Float32Array(), begin: performance.now() });
+    const { rows, values } = merged;
+    const read = beginRead(this.store.gpu, [values.bindingRange(0, values.size)], under);
+    return async () => {
+      const host = new Float32Array(values.size);
+      await read.into(host);
+      return { rows, values: host, begin: read.readyAt };
+    };
+  }
+
+  private async reduceRows(
+    table: Parameter,
+    own: HostRows & { begin: number },
+    under: UnderWay,
+  ): Promise<void> {
+    const { gpu } = this.store;
+    const sink = table.gradient;
+    if (!(sink instanceof RowGradients))
+      throw new RangeError(`the table ${table.name} has no rows of gradient`);
+    const { rows: tableRows, cols } = table.tensor;
+    // Its memory is free before that of the sums is taken.
+    sink.clear();
+    const summed = gpu.planning
+      ? plannedRows(own.rows, tableRows, cols, Math.min(this.mostRows, own.rows.length * this.own.size))
+      : await sumRows(own, { rows: tableRows, cols }, this.communicator, this.wire);
+    under.sent += summed.sent;
+    if (summed.rows.length > 0) {
+      const values = Tensor.from(gpu, summed.values, [summed.rows.length, cols], 'f32', 'gradients').keep();
+      sink.addRows(summed.rows, values);
+    }
+    under.spans.push({ begin: own.begin, end: performance.now() });
+  }
+}
+
+/** One reduction. */
+interface UnderWay {
+  /** The bucket that is to be started next. */
+  next: number;
+  /** Settles when all that were started have been handed to the communicator. */
+  tail: Promise<void>;
+  /** When the device had done the last of backward. */
+  backwardEnd: number;
+  readonly spans: Span[];
+  sent: number;
+}
+
+interface TimedRead extends PendingGather {
+  /** When the device had done it. */
+  readyAt: number;
+}
+
+function beginRead(gpu: Gpu, sources: readonly Binding[], under: UnderWay): TimedRead {
+  const read: TimedRead = { ...gpu.beginGather(sources), readyAt: 0 };
+  const note = () => {
+    read.readyAt = performance.now();
+    under.backwardEnd = Math.max(under.backwardEnd, read.readyAt);
+  };
+  read.ready.then(note, () => undefined);
+  return read;
+}
+
+/** Elements [start, end) of a bucket where they lie in the flat buffer; `at`: how far into the bucket. */
+function partsIn(
+  { ranges }: GradientBucket,
+  { start, end }: ElementRange,
+): { range: ElementRange; at: number }[] {
+  const parts: { range: ElementRange; at: number }[] = [];
+  let at = 0;
+  for (const range of ranges) {
+    const from = Math.max(start, at);
+    const to = Math.min(end, at + range.end - range.start);
+    if (to > from)
+      parts.push({ range: { start: range.start + from - at, end: range.start + to - at }, at: from });
+    at += range.end - range.start;
+  }
+  return parts;
+}
+
+/** The rows that one rank has and others that it has not, from the end of the table, `count` in all. */
+function plannedRows(own: Uint32Array, tableRows: number, cols: number, count: number) {
+  const present = new Set(own);
+  const all = Math.max(own.length, Math.min(count, tableRows));
+  for (let row = tableRows - 1; present.size < all; row--) present.add(row);
+  const rows = Uint32Array.from(present).sort();
+  return { rows, values: new Float32Array(rows.length * cols), sent: 0 };
+}
+
+function reductionOf({ spans, backwardEnd, sent }: UnderWay): Reduction {
+  let [exchanging, hidden, until] = [0, 0, 0];
+  for (const { begin, end } of [...spans].sort((a, b) => a.begin - b.begin)) {
+    const from = Math.max(begin, until);
+    if (end <= from) continue;
+    exchanging += end - from;
+    hidden += Math.max(0, Math.min(end, backwardEnd) - from);
+    until = end;
+  }
+  return { sent, exchanging, hidden };
+}
