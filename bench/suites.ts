@@ -3,6 +3,7 @@ import { kernelsFlags } from './kernels/flags.js';
 import { type KernelSuiteName, kernelSummaries } from './kernels/names.js';
 import { dispatchFlags, memoryFlags, stepFlags, tuneFlags } from './options.js';
 import { peersFlags } from './peers/flags.js';
+import { ranksFlags } from './ranks/flags.js';
 import type { Suite } from './suite.js';
 
 const kernelSuites = Object.entries(kernelSummaries).map(
@@ -33,6 +34,12 @@ export const suites: readonly Suite[] = [
     summary: 'GPU memory that a step takes, by purpose',
     flags: memoryFlags,
     load: async () => (await import('./memory.js')).benchMemory,
+  },
+  {
+    name: 'ranks',
+    summary: 'what several ranks exchange, and how fast',
+    flags: ranksFlags,
+    load: async () => (await import('./ranks.js')).benchRanks,
   },
   {
     name: 'peers',

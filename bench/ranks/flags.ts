@@ -1,0 +1,37 @@
+/** The flags of `bench ranks`. */
+import {
+  adapterFlag,
+  byteSize,
+  choice,
+  debugFlag,
+  group,
+  integer,
+  listOf,
+  optional,
+  withDefault,
+} from '../../src/flags.js';
+import { compareFlags, formatFlags } from '../report/flags.js';
+import { carrierNames } from './worlds.js';
+
+export const ranksFlags = {
+  ...group('Ranks', {
+    nproc_per_node: withDefault(integer(2, 64), 2, 'ranks'),
+    carriers: optional(
+      listOf(choice(carrierNames), `some of ${carrierNames.join(', ')}`),
+      'who carries; without it all that are there',
+    ),
+  }),
+  ...group('Exchange', {
+    payload: withDefault(byteSize, 100e6, 'f32 values that are summed in all'),
+    buckets: withDefault(
+      listOf(byteSize, 'sizes such as 25MB'),
+      [25e6, 50e6],
+      'f32 values that are summed at a time',
+    ),
+    rounds: withDefault(integer(1, 1000), 11, 'turns of each'),
+  }),
+  ...formatFlags,
+  ...compareFlags,
+  ...adapterFlag,
+  ...debugFlag,
+};
