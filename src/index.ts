@@ -27,7 +27,7 @@ export { PackedSequences } from './tensor/packed.js';
 export { RandomStreams } from './tensor/random-streams.js';
 export { RowIndex } from './tensor/row-index.js';
 export { noGrad, scope } from './tensor/scope.js';
-export { type DType, type GradientSink, type ParameterRole, Tensor } from './tensor/tensor.js';
+export { type DType, type GradientSink, type LeafRole, Tensor } from './tensor/tensor.js';
 export { TokenizerThreads, type TokenizerThreadsOptions } from './tokenizer/threads.js';
 export { Tokenizer } from './tokenizer/tokenizer.js';
 export { type FinetuneArguments, parseFinetuneArguments } from './train/arguments.js';

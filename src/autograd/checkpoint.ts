@@ -59,7 +59,7 @@ export function checkpoint(fn: (...inputs: Tensor[]) => Tensor, ...inputs: Tenso
     try {
       const again = inputs.map((original, i) => {
         const input = original.detach();
-        input.requiresGrad = wants[i]!;
+        if (wants[i]) input.requiresGrad = true;
         return input;
       });
       const result = withGrad(() => scope(() => fn(...again)));

@@ -1,6 +1,6 @@
 /**
- * Where gradients arrive: one sink a leaf, which takes every gradient that reaches it, by whatever op. `DenseGradient`
- * is a parameter's slot in a flat buffer, `RowGradients` a table's rows, `LooseGradient` the `grad` of any other leaf.
+ * Where gradients arrive: one sink a leaf, which takes every gradient that reaches it, by whatever op. `RowGradients`
+ * holds the touched rows of a table, `DenseGradient` all values of any other leaf.
  */
 import { ShapeError } from '../errors.js';
 import { floatDType } from '../kernels/launch/formats.js';
@@ -20,37 +20,53 @@ export interface RowGradient {
 /** Pieces that are collected before they are merged: left apart, they would add up to all tokens of a step. */
 const MOST_PIECES = 8;
 
-/** The sink of any leaf. */
-export function sinkOf(leaf: Tensor): GradientSink {
-  return leaf.role?.gradient ?? new LooseGradient(leaf);
-}
-
-/** A slot in a buffer that holds the gradients of many parameters; zeros are no gradient. */
+/** A tensor of the leaf's shape: its own, made when the first gradient arrives, or a slot in a buffer of many. */
 export class DenseGradient implements GradientSink {
   readonly byRows = false;
+  private own: Tensor | undefined;
 
-  constructor(readonly into: Tensor) {}
+  constructor(
+    private readonly leaf: Tensor,
+    /** Zeros are no gradient. */
+    private readonly slot?: Tensor,
+  ) {}
+
+  get into(): Tensor | undefined {
+    return this.slot ?? this.own;
+  }
 
   add(part: Tensor): void {
-    addTo(this.into, part);
+    const { into } = this;
+    if (into) addTo(into, part);
+    else this.own = copied(this.leaf, part);
   }
 
   addRows(rows: Uint32Array, values: Tensor): void {
-    addRowsTo(this.into, rows, values);
+    if (!this.into) this.own = zeros(this.leaf);
+    addRowsTo(this.into!, rows, values);
   }
 
   settle(): void {}
 
-  dense(): Tensor {
+  dense(): Tensor | undefined {
     return this.into;
   }
 
+  /** A gradient of its own it then is; what it was before is not freed. */
+  set(gradient: Tensor | undefined): void {
+    if (this.slot) copyInto(this, gradient);
+    else this.own = gradient;
+  }
+
   clear(): void {
-    this.into.fillZero();
+    this.slot?.fillZero();
+    this.own?.dispose();
+    this.own = undefined;
   }
 
   dispose(): void {
-    this.into.dispose();
+    this.slot?.dispose();
+    this.own?.dispose();
   }
 }
 
@@ -117,10 +133,13 @@ export class RowGradients implements GradientSink {
 
   /** Rows become a dense tensor of the table's shape, and stay so until they are cleared. */
   dense(): Tensor | undefined {
-    if (!this.into && this.pieces.length > 0)
-      this.into = Tensor.zeros(this.table.gpu, this.table.shape, 'f32', 'gradients').keep();
+    if (!this.into && this.pieces.length > 0) this.into = zeros(this.table);
     this.settle();
     return this.into;
+  }
+
+  set(gradient: Tensor | undefined): void {
+    copyInto(this, gradient);
   }
 
   clear(): void {
@@ -174,38 +193,23 @@ function placesIn(all: Uint32Array, rows: Uint32Array): Uint32Array {
   });
 }
 
-/** Of a leaf that no model owns: its `grad`, made when the first gradient arrives, in the leaf's number format. */
-class LooseGradient implements GradientSink {
-  readonly byRows = false;
+function zeros(leaf: Tensor): Tensor {
+  return Tensor.zeros(leaf.gpu, leaf.shape, leaf.dtype, 'gradients').keep();
+}
 
-  constructor(private readonly leaf: Tensor) {}
-
-  get into(): Tensor | undefined {
-    return this.leaf.grad;
-  }
-
-  add(part: Tensor): void {
-    if (this.leaf.grad) addTo(this.leaf.grad, part);
-    else this.leaf.grad = copied(this.leaf, part);
-  }
-
-  addRows(rows: Uint32Array, values: Tensor): void {
-    this.leaf.grad ??= Tensor.zeros(this.leaf.gpu, this.leaf.shape, this.leaf.dtype, 'gradients').keep();
-    addRowsTo(this.leaf.grad, rows, values);
-  }
-
-  settle(): void {}
-
-  dense(): Tensor | undefined {
-    return this.leaf.grad;
-  }
-
-  clear(): void {
-    this.leaf.zeroGrad();
-  }
-
-  dispose(): void {
-    this.leaf.zeroGrad();
+/** A sink's gradient becomes a copy of this one, which may lie in the sink itself. */
+function copyInto(sink: GradientSink, gradient: Tensor | undefined): void {
+  if (gradient && gradient === sink.into) return;
+  if (gradient && sink.into?.sharesStorage(gradient)) {
+    // What is cleared may be what it is set to.
+    const copy = Tensor.empty(gradient.gpu, gradient.shape, gradient.dtype, 'workspace');
+    copy.copyUnrecorded(gradient);
+    sink.clear();
+    sink.add(copy);
+    copy.dispose();
+  } else {
+    sink.clear();
+    if (gradient) sink.add(gradient);
   }
 }
 

@@ -9,9 +9,10 @@ import type { FloatDType } from '../kernels/launch/formats.js';
 import { castInto } from '../kernels/pointwise.js';
 import { show } from '../show.js';
 import { checkShape, type Shape, sizeOf } from '../tensor/shape.js';
-import { type ParameterRole, Tensor } from '../tensor/tensor.js';
+import { Tensor } from '../tensor/tensor.js';
 import { bucketsOf, type ElementRange, type GradientBucket, joinedRanges } from './buckets.js';
 import { DenseGradient, type RowGradient, RowGradients } from './gradients.js';
+import { Leaf } from './leaves.js';
 
 /** A slice of a parameter under the name that weight files give it. */
 export interface ParameterPart {
@@ -41,7 +42,7 @@ export interface ParameterSpec {
 }
 
 /** A named tensor, where its gradient arrives, and its copy in the format that products read. */
-export class Parameter implements ParameterRole {
+export class Parameter extends Leaf {
   readonly name: string;
   readonly shape: Shape;
   readonly parts: readonly ParameterPart[];
@@ -54,13 +55,13 @@ export class Parameter implements ParameterRole {
 
   constructor(
     spec: ParameterSpec,
-    readonly tensor: Tensor,
-    /** Undefined: not trainable. */
-    readonly gradient: DenseGradient | RowGradients | undefined,
+    tensor: Tensor,
+    gradient: DenseGradient | RowGradients | undefined,
     private readonly copy: Tensor | undefined,
     /** First element in the store's flat buffers; undefined when it lies apart. */
     readonly offset: number | undefined,
   ) {
+    super(tensor, gradient);
     this.name = spec.name;
     this.shape = spec.shape;
     this.parts = spec.parts ?? [{ name: spec.name, start: 0, shape: spec.shape }];
@@ -68,13 +69,8 @@ export class Parameter implements ParameterRole {
     this.trainable = spec.trainable;
     this.table = spec.table === true;
     this.stage = spec.stage ?? 0;
-    tensor.requiresGrad = spec.trainable;
+    super.train(spec.trainable);
     tensor.role = this;
-  }
-
-  /** Trainable, and not frozen since by `requiresGrad`. */
-  get trains(): boolean {
-    return this.tensor.requiresGrad;
   }
 
   /** The weight was written since its f16 copy was made. */
@@ -82,7 +78,7 @@ export class Parameter implements ParameterRole {
     return this.copy !== undefined && this.halved !== this.tensor.version.current;
   }
 
-  half(): Tensor | undefined {
+  override half(): Tensor | undefined {
     if (this.copy && this.isStale) {
       castInto(this.tensor, this.copy);
       this.noteHalved();
@@ -95,16 +91,30 @@ export class Parameter implements ParameterRole {
     this.halved = this.tensor.version.current;
   }
 
-  train(on: boolean): void {
+  /** Taken back, it freezes: no gradient, no update. @throws ShapeError for true when it was made not to train. */
+  override train(on: boolean): void {
     if (on && !this.gradient)
       throw new ShapeError('requiresGrad', `the parameter "${this.name}" was made not to train`, {
         parameter: this.tensor,
       });
     if (!on) this.gradient?.clear();
+    super.train(on);
   }
 
-  dispose(): void {
-    this.gradient?.dispose();
+  /** @throws ShapeError also when the parameter does not train. */
+  override setGradient(gradient: Tensor | undefined): void {
+    const parameter = this.tensor;
+    if (gradient && !this.gradient)
+      throw new ShapeError('grad', 'the parameter was made not to train', { parameter });
+    if (gradient && !this.trains)
+      throw new ShapeError('grad', 'the parameter is frozen, and a gradient would count in the norm', {
+        parameter,
+      });
+    super.setGradient(gradient);
+  }
+
+  override dispose(): void {
+    super.dispose();
     this.copy?.dispose();
   }
 }
@@ -189,7 +199,7 @@ export class ParameterStore {
           : this.weights!.slot(offset, spec.shape).keep();
       const gradient =
         offset !== undefined
-          ? new DenseGradient(this.gradients!.slot(offset, spec.shape).keep())
+          ? new DenseGradient(tensor, this.gradients!.slot(offset, spec.shape).keep())
           : spec.trainable
             ? new RowGradients(tensor)
             : undefined;
@@ -293,7 +303,7 @@ export class ParameterStore {
             whole.set(values.subarray(i * cols, (i + 1) * cols), row * cols);
           });
         }
-      } else whole = (await gradient.into.toArray()) as Float32Array;
+      } else whole = (await gradient.into!.toArray()) as Float32Array;
       for (const part of parameter.parts)
         result.set(part.name, whole.slice(part.start, part.start + sizeOf(part.shape)));
     }

@@ -10,7 +10,7 @@ import { floats, signature } from '../tensor/operands.js';
 import { isRecording, noteUnrecorded, scope } from '../tensor/scope.js';
 import { formatShape, sameShape } from '../tensor/shape.js';
 import { type GradientSink, type TapeNode, Tensor } from '../tensor/tensor.js';
-import { sinkOf } from './gradients.js';
+import './leaves.js';
 
 /**
  * dL/d(input) of dL/d(output). With a `sink` (the input is a leaf, and this is its own) it may add to that itself and
@@ -233,7 +233,7 @@ function propagateInto(
             const own = leaf && !returned.has(leaf) ? leaf : undefined;
             // Frozen since it was recorded, or given up: nobody would find its gradient.
             if (own && (!own.requiresGrad || own.isDisposed)) continue;
-            const sink = own && sinkOf(own);
+            const sink = own?.role?.gradient;
             if (sink) sinks.add(sink);
             const part = gradient(dy, sink);
             if (!part) continue;
@@ -262,7 +262,7 @@ function propagateInto(
 /** The seed, or a copy where it lies in a buffer that gradients are added to: it may be a gradient itself. */
 function apart(seed: Tensor, nodes: readonly Node[]): Tensor {
   const shared = nodes.some(({ edges }) =>
-    edges.some(({ leaf }) => leaf && sinkOf(leaf).into?.sharesStorage(seed)),
+    edges.some(({ leaf }) => leaf?.role?.gradient?.into?.sharesStorage(seed)),
   );
   if (!shared) return seed;
   const copy = Tensor.empty(seed.gpu, seed.shape, seed.dtype, 'gradients');

@@ -19,7 +19,7 @@ import {
   toTensorArray,
 } from './host-data.js';
 import { adopt, type Disposable, disown, isTaped, noteRead } from './scope.js';
-import { asRows, checkShape, formatShape, type Shape, sameShape, sizeOf } from './shape.js';
+import { asRows, checkShape, formatShape, type Shape, sizeOf } from './shape.js';
 
 export { bytesPerElement, type DType };
 
@@ -64,30 +64,47 @@ export interface GradientSink {
   settle(): void;
   /** The whole gradient as one tensor of the leaf's shape; undefined when there is none. */
   dense(): Tensor | undefined;
+  /** This gradient, of the leaf's shape, or none, instead of what there is. */
+  set(gradient: Tensor | undefined): void;
   /** Back to no gradient. */
   clear(): void;
   dispose(): void;
 }
 
-/** What a tensor is to the model that owns it; `src/autograd/parameters.ts` owns the meaning. */
-export interface ParameterRole {
+/** What a tensor is to training, be it a model's parameter or a leaf of its own; `src/autograd` owns the meaning. */
+export interface LeafRole {
+  /** Asks for a gradient. */
+  readonly trains: boolean;
   /** Undefined: it was made not to train. */
   readonly gradient: GradientSink | undefined;
+  /** @throws ShapeError when it cannot. */
+  train(on: boolean): void;
+  /** @throws ShapeError when it is no gradient of this leaf. */
+  setGradient(gradient: Tensor | undefined): void;
   /** The f16 copy for products as the weight is now; undefined when it has none. */
   half(): Tensor | undefined;
-  /** `requiresGrad` is about to change. @throws ShapeError when it cannot. */
-  train(on: boolean): void;
   dispose(): void;
+}
+
+let makeLeaf: ((tensor: Tensor) => LeafRole) | undefined;
+
+/** What gives tensors their part in training: `src/autograd`, which stands above and can only say so when it is loaded. */
+export function makeLeavesWith(make: (tensor: Tensor) => LeafRole): void {
+  makeLeaf = make;
+}
+
+function leafOf(tensor: Tensor): LeafRole {
+  if (!makeLeaf) throw new ShapeError('requiresGrad', 'nothing that differentiates was loaded', { tensor });
+  tensor.role ??= makeLeaf(tensor);
+  return tensor.role;
 }
 
 export class Tensor {
   /** How it was computed, when a gradient may flow through it. */
   node: TapeNode | undefined;
-  /** Set by the model that it is a parameter of. */
-  role: ParameterRole | undefined;
+  /** What it is to training; undefined as long as no gradient was ever asked of it. */
+  role: LeafRole | undefined;
   owner: Set<Disposable> | undefined;
-  private trains = false;
-  private ownGradient: Tensor | undefined;
   private disposed = false;
   /** Kept, since most tensors are bound more than once. */
   private bound: Binding | undefined;
@@ -252,17 +269,12 @@ export class Tensor {
 
   /** Asks for a gradient when the tensor is a leaf. Taken back from a parameter, it freezes: no gradient, no update. */
   get requiresGrad(): boolean {
-    return this.trains;
+    return this.role?.trains ?? false;
   }
 
   /** @throws ShapeError for integers, for false on the result of an op, for true on a parameter made not to train. */
   set requiresGrad(on: boolean) {
-    if (on && this.dtype !== 'f32' && this.dtype !== 'f16')
-      throw new ShapeError('requiresGrad', 'only floats have gradients', { tensor: this });
-    if (!on && this.node)
-      throw new ShapeError('requiresGrad', 'computed by an op; detach() leaves the tape', { tensor: this });
-    if (on !== this.trains) this.role?.train(on);
-    this.trains = on;
+    leafOf(this).train(on);
   }
 
   /**
@@ -270,52 +282,17 @@ export class Tensor {
    * holds, and no gradient but zeros after it was set to undefined. See `zeroGrad`.
    */
   get grad(): Tensor | undefined {
-    return this.role ? this.role.gradient?.dense() : this.ownGradient;
+    return this.role?.gradient?.dense();
   }
 
   /** @throws ShapeError when it is not of the leaf's shape, dtype and device. */
   set grad(gradient: Tensor | undefined) {
-    if (
-      gradient &&
-      !(sameShape(gradient.shape, this.shape) && gradient.dtype === this.dtype && gradient.gpu === this.gpu)
-    )
-      throw new ShapeError('grad', "a gradient is of its leaf's shape, dtype and device", {
-        leaf: this,
-        gradient,
-      });
-    if (!this.role) {
-      this.ownGradient = gradient;
-      return;
-    }
-    const sink = this.role.gradient;
-    if (!sink && gradient)
-      throw new ShapeError('grad', 'the parameter was made not to train', { parameter: this });
-    if (!this.trains && gradient)
-      throw new ShapeError('grad', 'the parameter is frozen, and a gradient would count in the norm', {
-        parameter: this,
-      });
-    if (gradient && gradient === sink?.into) return;
-    if (!gradient) sink?.clear();
-    else if (sink?.into && gradient.sharesStorage(sink.into)) {
-      // What is cleared may be what it is set to.
-      const copy = Tensor.empty(this.gpu, gradient.shape, gradient.dtype, 'workspace');
-      copy.copyUnrecorded(gradient);
-      sink.clear();
-      sink.add(copy);
-      copy.dispose();
-    } else {
-      sink?.clear();
-      sink?.add(gradient);
-    }
+    leafOf(this).setGradient(gradient);
   }
 
   /** Back to no gradient (a parameter's: to zeros); frees what a loose leaf's took. */
   zeroGrad(): void {
-    if (this.role) this.role.gradient?.clear();
-    else {
-      this.ownGradient?.dispose();
-      this.ownGradient = undefined;
-    }
+    this.role?.gradient?.clear();
   }
 
   // ---- views -------------------------------------------------------------------------------------------------
@@ -325,7 +302,7 @@ export class Tensor {
    * @throws ShapeError on the tape, which a view would cut: `reshape` is recorded there, `detach` leaves it.
    */
   view(shape: Shape): Tensor {
-    if ((this.node || this.trains) && isTaped())
+    if ((this.node || this.requiresGrad) && isTaped())
       throw new ShapeError(
         'view',
         'on the tape, which a view would cut; reshape() is recorded, detach() leaves the tape',
@@ -415,7 +392,7 @@ export class Tensor {
    */
   copyFrom(source: Tensor, start = 0, from = 0, count = source.size - from): void {
     this.checkWritable('copyFrom');
-    if ((source.node || source.trains) && isTaped())
+    if ((source.node || source.requiresGrad) && isTaped())
       throw new ShapeError(
         'copyFrom',
         'the source is on the tape, which a copy would cut; sliceRows() and concatRows() are recorded, detach() leaves the tape',
@@ -503,7 +480,6 @@ export class Tensor {
     disown(this);
     this.node?.release();
     this.node = undefined;
-    this.ownGradient?.dispose();
     this.role?.dispose();
     this.storage.release();
   }
