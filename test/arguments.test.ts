@@ -262,6 +262,7 @@ test('defaults are FlagEmbedding’s and Hugging Face’s', () => {
     fp16: false,
     bf16: false,
     gradientCheckpointing: false,
+    shardOptimizer: false,
     deepspeed: null,
     outputDir: 'out',
     overwriteOutputDir: false,
@@ -692,6 +693,21 @@ test('the mission’s DeepSpeed file resolves from the flags', () => {
   assert.deepEqual([plain.optimizer.weightDecay, plain.optimizer.decaysEverything], [0.1, false]);
 });
 
+test('stage 1 of ZeRO divides the optimiser’s state and changes no other setting; what has no effect beside it is said', () => {
+  const plain = deepSpeed({});
+  assert.equal(plain.shardsOptimizer, false);
+  const { settings, shardsOptimizer, notices } = deepSpeed({
+    zero_optimization: { stage: 1, reduce_bucket_size: 5e8, offload_optimizer: { device: 'cpu' } },
+  });
+  assert.equal(shardsOptimizer, true);
+  assert.deepEqual(settings, plain.settings);
+  assert.deepEqual(notices, [
+    'ds.json: no effect here: steps_per_print, wall_clock_breakdown, zero_optimization.reduce_bucket_size, zero_optimization.offload_optimizer',
+  ]);
+  assert.equal(parse().args.shardOptimizer, false);
+  assert.equal(parse('--shard_optimizer').args.shardOptimizer, true);
+});
+
 test('explicit values of the DeepSpeed file are taken, and what contradicts a flag is said', () => {
   const { settings, notices } = deepSpeed({
     fp16: { enabled: true, loss_scale: 128 },
@@ -735,7 +751,16 @@ test('explicit values of the DeepSpeed file are taken, and what contradicts a fl
 
 test('what a DeepSpeed file cannot say here is refused with file and key', () => {
   const cases: [object, RegExp][] = [
-    [{ zero_optimization: { stage: 1 } }, /^ds\.json: zero_optimization\.stage: expected 0 \(.*\), found 1$/],
+    [
+      { zero_optimization: { stage: 2 } },
+      /^ds\.json: zero_optimization\.stage: expected 0 or 1 \(every rank has the whole gradient here; .*\), found 2$/,
+    ],
+    [
+      { zero_optimization: { stage: 3 } },
+      /^ds\.json: zero_optimization\.stage: expected 0 or 1 \(every rank has the whole model here; .*\), found 3$/,
+    ],
+    [{ zero_optimization: { stage: 4 } }, /stage: expected "auto" or an integer from 0 to 3, found 4$/],
+    [{ zero_optimization: { stage: 0.5 } }, /stage: expected "auto" or an integer from 0 to 3, found 0\.5$/],
     [{ zero_optimization: 0 }, /^ds\.json: zero_optimization: expected an object, found 0$/],
     [
       { optimizer: { type: 'OneBitAdam' } },

@@ -183,9 +183,9 @@ test('a budget too small ends the run before its first step, with the table of w
 test('several processes and other ZeRO stages are refused clearly', () => {
   const data = jsonl('i.jsonl', GOOD, GOOD);
   fails(finetune(golden('model'), data, '--nproc_per_node', '2'), /--nproc_per_node/);
-  const stage1 = path.join(folder, 'stage1.json');
-  fs.writeFileSync(stage1, '{"zero_optimization":{"stage":1}}');
-  fails(finetune(golden('model'), data, '--deepspeed', stage1), /stage1\.json.*stage/);
+  const stage2 = path.join(folder, 'stage2.json');
+  fs.writeFileSync(stage2, '{"zero_optimization":{"stage":2}}');
+  fails(finetune(golden('model'), data, '--deepspeed', stage2), /stage2\.json.*stage.*whole gradient/);
 });
 
 test('a text longer than the model has positions names the rows', () => {

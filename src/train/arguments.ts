@@ -239,7 +239,12 @@ export const finetuneFlags = {
     fp16: withDefault(boolean, false, 'mixed precision: f16 activations, f32 weights, scaled loss'),
     bf16: withDefault(boolean, false, 'accepted; runs in float32'),
     gradient_checkpointing: withDefault(boolean, false, 'recompute activations: less memory, more time'),
-    deepspeed: optional(path, 'DeepSpeed file: optimiser, schedule and loss scaling'),
+    shard_optimizer: withDefault(
+      boolean,
+      false,
+      'ranks divide the optimiser’s state (ZeRO stage 1): less memory, more to exchange, the same numbers',
+    ),
+    deepspeed: optional(path, 'DeepSpeed file: optimiser, schedule, loss scaling and ZeRO stage 0 or 1'),
   }),
   ...group('Evaluation', {
     eval_strategy: optional(

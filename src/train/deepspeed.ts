@@ -1,7 +1,7 @@
 /**
  * Reads a DeepSpeed JSON file for what it says about training: loss scaling, optimiser, schedule, clipping. 'auto'
- * takes the flag's value. The file's machinery (ZeRO, communication, timers) does not exist here: stage 0 is the
- * only one accepted, keys without effect are reported once, unknown ones too.
+ * takes the flag's value. Of ZeRO's stages 0 and 1 are here; the rest of the file's machinery (communication, timers)
+ * is not: keys without effect are reported once, unknown ones too.
  */
 import { InputError } from '../errors.js';
 import { readJson } from '../files/json.js';
@@ -58,6 +58,15 @@ export interface DeepSpeedSettings {
   readonly maxGradNorm: number;
 }
 
+/** What a file says. */
+export interface DeepSpeedFile {
+  /** What the numbers of a run follow from. */
+  readonly settings: DeepSpeedSettings;
+  /** Stage 1 of ZeRO: ranks divide the optimiser's state, which changes no number. */
+  readonly shardsOptimizer: boolean;
+  readonly notices: string[];
+}
+
 type Arguments = Pick<
   FinetuneArguments,
   | 'fp16'
@@ -76,21 +85,12 @@ type Arguments = Pick<
 >;
 
 /** @throws InputError naming the file and the key. */
-export function readDeepSpeed(
-  file: string,
-  args: Arguments,
-  worldSize = 1,
-): { settings: DeepSpeedSettings; notices: string[] } {
+export function readDeepSpeed(file: string, args: Arguments, worldSize = 1): DeepSpeedFile {
   return parseDeepSpeed(readJson(file), file, args, worldSize);
 }
 
 /** The same from the file's value; `file` is for messages. */
-export function parseDeepSpeed(
-  json: unknown,
-  name: string,
-  args: Arguments,
-  worldSize = 1,
-): { settings: DeepSpeedSettings; notices: string[] } {
+export function parseDeepSpeed(json: unknown, name: string, args: Arguments, worldSize = 1): DeepSpeedFile {
   const file = printable(name);
   // An absent section is an empty one; the file itself must be there.
   if (json === null || json === undefined)
@@ -99,9 +99,13 @@ export function parseDeepSpeed(
   const notices: string[] = [];
 
   const zero = root.section('zero_optimization');
-  const stage = zero.number('stage', { least: 0, most: 3 }) ?? 0;
-  if (stage !== 0)
-    throw zero.wrong('stage', '0 (every rank holds the whole model and optimiser here)', stage);
+  const stage = zero.count('stage', { least: 0, most: 3 }) ?? 0;
+  if (stage > 1)
+    throw zero.wrong(
+      'stage',
+      `0 or 1 (every rank has the whole ${stage === 2 ? 'gradient' : 'model'} here; 1 divides the optimiser's state)`,
+      stage,
+    );
   for (const key of zero.unread()) zero.skip(key);
 
   // precision
@@ -220,6 +224,7 @@ export function parseDeepSpeed(
       scheduler,
       maxGradNorm,
     },
+    shardsOptimizer: stage === 1,
     notices,
   };
 }

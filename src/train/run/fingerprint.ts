@@ -33,7 +33,14 @@ export const MAY_CHANGE: ReadonlySet<FlagName> = new Set<FlagName>([
   ...(['eval_strategy', 'eval_steps', 'eval_on_start', 'prediction_loss_only'] as const),
   ...(['load_best_model_at_end', 'metric_for_best_model', 'greater_is_better'] as const),
   ...(['early_stopping_patience', 'early_stopping_threshold'] as const),
-  ...(['num_train_epochs', 'max_steps', 'gradient_checkpointing', 'bf16', 'deepspeed'] as const),
+  ...([
+    'num_train_epochs',
+    'max_steps',
+    'gradient_checkpointing',
+    'bf16',
+    'deepspeed',
+    'shard_optimizer',
+  ] as const),
   ...([
     'use_mrl',
     'mrl_dims',

@@ -75,8 +75,10 @@ export function openInputs(
   const requireUnchanged = watchFolder(folder);
   const replaced = replacedBase(folder, given);
   if (replaced) note(replaced);
-  const { args, texts, notices } = folderSettings(folder, given);
+  const { args: settled, texts, notices } = folderSettings(folder, given);
   for (const line of notices) note(line);
+  const deepspeed = settled.deepspeed ? readDeepSpeed(settled.deepspeed, settled, worldSize) : null;
+  const args = { ...settled, shardOptimizer: settled.shardOptimizer || deepspeed?.shardsOptimizer === true };
   const tokenizer = Tokenizer.load(folder);
   const config = readEncoderConfig(folder);
   tokenizer.requireRows(config.vocabSize);
@@ -94,7 +96,6 @@ export function openInputs(
         dataloaderDropLast: false,
       })
     : undefined;
-  const deepspeed = args.deepspeed ? readDeepSpeed(args.deepspeed, args, worldSize) : null;
   // What concerns flags is told by both sets of data.
   for (const line of new Set([
     ...tokenizer.notices,
@@ -105,6 +106,10 @@ export function openInputs(
     note(line);
   if (deepspeed?.settings.precision === 'bfloat16' && !args.bf16)
     note(`${printable(args.deepspeed!)}: bfloat16: training runs in float32`);
+  if (args.shardOptimizer && worldSize === 1)
+    note(
+      `${settled.shardOptimizer ? '--shard_optimizer' : `${printable(args.deepspeed!)}: zero_optimization.stage 1`} has no effect with one rank, which has all of the optimiser’s state`,
+    );
   const batchesPerEpoch = data.batchesPerEpoch(worldSize);
   // Each batch of an evaluation is one rank's, so that its metrics are those of one rank.
   evalData?.batchesPerEpoch();
