@@ -2,7 +2,7 @@
  * Dawn's instances: made here, kept alive here, and asked for adapters without the lines that Dawn then always prints.
  * Which adapter is wanted is adapter.ts's business.
  */
-import { closeSync, fstatSync, readSync } from 'node:fs';
+import { fstatSync, readSync } from 'node:fs';
 import koffi from 'koffi';
 import { create, globals } from 'webgpu';
 
@@ -45,6 +45,8 @@ export function withoutChatter<T>(call: () => T): T {
     const libc = koffi.load(null);
     const dup = libc.func('int dup(int fd)');
     const dup2 = libc.func('int dup2(int from, int to)');
+    // Node warns of descriptors that a worker closes through `fs` and has not opened so.
+    const close = libc.func('int close(int fd)');
     // A file in memory: there need be no folder for temporary ones, and none is left behind.
     let file: number;
     try {
@@ -62,10 +64,10 @@ export function withoutChatter<T>(call: () => T): T {
       return call();
     } finally {
       dup2(original, 2);
-      closeSync(original);
+      close(original);
       const written = Buffer.alloc(fstatSync(file).size);
       readSync(file, written, 0, written.length, 0);
-      closeSync(file);
+      close(file);
       const rest = written.toString().replace(CHATTER, '');
       if (rest.trim()) process.stderr.write(rest);
     }
