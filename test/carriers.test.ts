@@ -1,10 +1,13 @@
 /** Communicators that are carried by communication threads: ranks of one process that share memory. */
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { describe, test } from 'node:test';
 import { CarriedCommunicator } from '../src/train/ranks/carrier.js';
 import { type Communicator, RankError } from '../src/train/ranks/communicator.js';
+import { RankThreads, type RankThreadsOptions } from '../src/train/ranks/rank-threads.js';
 import { threadsPlace, threadsWorld } from '../src/train/ranks/threads-transport.js';
+import { type Reporter, silentReporter } from '../src/train/report.js';
 import { conversation } from './communicator-suite.js';
+import type { Data, Fault } from './rank-plays.js';
 
 interface Options {
   readonly stagingBytes?: number;
@@ -31,14 +34,10 @@ async function outcomes<T>(
 const reasons = (settled: readonly PromiseSettledResult<unknown>[]) =>
   settled.map((each) => (each.status === 'rejected' ? String(each.reason) : 'fulfilled'));
 
-// Staging that is smaller than most of what is said: many rounds.
-for (const size of [1, 2])
-  test(`the suite over ${size} threads`, async () => {
-    assert.deepEqual(
-      reasons(await outcomes(size, (rank) => conversation(rank), { stagingBytes: 16384 })),
-      Array(size).fill('fulfilled'),
-    );
-  });
+test('the suite with staging that is smaller than most of what is said', async () => {
+  const settled = await outcomes(3, (rank) => conversation(rank), { stagingBytes: 16384 });
+  assert.deepEqual(reasons(settled), Array(3).fill('fulfilled'));
+});
 
 test('ranks that do not do the same get an error that names both', async () => {
   const settled = await outcomes(3, (rank) =>
@@ -72,4 +71,76 @@ test('a rank that closes early ends those that wait for it', async () => {
     return rank.barrier();
   });
   assert.match(reasons(settled)[0]!, /^RankError: rank 1: ended its exchanges while rank 0 waited for it$/);
+});
+
+// ---- ranks in threads of their own ---------------------------------------------------------------------------
+
+function started<T>(size: number, data: Data, options: Partial<RankThreadsOptions> = {}): RankThreads<T> {
+  const module = new URL('./rank-plays.js', import.meta.url);
+  return new RankThreads<T>({ size, module, data, report: silentReporter, ...options });
+}
+
+for (const size of [2, 4])
+  test(`the suite over ${size} threads that each run a rank`, async () => {
+    const results = await started<number>(size, { play: 'conversation' }).results();
+    assert.deepEqual(
+      results,
+      Array.from({ length: size }, (_, rank) => rank),
+    );
+  });
+
+const FAULTS: Record<Exclude<Fault, 'looksBusy'>, RegExp> = {
+  throws: /^RankError: rank 1: the GPU device was lost \(unknown\): no reason$/,
+  throwsInput: /^InputError: rank 1: line 3: no text$/,
+  throwsUnawaited: /^RankError: rank 1: nobody awaits this$/,
+  exits: /^RankError: rank 1: its thread ended without a result \(exit code 0\)$/,
+  neverSettles: /^RankError: rank 1: its thread ended without a result \(exit code 13\)$/,
+  loops: /^RankError: rank 1: gave no sign of life for 1 s while rank 0 waited for it/,
+  otherCall:
+    /^RankError: rank 1: ranks do not do the same: rank 0 does "barrier".* rank 1 does "gather of bytes"/,
+  leavesEarly: /^RankError: rank 1: ended its exchanges while rank 0 waited for it$/,
+};
+describe('a fault of one rank ends the other, with its rank and the reason', { concurrency: 4 }, () => {
+  for (const [fault, message] of Object.entries(FAULTS))
+    test(fault, async () => {
+      const ranks = started(2, { fault: fault as Fault }, { timeoutSeconds: 1, graceSeconds: 0.3 });
+      await assert.rejects(ranks.results(), (error) => message.test(String(error)));
+    });
+});
+
+test('a rank that is busy for longer than the timeout, and says so, is waited for', async () => {
+  const results = await started<number>(2, { fault: 'looksBusy' }, { timeoutSeconds: 1 }).results();
+  assert.deepEqual(results, [0, 1]);
+});
+
+test('rank 0 tells what it has to tell; of other ranks notes are passed on', async () => {
+  const told: unknown[][] = [];
+  const hear =
+    (method: string) =>
+    (...given: unknown[]) =>
+      void told.push([method, ...given]);
+  const report = Object.fromEntries(
+    ['note', 'log', 'start', 'step', 'saved', 'end'].map((method) => [method, hear(method)]),
+  ) as unknown as Reporter;
+  await started(2, { play: 'tells' }, { report }).results();
+  const other = told.findIndex(([, line]) => line === 'rank 1: a note of 1');
+  assert.ok(other >= 0);
+  told.splice(other, 1);
+  assert.deepEqual(told, [
+    ['note', 'a note of 0'],
+    ['start', 5, 1],
+    ['log', { of: 0 }],
+    ['step', 2, 0.5],
+    ['saved', 'checkpoint-2'],
+    ['end'],
+  ]);
+});
+
+test('a request to stop reaches every rank', async () => {
+  const stop = { requested: false, exitCode: 130 };
+  const ranks = started<number>(2, { play: 'untilStopped' }, { stop });
+  setTimeout(() => {
+    stop.requested = true;
+  }, 50);
+  assert.deepEqual(await ranks.results(), [130, 130]);
 });

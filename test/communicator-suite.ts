@@ -20,17 +20,23 @@ export function valuesOf(rank: number, count: number, salt = 0): Float32Array {
   });
 }
 
+const word = new Float32Array(1);
+const wordBits = new Uint32Array(word.buffer);
+const floatOfBits = (bits: number): number => {
+  wordBits[0] = bits;
+  return word[0]!;
+};
+
 /** The nearest bf16, ties to even, by comparing both neighbours: another way than the code that is tested. */
 export function nearestBf16(value: number): number {
   if (!Number.isFinite(value)) return value;
-  const float = new Float32Array([value]);
-  const bits = new Uint32Array(float.buffer);
-  const down = bits[0]! & 0xffff0000;
-  const at = (word: number) => new Float32Array(new Uint32Array([word]).buffer)[0]!;
-  const [low, high] = [at(down), at(down + 0x10000)];
+  word[0] = value;
+  const float = word[0];
+  const down = wordBits[0]! & 0xffff0000;
+  const [low, high] = [floatOfBits(down), floatOfBits(down + 0x10000)];
   // Beyond the largest one the next would have been 2^128.
   const above = Number.isFinite(high) ? high : Math.sign(low) * 2 ** 128;
-  const [under, over] = [Math.abs(float[0]! - low), Math.abs(above - float[0]!)];
+  const [under, over] = [Math.abs(float - low), Math.abs(above - float)];
   if (under !== over) return under < over ? low : high;
   return (down & 0x10000) === 0 ? low : high;
 }

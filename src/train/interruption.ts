@@ -11,6 +11,8 @@ type Signal = keyof typeof EXIT_CODES;
 /** What a run looks at between two batches. */
 export interface StopRequest {
   readonly requested: boolean;
+  /** Of a process that ends for it. */
+  readonly exitCode?: number | undefined;
 }
 
 export const neverStops: StopRequest = { requested: false };

@@ -12,6 +12,9 @@ const LOOK_MILLISECONDS = 50;
 /** A look that comes later than this was late itself: the process was stopped, or the machine slept. */
 const LATE_MILLISECONDS = 1000;
 
+/** A rank that was never heard of may be starting, which takes its time however short the timeout. */
+const STARTING_SECONDS = 20;
+
 /** Those of this thread. */
 const hearts = new Set<Heartbeat>();
 
@@ -93,16 +96,17 @@ export class Watchdog implements Watch {
         this.silent[rank] = 0;
       } else if (rank !== own && missing(rank)) {
         this.silent[rank]! += Math.min(passed, LATE_MILLISECONDS);
-        if (this.silent[rank]! >= this.options.timeoutSeconds * 1000) throw new RankError(this.silence(rank));
+        const { timeoutSeconds } = this.options;
+        const seconds = this.heard[rank] === 0 ? Math.max(timeoutSeconds, STARTING_SECONDS) : timeoutSeconds;
+        if (this.silent[rank]! >= seconds * 1000) throw new RankError(this.silence(rank, seconds));
       }
     }
   }
 
-  private silence(rank: number): RankFailure {
-    const { timeoutSeconds } = this.options;
+  private silence(rank: number, seconds: number): RankFailure {
     return {
       rank,
-      message: `gave no sign of life for ${timeoutSeconds} s while rank ${this.options.rank()} waited for it: it hangs, or its process or machine is stopped`,
+      message: `gave no sign of life for ${seconds} s while rank ${this.options.rank()} waited for it: it hangs, or its process or machine is stopped`,
       exitCode: 1,
     };
   }

@@ -41,6 +41,11 @@ export function abortThreads(world: ThreadsWorld, failure: RankFailure): void {
   new Control(world).fail(failure);
 }
 
+/** What ended the exchanges of all ranks, if they are ended. */
+export function failureOfThreads(world: ThreadsWorld): RankFailure | undefined {
+  return new Control(world).failed();
+}
+
 interface Seat {
   readonly world: ThreadsWorld;
   readonly rank: number;
@@ -96,15 +101,20 @@ class Control {
     for (let each = 0; each < this.arrived.length; each++) Atomics.notify(this.arrived, each);
   }
 
-  /** @throws RankError once there is a failure. */
-  throwFailure(): void {
-    if (Atomics.load(this.failure, 0) === NONE) return;
+  failed(): RankFailure | undefined {
+    if (Atomics.load(this.failure, 0) === NONE) return undefined;
     // Whoever writes it is not stopped in between by anything but the end of the process.
     while (Atomics.load(this.failure, 0) === BEING_WRITTEN)
       Atomics.wait(this.failure, 0, BEING_WRITTEN, WAIT_MILLISECONDS);
     const [, rank, exitCode, length] = this.failure;
     const message = Buffer.from(this.message.slice(0, length)).toString();
-    throw new RankError({ rank: rank!, message, exitCode: exitCode === 2 ? 2 : 1 });
+    return { rank: rank!, message, exitCode: exitCode === 2 ? 2 : 1 };
+  }
+
+  /** @throws RankError once there is a failure. */
+  throwFailure(): void {
+    const failure = this.failed();
+    if (failure) throw new RankError(failure);
   }
 }
 

@@ -1,0 +1,64 @@
+/** The thread of one rank: opens its communicator, runs its module, and tells the thread that started it how it ended. */
+import { parentPort, workerData } from 'node:worker_threads';
+import { InputError } from '../../errors.js';
+import { CarriedCommunicator } from './carrier.js';
+import { RankError, type RankFailure } from './communicator.js';
+import { type FromRank, type RankModule, type RankSeat, reporterTo, type ToRank } from './rank-messages.js';
+
+const { rank, module, data, transport, timeoutSeconds, stop } = workerData as RankSeat;
+const port = parentPort!;
+const tell = (message: FromRank) => port.postMessage(message);
+const stopCell = new Int32Array(stop);
+
+/** Errors that nobody awaits end a rank like those of its module. */
+const uncaught = new Promise<never>((_, reject) => {
+  process.on('uncaughtException', reject);
+});
+uncaught.catch(() => undefined);
+
+port.on('message', ({ leaving }: ToRank) => {
+  // Half-written saves are removed and locks released as at the end of a process; the thread itself cannot end while
+  // its device owes an answer, and does nothing more.
+  process.emit('exit', leaving);
+  tell({ cleaned: true });
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);
+});
+port.unref();
+
+function failureOf(error: unknown): RankFailure {
+  if (error instanceof RankError) return error.failure;
+  const message = error instanceof Error ? error.message : String(error);
+  return { rank, message, exitCode: error instanceof InputError ? 2 : 1 };
+}
+
+async function main(): Promise<void> {
+  let communicator: CarriedCommunicator | undefined;
+  try {
+    communicator = await CarriedCommunicator.open({ transport, timeoutSeconds });
+    const context = {
+      communicator,
+      data,
+      report: reporterTo((told) => tell({ told })),
+      stop: {
+        get requested() {
+          return Atomics.load(stopCell, 0) !== 0;
+        },
+        get exitCode() {
+          return Atomics.load(stopCell, 0) || undefined;
+        },
+      },
+    };
+    const { runRank } = (await import(module)) as RankModule;
+    const result = await Promise.race([runRank(context), uncaught]);
+    await communicator.close();
+    tell({ result });
+  } catch (error) {
+    const failure = failureOf(error);
+    await communicator?.abort(failure).catch(() => undefined);
+    const stack = error instanceof Error && !(error instanceof RankError) ? error.stack : undefined;
+    tell({ failure, stack });
+    await communicator?.close().catch(() => undefined);
+  }
+}
+
+await main();
