@@ -101,6 +101,17 @@ function startTransfer(totalBytes: number): cliProgress.SingleBar {
   return bar;
 }
 
+/** For ranks beside rank 0, which tells what concerns all: of theirs only what a signal asks about is passed on. */
+export function quiet(report: Reporter): Reporter {
+  return {
+    ...silentReporter,
+    start: (totalSteps, taken) => report.start(totalSteps, taken),
+    step: (step, loss) => report.step(step, loss),
+    saved: (name) => report.saved?.(name),
+    end: () => report.end(),
+  };
+}
+
 /** Says nothing; for tests and library use. */
 export const silentReporter: Reporter = {
   note() {},

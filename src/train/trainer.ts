@@ -6,11 +6,9 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { InputError, MachineError } from '../errors.js';
 import { interruptedSave } from '../files/publish.js';
-import type { Decision } from '../gpu/choices.js';
 import { Gpu } from '../gpu/gpu.js';
 import { formatBytes, type MemoryReport } from '../gpu/memory.js';
-import { tuneAsked, tuningSummary, useWinners } from '../kernels/tuning.js';
-import { M3Model } from '../models/m3.js';
+import type { M3Model } from '../models/m3.js';
 import { baseModel } from '../models/model-card.js';
 import { OutputFolder } from '../models/output-folder.js';
 import { printable } from '../show.js';
@@ -19,7 +17,11 @@ import type { Tokenizer } from '../tokenizer/tokenizer.js';
 import type { SavedFormat } from '../weights/saved-weights.js';
 import { type FinetuneArguments, resumeWish } from './arguments.js';
 import { neverStops, type StopRequest } from './interruption.js';
-import type { LogEntry, Reporter } from './report.js';
+import { allGatherJson, broadcastJson, type Communicator } from './ranks/communicator.js';
+import { RankNotes } from './ranks/notes.js';
+import { SingleCommunicator } from './ranks/single.js';
+import { endAllRanks, fromFirstRank, onFirstRank, together } from './ranks/together.js';
+import { type LogEntry, quiet, type Reporter } from './report.js';
 import { BetweenSteps } from './run/between-steps.js';
 import { trainingSections } from './run/card.js';
 import { RunSaves } from './run/checkpoints.js';
@@ -27,24 +29,31 @@ import { batchesFrom } from './run/cursor.js';
 import { requireDiskSpace } from './run/disk-space.js';
 import { openInputs, openModelFolder, placed, preparation, type RunInputs } from './run/inputs.js';
 import { RunLog, round } from './run/log.js';
-import { planRunMemory } from './run/memory.js';
 import { renderMemory, requireMemory } from './run/memory-plan.js';
 import type { RunPlan } from './run/plan.js';
+import { chooseKernels, loadModel, planMemoryOf, type RunStart } from './run/prepare.js';
 import { RunProfile } from './run/profile.js';
-import { type ResumePoint, restore, resumePoint, useKernels } from './run/resume.js';
+import { type ResumePoint, restore, resumePoint, sharedPoint } from './run/resume.js';
 import { TrainingRun } from './run/run.js';
-import { type OpenCheckpoint, openCheckpoint, TRAINING_STATE } from './run/training-state.js';
+import { requireSameInputs } from './run/same-inputs.js';
+import { openCheckpoint, TRAINING_STATE } from './run/training-state.js';
 import { collateAhead } from './step/collate.js';
 
 export interface FinetuneResult {
   readonly steps: number;
   readonly log: readonly LogEntry[];
+  /** Of the signal that asked this rank or another to stop, if one did. */
+  readonly exitCode?: number | undefined;
 }
 
 /**
  * Fine-tunes as the arguments say. Once `stop` is requested no other batch is begun, a checkpoint of the last whole step
  * is saved, and what was reached is returned; a run whose steps are all taken writes its model.
- * @throws InputError, MachineError.
+ *
+ * With several `ranks` each of them calls this, and all take the same steps, each with rows of its own. Rank 0 alone
+ * writes, logs and tells, and asks the hub; where one rank is to stop, all do after the same step, and where one fails,
+ * all end with its reason.
+ * @throws InputError, MachineError; RankError with several ranks.
  */
 export async function finetune(
   args: FinetuneArguments,
@@ -55,18 +64,38 @@ export async function finetune(
       ...(args.maxGpuMemory ? { memoryBudget: args.maxGpuMemory } : {}),
     }),
   stop: StopRequest = neverStops,
+  ranks: Communicator = new SingleCommunicator(),
 ): Promise<FinetuneResult> {
-  const note = (line: string) => report.note(line);
-  const profile = args.profile === null || args.dryRun ? undefined : new RunProfile(args.profile);
+  try {
+    return await finetuneOn(ranks, args, report, openGpu, stop);
+  } catch (error) {
+    return endAllRanks(ranks, error);
+  }
+}
+
+async function finetuneOn(
+  ranks: Communicator,
+  args: FinetuneArguments,
+  ownReport: Reporter,
+  openGpu: () => Promise<Gpu>,
+  stop: StopRequest,
+): Promise<FinetuneResult> {
+  const first = ranks.rank === 0;
+  const report = first ? ownReport : quiet(ownReport);
+  const notes = new RankNotes(ranks, (line) => ownReport.note(line));
+  const { note } = notes;
+  const profile = args.profile === null || args.dryRun || !first ? undefined : new RunProfile(args.profile);
   // The base may be the output of a run that was killed while it saved.
-  if (!args.dryRun && interruptedSave(args.outputDir)) {
+  await onFirstRank(ranks, () => {
+    if (args.dryRun || !interruptedSave(args.outputDir)) return;
     const interrupted = openOutput(args.outputDir);
     for (const line of interrupted.notices) note(line);
     interrupted.close();
-  }
-  const folder = await openModelFolder(args, report);
-  let inputs = openInputs(folder, args, note);
-  const gpu = await openGpu();
+  });
+  const folder = await modelFolder(ranks, args, report);
+  let inputs = await together(ranks, () => openInputs(folder, args, note, ranks.size));
+  await requireSameInputs(ranks, inputs);
+  const gpu = await together(ranks, openGpu);
   const endProfile = async () => {
     for (const line of (await profile?.finish(gpu, note))?.lines ?? []) note(line);
   };
@@ -77,12 +106,13 @@ export async function finetune(
   let checkpoint: ResumePoint | undefined;
   try {
     if (args.dryRun) {
-      await tellPlan(gpu, inputs, report);
+      await tellPlan({ gpu, inputs, checkpoint, ranks, note }, report);
+      await notes.compare();
       return { steps: 0, log: [] };
     }
-    output = openOutput(args.outputDir);
-    for (const line of output.notices) note(line);
-    checkpoint = resumePoint(resumeWish(args), args.outputDir, inputs, note);
+    output = await onFirstRank(ranks, () => openOutput(args.outputDir));
+    for (const line of output?.notices ?? []) note(line);
+    checkpoint = await agreedCheckpoint(ranks, inputs, note);
     inputs = goingOn(inputs, checkpoint);
     const { plan } = inputs;
     // They make their tokenizers while memory is planned and the model is loaded.
@@ -94,55 +124,74 @@ export async function finetune(
     const facts = { ...inputs, args: plan.args, adapter: gpu.capabilities.name };
     // The checkpoint whose model is written at the end, where that is not the last one's.
     let written: string | undefined;
-    const saves = new RunSaves(output, args.saveTotalLimit, {
-      // After any of them the run may be interrupted.
-      writes: (step) => step > (checkpoint?.step ?? 0) && step <= plan.totalSteps,
-      format: savedFormat(args),
-      card: (state) => ({ base, training: trainingSections(facts, state, plan.totalSteps, written) }),
-      goesOn: checkpoint?.folder,
-      keeps: () => (plan.best?.load ? log.best?.bestCheckpoint : undefined),
-    });
-    for (const line of saves.notices) note(line);
-    const memory = await planMemoryOf(gpu, inputs, checkpoint, note);
-    requireMemory(memory, gpu.pool.budget, note);
+    const saves = await onFirstRank(
+      ranks,
+      () =>
+        new RunSaves(output!, args.saveTotalLimit, {
+          // After any of them the run may be interrupted.
+          writes: (step) => step > (checkpoint?.step ?? 0) && step <= plan.totalSteps,
+          format: savedFormat(args),
+          card: (state) => ({ base, training: trainingSections(facts, state, plan.totalSteps, written) }),
+          goesOn: checkpoint?.folder,
+          keeps: () => (plan.best?.load ? log.best?.bestCheckpoint : undefined),
+        }),
+    );
+    for (const line of saves?.notices ?? []) note(line);
+    const start = { gpu, inputs, checkpoint, ranks, note };
+    await chooseKernels(start);
+    const memory = await together(ranks, () => planMemoryOf(start));
+    await together(ranks, () => requireMemory(memory, gpu.pool.budget, note));
     gpu.pool.expect(memory.peak);
-    model = loadModel(gpu, { ...inputs, folder: checkpoint?.folder ?? inputs.folder });
-    inputs.requireUnchanged();
-    for (const line of model.notices) note(line);
-    const modelBytes = BYTES_PER_WEIGHT * model.store.count + tokenizerBytes(inputs.tokenizer);
-    const momentBytes = args.saveOnlyModel ? 0 : memory.peakByPurpose.optimizer;
-    const space = requireDiskSpace(args.outputDir, modelBytes, {
-      ...{ bytes: modelBytes + momentBytes, count: plan.checkpointsKept },
+    const trained = { ...inputs, folder: checkpoint?.folder ?? inputs.folder };
+    const loaded = await together(ranks, () => {
+      model = loadModel(gpu, trained);
+      inputs.requireUnchanged();
+      return model;
     });
-    if (space) note(space);
-    run = new TrainingRun(model, plan.run);
-    if (checkpoint) restore(checkpoint, run, log);
-    checkpoint?.tensors.close();
-    note(summary(gpu, model, inputs, memory));
+    for (const line of loaded.notices) note(line);
+    await onFirstRank(ranks, () => {
+      const modelBytes = BYTES_PER_WEIGHT * loaded.store.count + tokenizerBytes(inputs.tokenizer);
+      const momentBytes = args.saveOnlyModel ? 0 : memory.peakByPurpose.optimizer;
+      const space = requireDiskSpace(args.outputDir, modelBytes, {
+        ...{ bytes: modelBytes + momentBytes, count: plan.checkpointsKept },
+      });
+      if (space) note(space);
+    });
+    run = new TrainingRun(loaded, ranks.size > 1 ? { ...plan.run, communicator: ranks } : plan.run);
+    const restored = run;
+    await together(ranks, () => {
+      if (checkpoint) restore(checkpoint, restored, log);
+      checkpoint?.tensors.close();
+    });
+    await notes.compare();
+    if (first) note(summary(gpu, loaded, inputs, memory));
     await profile?.start(gpu, note);
-    const { ended, nothingNew } = await train(run, inputs, threads, saves, log, report, stop);
+    const { ended, nothingNew } = await train(run, inputs, { threads, saves, log, report, stop, ranks });
     if (!ended) await endProfile();
-    if (!ended) return { steps: log.state.global_step, log: log.state.log_history };
+    if (!ended) return await outcome(ranks, log, stop);
     const { tally } = run;
-    const best = bestFolder(plan, log, note);
-    if (best) {
-      written = path.basename(best);
-      run.dispose();
-      model.dispose();
-      run = model = undefined;
-      model = loadModel(gpu, { ...inputs, folder: best });
-    }
-    const trained = model;
-    await gpu.phase('save', () => saves.saveModel(trained, inputs.tokenizer, log.state));
+    await onFirstRank(ranks, async () => {
+      const best = bestFolder(plan, log, note);
+      if (best) {
+        written = path.basename(best);
+        run?.dispose();
+        model?.dispose();
+        run = model = undefined;
+        model = loadModel(gpu, { ...inputs, folder: best });
+      }
+      await gpu.phase('save', () => saves!.saveModel(model!, inputs.tokenizer, log.state));
+    });
     report.saved?.('model');
     note(`model written to ${printable(args.outputDir)}`);
     await endProfile();
     for (const line of tally.notices()) note(line);
-    if (nothingNew)
-      throw new MachineError(
-        `${nothingNew}: the model in ${printable(args.outputDir)} is that checkpoint's; begin with a lower loss scale, or train without --fp16`,
-      );
-    return { steps: log.state.global_step, log: log.state.log_history };
+    await together(ranks, () => {
+      if (nothingNew)
+        throw new MachineError(
+          `${nothingNew}: the model in ${printable(args.outputDir)} is that checkpoint's; begin with a lower loss scale, or train without --fp16`,
+        );
+    });
+    return await outcome(ranks, log, stop);
   } finally {
     report.end();
     checkpoint?.tensors.close();
@@ -154,15 +203,45 @@ export async function finetune(
   }
 }
 
+/** What all ranks return: where one of them was asked to stop, all say so. */
+async function outcome(ranks: Communicator, { state }: RunLog, stop: StopRequest): Promise<FinetuneResult> {
+  const own = stop.exitCode ?? 0;
+  const exitCode = ranks.size === 1 ? own : Math.max(...(await allGatherJson(ranks, own)));
+  return { steps: state.global_step, log: state.log_history, ...(exitCode === 0 ? {} : { exitCode }) };
+}
+
+/** The folder of the model on this rank's machine. Rank 0 asks the hub first, and the others then find it in the cache. */
+async function modelFolder(ranks: Communicator, args: FinetuneArguments, report: Reporter): Promise<string> {
+  const found = await fromFirstRank(ranks, () => openModelFolder(args, report));
+  return together(ranks, () =>
+    ranks.rank === 0 || fs.existsSync(found) ? found : openModelFolder(args, report),
+  );
+}
+
+/** What rank 0 finds to go on from, which all ranks read. */
+async function agreedCheckpoint(
+  ranks: Communicator,
+  inputs: RunInputs,
+  note: (line: string) => void,
+): Promise<ResumePoint | undefined> {
+  const { args } = inputs.plan;
+  const own = await onFirstRank(ranks, () => resumePoint(resumeWish(args), args.outputDir, inputs, note));
+  if (ranks.size === 1) return own;
+  const folder = await broadcastJson(ranks, own ? path.resolve(own.folder) : null);
+  if (folder === null) return undefined;
+  return together(ranks, () => own ?? sharedPoint(folder, args.outputDir, inputs, note));
+}
+
 /** `--dry_run`: the plan as one record, its memory as a table; nothing is written. @throws MachineError beyond the budget. */
-async function tellPlan(gpu: Gpu, opened: RunInputs, report: Reporter): Promise<void> {
-  const note = (line: string) => report.note(line);
-  const { args } = opened.plan;
-  const checkpoint = resumePoint(resumeWish(args), args.outputDir, opened, note);
+async function tellPlan(opened: RunStart, report: Reporter): Promise<void> {
+  const { gpu, ranks, note } = opened;
+  const checkpoint = await agreedCheckpoint(ranks, opened.inputs, note);
   checkpoint?.tensors.close();
-  const inputs = goingOn(opened, checkpoint);
-  const memory = await planMemoryOf(gpu, inputs, checkpoint, note);
-  requireMemory(memory, gpu.pool.budget, note);
+  const inputs = goingOn(opened.inputs, checkpoint);
+  const start = { ...opened, inputs, checkpoint };
+  await chooseKernels(start);
+  const memory = await together(ranks, () => planMemoryOf(start));
+  await together(ranks, () => requireMemory(memory, gpu.pool.budget, note));
   note('GPU memory that the longest batch takes:');
   for (const line of renderMemory(memory).split('\n')) note(line);
   report.log({
@@ -180,21 +259,31 @@ function goingOn(inputs: RunInputs, checkpoint: ResumePoint | undefined): RunInp
   return { ...inputs, plan, fingerprint: { ...inputs.fingerprint, total_steps: plan.totalSteps } };
 }
 
+/** What a run has around it while it takes its steps. */
+interface Around {
+  readonly threads: TokenizerThreads;
+  /** Of rank 0. */
+  readonly saves: RunSaves | undefined;
+  readonly log: RunLog;
+  readonly report: Reporter;
+  readonly stop: StopRequest;
+  readonly ranks: Communicator;
+}
+
 /** The loop. Returns whether it came to its end, and why there was nothing new to save after the last step, if so. */
 async function train(
   run: TrainingRun,
   inputs: RunInputs,
-  threads: TokenizerThreads,
-  saves: RunSaves,
-  log: RunLog,
-  report: Reporter,
-  stop: StopRequest,
+  around: Around,
 ): Promise<{ ended: boolean; nothingNew?: string | undefined }> {
   const { data, plan } = inputs;
+  const { threads, log, report, stop, ranks } = around;
   const prepare = preparation(run.model.gpu, run.model.config, threads, plan.args);
-  const ahead = batchesFrom(data, plan, run.cursor, plan.totalSteps - run.completed);
+  const ahead = batchesFrom(data, plan, run.cursor, plan.totalSteps - run.completed, {
+    ...{ rank: ranks.rank, worldSize: ranks.size },
+  });
   const batches = collateAhead(ahead, placed(prepare));
-  const between = new BetweenSteps({ run, inputs, prepare, saves, log, report, stop });
+  const between = new BetweenSteps({ run, inputs, prepare, ...around });
   const started = performance.now();
   log.start(run.scaler.scale);
   let ended = await between.begin();
@@ -234,50 +323,6 @@ function bestFolder(
     note(`the best checkpoint is damaged: ${error.message}: the model of the last step is written`);
   }
   return undefined;
-}
-
-function loadModel(gpu: Gpu, { folder, texts, plan }: RunInputs): M3Model {
-  const { args } = plan;
-  return M3Model.load(gpu, folder, {
-    pooling: args.sentencePoolingMethod,
-    normalize: args.normalizeEmbeddings,
-    colbertDim: args.colbertDim,
-    seed: args.seed,
-    trainable: (name) => plan.trains(name),
-    decay: (name) => plan.decays(name),
-    precision: plan.precision,
-    texts,
-  });
-}
-
-/** Chooses the kernels, as the checkpoint or `--tune` says, and plans the memory that steps take with them. */
-async function planMemoryOf(
-  gpu: Gpu,
-  inputs: RunInputs,
-  checkpoint: OpenCheckpoint | undefined,
-  note: (line: string) => void,
-): Promise<MemoryReport> {
-  const { tune } = inputs.plan.args;
-  const folder = checkpoint?.folder ?? inputs.folder;
-  const planned = { ...inputs, model: (on: Gpu) => loadModel(on, { ...inputs, folder }) };
-  if (checkpoint) {
-    useKernels(checkpoint, gpu, note);
-    if (tune === 'full') note('--tune full: the kernels are those of the checkpoint');
-  } else useWinners(gpu, tune, note);
-  if (tune === 'full' && !checkpoint) {
-    // With everything that the steps would ask for tuned, the memory is planned anew: variants differ in what they take.
-    let asked: readonly Decision[] = [];
-    await planRunMemory(
-      gpu,
-      { ...planned, asked: (decisions) => (asked = decisions) },
-      gpu.pool.budget,
-      () => {},
-    );
-    const start = performance.now();
-    const tuned = await tuneAsked(gpu, asked);
-    note(tuningSummary(tuned, (performance.now() - start) / 1e3));
-  }
-  return planRunMemory(gpu, planned, gpu.pool.budget, note);
 }
 
 function summary(gpu: Gpu, model: M3Model, { data, plan }: RunInputs, memory: MemoryReport): string {

@@ -1,12 +1,16 @@
 /**
  * What is done between the steps of a run: evaluation, checkpoints, whether another step follows, and what an interrupted
- * run leaves. The steps themselves stand in run.ts, the loop over them in trainer.ts.
+ * run leaves. The steps themselves stand in run.ts, the loop over them in trainer.ts. Ranks share evaluations out and come to
+ * the same numbers; rank 0 alone writes, and the others wait for it.
  */
 import path from 'node:path';
 import type { TrainingData } from '../../data/batches.js';
 import { MachineError } from '../../errors.js';
 import { printable } from '../../show.js';
-import { type StopRequest, untilStopped } from '../interruption.js';
+import type { StopRequest } from '../interruption.js';
+import type { Communicator } from '../ranks/communicator.js';
+import { shareOf } from '../ranks/rounds.js';
+import { onFirstRank, together } from '../ranks/together.js';
 import type { Reporter } from '../report.js';
 import { collateAhead } from '../step/collate.js';
 import type { RunSaves } from './checkpoints.js';
@@ -20,10 +24,12 @@ interface Parts {
   readonly inputs: RunInputs;
   /** Makes packed batches of rows. */
   readonly prepare: ReturnType<typeof preparation>;
-  readonly saves: RunSaves;
+  /** Of rank 0, which alone writes. */
+  readonly saves: RunSaves | undefined;
   readonly log: RunLog;
   readonly report: Reporter;
   readonly stop: StopRequest;
+  readonly ranks: Communicator;
 }
 
 export class BetweenSteps {
@@ -55,7 +61,7 @@ export class BetweenSteps {
 
   /** What is due after a step. Returns whether no other step follows it. */
   async after(step: number, learningRate: number): Promise<boolean> {
-    const { run, inputs, log, report } = this.parts;
+    const { run, inputs, log, report, ranks } = this.parts;
     const { evalData, plan } = inputs;
     const { tally } = run;
     this.learningRate = learningRate;
@@ -65,7 +71,7 @@ export class BetweenSteps {
     const due = plan.savesAt(step) && (step > this.first || evaluates);
     const stops = log.best?.whyStopped;
     const last = step === plan.totalSteps || stops !== undefined;
-    if (last) tally.requireApplied(run.scaler.scale);
+    if (last) await together(ranks, () => tally.requireApplied(run.scaler.scale));
     if (due || last) await this.requireFinite(step);
     // A step that overflowed leaves the weights as they were.
     if (last && step > this.first && tally.nothingNew) this.nothingNew = tally.whyNothingNew;
@@ -106,22 +112,25 @@ export class BetweenSteps {
 
   /** A long evaluation is not waited for when the run is to stop; whoever goes on from there makes it anew: false. */
   private async evaluate(data: TrainingData): Promise<boolean> {
-    const { run, inputs, prepare, log, stop } = this.parts;
-    const candidates = inputs.plan.ranks ? collateAhead(data.candidates(), ranked(prepare)) : [];
-    const evaluation = await run.model.gpu.phase('evaluate', () =>
-      run.evaluate(untilStopped(collateAhead(data.epoch(0), prepare), stop), untilStopped(candidates, stop)),
-    );
-    if (stop.requested) return false;
+    const { run, inputs, prepare, log, stop, ranks } = this.parts;
+    const candidates = inputs.plan.ranks
+      ? collateAhead(shareOf(ranks, data.candidates()), ranked(prepare))
+      : [];
+    const batches = collateAhead(shareOf(ranks, data.epoch(0)), prepare);
+    const evaluation = await run.model.gpu.phase('evaluate', () => run.evaluate(batches, candidates, stop));
+    if (evaluation.stopped) return false;
     run.tally.evaluated(evaluation);
     log.evaluation(evaluation);
     return true;
   }
 
   private async save(): Promise<void> {
-    const { run, inputs, saves, log, report } = this.parts;
+    const { run, inputs, saves, log, report, ranks } = this.parts;
     const { model, completed, tally } = run;
     const training = inputs.plan.args.saveOnlyModel ? undefined : this.trainingState();
-    await model.gpu.phase('save', () => saves.saveCheckpoint(model, inputs.tokenizer, log.state, training));
+    await onFirstRank(ranks, () =>
+      model.gpu.phase('save', () => saves?.saveCheckpoint(model, inputs.tokenizer, log.state, training)),
+    );
     this.saved = { step: completed, applied: tally.applied };
     report.saved?.(`checkpoint-${completed}`);
   }
@@ -140,9 +149,12 @@ export class BetweenSteps {
 
   /** A model with a weight that is not finite must not replace a good one on disk. */
   private async requireFinite(step: number): Promise<void> {
-    if (!(await this.parts.run.weightsFinite()))
-      throw new MachineError(
-        `weights are no longer finite at step ${step}: nothing is saved; lower --learning_rate (${this.learningRate} in this step)`,
-      );
+    const { run, ranks } = this.parts;
+    await together(ranks, async () => {
+      if (!(await run.weightsFinite()))
+        throw new MachineError(
+          `weights are no longer finite at step ${step}: nothing is saved; lower --learning_rate (${this.learningRate} in this step)`,
+        );
+    });
   }
 }

@@ -42,6 +42,8 @@ interface Sums {
 export class Evaluation {
   batches = 0;
   notFinite = 0;
+  /** A rank was asked to stop: not all batches were looked at. */
+  stopped = false;
   private sum = 0;
   private firstRows: readonly RowPlace[] = [];
   private readonly parts = new Map<LossName, Sums>();

@@ -15,7 +15,7 @@ import { printable, show } from '../../show.js';
 import { type FinetuneArguments, finetuneFlags } from '../arguments.js';
 import type { DeepSpeedSettings } from '../deepspeed.js';
 
-type FlagName = keyof typeof finetuneFlags;
+export type FlagName = keyof typeof finetuneFlags;
 
 /**
  * Flags that a run may go on with other values of: each of them changes no number of a step, or is held to in another way
@@ -91,7 +91,7 @@ export function fingerprintOf(run: Fingerprinted): RunFingerprint {
   });
   const kept = (Object.keys(finetuneFlags) as FlagName[]).filter((name) => !MAY_CHANGE.has(name));
   return {
-    arguments: Object.fromEntries(kept.map((name) => [name, asJson(args[camelCase(name)])])),
+    arguments: Object.fromEntries(kept.map((name) => [name, flagValue(args, name)])),
     deepspeed,
     data: located(run.data),
     evaluation: run.evaluation && located(run.evaluation),
@@ -210,6 +210,9 @@ export function differences(saved: Fields, now: RunFingerprint): Differences {
 
 const camelCase = <S extends string>(name: S): CamelCase<S> =>
   name.replace(/_(.)/g, (_, letter: string) => letter.toUpperCase()) as CamelCase<S>;
+
+/** As JSON has it. */
+export const flagValue = (args: FinetuneArguments, name: FlagName): unknown => asJson(args[camelCase(name)]);
 
 /** Sets as sorted lists, what is undefined as null. */
 function asJson(value: unknown): unknown {

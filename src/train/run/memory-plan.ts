@@ -46,6 +46,7 @@ export async function planMemory(like: PlannedDevice, step: PlannedStep): Promis
   for (let n = 0; n < 2; n++) {
     const batches = step.batches(model);
     words ??= step.words?.(model);
+    if (run.reducer && words !== undefined) run.reducer.mostRows = words;
     if (n > 0 && words !== undefined) reserveMoments(run, words);
     const most = Math.max(...batches.map(({ tokens }) => tokens.words.unique().length));
     for (const batch of batches) {

@@ -14,6 +14,8 @@ import type { MemoryReport } from '../../gpu/memory.js';
 import type { EncoderConfig } from '../../models/config.js';
 import type { Tokenizer } from '../../tokenizer/tokenizer.js';
 import type { FinetuneArguments } from '../arguments.js';
+import type { Communicator } from '../ranks/communicator.js';
+import { PlannedRanks } from '../ranks/planned.js';
 import { specialIdsOf } from '../step/collate.js';
 import { matchBytes, plannedBatches, tokensOf } from './longest-step.js';
 import { type PlannedStep, planMemory } from './memory-plan.js';
@@ -29,6 +31,8 @@ export interface PlannedRun extends Pick<PlannedStep, 'model' | 'asked'> {
   readonly plan: RunPlan;
   readonly data: TrainingData;
   readonly evalData: TrainingData | undefined;
+  /** That take the steps together. */
+  readonly ranks?: Pick<Communicator, 'rank' | 'size'> | undefined;
 }
 
 /**
@@ -82,8 +86,10 @@ export async function planRunMemory(
   // Words that have moments once the last step has been taken, and bytes of the moments of one.
   let [moving, momentBytes] = [0, 0];
   let counted: number | undefined;
+  const { size: worldSize, rank } = run.ranks ?? { size: 1, rank: 0 };
+  const communicator = worldSize > 1 ? new PlannedRanks(worldSize, rank) : undefined;
   const report = await planOn(like, {
-    ...{ model, asked, run: plan.run },
+    ...{ model, asked, run: { ...plan.run, communicator } },
     batches: batchesOf('training', data, 'sampled', plan.worldSize),
     words: ({ config, store }) => {
       if (store.tables.length === 0) return 0;

@@ -100,6 +100,24 @@ export function resumePoint(
 }
 
 /**
+ * On a rank beside rank 0: the checkpoint that that one found, which was compared there. @throws InputError where it is not
+ * there or damaged.
+ */
+export function sharedPoint(
+  folder: string,
+  outputDir: string,
+  run: Resuming,
+  note: (line: string) => void,
+): ResumePoint {
+  if (!fs.existsSync(path.join(folder, TRAINING_STATE)))
+    throw new InputError(
+      `${FLAG}: expected ${printable(folder)}, which rank 0 goes on from, found nothing there: ranks read a checkpoint from a file system that they share`,
+    );
+  // What lies where in the output folder is rank 0's business.
+  return { ...resumePoint(folder, outputDir, run, note)!, located: (name) => name };
+}
+
+/**
  * At another world size the same place in the data is another batch, and the run may have more or fewer steps.
  * @throws InputError for what is no place in the data.
  */

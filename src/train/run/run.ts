@@ -23,12 +23,15 @@ import { RandomStreams } from '../../tensor/random-streams.js';
 import { scope } from '../../tensor/scope.js';
 import { Tensor } from '../../tensor/tensor.js';
 import type { LossScaling } from '../deepspeed.js';
+import { neverStops, type StopRequest, untilStopped } from '../interruption.js';
 import { type LossScaleEvent, LossScaler, type LossScalerState } from '../loss-scale.js';
 import type { M3LossBatch } from '../losses/m3-loss.js';
 import { AdamW, type AdamWOptions } from '../optimizer.js';
 import type { AdamWState, StateSource } from '../optimizer-state.js';
 import { broadcastJson, type Communicator, type WireFormat } from '../ranks/communicator.js';
 import { GradientReducer, type Reduction } from '../ranks/reducer.js';
+import { inOrder } from '../ranks/rounds.js';
+import { SingleCommunicator } from '../ranks/single.js';
 import { anyRank, joinedNumbers } from '../ranks/step-numbers.js';
 import type { Schedule } from '../schedules.js';
 import { lossesOf, microBatch, ownScoresOf, type StepSettings } from '../step/train-step.js';
@@ -375,27 +378,53 @@ export class TrainingRun {
 
   /**
    * The loss on other batches, and how the scores rank the candidates of rows; all batches are freed. No dropout, no
-   * self-distillation, no gradients.
+   * self-distillation, no gradients. Of several ranks each gives its share (`shareOf`), and all get the whole. Once `stop`
+   * is requested on one of them no other batch is begun, and the evaluation is `stopped`.
    */
   async evaluate(
     batches: AsyncIterable<RunBatch> | Iterable<RunBatch>,
     candidates: AsyncIterable<RankedBatch> | Iterable<RankedBatch> = [],
+    stop: StopRequest = neverStops,
   ): Promise<Evaluation> {
-    const { model, settings } = this;
+    const ranks = this.settings.communicator ?? new SingleCommunicator();
     const evaluation = new Evaluation();
+    const ofAll = <T>(own: AsyncIterable<T>) =>
+      inOrder(
+        ranks,
+        own,
+        () => stop.requested,
+        () => {
+          evaluation.stopped = true;
+          // Then no step is begun either; a run on its own asks for itself.
+          this.stopAgreed = this.reducer !== undefined;
+        },
+      );
+    for await (const { losses, rows } of ofAll(this.evaluated(untilStopped(batches, stop))))
+      evaluation.add(losses, rows);
+    if (evaluation.stopped) return evaluation;
+    for await (const { parts, group, scores } of ofAll(this.scored(untilStopped(candidates, stop))))
+      evaluation.rank(parts, group, scores);
+    return evaluation;
+  }
+
+  private async *evaluated(batches: AsyncIterable<RunBatch>) {
+    const { model, settings } = this;
     for await (const { rows = [], next: _, ...batch } of batches)
       try {
-        evaluation.add(await lossesOf(model, { ...batch, selfDistill: false }, settings.step), rows);
+        yield { losses: await lossesOf(model, { ...batch, selfDistill: false }, settings.step), rows };
       } finally {
         batch.tokens.dispose();
       }
+  }
+
+  private async *scored(candidates: AsyncIterable<RankedBatch>) {
+    const { model, settings } = this;
     for await (const { parts, ...batch } of candidates)
       try {
-        evaluation.rank(parts, batch.group, await ownScoresOf(model, batch, settings.step));
+        yield { parts, group: batch.group, scores: await ownScoresOf(model, batch, settings.step) };
       } finally {
         batch.tokens.dispose();
       }
-    return evaluation;
   }
 
   /**
