@@ -1,0 +1,262 @@
+/** `finetune` with two ranks in one process: one log, one folder, one end, whatever happens to either of them. */
+import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { after, test } from 'node:test';
+import { parseFinetuneArguments } from '../src/train/arguments.js';
+import { neverStops, type StopRequest } from '../src/train/interruption.js';
+import { type Communicator, RankError } from '../src/train/ranks/communicator.js';
+import { EmulatedRanks } from '../src/train/ranks/emulated.js';
+import { inOrder, shareOf } from '../src/train/ranks/rounds.js';
+import { type LogEntry, silentReporter } from '../src/train/report.js';
+import { type FinetuneResult, finetune } from '../src/train/trainer.js';
+import { golden } from './repository.js';
+
+const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'dawntune-ranks-'));
+after(() => fs.rmSync(folder, { recursive: true, force: true }));
+const at = (...names: string[]) => path.join(folder, ...names);
+const nq = golden('example_data', 'retrieval', 'nq.jsonl');
+const lines = fs.readFileSync(nq, 'utf8').trim().split('\n');
+const write = (name: string, of: readonly string[]) => {
+  fs.writeFileSync(at(name), `${of.join('\n')}\n`);
+  return at(name);
+};
+
+const words = (output: string, line: string) => [
+  ...['--model_name_or_path', golden('model'), '--train_data', nq, '--output_dir', at(output)],
+  ...['--train_group_size', '2', '--query_max_len', '12', '--passage_max_len', '16', '--logging_steps', '1'],
+  ...['--per_device_train_batch_size', '2', '--learning_rate', '1e-3', '--negatives_cross_device'],
+  ...line.split(' ').filter(Boolean),
+];
+
+interface Rank {
+  /** Beside those of all ranks. */
+  readonly line?: string;
+  readonly stop?: StopRequest;
+  readonly afterStep?: (step: number) => void;
+}
+
+interface Ended {
+  readonly result: FinetuneResult | undefined;
+  readonly error: unknown;
+  readonly notes: readonly string[];
+  readonly log: readonly LogEntry[];
+  readonly steps: readonly number[];
+}
+
+/** All ranks, to their ends. */
+async function run(output: string, line: string, ranks: readonly Rank[] = [{}, {}]): Promise<Ended[]> {
+  const world = new EmulatedRanks(ranks.length);
+  return Promise.all(
+    ranks.map(async ({ line: own = '', stop = neverStops, afterStep = () => {} }, rank): Promise<Ended> => {
+      const [notes, log, steps] = [[] as string[], [] as LogEntry[], [] as number[]];
+      const report = {
+        ...silentReporter,
+        note: (text: string) => void notes.push(text),
+        log: (entry: LogEntry) => void log.push(entry),
+        step: (step: number) => {
+          steps.push(step);
+          afterStep(step);
+        },
+      };
+      const { args } = parseFinetuneArguments(words(output, `${line} ${own}`));
+      const ended = await finetune(args, report, undefined, stop, world.rank(rank)).then(
+        (result) => ({ result, error: undefined }),
+        (error: unknown) => ({ result: undefined, error }),
+      );
+      return { ...ended, notes, log, steps };
+    }),
+  );
+}
+
+const losses = (log: readonly LogEntry[]) =>
+  log.flatMap(({ loss }) => (typeof loss === 'number' ? [loss] : []));
+const evaluations = (log: readonly LogEntry[]) =>
+  log
+    .map((entry) => Object.entries(entry).filter(([name]) => name.startsWith('eval_')))
+    .filter((e) => e.length > 0);
+
+test('two ranks take the steps together; rank 0 alone tells, and writes one folder that goes on with one rank', async () => {
+  const evalData = write('eval.jsonl', lines.slice(0, 5));
+  const [first, second] = await run(
+    'two',
+    `--max_steps 4 --save_steps 2 --eval_data ${evalData} --eval_strategy steps --eval_steps 2 --unified_finetuning True`,
+  );
+  assert.deepEqual([first!.error, second!.error], [undefined, undefined]);
+  assert.deepEqual(
+    [first!.steps, second!.steps],
+    [
+      [1, 2, 3, 4],
+      [1, 2, 3, 4],
+    ],
+  );
+  assert.deepEqual([second!.notes, second!.log], [[], []]);
+  assert.equal(losses(first!.log).length, 4);
+  assert.equal(evaluations(first!.log).length, 2);
+  // Both have the same history, of which rank 0 has told and written its own.
+  const timeless = (log: readonly LogEntry[]) => log.filter((entry) => !('train_runtime' in entry));
+  assert.deepEqual(timeless(second!.result!.log), timeless(first!.result!.log));
+  assert.deepEqual(
+    fs
+      .readdirSync(at('two'))
+      .filter((name) => name.startsWith('checkpoint'))
+      .sort(),
+    ['checkpoint-2', 'checkpoint-4'],
+  );
+  const state = JSON.parse(fs.readFileSync(at('two', 'checkpoint-2', 'training_state.json'), 'utf8'));
+  assert.equal(state.fingerprint.world_size, 2);
+  // 10 rows in steps of 4: two steps an epoch without the rest, which fills a third.
+  assert.deepEqual(state.run.cursor, { epoch: 0, batch: 2 });
+
+  const [alone] = await run(
+    'two',
+    `--max_steps 6 --save_strategy no --resume_from_checkpoint True --eval_data ${evalData} --eval_strategy no --unified_finetuning True`,
+    [{ line: '--per_device_train_batch_size 4' }],
+  );
+  assert.equal(alone!.error, undefined);
+  assert.deepEqual(alone!.steps, [5, 6]);
+  assert.match(
+    alone!.notes.join('\n'),
+    /1 rank now, 2 when it was saved: every step has the rows that it would have had/,
+  );
+});
+
+test('an evaluation that ranks share is that of one rank, to the bit', async () => {
+  const evalData = write('shared.jsonl', lines.slice(0, 7));
+  const line =
+    `--max_steps 1 --learning_rate 0 --save_strategy no --eval_data ${evalData} --eval_strategy steps --eval_steps 1 ` +
+    '--eval_on_start True --unified_finetuning True';
+  const [alone] = await run('alone', line, [{}]);
+  for (const size of [2, 3]) {
+    const ended = await run(
+      'shared',
+      line,
+      Array.from({ length: size }, () => ({})),
+    );
+    for (const { error } of ended) assert.equal(error, undefined);
+    assert.deepEqual(evaluations(ended[0]!.log), evaluations(alone!.log));
+    assert.deepEqual(evaluations(ended.at(-1)!.result!.log), evaluations(alone!.log));
+  }
+  assert.equal(evaluations(alone!.log).length, 2);
+});
+
+test('a stop that one rank is asked for ends all after the same step, which is saved', async () => {
+  for (const rank of [0, 1]) {
+    const stop = { requested: false, exitCode: undefined as number | undefined };
+    const asked = {
+      stop,
+      afterStep: (step: number) => {
+        if (step === 2) Object.assign(stop, { requested: true, exitCode: 143 });
+      },
+    };
+    const name = `stopped-${rank}`;
+    const ended = await run(name, '--max_steps 9', rank === 0 ? [asked, {}] : [{}, asked]);
+    const [one, other] = ended;
+    assert.deepEqual([one!.error, other!.error], [undefined, undefined]);
+    assert.deepEqual(one!.steps, other!.steps);
+    const last = one!.steps.at(-1)!;
+    assert.ok(last === 2 || last === 3, `${last}`);
+    assert.deepEqual(
+      ended.map(({ result }) => [result!.steps, result!.exitCode]),
+      [
+        [last, 143],
+        [last, 143],
+      ],
+    );
+    assert.ok(fs.existsSync(at(name, `checkpoint-${last}`, 'training_state.json')));
+    assert.match(
+      one!.notes.join('\n'),
+      new RegExp(`interrupted at step ${last} of 9: saving checkpoint-${last}`),
+    );
+    const gone = await run(name, `--max_steps ${last + 1} --resume_from_checkpoint True --save_strategy no`);
+    for (const { error, steps } of gone) {
+      assert.equal(error, undefined);
+      assert.deepEqual(steps, [last + 1]);
+    }
+  }
+});
+
+test('what ranks find wrong ends all of them with one reason', async () => {
+  const reasons = (ended: readonly Ended[]) =>
+    ended.map(({ error }) => {
+      assert.ok(error instanceof Error);
+      return error.message;
+    });
+  // The same on all: as a run on its own tells it, and once.
+  const none = await run('wrong', '--max_steps 1 --train_data nowhere.jsonl');
+  assert.match(reasons(none)[0]!, /^--train_data: .*nowhere\.jsonl/);
+  assert.ok(!(none[0]!.error instanceof RankError));
+  assert.ok(none[1]!.error instanceof RankError && none[1]!.error.failure.rank === 0);
+  assert.equal(none[1]!.error.failure.exitCode, 2);
+
+  // Of one of them.
+  const bad = write('bad.jsonl', [...lines.slice(0, 4), '{"query": 1}']);
+  for (const rank of [0, 1]) {
+    const wrong = { line: `--train_data ${bad}` };
+    const ended = await run('wrong', '--max_steps 1', rank === 0 ? [wrong, {}] : [{}, wrong]);
+    for (const { error } of ended) {
+      assert.ok(error instanceof RankError);
+      assert.equal(error.failure.exitCode, 2);
+      assert.match(error.message, new RegExp(`^rank ${rank}: .*bad\\.jsonl:5: `));
+    }
+  }
+  const others = write('others.jsonl', lines.slice(1));
+  const differing: [Rank, RegExp][] = [
+    [
+      { line: `--train_data ${others}` },
+      /^rank 1: it was not given what rank 0 was: expected the 10 rows \(/,
+    ],
+    [{ line: '--learning_rate 1e-5' }, /expected --learning_rate 0.001, found 0.00001$/],
+    [{ line: '--save_steps 3' }, /expected --save_steps 500, found 3$/],
+  ];
+  for (const [rank, reason] of differing)
+    for (const message of reasons(await run('wrong', '--max_steps 1', [{}, rank])))
+      assert.match(message, reason);
+  assert.ok(!fs.existsSync(at('wrong')));
+
+  // While steps are taken.
+  const broken = new Error('the disk of rank 1 is gone');
+  const ended = await run('broken', '--max_steps 5', [
+    {},
+    {
+      afterStep: (step) => {
+        if (step === 2) throw broken;
+      },
+    },
+  ]);
+  for (const message of reasons(ended)) assert.equal(message, 'rank 1: the disk of rank 1 is gone');
+  assert.deepEqual(fs.readdirSync(at('broken')), []);
+});
+
+test('shares of a list come together in its order, and stop together', async () => {
+  for (const [size, count, stopAt] of [
+    [1, 5, 9],
+    [2, 5, 9],
+    [3, 6, 9],
+    [4, 2, 9],
+    [3, 0, 9],
+    [2, 9, 4],
+  ] as const) {
+    const world = new EmulatedRanks(size);
+    const all = Array.from({ length: count }, (_, n) => n);
+    const found = await Promise.all(
+      Array.from({ length: size }, async (_, rank) => {
+        const ranks: Communicator = world.rank(rank);
+        const seen: number[] = [];
+        let [stopped, asks] = [false, false];
+        async function* own() {
+          for (const n of shareOf(ranks, all)) {
+            asks = n >= stopAt;
+            yield n;
+          }
+        }
+        const stops = () => asks;
+        for await (const n of inOrder(ranks, own(), stops, () => (stopped = true))) seen.push(n);
+        return { seen, stopped };
+      }),
+    );
+    const last = stopAt < count ? size * Math.floor(stopAt / size) + size : count;
+    for (const each of found) assert.deepEqual(each, { seen: all.slice(0, last), stopped: stopAt < count });
+  }
+});
