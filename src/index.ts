@@ -1,7 +1,7 @@
 /** The library: tensors and autograd on WebGPU, M3 models, and their training. */
 export type { ElementRange, GradientBucket } from './autograd/buckets.js';
 export * from './autograd/index.js';
-export { type Parameter, type ParameterSpec, ParameterStore } from './autograd/parameters.js';
+export { Parameter, type ParameterSpec, ParameterStore } from './autograd/parameters.js';
 export { InputError, MachineError, ShapeError } from './errors.js';
 export type { Capabilities } from './gpu/capabilities.js';
 export { Gpu, type GpuOptions } from './gpu/gpu.js';

@@ -39,6 +39,20 @@ export interface ParameterSpec {
    * 0 by default: complete at the end of backward.
    */
   readonly stage?: number;
+  /** What it belongs to, by which it can be chosen among others (`ParameterStore.group`); by default 'default'. */
+  readonly group?: string;
+}
+
+/** @throws ShapeError when no parameter can be made of it. */
+function checkSpec(op: string, { name, shape, table, stage }: ParameterSpec): void {
+  checkShape(op, shape);
+  if (table && shape.length !== 2)
+    throw new ShapeError(op, `the table ${show(name)} must be of rows and columns, not [${shape}]`);
+  if (stage !== undefined && !(Number.isSafeInteger(stage) && stage >= 0))
+    throw new ShapeError(
+      op,
+      `the stage of ${show(name)} must be a whole number from 0 on, found ${show(stage)}`,
+    );
 }
 
 /** A named tensor, where its gradient arrives, and its copy in the format that products read. */
@@ -50,8 +64,26 @@ export class Parameter extends Leaf {
   readonly trainable: boolean;
   readonly table: boolean;
   readonly stage: number;
+  /** Whoever regroups parameters says so here. */
+  group: string;
   /** The weight's version that the f16 copy is of. */
   private halved: number | undefined;
+
+  /**
+   * A parameter in no store, zeros at first: its gradient is its own, made when the first one arrives, and a table's is
+   * collected by rows. `precision` f16: a product's gets an f16 copy. Disposing of its tensor frees all of it.
+   * @throws ShapeError when the shape is none, or a table's is not of rows and columns.
+   */
+  static alone(gpu: Gpu, spec: ParameterSpec, precision: FloatDType = 'f32'): Parameter {
+    checkSpec('Parameter', spec);
+    const tensor = Tensor.zeros(gpu, spec.shape, 'f32', 'weights').keep();
+    const gradient = spec.table ? new RowGradients(tensor) : new DenseGradient(tensor);
+    const copy =
+      precision === 'f16' && spec.product
+        ? Tensor.empty(gpu, spec.shape, 'f16', 'weights').keep()
+        : undefined;
+    return new Parameter(spec, tensor, spec.trainable ? gradient : undefined, copy, undefined);
+  }
 
   constructor(
     spec: ParameterSpec,
@@ -69,6 +101,7 @@ export class Parameter extends Leaf {
     this.trainable = spec.trainable;
     this.table = spec.table === true;
     this.stage = spec.stage ?? 0;
+    this.group = spec.group ?? 'default';
     super.train(spec.trainable);
     tensor.role = this;
   }
@@ -91,7 +124,17 @@ export class Parameter extends Leaf {
     this.halved = this.tensor.version.current;
   }
 
-  /** Taken back, it freezes: no gradient, no update. @throws ShapeError for true when it was made not to train. */
+  /** From here on: no gradient, no update, no decay. What it had of a gradient is gone. */
+  freeze(): void {
+    this.train(false);
+  }
+
+  /** Trains again. @throws ShapeError when it was made not to train. */
+  unfreeze(): void {
+    this.train(true);
+  }
+
+  /** `freeze`, `unfreeze`, and what `requiresGrad` of the tensor does. @throws ShapeError for true when it was made not to train. */
   override train(on: boolean): void {
     if (on && !this.gradient)
       throw new ShapeError('requiresGrad', `the parameter "${this.name}" was made not to train`, {
@@ -144,19 +187,7 @@ export class ParameterStore {
     specs: readonly ParameterSpec[],
     readonly precision: FloatDType = 'f32',
   ) {
-    for (const { name, shape, table, stage } of specs) {
-      checkShape('ParameterStore', shape);
-      if (stage !== undefined && !(Number.isSafeInteger(stage) && stage >= 0))
-        throw new ShapeError(
-          'ParameterStore',
-          `the stage of ${show(name)} must be a whole number from 0 on, found ${show(stage)}`,
-        );
-      if (table && shape.length !== 2)
-        throw new ShapeError(
-          'ParameterStore',
-          `the table ${show(name)} must be of rows and columns, not [${shape}]`,
-        );
-    }
+    for (const spec of specs) checkSpec('ParameterStore', spec);
     const names = specs.flatMap((spec) => [
       ...new Set([spec.name, ...(spec.parts ?? []).map((part) => part.name)]),
     ]);
@@ -193,22 +224,14 @@ export class ParameterStore {
       this.halves = Tensor.empty(gpu, [halvesEnd], 'f16', 'weights').keep();
     this.parameters = specs.map((spec) => {
       const offset = offsets.get(spec);
-      const tensor =
-        offset === undefined
-          ? Tensor.empty(gpu, spec.shape, 'f32', 'weights').keep()
-          : this.weights!.slot(offset, spec.shape).keep();
-      const gradient =
-        offset !== undefined
-          ? new DenseGradient(tensor, this.gradients!.slot(offset, spec.shape).keep())
-          : spec.trainable
-            ? new RowGradients(tensor)
-            : undefined;
+      if (offset === undefined) return Parameter.alone(gpu, spec, precision);
+      const slot = (flat: Tensor) => flat.slot(offset, spec.shape).keep();
+      const tensor = slot(this.weights!);
+      const gradient = new DenseGradient(tensor, slot(this.gradients!));
       let half: Tensor | undefined;
       if (precision === 'f16' && spec.product)
         half =
-          offset !== undefined && offset < halvesEnd
-            ? this.halves!.slot(offset, spec.shape).keep()
-            : Tensor.empty(gpu, spec.shape, 'f16', 'weights').keep();
+          offset < halvesEnd ? slot(this.halves!) : Tensor.empty(gpu, spec.shape, 'f16', 'weights').keep();
       return new Parameter(spec, tensor, gradient, half, offset);
     });
     for (const parameter of this.parameters) this.byName.set(parameter.name, parameter);
@@ -224,6 +247,11 @@ export class ParameterStore {
   /** Trainable tables; each collects its gradient in `gradient`. */
   get tables(): Parameter[] {
     return this.parameters.filter((parameter) => parameter.table && parameter.trainable);
+  }
+
+  /** The parameters of a group; none when there is no such group. */
+  group(name: string): Parameter[] {
+    return this.parameters.filter(({ group }) => group === name);
   }
 
   /** Number of scalars, all parameters. */

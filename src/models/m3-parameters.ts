@@ -87,12 +87,13 @@ export function parameterSpecs(
   return [
     ...encoderParameters(config).map((spec) => ({
       ...spec,
+      group: 'encoder',
       name: ENCODER_PREFIX + spec.name,
       ...(spec.parts
         ? { parts: spec.parts.map((part) => ({ ...part, name: ENCODER_PREFIX + part.name })) }
         : {}),
     })),
-    ...heads.map((spec) => ({ ...spec, stage: config.layers + 1 })),
+    ...heads.map((spec) => ({ ...spec, stage: config.layers + 1, group: 'heads' })),
   ].map((spec) => ({ ...spec, trainable: trainable(spec.name), decay: decay(spec.name) }));
 }
 
