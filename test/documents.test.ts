@@ -12,7 +12,7 @@ import { doctorFlags } from '../src/cli/doctor-arguments.js';
 import { demoFlags } from '../src/demo/arguments.js';
 import { type FlagTable, parseFlags } from '../src/flags.js';
 import { parityFlags } from '../src/parity/arguments.js';
-import { matrixFlags, setupFlags } from '../src/setup/arguments.js';
+import { matrixFlags, mpiTestFlags, setupFlags } from '../src/setup/arguments.js';
 import { tokenizerParityFlags } from '../src/tokenizer/parity.js';
 import { finetuneFlags, parseFinetuneArguments } from '../src/train/arguments.js';
 import { silentReporter } from '../src/train/report.js';
@@ -30,6 +30,7 @@ const commands: Record<string, FlagTable> = {
   doctor: doctorFlags,
   setup: setupFlags,
   'test:matrix': matrixFlags,
+  'test:mpi': mpiTestFlags,
   interop: interopFlags,
   'tokenizer-parity': tokenizerParityFlags,
   'interop:folders': folderFlags,

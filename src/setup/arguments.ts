@@ -7,6 +7,7 @@ import {
   group,
   optional,
   parseFlags,
+  text,
   withDefault,
 } from '../flags.js';
 import type { SoftwareDriverName } from '../gpu/driver-cache.js';
@@ -24,6 +25,11 @@ export const setupFlags = {
 /** Of `npm run test:matrix`, which downloads a driver as set-up does. */
 export const matrixFlags = group('Matrix', {
   update: withDefault(boolean, false, 'download the current packages even where a driver is in the cache'),
+});
+
+/** Of `npm run test:mpi`, which unpacks MPI where the machine has none. */
+export const mpiTestFlags = group('MPI', {
+  only: optional(text('the name of a file'), 'the tests of this file of test/mpi alone'),
 });
 
 export type SetupArguments = FlagValues<typeof setupFlags>;

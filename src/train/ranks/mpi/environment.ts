@@ -1,0 +1,131 @@
+/**
+ * Whether this process is one rank of several that an MPI launcher started, from what the launcher left in the
+ * environment: known before MPI is initialised, so that a single run loads no MPI library. mpirun of Open MPI and of the
+ * MPICH family (Hydra: MPICH, Intel MPI, MVAPICH, Cray) and Slurm's srun are told apart here.
+ */
+import os from 'node:os';
+import { MachineError } from '../../../errors.js';
+import { show } from '../../../show.js';
+
+/** The two application binary interfaces that MPI libraries have: their handles and constants differ. */
+export type MpiFamily = 'openmpi' | 'mpich';
+
+export interface MpiLaunch {
+  /** What started this process, for messages. */
+  readonly launcher: string;
+  readonly rank: number;
+  readonly size: number;
+  /** Among the ranks of this host; undefined where the launcher does not say. */
+  readonly localRank: number | undefined;
+  readonly localSize: number | undefined;
+  readonly host: string;
+  /** The libraries to look for, the likeliest first. */
+  readonly families: readonly MpiFamily[];
+}
+
+interface Dialect {
+  readonly launcher: string;
+  readonly rank: string;
+  readonly sizes: readonly string[];
+  readonly localRanks: readonly string[];
+  readonly localSizes: readonly string[];
+  readonly families: readonly MpiFamily[];
+  /** Besides the rank, what has to be there. */
+  readonly requires?: string;
+}
+
+/**
+ * In the order in which they are asked: an mpirun inside a Slurm allocation leaves both its own variables and Slurm's. A
+ * batch script has Slurm's number of tasks too, but is no task of a step: only srun sets the number of the step.
+ */
+const DIALECTS: readonly Dialect[] = [
+  {
+    launcher: 'mpirun of Open MPI',
+    rank: 'OMPI_COMM_WORLD_RANK',
+    sizes: ['OMPI_COMM_WORLD_SIZE'],
+    localRanks: ['OMPI_COMM_WORLD_LOCAL_RANK'],
+    localSizes: ['OMPI_COMM_WORLD_LOCAL_SIZE'],
+    families: ['openmpi'],
+  },
+  {
+    launcher: 'mpirun of MVAPICH',
+    rank: 'MV2_COMM_WORLD_RANK',
+    sizes: ['MV2_COMM_WORLD_SIZE'],
+    localRanks: ['MV2_COMM_WORLD_LOCAL_RANK'],
+    localSizes: ['MV2_COMM_WORLD_LOCAL_SIZE'],
+    families: ['mpich'],
+  },
+  {
+    launcher: 'srun --mpi=pmix',
+    rank: 'PMIX_RANK',
+    sizes: ['SLURM_STEP_NUM_TASKS', 'SLURM_NTASKS'],
+    localRanks: ['SLURM_LOCALID'],
+    localSizes: [],
+    families: ['openmpi', 'mpich'],
+    requires: 'SLURM_STEP_ID',
+  },
+  {
+    launcher: 'a launcher with PMI',
+    rank: 'PMI_RANK',
+    sizes: ['PMI_SIZE', 'SLURM_STEP_NUM_TASKS', 'SLURM_NTASKS'],
+    localRanks: ['MPI_LOCALRANKID', 'PALS_LOCAL_RANKID', 'SLURM_LOCALID'],
+    localSizes: ['MPI_LOCALNRANKS', 'PALS_LOCAL_SIZE'],
+    families: ['mpich', 'openmpi'],
+  },
+  {
+    launcher: 'srun',
+    rank: 'SLURM_PROCID',
+    sizes: ['SLURM_STEP_NUM_TASKS', 'SLURM_NTASKS'],
+    localRanks: ['SLURM_LOCALID'],
+    localSizes: [],
+    families: ['openmpi', 'mpich'],
+    requires: 'SLURM_STEP_ID',
+  },
+];
+
+/**
+ * Rank and size as the launcher left them; undefined for a process on its own, which a launch of a single rank is too.
+ * @throws MachineError for variables that contradict each other.
+ */
+export function mpiLaunch(env: NodeJS.ProcessEnv = process.env): MpiLaunch | undefined {
+  for (const dialect of DIALECTS) {
+    if (env[dialect.rank] === undefined) continue;
+    if (dialect.requires && env[dialect.requires] === undefined) continue;
+    const sizeName = dialect.sizes.find((name) => env[name] !== undefined);
+    if (!sizeName)
+      throw new MachineError(
+        `${dialect.launcher} set ${dialect.rank}, and none of ${dialect.sizes.join(', ')}: the number of ranks is unknown`,
+      );
+    const size = count(env, sizeName, 1, Number.MAX_SAFE_INTEGER);
+    const rank = count(env, dialect.rank, 0, size - 1);
+    if (size === 1) return undefined;
+    const first = (names: readonly string[]) => names.find((name) => env[name] !== undefined);
+    const localRank = first(dialect.localRanks);
+    const localSize = first(dialect.localSizes);
+    return {
+      launcher: dialect.launcher,
+      rank,
+      size,
+      localRank: localRank === undefined ? undefined : count(env, localRank, 0, size - 1),
+      localSize: localSize === undefined ? undefined : count(env, localSize, 1, size),
+      host: os.hostname(),
+      families: dialect.families,
+    };
+  }
+  // prterun without Open MPI's variables, and others that speak PMIx alone, tell the size through MPI only.
+  if (env['PMIX_RANK'] !== undefined)
+    throw new MachineError(
+      'PMIX_RANK is set, and no variable tells the number of ranks: start with mpirun of Open MPI or srun --mpi=pmix',
+    );
+  return undefined;
+}
+
+function count(env: NodeJS.ProcessEnv, name: string, least: number, most: number): number {
+  const text = env[name]!;
+  const value = /^\d+$/.test(text) ? Number(text) : Number.NaN;
+  if (!(value >= least && value <= most))
+    throw new MachineError(
+      `the launcher's ${name}: expected an integer from ${least}${most === Number.MAX_SAFE_INTEGER ? '' : ` to ${most}`}, found ${show(text)}`,
+    );
+  return value;
+}

@@ -1,0 +1,57 @@
+/** A rank of several processes that an MPI launcher started: its communicator, carried by MPI. */
+import { CarriedCommunicator, DEFAULT_TIMEOUT_SECONDS } from '../carrier.js';
+import { allGatherJson, type Communicator } from '../communicator.js';
+import type { MpiLaunch } from './environment.js';
+import { Leaving, type RankProcess } from './leaving.js';
+import type { MpiSeat } from './transport.js';
+
+export interface MpiOptions {
+  /** How long a rank that others wait for may give no sign of life. */
+  readonly timeoutSeconds?: number;
+  /** Of messages, at most; smaller ones only in tests. */
+  readonly pieceBytes?: number;
+}
+
+export interface MpiRanks {
+  readonly communicator: Communicator;
+  /** Of each rank. */
+  readonly processes: readonly RankProcess[];
+}
+
+/**
+ * Initialises MPI, in a thread of its own. From then on this process must close the communicator before it ends, or ends
+ * all ranks with it (leaving.ts).
+ * @throws MachineError where there is no MPI library, or one that does not belong to the launcher.
+ */
+export async function openMpi(
+  launch: MpiLaunch,
+  { timeoutSeconds = DEFAULT_TIMEOUT_SECONDS, pieceBytes }: MpiOptions = {},
+): Promise<MpiRanks> {
+  const leaving = new Leaving();
+  leaving.watch(launch);
+  const data: MpiSeat = {
+    launch,
+    leaving: leaving.memory,
+    ...(pieceBytes === undefined ? {} : { pieceBytes }),
+  };
+  const transport = { module: new URL('./transport.js', import.meta.url).href, data };
+  const communicator = await CarriedCommunicator.open({ transport, timeoutSeconds });
+  const own: RankProcess = { host: launch.host, pid: process.pid };
+  const processes = await allGatherJson(communicator, own);
+  leaving.guard(launch, processes, timeoutSeconds);
+  return { communicator, processes };
+}
+
+/**
+ * One line a host: which rank is which process there, since what launchers say of a process that died is its number
+ * alone.
+ */
+export function processLines(processes: readonly RankProcess[]): string[] {
+  const hosts = [...new Set(processes.map(({ host }) => host))];
+  return hosts.map((each) => {
+    const there = processes.flatMap(({ host, pid }, rank) =>
+      host === each ? [`rank ${rank} is process ${pid}`] : [],
+    );
+    return `on ${each} ${there.join(', ')}`;
+  });
+}
