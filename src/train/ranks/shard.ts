@@ -6,9 +6,10 @@
  * Divided is what only the update reads. Weights in f32 stay whole on every rank: forward reads those of embeddings,
  * biases and LayerNorm as they are, evaluation and checkpoints all of them; the f16 copies for products follow from them.
  */
-import type { ElementRange, GradientBucket } from '../../autograd/buckets.js';
+import { type ElementRange, type GradientBucket, sizeOfRanges } from '../../autograd/buckets.js';
 import type { ParameterStore } from '../../autograd/parameters.js';
-import type { PendingRead } from '../../gpu/gpu.js';
+import type { PendingGather } from '../../gpu/transfer.js';
+import { gpuWait } from '../../gpu/wait.js';
 import { gatherRows } from '../../kernels/rows/gather.js';
 import { scatterRows } from '../../kernels/rows/scatter.js';
 import { scope } from '../../tensor/scope.js';
@@ -99,9 +100,12 @@ export class Shard {
     return this.gather(
       this.buckets.map((bucket) => ({
         count: bucket.size,
+        own: sizeOfRanges(rangesOfPart(bucket, size, rank)),
         read: () =>
-          rangesOfPart(bucket, size, rank).map(({ start, end }) =>
-            weights.gpu.beginRead({ ...weights.bindingRange(start, end - start), size: 4 * (end - start) }),
+          weights.gpu.beginGather(
+            rangesOfPart(bucket, size, rank).map(({ start, end }) =>
+              weights.bindingRange(start, end - start),
+            ),
           ),
         receive(values) {
           for (let other = 0; other < size; other++) {
@@ -132,17 +136,17 @@ export class Shard {
     for (let first = 0; first < rows.length; first += most * size) {
       const listed = rows.subarray(first, first + most * size);
       const ofRank = (which: number) => listed.filter((_, n) => n % size === which);
+      const own = ofRank(rank);
       const length = Math.ceil((Math.ceil(listed.length / size) * cols) / PART_ALIGNMENT) * PART_ALIGNMENT;
       pieces.push({
         count: length * size,
+        own: own.length * cols,
         read: () =>
           scope(() => {
-            const own = ofRank(rank);
             const updated = gatherRows(table, index(own, 0));
-            const bytes = 4 * own.length * cols;
-            return bytes === 0
-              ? []
-              : [gpu.beginRead({ ...updated.bindingRange(0, own.length * cols), size: bytes })];
+            return gpu.beginGather([
+              { ...updated.bindingRange(0, own.length * cols), size: 4 * own.length * cols },
+            ]);
           }),
         receive: (values) =>
           scope(() => {
@@ -169,7 +173,7 @@ export class Shard {
     if ((this.memory[0]?.length ?? 0) < largest)
       this.memory = Array.from({ length: IN_HAND }, () => communicator.memory(largest));
     const { memory } = this;
-    const reads: PendingRead[][] = [];
+    const reads: PendingGather[] = [];
     const sent: { readonly values: Float32Array; readonly pending: Pending }[] = [];
     for (let n = 0; n < pieces.length + 2; n++) {
       if (n < pieces.length) reads[n] = pieces[n]!.read();
@@ -177,17 +181,14 @@ export class Shard {
       if (sends >= 0 && sends < pieces.length) {
         const { count } = pieces[sends]!;
         const values = memory[sends % IN_HAND]!.subarray(0, count);
-        let at = partOf(count, size, rank).start;
-        for (const read of reads[sends]!) {
-          const part = new Float32Array(await read.wait());
-          values.set(part, at);
-          at += part.length;
-        }
+        const { start } = partOf(count, size, rank);
+        await reads[sends]!.into(values.subarray(start, start + pieces[sends]!.own));
         sent[sends] = { values, pending: communicator.startGatherParts(values) };
       }
       if (receives >= 0) {
         const { values, pending } = sent[receives]!;
-        await pending.wait();
+        // Others may be on their way from the device meanwhile, and waits beside those are to sleep.
+        await gpuWait(pending.wait());
         pieces[receives]!.receive(values);
       }
     }
@@ -196,10 +197,12 @@ export class Shard {
 
 /** What ranks exchange at once. */
 interface Piece {
-  /** Elements of all ranks: of this one its part (`partOf`), or the beginning of it. */
+  /** Elements of all ranks. */
   readonly count: number;
+  /** Of this one: its part of them (`partOf`), or the beginning of it. */
+  readonly own: number;
   /** The own ones, one range behind the other. */
-  read(): PendingRead[];
+  read(): PendingGather;
   /** Those of all ranks are there: takes those of the others. */
   receive(values: Float32Array): void;
 }
