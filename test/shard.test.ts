@@ -13,7 +13,6 @@ import type { FloatDType } from '../src/kernels/launch/formats.js';
 import { CounterRandom } from '../src/tensor/random.js';
 import { Tensor } from '../src/tensor/tensor.js';
 import { AdamW } from '../src/train/optimizer.js';
-import { statePieces } from '../src/train/optimizer-state.js';
 import { EmulatedRanks } from '../src/train/ranks/emulated.js';
 import { joinedNorm, ownershipOf } from '../src/train/ranks/ownership.js';
 import { Shard } from '../src/train/ranks/shard.js';
@@ -156,12 +155,18 @@ async function requireEqual(got: Model, want: Model, what: string): Promise<void
   assert.equal(got.optimizer.steps, want.optimizer.steps);
 }
 
+/** Of ranks that divide the moments all call it, and rank 0 writes. */
 async function save({ optimizer }: Model, file: string): Promise<void> {
-  const tensors = optimizer.tensors();
-  const writer = SafetensorsWriter.create(file, tensors);
-  for (const { tensor, start, count } of statePieces(tensors))
-    writer.write(tensor.name, await tensor.read(start, count));
-  writer.finish();
+  await optimizer.withTensors(async (tensors) => {
+    const writer = SafetensorsWriter.create(file, tensors);
+    for (const { name, shape, read } of tensors) {
+      const count = shape.reduce((a, b) => a * b, 1);
+      // In pieces that end anywhere.
+      for (let start = 0; start < count; start += 1009)
+        writer.write(name, await read(start, Math.min(1009, count - start)));
+    }
+    writer.finish();
+  });
 }
 
 function dispose(...models: Model[]): void {
@@ -200,9 +205,9 @@ for (const precision of ['f32', 'f16'] as FloatDType[])
     const one = made(settings);
     await stepsOfOne(one, 2, 0, 3);
     await save(one, whole);
-    const two = await ranked(new EmulatedRanks(2), settings, async (model, rank) => {
+    const two = await ranked(new EmulatedRanks(2), settings, async (model) => {
       await steps(model, 0, 3);
-      await (rank === 0 ? save(model, divided) : model.optimizer.contribute());
+      await save(model, divided);
     });
     assert.deepEqual(fs.readFileSync(divided), fs.readFileSync(whole));
     const state = two[0]!.optimizer.state();
@@ -220,11 +225,11 @@ for (const precision of ['f32', 'f16'] as FloatDType[])
       await stepsOfOne(alone, 1, 4, 5);
       await restored(alone);
       await stepsOfOne(alone, size, 3, 6);
-      const models = await ranked(new EmulatedRanks(size), settings, async (model, rank) => {
+      const models = await ranked(new EmulatedRanks(size), settings, async (model) => {
         await restored(model);
         await steps(model, 3, 6);
         const file = path.join(folder, `again-${precision}-${size}`);
-        await (rank === 0 ? save(model, file) : model.optimizer.contribute());
+        await save(model, file);
       });
       for (const model of models) await requireEqual(model, alone, `${size} ranks`);
       await save(alone, path.join(folder, `alone-${precision}`));
@@ -256,6 +261,36 @@ test('moments take what a rank has of them: of every bucket a part, of the rows 
   assert.ok(Math.max(...counts) <= size / 3 + 128 * one.store.buckets(BUCKET).length, `${counts} of ${size}`);
   assert.ok((bytes() - all) / 3 < all / 2, `${all} bytes of one, ${bytes() - all} of three`);
   dispose(one, ...models);
+});
+
+test('a save that fails on rank 0 fails there alone; reads come one after the other, and end with the work', async () => {
+  const results = await Promise.all(
+    (
+      await ranked(new EmulatedRanks(2), { precision: 'f32', weightDecay: 0 }, async (model) => {
+        await steps(model, 0, 2);
+      })
+    ).map(async (model, rank) => {
+      let late: (() => Promise<unknown>) | undefined;
+      const failed = await model.optimizer
+        .withTensors(async ([, first, second]) => {
+          const together = await Promise.all([first!.read(), second!.read(3, 40), first!.read(0, 9)]);
+          late = () => first!.read();
+          const all = first!.shape.reduce((a, b) => a * b, 1);
+          throw new Error(`full after ${together.map(({ length }) => (length === all ? 'all' : length))}`);
+        })
+        .catch((error: Error) => error.message);
+      if (rank === 0) await assert.rejects(late!(), /no other rank answers any more/);
+      assert.throws(() => model.optimizer.tensors(), /use withTensors/);
+      // All ranks are where they were.
+      await steps(model, 2, 3);
+      return { model, failed };
+    }),
+  );
+  assert.deepEqual(
+    results.map(({ failed }) => failed),
+    ['full after all,40,9', undefined],
+  );
+  dispose(...results.map(({ model }) => model));
 });
 
 test('without the norm of all ranks nothing is updated, nor when parameters train whose moments no rank has', async () => {

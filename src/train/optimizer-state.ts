@@ -60,19 +60,8 @@ export interface Placement {
 /** One that this rank has whole. */
 export const WHOLE: Placement = { of: (_, range) => ({ first: range.start, pieces: [range] }) };
 
-/** Elements that are read back, written or uploaded at a time. */
+/** Elements that are read back or uploaded at a time. */
 const PIECE = 4 << 20;
-
-/** Saved tensors in the pieces in which they are written: on every rank the same, in the same order. */
-export function* statePieces(
-  tensors: readonly StateTensor[],
-): Generator<{ readonly tensor: StateTensor; readonly start: number; readonly count: number }> {
-  for (const tensor of tensors) {
-    const size = sizeOf(tensor.shape);
-    for (let start = 0; start < size; start += PIECE)
-      yield { tensor, start, count: Math.min(PIECE, size - start) };
-  }
-}
 
 /** A saved tensor whose elements are those of the spans, one after the other. */
 export function savedSpans(name: string, shape: Shape, spans: readonly Span[]): StateTensor {
@@ -93,44 +82,89 @@ export function savedSpans(name: string, shape: Shape, spans: readonly Span[]): 
   };
 }
 
+/** A saved tensor whose elements ranks have parts of. */
+export interface DividedTensor {
+  readonly name: string;
+  readonly shape: Shape;
+  /** What this rank has of it, where `placement` says. */
+  readonly spans: readonly Span[];
+  readonly placement: Placement;
+}
+
 /**
- * The same of a tensor whose elements ranks have parts of, each of them in its spans. All ranks must read the same: rank 0
- * gets the values, zeros where no rank has any, the others get none.
+ * Divided tensors as rank 0 reads them, in any order and pieces, while the other ranks `answer`: each read asks all ranks
+ * for what they have, and has zeros where none has anything.
  */
-export function savedParts(
-  name: string,
-  shape: Shape,
-  spans: readonly Span[],
-  placement: Placement,
-  communicator: Communicator,
-): StateTensor {
-  const { size, rank } = communicator;
-  return {
-    name,
-    shape,
-    dtype: 'f32',
-    async read(start = 0, count = sizeOf(shape) - start) {
-      const range = { start, end: start + count };
-      const { first, pieces } = placement.of(rank, range);
-      const own = await savedSpans(name, shape, spans).read(first, sizeOfRanges(pieces));
-      const nothing = new Uint8Array();
-      const given = await communicator.exchange(
-        Array.from({ length: size }, (_, other) => (other === 0 ? bytesOf(own) : nothing)),
-      );
-      if (rank !== 0) return new Float32Array();
-      const values = new Float32Array(count);
-      for (const [from, bytes] of given.entries()) {
-        const theirs = floatsOf(bytes);
-        let at = 0;
-        for (const piece of placement.of(from, range).pieces) {
-          const length = piece.end - piece.start;
-          values.set(theirs.subarray(at, at + length), piece.start - start);
-          at += length;
-        }
+export class DividedReads {
+  private readonly tensors: DividedTensor[] = [];
+  private before: Promise<unknown> = Promise.resolve();
+  private ended = false;
+
+  constructor(private readonly communicator: Communicator) {}
+
+  /** Adds one, on all ranks in the same order. Returns what rank 0 reads it by. */
+  add(tensor: DividedTensor): StateTensor {
+    const n = this.tensors.push(tensor) - 1;
+    const { name, shape } = tensor;
+    return {
+      ...{ name, shape, dtype: 'f32' },
+      // One after the other, whoever asks: the others answer so.
+      read: (start = 0, count = sizeOf(shape) - start) => {
+        const reading = this.before.then(() => this.ask(n, start, count));
+        this.before = reading.catch(() => undefined);
+        return reading;
+      },
+    };
+  }
+
+  /** On rank 0: the others need not answer any more. */
+  async end(): Promise<void> {
+    await this.before;
+    this.ended = true;
+    await this.communicator.broadcast(new Uint8Array(), 0);
+  }
+
+  /** On the others: gives what rank 0 reads, until it ends. */
+  async answer(): Promise<void> {
+    for (;;) {
+      const asked = await this.communicator.broadcast(new Uint8Array(), 0);
+      if (asked.length === 0) return;
+      const [n, start, count] = new Float64Array(asked.slice().buffer) as unknown as [number, number, number];
+      await this.give(n, start, count);
+    }
+  }
+
+  private async ask(n: number, start: number, count: number): Promise<Float32Array> {
+    const { communicator } = this;
+    const tensor = this.tensors[n]!;
+    if (this.ended) throw new RangeError(`${tensor.name} is read when no other rank answers any more`);
+    await communicator.broadcast(bytesOf(Float64Array.of(n, start, count)), 0);
+    const values = new Float32Array(count);
+    for (const [rank, bytes] of (await this.give(n, start, count)).entries()) {
+      const theirs = floatsOf(bytes);
+      let at = 0;
+      for (const piece of tensor.placement.of(rank, { start, end: start + count }).pieces) {
+        const length = piece.end - piece.start;
+        values.set(theirs.subarray(at, at + length), piece.start - start);
+        at += length;
       }
-      return values;
-    },
-  };
+    }
+    return values;
+  }
+
+  /** What this rank has goes to rank 0. Returns what came here. */
+  private async give(n: number, start: number, count: number): Promise<Uint8Array[]> {
+    const { name, shape, spans, placement } = this.tensors[n]!;
+    const { size, rank } = this.communicator;
+    const { first, pieces } = placement.of(rank, { start, end: start + count });
+    const own = bytesOf(
+      (await savedSpans(name, shape, spans).read(first, sizeOfRanges(pieces))) as Float32Array,
+    );
+    const nothing = new Uint8Array();
+    return this.communicator.exchange(
+      Array.from({ length: size }, (_, other) => (other === 0 ? own : nothing)),
+    );
+  }
 }
 
 /** A saved tensor that the host has. */

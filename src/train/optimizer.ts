@@ -12,6 +12,8 @@ import { type Shape, sizeOf } from '../tensor/shape.js';
 import { Tensor } from '../tensor/tensor.js';
 import {
   type AdamWState,
+  DividedReads,
+  type DividedTensor,
   type Placement,
   requireState,
   requireTensors,
@@ -19,11 +21,9 @@ import {
   type Span,
   type StateSource,
   type StateTensor,
-  savedParts,
   savedRows,
   savedSpans,
   savedValues,
-  statePieces,
   WHOLE,
 } from './optimizer-state.js';
 import { allGatherNumbers } from './ranks/communicator.js';
@@ -325,27 +325,45 @@ export class AdamW {
    * `NAME.rows`, u32 [n], the rows that ever had a gradient, in the order in which they came, and their moments, [n,C].
    * How many rows there are is as of this call: whoever writes the tensors does so before the next step. They are read
    * when asked for, in pieces where wanted, and do not change the optimiser. What was made not to train has none; what
-   * was frozen since has what it had. The same tensors whether ranks divide the moments or not: where they do, rank 0
-   * reads each of them once, in the order and the pieces of `statePieces`, while the others `contribute`.
+   * was frozen since has what it had.
+   * @throws RangeError where ranks divide the moments: `withTensors` has them there.
    */
   tensors(): StateTensor[] {
-    const { shard } = this;
-    const result: StateTensor[] = [];
-    for (const { name, shape, mean, square, placement, rows } of this.saved()) {
-      const saved = (suffix: string, spans: readonly Span[]) =>
-        shard
-          ? savedParts(`${name}.${suffix}`, shape, spans, placement, shard.communicator)
-          : savedSpans(`${name}.${suffix}`, shape, spans);
-      if (rows) result.push(savedValues(`${name}.${ROWS}`, rows));
-      result.push(saved(MEAN, mean), saved(SQUARE, square));
-    }
-    return result;
+    if (this.shard) throw new RangeError('AdamW.tensors: ranks divide the moments; use withTensors');
+    return this.stateTensors(({ name, shape, spans }) => savedSpans(name, shape, spans));
   }
 
-  /** Gives rank 0 what it reads of `tensors`; to be called on all other ranks, and needed where they divide the moments. */
-  async contribute(): Promise<void> {
-    if (!this.shard) return;
-    for (const { tensor, start, count } of statePieces(this.tensors())) await tensor.read(start, count);
+  /**
+   * Calls `work` with these tensors. Where ranks divide the moments all ranks call it, and rank 0 alone does the work,
+   * while the others give what it reads, until it has done or failed. The tensors are the same whoever had the moments.
+   */
+  async withTensors<T>(work: (tensors: StateTensor[]) => Promise<T>): Promise<T | undefined> {
+    const { shard } = this;
+    if (!shard) return work(this.tensors());
+    const reads = new DividedReads(shard.communicator);
+    const tensors = this.stateTensors((tensor) => reads.add(tensor));
+    if (shard.own.rank !== 0) {
+      await reads.answer();
+      return undefined;
+    }
+    try {
+      return await work(tensors);
+    } finally {
+      await reads.end();
+    }
+  }
+
+  /** In the order of a checkpoint. */
+  private stateTensors(moment: (tensor: DividedTensor) => StateTensor): StateTensor[] {
+    const result: StateTensor[] = [];
+    for (const { name, shape, mean, square, placement, rows } of this.saved()) {
+      if (rows) result.push(savedValues(`${name}.${ROWS}`, rows));
+      result.push(
+        moment({ name: `${name}.${MEAN}`, shape, spans: mean, placement }),
+        moment({ name: `${name}.${SQUARE}`, shape, spans: square, placement }),
+      );
+    }
+    return result;
   }
 
   /**
