@@ -22,8 +22,9 @@ import { Tensor } from '../tensor/tensor.js';
 import { Tokenizer } from '../tokenizer/tokenizer.js';
 import { type M3Scores, m3LossWeights } from '../train/losses/m3-loss.js';
 import type { DistillationKind } from '../train/losses/score-loss.js';
-import type { Communicator } from '../train/ranks/communicator.js';
+import { allGatherJson, type Communicator } from '../train/ranks/communicator.js';
 import { EmulatedRanks } from '../train/ranks/emulated.js';
+import { GradientReducer } from '../train/ranks/reducer.js';
 import { type RunBatch, TrainingRun } from '../train/run/run.js';
 import { collate, collateAhead } from '../train/step/collate.js';
 import { forwardBackward, type StepSettings } from '../train/step/train-step.js';
@@ -41,6 +42,10 @@ export interface ParityOptions {
   fp16?: boolean | undefined;
   /** Variants to use where the adapter supports them. That each was used is one of the checks. */
   kernels?: ForcedKernels | undefined;
+  /** The goldens of several ranks are computed by as many real ones, of which this is one; else by this process alone. */
+  communicator?: Communicator | undefined;
+  /** Of all goldens those of several ranks alone. */
+  ranksAlone?: boolean | undefined;
 }
 
 interface LossCase {
@@ -111,6 +116,8 @@ class Parity {
 
   private readonly mistake: DeliberateError | undefined;
   private readonly half: boolean;
+  private readonly communicator: Communicator | undefined;
+  private readonly ranksAlone: boolean;
   private readonly bounds: Record<keyof typeof BOUNDS, number>;
 
   constructor(
@@ -120,6 +127,8 @@ class Parity {
   ) {
     this.mistake = options.deliberateError;
     this.half = options.fp16 ?? false;
+    this.communicator = options.communicator;
+    this.ranksAlone = options.ranksAlone ?? false;
     this.bounds = this.half ? HALF_BOUNDS : BOUNDS;
     this.settings = this.json('settings.json');
     this.modelFolder = path.join(folder, 'model');
@@ -127,6 +136,11 @@ class Parity {
   }
 
   async run(): Promise<ParityCheck[]> {
+    // What does not take several ranks is the first one's.
+    if (this.ranksAlone || (this.communicator && this.communicator.rank > 0)) {
+      await this.checkRanks();
+      return this.checks;
+    }
     this.checkTokenizer();
     await this.checkLossCases();
     await this.checkColbertFloor();
@@ -434,10 +448,13 @@ class Parity {
     const goldens = this.open('cross_device.safetensors');
     const model = this.load();
     const { world_size: W, per_rank_batch: b, group: G } = golden;
+    const real = this.communicator;
+    if (real && real.size !== W)
+      throw new InputError(`${this.folder}/cross_device.json: expected ${W} ranks, found ${real.size}`);
     for (const wanted of golden.cases) {
       const section = `${W} ranks ${wanted.name}`;
-      const ranks = new EmulatedRanks(W);
-      const play = async (rank: number) => {
+      const play = async (communicator: Communicator) => {
+        const { rank } = communicator;
         const part = <T>(list: T[], per: number) => list.slice(rank * per, (rank + 1) * per);
         return this.lossAndGradient(
           model,
@@ -453,12 +470,11 @@ class Parity {
           },
           ALL_COMPAT,
           undefined,
-          { communicator: ranks.rank(rank), paddedLength: golden.passage_len },
+          { communicator, paddedLength: golden.passage_len },
         );
       };
-      // Of one model, whose gradients add up.
-      const results = await Promise.all(Array.from({ length: W }, (_, rank) => play(rank)));
-      for (const [rank, { loss }] of results.entries())
+      const losses = real ? await summed(model, real, play) : await emulated(W, play);
+      for (const [rank, loss] of losses.entries())
         this.checkRelative(section, `loss of rank ${rank}`, loss, wanted.losses[rank]!, this.bounds.ranks);
       const norm = (await gradientNorm(model)) / W;
       this.checkRelative(section, 'grad_norm', norm, wanted.grad_norm, this.bounds.ranks);
@@ -662,6 +678,23 @@ class Parity {
 
 const without = (name: string): ReadonlySet<string> =>
   new Set([...ALL_COMPAT].filter((other) => other !== name));
+
+type Play = (communicator: Communicator) => Promise<{ loss: number }>;
+
+/** The losses of ranks that this process plays, on one model whose gradients add up. */
+async function emulated(size: number, play: Play): Promise<number[]> {
+  const ranks = new EmulatedRanks(size);
+  const results = await Promise.all(Array.from({ length: size }, (_, rank) => play(ranks.rank(rank))));
+  return results.map(({ loss }) => loss);
+}
+
+/** The losses of ranks of which this process is one, each with a model of its own; gradients are summed as in training. */
+async function summed({ store }: M3Model, communicator: Communicator, play: Play): Promise<number[]> {
+  const { loss } = await play(communicator);
+  const reducer = new GradientReducer(store, communicator);
+  await reducer.finish();
+  return allGatherJson(communicator, loss);
+}
 
 /** Of the gradients that are in the model. */
 function gradientNorm({ store }: M3Model): Promise<number> {
