@@ -55,6 +55,14 @@ export const stepFlags = {
     fp16: withDefault(boolean, false, 'mixed precision'),
     gradient_checkpointing: withDefault(boolean, false, 'recompute activations'),
   }),
+  ...group('Ranks', {
+    nproc_per_node: withDefault(integer(1, 64), 1, 'ranks, each with such batches of its own'),
+    reduce_dtype: withDefault(
+      choice(['f32', 'bf16']),
+      'f32',
+      'format in which gradients travel between ranks',
+    ),
+  }),
   ...formatFlags,
   ...profileFlag,
   ...compareFlags,

@@ -172,10 +172,10 @@ function requireSize({ batch, group, queryMaxLen, passageMaxLen }: BatchShape): 
     );
 }
 
-/** A batch whose texts are all as long as they may be, and share little more than their first words. */
-export function fullBatch(shape: BatchShape): BenchBatch {
+/** A batch whose texts are all as long as they may be, and share little more than their first words. Others have other words. */
+export function fullBatch(shape: BatchShape, index = 0): BenchBatch {
   requireSize(shape);
-  let word = 0;
+  let word = index * shape.batch * (shape.queryMaxLen + shape.group * shape.passageMaxLen);
   const text = (length: number) =>
     hashedIds(
       Array.from({ length: length - 2 }, (_, i) => (i < SHARED_WORDS ? `shared${i}` : `w${word++}`)).join(

@@ -1,15 +1,24 @@
 /**
- * `dawntune bench ranks`: what several ranks cost. How fast their sums are, by who carries, beside a copy by one thread.
+ * `dawntune bench ranks`: what several ranks cost. How fast their sums are, by who carries, beside a copy by one thread;
+ * how much of a step's exchange its backward hides.
  */
-import { parseFlags } from '../src/flags.js';
+import { InputError } from '../src/errors.js';
+import { type FlagValues, parseFlags } from '../src/flags.js';
 import { Gpu } from '../src/gpu/gpu.js';
+import { formatBytes } from '../src/gpu/memory.js';
+import type { WireFormat } from '../src/train/ranks/communicator.js';
+import { stepFlags } from './options.js';
 import { type ExchangeRow, exchangeTimes } from './ranks/exchange.js';
-import { ranksFlags } from './ranks/flags.js';
-import { type CarrierName, carrierNames, worlds } from './ranks/worlds.js';
+import { type CarrierName, carrierNames, ranksFlags } from './ranks/flags.js';
+import { jointSteps, stepsOfRanks, stepsTask } from './ranks/rank-runs.js';
+import { worlds } from './ranks/worlds.js';
 import { type OldFields, printComparison, readReport, type Timed } from './report/compare.js';
 import { toCsv } from './report/csv.js';
 import { requireComparison, requireOneFormat } from './report/flags.js';
 import { machineLine, machineOf } from './report/machine.js';
+import { quantile } from './report/statistics.js';
+
+type Options = FlagValues<typeof ranksFlags>;
 
 interface Row extends ExchangeRow {
   readonly carrier: CarrierName;
@@ -22,11 +31,15 @@ export async function benchRanks(argv: readonly string[]): Promise<number> {
   const { values: options, given } = parseFlags(ranksFlags, argv);
   requireOneFormat(options);
   requireComparison(options.compare, given);
+  const unused = ['model', 'steps'].find((name) => given.has(name));
+  if (!options.overlap && unused)
+    throw new InputError(`bench ranks: --${unused} has no meaning without --overlap: no steps are taken`);
   const old = options.compare === null ? null : readReport(options.compare, 'ranks', oldRow);
   const gpu = await Gpu.open(options.adapter ? { adapter: options.adapter } : {});
   const machine = machineOf(gpu);
   await gpu.close();
   const { nprocPerNode: ranks, payload, rounds } = options;
+  const note = (line: string) => process.stderr.write(`${line}\n`);
   const quiet = options.json || options.csv;
   if (!quiet) process.stdout.write(`${machineLine(machine)}\n`);
   const rows: Row[] = [];
@@ -49,12 +62,56 @@ export async function benchRanks(argv: readonly string[]): Promise<number> {
     rows.push(...now);
     if (!quiet) process.stdout.write(now.map((row) => `${line(row)}\n`).join(''));
   }
-  if (options.json) process.stdout.write(`${JSON.stringify({ suite: 'ranks', ...machine, rows })}\n`);
+  const overlap = options.overlap ? await overlapOf(options, note) : undefined;
+  if (overlap && !options.json)
+    (options.csv ? process.stderr : process.stdout).write(`${overlapLine(overlap)}\n`);
+  if (options.json)
+    process.stdout.write(
+      `${JSON.stringify({ suite: 'ranks', ...machine, rows, ...(overlap && { overlap }) })}\n`,
+    );
   else if (options.csv) process.stdout.write(toCsv(rows));
   if (!old) return 0;
   const say = quiet ? process.stderr : process.stdout;
   const timed = rows.map((row): Timed => ({ key: keyOf(row), ...row }));
   return printComparison(old, timed, machine, options.maxSlowdown, (text) => void say.write(text));
+}
+
+interface Overlap {
+  readonly model: string;
+  readonly ranks: number;
+  readonly carrier: 'threads';
+  readonly wire: WireFormat;
+  /** Of a step, in which gradients of `sentBytes` are exchanged by each rank in `milliseconds`. */
+  readonly stepMilliseconds: number;
+  readonly sentBytes: number;
+  readonly milliseconds: number;
+  readonly hiddenShare: number;
+}
+
+async function overlapOf(
+  { nprocPerNode, model, steps, adapter }: Options,
+  note: (line: string) => void,
+): Promise<Overlap> {
+  const defaults = parseFlags(stepFlags, []).values;
+  const task = stepsTask({ ...defaults, model, steps: steps + 1 });
+  const ranks = await stepsOfRanks(nprocPerNode, task, adapter, note);
+  const { steps: taken, exchange } = jointSteps(ranks, 1);
+  const sorted = taken
+    .slice(1)
+    .map((step) => step.seconds)
+    .sort((a, b) => a - b);
+  return {
+    ...{ model, ranks: nprocPerNode, carrier: 'threads', wire: task.wire },
+    stepMilliseconds: 1e3 * quantile(sorted, 0.5),
+    ...exchange,
+  };
+}
+
+function overlapLine({ model, ranks, wire, ...overlap }: Overlap): string {
+  return (
+    `threads, ${ranks} ranks: a step of ${model} takes ${overlap.stepMilliseconds.toFixed(0)} ms; each rank sends ${formatBytes(overlap.sentBytes)} of gradients (${wire}) ` +
+    `in ${overlap.milliseconds.toFixed(0)} ms, of which ${(100 * overlap.hiddenShare).toFixed(0)} % are hidden behind backward`
+  );
 }
 
 const wholeFloats = (bytes: number): number => Math.max(4, 4 * Math.floor(bytes / 4));

@@ -1,6 +1,7 @@
 /** The flags of `bench ranks`. */
 import {
   adapterFlag,
+  boolean,
   byteSize,
   choice,
   debugFlag,
@@ -10,8 +11,11 @@ import {
   optional,
   withDefault,
 } from '../../src/flags.js';
+import { presetNames } from '../options.js';
 import { compareFlags, formatFlags } from '../report/flags.js';
-import { carrierNames } from './worlds.js';
+
+export const carrierNames = ['emulated', 'threads'] as const;
+export type CarrierName = (typeof carrierNames)[number];
 
 export const ranksFlags = {
   ...group('Ranks', {
@@ -29,6 +33,11 @@ export const ranksFlags = {
       'f32 values that are summed at a time',
     ),
     rounds: withDefault(integer(1, 1000), 11, 'turns of each'),
+  }),
+  ...group('Steps', {
+    overlap: withDefault(boolean, true, 'how much of a step’s exchange is hidden behind its backward'),
+    model: withDefault(choice(presetNames), 'minilm', 'of these steps'),
+    steps: withDefault(integer(2, 1000), 3, 'how many'),
   }),
   ...formatFlags,
   ...compareFlags,
