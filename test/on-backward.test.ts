@@ -265,7 +265,7 @@ test('BGE-M3 is exchanged layer by layer, each of two ranges; a small model at o
     max_position_embeddings: 8194,
   };
   const model = M3Model.random(planned, config, { precision: 'f16' });
-  const buckets = model.store.buckets();
+  const buckets = model.store.buckets(25e6);
   assert.deepEqual(
     buckets.map(({ stage }) => stage),
     Array.from({ length: 25 }, (_, i) => 24 - i),
@@ -282,7 +282,7 @@ test('BGE-M3 is exchanged layer by layer, each of two ranges; a small model at o
     num_hidden_layers: 2,
   });
   assert.deepEqual(
-    small.store.buckets().map(({ stage, ranges }) => [stage, ranges.length]),
+    small.store.buckets(25e6).map(({ stage, ranges }) => [stage, ranges.length]),
     [[0, 1]],
   );
   small.dispose();

@@ -11,7 +11,7 @@ import { show } from '../show.js';
 import { checkShape, type Shape, sizeOf } from '../tensor/shape.js';
 import { Tensor } from '../tensor/tensor.js';
 import { bucketsOf, type ElementRange, type GradientBucket, joinedRanges } from './buckets.js';
-import { DenseGradient, type RowGradient, RowGradients } from './gradients.js';
+import { DenseGradient, RowGradients } from './gradients.js';
 import { Leaf } from './leaves.js';
 
 /** A slice of a parameter under the name that weight files give it. */
@@ -167,6 +167,14 @@ const SLOT = 128;
 
 const slotSize = (shape: Shape) => Math.ceil(sizeOf(shape) / SLOT) * SLOT;
 
+/** A table that may train. */
+export interface TableParameter extends Parameter {
+  readonly gradient: RowGradients;
+}
+
+const collectsRows = (parameter: Parameter): parameter is TableParameter =>
+  parameter.gradient instanceof RowGradients;
+
 export class ParameterStore {
   readonly parameters: readonly Parameter[];
   /** Flat weights and gradients of trainable dense parameters, equally laid out; undefined when there are none. */
@@ -244,9 +252,9 @@ export class ParameterStore {
     return parameter.tensor;
   }
 
-  /** Trainable tables; each collects its gradient in `gradient`. */
-  get tables(): Parameter[] {
-    return this.parameters.filter((parameter) => parameter.table && parameter.trainable);
+  /** Trainable tables; each collects its gradient by rows. */
+  get tables(): TableParameter[] {
+    return this.parameters.filter(collectsRows);
   }
 
   /** The parameters of a group; none when there is no such group. */
@@ -266,11 +274,11 @@ export class ParameterStore {
 
   /**
    * The training elements of the flat buffers as buckets, each of them in exactly one, in the order in which backward
-   * completes their gradients: the last stage first. Stages are joined until they have `bytes` bytes of f32 (by default
-   * as many as half a transformer layer of BGE-M3); one that has more stays whole. Tables lie apart and are not among
+   * completes their gradients: the last stage first. Stages are joined until they have `bytes` bytes of f32; one that has
+   * more stays whole. Tables lie apart and are not among
    * them. Freezing or unfreezing a parameter changes the buckets.
    */
-  buckets(bytes = 25e6): GradientBucket[] {
+  buckets(bytes: number): GradientBucket[] {
     return bucketsOf(this.trainingSlots(), bytes);
   }
 
@@ -306,12 +314,7 @@ export class ParameterStore {
 
   zeroGradients(): void {
     this.gradients?.fillZero();
-    for (const { gradient } of this.tables) gradient?.clear();
-  }
-
-  /** A table's gradient as one piece; undefined when it has none. */
-  mergedRows({ gradient }: Parameter): RowGradient | undefined {
-    return gradient instanceof RowGradients ? gradient.merged() : undefined;
+    for (const { gradient } of this.tables) gradient.clear();
   }
 
   /** Gradients by part name, dense, on the host: for checks. */

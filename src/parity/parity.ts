@@ -701,7 +701,7 @@ function gradientNorm({ store }: M3Model): Promise<number> {
   return scope(() =>
     globalNorm([
       ...(store.gradients ? [store.gradients] : []),
-      ...store.tables.flatMap((table) => store.mergedRows(table)?.values ?? []),
+      ...store.tables.flatMap((table) => table.gradient.merged()?.values ?? []),
     ]).item(),
   );
 }

@@ -173,7 +173,7 @@ export class AdamW {
       // Of all rows, so that the memory it takes does not depend on whose they are; the host adds up the own ones.
       const tables = store.tables
         .filter((table) => table.trains)
-        .flatMap((table) => store.mergedRows(table) ?? [])
+        .flatMap((table) => table.gradient.merged() ?? [])
         .map(({ rows, values }) => ({ rows, sums: rowSquareSums(values).beginRead() }));
       let squares = ((await flat?.wait())?.[0] ?? 0) ** 2;
       for (const { rows, sums } of tables) {
@@ -242,7 +242,7 @@ export class AdamW {
       store.refreshHalves();
       const rows = store.tables
         .filter((table) => table.trains)
-        .map((table) => ({ table, gradient: store.mergedRows(table) }));
+        .map((table) => ({ table, gradient: table.gradient.merged() }));
       const sources = [
         ...(store.gradients ? [store.gradients] : []),
         ...rows.flatMap(({ gradient }) => (gradient ? [gradient.values] : [])),
@@ -375,7 +375,7 @@ export class AdamW {
    */
   restore(state: unknown, source: StateSource, where: string): void {
     const { updates } = requireState(state, where);
-    const rows = new Map(
+    const rows = new Map<Parameter, Uint32Array>(
       this.store.tables.map((table) => {
         const name = partOf(table).name;
         return [table, savedRows(source, `${name}.${ROWS}`, table.tensor.rows)] as const;

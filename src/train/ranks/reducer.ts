@@ -9,8 +9,7 @@
  */
 import type { ElementRange, GradientBucket } from '../../autograd/buckets.js';
 import { joinedRanges } from '../../autograd/buckets.js';
-import { RowGradients } from '../../autograd/gradients.js';
-import type { Parameter, ParameterStore } from '../../autograd/parameters.js';
+import type { ParameterStore, TableParameter } from '../../autograd/parameters.js';
 import type { Binding, Gpu, PendingGather } from '../../gpu/gpu.js';
 import { gpuWait } from '../../gpu/wait.js';
 import { Tensor } from '../../tensor/tensor.js';
@@ -172,8 +171,8 @@ export class GradientReducer {
 
   // ---- tables --------------------------------------------------------------------------------------------
 
-  private beginRows(table: Parameter, under: UnderWay): () => Promise<HostRows & { begin: number }> {
-    const merged = this.store.mergedRows(table);
+  private beginRows(table: TableParameter, under: UnderWay): () => Promise<HostRows & { begin: number }> {
+    const merged = table.gradient.merged();
     if (!merged)
       return async () => ({ rows: new Uint32Array(), values: new Float32Array(), begin: performance.now() });
     const { rows, values } = merged;
@@ -186,25 +185,21 @@ export class GradientReducer {
   }
 
   private async reduceRows(
-    table: Parameter,
+    table: TableParameter,
     own: HostRows & { begin: number },
     under: UnderWay,
   ): Promise<void> {
     const { gpu } = this.store;
-    const sink = table.gradient;
-    if (!(sink instanceof RowGradients))
-      throw new RangeError(`the table ${table.name} has no rows of gradient`);
     const { rows: tableRows, cols } = table.tensor;
     // Its memory is free before that of the sums is taken.
-    sink.clear();
+    table.gradient.clear();
     const summed = gpu.planning
       ? plannedRows(own.rows, tableRows, cols, Math.min(this.mostRows, own.rows.length * this.own.size))
       : await sumRows(own, { rows: tableRows, cols }, this.communicator, this.wire);
     under.sent += summed.sent;
-    if (summed.rows.length > 0) {
-      const values = Tensor.from(gpu, summed.values, [summed.rows.length, cols], 'f32', 'gradients').keep();
-      sink.addRows(summed.rows, values);
-    }
+    const { rows } = summed;
+    const values = Tensor.from(gpu, summed.values, [rows.length, cols], 'f32', 'gradients');
+    table.gradient.replace({ rows, values });
     under.spans.push({ begin: own.begin, end: performance.now() });
   }
 }
