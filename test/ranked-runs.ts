@@ -1,4 +1,5 @@
 /** Runs of several ranks that one process plays, beside one process that takes all their batches, for tests of both. */
+import assert from 'node:assert/strict';
 import type { Gpu } from '../src/gpu/gpu.js';
 import type { FloatDType } from '../src/kernels/launch/formats.js';
 import type { M3Model } from '../src/models/m3.js';
@@ -6,6 +7,7 @@ import { TokenBatch } from '../src/models/token-batch.js';
 import { CounterRandom } from '../src/tensor/random.js';
 import { defaultLossScaling } from '../src/train/loss-scale.js';
 import type { M3LossBatch } from '../src/train/losses/m3-loss.js';
+import { broadcastModel } from '../src/train/ranks/broadcast-model.js';
 import type { Communicator } from '../src/train/ranks/communicator.js';
 import { EmulatedRanks } from '../src/train/ranks/emulated.js';
 import { type RunBatch, type RunSettings, type TakenStep, TrainingRun } from '../src/train/run/run.js';
@@ -21,6 +23,10 @@ export interface Mode {
   readonly step?: Partial<StepSettings>;
   readonly batch?: Partial<Omit<M3LossBatch, 'tokens' | 'selfDistill'>>;
   readonly selfDistill?: boolean;
+  /** Queries of a batch and passages of each; by default 2 with GROUP. */
+  readonly shape?: (rank: number) => { queries: number; group: number };
+  /** The first word that texts are of, and how many there are; by default all but the special ones. */
+  readonly words?: readonly [first: number, count: number];
 }
 
 /** Every loss mode: those of test/gradient-cache.test.ts. */
@@ -42,13 +48,14 @@ export const modes: readonly Mode[] = [
 /** Batch number `index` of shard `rank`: 2 queries with GROUP passages each, other texts each time. */
 export function shardBatch(model: M3Model, rank: number, index: number, mode: Mode): RunBatch {
   const random = new CounterRandom(23, [rank, index]);
+  const [firstWord, words] = mode.words ?? [4, 296];
   const text = (most: number) => [
     0,
-    ...Array.from({ length: 1 + random.int(most - 2) }, () => 4 + random.int(296)),
+    ...Array.from({ length: 1 + random.int(most - 2) }, () => firstWord + random.int(words)),
     2,
   ];
-  const queries = QUERIES;
-  const passages = queries * GROUP;
+  const { queries, group } = mode.shape?.(rank) ?? { queries: QUERIES, group: GROUP };
+  const passages = queries * group;
   const texts = [
     ...Array.from({ length: queries }, () => text(7)),
     ...Array.from({ length: passages }, () => text(14)),
@@ -56,7 +63,7 @@ export function shardBatch(model: M3Model, rank: number, index: number, mode: Mo
   return {
     tokens: new TokenBatch(model.gpu, texts, model.config),
     queries,
-    group: GROUP,
+    group,
     specialIds: [0, 1, 2, 3],
     teacherScores: Float32Array.from({ length: passages }, () => random.uniform() * 4),
     noInBatchNeg: false,
@@ -64,7 +71,7 @@ export function shardBatch(model: M3Model, rank: number, index: number, mode: Mo
   };
 }
 
-/** All shards' batches number `index` as one. */
+/** All equally shaped shards' batches number `index` as one. */
 export function joinedBatch(model: M3Model, ranks: number, index: number, mode: Mode): RunBatch {
   const parts = Array.from({ length: ranks }, (_, rank) => shardBatch(model, rank, index, mode));
   const queries = QUERIES;
@@ -107,7 +114,7 @@ export interface Trained {
   readonly weights: Map<string, Float32Array>;
 }
 
-function settingsOf({
+export function settingsOf({
   mode,
   window = 1,
   precision = 'f32',
@@ -115,7 +122,8 @@ function settingsOf({
   settings: more,
 }: RankedRun): RunSettings {
   return {
-    optimizer: { beta1: 0.9, beta2: 0.999, eps: 1e-6, weightDecay: 0.01, maxGradNorm: 1 },
+    // Of a gradient that is rounding AdamW would make whole steps.
+    optimizer: { beta1: 0.9, beta2: 0.999, eps: 1e-4, weightDecay: 0.01, maxGradNorm: 1 },
     step: { ...settings, ...mode.step },
     window,
     learningRate: (updates) => 2e-4 / (1 + updates / 20),
@@ -134,6 +142,7 @@ async function trained(
 ): Promise<Trained> {
   const taken: TakenStep[] = [];
   const training = new TrainingRun(model, run);
+  if (run.communicator) await broadcastModel(model, run.communicator);
   const batches = (async function* () {
     for (let index = 0; ; index++) yield batch(index);
   })();
@@ -147,7 +156,8 @@ async function trained(
 /** Rank `rank` of a run; `gpu` is its own or that of all. */
 export function trainRank(gpu: Gpu, communicator: Communicator, run: RankedRun): Promise<Trained> {
   const { mode, steps = 20, precision = 'f32' } = run;
-  const model = dropoutModel(gpu, precision);
+  // Replicas need not be alike before they begin.
+  const model = dropoutModel(gpu, precision, 2, 5 + communicator.rank);
   return trained(model, { ...settingsOf(run), communicator }, steps, (index) =>
     shardBatch(model, communicator.rank, index, mode),
   );
@@ -193,10 +203,46 @@ export function distance(
   for (const [name, values] of want) {
     const other = got.get(name)!;
     const size = lengthOf(name.endsWith('key.bias') ? want.get(name.replace(/bias$/, 'weight'))! : values);
-    const relative = lengthOf(values.map((value, i) => other[i]! - value)) / size;
+    const difference = lengthOf(values.map((value, i) => other[i]! - value));
+    const relative = difference === 0 ? 0 : difference / size;
     if (!(relative <= worst.relative)) worst = { name, relative };
   }
   return worst;
+}
+
+/**
+ * Requires replicas that are equal to the bit, and losses, norms and weights within `bound` of what one process has; of
+ * `start`, which is disposed of, the updates of the weights instead of the weights.
+ */
+export async function requireAlike(
+  ranks: readonly Trained[],
+  one: Trained,
+  bound: number,
+  start?: M3Model,
+): Promise<void> {
+  const [first, ...others] = ranks;
+  for (const { weights } of others) assert.deepEqual(weights, first!.weights);
+  const initial = await start?.readWeights();
+  start?.dispose();
+  const moved = (weights: Trained['weights']) =>
+    initial
+      ? new Map(
+          [...weights].map(([name, values]) => [
+            name,
+            values.map((value, i) => value - initial.get(name)![i]!),
+          ]),
+        )
+      : weights;
+  const { name, relative } = distance(moved(first!.weights), moved(one.weights));
+  assert.ok(relative <= bound, `${name}: ${relative}`);
+  for (const { steps } of ranks)
+    for (const [n, { loss, norm }] of steps.entries()) {
+      const want = one.steps[n]!;
+      assert.ok(Math.abs(loss - want.loss) <= bound * want.loss, `step ${n}: loss ${loss}, ${want.loss}`);
+      if (Number.isFinite(want.norm))
+        assert.ok(Math.abs(norm - want.norm) <= bound * want.norm, `step ${n}: norm ${norm}, ${want.norm}`);
+      else assert.ok(!Number.isFinite(norm));
+    }
 }
 
 function lengthOf(values: Float32Array): number {

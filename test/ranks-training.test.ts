@@ -1,12 +1,35 @@
-/** Two ranks, played by one process, beside one process that takes the batches of both; all steps are in test/long. */
+/** Ranks that one process plays, beside one process that takes the batches of all; every mode for 20 steps is in test/long. */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
+import { MachineError } from '../src/errors.js';
 import { Gpu } from '../src/gpu/gpu.js';
-import { distance, modes, trainRanks, trainShards } from './ranked-runs.js';
+import type { M3Model } from '../src/models/m3.js';
+import { AdamW } from '../src/train/optimizer.js';
+import type { Communicator } from '../src/train/ranks/communicator.js';
+import { EmulatedRanks } from '../src/train/ranks/emulated.js';
+import { GradientReducer } from '../src/train/ranks/reducer.js';
+import { sumOnWire } from '../src/train/ranks/sums.js';
+import { planMemory } from '../src/train/run/memory-plan.js';
+import { dropoutStreams, TrainingRun } from '../src/train/run/run.js';
+import { forwardBackward } from '../src/train/step/train-step.js';
+import {
+  modes,
+  type RankedRun,
+  requireAlike,
+  settingsOf,
+  shardBatch,
+  trainJoined,
+  trainRanks,
+  trainShards,
+} from './ranked-runs.js';
+import { dropoutModel, settings } from './training-cases.js';
 
 const gpus: Gpu[] = [];
+/** Ranks may share a device. */
+let one: Gpu[];
 before(async () => {
   gpus.push(await Gpu.open(), await Gpu.open());
+  one = gpus.slice(0, 1);
 });
 after(async () => {
   for (const gpu of gpus) {
@@ -15,17 +38,218 @@ after(async () => {
   }
 });
 
-for (const mode of modes)
-  test(`two ranks train as one process with both shards: ${mode.name}`, async () => {
-    const steps = mode === modes[0] ? 20 : 3;
-    const [first, second] = await trainRanks(gpus, { mode, steps });
-    const one = await trainShards(gpus[0]!, { mode, steps });
-    assert.deepEqual(second, { ...first, steps: second!.steps });
-    const { name, relative } = distance(first!.weights, one.weights);
-    assert.ok(relative < 1e-5, `${name}: ${relative}`);
-    for (const [n, { loss, norm }] of first!.steps.entries()) {
-      const want = one.steps[n]!;
-      assert.ok(Math.abs(loss - want.loss) <= 1e-5 * want.loss, `step ${n}: loss ${loss}, ${want.loss}`);
-      assert.ok(Math.abs(norm - want.norm) <= 1e-5 * want.norm, `step ${n}: norm ${norm}, ${want.norm}`);
+const [first] = modes;
+const DENSE = { name: 'dense only', step: { unified: false }, selfDistill: false } as const;
+
+for (const { mode, devices } of [
+  { mode: first!, devices: 2 },
+  { mode: modes[2]!, devices: 1 },
+])
+  test(`two ranks on ${devices} devices train as one process with both shards: ${mode.name}`, async () => {
+    const run: RankedRun = { mode, steps: 2 };
+    await requireAlike(await trainRanks(gpus.slice(0, devices), run), await trainShards(gpus[0]!, run), 1e-5);
+  });
+
+test('recomputing, in chunks, two batches a step', async () => {
+  const run: RankedRun = {
+    mode: { ...first!, step: { recompute: true, subBatchSize: 3 } },
+    window: 2,
+    steps: 2,
+  };
+  await requireAlike(await trainRanks(one, run), await trainShards(gpus[0]!, run), 1e-5);
+});
+
+test('three ranks, one of which has no gradient', async () => {
+  // Of one query with one passage the loss is constant.
+  const shape = (rank: number) => (rank === 1 ? { queries: 1, group: 1 } : { queries: 2, group: 2 });
+  const run: RankedRun = { mode: { ...DENSE, batch: { teacherScores: null }, shape }, ranks: 3, steps: 2 };
+  await requireAlike(await trainRanks(one, run), await trainShards(gpus[0]!, run), 1e-5);
+});
+
+test('cross-device negatives: as one rank with both batches in one', async () => {
+  for (const kind of ['m3_kd_loss', 'kl_div'] as const) {
+    const step = { unified: false, kind, negativesCrossDevice: true };
+    const run: RankedRun = { mode: { ...DENSE, step }, steps: 2 };
+    await requireAlike(await trainRanks(one, run), await trainJoined(gpus[0]!, run), 1e-5);
+  }
+});
+
+test('f16: the same steps are skipped, at the same scales', async () => {
+  const lossScaling = {
+    kind: 'dynamic',
+    initialScale: 2 ** 24,
+    window: 3,
+    hysteresis: 1,
+    minimumScale: 1,
+  } as const;
+  const run: RankedRun = { mode: first!, steps: 6, precision: 'f16', settings: { lossScaling } };
+  const ranks = await trainRanks(one, run);
+  const alone = await trainShards(gpus[0]!, run);
+  const course = ({ steps }: typeof alone) => steps.map(({ skipped, lossScale }) => [skipped, lossScale]);
+  assert.deepEqual(course(ranks[0]!), course(alone));
+  assert.ok(alone.steps.some(({ skipped }) => skipped) && alone.steps.some(({ skipped }) => !skipped));
+  await requireAlike(ranks, alone, 2e-3, dropoutModel(gpus[0]!, 'f16'));
+});
+
+for (const wire of ['f32', 'bf16'] as const)
+  test(`gradients of ranks are the sum of what each has, to the bit, ${wire} on the wire`, async () => {
+    const ranks = new EmulatedRanks(3);
+    const own: Map<string, Float32Array>[] = [];
+    const play = async (rank: number) => {
+      const gpu = gpus[0]!;
+      const model = dropoutModel(gpu, 'f32');
+      const batch = { ...shardBatch(model, rank, 0, first!), selfDistill: true };
+      // Buckets of one stage each.
+      const reducer = new GradientReducer(model.store, ranks.rank(rank), { wire, bucketBytes: 1 });
+      await forwardBackward(model, batch, settings);
+      own[rank] = await model.store.readGradients();
+      model.store.zeroGradients();
+      const started: number[] = [];
+      const hook = reducer.arm();
+      const onBackward = (stage: number) => {
+        started.push(stage);
+        hook(stage);
+      };
+      await forwardBackward(model, batch, settings, { onBackward });
+      assert.deepEqual(started, [3, 2, 1]);
+      const { sent, hidden, exchanging } = await reducer.finish();
+      assert.ok(sent > 0 && hidden >= 0 && hidden <= exchanging);
+      const sums = await model.store.readGradients();
+      batch.tokens.dispose();
+      model.dispose();
+      return sums;
+    };
+    const summed = await Promise.all([0, 1, 2].map(play));
+    for (const sums of summed)
+      for (const [name, values] of sums) {
+        const all = own.map((each) => each.get(name)!);
+        // -0 and 0 are no difference to a sum.
+        assert.deepEqual(values.map(plusZero), sumOnWire(all, wire).map(plusZero), name);
+      }
+  });
+
+test('moments that ranks divide give the same bits', async () => {
+  const run: RankedRun = { mode: first!, steps: 2, precision: 'f16', settings: { wire: 'bf16' } };
+  const whole = await trainRanks(one, run);
+  const shared = await trainRanks(one, { ...run, settings: { wire: 'bf16', shardOptimizer: true } });
+  for (const { weights } of shared) assert.deepEqual(weights, whole[0]!.weights);
+});
+
+test("ranks draw dropout apart; rank 0's is that of a run on its own", async () => {
+  const run: RankedRun = { mode: first!, steps: 1, seed: 7 };
+  const ranks = await trainRanks(one, run);
+  const gpu = gpus[0]!;
+  const model = dropoutModel(gpu, 'f32');
+  const { optimizer: options, learningRate, step } = settingsOf(run);
+  const optimizer = new AdamW(model.store, options);
+  for (const rank of [0, 1]) {
+    const batch = { ...shardBatch(model, rank, 0, first!), selfDistill: true };
+    await forwardBackward(model, batch, step, { random: dropoutStreams(7, rank) });
+    batch.tokens.dispose();
+  }
+  await optimizer.step(learningRate(0), 1 / 2);
+  const weights = await model.readWeights();
+  await requireAlike(ranks, { steps: ranks[0]!.steps, weights }, 1e-5);
+  optimizer.dispose();
+  model.dispose();
+  assert.deepEqual(dropoutStreams(7, 0).next(), { seed: 7, stream: 0 });
+  assert.notEqual(dropoutStreams(7, 1).seed, dropoutStreams(7, 2).seed);
+});
+
+const plusZero = (value: number) => value + 0;
+
+/** What becomes of ranks whose models `prepare` has changed, each a run of `steps` steps; they stop when `stops` says. */
+function outcomes(
+  prepare: (run: TrainingRun, rank: number) => void,
+  steps: number,
+  stops: (rank: number, completed: number) => boolean = () => false,
+): Promise<PromiseSettledResult<number>[]> {
+  const ranks = new EmulatedRanks(2);
+  const play = async (communicator: Communicator) => {
+    const { rank } = communicator;
+    const model = dropoutModel(gpus[0]!, 'f32');
+    const run = new TrainingRun(model, { ...settingsOf({ mode: first! }), communicator });
+    prepare(run, rank);
+    const batches = (async function* () {
+      for (let index = 0; ; index++) {
+        const batch = shardBatch(model, rank, index, first!);
+        yield { ...batch, rows: [{ file: `of-rank-${rank}.jsonl`, line: index + 1 }] };
+      }
+    })();
+    try {
+      const taken = run.steps(batches, steps, undefined, () => stops(rank, run.completed));
+      for await (const _ of taken);
+      return run.completed;
+    } finally {
+      run.dispose();
+      model.dispose();
     }
+  };
+  return Promise.allSettled([0, 1].map((rank) => play(ranks.rank(rank))));
+}
+
+test('a loss that is not finite ends all ranks alike, naming the rank and its rows', async () => {
+  const ended = await outcomes((run, rank) => {
+    if (rank === 1) run.model.store.get('sparse_linear.bias').write([Number.NaN]);
+  }, 2);
+  const [message, other] = ended.map((each) => {
+    assert.ok(each.status === 'rejected' && each.reason instanceof MachineError, JSON.stringify(each));
+    return each.reason.message;
+  });
+  assert.equal(other, message);
+  assert.match(message!, /^step 1, loss NaN: .*the loss is that of rank 1: .*of-rank-1\.jsonl/);
+});
+
+test('all ranks stop after the same step when one of them is to', async () => {
+  const early = await outcomes(
+    () => {},
+    5,
+    (rank, completed) => rank === 1 && completed >= 1,
+  );
+  assert.deepEqual(
+    early,
+    Array.from({ length: 2 }, () => ({ status: 'fulfilled', value: 2 })),
+  );
+  const before = await outcomes(
+    () => {},
+    5,
+    (rank) => rank === 0,
+  );
+  assert.deepEqual(
+    before,
+    Array.from({ length: 2 }, () => ({ status: 'fulfilled', value: 0 })),
+  );
+});
+
+for (const [name, more] of [
+  ['f32', {}],
+  ['moments divided, in chunks', { shardOptimizer: true, step: { ...settings, subBatchSize: 3 } }],
+] as const)
+  test(`a rank takes the memory that was planned: ${name}`, async () => {
+    const [own, other] = [await Gpu.open(), gpus[1]!];
+    const run = { ...settingsOf({ mode: first! }), ...more };
+    // Ranks without a word in common have the most rows together.
+    const batchOf = (rank: number, model: M3Model) =>
+      shardBatch(model, 0, 0, { ...first!, words: [4 + 148 * rank, 148] });
+    const ranks = new EmulatedRanks(2);
+    const planned = await planMemory(own, {
+      model: (gpu) => dropoutModel(gpu, 'f32'),
+      run: { ...run, communicator: ranks.rank(0) },
+      batches: (model) => [batchOf(0, model)],
+    });
+    const play = async (gpu: Gpu, communicator: Communicator) => {
+      const model = dropoutModel(gpu, 'f32');
+      const training = new TrainingRun(model, { ...run, communicator });
+      const batches = (async function* () {
+        for (;;) yield batchOf(communicator.rank, model);
+      })();
+      for await (const { skipped } of training.steps(batches, 3)) assert.ok(!skipped);
+      const { peak, peakByPurpose } = gpu.memory();
+      training.dispose();
+      model.dispose();
+      return { peak, peakByPurpose };
+    };
+    const [taken] = await Promise.all([play(own, ranks.rank(0)), play(other, ranks.rank(1))]);
+    assert.deepEqual(taken, { peak: planned.peak, peakByPurpose: planned.peakByPurpose });
+    await own.close();
   });

@@ -19,7 +19,7 @@ export const settings: StepSettings = {
 
 export const GROUP = 3;
 
-export function dropoutModel(gpu: Gpu, precision: FloatDType, layers = 2): M3Model {
+export function dropoutModel(gpu: Gpu, precision: FloatDType, layers = 2, seed = 5): M3Model {
   return M3Model.random(
     gpu,
     {
@@ -37,7 +37,7 @@ export function dropoutModel(gpu: Gpu, precision: FloatDType, layers = 2): M3Mod
       attention_probs_dropout_prob: 0.1,
       pad_token_id: 1,
     },
-    { seed: 5, precision },
+    { seed, precision },
   );
 }
 

@@ -14,7 +14,7 @@ import type { Binding, Gpu, PendingGather } from '../../gpu/gpu.js';
 import { gpuWait } from '../../gpu/wait.js';
 import { Tensor } from '../../tensor/tensor.js';
 import { type Communicator, partOf, type WireFormat } from './communicator.js';
-import type { Ownership } from './ownership.js';
+import { type Ownership, ownershipOf, rangesOfPart } from './ownership.js';
 import { bytesOfPart, bytesOfSum, type HostRows, sumRows } from './rows.js';
 
 export interface ReducerOptions {
@@ -57,7 +57,8 @@ export class GradientReducer {
   readonly own: Ownership;
   /** For plans: rows of a table that all ranks together may have; by default no rank has one that another has. */
   mostRows = Number.POSITIVE_INFINITY;
-  private readonly buckets: readonly GradientBucket[];
+  /** In the order in which they are summed. */
+  readonly buckets: readonly GradientBucket[];
   private readonly covered: readonly ElementRange[];
   private readonly wire: WireFormat;
   private slots: Slot[] | undefined;
@@ -71,13 +72,7 @@ export class GradientReducer {
     this.wire = options.wire ?? 'f32';
     this.buckets = store.buckets(options.bucketBytes ?? BUCKET_BYTES);
     this.covered = joinedRanges(this.buckets.flatMap(({ ranges }) => ranges));
-    const { rank, size } = communicator;
-    const ranges = joinedRanges(
-      this.buckets.flatMap((bucket) =>
-        partsIn(bucket, partOf(bucket.size, size, rank)).map(({ range }) => range),
-      ),
-    );
-    this.own = { rank, size, ranges };
+    this.own = ownershipOf(this.buckets, communicator.size, communicator.rank);
   }
 
   /**
@@ -142,11 +137,13 @@ export class GradientReducer {
     const receive = async () => {
       await pending.wait();
       const { size, rank } = communicator;
-      const part = this.options.ownPartsOnly
-        ? partOf(bucket.size, size, rank)
-        : { start: 0, end: bucket.size };
-      for (const { range, at } of partsIn(bucket, part))
-        this.store.gpu.upload(this.binding(range), values.subarray(at, at + range.end - range.start));
+      const { ownPartsOnly } = this.options;
+      let at = ownPartsOnly ? partOf(bucket.size, size, rank).start : 0;
+      for (const range of ownPartsOnly ? rangesOfPart(bucket, size, rank) : bucket.ranges) {
+        const count = range.end - range.start;
+        this.store.gpu.upload(this.binding(range), values.subarray(at, at + count));
+        at += count;
+      }
       under.spans.push({ begin: read.readyAt, end: performance.now() });
     };
     slot.free = receive();
@@ -229,23 +226,6 @@ function beginRead(gpu: Gpu, sources: readonly Binding[], under: UnderWay): Time
   };
   read.ready.then(note, () => undefined);
   return read;
-}
-
-/** Elements [start, end) of a bucket where they lie in the flat buffer; `at`: how far into the bucket. */
-function partsIn(
-  { ranges }: GradientBucket,
-  { start, end }: ElementRange,
-): { range: ElementRange; at: number }[] {
-  const parts: { range: ElementRange; at: number }[] = [];
-  let at = 0;
-  for (const range of ranges) {
-    const from = Math.max(start, at);
-    const to = Math.min(end, at + range.end - range.start);
-    if (to > from)
-      parts.push({ range: { start: range.start + from - at, end: range.start + to - at }, at: from });
-    at += range.end - range.start;
-  }
-  return parts;
 }
 
 /** The rows that one rank has and others that it has not, from the end of the table, `count` in all. */

@@ -11,6 +11,7 @@ import { formatBytes, type MemoryReport } from '../../gpu/memory.js';
 import type { M3Model } from '../../models/m3.js';
 import { TokenBatch } from '../../models/token-batch.js';
 import { Tensor } from '../../tensor/tensor.js';
+import { PlannedRanks } from '../ranks/planned.js';
 import { type RunBatch, type RunSettings, TrainingRun } from './run.js';
 
 export interface PlannedStep {
@@ -35,9 +36,10 @@ export interface PlannedStep {
 export async function planMemory(like: PlannedDevice, step: PlannedStep): Promise<MemoryReport> {
   const gpu = Gpu.plan(like);
   const model = step.model(gpu);
-  const { window, selfDistillAfter } = step.run;
+  const { window, selfDistillAfter, communicator } = step.run;
   const run = new TrainingRun(model, {
     ...step.run,
+    ...(communicator ? { communicator: new PlannedRanks(communicator.size, communicator.rank) } : {}),
     learningRate: () => 0,
     selfDistillAfter: selfDistillAfter === null ? null : -1,
   });
@@ -48,6 +50,7 @@ export async function planMemory(like: PlannedDevice, step: PlannedStep): Promis
     words ??= step.words?.(model);
     if (run.reducer && words !== undefined) run.reducer.mostRows = words;
     if (n > 0 && words !== undefined) reserveMoments(run, words);
+    if (run.reducer) run.reducer.mostRows = words ?? model.config.vocabSize;
     const most = Math.max(...batches.map(({ tokens }) => tokens.words.unique().length));
     for (const batch of batches) {
       await run.accumulate(batch);

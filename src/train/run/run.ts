@@ -31,6 +31,7 @@ import type { AdamWState, StateSource } from '../optimizer-state.js';
 import { broadcastJson, type Communicator, type WireFormat } from '../ranks/communicator.js';
 import { GradientReducer, type Reduction } from '../ranks/reducer.js';
 import { inOrder } from '../ranks/rounds.js';
+import { Shard } from '../ranks/shard.js';
 import { SingleCommunicator } from '../ranks/single.js';
 import { anyRank, joinedNumbers } from '../ranks/step-numbers.js';
 import type { Schedule } from '../schedules.js';
@@ -56,6 +57,8 @@ export interface RunSettings {
   readonly communicator?: Communicator | undefined;
   /** In which gradients travel between ranks; f32 by default. */
   readonly wire?: WireFormat | undefined;
+  /** Ranks divide the optimiser's moments among them. */
+  readonly shardOptimizer?: boolean | undefined;
 }
 
 /** A packed batch, which the run frees. */
@@ -150,11 +153,14 @@ export class TrainingRun {
     readonly model: M3Model,
     readonly settings: RunSettings,
   ) {
-    this.optimizer = new AdamW(model.store, settings.optimizer);
+    const { communicator, seed, wire, shardOptimizer } = settings;
+    let shard: Shard | undefined;
+    if (communicator && communicator.size > 1) {
+      this.reducer = new GradientReducer(model.store, communicator, { wire, ownPartsOnly: shardOptimizer });
+      if (shardOptimizer) shard = new Shard(communicator, this.reducer.buckets);
+    }
+    this.optimizer = new AdamW(model.store, settings.optimizer, shard);
     this.scaler = new LossScaler(settings.lossScaling);
-    const { communicator, seed, wire } = settings;
-    if (communicator && communicator.size > 1)
-      this.reducer = new GradientReducer(model.store, communicator, { wire });
     if (seed !== null) this.random = dropoutStreams(seed, communicator?.rank ?? 0);
     this.numbers = Tensor.zeros(model.gpu, [settings.window + 2], 'f32', 'workspace').keep();
   }
@@ -238,7 +244,10 @@ export class TrainingRun {
     this.stopAgreed = stop;
     const skipped = !Number.isFinite(norm);
     if (skipped) model.store.zeroGradients();
-    else optimizer.apply(learningRate, scale, { norm }).dispose();
+    else {
+      optimizer.apply(learningRate, scale, { norm }).dispose();
+      await optimizer.gatherWeights();
+    }
     const scaled = Math.fround(norm * Math.fround(scale));
     return async () => ({ losses, loss, norm: scaled, skipped, notFinite, reduction });
   }
