@@ -1,0 +1,65 @@
+/**
+ * The adapter that one rank opens: found by its place on its machine where MPI started it, told by whoever started the
+ * thread else; opened so that it alone is seen; and shown to be no other rank's.
+ */
+import { InputError } from '../../errors.js';
+import { identityOf, visibleAdapters } from '../../gpu/adapter-list.js';
+import { Gpu, type GpuOptions } from '../../gpu/gpu.js';
+import { printable } from '../../show.js';
+import { adapterOfRank, type RankAdapter, type RankRequest } from './choose-ranks.js';
+import type { Communicator } from './communicator.js';
+import { requireDistinct } from './distinct.js';
+
+export interface WantedAdapters {
+  /** `--nproc_per_node`; 1 where it was not given. */
+  readonly nprocPerNode: number;
+  readonly adapter: string | null;
+  readonly adapters: readonly string[] | null;
+}
+
+/** What the flags ask for; `--adapter` goes before `DAWNTUNE_ADAPTER`, and `--adapters` before both. */
+export function rankRequest(wanted: WantedAdapters, ranks: number): RankRequest {
+  const { adapter, adapters } = wanted;
+  return { ranks, adapters, adapter: adapters ? null : adapter || process.env['DAWNTUNE_ADAPTER'] || null };
+}
+
+/**
+ * For a process of MPI, by the hosts of all ranks in their order.
+ * @throws InputError when `--nproc_per_node` is not how many ranks the launcher started here; as `adapterOfRank`.
+ */
+export async function adapterOfProcess(
+  hosts: readonly string[],
+  rank: number,
+  wanted: WantedAdapters,
+): Promise<RankAdapter> {
+  const host = hosts[rank]!;
+  const onHost = (ranks: readonly string[]) => ranks.filter((other) => other === host).length;
+  const here = onHost(hosts);
+  if (wanted.nprocPerNode > 1 && wanted.nprocPerNode !== here)
+    throw new InputError(
+      `--nproc_per_node: expected ${here}, as many ranks as mpirun started on ${printable(host)}, or no such flag, found ${wanted.nprocPerNode}`,
+    );
+  return adapterOfRank(await visibleAdapters(), rankRequest(wanted, here), onHost(hosts.slice(0, rank)));
+}
+
+/**
+ * Opens a rank's adapter. All ranks call it; it returns when each is known to hold a GPU of its own, or a software
+ * adapter.
+ * @throws MachineError, on all ranks alike, when two hold one GPU (distinct.ts); as `Gpu.open`.
+ */
+export async function openRankGpu(
+  communicator: Communicator,
+  { name, environment }: RankAdapter,
+  options: Omit<GpuOptions, 'adapter'> = {},
+): Promise<Gpu> {
+  // Dawn's instance reads them when it first looks for adapters. Threads have none to set.
+  Object.assign(process.env, environment);
+  const gpu = await Gpu.open({ ...options, adapter: name });
+  try {
+    await requireDistinct(communicator, identityOf(await visibleAdapters(), name));
+  } catch (error) {
+    await gpu.close();
+    throw error;
+  }
+  return gpu;
+}

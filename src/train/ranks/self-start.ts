@@ -1,0 +1,147 @@
+/**
+ * A command that starts itself again under mpirun, once for each rank, because its ranks need processes of their own
+ * (choose-ranks.ts). This process then only waits, hands signals on and ends as the ranks do.
+ *
+ * Signals: a terminal's Ctrl-C would make mpirun end the ranks before they have saved, and what mpirun hands on differs
+ * between its makers. So mpirun runs in a session of its own, and a line in the standard input of rank 0, which every
+ * mpirun connects to its own, names the signal; ranks agree on it before the next step. When this process is killed, that
+ * input ends, and so does the run.
+ */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { MachineError } from '../../errors.js';
+import { type PhysicalDevice, physicalDevices } from '../../gpu/physical-devices.js';
+import { findMpi, launchWords, type MpiInstallation, mpiNames } from '../../setup/mpi.js';
+import { EXPOSE_ONE_CARD, type RankAdapter } from './choose-ranks.js';
+
+/** Set for the ranks: standard input of rank 0 is from here. */
+export const STARTED_BY_SELF = 'DAWNTUNE_SELF_STARTED';
+
+/** One that the machine has goes before one that was unpacked into the cache folder. @throws MachineError for none. */
+export function findMpirun(
+  find: (name: (typeof mpiNames)[number]) => MpiInstallation | undefined = findMpi,
+): MpiInstallation {
+  const found = mpiNames.flatMap((name) => find(name) ?? []);
+  const own = found.find(({ env }) => Object.keys(env).length === 0) ?? found[0];
+  if (!own)
+    throw new MachineError(
+      'several cards of one name need a process each, and there is no mpirun: install Open MPI or MPICH (openmpi-bin or mpich of Debian and Ubuntu)',
+    );
+  return own;
+}
+
+/**
+ * Whether the environment that a rank is to set shows it its card alone, tried here with the last rank's.
+ * @throws MachineError where it does not.
+ */
+export function requireCardsAlone(
+  adapters: readonly RankAdapter[],
+  look: () => PhysicalDevice[] | undefined = physicalDevices,
+): void {
+  const { name, environment } = adapters.at(-1)!;
+  const names = Object.keys(environment);
+  if (names.length === 0) return;
+  const before = names.map((each) => process.env[each]);
+  Object.assign(process.env, environment);
+  try {
+    const seen = look()?.filter((device) => device.name === name) ?? [];
+    const [only] = seen;
+    if (
+      seen.length === 1 &&
+      only!.pci &&
+      environment['DRI_PRIME']?.includes(only!.pci.replaceAll(/[:.]/g, '_'))
+    )
+      return;
+    throw new MachineError(
+      `there are several cards of the name ${name}, and DRI_PRIME does not show one alone (${seen.length} seen): Mesa's device-select layer (VkLayer_MESA_device_select, of mesa-vulkan-drivers) is not there or does not serve this driver; ${EXPOSE_ONE_CARD}, and start the ranks with mpirun`,
+    );
+  } finally {
+    for (const [i, each] of names.entries()) {
+      if (before[i] === undefined) delete process.env[each];
+      else process.env[each] = before[i];
+    }
+  }
+}
+
+const SIGNALS = ['SIGINT', 'SIGTERM'] as const;
+
+/** As in interruption.ts: one Ctrl-C comes more than once through `npm` or `npx`. */
+const SAME_SIGNAL = 500;
+/** What is left of mpirun this long after it was told to end is killed. */
+const END_MILLISECONDS = 10_000;
+
+/** Exit codes that a rank has by itself; of others (a rank that was killed) mpirun tells the signal in ways of its own. */
+const OWN_CODES = new Set([0, 1, 2, 130, 143]);
+
+/**
+ * Runs `program` with `words` as every rank, to the end.
+ * @returns the exit code: that of the ranks, 1 where they ended otherwise.
+ */
+export async function runUnderMpirun(
+  { mpirun, name, env }: MpiInstallation,
+  ranks: number,
+  program: string,
+  words: readonly string[],
+): Promise<number> {
+  const all = [...launchWords({ name }, ranks), process.execPath, ...process.execArgv, program, ...words];
+  const child = spawn(mpirun, all, {
+    // Its own session, which a terminal's signals do not reach.
+    detached: true,
+    env: { ...process.env, ...env, [STARTED_BY_SELF]: '1' },
+    stdio: ['pipe', 'inherit', 'inherit'],
+  });
+  // Rank 0 may be gone when it is written to.
+  child.stdin!.on('error', () => undefined);
+  const signalAll = (signal: NodeJS.Signals) => {
+    try {
+      process.kill(-child.pid!, signal);
+    } catch {
+      // Nothing of it is left.
+    }
+  };
+  let first: number | undefined;
+  const pass = (signal: NodeJS.Signals) => {
+    const now = performance.now();
+    if (first !== undefined && now - first < SAME_SIGNAL) return;
+    if (first === undefined) child.stdin!.write(`${signal}\n`);
+    else {
+      child.kill('SIGTERM');
+      setTimeout(() => signalAll('SIGKILL'), END_MILLISECONDS).unref();
+    }
+    first ??= now;
+  };
+  const end = () => signalAll('SIGTERM');
+  for (const signal of SIGNALS) process.on(signal, pass);
+  process.on('exit', end);
+  try {
+    const [code] = (await once(child, 'close')) as [number | null];
+    return code !== null && OWN_CODES.has(code) ? code : 1;
+  } catch (error) {
+    throw new MachineError(`${mpirun} does not start: ${(error as Error).message}`);
+  } finally {
+    for (const signal of SIGNALS) process.removeListener(signal, pass);
+    process.removeListener('exit', end);
+  }
+}
+
+/**
+ * For rank 0 of a command that started itself: signals that come as lines are handled as if this process had got them,
+ * and the end of the input as a termination. Does not keep the process running.
+ */
+export function followSelfStart(rank: number, input: NodeJS.ReadStream = process.stdin): void {
+  if (!process.env[STARTED_BY_SELF] || rank !== 0) return;
+  let line = '';
+  const act = (signal: string) => {
+    if (signal === 'SIGINT' || signal === 'SIGTERM') process.emit(signal, signal);
+  };
+  input.setEncoding('utf8');
+  input.on('data', (text: string) => {
+    line += text;
+    const lines = line.split('\n');
+    line = lines.pop()!;
+    lines.forEach(act);
+  });
+  input.once('end', () => act('SIGTERM'));
+  input.once('error', () => act('SIGTERM'));
+  input.unref?.();
+}

@@ -1,0 +1,186 @@
+/** A command that starts itself under mpirun: which one, with which words, and what becomes of signals and exit codes. */
+import assert from 'node:assert/strict';
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { PassThrough } from 'node:stream';
+import { after, test } from 'node:test';
+import { MachineError } from '../src/errors.js';
+import type { PhysicalDevice } from '../src/gpu/physical-devices.js';
+import type { MpiInstallation } from '../src/setup/mpi.js';
+import type { RankAdapter } from '../src/train/ranks/choose-ranks.js';
+import {
+  findMpirun,
+  followSelfStart,
+  requireCardsAlone,
+  STARTED_BY_SELF,
+} from '../src/train/ranks/self-start.js';
+
+const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'dawntune-self-start-'));
+after(() => fs.rmSync(folder, { recursive: true, force: true }));
+const module = new URL('../src/train/ranks/self-start.js', import.meta.url).href;
+
+/** Stands for an mpirun: writes what it was given and what comes through its standard input, and ends as it is told. */
+const fake = path.join(folder, 'mpirun.mjs');
+fs.writeFileSync(
+  fake,
+  `#!${process.execPath}
+import fs from 'node:fs';
+const say = (line) => fs.writeSync(1, line + '\\n');
+say(JSON.stringify({ words: process.argv.slice(2), started: process.env.${STARTED_BY_SELF} }));
+if (process.argv.at(-1).startsWith('ends')) process.exit(Number(process.argv.at(-1).slice(4)));
+if (process.argv.at(-1) === 'dies') process.kill(process.pid, 'SIGKILL');
+process.stdin.setEncoding('utf8').on('data', (text) => say('got ' + text.trim())).on('end', () => { say('input ended'); process.exit(7); });
+process.on('SIGTERM', () => { say('terminated'); process.exit(143); });
+setTimeout(() => process.exit(99), 20000);
+`,
+  { mode: 0o755 },
+);
+
+/** A process that starts itself with this mpirun. */
+function start(...words: string[]): {
+  child: ChildProcess;
+  said: () => string;
+  code: Promise<number | null>;
+} {
+  const script = `const { runUnderMpirun } = await import(${JSON.stringify(module)});
+    const mpi = { name: 'Open MPI', version: '', mpirun: ${JSON.stringify(fake)}, env: { OF_MPI: 'x' } };
+    process.exit(await runUnderMpirun(mpi, 3, 'program.js', ${JSON.stringify(words)}));`;
+  const child = spawn(process.execPath, ['--input-type=module', '-e', script], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  let text = '';
+  child.stdout!.setEncoding('utf8').on('data', (more: string) => {
+    text += more;
+  });
+  return { child, said: () => text, code: once(child, 'close').then(([code]) => code as number | null) };
+}
+
+async function until(holds: () => boolean, what: string): Promise<void> {
+  const limit = performance.now() + 10_000;
+  while (!holds()) {
+    assert.ok(performance.now() < limit, what);
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+}
+
+test('mpirun is given as many ranks, no binding, and the words of the command; its exit code is passed on', async () => {
+  const runs = [
+    ['ends0', 0],
+    ['ends130', 130],
+    // A rank that was killed, and an mpirun that was.
+    ['ends137', 1],
+    ['dies', 1],
+  ] as const;
+  await Promise.all(
+    runs.map(async ([word, expected]) => {
+      const { said, code } = start('finetune', '--nproc_per_node', '3', word);
+      assert.equal(await code, expected, word);
+      const { words, started } = JSON.parse(said());
+      assert.equal(started, '1');
+      assert.deepEqual(words.slice(-5), ['program.js', 'finetune', '--nproc_per_node', '3', word]);
+      const own = words.slice(0, words.indexOf(process.execPath)).join(' ');
+      assert.match(own, /--bind-to none.* -np 3$/);
+      assert.equal(own.includes('--allow-run-as-root'), process.getuid?.() === 0);
+    }),
+  );
+});
+
+test('a first signal reaches rank 0 as a line, a second one ends mpirun, and the end of this process ends the input', async () => {
+  const asked = start('finetune');
+  await until(() => asked.said().includes('words'), 'mpirun has started');
+  asked.child.kill('SIGINT');
+  asked.child.kill('SIGINT');
+  await until(() => asked.said().includes('got SIGINT'), 'the signal has come');
+  // What comes within half a second is the same Ctrl-C.
+  await new Promise((resolve) => setTimeout(resolve, 600));
+  assert.ok(!asked.said().includes('terminated'));
+  asked.child.kill('SIGTERM');
+  assert.equal(await asked.code, 143);
+  assert.match(asked.said(), /got SIGINT\nterminated/);
+
+  const killed = start('finetune');
+  await until(() => killed.said().includes('words'), 'mpirun has started');
+  killed.child.kill('SIGKILL');
+  await until(() => killed.said().includes('input ended'), 'the input has ended');
+});
+
+test('an mpirun of the machine goes before one that was unpacked; without any it is said what to install', () => {
+  const mpi = (name: MpiInstallation['name'], env: Record<string, string>): MpiInstallation => ({
+    name,
+    version: '',
+    mpirun: 'mpirun',
+    env,
+  });
+  const found = (own: MpiInstallation['name'] | undefined) =>
+    findMpirun((name) => (name === own ? mpi(name, {}) : mpi(name, { PATH: '/cache' })));
+  assert.equal(found('MPICH').name, 'MPICH');
+  assert.equal(found('Open MPI').name, 'Open MPI');
+  assert.deepEqual(found(undefined).env, { PATH: '/cache' });
+  assert.throws(() => findMpirun(() => undefined), /no mpirun: install Open MPI or MPICH/);
+});
+
+test('what is to show a card alone is tried before ranks are started', () => {
+  const card = (pci: string): PhysicalDevice => ({
+    name: 'H100',
+    type: 'discrete',
+    vendorId: 0,
+    deviceId: 0,
+    uuid: undefined,
+    driverUuid: undefined,
+    pci,
+  });
+  const both = [card('0000:08:00.0'), card('0000:09:00.0')];
+  const adapters = both.map(
+    ({ name, pci }): RankAdapter => ({
+      name,
+      software: false,
+      environment: { DRI_PRIME: `pci-${pci!.replaceAll(/[:.]/g, '_')}!` },
+    }),
+  );
+  const before = process.env['DRI_PRIME'];
+  const seen: (string | undefined)[] = [];
+  requireCardsAlone(adapters, () => {
+    seen.push(process.env['DRI_PRIME']);
+    return [both[1]!];
+  });
+  assert.deepEqual(seen, ['pci-0000_09_00_0!']);
+  assert.equal(process.env['DRI_PRIME'], before);
+  for (const look of [() => both, () => [both[0]!], () => [], () => undefined])
+    assert.throws(
+      () => requireCardsAlone(adapters, look),
+      (error: Error) => error instanceof MachineError && /device-select.*container/.test(error.message),
+    );
+  assert.equal(process.env['DRI_PRIME'], before);
+  // Names alone tell these apart.
+  requireCardsAlone([{ name: 'A', software: false, environment: {} }], () => assert.fail('nobody looks'));
+});
+
+test('rank 0 takes lines of its input for signals, and the end of it for a termination', async () => {
+  const got: string[] = [];
+  const listen = (signal: string) => got.push(signal);
+  process.on('SIGINT', listen);
+  process.on('SIGTERM', listen);
+  try {
+    const input = new PassThrough();
+    const follow = (rank: number) => followSelfStart(rank, input as unknown as NodeJS.ReadStream);
+    follow(0);
+    process.env[STARTED_BY_SELF] = '1';
+    follow(1);
+    assert.equal(input.listenerCount('data'), 0);
+    follow(0);
+    input.write('SIGI');
+    input.write('NT\nwhatever\n');
+    await until(() => got.length > 0, 'the line has come');
+    assert.deepEqual(got, ['SIGINT']);
+    input.end();
+    await until(() => got.length > 1, 'the end has come');
+    assert.deepEqual(got, ['SIGINT', 'SIGTERM']);
+  } finally {
+    delete process.env[STARTED_BY_SELF];
+    process.removeListener('SIGINT', listen);
+    process.removeListener('SIGTERM', listen);
+  }
+});
