@@ -19,6 +19,14 @@ export interface MpiRanks {
 }
 
 /**
+ * UCX, on which Open MPI and MPICH can stand, patches the calls by which a process gets memory while its other threads
+ * are in them: a driver that is loaded after MPI then crashes now and then, and hangs, because UCX has taken the signal of
+ * the crash too. It does so to register memory for network cards once; what is exchanged here lies in a few buffers.
+ * Whoever sets these variables is left alone.
+ */
+const UCX_SETTINGS = { UCX_MEM_EVENTS: 'n', UCX_ERROR_SIGNALS: '' } as const;
+
+/**
  * Initialises MPI, in a thread of its own. From then on this process must close the communicator before it ends, or ends
  * all ranks with it (leaving.ts).
  * @throws MachineError where there is no MPI library, or one that does not belong to the launcher.
@@ -27,6 +35,7 @@ export async function openMpi(
   launch: MpiLaunch,
   { timeoutSeconds = DEFAULT_TIMEOUT_SECONDS, pieceBytes }: MpiOptions = {},
 ): Promise<MpiRanks> {
+  for (const [name, value] of Object.entries(UCX_SETTINGS)) process.env[name] ??= value;
   const leaving = new Leaving();
   leaving.watch(launch);
   const data: MpiSeat = {
