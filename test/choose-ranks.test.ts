@@ -4,7 +4,12 @@ import { test } from 'node:test';
 import { InputError, MachineError } from '../src/errors.js';
 import { type AdapterIdentity, joinAdapters, type VisibleAdapter } from '../src/gpu/adapter-list.js';
 import type { DeviceType, PhysicalDevice } from '../src/gpu/physical-devices.js';
-import { adapterOfRank, chooseRanks, type RankRequest } from '../src/train/ranks/choose-ranks.js';
+import {
+  adapterOfRank,
+  chooseRanks,
+  type RankRequest,
+  ranksTogether,
+} from '../src/train/ranks/choose-ranks.js';
 import { type HeldAdapter, machineName, requireDistinct, sharedCard } from '../src/train/ranks/distinct.js';
 import { EmulatedRanks } from '../src/train/ranks/emulated.js';
 
@@ -201,6 +206,17 @@ test('a process of MPI takes the adapter of its place, or the only GPU that it i
   assert.equal(own('oneCard', { adapters: ['H100', 'llvmpipe'] }, 1), LLVMPIPE);
   assert.throws(() => own('oneCard', { adapters: ['0', '0'] }, 0), InputError);
   assert.throws(() => own('twoAndOne', { ranks: 4 }, 0), MachineError);
+});
+
+test('doctor says how many ranks there can be', () => {
+  for (const [name, says] of [
+    ['eightH100', /^up to 8: .*--nproc_per_node 8 starts a process for each, under mpirun$/],
+    ['twoKinds', /^up to 2: .*a thread for each GPU$/],
+    ['oneCard', /^1: there is one GPU$/],
+    ['lavapipe', /^any number on one software adapter/],
+    ['twoWithoutAddress', /^1: the driver tells no PCI address/],
+  ] as const)
+    assert.match(ranksTogether(machines[name]), says);
 });
 
 // ---- cards of one's own --------------------------------------------------------------------------------------

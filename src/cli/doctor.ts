@@ -9,6 +9,7 @@ import { openAdapter, subgroupMatrixConfigs } from '../gpu/adapter.js';
 import { type VisibleAdapter, visibleAdapters } from '../gpu/adapter-list.js';
 import { cacheFolder, noAdapterError, prepareVulkan } from '../gpu/software-driver.js';
 import { printable } from '../show.js';
+import { ranksTogether } from '../train/ranks/choose-ranks.js';
 import { parseDoctorArguments } from './doctor-arguments.js';
 
 const LIMITS = [
@@ -48,6 +49,7 @@ export async function doctor(args: readonly string[] = []): Promise<number> {
   const adapters = await visibleAdapters();
   if (adapters.length === 0) throw noAdapterError();
   for (const adapter of adapters) row(`adapter ${adapter.index}`, describe(adapter));
+  row('ranks', ranksTogether(adapters));
 
   const adapter = await openAdapter(wanted ? { adapter: wanted } : {});
   const { info } = adapter;

@@ -79,7 +79,7 @@ export function pidsIn(said: string): number[] {
 }
 
 /** The launcher has ended; what it has told to end may take a moment more. */
-async function requireNoneLeft(said: string): Promise<void> {
+export async function requireNoneLeft(said: string): Promise<void> {
   let left = pidsIn(said).filter(runs);
   for (let tries = 0; left.length > 0 && tries < 100; tries++) {
     await sleep(50);

@@ -176,3 +176,18 @@ export function listOf(visible: readonly VisibleAdapter[]): string {
     })
     .join(', ');
 }
+
+/** How many ranks these adapters can take at once, and as what, in one phrase: for people who look before they start. */
+export function ranksTogether(visible: readonly VisibleAdapter[]): string {
+  const cards = visible.filter(({ software }) => !software).length;
+  if (cards === 0) return 'any number on one software adapter, as threads: for tests, it becomes no faster';
+  if (cards === 1) return '1: there is one GPU';
+  try {
+    const { launcher } = chooseRanks(visible, { ranks: cards });
+    return launcher === 'threads'
+      ? `up to ${cards}: --nproc_per_node ${cards} starts a thread for each GPU`
+      : `up to ${cards}: GPUs have one name, so --nproc_per_node ${cards} starts a process for each, under mpirun`;
+  } catch (error) {
+    return `1: ${(error as Error).message}`;
+  }
+}
