@@ -7,8 +7,10 @@ import type { M3Model } from '../src/models/m3.js';
 import { AdamW } from '../src/train/optimizer.js';
 import type { Communicator } from '../src/train/ranks/communicator.js';
 import { EmulatedRanks } from '../src/train/ranks/emulated.js';
+import { RankThreads } from '../src/train/ranks/rank-threads.js';
 import { GradientReducer } from '../src/train/ranks/reducer.js';
 import { sumOnWire } from '../src/train/ranks/sums.js';
+import { silentReporter } from '../src/train/report.js';
 import { planMemory } from '../src/train/run/memory-plan.js';
 import { dropoutStreams, TrainingRun } from '../src/train/run/run.js';
 import { forwardBackward } from '../src/train/step/train-step.js';
@@ -18,6 +20,7 @@ import {
   requireAlike,
   settingsOf,
   shardBatch,
+  type Trained,
   trainJoined,
   trainRanks,
   trainShards,
@@ -49,6 +52,19 @@ for (const { mode, devices } of [
     const run: RankedRun = { mode, steps: 2 };
     await requireAlike(await trainRanks(gpus.slice(0, devices), run), await trainShards(gpus[0]!, run), 1e-5);
   });
+
+test('ranks in threads give the bits of ranks that one process plays', async () => {
+  const run: RankedRun = { mode: first!, steps: 2, settings: { wire: 'bf16', shardOptimizer: true } };
+  const threads = new RankThreads<Trained>({
+    ...{ size: 2, module: new URL('./training-rank.js', import.meta.url), data: run, report: silentReporter },
+  });
+  const [played] = await trainRanks(one, run);
+  const numbers = ({ steps }: Trained) => steps.map(({ loss, norm }) => [loss, norm]);
+  for (const threaded of await threads.results()) {
+    assert.deepEqual(numbers(threaded), numbers(played!));
+    assert.deepEqual(threaded.weights, played!.weights);
+  }
+});
 
 test('recomputing, in chunks, two batches a step', async () => {
   const run: RankedRun = {
@@ -226,7 +242,7 @@ for (const [name, more] of [
   ['moments divided, in chunks', { shardOptimizer: true, step: { ...settings, subBatchSize: 3 } }],
 ] as const)
   test(`a rank takes the memory that was planned: ${name}`, async () => {
-    const [own, other] = [await Gpu.open(), gpus[1]!];
+    const [own, other] = [gpus[0]!, gpus[1]!];
     const run = { ...settingsOf({ mode: first! }), ...more };
     // Ranks without a word in common have the most rows together.
     const batchOf = (rank: number, model: M3Model) =>
@@ -249,7 +265,8 @@ for (const [name, more] of [
       model.dispose();
       return { peak, peakByPurpose };
     };
+    own.pool.trim();
+    own.pool.resetPeak();
     const [taken] = await Promise.all([play(own, ranks.rank(0)), play(other, ranks.rank(1))]);
     assert.deepEqual(taken, { peak: planned.peak, peakByPurpose: planned.peakByPurpose });
-    await own.close();
   });

@@ -17,6 +17,7 @@ import type { Tokenizer } from '../tokenizer/tokenizer.js';
 import type { SavedFormat } from '../weights/saved-weights.js';
 import { type FinetuneArguments, resumeWish } from './arguments.js';
 import { neverStops, type StopRequest } from './interruption.js';
+import { broadcastModel } from './ranks/broadcast-model.js';
 import { allGatherJson, broadcastJson, type Communicator } from './ranks/communicator.js';
 import { RankNotes } from './ranks/notes.js';
 import { SingleCommunicator } from './ranks/single.js';
@@ -149,6 +150,7 @@ async function finetuneOn(
       return model;
     });
     for (const line of loaded.notices) note(line);
+    await broadcastModel(loaded, ranks);
     await onFirstRank(ranks, () => {
       const modelBytes = BYTES_PER_WEIGHT * loaded.store.count + tokenizerBytes(inputs.tokenizer);
       const momentBytes = args.saveOnlyModel ? 0 : memory.peakByPurpose.optimizer;

@@ -1,21 +1,20 @@
-/** Replicas begin alike: with the weights and the kernels of rank 0. */
+/** Replicas begin alike: with the weights of rank 0. */
 import { MachineError } from '../../errors.js';
-import type { ChoicesRecord } from '../../gpu/choices.js';
 import type { M3Model } from '../../models/m3.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import { broadcastJson, type Communicator } from './communicator.js';
+import { areReplicas } from './replicas.js';
 
 /** Elements that are sent at a time. */
 const PIECE = 4 << 20;
 
 /**
- * Rank 0's weights, heads that it drew at random among them, and the kernels that it chose, on all ranks; to be called
- * before anything is planned or trained. @throws MachineError where the ranks' models are not of the same parameters.
+ * Rank 0's weights, heads that it drew at random among them, on all ranks. Where all have them already, as when all read
+ * the same files, checksums are all that travels. @throws MachineError where the models are not of the same parameters.
  */
 export async function broadcastModel(model: M3Model, communicator: Communicator): Promise<void> {
   if (communicator.size === 1) return;
   const { store } = model;
-  await broadcastKernels(model, communicator);
   const described = (parameters: typeof store.parameters) =>
     parameters.map(({ name, shape, trainable }) => `${name} [${shape}]${trainable ? '' : ', frozen'}`);
   const own = described(store.parameters);
@@ -25,16 +24,11 @@ export async function broadcastModel(model: M3Model, communicator: Communicator)
     throw new MachineError(
       `rank ${communicator.rank} has another model than rank 0: expected ${first[Math.max(0, other)] ?? 'no more parameters'}, found ${own[Math.max(0, other)] ?? 'none'}`,
     );
+  if (await areReplicas(store, communicator)) return;
   const whole: Tensor[] = store.weights ? [store.weights] : [];
   for (const { tensor, offset } of store.parameters) if (offset === undefined) whole.push(tensor);
   for (const tensor of whole) await broadcastTensor(tensor, communicator);
   store.refreshHalves();
-}
-
-/** Of rank 0, for the kernels that it can run. */
-async function broadcastKernels({ gpu }: M3Model, communicator: Communicator): Promise<void> {
-  const { winners } = await broadcastJson<ChoicesRecord>(communicator, gpu.choices.record());
-  gpu.choices.replaceWinners(winners);
 }
 
 async function broadcastTensor(tensor: Tensor, communicator: Communicator): Promise<void> {

@@ -26,6 +26,12 @@ const partsOf = ({ parameters }: ParameterStore) =>
     parts.map(({ name, start, shape }) => ({ name, tensor, start, count: sizeOf(shape) })),
   );
 
+/** Whether all ranks have the same weights; all call it. */
+export async function areReplicas(store: ParameterStore, communicator: Communicator): Promise<boolean> {
+  const own = bytesOf(await checksums(store));
+  return (await communicator.allGather(own)).every((other) => Buffer.compare(own, other) === 0);
+}
+
 /**
  * All ranks call it between the same steps.
  * @throws MachineError on all of them, naming the ranks that have other weights than most (than rank 0 where as many have

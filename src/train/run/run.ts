@@ -28,17 +28,18 @@ import { type LossScaleEvent, LossScaler, type LossScalerState } from '../loss-s
 import type { M3LossBatch } from '../losses/m3-loss.js';
 import { AdamW, type AdamWOptions } from '../optimizer.js';
 import type { AdamWState, StateSource } from '../optimizer-state.js';
-import { broadcastJson, type Communicator, type WireFormat } from '../ranks/communicator.js';
+import type { Communicator, WireFormat } from '../ranks/communicator.js';
 import { GradientReducer, type Reduction } from '../ranks/reducer.js';
 import { inOrder } from '../ranks/rounds.js';
 import { Shard } from '../ranks/shard.js';
 import { SingleCommunicator } from '../ranks/single.js';
 import { anyRank, joinedNumbers } from '../ranks/step-numbers.js';
+import { alikeOnAllRanks } from '../ranks/together.js';
 import type { Schedule } from '../schedules.js';
 import { lossesOf, microBatch, ownScoresOf, type StepSettings } from '../step/train-step.js';
 import { type Cursor, readCursor, START } from './cursor.js';
 import { Evaluation } from './evaluation.js';
-import { adviceOn } from './not-finite.js';
+import { adviceAfter, meanOf, type StepNumbers } from './step-outcome.js';
 import { RunTally, type TallyState } from './tally.js';
 
 export interface RunSettings {
@@ -114,18 +115,6 @@ interface StepInFlight {
   /** Of each batch. */
   readonly rows: readonly (readonly RowPlace[])[];
   numbers(): Promise<StepNumbers>;
-}
-
-interface StepNumbers {
-  /** Of each of this rank's batches. */
-  readonly losses: ArrayLike<number>;
-  /** Mean over them, and over ranks. */
-  readonly loss: number;
-  readonly norm: number;
-  readonly skipped: boolean;
-  /** The first rank whose loss is not finite. */
-  readonly notFinite?: number | undefined;
-  readonly reduction?: Reduction | undefined;
 }
 
 export class TrainingRun {
@@ -263,16 +252,11 @@ export class TrainingRun {
     try {
       event = scaler.update(skipped);
     } catch (error) {
-      throw error instanceof MachineError
-        ? new MachineError(
-            `step ${number}, loss ${loss}: ${error.message}; ${await this.advice(step, numbers)}`,
-          )
-        : error;
+      if (!(error instanceof MachineError)) throw error;
+      throw await this.failed(`step ${number}, loss ${loss}: ${error.message}`, step, numbers);
     }
     if (!skipped && !Number.isFinite(loss))
-      throw new MachineError(
-        `loss ${loss} at step ${number}: nothing of this step is saved; ${await this.advice(step, numbers)}`,
-      );
+      throw await this.failed(`loss ${loss} at step ${number}: nothing of this step is saved`, step, numbers);
     tally.step(skipped, learningRate, norm);
     return {
       ...{ number, loss, norm, skipped, learningRate, lossScale: scaler.scale, event },
@@ -280,32 +264,21 @@ export class TrainingRun {
     };
   }
 
-  /** What to do after a step that is not finite; with several ranks as the rank sees it whose loss it is, or else rank 0. */
-  private async advice(
+  /** All ranks come to it alike. */
+  private async failed(
+    what: string,
     { learningRate, rows }: StepInFlight,
-    { losses, notFinite }: StepNumbers,
-  ): Promise<string> {
-    const { settings, tally } = this;
-    const { communicator } = settings;
-    const places: RowPlace[] = [];
-    rows.forEach((ofBatch, n) => {
-      // Those of a batch that is not finite, else some of all.
-      if (!Number.isFinite(losses[n]!)) places.unshift(...ofBatch);
-      else if (places.length < ofBatch.length) places.push(...ofBatch);
-    });
-    const own = async () =>
-      adviceOn({
-        moved: tally.moved,
-        weightsFinite: await this.weightsFinite(),
-        learningRate,
-        temperature: settings.step.temperature,
-        half: this.scales,
-        rows: places,
-      });
-    if (!communicator || communicator.size === 1) return own();
-    const root = notFinite ?? 0;
-    const advice = await broadcastJson(communicator, communicator.rank === root ? await own() : '', root);
-    return notFinite === undefined ? advice : `the loss is that of rank ${notFinite}: ${advice}`;
+    numbers: StepNumbers,
+  ): Promise<MachineError> {
+    const { settings, tally, scales } = this;
+    const advice = await adviceAfter(
+      {
+        ...{ moved: tally.moved, learningRate, temperature: settings.step.temperature, half: scales },
+        ...{ rows, numbers, weightsFinite: () => this.weightsFinite() },
+      },
+      settings.communicator,
+    );
+    return alikeOnAllRanks(new MachineError(`${what}; ${advice}`));
   }
 
   /** One step, its numbers waited for. For steps one after the other take `steps`. */
@@ -492,9 +465,3 @@ export function dropoutStreams(seed: number, rank: number): RandomStreams {
 
 /** Keeps it apart from whatever else is drawn from the seed. */
 const DROPOUT_OF_RANK = 0x72616e6b;
-
-function meanOf(values: ArrayLike<number>): number {
-  let mean = 0;
-  for (let n = 0; n < values.length; n++) mean += values[n]! / values.length;
-  return mean;
-}
