@@ -478,6 +478,58 @@ for (const name of ['w', 'fixed'])
     assert.equal(gpu.memory().liveBuffers, 0);
   });
 
+for (const dense of [false, true])
+  test(`rows for whose sum there is no memory are not lost${dense ? ', beside a dense gradient too' : ''}`, async () => {
+    const small = await Gpu.open({ memoryBudget: 2 ** 20 });
+    const store = new ParameterStore(small, [
+      { name: 'E', shape: [600, 4], table: true, trainable: true, decay: false },
+    ]);
+    const sink = store.tables[0]!.gradient;
+    const lists = [3, 5, 7].map((step) => Uint32Array.from({ length: 80 }, (_, i) => i * step));
+    const want = new Float32Array(600 * 4);
+    for (const rows of lists)
+      for (const row of rows) want.fill((want[4 * row] ?? 0) + 1 + row, 4 * row, 4 * row + 4);
+    if (dense) want.forEach((_, i) => void want[i]!++);
+    let refused = 0;
+    for (let spare = 0; spare < 16; spare++) {
+      for (const rows of lists) {
+        const values = Float32Array.from({ length: 4 * rows.length }, (_, i) => 1 + rows[i >> 2]!);
+        sink.addRows(rows, Tensor.from(small, values, [rows.length, 4]));
+      }
+      const part = Tensor.from(small, new Float32Array(600 * 4).fill(1), [600, 4]);
+      if (dense) sink.add(part);
+      part.dispose();
+      const before = small.memory().liveBuffers;
+      const take = (bytes: number) => Tensor.empty(small, [bytes / 4]);
+      // Room for so much, in pieces of several sizes.
+      const room = Array.from({ length: spare }, (_, i) => take(i % 2 === 0 ? 4096 : 256));
+      const rest: Tensor[] = [];
+      for (const bytes of [65536, 4096, 256])
+        for (let more = true; more; )
+          try {
+            rest.push(take(bytes));
+          } catch {
+            more = false;
+          }
+      for (const tensor of room) tensor.dispose();
+      try {
+        sink.settle();
+      } catch (error) {
+        assert.match(String(error), /out of GPU memory/);
+        refused++;
+      }
+      for (const tensor of rest) tensor.dispose();
+      assert.ok(small.memory().liveBuffers <= before + 1, `${spare}`);
+      assert.deepEqual((await store.readGradients()).get('E'), want, `${spare}`);
+      assert.equal(sink.count, 1);
+      store.zeroGradients();
+    }
+    assert.ok(refused > 0 && refused < 16, `${refused}`);
+    store.dispose();
+    assert.equal(small.memory().liveBuffers, 0);
+    await small.close();
+  });
+
 test('a step for which there is no memory changes nothing, and can be taken again', async () => {
   const small = await Gpu.open({ memoryBudget: 2 ** 20 });
   const run = async (starve: boolean) => {

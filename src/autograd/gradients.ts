@@ -44,6 +44,7 @@ export class DenseGradient implements GradientSink {
   addRows(rows: Uint32Array, values: Tensor): void {
     if (!this.into) this.own = zeros(this.leaf);
     addRowsTo(this.into!, rows, values);
+    values.dispose();
   }
 
   settle(): void {}
@@ -75,7 +76,7 @@ export class DenseGradient implements GradientSink {
  * (tied embeddings: a product with the table), after which everything is added to one dense tensor.
  */
 export class RowGradients implements GradientSink {
-  private pieces: RowGradient[] = [];
+  private readonly pieces: RowGradient[] = [];
   into: Tensor | undefined;
 
   constructor(private readonly table: Tensor) {}
@@ -100,15 +101,26 @@ export class RowGradients implements GradientSink {
     if (this.pieces.length >= MOST_PIECES) this.settle();
   }
 
-  /** Of many micro-batches and chunks one piece is left, so that a table's gradient takes its distinct rows. */
+  /**
+   * Of many micro-batches and chunks one piece is left, so that a table's gradient takes its distinct rows. Where there
+   * is no memory for that, nothing is lost: what was not added yet is still there.
+   */
   settle(): void {
     const { into, table, pieces } = this;
-    if (into) for (const { rows, values } of pieces.splice(0)) addRowsTo(into, rows, values);
-    if (pieces.length <= 1) return;
-    const rows = pieces.map((piece) => piece.rows).reduce(union);
-    const values = Tensor.zeros(table.gpu, [rows.length, table.cols], 'f32', 'gradients').keep();
-    for (const piece of pieces) addRowsTo(values, placesIn(rows, piece.rows), piece.values);
-    this.pieces = [{ rows, values }];
+    if (!into) {
+      if (pieces.length <= 1) return;
+      const rows = pieces.map((piece) => piece.rows).reduce(union);
+      const values = Tensor.zeros(table.gpu, [rows.length, table.cols], 'f32', 'gradients').keep();
+      pieces.unshift({ rows, values });
+    }
+    const first = into ? 0 : 1;
+    const [target, all] = into ? [into, undefined] : [pieces[0]!.values, pieces[0]!.rows];
+    while (pieces.length > first) {
+      const { rows, values } = pieces[first]!;
+      addRowsTo(target, all ? placesIn(all, rows) : rows, values);
+      pieces.splice(first, 1);
+      values.dispose();
+    }
   }
 
   /** Everything as one piece: all rows of the table, once a dense gradient is among it. Undefined without any. */
@@ -246,12 +258,12 @@ function addTo(target: Tensor, part: Tensor): void {
   });
 }
 
-/** Adds rows to a dense gradient and frees them. */
+/** target[rows[i]] += values[i] */
 function addRowsTo(target: Tensor, rows: Uint32Array, values: Tensor): void {
-  scope(() => {
-    const index = new RowIndex(target.gpu, rows);
-    segmentSumRows(values, index.segments(), target, true);
+  const index = new RowIndex(target.gpu, rows);
+  try {
+    scope(() => segmentSumRows(values, index.segments(), target, true));
+  } finally {
     index.dispose();
-  });
-  values.dispose();
+  }
 }

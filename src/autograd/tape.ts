@@ -180,8 +180,13 @@ export function propagate(
   reached = sinks;
   try {
     const gradients = propagateInto(sinks, roots, wanted);
-    // Only now: what backward itself needed is free.
-    for (const sink of sinks) sink.settle();
+    try {
+      // Only now: what backward itself needed is free.
+      for (const sink of sinks) sink.settle();
+    } catch (error) {
+      for (const gradient of gradients) gradient?.dispose();
+      throw error;
+    }
     return gradients;
   } finally {
     reached = undefined;

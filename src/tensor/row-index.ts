@@ -19,7 +19,8 @@ class SortedRows {
   readonly unique: Uint32Array;
   private readonly order: Uint32Array;
   private readonly starts: Uint32Array;
-  private device: { order: Tensor; starts: Tensor } | undefined;
+  private orderTensor: Tensor | undefined;
+  private startsTensor: Tensor | undefined;
   private rowsTensor: Tensor | undefined;
   private compactTensor: Tensor | undefined;
 
@@ -60,15 +61,16 @@ class SortedRows {
   }
 
   dispose(): void {
-    for (const tensor of [this.device?.order, this.device?.starts, this.rowsTensor, this.compactTensor])
+    for (const tensor of [this.orderTensor, this.startsTensor, this.rowsTensor, this.compactTensor])
       tensor?.dispose();
-    this.device = this.rowsTensor = this.compactTensor = undefined;
+    this.orderTensor = this.startsTensor = this.rowsTensor = this.compactTensor = undefined;
   }
 
+  /** Each is noted as soon as it is there: the next may find no memory. */
   private deviceOrder(): { order: Tensor; starts: Tensor } {
-    if (this.device?.order.freed !== false)
-      this.device = { order: this.upload(this.order), starts: this.upload(this.starts) };
-    return this.device;
+    if (this.orderTensor?.freed !== false) this.orderTensor = this.upload(this.order);
+    if (this.startsTensor?.freed !== false) this.startsTensor = this.upload(this.starts);
+    return { order: this.orderTensor, starts: this.startsTensor };
   }
 }
 
