@@ -4,10 +4,11 @@
  * tensor. Embedding tables stay apart and collect their gradient by rows.
  */
 import { InputError, ShapeError } from '../errors.js';
-import type { Gpu } from '../gpu/gpu.js';
+import type { Gpu, Purpose } from '../gpu/gpu.js';
 import type { FloatDType } from '../kernels/launch/formats.js';
 import { castInto } from '../kernels/pointwise.js';
 import { show } from '../show.js';
+import { keepAll } from '../tensor/scope.js';
 import { checkShape, type Shape, sizeOf } from '../tensor/shape.js';
 import { Tensor } from '../tensor/tensor.js';
 import { bucketsOf, type ElementRange, type GradientBucket, joinedRanges } from './buckets.js';
@@ -76,13 +77,7 @@ export class Parameter extends Leaf {
    */
   static alone(gpu: Gpu, spec: ParameterSpec, precision: FloatDType = 'f32'): Parameter {
     checkSpec('Parameter', spec);
-    const tensor = Tensor.zeros(gpu, spec.shape, 'f32', 'weights').keep();
-    const gradient = spec.table ? new RowGradients(tensor) : new DenseGradient(tensor);
-    const copy =
-      precision === 'f16' && spec.product
-        ? Tensor.empty(gpu, spec.shape, 'f16', 'weights').keep()
-        : undefined;
-    return new Parameter(spec, tensor, spec.trainable ? gradient : undefined, copy, undefined);
+    return keepAll(() => apart(gpu, spec, precision));
   }
 
   constructor(
@@ -162,6 +157,15 @@ export class Parameter extends Leaf {
   }
 }
 
+/** A parameter that lies in no flat buffer. */
+function apart(gpu: Gpu, spec: ParameterSpec, precision: FloatDType): Parameter {
+  const tensor = Tensor.zeros(gpu, spec.shape, 'f32', 'weights');
+  const gradient = spec.table ? new RowGradients(tensor) : new DenseGradient(tensor);
+  const half =
+    precision === 'f16' && spec.product ? Tensor.empty(gpu, spec.shape, 'f16', 'weights') : undefined;
+  return new Parameter(spec, tensor, spec.trainable ? gradient : undefined, half, undefined);
+}
+
 /** Elements: 256 bytes of f16, which any adapter can bind at. */
 const SLOT = 128;
 
@@ -223,25 +227,30 @@ export class ParameterStore {
     place(decaying.filter(other));
     this.decayEnd = size;
     place([...rest.filter(product), ...rest.filter(other)]);
-    if (flat.length > 0) {
+    const made = keepAll(() => {
       // Zeros everywhere, padding included: the norm and the optimiser run over it.
-      this.weights = Tensor.zeros(gpu, [size], 'f32', 'weights').keep();
-      this.gradients = Tensor.zeros(gpu, [size], 'f32', 'gradients').keep();
-    }
-    if (precision === 'f16' && halvesEnd > 0)
-      this.halves = Tensor.empty(gpu, [halvesEnd], 'f16', 'weights').keep();
-    this.parameters = specs.map((spec) => {
-      const offset = offsets.get(spec);
-      if (offset === undefined) return Parameter.alone(gpu, spec, precision);
-      const slot = (flat: Tensor) => flat.slot(offset, spec.shape).keep();
-      const tensor = slot(this.weights!);
-      const gradient = new DenseGradient(tensor, slot(this.gradients!));
-      let half: Tensor | undefined;
-      if (precision === 'f16' && spec.product)
-        half =
-          offset < halvesEnd ? slot(this.halves!) : Tensor.empty(gpu, spec.shape, 'f16', 'weights').keep();
-      return new Parameter(spec, tensor, gradient, half, offset);
+      const zeros = (purpose: Purpose) =>
+        flat.length > 0 ? Tensor.zeros(gpu, [size], 'f32', purpose) : undefined;
+      const [weights, gradients] = [zeros('weights'), zeros('gradients')];
+      const halves =
+        precision === 'f16' && halvesEnd > 0 ? Tensor.empty(gpu, [halvesEnd], 'f16', 'weights') : undefined;
+      const parameters = specs.map((spec) => {
+        const offset = offsets.get(spec);
+        if (offset === undefined) return apart(gpu, spec, precision);
+        const slot = (flat: Tensor) => flat.slot(offset, spec.shape);
+        const tensor = slot(weights!);
+        const gradient = new DenseGradient(tensor, slot(gradients!));
+        let half: Tensor | undefined;
+        if (precision === 'f16' && spec.product)
+          half = offset < halvesEnd ? slot(halves!) : Tensor.empty(gpu, spec.shape, 'f16', 'weights');
+        return new Parameter(spec, tensor, gradient, half, offset);
+      });
+      return { weights, gradients, halves, parameters };
     });
+    this.weights = made.weights;
+    this.gradients = made.gradients;
+    this.halves = made.halves;
+    this.parameters = made.parameters;
     for (const parameter of this.parameters) this.byName.set(parameter.name, parameter);
   }
 

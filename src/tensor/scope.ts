@@ -105,6 +105,15 @@ export function scope<T>(body: () => T): T {
   return result;
 }
 
+/** Runs the synchronous `body`; what was made in it and not freed outlives it. When it throws, nothing of it does. */
+export function keepAll<T>(body: () => T): T {
+  return scope(() => {
+    const result = body();
+    for (const item of [...current().owned!]) disown(item);
+    return result;
+  });
+}
+
 /** Runs `body` without recording gradients. */
 export function noGrad<T>(body: () => T): T {
   const context = current();

@@ -58,7 +58,7 @@ export interface GradientSink {
   readonly byRows: boolean;
   /** Adds a gradient of as many elements as the leaf has. */
   add(part: Tensor): void;
-  /** Adds `values` [rows.length, C] to distinct, ascending rows; the sink owns `values` from here on. */
+  /** Adds `values` [rows.length, C] to distinct, ascending rows; the sink keeps `values` and owns them. */
   addRows(rows: Uint32Array, values: Tensor): void;
   /** A backward that brought some has ended: what it brought in parts can be added up. */
   settle(): void;

@@ -7,7 +7,7 @@ import { type AdamWSettings, adamW, clipFactor, globalNorm } from '../kernels/ad
 import { adamWRows, decayRows } from '../kernels/adamw-rows.js';
 import { rowSquareSums } from '../kernels/reduce.js';
 import { type NumberSpec, notNegative, positive, signature } from '../tensor/operands.js';
-import { scope } from '../tensor/scope.js';
+import { keepAll, scope } from '../tensor/scope.js';
 import { type Shape, sizeOf } from '../tensor/shape.js';
 import { Tensor } from '../tensor/tensor.js';
 import {
@@ -120,10 +120,10 @@ export class AdamW {
     private readonly shard?: Shard,
   ) {
     OPTIONS.check({}, { ...options });
-    const zeros = (shape: readonly number[]) => Tensor.zeros(store.gpu, shape, 'f32', 'optimizer').keep();
+    const zeros = (shape: readonly number[]) => Tensor.zeros(store.gpu, shape, 'f32', 'optimizer');
     if (store.weights) {
       const shape = shard ? [shard.count] : store.weights.shape;
-      this.moments = { m: zeros(shape), v: zeros(shape) };
+      this.moments = keepAll(() => ({ m: zeros(shape), v: zeros(shape) }));
     }
     for (const table of store.tables) this.tableMoments.set(table, new TableMoments(table, shard?.own));
   }

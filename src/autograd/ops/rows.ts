@@ -44,7 +44,7 @@ export function gatherRows(table: Tensor, index: RowIndex, options: GatherOption
           if (sink?.byRows) {
             const rows = index.unique(padding);
             if (rows.length === 0) return undefined;
-            const values = Tensor.empty(dy.gpu, [rows.length, dy.cols], 'f32', 'gradients').keep();
+            const values = Tensor.empty(dy.gpu, [rows.length, dy.cols], 'f32', 'gradients');
             gather.segmentSumRows(dy, index.compactSegments(padding), values, false);
             sink.addRows(rows, values);
             return undefined;
