@@ -14,6 +14,7 @@ import type { RankAdapter } from '../src/train/ranks/choose-ranks.js';
 import {
   findMpirun,
   followSelfStart,
+  LauncherWords,
   requireCardsAlone,
   STARTED_BY_SELF,
 } from '../src/train/ranks/self-start.js';
@@ -31,6 +32,7 @@ import fs from 'node:fs';
 const say = (line) => fs.writeSync(1, line + '\\n');
 say(JSON.stringify({ words: process.argv.slice(2), started: process.env.${STARTED_BY_SELF} }));
 if (process.argv.at(-1).startsWith('ends')) process.exit(Number(process.argv.at(-1).slice(4)));
+if (process.argv.at(-1) === 'full') { fs.writeSync(2, '-'.repeat(74) + '\\nNot enough slots\\n' + '-'.repeat(74) + '\\n'); process.exit(1); }
 if (process.argv.at(-1) === 'dies') process.kill(process.pid, 'SIGKILL');
 process.stdin.setEncoding('utf8').on('data', (text) => say('got ' + text.trim())).on('end', () => { say('input ended'); process.exit(7); });
 process.on('SIGTERM', () => { say('terminated'); process.exit(143); });
@@ -43,19 +45,29 @@ setTimeout(() => process.exit(99), 20000);
 function start(...words: string[]): {
   child: ChildProcess;
   said: () => string;
+  errors: () => string;
   code: Promise<number | null>;
 } {
   const script = `const { runUnderMpirun } = await import(${JSON.stringify(module)});
     const mpi = { name: 'Open MPI', version: '', mpirun: ${JSON.stringify(fake)}, env: { OF_MPI: 'x' } };
     process.exit(await runUnderMpirun(mpi, 3, 'program.js', ${JSON.stringify(words)}));`;
   const child = spawn(process.execPath, ['--input-type=module', '-e', script], {
-    stdio: ['ignore', 'pipe', 'inherit'],
+    stdio: ['ignore', 'pipe', 'pipe'],
   });
   let text = '';
+  let errors = '';
   child.stdout!.setEncoding('utf8').on('data', (more: string) => {
     text += more;
   });
-  return { child, said: () => text, code: once(child, 'close').then(([code]) => code as number | null) };
+  child.stderr!.setEncoding('utf8').on('data', (more: string) => {
+    errors += more;
+  });
+  return {
+    child,
+    said: () => text,
+    errors: () => errors,
+    code: once(child, 'close').then(([code]) => code as number | null),
+  };
 }
 
 async function until(holds: () => boolean, what: string): Promise<void> {
@@ -73,11 +85,14 @@ test('mpirun is given as many ranks, no binding, and the words of the command; i
     // A rank that was killed, and an mpirun that was.
     ['ends137', 1],
     ['dies', 1],
+    // It could not start any: what it says stands on standard error.
+    ['full', 1],
   ] as const;
   await Promise.all(
     runs.map(async ([word, expected]) => {
-      const { said, code } = start('finetune', '--nproc_per_node', '3', word);
+      const { said, errors, code } = start('finetune', '--nproc_per_node', '3', word);
       assert.equal(await code, expected, word);
+      assert.equal(errors().includes('Not enough slots'), word === 'full');
       const { words, started } = JSON.parse(said());
       assert.equal(started, '1');
       assert.deepEqual(words.slice(-5), ['program.js', 'finetune', '--nproc_per_node', '3', word]);
@@ -105,6 +120,26 @@ test('a first signal reaches rank 0 as a line, a second one ends mpirun, and the
   await until(() => killed.said().includes('words'), 'mpirun has started');
   killed.child.kill('SIGKILL');
   await until(() => killed.said().includes('input ended'), 'the input has ended');
+});
+
+test('what Open MPI says of an end is told where the ranks have not said why', () => {
+  const fence = '-'.repeat(74);
+  const text = `one\n${fence}\nPrimary job terminated\n${fence}\ntwo\n-- three\n${fence}\nno end`;
+  const told = (all: boolean, pieces: readonly string[]) => {
+    let said = '';
+    const words = new LauncherWords((more) => {
+      said += more;
+    });
+    for (const piece of pieces) words.write(piece);
+    assert.equal(words.ranksSaidWhy, said.includes('dawntune: '));
+    words.end(all);
+    return said;
+  };
+  told(false, ['dawntune: rank 1: no adapter\n']);
+  for (const pieces of [[text], [...text]]) {
+    assert.equal(told(false, pieces), `one\ntwo\n-- three\n${fence}\nno end`);
+    assert.match(told(true, pieces), /^one\ntwo\n-- three\n-+\nPrimary job terminated\n-+\n-+\nno end$/);
+  }
 });
 
 test('an mpirun of the machine goes before one that was unpacked; without any it is said what to install', () => {

@@ -34,6 +34,7 @@ for (const { name } of installations)
       clearTimeout(timer);
       assert.equal(found, code, said);
       assert.equal((said.match(new RegExp(`stopped by ${says}`, 'g')) ?? []).length, 2, said);
-      assert.equal(pidsIn(said).length >= 2, true, said);
+      assert.ok(!said.includes('-----'), said);
+      assert.equal(pidsIn(said).length, 2, said);
       await requireNoneLeft(said);
     });

@@ -9,6 +9,7 @@ import { printable } from '../../show.js';
 import { adapterOfRank, type RankAdapter, type RankRequest } from './choose-ranks.js';
 import type { Communicator } from './communicator.js';
 import { requireDistinct } from './distinct.js';
+import { together } from './together.js';
 
 export interface WantedAdapters {
   /** `--nproc_per_node`; 1 where it was not given. */
@@ -45,18 +46,22 @@ export async function adapterOfProcess(
 /**
  * Opens a rank's adapter. All ranks call it; it returns when each is known to hold a GPU of its own, or a software
  * adapter.
- * @throws MachineError, on all ranks alike, when two hold one GPU (distinct.ts); as `Gpu.open`.
+ * @throws MachineError, on all ranks alike, when two hold one GPU (distinct.ts); as `Gpu.open`, RankError where
+ *   another rank could not open its own.
  */
 export async function openRankGpu(
   communicator: Communicator,
   { name, environment }: RankAdapter,
   options: Omit<GpuOptions, 'adapter'> = {},
 ): Promise<Gpu> {
-  // Dawn's instance reads them when it first looks for adapters. Threads have none to set.
-  Object.assign(process.env, environment);
-  const gpu = await Gpu.open({ ...options, adapter: name });
+  const { gpu, identity } = await together(communicator, async () => {
+    // Dawn's instance reads them when it first looks for adapters. Threads have none to set.
+    Object.assign(process.env, environment);
+    const identity = identityOf(await visibleAdapters(), name);
+    return { gpu: await Gpu.open({ ...options, adapter: name }), identity };
+  });
   try {
-    await requireDistinct(communicator, identityOf(await visibleAdapters(), name));
+    await requireDistinct(communicator, identity);
   } catch (error) {
     await gpu.close();
     throw error;

@@ -74,6 +74,45 @@ const END_MILLISECONDS = 10_000;
 const OWN_CODES = new Set([0, 1, 2, 130, 143]);
 
 /**
+ * What comes through mpirun's standard error: lines of ranks as they come, and what Open MPI itself says of the end (it
+ * stands between two lines of dashes) only where the ranks have not said why.
+ */
+export class LauncherWords {
+  private line = '';
+  private block: string[] | undefined;
+  private readonly blocks: string[] = [];
+  /** Whether a line has come with which this command ends. */
+  ranksSaidWhy = false;
+
+  constructor(private readonly pass: (text: string) => void) {}
+
+  write(text: string): void {
+    const lines = (this.line + text).split('\n');
+    this.line = lines.pop()!;
+    for (const line of lines) {
+      const fence = /^-{70,}\r?$/.test(line);
+      if (this.block) {
+        this.block.push(line);
+        if (fence) {
+          this.blocks.push(...this.block);
+          this.block = undefined;
+        }
+      } else if (fence) this.block = [line];
+      else {
+        this.ranksSaidWhy ||= line.startsWith('dawntune: ');
+        this.pass(`${line}\n`);
+      }
+    }
+  }
+
+  /** `all`: what was kept back is said now. A block that has no end is none. */
+  end(all: boolean): void {
+    for (const line of [...(all ? this.blocks : []), ...(this.block ?? [])]) this.pass(`${line}\n`);
+    if (this.line) this.pass(this.line);
+  }
+}
+
+/**
  * Runs `program` with `words` as every rank, to the end.
  * @returns the exit code: that of the ranks, 1 where they ended otherwise.
  */
@@ -88,8 +127,10 @@ export async function runUnderMpirun(
     // Its own session, which a terminal's signals do not reach.
     detached: true,
     env: { ...process.env, ...env, [STARTED_BY_SELF]: '1' },
-    stdio: ['pipe', 'inherit', 'inherit'],
+    stdio: ['pipe', 'inherit', 'pipe'],
   });
+  const said = new LauncherWords((text) => void process.stderr.write(text));
+  child.stderr!.setEncoding('utf8').on('data', (text: string) => said.write(text));
   // Rank 0 may be gone when it is written to.
   child.stdin!.on('error', () => undefined);
   const signalAll = (signal: NodeJS.Signals) => {
@@ -115,7 +156,10 @@ export async function runUnderMpirun(
   process.on('exit', end);
   try {
     const [code] = (await once(child, 'close')) as [number | null];
-    return code !== null && OWN_CODES.has(code) ? code : 1;
+    const own = code !== null && OWN_CODES.has(code);
+    // mpirun that cannot start its ranks ends with 1 too, and says why.
+    said.end(!own || ((code === 1 || code === 2) && !said.ranksSaidWhy));
+    return own ? code : 1;
   } catch (error) {
     throw new MachineError(`${mpirun} does not start: ${(error as Error).message}`);
   } finally {
