@@ -334,12 +334,14 @@ export class AdamW {
   }
 
   /**
-   * Calls `work` with these tensors. Where ranks divide the moments all ranks call it, and rank 0 alone does the work,
-   * while the others give what it reads, until it has done or failed. The tensors are the same whoever had the moments.
+   * Calls `work` with these tensors, which are the same whoever has the moments. Where ranks divide them all ranks call
+   * this, and rank 0 alone does its work, while the others, which need not name any, give what it reads.
    */
-  async withTensors<T>(work: (tensors: StateTensor[]) => Promise<T>): Promise<T | undefined> {
+  async withTensors<T>(
+    work: ((tensors: StateTensor[]) => Promise<T>) | undefined,
+  ): Promise<T | undefined> {
     const { shard } = this;
-    if (!shard) return work(this.tensors());
+    if (!shard) return work?.(this.tensors());
     const reads = new DividedReads(shard.communicator);
     const tensors = this.stateTensors((tensor) => reads.add(tensor));
     if (shard.own.rank !== 0) {
@@ -347,7 +349,7 @@ export class AdamW {
       return undefined;
     }
     try {
-      return await work(tensors);
+      return await work?.(tensors);
     } finally {
       await reads.end();
     }

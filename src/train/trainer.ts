@@ -17,6 +17,7 @@ import type { Tokenizer } from '../tokenizer/tokenizer.js';
 import type { SavedFormat } from '../weights/saved-weights.js';
 import { type FinetuneArguments, resumeWish } from './arguments.js';
 import { neverStops, type StopRequest } from './interruption.js';
+import { unlikeAdapters } from './ranks/alike.js';
 import { broadcastModel } from './ranks/broadcast-model.js';
 import { allGatherJson, broadcastJson, type Communicator } from './ranks/communicator.js';
 import { RankNotes } from './ranks/notes.js';
@@ -97,6 +98,11 @@ async function finetuneOn(
   let inputs = await together(ranks, () => openInputs(folder, args, note, ranks.size));
   await requireSameInputs(ranks, inputs);
   const gpu = await together(ranks, openGpu);
+  const unlike = await unlikeAdapters(ranks, gpu.capabilities);
+  if (unlike && !inputs.plan.args.shardOptimizer) {
+    note(unlike);
+    inputs = { ...inputs, plan: inputs.plan.withShards() };
+  }
   const endProfile = async () => {
     for (const line of (await profile?.finish(gpu, note))?.lines ?? []) note(line);
   };
@@ -153,7 +159,9 @@ async function finetuneOn(
     await broadcastModel(loaded, ranks);
     await onFirstRank(ranks, () => {
       const modelBytes = BYTES_PER_WEIGHT * loaded.store.count + tokenizerBytes(inputs.tokenizer);
-      const momentBytes = args.saveOnlyModel ? 0 : memory.peakByPurpose.optimizer;
+      // Rank 0 writes those of all ranks.
+      const writers = plan.args.shardOptimizer ? ranks.size : 1;
+      const momentBytes = args.saveOnlyModel ? 0 : writers * memory.peakByPurpose.optimizer;
       const space = requireDiskSpace(args.outputDir, modelBytes, {
         ...{ bytes: modelBytes + momentBytes, count: plan.checkpointsKept },
       });

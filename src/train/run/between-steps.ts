@@ -10,10 +10,10 @@ import { printable } from '../../show.js';
 import type { StopRequest } from '../interruption.js';
 import type { Communicator } from '../ranks/communicator.js';
 import { shareOf } from '../ranks/rounds.js';
-import { onFirstRank, together } from '../ranks/together.js';
+import { together } from '../ranks/together.js';
 import type { Reporter } from '../report.js';
 import { collateAhead } from '../step/collate.js';
-import type { RunSaves } from './checkpoints.js';
+import type { RunSaves, TrainingFiles } from './checkpoints.js';
 import { type preparation, type RunInputs, ranked } from './inputs.js';
 import type { RunLog } from './log.js';
 import type { TrainingRun } from './run.js';
@@ -127,24 +127,28 @@ export class BetweenSteps {
   private async save(): Promise<void> {
     const { run, inputs, saves, log, report, ranks } = this.parts;
     const { model, completed, tally } = run;
-    const training = inputs.plan.args.saveOnlyModel ? undefined : this.trainingState();
-    await onFirstRank(ranks, () =>
-      model.gpu.phase('save', () => saves?.saveCheckpoint(model, inputs.tokenizer, log.state, training)),
+    const save = async (training?: TrainingFiles): Promise<void> =>
+      saves?.saveCheckpoint(model, inputs.tokenizer, log.state, training);
+    await together(ranks, () =>
+      model.gpu.phase('save', async () => {
+        if (inputs.plan.args.saveOnlyModel) return save();
+        const state = this.trainingState();
+        return run.optimizer.withTensors(saves && ((tensors) => save({ state, tensors })));
+      }),
     );
     this.saved = { step: completed, applied: tally.applied };
     report.saved?.(`checkpoint-${completed}`);
   }
 
   /** What goes into a checkpoint beside the model. */
-  private trainingState() {
+  private trainingState(): TrainingState {
     const { run, inputs, log } = this.parts;
     const { capabilities, choices } = run.model.gpu;
     const kernels = choices.record().winners;
-    const state: TrainingState = {
+    return {
       ...{ run: run.state(), means: log.means(), fingerprint: inputs.fingerprint, kernels },
       adapter: { name: capabilities.name, driver: capabilities.driver },
     };
-    return { state, tensors: run.optimizer.tensors() };
   }
 
   /** A model with a weight that is not finite must not replace a good one on disk. */

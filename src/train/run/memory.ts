@@ -94,7 +94,7 @@ export async function planRunMemory(
     words: ({ config, store }) => {
       if (store.tables.length === 0) return 0;
       counted = data.words(idsOf(tokenizer, args), words, plan.worldSize);
-      momentBytes = 2 * 4 * config.hiddenSize;
+      momentBytes = (2 * 4 * config.hiddenSize) / (args.shardOptimizer ? worldSize : 1);
       // Of the whole run, steps before it was resumed included: their words have moments too.
       const batches = plan.totalSteps * plan.window * plan.worldSize;
       const tokens = batches * Math.max(...found.get('training')!.map(tokensOf));

@@ -89,7 +89,13 @@ export class RunPlan implements RunSize {
       lossScaling: this.lossScaling,
       seed: args.seed,
       selfDistillAfter: args.useSelfDistill ? args.selfDistillStartStep : null,
+      shardOptimizer: args.shardOptimizer,
     };
+  }
+
+  /** The same run with `--shard_optimizer`. */
+  withShards(): RunPlan {
+    return new RunPlan({ ...this.args, shardOptimizer: true }, this.deepspeed, this.data, this.ahead);
   }
 
   /** The same run where it goes on, `ahead` steps further in its data than it took steps. */
@@ -109,7 +115,7 @@ export class RunPlan implements RunSize {
     const warmest = Math.min(this.warmup, totalSteps - 1);
     return {
       ...{ rows: this.data.rows, batches_per_epoch: this.batchesPerEpoch, batches_per_step: this.window },
-      ...(this.worldSize > 1 ? { ranks: this.worldSize } : {}),
+      ...(this.worldSize > 1 ? { ranks: this.worldSize, shard_optimizer: args.shardOptimizer } : {}),
       ...{ steps_per_epoch: this.stepsPerEpoch, total_steps: totalSteps, logging_steps: this.loggingSteps },
       ...(args.saveStrategy === 'steps' ? { save_steps: this.saveSteps } : {}),
       ...{ save_strategy: args.saveStrategy, checkpoints_kept: this.checkpointsKept },
