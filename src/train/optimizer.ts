@@ -337,9 +337,7 @@ export class AdamW {
    * Calls `work` with these tensors, which are the same whoever has the moments. Where ranks divide them all ranks call
    * this, and rank 0 alone does its work, while the others, which need not name any, give what it reads.
    */
-  async withTensors<T>(
-    work: ((tensors: StateTensor[]) => Promise<T>) | undefined,
-  ): Promise<T | undefined> {
+  async withTensors<T>(work: ((tensors: StateTensor[]) => Promise<T>) | undefined): Promise<T | undefined> {
     const { shard } = this;
     if (!shard) return work?.(this.tensors());
     const reads = new DividedReads(shard.communicator);

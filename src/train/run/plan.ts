@@ -115,7 +115,9 @@ export class RunPlan implements RunSize {
     const warmest = Math.min(this.warmup, totalSteps - 1);
     return {
       ...{ rows: this.data.rows, batches_per_epoch: this.batchesPerEpoch, batches_per_step: this.window },
-      ...(this.worldSize > 1 ? { ranks: this.worldSize, shard_optimizer: args.shardOptimizer } : {}),
+      ...(this.worldSize > 1
+        ? { ranks: this.worldSize, optimizer_shards: args.shardOptimizer ? this.worldSize : 1 }
+        : {}),
       ...{ steps_per_epoch: this.stepsPerEpoch, total_steps: totalSteps, logging_steps: this.loggingSteps },
       ...(args.saveStrategy === 'steps' ? { save_steps: this.saveSteps } : {}),
       ...{ save_strategy: args.saveStrategy, checkpoints_kept: this.checkpointsKept },
