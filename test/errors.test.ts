@@ -180,9 +180,14 @@ test('a budget too small ends the run before its first step, with the table of w
     assert.match(table, new RegExp(`^ {2}${purpose} +\\d+(\\.\\d+)? [kMG]?B$`, 'm'));
 });
 
-test('several processes and other ZeRO stages are refused clearly', () => {
+test('adapters that are not there and other ZeRO stages are refused clearly', () => {
   const data = jsonl('i.jsonl', GOOD, GOOD);
-  fails(finetune(golden('model'), data, '--nproc_per_node', '2'), /--nproc_per_node/);
+  const ranks = finetune(golden('model'), data, '--nproc_per_node', '2', '--adapters', 'cpu of mine');
+  fails(ranks, /^dawntune: --adapters: expected 2 adapters, one for each rank .*, found 1$/);
+  fails(
+    [...ranks, 'another'],
+    /^dawntune: --adapters: expected parts of adapters' names .* found "cpu of mine"; there are: /,
+  );
   const stage2 = path.join(folder, 'stage2.json');
   fs.writeFileSync(stage2, '{"zero_optimization":{"stage":2}}');
   fails(finetune(golden('model'), data, '--deepspeed', stage2), /stage2\.json.*stage.*whole gradient/);

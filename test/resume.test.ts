@@ -248,6 +248,8 @@ test('of each flag it is known whether a run may go on with another value', () =
     negatives_cross_device sentence_pooling_method normalize_embeddings kd_loss_type unified_finetuning use_self_distill
     self_distill_start_step fix_encoder fix_position_embedding learning_rate per_device_train_batch_size
     gradient_accumulation_steps sub_batch_size dataloader_drop_last lr_scheduler_type warmup_ratio warmup_steps weight_decay
-    adam_beta1 adam_beta2 adam_epsilon max_grad_norm seed fp16 flagembedding_compat`.split(/\s+/);
+    adam_beta1 adam_beta2 adam_epsilon max_grad_norm seed fp16 reduce_dtype flagembedding_compat`.split(
+      /\s+/,
+    );
   assert.deepEqual([...numbers, ...MAY_CHANGE].sort(), Object.keys(finetuneFlags).sort());
 });

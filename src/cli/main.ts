@@ -8,9 +8,10 @@ import { Command, CommanderError } from 'commander';
 import { InputError } from '../errors.js';
 import { readJsonObject } from '../files/json.js';
 import { renderHelp, usageLine, wantsHelp } from '../flag-help.js';
-import { booleanOf, type FlagTable } from '../flags.js';
+import type { FlagTable } from '../flags.js';
 import { nearestName } from '../nearest-name.js';
-import { messageLine, messageLines, show } from '../show.js';
+import { show } from '../show.js';
+import { exitCodeOf, tellFailure } from './failure.js';
 import { surviveLostStreams } from './standard-streams.js';
 
 interface CliCommand {
@@ -146,21 +147,7 @@ function unknownCommand(name: string): InputError {
   );
 }
 
-/** Whether `--debug` is among the words, in any of the spellings of a boolean flag. */
-function asksForStack(argv: readonly string[]): boolean {
-  const at = argv.findLastIndex((word) => /^--debug(=|$)/i.test(word));
-  if (at < 0) return false;
-  const value = argv[at]!.split('=')[1] ?? argv[at + 1] ?? '';
-  return booleanOf(value) ?? true;
-}
-
 main(process.argv.slice(2)).catch((error: unknown) => {
-  const known = error instanceof Error && 'exitCode' in error;
-  // Whatever a message quotes, it is one line of what a terminal shows.
-  const text =
-    known && !asksForStack(process.argv)
-      ? messageLine((error as Error).message)
-      : messageLines(error instanceof Error ? (error.stack ?? error.message) : String(error));
-  process.stderr.write(`dawntune: ${text}\n`);
-  process.exit(known ? (error as InputError).exitCode : 1);
+  tellFailure(error);
+  process.exit(exitCodeOf(error));
 });

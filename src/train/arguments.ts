@@ -43,6 +43,7 @@ import {
   TEMPERATURE,
   WEIGHT_DECAY,
 } from './limits.js';
+import { rankFlags, withoutRanks } from './rank-arguments.js';
 import {
   foreignTrainingArguments,
   olderTrainingArgumentAliases,
@@ -318,9 +319,9 @@ export const finetuneFlags = {
     disable_tqdm: optional(boolean, 'no progress bar'),
     ...profileFlag,
   }),
+  ...rankFlags,
   ...adapterFlag,
   ...group('Machine', {
-    nproc_per_node: withDefault(positive, 1, 'ranks on this machine: only 1 is supported'),
     max_gpu_memory: optional(byteSize, 'the most GPU memory to use, such as 12GB'),
   }),
   ...tuneFlag,
@@ -339,17 +340,20 @@ export interface ParsedArguments {
   readonly notices: string[];
 }
 
-/** @throws InputError, one line that names the flag, what was expected and what was found. */
-export function parseFinetuneArguments(argv: readonly string[]): ParsedArguments {
+/**
+ * `ranks`: of the run, where a launcher started them; otherwise as many as `--nproc_per_node` says.
+ * @throws InputError, one line that names the flag, what was expected and what was found.
+ */
+export function parseFinetuneArguments(argv: readonly string[], ranks?: number): ParsedArguments {
   const { values: args, notices } = parseFlags(finetuneFlags, argv, {
     foreign: { ...foreignTrainingArguments, ...olderTrainingArguments },
     aliases: { ...trainingArgumentAliases, ...olderTrainingArgumentAliases },
   });
-  return { args, notices: [...notices, ...checkFinetuneArguments(args)] };
+  return { args, notices: [...notices, ...checkFinetuneArguments(args, ranks ?? args.nprocPerNode)] };
 }
 
 /** What no single flag can tell: contradictions are errors, the rest is returned as notices. */
-function checkFinetuneArguments(args: FinetuneArguments): string[] {
+function checkFinetuneArguments(args: FinetuneArguments, ranks: number): string[] {
   for (const [flag, named] of [
     ['config_name', args.configName],
     ['tokenizer_name', args.tokenizerName],
@@ -359,10 +363,6 @@ function checkFinetuneArguments(args: FinetuneArguments): string[] {
         `--${flag}: expected that of the model, ${show(args.modelNameOrPath)}, found ${show(named)}: another one is not supported`,
       );
   if (args.useMrl) throw new InputError('--use_mrl: expected False, found True: not implemented for M3');
-  if (args.nprocPerNode > 1)
-    throw new InputError(
-      `--nproc_per_node: expected 1, found ${args.nprocPerNode}: several ranks are not supported yet`,
-    );
   if (args.fp16 && args.bf16)
     throw new InputError('--fp16 and --bf16: expected at most one of them, found both');
   if (args.fixEncoder && !args.unifiedFinetuning)
@@ -395,7 +395,8 @@ function checkFinetuneArguments(args: FinetuneArguments): string[] {
         `--${flag} has no effect without ${flag === 'early_stopping_threshold' ? '' : '--load_best_model_at_end True or '}--early_stopping_patience`,
       );
   if (args.bf16) notices.push('--bf16: training runs in float32');
-  if (args.negativesCrossDevice && args.nprocPerNode === 1)
+  if (ranks === 1) notices.push(...withoutRanks(args));
+  if (args.negativesCrossDevice && ranks === 1)
     notices.push('--negatives_cross_device: one rank already sees all passages of its batch');
   if (args.useSelfDistill && !args.unifiedFinetuning)
     notices.push('--use_self_distill has no effect here without --unified_finetuning True');

@@ -50,9 +50,12 @@ const SAME_SIGNAL = 500;
 /**
  * From now on a signal ends the process with one line through `report`. It is handled when the process next waits, so
  * between two writes of a file and never between two renames of a save. `saves`: the run looks at `requested`, and the
- * first signal that comes after `start` is left to it.
+ * first signal that comes after `start` is left to it. `leave` ends the process.
  */
-export function interruptible(report: Reporter, { saves = false } = {}): InterruptibleReporter {
+export function interruptible(
+  report: Reporter,
+  { saves = false, leave = (exitCode: number): void => process.exit(exitCode) } = {},
+): InterruptibleReporter {
   let total: number | undefined;
   let reached = 0;
   let newest: string | undefined;
@@ -80,7 +83,7 @@ export function interruptible(report: Reporter, { saves = false } = {}): Interru
     release();
     report.end();
     report.note(where());
-    process.exit(EXIT_CODES[signal]);
+    leave(EXIT_CODES[signal]);
   };
   const release = () => {
     for (const signal of Object.keys(EXIT_CODES)) process.removeListener(signal, end);

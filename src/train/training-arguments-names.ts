@@ -22,7 +22,7 @@ function flags(reason: string, names: string, refused: boolean): Record<string, 
 const because = (reason: string, names: string) => flags(reason, names, false);
 const refusedBecause = (reason: string, names: string) => flags(reason, names, true);
 
-const ONE_RANK = 'one process trains, there are no other ranks';
+const OWN_RANKS = 'ranks exchange in memory or by MPI, without PyTorch’s process groups';
 const READING = 'rows are read and batched by dawntune';
 
 /** Names of transformers 4.57.6. */
@@ -93,8 +93,8 @@ export const foreignTrainingArguments: Readonly<Record<string, ForeignFlag>> = {
      use_liger_kernel=False liger_kernel_config gradient_checkpointing_kwargs`,
   ),
   ...because(
-    ONE_RANK,
-    `ddp_backend ddp_find_unused_parameters=False ddp_bucket_cap_mb ddp_broadcast_buffers=False ddp_timeout=1800
+    OWN_RANKS,
+    `ddp_backend ddp_find_unused_parameters=False ddp_bucket_cap_mb ddp_broadcast_buffers=False
      fsdp=|False fsdp_min_num_params=0 fsdp_config fsdp_transformer_layer_cls_to_wrap accelerator_config={}
      parallelism_config average_tokens_across_devices=True|False save_on_each_node=True|False`,
   ),
@@ -117,7 +117,7 @@ export const foreignTrainingArguments: Readonly<Record<string, ForeignFlag>> = {
 
 /** Names that transformers dropped between 4.44, the oldest FlagEmbedding allows, and 4.57. */
 export const olderTrainingArguments: Readonly<Record<string, ForeignFlag>> = {
-  ...because(ONE_RANK, 'dispatch_batches=False split_batches=False sharded_ddp=|False'),
+  ...because(OWN_RANKS, 'dispatch_batches=False split_batches=False sharded_ddp=|False'),
   ...because('it belongs to PyTorch', 'use_ipex=False'),
 };
 

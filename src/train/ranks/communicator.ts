@@ -18,6 +18,7 @@ export type WireFormat = 'f32' | 'bf16';
 
 /** Why a rank ended, and with it all others. */
 export interface RankFailure {
+  /** Or ALL_RANKS. */
   readonly rank: number;
   /** One line. */
   readonly message: string;
@@ -25,11 +26,14 @@ export interface RankFailure {
   readonly exitCode: 1 | 2;
 }
 
+/** In place of a rank: all of them fail, for a reason that each has (a flag, a file that all read). */
+export const ALL_RANKS = -1;
+
 /** What waits rejects with this when some rank failed. */
 export class RankError extends MachineError {
   override name = 'RankError';
   constructor(readonly failure: RankFailure) {
-    super(`rank ${failure.rank}: ${failure.message}`);
+    super(failure.rank === ALL_RANKS ? failure.message : `rank ${failure.rank}: ${failure.message}`);
   }
 }
 

@@ -15,6 +15,11 @@ const LATE_MILLISECONDS = 1000;
 /** A rank that was never heard of may be starting, which takes its time however short the timeout. */
 const STARTING_SECONDS = 20;
 
+const SILENCE = 'gave no sign of life';
+
+/** Whether a rank failed by being silent: others say so, and it cannot. */
+export const isSilence = ({ message }: RankFailure): boolean => message.startsWith(SILENCE);
+
 /** Those of this thread. */
 const hearts = new Set<Heartbeat>();
 
@@ -106,7 +111,7 @@ export class Watchdog implements Watch {
   private silence(rank: number, seconds: number): RankFailure {
     return {
       rank,
-      message: `gave no sign of life for ${seconds} s while rank ${this.options.rank()} waited for it: it hangs, or its process or machine is stopped`,
+      message: `${SILENCE} for ${seconds} s while rank ${this.options.rank()} waited for it: it hangs, or its process or machine is stopped`,
       exitCode: 1,
     };
   }

@@ -5,6 +5,7 @@
 import { InputError } from '../../errors.js';
 import { messageLine } from '../../show.js';
 import {
+  ALL_RANKS,
   allGatherJson,
   broadcastJson,
   type Communicator,
@@ -12,7 +13,7 @@ import {
   type RankFailure,
 } from './communicator.js';
 
-/** Of errors that all ranks have, or know of. */
+/** Errors that all ranks have. */
 const known = new WeakSet<Error>();
 
 /** An error that all ranks come to alike, so that none has to tell the others. */
@@ -22,9 +23,8 @@ export function alikeOnAllRanks<E extends Error>(error: E): E {
 }
 
 /**
- * The work of each rank; where one of them fails it, all throw. What all ranks say in the same words (a flag, a file that
- * all of them read) rank 0 throws as a run on its own does, and names no rank.
- * @throws what the work throws, RankError where it was another rank's.
+ * The work of each rank; where one of them fails it, all throw.
+ * @throws RankError of the first that failed, or of ALL_RANKS where all say the same (a flag, a file that all of them read).
  */
 export async function together<T>(ranks: Communicator, work: () => T | Promise<T>): Promise<T> {
   if (ranks.size === 1) return work();
@@ -40,8 +40,7 @@ export async function together<T>(ranks: Communicator, work: () => T | Promise<T
   const first = all.find((each) => each !== null);
   if (!first) return (done as { value: T }).value;
   const alike = all.every((each) => each !== null && each.message === first.message);
-  if (alike && own && ranks.rank === 0) throw alikeOnAllRanks(own);
-  throw rankError(first, first.rank === ranks.rank ? own : undefined);
+  throw rankError(alike ? { ...first, rank: ALL_RANKS } : first, first.rank === ranks.rank ? own : undefined);
 }
 
 /** Rank 0's work, for which the others wait: what it returns is for rank 0 alone. @throws as `together`. */
@@ -56,15 +55,12 @@ export async function fromFirstRank<T>(ranks: Communicator, work: () => T | Prom
   return broadcastJson(ranks, found as T);
 }
 
-/**
- * The error to end a rank with: one that the others do not know yet is told to them.
- * @throws RankError, or on rank 0 what all ranks came to alike.
- */
+/** Ends a rank with an error, which is told to the others where they do not have it too. @throws RankError. */
 export async function endAllRanks(ranks: Communicator, error: unknown): Promise<never> {
   if (ranks.size === 1 || error instanceof RankError) throw error;
   const reason = error instanceof Error ? error : new Error(String(error));
   const failure = failureOf(ranks.rank, reason);
-  if (known.has(reason)) throw ranks.rank === 0 ? reason : new RankError({ ...failure, rank: 0 });
+  if (known.has(reason)) throw rankError({ ...failure, rank: ALL_RANKS }, reason);
   await ranks.abort(failure).catch((end: unknown) => {
     throw end instanceof RankError && end.failure.rank === ranks.rank ? rankError(end.failure, reason) : end;
   });

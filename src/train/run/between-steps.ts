@@ -9,6 +9,7 @@ import { MachineError } from '../../errors.js';
 import { printable } from '../../show.js';
 import type { StopRequest } from '../interruption.js';
 import type { Communicator } from '../ranks/communicator.js';
+import { requireEqualReplicas } from '../ranks/replicas.js';
 import { shareOf } from '../ranks/rounds.js';
 import { together } from '../ranks/together.js';
 import type { Reporter } from '../report.js';
@@ -72,6 +73,9 @@ export class BetweenSteps {
     const stops = log.best?.whyStopped;
     const last = step === plan.totalSteps || stops !== undefined;
     if (last) await together(ranks, () => tally.requireApplied(run.scaler.scale));
+    const { checkReplicas } = plan.args;
+    if (due || last || (checkReplicas !== null && step % checkReplicas === 0))
+      await this.requireEqualReplicas();
     if (due || last) await this.requireFinite(step);
     // A step that overflowed leaves the weights as they were.
     if (last && step > this.first && tally.nothingNew) this.nothingNew = tally.whyNothingNew;
@@ -96,6 +100,7 @@ export class BetweenSteps {
       report.note(`step ${step}: no checkpoint: ${tally.whyNothingNew}`);
       return;
     }
+    await this.requireEqualReplicas();
     await this.requireFinite(step);
     const { saveOnlyModel, saveStrategy, outputDir } = plan.args;
     const name = `checkpoint-${step}`;
@@ -149,6 +154,12 @@ export class BetweenSteps {
       ...{ run: run.state(), means: log.means(), fingerprint: inputs.fingerprint, kernels },
       adapter: { name: capabilities.name, driver: capabilities.driver },
     };
+  }
+
+  /** What one rank has trained and saves is what all have trained. */
+  private async requireEqualReplicas(): Promise<void> {
+    const { run, ranks } = this.parts;
+    if (ranks.size > 1) await together(ranks, () => requireEqualReplicas(run, ranks));
   }
 
   /** A model with a weight that is not finite must not replace a good one on disk. */

@@ -48,7 +48,6 @@ export async function planMemory(like: PlannedDevice, step: PlannedStep): Promis
   for (let n = 0; n < 2; n++) {
     const batches = step.batches(model);
     words ??= step.words?.(model);
-    if (run.reducer && words !== undefined) run.reducer.mostRows = words;
     if (n > 0 && words !== undefined) reserveMoments(run, words);
     if (run.reducer) run.reducer.mostRows = words ?? model.config.vocabSize;
     const most = Math.max(...batches.map(({ tokens }) => tokens.words.unique().length));

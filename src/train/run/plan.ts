@@ -90,6 +90,7 @@ export class RunPlan implements RunSize {
       seed: args.seed,
       selfDistillAfter: args.useSelfDistill ? args.selfDistillStartStep : null,
       shardOptimizer: args.shardOptimizer,
+      wire: args.reduceDtype,
     };
   }
 

@@ -16,7 +16,16 @@ const OF_A_RANK: ReadonlySet<FlagName> = new Set<FlagName>([
   ...(['model_name_or_path', 'config_name', 'tokenizer_name', 'cache_dir', 'token'] as const),
   ...(['train_data', 'eval_data', 'cache_path', 'deepspeed'] as const),
   ...(['output_dir', 'resume_from_checkpoint', 'profile', 'disable_tqdm', 'debug'] as const),
-  ...(['adapter', 'nproc_per_node', 'max_gpu_memory', 'dataloader_num_workers', 'tune'] as const),
+  ...([
+    'adapter',
+    'adapters',
+    'launcher',
+    'ddp_timeout',
+    'nproc_per_node',
+    'max_gpu_memory',
+    'dataloader_num_workers',
+    'tune',
+  ] as const),
 ]);
 
 interface Told {

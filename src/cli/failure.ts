@@ -1,0 +1,34 @@
+/** How a command that failed is told to people and to the shell: one line on standard error, and an exit code. */
+import { createRequire } from 'node:module';
+import type { InputError } from '../errors.js';
+import { booleanOf } from '../flags.js';
+import { messageLine, messageLines } from '../show.js';
+
+/** Errors that say what a person can do have an exit code of their own; others are faults of the program. */
+const isKnown = (error: unknown): error is InputError => error instanceof Error && 'exitCode' in error;
+
+export const exitCodeOf = (error: unknown): number => (isKnown(error) ? error.exitCode : 1);
+
+/** Whatever a message quotes, it is one line of what a terminal shows; a stack is printed for faults and with `--debug`. */
+export function tellFailure(error: unknown, argv: readonly string[] = process.argv): void {
+  const text =
+    isKnown(error) && !asksForStack(argv)
+      ? messageLine(error.message)
+      : messageLines(error instanceof Error ? (error.stack ?? error.message) : String(error));
+  process.stderr.write(`dawntune: ${text}\n`);
+}
+
+/** Whether `--debug` is among the words, in any of the spellings of a boolean flag. */
+function asksForStack(argv: readonly string[]): boolean {
+  const at = argv.findLastIndex((word) => /^--debug(=|$)/i.test(word));
+  if (at < 0) return false;
+  const value = argv[at]!.split('=')[1] ?? argv[at + 1] ?? '';
+  return booleanOf(value) ?? true;
+}
+
+/** Ends the process without asking its threads, of which one may hang: Node.js would wait for it. */
+export function leaveAtOnce(exitCode: number): never {
+  const koffi = createRequire(import.meta.url)('koffi') as typeof import('koffi').default;
+  koffi.load(null).func('void _exit(int code)')(exitCode);
+  throw new Error('_exit came back');
+}

@@ -1,0 +1,75 @@
+/** `dawntune finetune` as one process of several that a launcher of MPI started: each of them is a rank. */
+import { messageLine, printable } from '../show.js';
+import { parseFinetuneArguments } from '../train/arguments.js';
+import { interruptible } from '../train/interruption.js';
+import { ALL_RANKS, RankError } from '../train/ranks/communicator.js';
+import { isSilence } from '../train/ranks/heartbeat.js';
+import type { MpiLaunch } from '../train/ranks/mpi/environment.js';
+import { openMpi, processLines } from '../train/ranks/mpi/open.js';
+import { adapterOfProcess, openRankGpu } from '../train/ranks/rank-adapter.js';
+import { followSelfStart } from '../train/ranks/self-start.js';
+import { together } from '../train/ranks/together.js';
+import { consoleReporter, type Reporter, silentReporter } from '../train/report.js';
+import { finetune } from '../train/trainer.js';
+import { exitCodeOf, tellFailure } from './failure.js';
+
+export async function finetuneProcess(argv: readonly string[], launch: MpiLaunch): Promise<number> {
+  const { rank, size } = launch;
+  const parse = () => parseFinetuneArguments(argv, size);
+  // What is wrong with the words is told once all ranks can know of it.
+  const parsed = attempt(parse);
+  const timeoutSeconds = parsed?.args.ddpTimeout;
+  const { communicator, processes } = await openMpi(
+    launch,
+    timeoutSeconds === undefined ? {} : { timeoutSeconds },
+  );
+  const report = interruptible(
+    rank === 0 ? consoleReporter(parsed?.args.disableTqdm ? { progress: false } : {}) : reporterOf(rank),
+    { saves: true },
+  );
+  followSelfStart(rank);
+  try {
+    const { args, notices } = await together(communicator, parse);
+    if (rank === 0) for (const line of [...notices, ...processLines(processes)]) report.note(line);
+    const hosts = processes.map(({ host }) => host);
+    const adapter = await together(communicator, () => adapterOfProcess(hosts, rank, args));
+    const openGpu = () =>
+      openRankGpu(communicator, adapter, args.maxGpuMemory ? { memoryBudget: args.maxGpuMemory } : {});
+    const { exitCode } = await finetune(args, report, openGpu, report, communicator);
+    await communicator.close();
+    if (exitCode !== undefined && rank === 0) report.note(report.whereItStopped());
+    return exitCode ?? 0;
+  } catch (error) {
+    report.end();
+    if (isToldBy(rank, error)) tellFailure(error);
+    // The communication thread sees to it that no rank is left (ranks/mpi/leaving.ts).
+    process.exit(error instanceof RankError ? error.failure.exitCode : exitCodeOf(error));
+  } finally {
+    report.end();
+    report.release();
+  }
+}
+
+/** A failure is told once: by the rank whose it is, or by another where that one gives no sign of life. */
+function isToldBy(rank: number, error: unknown): boolean {
+  if (!(error instanceof RankError)) return true;
+  const { failure } = error;
+  if (failure.rank === ALL_RANKS) return rank === 0;
+  return rank === (isSilence(failure) ? (failure.rank === 0 ? 1 : 0) : failure.rank);
+}
+
+/** Of the others only what they alone have to say. */
+function reporterOf(rank: number): Reporter {
+  return {
+    ...silentReporter,
+    note: (line) => void process.stderr.write(`${messageLine(`rank ${rank}: ${printable(line)}`)}\n`),
+  };
+}
+
+function attempt<T>(work: () => T): T | undefined {
+  try {
+    return work();
+  } catch {
+    return undefined;
+  }
+}
