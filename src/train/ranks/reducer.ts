@@ -15,7 +15,15 @@ import { gpuWait } from '../../gpu/wait.js';
 import { Tensor } from '../../tensor/tensor.js';
 import { type Communicator, partOf, type WireFormat } from './communicator.js';
 import { type Ownership, ownershipOf, rangesOfPart } from './ownership.js';
-import { bytesOfPart, bytesOfSum, type HostRows, sumRows } from './rows.js';
+import {
+  bytesOfPart,
+  bytesOfSum,
+  type HostRows,
+  type RowTable,
+  rowExchange,
+  type SummedRows,
+  sumRows,
+} from './rows.js';
 
 export interface ReducerOptions {
   readonly wire?: WireFormat | undefined;
@@ -57,6 +65,8 @@ export class GradientReducer {
   readonly own: Ownership;
   /** For plans: rows of a table that all ranks together may have; by default no rank has one that another has. */
   mostRows = Number.POSITIVE_INFINITY;
+  /** For plans: the rows of each table that each rank has, where that is known. */
+  rowsOfRanks: readonly Uint32Array[] | undefined;
   /** In the order in which they are summed. */
   readonly buckets: readonly GradientBucket[];
   private readonly covered: readonly ElementRange[];
@@ -190,14 +200,22 @@ export class GradientReducer {
     const { rows: tableRows, cols } = table.tensor;
     // Its memory is free before that of the sums is taken.
     table.gradient.clear();
+    const shape = { rows: tableRows, cols };
     const summed = gpu.planning
-      ? plannedRows(own.rows, tableRows, cols, Math.min(this.mostRows, own.rows.length * this.own.size))
-      : await sumRows(own, { rows: tableRows, cols }, this.communicator, this.wire);
+      ? this.plannedRows(own.rows, shape)
+      : await sumRows(own, shape, this.communicator, this.wire);
     under.sent += summed.sent;
     const { rows } = summed;
     const values = Tensor.from(gpu, summed.values, [rows.length, cols], 'f32', 'gradients');
     table.gradient.replace({ rows, values });
     under.spans.push({ begin: own.begin, end: performance.now() });
+  }
+
+  private plannedRows(own: Uint32Array, table: RowTable): SummedRows {
+    const most = Math.min(table.rows, this.mostRows, own.length * this.own.size);
+    const lists = this.rowsOfRanks ?? otherRows(own, this.own, table.rows, most);
+    const { rows, sent } = rowExchange(lists, table, this.own, this.wire);
+    return { rows, values: new Float32Array(rows.length * table.cols), sent };
   }
 }
 
@@ -228,13 +246,26 @@ function beginRead(gpu: Gpu, sources: readonly Binding[], under: UnderWay): Time
   return read;
 }
 
-/** The rows that one rank has and others that it has not, from the end of the table, `count` in all. */
-function plannedRows(own: Uint32Array, tableRows: number, cols: number, count: number) {
+/** Ranks with as many rows each as this one, which all together have `count`: from the end of the table those it has not. */
+function otherRows(
+  own: Uint32Array,
+  { rank, size }: Ownership,
+  tableRows: number,
+  count: number,
+): Uint32Array[] {
   const present = new Set(own);
-  const all = Math.max(own.length, Math.min(count, tableRows));
-  for (let row = tableRows - 1; present.size < all; row--) present.add(row);
-  const rows = Uint32Array.from(present).sort();
-  return { rows, values: new Float32Array(rows.length * cols), sent: 0 };
+  const others: number[] = [];
+  for (let row = tableRows - 1; own.length + others.length < count; row--)
+    if (!present.has(row)) others.push(row);
+  others.reverse();
+  const share = Math.ceil(others.length / (size - 1));
+  // Those that are short of rows have some of this rank's.
+  const listOf = (nth: number) => {
+    const list = others.slice(nth * share, (nth + 1) * share);
+    if (list.length === 0) return own;
+    return Uint32Array.from([...own.subarray(0, own.length - list.length), ...list]).sort();
+  };
+  return Array.from({ length: size }, (_, r) => (r === rank ? own : listOf(r < rank ? r : r - 1)));
 }
 
 function reductionOf({ spans, backwardEnd, sent }: UnderWay): Reduction {

@@ -36,17 +36,9 @@ export async function sumRows(
   const lists = (await communicator.allGather(bytesOf(own.rows))).map(
     (bytes) => new Uint32Array(bytes.slice().buffer),
   );
-  const rows = unionOf(lists, table.rows);
-  const told = own.rows.byteLength * (size - 1);
-  if (rows.length === 0) return { rows, values: new Float32Array(), sent: told };
-  const width = table.cols * (wire === 'bf16' ? 2 : 4);
-  const given = lists.reduce((sum, list) => sum + list.length, 0);
-  // What all ranks send together: each row that a rank has, to its owner, and each sum to the others.
-  const byRows = width * (given * (1 - 1 / size) + rows.length * (size - 1));
-  if (byRows >= 2 * width * table.rows * (size - 1)) {
-    const { values, sent } = await sumWhole(own, rows, table, communicator, wire);
-    return { rows, values, sent: told + sent };
-  }
+  const { rows, whole, sent } = rowExchange(lists, table, communicator, wire);
+  if (rows.length === 0) return { rows, values: new Float32Array(), sent };
+  if (whole) return { rows, values: await sumWhole(own, rows, table, communicator, wire), sent };
 
   const parts = await communicator.exchange(
     Array.from({ length: size }, (_, owner) => packed(own, owner, size, table.cols, wire)),
@@ -63,8 +55,39 @@ export async function sumRows(
     const at = next[owner]!++ * table.cols;
     values.set(sumsOf[owner]!.subarray(at, at + table.cols), i * table.cols);
   }
-  const away = own.rows.reduce((count, row) => count + (row % size === rank ? 0 : 1), 0);
-  return { rows, values, sent: told + width * (away + mine.length * (size - 1)) };
+  return { rows, values, sent };
+}
+
+export interface RowExchange {
+  /** That any rank has, ascending. */
+  readonly rows: Uint32Array;
+  /** The table is summed like any other gradient. */
+  readonly whole: boolean;
+  /** Bytes that this rank sends to others, the numbers of its rows among them. */
+  readonly sent: number;
+}
+
+/** How the rows of a table are summed of which rank r has those of `lists[r]`. */
+export function rowExchange(
+  lists: readonly Uint32Array[],
+  { rows: tableRows, cols }: RowTable,
+  place: Place,
+  wire: WireFormat,
+): RowExchange {
+  const { rank, size } = place;
+  const own = lists[rank]!;
+  const rows = unionOf(lists, tableRows);
+  const told = own.byteLength * (size - 1);
+  const width = cols * (wire === 'bf16' ? 2 : 4);
+  const given = lists.reduce((sum, list) => sum + list.length, 0);
+  // What all ranks send together: each row that a rank has, to its owner, and each sum to the others.
+  const byRows = width * (given * (1 - 1 / size) + rows.length * (size - 1));
+  if (rows.length > 0 && byRows >= 2 * width * tableRows * (size - 1))
+    return { rows, whole: true, sent: told + bytesOfSum(tableRows * cols, place, wire) };
+  const counted = (list: Uint32Array, mine: boolean) =>
+    list.reduce((count, row) => count + ((row % size === rank) === mine ? 1 : 0), 0);
+  const values = counted(own, false) + counted(rows, true) * (size - 1);
+  return { rows, whole: false, sent: told + width * values };
 }
 
 /** Rows that are in any of the lists, ascending. */
@@ -101,7 +124,7 @@ async function sumWhole(
   { rows: tableRows, cols }: RowTable,
   communicator: Communicator,
   wire: WireFormat,
-): Promise<{ values: Float32Array; sent: number }> {
+): Promise<Float32Array> {
   const whole = communicator.memory(tableRows * cols);
   own.rows.forEach((row, i) => {
     whole.set(own.values.subarray(i * cols, (i + 1) * cols), row * cols);
@@ -111,7 +134,7 @@ async function sumWhole(
   rows.forEach((row, i) => {
     values.set(whole.subarray(row * cols, (row + 1) * cols), i * cols);
   });
-  return { values, sent: bytesOfSum(whole.length, communicator, wire) };
+  return values;
 }
 
 /** What goes to the owner of rows r with r mod size = owner. */
