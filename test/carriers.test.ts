@@ -10,7 +10,7 @@ import { conversation } from './communicator-suite.js';
 import type { Data, Fault } from './rank-plays.js';
 
 interface Options {
-  readonly stagingBytes?: number;
+  readonly sliceBytes?: number;
   readonly timeoutSeconds?: number;
 }
 
@@ -18,9 +18,9 @@ interface Options {
 async function outcomes<T>(
   size: number,
   play: (communicator: Communicator) => Promise<T>,
-  { stagingBytes, ...options }: Options = {},
+  { sliceBytes, ...options }: Options = {},
 ): Promise<PromiseSettledResult<T>[]> {
-  const world = threadsWorld(size, stagingBytes);
+  const world = threadsWorld(size, sliceBytes);
   const ranks = await Promise.all(
     Array.from({ length: size }, (_, rank) =>
       CarriedCommunicator.open({ transport: threadsPlace(world, rank), ...options }),
@@ -34,8 +34,8 @@ async function outcomes<T>(
 const reasons = (settled: readonly PromiseSettledResult<unknown>[]) =>
   settled.map((each) => (each.status === 'rejected' ? String(each.reason) : 'fulfilled'));
 
-test('the suite with staging that is smaller than most of what is said', async () => {
-  const settled = await outcomes(3, (rank) => conversation(rank), { stagingBytes: 16384 });
+test('the suite in slices that are shorter than most of what is said', async () => {
+  const settled = await outcomes(3, (rank) => conversation(rank), { sliceBytes: 4096 });
   assert.deepEqual(reasons(settled), Array(3).fill('fulfilled'));
 });
 

@@ -17,11 +17,11 @@ import {
   type Operation,
   type SharedValues,
 } from './operations.js';
-import { addPackedSlices, addSlices, packBf16, unpackBf16 } from './slice-sums.js';
+import { SliceSums } from './slice-sums.js';
 import type { Transport, TransportModule } from './transport.js';
 
-/** Bytes of what comes in before it is added; long sums go through it in slices. */
-const STAGING_BYTES = 4 << 20;
+/** Of a transport that has no size of its own that suits it best. */
+const SLICE_BYTES = 4 << 20;
 /** Elements of a part that are gathered at once: MPI counts in 32 bits. */
 const GATHERED_ELEMENTS = 16 << 20;
 /** How long an idle thread sleeps between two looks at the others. */
@@ -31,22 +31,10 @@ type Bytes = Uint8Array<ArrayBuffer>;
 
 class CarrierThread {
   private sequence = 0;
-  private readonly slice: number;
-  private readonly incoming: readonly Float32Array[];
-  private readonly packed: readonly Uint16Array[];
-  private readonly total: Float32Array;
-  private readonly scratch: Float32Array;
+  private readonly slices: SliceSums;
 
   constructor(private readonly transport: Transport) {
-    this.slice = Math.max(1024, Math.floor(STAGING_BYTES / 4 / transport.size));
-    const memory = () => new Float32Array(new SharedArrayBuffer(4 * this.slice));
-    this.incoming = Array.from({ length: transport.size }, memory);
-    this.packed = Array.from(
-      { length: transport.size },
-      () => new Uint16Array(memory().buffer, 0, this.slice),
-    );
-    this.total = memory();
-    this.scratch = memory();
+    this.slices = new SliceSums(transport.size, (transport.sliceBytes ?? SLICE_BYTES) / 4);
   }
 
   /** @throws RankError; anything else is a fault of this rank. */
@@ -95,47 +83,52 @@ class CarrierThread {
     const { rank, size } = this.transport;
     const own = partOf(values.length, size, rank);
     const longest = partOf(values.length, size, 0).end;
-    for (let from = 0; from < longest; from += this.slice) {
+    const slice = this.slices.length;
+    for (let from = 0; from < longest; from += slice) {
       const parts = Array.from({ length: size }, (_, r) => {
         const { start, end } = partOf(values.length, size, r);
-        return values.subarray(Math.min(end, start + from), Math.min(end, start + from + this.slice));
+        return values.subarray(Math.min(end, start + from), Math.min(end, start + from + slice));
       });
-      const length = Math.max(0, Math.min(own.end - own.start - from, this.slice));
+      const length = Math.max(0, Math.min(own.end - own.start - from, slice));
       if (wire === 'bf16') this.sumPacked(parts, length, toAll);
-      else this.sumSlices(parts, length, toAll);
+      else this.sumSlice(parts, length, toAll);
     }
   }
 
-  private sumSlices(parts: readonly Float32Array[], length: number, toAll: boolean): void {
-    const { rank } = this.transport;
-    const own = parts[rank]!;
-    const incoming = this.incoming.map((memory, r) => memory.subarray(0, r === rank ? 0 : length));
+  private sumSlice(parts: readonly Float32Array[], length: number, toAll: boolean): void {
+    const { values, total } = this.slices;
     this.transport.allToAll(
-      parts.map((part, r) => bytesOf(r === rank ? part.subarray(0, 0) : part)),
-      incoming.map(bytesOf),
+      parts.map(bytesOf),
+      values.map((each) => bytesOf(each.subarray(0, length))),
     );
-    const total = this.total.subarray(0, length);
-    addSlices(
-      total,
-      incoming.map((values, r) => (r === rank ? own : values)),
-    );
-    own.set(total);
-    if (toAll) this.transport.allGather(bytesOf(own), parts.map(bytesOf));
+    this.slices.add(length);
+    const sum = total.subarray(0, length);
+    if (toAll) this.transport.allGather(bytesOf(sum), parts.map(bytesOf));
+    else parts[this.transport.rank]!.set(sum);
   }
 
   /** The same with bf16 on the wire, where the part of this rank is rounded like those that travel. */
   private sumPacked(parts: readonly Float32Array[], length: number, toAll: boolean): void {
-    const { rank, size } = this.transport;
-    const packed = this.packed.map((memory, r) => memory.subarray(0, parts[r]!.length));
-    const arrived = this.incoming.map((memory) => new Uint16Array(memory.buffer, 0, length));
-    for (let r = 0; r < size; r++) packBf16(packed[r]!, parts[r]!);
-    this.transport.allToAll(packed.map(bytesOf), arrived.map(bytesOf));
-    const total = this.total.subarray(0, length);
-    addPackedSlices(total, arrived, this.scratch.subarray(0, length));
-    const own = packed[rank]!;
-    packBf16(own, total);
-    if (toAll) this.transport.allGather(bytesOf(own), packed.map(bytesOf));
-    for (let r = 0; r < size; r++) if (toAll || r === rank) unpackBf16(parts[r]!, packed[r]!);
+    const { rank } = this.transport;
+    const { outgoing, arrived, total } = this.slices;
+    parts.forEach((part, r) => {
+      total.set(part);
+      this.slices.packTotal(outgoing[r]!, part.length);
+    });
+    const cut = (packed: readonly Uint16Array[]) =>
+      packed.map((each, r) => bytesOf(each.subarray(0, parts[r]!.length)));
+    this.transport.allToAll(
+      cut(outgoing),
+      arrived.map((each) => bytesOf(each.subarray(0, length))),
+    );
+    this.slices.addArrived(length);
+    this.slices.packTotal(outgoing[rank]!, length);
+    if (toAll) this.transport.allGather(cut(outgoing)[rank]!, cut(arrived));
+    parts.forEach((part, r) => {
+      if (!toAll && r !== rank) return;
+      this.slices.unpackTotal(toAll ? arrived[r]! : outgoing[r]!, part.length);
+      part.set(total.subarray(0, part.length));
+    });
   }
 
   private gatherParts(values: Float32Array): void {

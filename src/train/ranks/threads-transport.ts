@@ -10,22 +10,27 @@ import type { Transport, TransportPlace, Watch } from './transport.js';
 /** What all ranks of a process share. */
 export interface ThreadsWorld {
   readonly size: number;
+  /** Of the sums of one part that are taken at once. */
+  readonly sliceBytes: number;
   /** Int32 cells, as Control reads them. */
   readonly control: SharedArrayBuffer;
   /** One of each rank. */
   readonly staging: readonly SharedArrayBuffer[];
 }
 
-export const DEFAULT_STAGING_BYTES = 4 << 20;
+/** What is copied from hand to hand stays in a core's cache. */
+const SLICE_BYTES = 512 << 10;
 
 const MOST_MESSAGE_BYTES = 8192;
 /** A wait ends at least so often, to look at the watch and at failures whose notice came too early. */
 const WAIT_MILLISECONDS = 50;
 
-/** `stagingBytes` of each rank: what one round of an exchange takes is half of it. */
-export function threadsWorld(size: number, stagingBytes = DEFAULT_STAGING_BYTES): ThreadsWorld {
+/** What one round of an exchange takes is a slice for each other rank. */
+export function threadsWorld(size: number, sliceBytes = SLICE_BYTES): ThreadsWorld {
+  const stagingBytes = 2 * sliceBytes * Math.max(1, size - 1);
   return {
     size,
+    sliceBytes,
     control: new SharedArrayBuffer(4 * (FAILURE_CELLS + size * CELLS_A_RANK) + MOST_MESSAGE_BYTES),
     staging: Array.from({ length: size }, () => new SharedArrayBuffer(stagingBytes)),
   };
@@ -122,6 +127,7 @@ class Control {
 
 class ThreadsTransport implements Transport {
   readonly size: number;
+  readonly sliceBytes: number;
   private readonly control: Control;
   /** [half][rank]. */
   private readonly staging: readonly (readonly Uint8Array[])[];
@@ -135,6 +141,7 @@ class ThreadsTransport implements Transport {
     private readonly watch: Watch,
   ) {
     this.size = world.size;
+    this.sliceBytes = world.sliceBytes;
     this.control = new Control(world);
     this.half = world.staging[0]!.byteLength / 2;
     this.staging = [0, 1].map((half) =>
