@@ -29,6 +29,8 @@ export interface RunOptions {
   /** Words of mpirun itself, before the program. */
   readonly words?: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
+  /** A program that starts Node for a rank. */
+  readonly wrapper?: string;
   /** Most seconds it may take, or the test fails. */
   readonly limit: number;
   /** Called with all of standard output and error at each piece of them. */
@@ -39,10 +41,15 @@ export interface RunOptions {
 export async function mpirun(
   installation: MpiInstallation,
   args: readonly string[],
-  { ranks, words, env = {}, limit, watch }: RunOptions,
+  { ranks, words, env = {}, wrapper, limit, watch }: RunOptions,
 ): Promise<Ended> {
   const began = performance.now();
-  const all = [...(words ?? launchWords(installation, ranks)), process.execPath, ...args];
+  const all = [
+    ...(words ?? launchWords(installation, ranks)),
+    ...(wrapper ? [wrapper] : []),
+    process.execPath,
+    ...args,
+  ];
   const child = spawn(installation.mpirun, all, {
     cwd: repositoryRoot,
     env: { ...process.env, ...installation.env, ...env },
