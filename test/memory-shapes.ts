@@ -4,6 +4,8 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { Gpu } from '../src/gpu/gpu.js';
 import { parseFinetuneArguments } from '../src/train/arguments.js';
+import type { Communicator } from '../src/train/ranks/communicator.js';
+import { SingleCommunicator } from '../src/train/ranks/single.js';
 import { silentReporter } from '../src/train/report.js';
 import { finetune } from '../src/train/trainer.js';
 import { golden } from './repository.js';
@@ -17,10 +19,20 @@ export async function plannedAndTaken(
 }
 
 /** The same on a device of the caller's, which the run closes. */
-export async function plannedAndTakenOn(
+export function plannedAndTakenOn(
   own: Gpu,
   folder: string,
   ...more: string[]
+): Promise<{ planned: number; taken: number }> {
+  return plannedAndTakenBy(new SingleCommunicator(), own, folder, more);
+}
+
+/** The same of one rank. */
+export async function plannedAndTakenBy(
+  rank: Communicator,
+  own: Gpu,
+  folder: string,
+  more: readonly string[],
 ): Promise<{ planned: number; taken: number }> {
   const words = [
     ...['--model_name_or_path', golden('model')],
@@ -36,7 +48,8 @@ export async function plannedAndTakenOn(
     planned = bytes;
     expect(bytes);
   };
-  await finetune(parseFinetuneArguments(words).args, silentReporter, async () => own);
+  const { args } = parseFinetuneArguments(words);
+  await finetune(args, silentReporter, async () => own, undefined, rank);
   return { planned, taken: own.memory().peak };
 }
 

@@ -193,7 +193,7 @@ export class TrainingRun {
     const scale = 1 / (this.gathered.length * this.scaler.scale * ranks);
     const step = { number: this.begun + 1, learningRate, rows: this.gathered };
     const numbers = reducer
-      ? await model.gpu.phase('optimizer', () => this.updateAlike(reducer, learningRate, scale, wishes))
+      ? await this.updateAlike(reducer, learningRate, scale, wishes)
       : model.gpu.phase('optimizer', () => this.updateAlone(learningRate, scale));
     this.begun++;
     this.gathered = [];
@@ -222,21 +222,25 @@ export class TrainingRun {
     scale: number,
     wishes: () => boolean,
   ): Promise<StepInFlight['numbers']> {
-    const { optimizer, settings, gathered, model } = this;
-    const reading = this.numbers.beginRead();
-    const reduction = await reducer.finish();
-    const own = await optimizer.partialNorm(reducer.own);
-    const losses = ((await reading.wait()) as Float32Array).subarray(0, gathered.length);
-    const { loss, norm, stop, notFinite } = await joinedNumbers(settings.communicator!, {
-      ...{ loss: meanOf(losses), norm: own, stop: wishes() },
+    const { optimizer, settings, gathered } = this;
+    const { gpu, store } = this.model;
+    const { losses, reduction, joint } = await gpu.phase('reduce', async () => {
+      const reading = this.numbers.beginRead();
+      const reduction = await reducer.finish();
+      const own = await optimizer.partialNorm(reducer.own);
+      const losses = ((await reading.wait()) as Float32Array).subarray(0, gathered.length);
+      const told = { loss: meanOf(losses), norm: own, stop: wishes() };
+      return { losses, reduction, joint: await joinedNumbers(settings.communicator!, told) };
     });
+    const { loss, norm, stop, notFinite } = joint;
     this.stopAgreed = stop;
     const skipped = !Number.isFinite(norm);
-    if (skipped) model.store.zeroGradients();
-    else {
-      optimizer.apply(learningRate, scale, { norm }).dispose();
-      await optimizer.gatherWeights();
-    }
+    if (skipped) store.zeroGradients();
+    else
+      await gpu.phase('optimizer', () => {
+        optimizer.apply(learningRate, scale, { norm }).dispose();
+        return optimizer.gatherWeights();
+      });
     const scaled = Math.fround(norm * Math.fround(scale));
     return async () => ({ losses, loss, norm: scaled, skipped, notFinite, reduction });
   }
