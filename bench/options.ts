@@ -6,6 +6,7 @@ import {
   debugFlag,
   group,
   integer,
+  listOf,
   optional,
   profileFlag,
   text,
@@ -77,6 +78,29 @@ export const memoryFlags = {
   ...group('Memory', {
     run: withDefault(boolean, false, 'take the steps too and compare'),
     long: withDefault(boolean, false, 'one sequence of 1k to 8k tokens instead of a batch'),
+  }),
+  ...formatFlags,
+  ...adapterFlag,
+  ...debugFlag,
+};
+
+export const scalingFlags = {
+  ...modelFlags('bge-m3'),
+  ...batchFlags({ queryMaxLen: 512, passageMaxLen: 512 }),
+  ...group('Step', {
+    fp16: withDefault(boolean, false, 'mixed precision'),
+    gradient_checkpointing: withDefault(boolean, false, 'recompute activations'),
+  }),
+  ...group('Ranks', {
+    ranks: withDefault(
+      listOf(integer(1, 1024), 'whole numbers up to 1024'),
+      [1, 2, 4, 8, 16, 32, 64],
+      'how many, each with such a batch of its own',
+    ),
+    words: optional(
+      integer(1),
+      'distinct words of the whole run, whose rows of the table have moments; without it all that there are',
+    ),
   }),
   ...formatFlags,
   ...adapterFlag,

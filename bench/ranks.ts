@@ -1,16 +1,17 @@
 /**
  * `dawntune bench ranks`: what several ranks cost. How fast their sums are, by who carries, beside a copy by one thread;
- * how much of a step's exchange its backward hides.
+ * how much of a step's exchange its backward hides; what a step of bge-m3 sends.
  */
 import { InputError } from '../src/errors.js';
 import { type FlagValues, parseFlags } from '../src/flags.js';
 import { Gpu } from '../src/gpu/gpu.js';
 import { formatBytes } from '../src/gpu/memory.js';
 import type { WireFormat } from '../src/train/ranks/communicator.js';
-import { stepFlags } from './options.js';
+import { scalingFlags, stepFlags } from './options.js';
 import { type ExchangeRow, exchangeTimes } from './ranks/exchange.js';
 import { type CarrierName, carrierNames, ranksFlags } from './ranks/flags.js';
 import { jointSteps, stepsOfRanks, stepsTask } from './ranks/rank-runs.js';
+import { type CostRow, costOfWay, nameOf, WAYS } from './ranks/ways.js';
 import { worlds } from './ranks/worlds.js';
 import { type OldFields, printComparison, readReport, type Timed } from './report/compare.js';
 import { toCsv } from './report/csv.js';
@@ -65,10 +66,12 @@ export async function benchRanks(argv: readonly string[]): Promise<number> {
   const overlap = options.overlap ? await overlapOf(options, note) : undefined;
   if (overlap && !options.json)
     (options.csv ? process.stderr : process.stdout).write(`${overlapLine(overlap)}\n`);
+  const bytes = options.bytes ? await bytesOf(options) : undefined;
+  if (bytes && !options.json)
+    (options.csv ? process.stderr : process.stdout).write(bytes.map((row) => `${bytesLine(row)}\n`).join(''));
+  const more = { ...(overlap && { overlap }), ...(bytes && { bytes }) };
   if (options.json)
-    process.stdout.write(
-      `${JSON.stringify({ suite: 'ranks', ...machine, rows, ...(overlap && { overlap }) })}\n`,
-    );
+    process.stdout.write(`${JSON.stringify({ suite: 'ranks', ...machine, rows, ...more })}\n`);
   else if (options.csv) process.stdout.write(toCsv(rows));
   if (!old) return 0;
   const say = quiet ? process.stderr : process.stdout;
@@ -113,6 +116,22 @@ function overlapLine({ model, ranks, wire, ...overlap }: Overlap): string {
     `in ${overlap.milliseconds.toFixed(0)} ms, of which ${(100 * overlap.hiddenShare).toFixed(0)} % are hidden behind backward`
   );
 }
+
+/** What a step of bge-m3 sends, in every way in which ranks can share it. */
+async function bytesOf({ adapter, nprocPerNode }: Options): Promise<CostRow[]> {
+  const defaults = parseFlags(scalingFlags, []).values;
+  const gpu = await Gpu.open(adapter ? { adapter } : {});
+  try {
+    const rows: CostRow[] = [];
+    for (const way of WAYS) rows.push(await costOfWay(gpu, defaults, nprocPerNode, way));
+    return rows;
+  } finally {
+    await gpu.close();
+  }
+}
+
+const bytesLine = (row: CostRow): string =>
+  `bge-m3, ${row.ranks} ranks: ${`${nameOf(row)}:`.padEnd(42)}${formatBytes(row.sentBytes.total).padStart(9)} sent by a rank in a step`;
 
 const wholeFloats = (bytes: number): number => Math.max(4, 4 * Math.floor(bytes / 4));
 

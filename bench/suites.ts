@@ -1,7 +1,7 @@
 /** The registry: every suite of `dawntune bench`, in the order of its help. */
 import { kernelsFlags } from './kernels/flags.js';
 import { type KernelSuiteName, kernelSummaries } from './kernels/names.js';
-import { dispatchFlags, memoryFlags, stepFlags, tuneFlags } from './options.js';
+import { dispatchFlags, memoryFlags, scalingFlags, stepFlags, tuneFlags } from './options.js';
 import { peersFlags } from './peers/flags.js';
 import { ranksFlags } from './ranks/flags.js';
 import type { Suite } from './suite.js';
@@ -34,6 +34,12 @@ export const suites: readonly Suite[] = [
     summary: 'GPU memory that a step takes, by purpose',
     flags: memoryFlags,
     load: async () => (await import('./memory.js')).benchMemory,
+  },
+  {
+    name: 'scaling',
+    summary: 'memory of a rank and bytes that it sends in a step, for 1 to 64 ranks',
+    flags: scalingFlags,
+    load: async () => (await import('./scaling.js')).benchScaling,
   },
   {
     name: 'ranks',

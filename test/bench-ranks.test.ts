@@ -8,7 +8,7 @@ const small = '--payload 40kB --buckets 16kB 40kB --rounds 3'.split(' ');
 
 test('ranks: each carrier sums in both formats, beside a copy', () => {
   const { status, stdout, stderr } = bench(
-    ...['ranks', ...small, '--nproc_per_node', '3', '--no_overlap', '--json'],
+    ...['ranks', ...small, '--nproc_per_node', '3', '--no_overlap', '--no_bytes', '--json'],
   );
   assert.equal(status, 0, stderr);
   const { suite, rows } = JSON.parse(stdout);
@@ -60,6 +60,26 @@ test('step on two ranks counts the tokens of both, and what they exchange', () =
   const { sentBytes, milliseconds, hiddenShare } = row.exchange;
   assert.ok(sentBytes > 1e6 && milliseconds > 0 && hiddenShare >= 0 && hiddenShare <= 1);
   assert.deepEqual(row.gpuBytes, row.predictedGpuBytes);
+});
+
+test('scaling: memory and bytes of every way to share a step', () => {
+  const words = ['scaling', '--model', 'tiny', '--layers', '1', ...lengths];
+  const { status, stdout, stderr } = bench(...words, '--ranks', '1', '2', '--json');
+  assert.equal(status, 0, stderr);
+  const { rows } = JSON.parse(stdout);
+  assert.deepEqual(
+    rows.map((row: { ranks: number }) => row.ranks),
+    [1, 1, ...Array.from({ length: 8 }, () => 2)],
+  );
+  const sent = (which: number) => rows[which].sentBytes;
+  assert.equal(sent(0).total, 0);
+  // Touched rows before the whole table, f32 before bf16, moments of all before divided ones.
+  assert.ok(sent(2).total < sent(4).total && sent(3).total < sent(2).total);
+  assert.ok(rows[6].gpuBytes.optimizer < 0.51 * rows[2].gpuBytes.optimizer && sent(6).weights > 0);
+  const lines = bench(...words, '--ranks', '1', '--words', '100').stdout.split('\n');
+  assert.match(lines[2]!, /^\| ranks \| touched rows \| whole table \|/);
+  assert.match(lines[4]!, /^\| 1( \| [\d.]+ [MG]B){4} \|$/);
+  assert.match(bench(...words, '--words', '250003').stderr, /--words: expected at most 250002, found 250003/);
 });
 
 test('step on ranks: what it refuses', () => {

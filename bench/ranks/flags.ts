@@ -38,6 +38,7 @@ export const ranksFlags = {
     overlap: withDefault(boolean, true, 'how much of a step’s exchange is hidden behind its backward'),
     model: withDefault(choice(presetNames), 'minilm', 'of these steps'),
     steps: withDefault(integer(2, 1000), 3, 'how many'),
+    bytes: withDefault(boolean, true, 'what a step of bge-m3 sends'),
   }),
   ...formatFlags,
   ...compareFlags,

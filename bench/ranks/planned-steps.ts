@@ -69,7 +69,7 @@ async function costOf(
     : M3Model.random(gpu, config, { precision, seed: 1 });
   const counted = by && new CountedRanks(by);
   const run = new TrainingRun(model, { ...step.run, ...(counted ? { communicator: counted } : {}) });
-  if (run.reducer) run.reducer.rowsOfRanks = dense ? undefined : rowsOfRanks;
+  if (run.reducer) run.reducer.rowsOfRanks = rowsOfRanks;
   let gradients = 0;
   reserveMoments(run, words);
   gpu.pool.resetPeak();
@@ -88,8 +88,9 @@ async function costOf(
   return { memory: { peak, peakByPurpose }, gradients, weights: sent.parts, rest: sent.bytes - rows };
 }
 
-/** The rows of the table of words that a rank's batch touches. */
+/** The rows of the table of words of which a rank has gradients. */
 function rowsOf(gpu: Gpu, step: RankedStep, rank: number): Uint32Array {
+  if (step.dense) return Uint32Array.from({ length: step.config.vocabSize }, (_, row) => row);
   const { tokens } = step.batch(gpu, rank);
   try {
     return Uint32Array.from(tokens.words.unique());

@@ -1,4 +1,4 @@
-/** How much of a real step's exchange `bench ranks` finds hidden behind backward. */
+/** What `bench ranks` finds of steps: how much of a real one's exchange is hidden, and what one of bge-m3 sends. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { bench } from '../bench-command.js';
@@ -7,11 +7,15 @@ test('ranks: what of a step’s exchange is hidden', () => {
   const words = '--payload 40kB --carriers threads --model tiny --steps 2 --json'.split(' ');
   const { status, stdout, stderr } = bench('ranks', ...words);
   assert.equal(status, 0, stderr);
-  const { overlap } = JSON.parse(stdout);
+  const { overlap, bytes } = JSON.parse(stdout);
   assert.deepEqual(
     [overlap.model, overlap.ranks, overlap.carrier, overlap.wire],
     ['tiny', 2, 'threads', 'f32'],
   );
   assert.ok(overlap.stepMilliseconds > overlap.milliseconds && overlap.sentBytes > 1e6);
   assert.ok(overlap.hiddenShare >= 0 && overlap.hiddenShare <= 1);
+  assert.equal(bytes.length, 8);
+  const [rows, , table] = bytes;
+  // All gradients but those of the table: 311.8 million values, of which half goes out and half comes back in sums.
+  assert.ok(rows.sentBytes.total > 1.2e9 && rows.sentBytes.total < table.sentBytes.total);
 });
