@@ -368,6 +368,15 @@ test('wrong values are refused in one line', () => {
     ['--seed 1 2', /^unexpected argument "2": expected a flag$/],
     ['--fp16 --bf16', /^--fp16 and --bf16: expected at most one of them, found both$/],
     ['--use_mrl', /^--use_mrl: expected False, found True: not implemented for M3$/],
+    [
+      '--adapters H100,AMD',
+      /^--adapters: expected --nproc_per_node 2 with it, found one rank; --adapter picks/,
+    ],
+    ['--adapters 0,,1 --nproc_per_node 2', /^--adapters: expected parts of adapter names, .*, found "0,,1"$/],
+    [
+      '--adapter A --adapters 0 1 --nproc_per_node 2',
+      /^--adapter and --adapters: expected at most one of them, found both$/,
+    ],
     ['--nproc_per_node 0', /^--nproc_per_node: expected a positive integer of at most 1024, found "0"$/],
     ['--ddp_timeout 0.5', /^--ddp_timeout: expected a number of seconds from 1, found "0.5"$/],
     ['--reduce_dtype f16', /^--reduce_dtype: expected one of f32, bf16, found "f16"$/],

@@ -43,7 +43,7 @@ import {
   TEMPERATURE,
   WEIGHT_DECAY,
 } from './limits.js';
-import { rankFlags, withoutRanks } from './rank-arguments.js';
+import { checkRankArguments, rankFlags } from './rank-arguments.js';
 import {
   foreignTrainingArguments,
   olderTrainingArgumentAliases,
@@ -395,7 +395,7 @@ function checkFinetuneArguments(args: FinetuneArguments, ranks: number): string[
         `--${flag} has no effect without ${flag === 'early_stopping_threshold' ? '' : '--load_best_model_at_end True or '}--early_stopping_patience`,
       );
   if (args.bf16) notices.push('--bf16: training runs in float32');
-  if (ranks === 1) notices.push(...withoutRanks(args));
+  notices.push(...checkRankArguments(args, ranks));
   if (args.negativesCrossDevice && ranks === 1)
     notices.push('--negatives_cross_device: one rank already sees all passages of its batch');
   if (args.useSelfDistill && !args.unifiedFinetuning)

@@ -1,8 +1,20 @@
 /** The flags of a run with several ranks, and what is wrong with them or without effect in a run of one. */
-import { choice, decimal, group, integer, listOf, optional, text, withDefault } from '../flags.js';
+import { InputError } from '../errors.js';
+import { choice, decimal, group, integer, optional, type ValueType, withDefault } from '../flags.js';
 import { COUNT } from './limits.js';
 import { DEFAULT_TIMEOUT_SECONDS } from './ranks/carrier.js';
 import { launchers } from './ranks/choose-ranks.js';
+
+/** `H100,H100` and `0 1` alike; so a name with a comma is given by a part without it. */
+const adapterList: ValueType<string[]> = {
+  expects: 'parts of adapter names, or numbers of doctor’s list, with commas between them',
+  placeholder: 'NAME,…',
+  many: true,
+  parse(words) {
+    const names = words.flatMap((word) => word.split(',')).map((name) => name.trim());
+    return names.length > 0 && names.every((name) => name !== '') ? names : undefined;
+  },
+};
 
 export const rankFlags = group('Ranks', {
   nproc_per_node: withDefault(
@@ -11,11 +23,8 @@ export const rankFlags = group('Ranks', {
     'ranks that this command starts on this machine; under mpirun it says how many ranks there are',
   ),
   adapters: optional(
-    listOf(
-      text('a part of an adapter name or its number'),
-      'parts of adapter names, or numbers of doctor’s list',
-    ),
-    'the GPU of each rank of a machine, by a part of its name or by its number in doctor’s list',
+    adapterList,
+    'the GPU of each rank of a machine, by a part of its name or by its number in doctor’s list; commas between them',
   ),
   launcher: withDefault(
     choice(launchers),
@@ -39,6 +48,7 @@ export const rankFlags = group('Ranks', {
 });
 
 interface RankArguments {
+  readonly adapter: string | null;
   readonly adapters: readonly string[] | null;
   readonly launcher: string;
   readonly reduceDtype: string;
@@ -46,10 +56,20 @@ interface RankArguments {
   readonly checkReplicas: number | null;
 }
 
-/** One line for each flag that changes nothing in a run of one rank. */
-export function withoutRanks(args: RankArguments): string[] {
+/**
+ * One line for each flag that changes nothing in a run of so many ranks.
+ * @throws InputError for flags that name adapters of other ranks than there are, or twice.
+ */
+export function checkRankArguments(args: RankArguments, ranks: number): string[] {
+  const { adapter, adapters } = args;
+  if (adapter !== null && adapters !== null)
+    throw new InputError('--adapter and --adapters: expected at most one of them, found both');
+  if (adapters !== null && ranks === 1)
+    throw new InputError(
+      `--adapters: expected --nproc_per_node ${Math.max(2, adapters.length)} with it, found one rank; --adapter picks the GPU of one`,
+    );
+  if (ranks > 1) return [];
   return [
-    ['adapters', args.adapters !== null],
     ['launcher', args.launcher !== rankFlags.launcher.fallback],
     ['reduce_dtype', args.reduceDtype !== rankFlags.reduce_dtype.fallback],
     ['ddp_timeout', args.ddpTimeout !== rankFlags.ddp_timeout.fallback],

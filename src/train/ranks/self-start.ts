@@ -53,7 +53,7 @@ export function requireCardsAlone(
     )
       return;
     throw new MachineError(
-      `there are several cards of the name ${name}, and DRI_PRIME does not show one alone (${seen.length} seen): Mesa's device-select layer (VkLayer_MESA_device_select, of mesa-vulkan-drivers) is not there, is one of before Mesa 23, or does not serve this driver; ${EXPOSE_ONE_CARD}, and start the ranks with mpirun`,
+      `there are several cards of the name ${name}, and DRI_PRIME does not show one alone (${seen.length} seen): Mesa's device-select layer (VkLayer_MESA_device_select, of mesa-vulkan-drivers) is not there, does not know the "!" (that of Mesa 22 does not), or does not serve this driver; ${EXPOSE_ONE_CARD}, and start the ranks with mpirun`,
     );
   } finally {
     for (const [i, each] of names.entries()) {
