@@ -26,7 +26,16 @@ export async function finetuneRanks(argv: readonly string[], parsed: ParsedArgum
   });
   if (launcher === 'threads') return finetuneThreads(argv, parsed, adapters);
   requireCardsAlone(adapters);
-  return runUnderMpirun(findMpirun(), size, process.argv[1]!, ['finetune', ...argv]);
+  const mpi = findMpirun();
+  const cards = adapters.map(({ name, environment }) =>
+    [printable(name), ...Object.entries(environment).map(([variable, value]) => `${variable}=${value}`)].join(
+      ' ',
+    ),
+  );
+  process.stderr.write(
+    `${size} ranks, a process each, under ${printable(mpi.version)}: ${cards.join(', ')}\n`,
+  );
+  return runUnderMpirun(mpi, size, process.argv[1]!, ['finetune', ...argv]);
 }
 
 async function finetuneThreads(

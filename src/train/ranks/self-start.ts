@@ -12,7 +12,8 @@ import { once } from 'node:events';
 import { MachineError } from '../../errors.js';
 import { type PhysicalDevice, physicalDevices } from '../../gpu/physical-devices.js';
 import { findMpi, launchWords, type MpiInstallation, mpiNames } from '../../setup/mpi.js';
-import { EXPOSE_ONE_CARD, type RankAdapter } from './choose-ranks.js';
+import { printable } from '../../show.js';
+import type { RankAdapter } from './choose-ranks.js';
 
 /** Set for the ranks: standard input of rank 0 is from here. */
 export const STARTED_BY_SELF = 'DAWNTUNE_SELF_STARTED';
@@ -53,7 +54,7 @@ export function requireCardsAlone(
     )
       return;
     throw new MachineError(
-      `there are several cards of the name ${name}, and DRI_PRIME does not show one alone (${seen.length} seen): Mesa's device-select layer (VkLayer_MESA_device_select, of mesa-vulkan-drivers) is not there, does not know the "!" (that of Mesa 22 does not), or does not serve this driver; ${EXPOSE_ONE_CARD}, and start the ranks with mpirun`,
+      `there are several cards of the name ${printable(name)}, and DRI_PRIME does not show one alone (${seen.length} seen): Mesa's device-select layer (VkLayer_MESA_device_select, of mesa-vulkan-drivers) is not there, does not know the "!" (that of Mesa 22 does not), or does not serve this driver; install it, or start the ranks with mpirun so that each process is shown one card in another way, such as a container with one /dev/nvidiaN`,
     );
   } finally {
     for (const [i, each] of names.entries()) {
