@@ -68,6 +68,13 @@ test('a rank that was never heard of has time to start', () => {
   assert.throws(() => wait(2, (rank) => rank === 1), /no sign of life for 20 s/);
 });
 
+test('once all have met, a rank of which no beat came in time is not taken to be starting', () => {
+  const { around, dog, wait } = watched();
+  around.beats = [1, 0, 1];
+  dog.met();
+  assert.throws(() => wait(11, (rank) => rank === 1), silence(1));
+});
+
 test('an abort of this rank ends its wait at the next look', () => {
   const { around, dog } = watched();
   around.aborted = { rank: 0, message: 'a disk is full', exitCode: 1 };

@@ -232,6 +232,7 @@ async function main(): Promise<void> {
       try {
         watchdog.begin();
         const received = carrier.run(command.operation);
+        watchdog.met();
         answer({ id, received }, received);
         continue;
       } catch (error) {

@@ -12,7 +12,7 @@ const LOOK_MILLISECONDS = 50;
 /** A look that comes later than this was late itself: the process was stopped, or the machine slept. */
 const LATE_MILLISECONDS = 1000;
 
-/** A rank that was never heard of may be starting, which takes its time however short the timeout. */
+/** Before all ranks have met one that was never heard of may be starting, which takes its time however short the timeout. */
 const STARTING_SECONDS = 20;
 
 const SILENCE = 'gave no sign of life';
@@ -69,6 +69,7 @@ export class Watchdog implements Watch {
   private heard: Int32Array = new Int32Array();
   private silent: Float64Array = new Float64Array();
   private last: number;
+  private haveMet = false;
   private readonly clock: () => number;
 
   constructor(private readonly options: WatchdogOptions) {
@@ -80,6 +81,11 @@ export class Watchdog implements Watch {
   begin(): void {
     this.silent.fill(0);
     this.last = this.clock();
+  }
+
+  /** All ranks have been heard of, in an exchange. */
+  met(): void {
+    this.haveMet = true;
   }
 
   look(missing: (rank: number) => boolean = () => true): void {
@@ -102,7 +108,8 @@ export class Watchdog implements Watch {
       } else if (rank !== own && missing(rank)) {
         this.silent[rank]! += Math.min(passed, LATE_MILLISECONDS);
         const { timeoutSeconds } = this.options;
-        const seconds = this.heard[rank] === 0 ? Math.max(timeoutSeconds, STARTING_SECONDS) : timeoutSeconds;
+        const starting = !this.haveMet && this.heard[rank] === 0;
+        const seconds = starting ? Math.max(timeoutSeconds, STARTING_SECONDS) : timeoutSeconds;
         if (this.silent[rank]! >= seconds * 1000) throw new RankError(this.silence(rank, seconds));
       }
     }
