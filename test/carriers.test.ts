@@ -89,7 +89,7 @@ for (const size of [2, 4])
     );
   });
 
-const FAULTS: Record<Exclude<Fault, 'looksBusy'>, RegExp> = {
+const FAULTS: Record<Exclude<Fault, 'looksBusy' | 'readsLong'>, RegExp> = {
   throws: /^RankError: rank 1: the GPU device was lost \(unknown\): no reason$/,
   throwsInput: /^InputError: rank 1: line 3: no text$/,
   throwsUnawaited: /^RankError: rank 1: nobody awaits this$/,
@@ -109,8 +109,10 @@ describe('a fault of one rank ends the other, with its rank and the reason', { c
 });
 
 test('a rank that is busy for longer than the timeout, and says so, is waited for', async () => {
-  const results = await started<number>(2, { fault: 'looksBusy' }, { timeoutSeconds: 1 }).results();
-  assert.deepEqual(results, [0, 1]);
+  for (const fault of ['looksBusy', 'readsLong'] as const) {
+    const results = await started<number>(2, { fault }, { timeoutSeconds: 1 }).results();
+    assert.deepEqual(results, [0, 1], fault);
+  }
 });
 
 test('rank 0 tells what it has to tell; of other ranks notes are passed on', async () => {

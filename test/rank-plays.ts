@@ -1,7 +1,7 @@
 /** What ranks in threads of their own do in tests (carriers.test.ts): a module as RankThreads starts it. */
 import { setTimeout as delay } from 'node:timers/promises';
 import { InputError, MachineError } from '../src/errors.js';
-import { beat } from '../src/train/ranks/heartbeat.js';
+import { beat, beatThrough } from '../src/train/ranks/heartbeat.js';
 import type { RankContext } from '../src/train/ranks/rank-messages.js';
 import { conversation } from './communicator-suite.js';
 
@@ -34,6 +34,10 @@ const faulty = {
     // Longer than the timeout, with a sign of life in between.
     const end = performance.now() + 1500;
     while (performance.now() < end) beat();
+  },
+  async readsLong() {
+    // Longer than the timeout, and nothing in it that could beat.
+    await beatThrough(() => void Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1500));
   },
   async otherCall({ communicator }) {
     await communicator.allGather(new Uint8Array(3));

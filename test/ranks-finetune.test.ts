@@ -199,6 +199,9 @@ test('what ranks find wrong ends all of them with one reason', async () => {
     }
   }
   const others = write('others.jsonl', lines.slice(1));
+  const shards = at('other-model');
+  fs.cpSync(golden('model'), shards, { recursive: true });
+  fs.rmSync(path.join(shards, 'model.safetensors'));
   const differing: [Rank, RegExp][] = [
     [
       { line: `--train_data ${others}` },
@@ -206,6 +209,10 @@ test('what ranks find wrong ends all of them with one reason', async () => {
     ],
     [{ line: '--learning_rate 1e-5' }, /expected --learning_rate 0.001, found 0.00001$/],
     [{ line: '--save_steps 3' }, /expected --save_steps 500, found 3$/],
+    [
+      { line: `--model_name_or_path ${shards}` },
+      /expected a model of the files .*model\.safetensors.*, found \{\}$/,
+    ],
   ];
   for (const [rank, reason] of differing)
     for (const message of reasons(await run('wrong', '--max_steps 1', [{}, rank])))

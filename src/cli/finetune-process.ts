@@ -34,7 +34,10 @@ export async function finetuneProcess(argv: readonly string[], launch: MpiLaunch
     const hosts = processes.map(({ host }) => host);
     const adapter = await together(communicator, () => adapterOfProcess(hosts, rank, args));
     const openGpu = () =>
-      openRankGpu(communicator, adapter, args.maxGpuMemory ? { memoryBudget: args.maxGpuMemory } : {});
+      openRankGpu(communicator, adapter, {
+        ...(args.maxGpuMemory ? { memoryBudget: args.maxGpuMemory } : {}),
+        sharers: hosts.filter((host) => host === hosts[rank]).length,
+      });
     const { exitCode } = await finetune(args, report, openGpu, report, communicator);
     await communicator.close();
     if (exitCode !== undefined && rank === 0) report.note(report.whereItStopped());

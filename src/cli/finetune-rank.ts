@@ -22,11 +22,10 @@ export async function runRank({
   const { rank, size } = communicator;
   const { args } = parseFinetuneArguments(data.argv, size);
   const openGpu = () =>
-    openRankGpu(
-      communicator,
-      data.adapters[rank]!,
-      args.maxGpuMemory ? { memoryBudget: args.maxGpuMemory } : {},
-    );
+    openRankGpu(communicator, data.adapters[rank]!, {
+      ...(args.maxGpuMemory ? { memoryBudget: args.maxGpuMemory } : {}),
+      sharers: data.adapters.filter(({ software }) => software).length || 1,
+    });
   const { exitCode = 0 } = await finetune(args, report, openGpu, stop, communicator);
   return exitCode;
 }

@@ -38,6 +38,8 @@ export interface GpuOptions {
   adapter?: string;
   /** Bytes that tensors may take in all. */
   memoryBudget?: number;
+  /** Devices on this machine among which a software adapter's memory, which is the machine's, is divided by default; 1. */
+  sharers?: number;
   /** Extra Dawn toggles to enable. */
   toggles?: string[];
   /** `null`: Dawn's device that checks and compiles everything and computes nothing, for kernels that no adapter here runs. */
@@ -154,7 +156,9 @@ export class Gpu {
     // A software adapter takes the machine's own memory; of a real GPU's, WebGPU tells nothing.
     const budget =
       options.memoryBudget ??
-      (capabilities.software ? Math.floor(os.totalmem() * 0.9) : Number.MAX_SAFE_INTEGER);
+      (capabilities.software
+        ? Math.floor((os.totalmem() * 0.9) / (options.sharers ?? 1))
+        : Number.MAX_SAFE_INTEGER);
     return new Gpu(
       device,
       capabilities,

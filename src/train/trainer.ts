@@ -97,28 +97,31 @@ async function finetuneOn(
   const folder = await modelFolder(ranks, args, report);
   let inputs = await together(ranks, () => openInputs(folder, args, note, ranks.size));
   await requireSameInputs(ranks, inputs);
-  const gpu = await together(ranks, openGpu);
-  const unlike = await unlikeAdapters(ranks, gpu.capabilities);
-  if (unlike && !inputs.plan.args.shardOptimizer) {
-    note(unlike);
-    inputs = { ...inputs, plan: inputs.plan.withShards() };
-  }
-  const endProfile = async () => {
-    for (const line of (await profile?.finish(gpu, note))?.lines ?? []) note(line);
-  };
+  let opened: Gpu | undefined;
   let threads: TokenizerThreads | undefined;
   let model: M3Model | undefined;
   let run: TrainingRun | undefined;
   let output: OutputFolder | undefined;
   let checkpoint: ResumePoint | undefined;
   try {
+    const gpu = await together(ranks, async () => (opened = await openGpu()));
+    const unlike = await unlikeAdapters(ranks, gpu.capabilities);
+    if (unlike && !inputs.plan.args.shardOptimizer) {
+      note(unlike);
+      inputs = { ...inputs, plan: inputs.plan.withShards() };
+    }
+    const endProfile = async () => {
+      for (const line of (await profile?.finish(gpu, note))?.lines ?? []) note(line);
+    };
     if (args.dryRun) {
       await tellPlan({ gpu, inputs, checkpoint, ranks, note }, report);
       await notes.compare();
       return { steps: 0, log: [] };
     }
-    output = await onFirstRank(ranks, () => openOutput(args.outputDir));
-    for (const line of output?.notices ?? []) note(line);
+    await onFirstRank(ranks, () => {
+      output = openOutput(args.outputDir);
+      for (const line of output.notices) note(line);
+    });
     checkpoint = await agreedCheckpoint(ranks, inputs, note);
     inputs = goingOn(inputs, checkpoint);
     const { plan } = inputs;
@@ -156,7 +159,8 @@ async function finetuneOn(
       return model;
     });
     for (const line of loaded.notices) note(line);
-    await broadcastModel(loaded, ranks);
+    if (await broadcastModel(loaded, ranks))
+      note('ranks read weights that differ from those of rank 0: all go on with the ones of rank 0');
     await onFirstRank(ranks, () => {
       const modelBytes = BYTES_PER_WEIGHT * loaded.store.count + tokenizerBytes(inputs.tokenizer);
       // Rank 0 writes those of all ranks.
@@ -208,7 +212,7 @@ async function finetuneOn(
     run?.dispose();
     model?.dispose();
     await threads?.close();
-    await gpu.close();
+    await opened?.close();
     output?.close();
   }
 }
@@ -223,9 +227,8 @@ async function outcome(ranks: Communicator, { state }: RunLog, stop: StopRequest
 /** The folder of the model on this rank's machine. Rank 0 asks the hub first, and the others then find it in the cache. */
 async function modelFolder(ranks: Communicator, args: FinetuneArguments, report: Reporter): Promise<string> {
   const found = await fromFirstRank(ranks, () => openModelFolder(args, report));
-  return together(ranks, () =>
-    ranks.rank === 0 || fs.existsSync(found) ? found : openModelFolder(args, report),
-  );
+  const cached = !fs.existsSync(args.modelNameOrPath) && fs.existsSync(found);
+  return together(ranks, () => (ranks.rank === 0 || cached ? found : openModelFolder(args, report)));
 }
 
 /** What rank 0 finds to go on from, which all ranks read. */

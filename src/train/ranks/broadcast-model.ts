@@ -10,10 +10,11 @@ const PIECE = 4 << 20;
 
 /**
  * Rank 0's weights, heads that it drew at random among them, on all ranks. Where all have them already, as when all read
- * the same files, checksums are all that travels. @throws MachineError where the models are not of the same parameters.
+ * the same files, checksums are all that travels.
+ * @returns whether some rank had others. @throws MachineError where the models are not of the same parameters.
  */
-export async function broadcastModel(model: M3Model, communicator: Communicator): Promise<void> {
-  if (communicator.size === 1) return;
+export async function broadcastModel(model: M3Model, communicator: Communicator): Promise<boolean> {
+  if (communicator.size === 1) return false;
   const { store } = model;
   const described = (parameters: typeof store.parameters) =>
     parameters.map(({ name, shape, trainable }) => `${name} [${shape}]${trainable ? '' : ', frozen'}`);
@@ -24,11 +25,12 @@ export async function broadcastModel(model: M3Model, communicator: Communicator)
     throw new MachineError(
       `rank ${communicator.rank} has another model than rank 0: expected ${first[Math.max(0, other)] ?? 'no more parameters'}, found ${own[Math.max(0, other)] ?? 'none'}`,
     );
-  if (await areReplicas(store, communicator)) return;
+  if (await areReplicas(store, communicator)) return false;
   const whole: Tensor[] = store.weights ? [store.weights] : [];
   for (const { tensor, offset } of store.parameters) if (offset === undefined) whole.push(tensor);
   for (const tensor of whole) await broadcastTensor(tensor, communicator);
   store.refreshHalves();
+  return true;
 }
 
 async function broadcastTensor(tensor: Tensor, communicator: Communicator): Promise<void> {

@@ -188,11 +188,15 @@ async function main(): Promise<void> {
   };
 
   let transport: Transport | undefined;
+  let beatsForIt = 0;
   const watchdog = new Watchdog({
     rank: () => transport?.rank,
     timeoutSeconds,
     aborted,
-    beats: () => transport?.beats(Atomics.load(cells, CELLS.beats)) ?? [],
+    beats() {
+      if (Atomics.load(cells, CELLS.busy) > 0) beatsForIt++;
+      return transport?.beats((Atomics.load(cells, CELLS.beats) + beatsForIt) | 0) ?? [];
+    },
   });
   const { openTransport } = (await import(place.module)) as TransportModule;
   transport = await openTransport(place.data, watchdog);

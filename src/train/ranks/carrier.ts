@@ -63,7 +63,7 @@ export class CarriedCommunicator implements Communicator {
     private readonly worker: Worker,
     private readonly cells: Int32Array,
   ) {
-    this.heart = new Heartbeat(cells, CELLS.beats);
+    this.heart = new Heartbeat(cells, CELLS);
     worker.on('message', (answer: Answer) => this.answered(answer));
     worker.on('error', (error: Error) => this.end(threadEnded(error.message)));
     worker.on('exit', (code) => this.end(threadEnded(`exit code ${code}`)));

@@ -28,13 +28,27 @@ export function beat(): void {
   for (const heart of hearts) heart.beat();
 }
 
-/** Beats of the thread that made it, counted in a cell of shared memory. */
+/**
+ * `work` may let no timer run for long and cannot be cut in pieces: files are read and written, a plan is made. Until it
+ * is done the communication thread beats in place of this one, so that only a stopped process or a dead machine is silent.
+ */
+export async function beatThrough<T>(work: () => T | Promise<T>): Promise<T> {
+  const own = [...hearts];
+  for (const heart of own) heart.busy(1);
+  try {
+    return await work();
+  } finally {
+    for (const heart of own) heart.busy(-1);
+  }
+}
+
+/** Beats of the thread that made it, counted in a cell of shared memory; another says whether it is busy. */
 export class Heartbeat {
   private readonly timer: NodeJS.Timeout;
 
   constructor(
     private readonly cells: Int32Array,
-    private readonly index: number,
+    private readonly index: { readonly beats: number; readonly busy: number },
   ) {
     this.timer = setInterval(() => this.beat(), BEAT_MILLISECONDS).unref();
     hearts.add(this);
@@ -42,7 +56,12 @@ export class Heartbeat {
   }
 
   beat(): void {
-    Atomics.add(this.cells, this.index, 1);
+    Atomics.add(this.cells, this.index.beats, 1);
+  }
+
+  /** By how much deeper this thread is in work that lets it not beat. */
+  busy(by: 1 | -1): void {
+    Atomics.add(this.cells, this.index.busy, by);
   }
 
   stop(): void {

@@ -47,6 +47,8 @@ export const CELLS = {
   aborted: 1,
   /** Of the computing thread (heartbeat.ts). */
   beats: 2,
+  /** Above 0: the computing thread is in work that lets it not beat, and the communication thread beats for it. */
+  busy: 3,
 } as const;
 
 // ---- what ranks say before an operation ----------------------------------------------------------------------

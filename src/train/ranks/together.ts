@@ -12,6 +12,7 @@ import {
   RankError,
   type RankFailure,
 } from './communicator.js';
+import { beatThrough } from './heartbeat.js';
 
 /** Errors that all ranks have. */
 const known = new WeakSet<Error>();
@@ -23,14 +24,14 @@ export function alikeOnAllRanks<E extends Error>(error: E): E {
 }
 
 /**
- * The work of each rank; where one of them fails it, all throw.
+ * The work of each rank, however long it lets no timer run; where one of them fails it, all throw.
  * @throws RankError of the first that failed, or of ALL_RANKS where all say the same (a flag, a file that all of them read).
  */
 export async function together<T>(ranks: Communicator, work: () => T | Promise<T>): Promise<T> {
   if (ranks.size === 1) return work();
   let done: { value: T } | { error: Error };
   try {
-    done = { value: await work() };
+    done = { value: await beatThrough(work) };
   } catch (error) {
     if (!(error instanceof Error) || error instanceof RankError) throw error;
     done = { error };
