@@ -4,6 +4,7 @@ import { after, before, test } from 'node:test';
 import { MachineError } from '../src/errors.js';
 import { Gpu } from '../src/gpu/gpu.js';
 import type { M3Model } from '../src/models/m3.js';
+import { Tensor } from '../src/tensor/tensor.js';
 import { AdamW } from '../src/train/optimizer.js';
 import type { Communicator } from '../src/train/ranks/communicator.js';
 import { EmulatedRanks } from '../src/train/ranks/emulated.js';
@@ -143,6 +144,46 @@ for (const wire of ['f32', 'bf16'] as const)
         assert.deepEqual(values.map(plusZero), sumOnWire(all, wire).map(plusZero), name);
       }
   });
+
+test('a table whose gradient is dense on one rank, of some rows on another, none on a third', async () => {
+  const ranks = new EmulatedRanks(3);
+  const cols = 64;
+  const play = async (rank: number) => {
+    const model = dropoutModel(gpus[0]!, 'f32');
+    const [table] = model.store.tables;
+    const { rows: tableRows } = table!.tensor;
+    const reducer = new GradientReducer(model.store, ranks.rank(rank));
+    const tensor = (rows: number, value: number) =>
+      Tensor.from(gpus[0]!, new Float32Array(rows * cols).fill(value), [rows, cols]).keep();
+    if (rank === 0) {
+      const dense = tensor(tableRows, 1);
+      table!.gradient!.add(dense);
+      dense.dispose();
+    }
+    if (rank === 1) table!.gradient!.addRows(Uint32Array.of(2, 7), tensor(2, 10));
+    await reducer.finish();
+    const sums = (await model.store.readGradients()).get(table!.name)!;
+    model.dispose();
+    return sums;
+  };
+  for (const sums of await Promise.all([0, 1, 2].map(play)))
+    assert.deepEqual(
+      sums,
+      sums.map((_, i) => ([2, 7].includes(Math.floor(i / cols)) ? 11 : 1)),
+    );
+});
+
+test('a device that is lost while gradients are summed ends the step with that', async () => {
+  const gpu = await Gpu.open();
+  const model = dropoutModel(gpu, 'f32');
+  const ranks = new EmulatedRanks(2);
+  const reducer = new GradientReducer(model.store, ranks.rank(0), { bucketBytes: 1 });
+  const batch = { ...shardBatch(model, 0, 0, first!), selfDistill: true };
+  await forwardBackward(model, batch, settings, { onBackward: reducer.arm() });
+  gpu.device.destroy();
+  await assert.rejects(reducer.finish(), /the GPU device was lost|reading back from the GPU failed/);
+  await gpu.close();
+});
 
 test('moments that ranks divide give the same bits', async () => {
   const run: RankedRun = { mode: first!, steps: 2, precision: 'f16', settings: { wire: 'bf16' } };

@@ -222,14 +222,7 @@ export class Transfer {
   ): Promise<ArrayBuffer> {
     let copy: ArrayBuffer;
     try {
-      await this.profiler
-        .phase('wait', () => gpuWait(mapped))
-        .catch((error: Error) => {
-          this.faults.throwUntold();
-          throw new MachineError(`reading back from the GPU failed: ${error.message}`);
-        });
-      copy = staging.buffer.getMappedRange(0, size).slice(0, bytes);
-      staging.buffer.unmap();
+      copy = await this.mapped(staging.buffer, size, mapped, (range) => range.slice(0, bytes));
     } catch (error) {
       staging.buffer.destroy();
       throw error;
@@ -280,18 +273,31 @@ export class Transfer {
   ): Promise<void> {
     if (target.byteLength !== bytes)
       throw new MachineError(`read: ${bytes} bytes into an array of ${target.byteLength}`);
-    await this.profiler
-      .phase('wait', () => gpuWait(mapped))
-      .catch((error: Error) => {
-        this.faults.throwUntold();
-        throw new MachineError(`reading back from the GPU failed: ${error.message}`);
-      });
-    new Uint8Array(target.buffer, target.byteOffset, bytes).set(
-      new Uint8Array(staging.buffer.getMappedRange(0, bytes)),
+    await this.mapped(staging.buffer, bytes, mapped, (range) =>
+      new Uint8Array(target.buffer, target.byteOffset, bytes).set(new Uint8Array(range)),
     );
-    staging.buffer.unmap();
     this.pool.release(staging);
     this.faults.throwUntold();
+  }
+
+  /** What `use` makes of `bytes` bytes of a buffer once they are mapped. @throws MachineError where they never are. */
+  private async mapped<T>(
+    buffer: GPUBuffer,
+    bytes: number,
+    pending: Promise<undefined>,
+    use: (range: ArrayBuffer) => T,
+  ): Promise<T> {
+    try {
+      await this.profiler.phase('wait', () => gpuWait(pending));
+      // A device that is lost after it was mapped takes the range along.
+      const result = use(buffer.getMappedRange(0, bytes));
+      buffer.unmap();
+      return result;
+    } catch (error) {
+      this.faults.throwUntold();
+      const { message, name } = error as Error;
+      throw new MachineError(`reading back from the GPU failed: ${message || name}`);
+    }
   }
 
   /** One that was used before, of not much more than `size` bytes, or a new one. */

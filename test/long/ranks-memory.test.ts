@@ -14,7 +14,7 @@ after(() => fs.rmSync(folder, { recursive: true, force: true }));
 for (const line of [
   '--max_steps 4',
   '--max_steps 3 --gradient_accumulation_steps 2 --fp16 --gradient_checkpointing',
-  '--max_steps 3 --gradient_accumulation_steps 5 --sub_batch_size 2',
+  '--max_steps 3 --gradient_accumulation_steps 5 --sub_batch_size 2 --reduce_dtype bf16',
   '--max_steps 3 --unified_finetuning False --negatives_cross_device --sub_batch_size 2',
   '--max_steps 3 --unified_finetuning False --negatives_cross_device --shard_optimizer',
   '--max_steps 3 --shard_optimizer --fp16',
