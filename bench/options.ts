@@ -13,6 +13,7 @@ import {
   tuneFlag,
   withDefault,
 } from '../src/flags.js';
+import { launchers } from '../src/train/ranks/choose-ranks.js';
 import { compareFlags, formatFlags } from './report/flags.js';
 
 export const presetNames = ['tiny', 'minilm', 'bge-m3'] as const;
@@ -58,6 +59,7 @@ export const stepFlags = {
   }),
   ...group('Ranks', {
     nproc_per_node: withDefault(integer(1, 64), 1, 'ranks, each with such batches of its own'),
+    launcher: withDefault(choice(launchers), 'auto', 'what ranks are: threads, or processes of mpirun'),
     reduce_dtype: withDefault(
       choice(['f32', 'bf16']),
       'f32',

@@ -8,11 +8,11 @@ import { Gpu } from '../src/gpu/gpu.js';
 import { formatBytes } from '../src/gpu/memory.js';
 import type { WireFormat } from '../src/train/ranks/communicator.js';
 import { scalingFlags, stepFlags } from './options.js';
-import { type ExchangeRow, exchangeTimes } from './ranks/exchange.js';
-import { type CarrierName, carrierNames, ranksFlags } from './ranks/flags.js';
+import type { ExchangeRow } from './ranks/exchange.js';
+import { type CarrierName, ranksFlags } from './ranks/flags.js';
 import { jointSteps, stepsOfRanks, stepsTask } from './ranks/rank-runs.js';
 import { type CostRow, costOfWay, nameOf, WAYS } from './ranks/ways.js';
-import { worlds } from './ranks/worlds.js';
+import { carriersOf, exchangeOver } from './ranks/worlds.js';
 import { type OldFields, printComparison, readReport, type Timed } from './report/compare.js';
 import { toCsv } from './report/csv.js';
 import { requireComparison, requireOneFormat } from './report/flags.js';
@@ -44,14 +44,9 @@ export async function benchRanks(argv: readonly string[]): Promise<number> {
   const quiet = options.json || options.csv;
   if (!quiet) process.stdout.write(`${machineLine(machine)}\n`);
   const rows: Row[] = [];
-  for (const carrier of options.carriers ?? carrierNames) {
-    const [found] = await worlds[carrier](ranks, (communicator) =>
-      exchangeTimes(communicator, {
-        rounds,
-        bytes: wholeFloats(payload),
-        buckets: options.buckets.map(wholeFloats),
-      }),
-    );
+  const exchange = { rounds, bytes: wholeFloats(payload), buckets: options.buckets.map(wholeFloats) };
+  for (const carrier of carriersOf(options.carriers, note)) {
+    const [found] = await exchangeOver(carrier, ranks, exchange);
     const memcpy = found!.find(({ operation }) => operation === 'memcpy')!.gbPerSecond!;
     const now = found!.map(
       (row): Row => ({
@@ -82,7 +77,7 @@ export async function benchRanks(argv: readonly string[]): Promise<number> {
 interface Overlap {
   readonly model: string;
   readonly ranks: number;
-  readonly carrier: 'threads';
+  readonly carrier: 'threads' | 'processes';
   readonly wire: WireFormat;
   /** Of a step, in which gradients of `sentBytes` are exchanged by each rank in `milliseconds`. */
   readonly stepMilliseconds: number;
@@ -97,22 +92,22 @@ async function overlapOf(
 ): Promise<Overlap> {
   const defaults = parseFlags(stepFlags, []).values;
   const task = stepsTask({ ...defaults, model, steps: steps + 1 });
-  const ranks = await stepsOfRanks(nprocPerNode, task, adapter, note);
+  const ranks = await stepsOfRanks(nprocPerNode, task, { adapter, launcher: 'auto' }, note);
   const { steps: taken, exchange } = jointSteps(ranks, 1);
   const sorted = taken
     .slice(1)
     .map((step) => step.seconds)
     .sort((a, b) => a - b);
   return {
-    ...{ model, ranks: nprocPerNode, carrier: 'threads', wire: task.wire },
+    ...{ model, ranks: nprocPerNode, carrier: ranks.carrier, wire: task.wire },
     stepMilliseconds: 1e3 * quantile(sorted, 0.5),
     ...exchange,
   };
 }
 
-function overlapLine({ model, ranks, wire, ...overlap }: Overlap): string {
+function overlapLine({ model, ranks, carrier, wire, ...overlap }: Overlap): string {
   return (
-    `threads, ${ranks} ranks: a step of ${model} takes ${overlap.stepMilliseconds.toFixed(0)} ms; each rank sends ${formatBytes(overlap.sentBytes)} of gradients (${wire}) ` +
+    `${carrier}, ${ranks} ranks: a step of ${model} takes ${overlap.stepMilliseconds.toFixed(0)} ms; each rank sends ${formatBytes(overlap.sentBytes)} of gradients (${wire}) ` +
     `in ${overlap.milliseconds.toFixed(0)} ms, of which ${(100 * overlap.hiddenShare).toFixed(0)} % are hidden behind backward`
   );
 }

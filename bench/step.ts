@@ -42,16 +42,17 @@ export async function benchStep(argv: readonly string[]): Promise<number> {
   const old = options.compare === null ? null : readReport(options.compare, 'step', oldRow);
   const count = options.steps === 1 ? 1 : options.steps + 1;
   const note = (line: string) => process.stderr.write(`${line}\n`);
-  const all =
+  const ranked =
     ranks === 1
-      ? [await measure(options, count, note)]
-      : await stepsOfRanks(ranks, stepsTask({ ...options, steps: count }), options.adapter, note);
-  const [first] = all as [Measured];
+      ? undefined
+      : await stepsOfRanks(ranks, stepsTask({ ...options, steps: count }), options, note);
+  const all = ranked?.ranks ?? [await measure(options, count, note)];
+  const first: Measured = all[0]!;
   for (const [rank, result] of all.entries())
     requireTrained(result, count, ranks === 1 ? '' : `rank ${rank}: `);
 
   const from = count === 1 ? 0 : 1;
-  const joint = ranks === 1 ? undefined : jointSteps(all, from);
+  const joint = ranked && jointSteps(ranked, from);
   const steps = joint?.steps ?? first.steps;
   const { plan, machine, memory, profile } = first;
   const row = {
@@ -71,7 +72,7 @@ export async function benchStep(argv: readonly string[]): Promise<number> {
     skippedSteps: steps.filter((step) => step.skipped).length,
     tensors: first.tensors,
     unchangedTensors: first.unchanged.length,
-    ...(joint ? { carrier: 'threads', wire: options.reduceDtype, exchange: joint.exchange } : {}),
+    ...(joint ? { carrier: ranked!.carrier, wire: options.reduceDtype, exchange: joint.exchange } : {}),
   };
   const profileRows = profile ? { profile: profile.rows, queueEmptyShare: profile.queueEmptyShare } : {};
   if (options.json)
@@ -84,7 +85,7 @@ export async function benchStep(argv: readonly string[]): Promise<number> {
         `${formatBytes(row.gpuBytes.total)} of GPU memory${joint ? ' a rank' : ''}, ${formatBytes(row.peakRssBytes)} resident; ` +
         `${row.tensors - row.unchangedTensors} of ${row.tensors} tensors changed\n` +
         (joint
-          ? `ranks as threads of one process; each sends ${formatBytes(joint.exchange.sentBytes)} of gradients a step (${row.wire}), in ${joint.exchange.milliseconds.toFixed(0)} ms, of which ${(100 * joint.exchange.hiddenShare).toFixed(0)} % behind backward\n`
+          ? `ranks are ${ranked!.carrier}${ranked!.carrier === 'threads' ? ' of one process' : ' under mpirun'}; each sends ${formatBytes(joint.exchange.sentBytes)} of gradients a step (${row.wire}), in ${joint.exchange.milliseconds.toFixed(0)} ms, of which ${(100 * joint.exchange.hiddenShare).toFixed(0)} % behind backward\n`
           : ''),
     );
   if (profile && !options.json)

@@ -14,7 +14,7 @@ import {
 import { presetNames } from '../options.js';
 import { compareFlags, formatFlags } from '../report/flags.js';
 
-export const carrierNames = ['emulated', 'threads'] as const;
+export const carrierNames = ['emulated', 'threads', 'openmpi', 'mpich'] as const;
 export type CarrierName = (typeof carrierNames)[number];
 
 export const ranksFlags = {

@@ -1,23 +1,29 @@
-/** Runs the same steps on several ranks: threads of this process, a device each. */
+/** Runs the same steps on several ranks: threads of this process or processes under mpirun, a device each. */
 import { fileURLToPath } from 'node:url';
-import { InputError, MachineError } from '../../src/errors.js';
+import { InputError } from '../../src/errors.js';
 import type { FlagValues } from '../../src/flags.js';
 import { visibleAdapters } from '../../src/gpu/adapter-list.js';
-import { chooseRanks } from '../../src/train/ranks/choose-ranks.js';
+import { noAdapterError } from '../../src/gpu/software-driver.js';
+import { chooseRanks, type Launcher } from '../../src/train/ranks/choose-ranks.js';
 import { RankThreads } from '../../src/train/ranks/rank-threads.js';
+import { findMpirun, requireCardsAlone } from '../../src/train/ranks/self-start.js';
 import { silentReporter } from '../../src/train/report.js';
 import type { stepFlags } from '../options.js';
 import { presetConfig, stepSettings } from '../presets.js';
 import { quantile } from '../report/statistics.js';
 import type { BenchedStep } from '../training-run.js';
 import type { RankSteps, StepsTask } from './rank-steps.js';
+import { underMpirun } from './under-mpirun.js';
 
 /** The first rows of FlagEmbedding's example file of Natural Questions, with 7 negatives each. */
 export const EXAMPLE_ROWS = fileURLToPath(new URL('../../../assets/bench/nq.jsonl', import.meta.url));
 
 /** What of the flags of `bench step` ranks need to know; `steps`: all that are taken. */
 export function stepsTask(
-  options: Omit<FlagValues<typeof stepFlags>, 'nprocPerNode' | 'compare' | 'maxSlowdown' | 'json' | 'csv'>,
+  options: Omit<
+    FlagValues<typeof stepFlags>,
+    'nprocPerNode' | 'launcher' | 'compare' | 'maxSlowdown' | 'json' | 'csv'
+  >,
 ): Omit<StepsTask, 'adapters'> {
   const { batch, group, queryMaxLen, passageMaxLen } = options;
   const config = presetConfig(options.model, options.layers ?? undefined);
@@ -33,32 +39,41 @@ export function stepsTask(
   };
 }
 
+export interface RankedResults {
+  readonly carrier: 'threads' | 'processes';
+  /** In rank order. */
+  readonly ranks: readonly RankSteps[];
+}
+
 /**
- * What each rank comes to, in rank order. `note` hears what rank 0 says.
- * @throws MachineError where ranks of one process cannot each have an adapter; RankError of a rank that fails.
+ * What each rank comes to. `note` hears what rank 0 says.
+ * @throws MachineError where ranks cannot each have an adapter, or need mpirun and there is none; RankError of a rank that
+ *   fails.
  */
 export async function stepsOfRanks(
   size: number,
-  task: Omit<StepsTask, 'adapters'>,
-  adapter: string | null,
+  steps: Omit<StepsTask, 'adapters'>,
+  { adapter, launcher: wanted }: { readonly adapter: string | null; readonly launcher: Launcher },
   note: (line: string) => void,
-): Promise<RankSteps[]> {
-  const { launcher, adapters } = chooseRanks(await visibleAdapters(), { ranks: size, adapter });
-  if (launcher !== 'threads')
-    throw new MachineError(
-      `${size} ranks need a process each here, because several of their cards have one name; bench runs ranks as threads`,
-    );
-  const data: StepsTask = { ...task, adapters: adapters.map(({ name }) => name) };
+): Promise<RankedResults> {
+  const visible = await visibleAdapters();
+  if (visible.length === 0) throw noAdapterError();
+  const { launcher, adapters } = chooseRanks(visible, { ranks: size, adapter, launcher: wanted });
+  const task: StepsTask = { ...steps, adapters };
+  if (launcher === 'mpirun') {
+    requireCardsAlone(adapters);
+    return { carrier: 'processes', ranks: await underMpirun(findMpirun(), size, { do: 'steps', task }) };
+  }
   const threads = new RankThreads<RankSteps>({
-    ...{ size, data, module: new URL('./rank-steps.js', import.meta.url) },
+    ...{ size, data: task, module: new URL('./rank-steps.js', import.meta.url) },
     report: { ...silentReporter, note },
   });
-  return threads.results();
+  return { carrier: 'threads', ranks: await threads.results() };
 }
 
 /** What several ranks did together. */
 export interface JointSteps {
-  /** By step: as long as the slowest rank took; the CPU's seconds of the process, tokens of all ranks. */
+  /** By step: as long as the slowest rank took; seconds of the CPU and tokens of all ranks. */
   readonly steps: readonly BenchedStep[];
   /** Of the gradients, by rank 0: bytes sent and milliseconds of a step, and the share of those hidden behind backward. */
   readonly exchange: {
@@ -69,11 +84,16 @@ export interface JointSteps {
 }
 
 /** @param timed the first step that counts. */
-export function jointSteps(ranks: readonly RankSteps[], timed: number): JointSteps {
+export function jointSteps({ ranks, carrier }: RankedResults, timed: number): JointSteps {
   const [first] = ranks;
   const steps = first!.steps.map((step, n) => ({
     ...step,
     seconds: Math.max(...ranks.map(({ steps }) => steps[n]!.seconds)),
+    // Each thread is told those of the whole process.
+    cpuSeconds:
+      carrier === 'threads'
+        ? step.cpuSeconds
+        : ranks.reduce((sum, { steps }) => sum + steps[n]!.cpuSeconds, 0),
     tokens: ranks.reduce((sum, { steps }) => sum + steps[n]!.tokens, 0),
   }));
   const reductions = steps.slice(timed).map(({ reduction }) => reduction!);
@@ -99,8 +119,8 @@ export function requireRankFlags(
   size: number,
 ): void {
   if (size === 1) {
-    if (given.has('reduce_dtype'))
-      throw new InputError('--reduce_dtype has no meaning with one rank, which exchanges nothing');
+    const unused = ['reduce_dtype', 'launcher'].find((name) => given.has(name));
+    if (unused) throw new InputError(`--${unused} has no meaning with one rank`);
     return;
   }
   if (options.profile !== null)

@@ -1,8 +1,9 @@
 /** What one of several ranks does for `bench step` and `bench ranks`: it opens its adapter, trains and tells how it went. */
-import { Gpu } from '../../src/gpu/gpu.js';
 import type { MemoryReport } from '../../src/gpu/memory.js';
 import { useWinners } from '../../src/kernels/tuning.js';
+import type { RankAdapter } from '../../src/train/ranks/choose-ranks.js';
 import type { Communicator, WireFormat } from '../../src/train/ranks/communicator.js';
+import { openRankGpu } from '../../src/train/ranks/rank-adapter.js';
 import type { RankContext } from '../../src/train/ranks/rank-messages.js';
 import { requireMemory } from '../../src/train/run/memory-plan.js';
 import { type BatchShape, type BenchBatch, fileBatch, fullBatch } from '../presets.js';
@@ -17,8 +18,8 @@ export interface StepsTask {
   /** JSONL file to take the texts from; null: made-up texts, all of the longest length. */
   readonly data: string | null;
   readonly count: number;
-  /** Raw names, of each rank. */
-  readonly adapters: readonly string[];
+  /** Of each rank. */
+  readonly adapters: readonly RankAdapter[];
   readonly tune: 'off' | 'cached';
 }
 
@@ -47,8 +48,7 @@ export async function stepsOfRank(
   note: (line: string) => void,
 ): Promise<RankSteps> {
   const { rank, size } = communicator;
-  const adapter = task.adapters[rank];
-  const gpu = await Gpu.open(adapter === undefined ? {} : { adapter });
+  const gpu = await openRankGpu(communicator, task.adapters[rank]!);
   try {
     useWinners(gpu, task.tune, note);
     const steps = { ...task.steps, ranks: { communicator, wire: task.wire } };
