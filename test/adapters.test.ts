@@ -92,6 +92,7 @@ test('UUIDs and PCI addresses are written as other programs write them', () => {
   assert.equal(uuidText(new Uint8Array(16)), undefined);
   const address = { pciDomain: 0, pciBus: 0xc1, pciDevice: 8, pciFunction: 0 };
   assert.equal(pciText(address), '0000:c1:08.0');
+  assert.equal(pciText({ pciDomain: 0, pciBus: 0, pciDevice: 0, pciFunction: 0 }), undefined);
 });
 
 const device = (name: string, more: Partial<PhysicalDevice> = {}): PhysicalDevice => ({

@@ -50,6 +50,10 @@ const machines = {
   software: machine(swiftShader, lavapipe),
   nothing: machine(),
   nested: machine(['RTX 4090 D', 'discrete', 1], ['RTX 4090', 'discrete', 2]),
+  twoDrivers: machine(
+    ['AMD Radeon RX 7900 XTX (RADV NAVI31)', 'discrete', 3],
+    ['AMD Radeon RX 7900 XTX', 'discrete', 3],
+  ),
   mac: joinAdapters([{ backend: 'metal', name: 'Apple M3 Max' }], undefined),
   twoWithoutAddress: machine([H100, 'discrete'], [H100, 'discrete']),
 } as const;
@@ -107,6 +111,8 @@ const given: readonly (readonly [
   ['lavapipe', { ranks: 2, adapters: ['llvmpipe', '0'] }, 'threads', [LLVMPIPE, LLVMPIPE]],
   ['software', { ranks: 2 }, 'threads', [SWIFTSHADER, SWIFTSHADER]],
   ['software', { ranks: 2, adapters: ['llvmpipe', 'SwiftShader'] }, 'threads', [LLVMPIPE, SWIFTSHADER]],
+  // One card by two drivers: one rank, by either.
+  ['twoDrivers', { ranks: 1 }, 'threads', ['AMD Radeon RX 7900 XTX (RADV NAVI31)']],
   ['mac', { ranks: 1 }, 'threads', ['Apple M3 Max']],
   // Its whole name is a part of the other's, which Dawn would take.
   ['nested', { ranks: 2 }, 'mpirun', ['RTX 4090 D', `RTX 4090@${prime('02')}`]],
@@ -144,6 +150,8 @@ test('what cannot be had is refused with what there is and what to do', () => {
       /9 ranks need as many GPUs.*sees 8 .*0 NVIDIA H100 80GB HBM3 \(8 cards\)/,
     ],
     ['twoKinds', { ranks: 2, adapter: 'AMD' }, MachineError, /sees 1 with "AMD" in its name/],
+    ['twoDrivers', { ranks: 2 }, MachineError, /2 ranks need as many GPUs.*sees 1 /],
+    ['twoDrivers', { ranks: 2, adapters: ['0', '1'] }, InputError, /are one GPU \(PCI 0000:03:00.0\)/],
     ['mac', { ranks: 2 }, MachineError, /sees 1 \(there are: 0 Apple M3 Max\)/],
     [
       'eightH100',
@@ -213,6 +221,7 @@ test('doctor says how many ranks there can be', () => {
     ['eightH100', /^up to 8: .*--nproc_per_node 8 starts a process for each, under mpirun$/],
     ['twoKinds', /^up to 2: .*a thread for each GPU$/],
     ['oneCard', /^1: there is one GPU$/],
+    ['twoDrivers', /^1: there is one GPU$/],
     ['lavapipe', /^any number on one software adapter/],
     ['twoWithoutAddress', /^1: the driver tells no PCI address/],
   ] as const)
@@ -249,6 +258,10 @@ test('ranks of one machine hold GPUs of their own, or the run ends', () => {
   for (const [each, message] of [
     [[held({ uuid: 'x' }), held({ uuid: 'x' })], /^ranks 0 and 1 hold the same GPU .*UUID x.*one card/],
     [[held({ uuid: 'x', pci: 'p' }), held({ uuid: 'y', pci: 'p' })], /hold the same GPU .*PCI p/],
+    [
+      [held({ name: 'A', uuid: 'x', pci: 'p' }), held({ name: 'B', uuid: 'y', pci: 'p' })],
+      /hold the same GPU/,
+    ],
     [[held({ uuid: 'x', pci: 'p' }), held({ uuid: 'x', pci: 'q' })], /hold the same GPU/],
     [
       [held({ uuid: 'x' }), held({ uuid: 'y' }, 'b'), held({ uuid: 'z' }), held({ uuid: 'z' })],

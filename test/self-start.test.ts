@@ -154,7 +154,10 @@ test('an mpirun of the machine goes before one that was unpacked; without any it
   assert.equal(found('MPICH').name, 'MPICH');
   assert.equal(found('Open MPI').name, 'Open MPI');
   assert.deepEqual(found(undefined).env, { PATH: '/cache' });
-  assert.throws(() => findMpirun(() => undefined), /no mpirun: install Open MPI or MPICH/);
+  assert.throws(
+    () => findMpirun(() => undefined),
+    /need mpirun, and there is none: install Open MPI or MPICH/,
+  );
 });
 
 test('what is to show a card alone is tried before ranks are started', () => {

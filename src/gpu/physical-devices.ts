@@ -21,7 +21,7 @@ export interface PhysicalDevice {
   readonly uuid: string | undefined;
   /** Of the driver's build; as above. */
   readonly driverUuid: string | undefined;
-  /** `0000:08:00.0` (hexadecimal domain:bus:device.function); undefined without VK_EXT_pci_bus_info. */
+  /** `0000:08:00.0` (hexadecimal domain:bus:device.function); undefined without VK_EXT_pci_bus_info, and for zeros. */
   readonly pci: string | undefined;
 }
 
@@ -287,8 +287,9 @@ interface PciAddress {
   readonly pciFunction: number;
 }
 
-/** As `lspci -D` writes it. */
-export function pciText({ pciDomain, pciBus, pciDevice, pciFunction }: PciAddress): string {
+/** As `lspci -D` writes it; undefined for zeros, the address of no GPU. */
+export function pciText({ pciDomain, pciBus, pciDevice, pciFunction }: PciAddress): string | undefined {
+  if (pciDomain === 0 && pciBus === 0 && pciDevice === 0 && pciFunction === 0) return undefined;
   const hex = (value: number, digits: number) => value.toString(16).padStart(digits, '0');
   return `${hex(pciDomain, 4)}:${hex(pciBus, 2)}:${hex(pciDevice, 2)}.${pciFunction}`;
 }

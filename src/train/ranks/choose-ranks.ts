@@ -74,7 +74,7 @@ export function adapterOfRank(
   localRank: number,
 ): RankAdapter {
   const { adapters, adapter: wanted } = request;
-  const cards = visible.filter(({ software, name }) => !software && (!wanted || name.includes(wanted)));
+  const cards = cardsAmong(visible, wanted);
   if (cards.length === 1 && !adapters) return shown(cards[0]!, aloneIn(visible, cards[0]!));
   const own = assign(visible, request)[localRank]!;
   return shown(own, aloneIn(visible, own));
@@ -103,6 +103,18 @@ function aloneIn(visible: readonly VisibleAdapter[], adapter: VisibleAdapter): R
   return { DRI_PRIME: `pci-${adapter.pci.replaceAll(/[:.]/g, '_')}!` };
 }
 
+/** GPUs, each once: two drivers of one card, which give it names of their own, share its PCI address. */
+function cardsAmong(visible: readonly VisibleAdapter[], wanted: string | null | undefined): VisibleAdapter[] {
+  return visible.filter(
+    (adapter) =>
+      !adapter.software &&
+      (!wanted || adapter.name.includes(wanted)) &&
+      adapter === visible.find((other) => other === adapter || sharesCard(other, adapter)),
+  );
+}
+
+const sharesCard = (a: VisibleAdapter, b: VisibleAdapter): boolean => a.pci !== undefined && a.pci === b.pci;
+
 // ---- which adapters ------------------------------------------------------------------------------------------
 
 function assign(visible: readonly VisibleAdapter[], request: RankRequest): VisibleAdapter[] {
@@ -115,8 +127,7 @@ function assign(visible: readonly VisibleAdapter[], request: RankRequest): Visib
     throw new InputError(
       `expected a part of an adapter's name (upper and lower case count), found ${show(adapter)}; there are: ${listOf(visible)}`,
     );
-  const candidates = visible.filter(({ name }) => !adapter || name.includes(adapter));
-  const cards = candidates.filter(({ software }) => !software);
+  const cards = cardsAmong(visible, adapter);
   if (cards.length === 0) return Array.from({ length: ranks }, () => taken);
   if (cards.length < ranks)
     throw new MachineError(
@@ -136,7 +147,7 @@ function assignNamed(
       `--adapters: expected ${ranks} ${ranks === 1 ? 'adapter' : 'adapters'}, one for each rank of this machine (--nproc_per_node, or those that mpirun starts here), found ${words.length}`,
     );
   const given = new Map<string, number>();
-  return words.map((word) => {
+  const chosen = words.map((word) => {
     const name = nameOf(visible, word);
     const nth = given.get(name) ?? 0;
     given.set(name, nth + 1);
@@ -149,6 +160,14 @@ function assignNamed(
       );
     return card;
   });
+  for (const [i, card] of chosen.entries()) {
+    const other = chosen.slice(0, i).find((each) => sharesCard(each, card));
+    if (other)
+      throw new InputError(
+        `--adapters: ${show(other.name)} and ${show(card.name)} are one GPU (PCI ${card.pci}), which takes one rank`,
+      );
+  }
+  return chosen;
 }
 
 /**
@@ -179,7 +198,7 @@ export function listOf(visible: readonly VisibleAdapter[]): string {
 
 /** How many ranks these adapters can take at once, and as what, in one phrase: for people who look before they start. */
 export function ranksTogether(visible: readonly VisibleAdapter[]): string {
-  const cards = visible.filter(({ software }) => !software).length;
+  const cards = cardsAmong(visible, undefined).length;
   if (cards === 0) return 'any number on one software adapter, as threads: for tests, it becomes no faster';
   if (cards === 1) return '1: there is one GPU';
   try {

@@ -68,11 +68,11 @@ type Verdict = 'apart' | 'same' | 'unknown';
 function compare(a: AdapterIdentity | undefined, b: AdapterIdentity | undefined): Verdict {
   if (a?.software || b?.software) return 'apart';
   if (!a || !b) return 'unknown';
-  if (a.name !== b.name) return 'apart';
-  if (!a.exact || !b.exact) return 'unknown';
-  // Cards that share a bus address are one, whatever else differs; a UUID alone tells as much.
+  const exact = a.exact && b.exact;
   const both = (x: string | undefined, y: string | undefined): Verdict =>
-    x === undefined || y === undefined ? 'unknown' : x === y ? 'same' : 'apart';
+    !exact || x === undefined || y === undefined ? 'unknown' : x === y ? 'same' : 'apart';
   const verdicts = [both(a.pci, b.pci), both(a.uuid, b.uuid)];
-  return verdicts.includes('same') ? 'same' : verdicts.includes('apart') ? 'apart' : 'unknown';
+  // Two drivers may give one card two names, and UUIDs of their own; its address on the bus they share.
+  if (verdicts.includes('same')) return 'same';
+  return a.name !== b.name || verdicts.includes('apart') ? 'apart' : 'unknown';
 }

@@ -26,7 +26,7 @@ export function findMpirun(
   const own = found.find(({ env }) => Object.keys(env).length === 0) ?? found[0];
   if (!own)
     throw new MachineError(
-      'several cards of one name need a process each, and there is no mpirun: install Open MPI or MPICH (openmpi-bin or mpich of Debian and Ubuntu)',
+      'ranks that are processes need mpirun, and there is none: install Open MPI or MPICH (openmpi-bin or mpich of Debian and Ubuntu)',
     );
   return own;
 }
