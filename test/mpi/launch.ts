@@ -71,8 +71,13 @@ export async function mpirun(
     child.kill('SIGKILL');
     for (const pid of pidsIn(stdout + stderr)) kill(pid);
   }, limit * 1000);
-  const [code, signal] = (await once(child, 'close')) as [number | null, NodeJS.Signals | null];
+  const closed = once(child, 'close');
+  const [code, signal] = (await once(child, 'exit')) as [number | null, NodeJS.Signals | null];
   clearTimeout(timer);
+  // A daemon on a host that is cut off may keep the pipes open.
+  await Promise.race([closed, sleep(2000, undefined, { ref: false })]);
+  child.stdout.destroy();
+  child.stderr.destroy();
   const seconds = (performance.now() - began) / 1000;
   const said = `${stdout}\n${stderr}`;
   assert.ok(!late, `${args.join(' ')}: no end after ${limit} s:\n${said}`);

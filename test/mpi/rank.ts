@@ -17,7 +17,7 @@ koffi.load(null);
 const launch = mpiLaunch();
 if (!launch) throw new Error('rank.js: is to be started by mpirun with several ranks');
 // Long enough for a machine under load, short enough for a test.
-const timeoutSeconds = scenario === 'stopped' || scenario === 'loops' ? 5 : 20;
+const timeoutSeconds = ['stopped', 'loops', 'goes-on'].includes(scenario) ? 5 : 20;
 const { communicator, processes } = await openMpi(launch, {
   timeoutSeconds,
   ...(scenario === 'pieces' ? { pieceBytes: 1000 } : {}),
@@ -40,6 +40,8 @@ async function exchangeForever(): Promise<never> {
 /** Rank 1 does something to itself while the others go on. */
 async function fault(act: () => void): Promise<void> {
   await communicator.barrier();
+  // A rank that was heard of is waited for as long as was asked, one that starts longer.
+  if (timeoutSeconds < 20) await sleep(1000);
   if (rank === 1) setTimeout(act, 300);
   try {
     await exchangeForever();
@@ -59,6 +61,10 @@ const scenarios: Record<string, () => Promise<void>> = {
     await conversation(communicator, { long: 300_000 });
     await communicator.close();
     say(`rank ${rank} closed`);
+  },
+  'goes-on': () => {
+    say(`rank ${rank} goes on`);
+    return fault(() => {});
   },
   killed: () => fault(() => process.kill(process.pid, 'SIGKILL')),
   stopped: () => fault(() => process.kill(process.pid, 'SIGSTOP')),

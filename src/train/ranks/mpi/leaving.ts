@@ -20,12 +20,15 @@ const HEARD_MILLISECONDS = 1700;
 /** The kernel ends the process, by SIGALRM, when MPI_Abort has not within so long. */
 const ALARM_SECONDS = 3;
 const GUARD_MILLISECONDS = 1000;
+/** For MPI_Finalize, in which nothing is left to be exchanged. */
+const FINALISING_MILLISECONDS = 10_000;
 
 /** Cells, and the values of the first. */
 const STATE = 0;
 const INITIALISED = 1;
 const CLOSING = 2;
-const FINALISED = 3;
+const FINALISING = 3;
+const FINALISED = 4;
 /** 1: the process ends, and the communication thread is to end the other ranks. */
 const ASKED = 1;
 const EXIT_CODE = 2;
@@ -70,6 +73,11 @@ export class Leaving {
     Atomics.store(this.cells, STATE, CLOSING);
   }
 
+  /** All that ranks exchange has been exchanged. */
+  finalising(): void {
+    Atomics.store(this.cells, STATE, FINALISING);
+  }
+
   finalised(): void {
     Atomics.store(this.cells, STATE, FINALISED);
   }
@@ -104,10 +112,12 @@ export class Leaving {
     });
     const leave = (code: number) => {
       const state = Atomics.load(this.cells, STATE);
-      if (state !== INITIALISED && state !== CLOSING) return;
+      if (![INITIALISED, CLOSING, FINALISING].includes(state)) return;
       // Whoever else has something to do at the end of the process would not come to it.
       const listeners = process.rawListeners('exit');
       for (const listener of listeners.slice(listeners.indexOf(leave) + 1)) listener.call(process, code);
+      // Node would wait for the thread.
+      if (state === FINALISING) systemCall('void _exit(int code)')(code);
       const known = Atomics.load(this.cells, KNOWN);
       if (!this.reason && known === 0) {
         this.reason = `left before the end of the run, with exit code ${code}`;
@@ -129,7 +139,8 @@ export class Leaving {
   /**
    * Ends the run where MPI cannot: when the communication thread does not come back from MPI (a process that is stopped
    * in the middle of a message can keep Open MPI's others waiting inside), and when a process of this host is gone and
-   * the launcher lets the others go on (Hydra's -disable-auto-cleanup).
+   * the launcher lets the others go on (Hydra's -disable-auto-cleanup). A run that is complete but for MPI_Finalize is
+   * left as complete.
    */
   guard(
     { rank, host, families }: MpiLaunch,
@@ -154,6 +165,7 @@ export class Leaving {
     };
     let seen = 0;
     let stalled = 0;
+    let finalising = 0;
     let last = performance.now();
     setInterval(() => {
       const now = performance.now();
@@ -162,6 +174,11 @@ export class Leaving {
       stalled = turns === seen ? stalled + Math.min(now - last, 2 * GUARD_MILLISECONDS) : 0;
       seen = turns;
       last = now;
+      finalising = Atomics.load(this.cells, STATE) === FINALISING ? finalising + GUARD_MILLISECONDS : 0;
+      if (finalising >= FINALISING_MILLISECONDS) {
+        tell(`rank ${rank}: all is exchanged, and MPI_Finalize does not come back: left without it`);
+        process.exit();
+      }
       requireOthers();
       if (!onItsWay() || stalled < timeoutSeconds * 1000) return;
       this.stuck = true;
@@ -211,9 +228,14 @@ export function leaveAll(
 
 /** Ends the processes of all ranks; does not return. */
 function abortMpi(mpi: Mpi, code: number): never {
-  const koffi = createRequire(import.meta.url)('koffi') as typeof import('koffi').default;
-  koffi.load(null).func('unsigned int alarm(unsigned int seconds)')(ALARM_SECONDS);
+  systemCall('unsigned int alarm(unsigned int seconds)')(ALARM_SECONDS);
   mpi.abort(code);
   process.kill(process.pid, 'SIGKILL');
   throw new Error('MPI_Abort and SIGKILL came back');
+}
+
+/** Of the C library, by its signature. */
+function systemCall(signature: string): (value: number) => unknown {
+  const koffi = createRequire(import.meta.url)('koffi') as typeof import('koffi').default;
+  return koffi.load(null).func(signature) as (value: number) => unknown;
 }

@@ -45,7 +45,7 @@ export interface Mpi {
   rank(communicator: Handle): number;
   size(communicator: Handle): number;
   requests(capacity: number): RequestList;
-  /** Whether a message waits, from whom and of how many bytes. */
+  /** Whom a message waits from that was sent with this tag; undefined: none waits. */
   probe(communicator: Handle, tag: number): number | undefined;
   receive(bytes: Bytes, source: number, tag: number, communicator: Handle): void;
 }
@@ -57,8 +57,8 @@ export interface RequestList {
   barrier(communicator: Handle): void;
   /** Whether all are complete; the list is then empty. */
   done(): boolean;
-  /** Whether something that is to come from `source` has not come. Of a barrier nobody knows: true. */
-  lack(source: number): boolean;
+  /** Whether something that comes from this rank or goes to it is still under way. Of a barrier nobody knows: true. */
+  concerns(peer: number): boolean;
 }
 
 /** To be called once in the thread that exchanges, before it loads anything. */
@@ -242,16 +242,16 @@ function bind(library: LibraryHandle, file: string): Mpi {
     requests(capacity) {
       const array = constants.requestArray(capacity);
       let count = 0;
-      /** Of each request whom it receives from; undefined of those that send. */
-      const sources: (number | 'all' | undefined)[] = [];
-      const next = (source: number | 'all' | undefined) => {
+      /** Of each request the rank at its other end. */
+      const peers: (number | 'all')[] = [];
+      const next = (peer: number | 'all') => {
         if (count === capacity) throw new RangeError(`more than ${capacity} requests at once`);
-        sources[count] = source;
+        peers[count] = peer;
         return array.subarray(count, ++count);
       };
       return {
         send: (bytes, target, tag, communicator) =>
-          isend(bytes, bytes.length, byte, target, tag, communicator, next(undefined)),
+          isend(bytes, bytes.length, byte, target, tag, communicator, next(target)),
         receive: (bytes, source, tag, communicator) =>
           irecv(bytes, bytes.length, byte, source, tag, communicator, next(source)),
         barrier: (communicator) => ibarrier(communicator, next('all')),
@@ -262,9 +262,9 @@ function bind(library: LibraryHandle, file: string): Mpi {
           count = 0;
           return true;
         },
-        lack(source) {
+        concerns(peer) {
           for (let i = 0; i < count; i++) {
-            if (sources[i] !== source && sources[i] !== 'all') continue;
+            if (peers[i] !== peer && peers[i] !== 'all') continue;
             // A request that is complete turns into the null request, which stays complete.
             testOne(array.subarray(i, i + 1), flag, constants.statusesIgnore);
             if (flag[0] === 0) return true;
