@@ -90,11 +90,14 @@ export function pidsIn(said: string): number[] {
   return [...said.matchAll(/(?:pid|is process) (\d+)/g)].map(([, pid]) => Number(pid));
 }
 
+const LEFT_TRIES = 150;
+const LEFT_MILLISECONDS = 100;
+
 /** The launcher has ended; what it has told to end may take a moment more. */
 export async function requireNoneLeft(said: string): Promise<void> {
   let left = pidsIn(said).filter(runs);
-  for (let tries = 0; left.length > 0 && tries < 100; tries++) {
-    await sleep(50);
+  for (let tries = 0; left.length > 0 && tries < LEFT_TRIES; tries++) {
+    await sleep(LEFT_MILLISECONDS);
     left = left.filter(runs);
   }
   for (const pid of left) kill(pid);
