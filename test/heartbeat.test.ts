@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { RankError, type RankFailure } from '../src/train/ranks/communicator.js';
-import { Watchdog } from '../src/train/ranks/heartbeat.js';
+import { beatThroughFirst, Heartbeat, Watchdog } from '../src/train/ranks/heartbeat.js';
 
 /** A watchdog of rank 0 of 3 with a timeout of 10 s, and what is around it. */
 function watched() {
@@ -79,4 +79,26 @@ test('an abort of this rank ends its wait at the next look', () => {
   const { around, dog } = watched();
   around.aborted = { rank: 0, message: 'a disk is full', exitCode: 1 };
   assert.throws(() => dog.look(), /rank 0: a disk is full/);
+});
+
+test('while the first of several is made, and not later, another thread may beat for this one', async () => {
+  const cells = new Int32Array(2);
+  const heart = new Heartbeat(cells, { beats: 0, busy: 1 });
+  const busy: number[] = [];
+  let returned = false;
+  async function* items() {
+    try {
+      for (;;) {
+        busy.push(cells[1]!);
+        yield busy.length;
+      }
+    } finally {
+      returned = true;
+    }
+  }
+  for await (const count of beatThroughFirst(items())) if (count === 3) break;
+  heart.stop();
+  assert.deepEqual(busy, [1, 0, 0]);
+  assert.equal(cells[1], 0);
+  assert.ok(returned);
 });

@@ -20,6 +20,7 @@ import { neverStops, type StopRequest } from './interruption.js';
 import { unlikeAdapters } from './ranks/alike.js';
 import { broadcastModel } from './ranks/broadcast-model.js';
 import { allGatherJson, broadcastJson, type Communicator } from './ranks/communicator.js';
+import { beatThroughFirst } from './ranks/heartbeat.js';
 import { RankNotes } from './ranks/notes.js';
 import { SingleCommunicator } from './ranks/single.js';
 import { endAllRanks, fromFirstRank, onFirstRank, together } from './ranks/together.js';
@@ -301,8 +302,9 @@ async function train(
   log.start(run.scaler.scale);
   let ended = await between.begin();
   const pauses = (step: number) => plan.pausesAt(step);
+  const steps = run.steps(batches, plan.totalSteps, pauses, () => stop.requested);
   if (!ended)
-    for await (const step of run.steps(batches, plan.totalSteps, pauses, () => stop.requested)) {
+    for await (const step of beatThroughFirst(steps)) {
       log.step(step);
       ended = await between.after(step.number, step.learningRate);
       if (ended) break;

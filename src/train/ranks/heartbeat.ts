@@ -42,6 +42,17 @@ export async function beatThrough<T>(work: () => T | Promise<T>): Promise<T> {
   }
 }
 
+/** What `items` gives, where making the first may let no timer run for long: kernels are compiled when first used. */
+export async function* beatThroughFirst<T>(items: AsyncIterable<T>): AsyncGenerator<T, void, undefined> {
+  const each = items[Symbol.asyncIterator]();
+  try {
+    for (let next = await beatThrough(() => each.next()); !next.done; next = await each.next())
+      yield next.value;
+  } finally {
+    await each.return?.();
+  }
+}
+
 /** Beats of the thread that made it, counted in a cell of shared memory; another says whether it is busy. */
 export class Heartbeat {
   private readonly timer: NodeJS.Timeout;

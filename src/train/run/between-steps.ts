@@ -9,6 +9,7 @@ import { MachineError } from '../../errors.js';
 import { printable } from '../../show.js';
 import type { StopRequest } from '../interruption.js';
 import type { Communicator } from '../ranks/communicator.js';
+import { beatThrough } from '../ranks/heartbeat.js';
 import { requireEqualReplicas } from '../ranks/replicas.js';
 import { shareOf } from '../ranks/rounds.js';
 import { together } from '../ranks/together.js';
@@ -122,7 +123,10 @@ export class BetweenSteps {
       ? collateAhead(shareOf(ranks, data.candidates()), ranked(prepare))
       : [];
     const batches = collateAhead(shareOf(ranks, data.epoch(0)), prepare);
-    const evaluation = await run.model.gpu.phase('evaluate', () => run.evaluate(batches, candidates, stop));
+    // The first one compiles kernels.
+    const evaluation = await beatThrough(() =>
+      run.model.gpu.phase('evaluate', () => run.evaluate(batches, candidates, stop)),
+    );
     if (evaluation.stopped) return false;
     run.tally.evaluated(evaluation);
     log.evaluation(evaluation);
