@@ -1,6 +1,6 @@
 /** Replicas are compared by the bits of their weights; which rank and which parameter differ is said on all ranks. */
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
+import { after, before, describe, test } from 'node:test';
 import { ParameterStore } from '../src/autograd/parameters.js';
 import { MachineError } from '../src/errors.js';
 import { Gpu } from '../src/gpu/gpu.js';
@@ -61,35 +61,37 @@ test('equal replicas are equal, of one rank and of three', async () => {
   for (const size of [1, 3]) assert.deepEqual(await told(size, []), new Array(size).fill(undefined));
 });
 
-for (const [name, size, changes, message] of [
-  [
-    'a row of a table',
-    2,
-    [[1, 'words', 359]],
-    /^the weights of rank 1 .* rank 0: the bits of "words" differ;/,
-  ],
-  ['a part of a parameter', 2, [[1, 'qk', 4 * 33]], /the bits of "key" differ;/],
-  [
-    'what does not train',
-    3,
-    [[2, 'fixed', 0]],
-    /^the weights of rank 2 .* rank 0: the bits of "fixed" differ;/,
-  ],
-  ['a sign of zero', 2, [[1, 'bias', 0, -0]], /the bits of "bias" differ;/],
-  ['of rank 0', 3, [[0, 'words', 1]], /^the weights of rank 0 are no longer those of rank 1: /],
-  [
-    'several, of several ranks',
-    4,
+describe('a difference is found and named on all ranks', () => {
+  for (const [name, size, changes, message] of [
     [
-      [1, 'words', 1],
-      [1, 'qk', 0],
-      [3, 'bias', 0],
+      'a row of a table',
+      2,
+      [[1, 'words', 359]],
+      /^the weights of rank 1 .* rank 0: the bits of "words" differ;/,
     ],
-    /^the weights of rank 1 .* rank 0: the bits of "words" and of 1 more differ; other weights too: rank 3;/,
-  ],
-] as [string, number, [number, string, number, number?][], RegExp][])
-  test(`a difference is found and named on all ranks: ${name}`, async () => {
-    const messages = await told(size, changes);
-    assert.equal(new Set(messages).size, 1);
-    assert.match(messages[0]!, message);
-  });
+    ['a part of a parameter', 2, [[1, 'qk', 4 * 33]], /the bits of "key" differ;/],
+    [
+      'what does not train',
+      3,
+      [[2, 'fixed', 0]],
+      /^the weights of rank 2 .* rank 0: the bits of "fixed" differ;/,
+    ],
+    ['a sign of zero', 2, [[1, 'bias', 0, -0]], /the bits of "bias" differ;/],
+    ['of rank 0', 3, [[0, 'words', 1]], /^the weights of rank 0 are no longer those of rank 1: /],
+    [
+      'several, of several ranks',
+      4,
+      [
+        [1, 'words', 1],
+        [1, 'qk', 0],
+        [3, 'bias', 0],
+      ],
+      /^the weights of rank 1 .* rank 0: the bits of "words" and of 1 more differ; other weights too: rank 3;/,
+    ],
+  ] as [string, number, [number, string, number, number?][], RegExp][])
+    test(name, async () => {
+      const messages = await told(size, changes);
+      assert.equal(new Set(messages).size, 1);
+      assert.match(messages[0]!, message);
+    });
+});

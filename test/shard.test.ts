@@ -6,7 +6,7 @@ import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import { after, before, test } from 'node:test';
+import { after, before, describe, test } from 'node:test';
 import { ParameterStore } from '../src/autograd/parameters.js';
 import { Gpu } from '../src/gpu/gpu.js';
 import type { FloatDType } from '../src/kernels/launch/formats.js';
@@ -176,72 +176,76 @@ function dispose(...models: Model[]): void {
   }
 }
 
-for (const [size, ...all] of [
-  [2, { precision: 'f32', weightDecay: 0.1 }],
-  [3, { precision: 'f32', weightDecay: 0 }, { precision: 'f16', weightDecay: 0.1 }],
-] as [number, ...Settings[]][])
-  for (const settings of all)
-    test(`${size} ranks with divided moments, ${settings.precision}, decay ${settings.weightDecay}: to the bit as with all`, async () => {
+describe('ranks with divided moments train to the bit as ranks that have all', () => {
+  for (const [size, ...all] of [
+    [2, { precision: 'f32', weightDecay: 0.1 }],
+    [3, { precision: 'f32', weightDecay: 0 }, { precision: 'f16', weightDecay: 0.1 }],
+  ] as [number, ...Settings[]][])
+    for (const settings of all)
+      test(`${size} ranks, ${settings.precision}, decay ${settings.weightDecay}`, async () => {
+        const one = made(settings);
+        const expected = await stepsOfOne(one, size, 0, 7);
+        const norms: number[][] = [];
+        const models = await ranked(new EmulatedRanks(size), settings, async (model, rank) => {
+          norms[rank] = await steps(model, 0, 7);
+        });
+        for (const [rank, model] of models.entries()) {
+          await requireEqual(model, one, `rank ${rank}`);
+          assert.deepEqual(norms[rank], expected);
+        }
+        dispose(one, ...models);
+      });
+});
+
+describe('a checkpoint of divided moments is that of one rank, and any number goes on from it', () => {
+  for (const precision of ['f32', 'f16'] as FloatDType[])
+    test(`of 2 ranks, ${precision}`, async () => {
+      const settings = { precision, weightDecay: 0.1 };
+      const [whole, divided] = ['one', 'two'].map((name) => path.join(folder, `${name}-${precision}`)) as [
+        string,
+        string,
+      ];
       const one = made(settings);
-      const expected = await stepsOfOne(one, size, 0, 7);
-      const norms: number[][] = [];
-      const models = await ranked(new EmulatedRanks(size), settings, async (model, rank) => {
-        norms[rank] = await steps(model, 0, 7);
+      await stepsOfOne(one, 2, 0, 3);
+      await save(one, whole);
+      const two = await ranked(new EmulatedRanks(2), settings, async (model) => {
+        await steps(model, 0, 3);
+        await save(model, divided);
       });
-      for (const [rank, model] of models.entries()) {
-        await requireEqual(model, one, `rank ${rank}`);
-        assert.deepEqual(norms[rank], expected);
+      assert.deepEqual(fs.readFileSync(divided), fs.readFileSync(whole));
+      const state = two[0]!.optimizer.state();
+      assert.deepEqual(state, one.optimizer.state());
+
+      const source = SafetensorsFile.open(divided);
+      const weights = await Promise.all(two[1]!.store.parameters.map(({ tensor }) => tensor.toFloat32()));
+      const restored = async (model: Model) => {
+        for (const [n, { tensor }] of model.store.parameters.entries()) tensor.write(weights[n]!);
+        model.optimizer.restore(state, source, 'state.json');
+      };
+      for (const size of precision === 'f32' ? [1, 4] : [3]) {
+        const alone = made(settings);
+        // What it held is forgotten.
+        await stepsOfOne(alone, 1, 4, 5);
+        await restored(alone);
+        await stepsOfOne(alone, size, 3, 6);
+        const models = await ranked(new EmulatedRanks(size), settings, async (model) => {
+          await restored(model);
+          await steps(model, 3, 6);
+          const file = path.join(folder, `again-${precision}-${size}`);
+          await save(model, file);
+        });
+        for (const model of models) await requireEqual(model, alone, `${size} ranks`);
+        await save(alone, path.join(folder, `alone-${precision}`));
+        assert.deepEqual(
+          fs.readFileSync(path.join(folder, `again-${precision}-${size}`)),
+          fs.readFileSync(path.join(folder, `alone-${precision}`)),
+        );
+        dispose(alone, ...models);
       }
-      dispose(one, ...models);
+      source.close();
+      dispose(one, ...two);
     });
-
-for (const precision of ['f32', 'f16'] as FloatDType[])
-  test(`a checkpoint of 2 ranks is that of one, and any number goes on from it: ${precision}`, async () => {
-    const settings = { precision, weightDecay: 0.1 };
-    const [whole, divided] = ['one', 'two'].map((name) => path.join(folder, `${name}-${precision}`)) as [
-      string,
-      string,
-    ];
-    const one = made(settings);
-    await stepsOfOne(one, 2, 0, 3);
-    await save(one, whole);
-    const two = await ranked(new EmulatedRanks(2), settings, async (model) => {
-      await steps(model, 0, 3);
-      await save(model, divided);
-    });
-    assert.deepEqual(fs.readFileSync(divided), fs.readFileSync(whole));
-    const state = two[0]!.optimizer.state();
-    assert.deepEqual(state, one.optimizer.state());
-
-    const source = SafetensorsFile.open(divided);
-    const weights = await Promise.all(two[1]!.store.parameters.map(({ tensor }) => tensor.toFloat32()));
-    const restored = async (model: Model) => {
-      for (const [n, { tensor }] of model.store.parameters.entries()) tensor.write(weights[n]!);
-      model.optimizer.restore(state, source, 'state.json');
-    };
-    for (const size of precision === 'f32' ? [1, 4] : [3]) {
-      const alone = made(settings);
-      // What it held is forgotten.
-      await stepsOfOne(alone, 1, 4, 5);
-      await restored(alone);
-      await stepsOfOne(alone, size, 3, 6);
-      const models = await ranked(new EmulatedRanks(size), settings, async (model) => {
-        await restored(model);
-        await steps(model, 3, 6);
-        const file = path.join(folder, `again-${precision}-${size}`);
-        await save(model, file);
-      });
-      for (const model of models) await requireEqual(model, alone, `${size} ranks`);
-      await save(alone, path.join(folder, `alone-${precision}`));
-      assert.deepEqual(
-        fs.readFileSync(path.join(folder, `again-${precision}-${size}`)),
-        fs.readFileSync(path.join(folder, `alone-${precision}`)),
-      );
-      dispose(alone, ...models);
-    }
-    source.close();
-    dispose(one, ...two);
-  });
+});
 
 test('moments take what a rank has of them: of every bucket a part, of the rows that move every W-th', async () => {
   const settings: Settings = { precision: 'f32', weightDecay: 0 };
