@@ -218,7 +218,10 @@ export class AdamW {
     if (!shard || !toGather) return;
     this.toGather = undefined;
     if (store.weights) await shard.gatherWeights(store.weights);
-    for (const table of toGather) await shard.gatherRows(table.tensor, this.tableMoments.get(table)!.rows());
+    for (const table of toGather) {
+      const moments = this.tableMoments.get(table)!;
+      await shard.gatherRows(table.tensor, moments.rows(), moments.capacity);
+    }
     store.refreshHalves();
   }
 

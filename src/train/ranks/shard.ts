@@ -8,7 +8,6 @@
  */
 import { type ElementRange, type GradientBucket, sizeOfRanges } from '../../autograd/buckets.js';
 import type { ParameterStore } from '../../autograd/parameters.js';
-import type { PendingGather } from '../../gpu/transfer.js';
 import { gpuWait } from '../../gpu/wait.js';
 import { gatherRows } from '../../kernels/rows/gather.js';
 import { scatterRows } from '../../kernels/rows/scatter.js';
@@ -118,66 +117,78 @@ export class Shard {
           }
         },
       })),
+      1,
     );
   }
 
-  /** Of `rows` of a table, the n-th of which rank n mod W has updated, each rank's to all ranks. */
-  gatherRows(table: Tensor, rows: Uint32Array): Promise<void> {
+  /**
+   * Of `rows` of a table, the n-th of which rank n mod W has updated, each rank's to all ranks. `room`: at least the own
+   * ones. Memory on the device is taken for that many, or as many as go at a time, and a plan knows how many that are.
+   */
+  gatherRows(table: Tensor, rows: Uint32Array, room: number): Promise<void> {
     const { size, rank } = this.communicator;
     const { gpu, cols } = table;
-    // Memory on the device for as many in each piece, however many there are: a plan knows how much that is.
-    const most = Math.min(Math.ceil(table.rows / size), Math.ceil(ROW_BYTES / (4 * cols * size)));
-    const index = (values: Uint32Array, beyond: number) => {
-      const all = new Uint32Array(most).fill(beyond);
-      all.set(values);
-      return Tensor.from(gpu, all, [most], 'u32', 'workspace');
-    };
+    /** Rows of each rank in a piece, of this one, and of all. */
+    const each = Math.min(Math.ceil(table.rows / size), Math.ceil(ROW_BYTES / (4 * cols * size)));
+    const [ours, all] = [Math.min(each, room), each * size];
+    const index = (values: Uint32Array) => Tensor.from(gpu, values, [values.length], 'u32', 'workspace');
+    const read = new Float32Array(ours * cols);
     const pieces: Piece[] = [];
-    for (let first = 0; first < rows.length; first += most * size) {
-      const listed = rows.subarray(first, first + most * size);
-      const ofRank = (which: number) => listed.filter((_, n) => n % size === which);
-      const own = ofRank(rank);
+    for (let first = 0; first < rows.length; first += all) {
+      const listed = rows.subarray(first, first + all);
+      const own = listed.filter((_, n) => n % size === rank);
       const length = Math.ceil((Math.ceil(listed.length / size) * cols) / PART_ALIGNMENT) * PART_ALIGNMENT;
       pieces.push({
         count: length * size,
         own: own.length * cols,
         read: () =>
           scope(() => {
-            const updated = gatherRows(table, index(own, 0));
-            return gpu.beginGather([
-              { ...updated.bindingRange(0, own.length * cols), size: 4 * own.length * cols },
+            const from = new Uint32Array(ours);
+            from.set(own);
+            const updated = gatherRows(table, index(from));
+            const reading = gpu.beginGather([
+              { ...updated.bindingRange(0, read.length), size: 4 * read.length },
             ]);
+            return {
+              async into(values: Float32Array) {
+                await reading.into(read);
+                values.set(read.subarray(0, values.length));
+              },
+            };
           }),
         receive: (values) =>
           scope(() => {
-            const updated = Tensor.empty(gpu, [most, cols], 'f32', 'workspace');
+            const updated = Tensor.empty(gpu, [all, cols], 'f32', 'workspace');
+            // No table has such a row.
+            const to = new Uint32Array(all).fill(0xffffffff);
             for (let other = 0; other < size; other++) {
-              const theirs = other === rank ? new Uint32Array() : ofRank(other);
-              if (theirs.length === 0) continue;
+              if (other === rank) continue;
+              const theirs = listed.filter((_, n) => n % size === other);
               const from = other * length;
-              updated.write(values.subarray(from, from + theirs.length * cols));
-              // No row is beyond all of them.
-              scatterRows(table, index(theirs, 0xffffffff), updated);
+              updated.write(values.subarray(from, from + theirs.length * cols), other * each * cols);
+              to.set(theirs, other * each);
             }
+            scatterRows(table, index(to), updated);
           }),
       });
     }
-    return this.gather(pieces);
+    // One after the other: however many there are, they take no more than one.
+    return this.gather(pieces, 0);
   }
 
-  /** One is read while another is exchanged and a third written. */
-  private async gather(pieces: readonly Piece[]): Promise<void> {
+  /** Each is read `lag` turns before it is exchanged, and exchanged as long before it is written. */
+  private async gather(pieces: readonly Piece[], lag: 0 | 1): Promise<void> {
     const { communicator } = this;
     const { size, rank } = communicator;
     const largest = Math.max(0, ...pieces.map(({ count }) => count));
     if ((this.memory[0]?.length ?? 0) < largest)
       this.memory = Array.from({ length: IN_HAND }, () => communicator.memory(largest));
     const { memory } = this;
-    const reads: PendingGather[] = [];
+    const reads: ReturnType<Piece['read']>[] = [];
     const sent: { readonly values: Float32Array; readonly pending: Pending }[] = [];
-    for (let n = 0; n < pieces.length + 2; n++) {
+    for (let n = 0; n < pieces.length + 2 * lag; n++) {
       if (n < pieces.length) reads[n] = pieces[n]!.read();
-      const [sends, receives] = [n - 1, n - 2];
+      const [sends, receives] = [n - lag, n - 2 * lag];
       if (sends >= 0 && sends < pieces.length) {
         const { count } = pieces[sends]!;
         const values = memory[sends % IN_HAND]!.subarray(0, count);
@@ -202,7 +213,7 @@ interface Piece {
   /** Of this one: its part of them (`partOf`), or the beginning of it. */
   readonly own: number;
   /** The own ones, one range behind the other. */
-  read(): PendingGather;
+  read(): { into(values: Float32Array): Promise<void> };
   /** Those of all ranks are there: takes those of the others. */
   receive(values: Float32Array): void;
 }
