@@ -1,10 +1,10 @@
 /** The goldens of several ranks hold with real ones: threads, each with its own device. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { ParityRankData } from '../src/parity/rank.js';
 import type { ParityCheck } from '../src/parity/report.js';
 import { RankThreads } from '../src/train/ranks/rank-threads.js';
 import { silentReporter } from '../src/train/report.js';
+import type { ParityRankData } from './parity-rank.js';
 import { golden } from './repository.js';
 
 for (const fp16 of [false, true])
@@ -12,7 +12,7 @@ for (const fp16 of [false, true])
     const data: ParityRankData = { folder: golden(), options: { fp16, ranksAlone: true } };
     const ranks = new RankThreads<ParityCheck[]>({
       size: 2,
-      module: new URL('../src/parity/rank.js', import.meta.url),
+      module: new URL('./parity-rank.js', import.meta.url),
       data,
       report: silentReporter,
     });

@@ -1,25 +1,20 @@
 /** `dawntune finetune`: FlagEmbedding's M3 fine-tuning command, flag for flag. */
-import { parseFinetuneArguments } from '../train/arguments.js';
-import { interruptible } from '../train/interruption.js';
-import { mpiLaunch } from '../train/ranks/mpi/environment.js';
-import { consoleReporter } from '../train/report.js';
+import { type FinetuneArguments, parseFinetuneArguments } from '../train/arguments.js';
 import { finetune } from '../train/trainer.js';
+import type { RankedCommand } from './ranks/command.js';
+import { runRanked } from './ranks/run.js';
 
-export async function finetuneCommand(argv: readonly string[]): Promise<number> {
-  const launch = mpiLaunch();
-  // Threads, MPI and what carries them are loaded where there are several ranks.
-  if (launch) return (await import('./finetune-process.js')).finetuneProcess(argv, launch);
-  const parsed = parseFinetuneArguments(argv);
-  const { args, notices } = parsed;
-  if (args.nprocPerNode > 1) return (await import('./finetune-threads.js')).finetuneRanks(argv, parsed);
-  const report = interruptible(consoleReporter(args.disableTqdm ? { progress: false } : {}), { saves: true });
-  try {
-    for (const line of notices) report.note(line);
-    await finetune(args, report, undefined, report);
-    if (report.exitCode !== undefined) report.note(report.whereItStopped());
-    return report.exitCode ?? 0;
-  } finally {
-    report.end();
-    report.release();
-  }
-}
+export const rankedCommand: RankedCommand<FinetuneArguments> = {
+  name: 'finetune',
+  saves: true,
+  parse: parseFinetuneArguments,
+  async run({ args, report, stop, communicator, openGpu }) {
+    const budget = args.maxGpuMemory ? { memoryBudget: args.maxGpuMemory } : {};
+    const open = openGpu && (() => openGpu(budget));
+    const { exitCode } = await finetune(args, report, open, stop, communicator);
+    return exitCode === undefined ? {} : { exitCode, stopped: true };
+  },
+};
+
+export const finetuneCommand = (argv: readonly string[]): Promise<number> =>
+  runRanked(rankedCommand, new URL(import.meta.url), argv);

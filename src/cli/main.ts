@@ -48,7 +48,7 @@ const commands = new Map<string, CliCommand>([
       summary: 'compare the engine with a folder of FlagEmbedding and PyTorch figures',
       positionals: 'FOLDER',
       flags: async () => (await import('../parity/arguments.js')).parityFlags,
-      load: async () => (await import('../parity/parity.js')).parity,
+      load: async () => (await import('./parity.js')).parityCommand,
     },
   ],
   [

@@ -13,6 +13,7 @@ import {
   withDefault,
 } from '../flags.js';
 import type { ForcedKernels } from '../gpu/choices.js';
+import { startFlags } from '../train/rank-arguments.js';
 
 /** Mistakes that the command must notice; `--deliberate_error` makes one. */
 export const deliberateErrors = ['tanh-gelu', 'beta2', 'decay-biases', 'missing-term'] as const;
@@ -46,6 +47,7 @@ export const parityFlags = {
     ),
   }),
   ...adapterFlag,
+  ...startFlags,
   ...debugFlag,
 };
 

@@ -8,7 +8,7 @@ import { InputError } from '../errors.js';
 import { readJson } from '../files/json.js';
 import { PositionedFile } from '../files/positioned.js';
 import type { ForcedKernels, KernelChoices } from '../gpu/choices.js';
-import { Gpu } from '../gpu/gpu.js';
+import { Gpu, type GpuOptions } from '../gpu/gpu.js';
 import { globalNorm } from '../kernels/adamw.js';
 import { maxSimLayout } from '../kernels/maxsim/layout.js';
 import { M3Model } from '../models/m3.js';
@@ -29,11 +29,11 @@ import { type RunBatch, TrainingRun } from '../train/run/run.js';
 import { collate, collateAhead } from '../train/step/collate.js';
 import { forwardBackward, type StepSettings } from '../train/step/train-step.js';
 import { SafetensorsFile } from '../weights/safetensors.js';
-import { type DeliberateError, parseParityArguments } from './arguments.js';
+import type { DeliberateError } from './arguments.js';
 import { requireGoldenForm } from './forms.js';
 import { allowOneJump } from './jumps.js';
 import { BOUNDS, cosineOf, HALF_BOUNDS, largestError, length, relativeError } from './measures.js';
-import { type ParityCheck, renderParity } from './report.js';
+import type { ParityCheck } from './report.js';
 
 export interface ParityOptions {
   adapter?: string | undefined;
@@ -44,6 +44,8 @@ export interface ParityOptions {
   kernels?: ForcedKernels | undefined;
   /** The goldens of several ranks are computed by as many real ones, of which this is one; else by this process alone. */
   communicator?: Communicator | undefined;
+  /** Opens this rank's adapter, where there are several; `adapter` is not looked at then. */
+  openGpu?: ((options: Omit<GpuOptions, 'adapter'>) => Promise<Gpu>) | undefined;
   /** Of all goldens those of several ranks alone. */
   ranksAlone?: boolean | undefined;
 }
@@ -82,14 +84,32 @@ interface Settings {
 const ALL_COMPAT = new Set(['none-prefix', 'no-in-batch', 'cross-device', 'colbert-floor', 'log-warmup']);
 
 export async function runParity(folder: string, options: ParityOptions = {}): Promise<ParityCheck[]> {
-  const { adapter, kernels } = options;
-  const gpu = await Gpu.open({ ...(adapter ? { adapter } : {}), ...(kernels ? { kernels } : {}) });
+  const { adapter, kernels, communicator } = options;
+  const choices = kernels ? { kernels } : {};
+  const gpu = await (options.openGpu?.(choices) ?? Gpu.open({ ...(adapter ? { adapter } : {}), ...choices }));
   try {
     const checks = await new Parity(gpu, folder, options).run();
-    return [...checks, ...forcedWereUsed(gpu.choices)];
+    const own = [...checks, ...forcedWereUsed(gpu.choices)];
+    return communicator ? [...own, ...(await failedElsewhere(communicator, own))] : own;
   } finally {
     await gpu.close();
   }
+}
+
+/** The checks that do not hold on other ranks; those that hold are the same ones as here. */
+async function failedElsewhere(
+  communicator: Communicator,
+  own: readonly ParityCheck[],
+): Promise<ParityCheck[]> {
+  const failed = await allGatherJson(
+    communicator,
+    own.filter(({ ok }) => !ok),
+  );
+  return failed.flatMap((checks, rank) =>
+    rank === communicator.rank
+      ? []
+      : checks.map((check) => ({ ...check, section: `rank ${rank}: ${check.section}` })),
+  );
 }
 
 /** A variant that no form took was not checked, whatever the other checks say. */
@@ -704,16 +724,4 @@ function gradientNorm({ store }: M3Model): Promise<number> {
       ...store.tables.flatMap((table) => table.gradient.merged()?.values ?? []),
     ]).item(),
   );
-}
-
-export async function parity(argv: readonly string[]): Promise<number> {
-  const { folder, fp16, adapter, deliberateError, kernels } = parseParityArguments(argv);
-  const checks = await runParity(folder, {
-    adapter: adapter ?? undefined,
-    deliberateError: deliberateError ?? undefined,
-    fp16,
-    kernels: kernels ?? undefined,
-  });
-  process.stdout.write(`${renderParity(checks)}\n`);
-  return checks.every((check) => check.ok) ? 0 : 1;
 }

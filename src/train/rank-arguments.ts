@@ -1,4 +1,4 @@
-/** The flags of a run with several ranks, and what is wrong with them or without effect in a run of one. */
+/** The flags of commands with several ranks, and what is wrong with them or without effect where there is one. */
 import { InputError } from '../errors.js';
 import { choice, decimal, group, integer, optional, type ValueType, withDefault } from '../flags.js';
 import { COUNT } from './limits.js';
@@ -16,7 +16,8 @@ const adapterList: ValueType<string[]> = {
   },
 };
 
-export const rankFlags = group('Ranks', {
+/** Of any command that several ranks run. */
+export const startFlags = group('Ranks', {
   nproc_per_node: withDefault(
     integer(1, 1024),
     1,
@@ -31,36 +32,46 @@ export const rankFlags = group('Ranks', {
     'auto',
     'what ranks that this command starts are: threads, or processes of mpirun, which cards of one name need',
   ),
-  reduce_dtype: withDefault(
-    choice(['f32', 'bf16']),
-    'f32',
-    'how gradients travel between ranks; they are added in f32 either way',
-  ),
   ddp_timeout: withDefault(
     decimal('a number of seconds from 1', (value) => value >= 1 && value <= COUNT.most),
     DEFAULT_TIMEOUT_SECONDS,
     'seconds that a rank may give no sign of life while others wait for it; a slow step is no such silence',
   ),
-  check_replicas: optional(
-    integer(COUNT.least, COUNT.most),
-    'steps after which the weights of all ranks are compared; otherwise only when they are saved',
-  ),
 });
 
-interface RankArguments {
+/** Of a training run. */
+export const rankFlags = {
+  ...startFlags,
+  ...group('Ranks', {
+    reduce_dtype: withDefault(
+      choice(['f32', 'bf16']),
+      'f32',
+      'how gradients travel between ranks; they are added in f32 either way',
+    ),
+    check_replicas: optional(
+      integer(COUNT.least, COUNT.most),
+      'steps after which the weights of all ranks are compared; otherwise only when they are saved',
+    ),
+  }),
+};
+
+interface StartArguments {
   readonly adapter: string | null;
   readonly adapters: readonly string[] | null;
   readonly launcher: string;
-  readonly reduceDtype: string;
   readonly ddpTimeout: number;
+}
+
+interface RankArguments extends StartArguments {
+  readonly reduceDtype: string;
   readonly checkReplicas: number | null;
 }
 
 /**
- * One line for each flag that changes nothing in a run of so many ranks.
+ * One line for each flag that changes nothing in a command of so many ranks.
  * @throws InputError for flags that name adapters of other ranks than there are, or twice.
  */
-export function checkRankArguments(args: RankArguments, ranks: number): string[] {
+export function checkStartArguments(args: StartArguments, ranks: number): string[] {
   const { adapter, adapters } = args;
   if (adapter !== null && adapters !== null)
     throw new InputError('--adapter and --adapters: expected at most one of them, found both');
@@ -68,11 +79,25 @@ export function checkRankArguments(args: RankArguments, ranks: number): string[]
     throw new InputError(
       `--adapters: expected --nproc_per_node ${Math.max(2, adapters.length)} with it, found one rank; --adapter picks the GPU of one`,
     );
-  if (ranks > 1) return [];
-  return [
-    ['launcher', args.launcher !== rankFlags.launcher.fallback],
-    ['reduce_dtype', args.reduceDtype !== rankFlags.reduce_dtype.fallback],
-    ['ddp_timeout', args.ddpTimeout !== rankFlags.ddp_timeout.fallback],
-    ['check_replicas', args.checkReplicas !== null],
-  ].flatMap(([flag, given]) => (given ? [`--${flag} has no effect with one rank`] : []));
+  return withoutEffect(ranks, [
+    ['launcher', args.launcher !== startFlags.launcher.fallback],
+    ['ddp_timeout', args.ddpTimeout !== startFlags.ddp_timeout.fallback],
+  ]);
 }
+
+/** The same for a run. */
+export function checkRankArguments(args: RankArguments, ranks: number): string[] {
+  return [
+    ...checkStartArguments(args, ranks),
+    ...withoutEffect(ranks, [
+      ['reduce_dtype', args.reduceDtype !== rankFlags.reduce_dtype.fallback],
+      ['check_replicas', args.checkReplicas !== null],
+    ]),
+  ];
+}
+
+const withoutEffect = (
+  ranks: number,
+  flags: readonly (readonly [flag: string, given: boolean])[],
+): string[] =>
+  flags.flatMap(([flag, given]) => (given && ranks === 1 ? [`--${flag} has no effect with one rank`] : []));

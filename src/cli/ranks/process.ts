@@ -1,21 +1,24 @@
-/** `dawntune finetune` as one process of several that a launcher of MPI started: each of them is a rank. */
-import { messageLine, printable } from '../show.js';
-import { parseFinetuneArguments } from '../train/arguments.js';
-import { interruptible } from '../train/interruption.js';
-import { ALL_RANKS, RankError } from '../train/ranks/communicator.js';
-import { isSilence } from '../train/ranks/heartbeat.js';
-import type { MpiLaunch } from '../train/ranks/mpi/environment.js';
-import { openMpi, processLines } from '../train/ranks/mpi/open.js';
-import { adapterOfProcess, openRankGpu } from '../train/ranks/rank-adapter.js';
-import { followSelfStart } from '../train/ranks/self-start.js';
-import { together } from '../train/ranks/together.js';
-import { consoleReporter, type Reporter, silentReporter } from '../train/report.js';
-import { finetune } from '../train/trainer.js';
-import { exitCodeOf, tellFailure } from './failure.js';
+/** A command as one process of several that a launcher of MPI started: each of them is a rank. */
+import { messageLine, printable } from '../../show.js';
+import { interruptible } from '../../train/interruption.js';
+import { ALL_RANKS, RankError } from '../../train/ranks/communicator.js';
+import { isSilence } from '../../train/ranks/heartbeat.js';
+import type { MpiLaunch } from '../../train/ranks/mpi/environment.js';
+import { openMpi, processLines } from '../../train/ranks/mpi/open.js';
+import { adapterOfProcess, openRankGpu } from '../../train/ranks/rank-adapter.js';
+import { followSelfStart } from '../../train/ranks/self-start.js';
+import { together } from '../../train/ranks/together.js';
+import { consoleReporter, type Reporter, silentReporter } from '../../train/report.js';
+import { exitCodeOf, tellFailure } from '../failure.js';
+import type { RankedArguments, RankedCommand } from './command.js';
 
-export async function finetuneProcess(argv: readonly string[], launch: MpiLaunch): Promise<number> {
+export async function runProcess<Args extends RankedArguments>(
+  command: RankedCommand<Args>,
+  argv: readonly string[],
+  launch: MpiLaunch,
+): Promise<number> {
   const { rank, size } = launch;
-  const parse = () => parseFinetuneArguments(argv, size);
+  const parse = () => command.parse(argv, size);
   // What is wrong with the words is told once all ranks can know of it.
   const parsed = attempt(parse);
   const timeoutSeconds = parsed?.args.ddpTimeout;
@@ -25,7 +28,7 @@ export async function finetuneProcess(argv: readonly string[], launch: MpiLaunch
   );
   const report = interruptible(
     rank === 0 ? consoleReporter(parsed?.args.disableTqdm ? { progress: false } : {}) : reporterOf(rank),
-    { saves: true },
+    { saves: command.saves },
   );
   followSelfStart(rank);
   try {
@@ -33,14 +36,15 @@ export async function finetuneProcess(argv: readonly string[], launch: MpiLaunch
     if (rank === 0) for (const line of [...notices, ...processLines(processes)]) report.note(line);
     const hosts = processes.map(({ host }) => host);
     const adapter = await together(communicator, () => adapterOfProcess(hosts, rank, args));
-    const openGpu = () =>
-      openRankGpu(communicator, adapter, {
-        ...(args.maxGpuMemory ? { memoryBudget: args.maxGpuMemory } : {}),
-        sharers: hosts.filter((host) => host === hosts[rank]).length,
-      });
-    const { exitCode } = await finetune(args, report, openGpu, report, communicator);
+    const sharers = hosts.filter((host) => host === hosts[rank]).length;
+    const { exitCode, output, stopped } = await command.run({
+      ...{ args, report, stop: report, communicator },
+      openGpu: (options) => openRankGpu(communicator, adapter, { ...options, sharers }),
+    });
     await communicator.close();
-    if (exitCode !== undefined && rank === 0) report.note(report.whereItStopped());
+    report.end();
+    if (output !== undefined && rank === 0) process.stdout.write(output);
+    if (stopped && rank === 0) report.note(report.whereItStopped());
     return exitCode ?? 0;
   } catch (error) {
     report.end();

@@ -1,0 +1,54 @@
+/**
+ * A command that several ranks run together: one process of one rank, threads, or processes of MPI. What the command does
+ * is written once, for one rank; how ranks come to be stands in run.ts.
+ */
+import type { Gpu, GpuOptions } from '../../gpu/gpu.js';
+import type { StopRequest } from '../../train/interruption.js';
+import type { Launcher } from '../../train/ranks/choose-ranks.js';
+import type { Communicator } from '../../train/ranks/communicator.js';
+import type { WantedAdapters } from '../../train/ranks/rank-adapter.js';
+import type { Reporter } from '../../train/report.js';
+
+export interface RankedArguments extends WantedAdapters {
+  readonly launcher: Launcher;
+  readonly ddpTimeout: number;
+  readonly disableTqdm?: boolean | null;
+}
+
+/** What one rank has around it. */
+export interface Ranked<Args> {
+  readonly args: Args;
+  readonly report: Reporter;
+  readonly stop: StopRequest;
+  /** Undefined: the only one. */
+  readonly communicator: Communicator | undefined;
+  /** Opens the rank's own adapter; undefined for the only one, which has all to choose from. All ranks call it. */
+  readonly openGpu: ((options?: Omit<GpuOptions, 'adapter'>) => Promise<Gpu>) | undefined;
+}
+
+export interface RankEnd {
+  /** Of a signal that stopped the ranks, or of a command that found something wrong. */
+  readonly exitCode?: number;
+  /** It was a signal, to whichever rank. */
+  readonly stopped?: boolean;
+  /** What goes to standard output at the end; that of rank 0 is written. */
+  readonly output?: string;
+}
+
+export interface RankedCommand<Args extends RankedArguments = RankedArguments> {
+  /** As the shell names it. */
+  readonly name: string;
+  /** A signal saves what was reached. */
+  readonly saves: boolean;
+  /** `ranks`: of the run, where a launcher started them. @throws InputError. */
+  parse(
+    argv: readonly string[],
+    ranks?: number,
+  ): { readonly args: Args; readonly notices: readonly string[] };
+  run(rank: Ranked<Args>): Promise<RankEnd>;
+}
+
+/** What the module of a ranked command exports, which threads import by its URL. */
+export interface RankedModule {
+  readonly rankedCommand: RankedCommand<never>;
+}
