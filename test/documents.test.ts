@@ -62,7 +62,9 @@ function typed(text: string): string[] {
 
 /** The command that a line calls, with its words; undefined for other lines. */
 function called(line: string): { name: string; words: string[] } | undefined {
-  const last = line.split(' && ').at(-1)!.split(/\s+/);
+  // What a launcher starts stands behind its own words.
+  const started = /^(?:mpirun|srun) .*?(?= dawntune )/.exec(line)?.[0] ?? '';
+  const last = line.slice(started.length).trim().split(' && ').at(-1)!.split(/\s+/);
   const words: string[] = last.filter((word) => word !== '--silent' && word !== 'sudo');
   const begins = (...start: string[]) => start.every((word, i) => words[i] === word);
   if (begins('npx', 'dawntune')) words.splice(0, 2);
@@ -89,7 +91,11 @@ test('every flag that the documents name exists', () => {
     ),
   );
   // Of npm and node; `--help` and `--version` belong to all commands.
-  for (const name of ['save_dev', 'silent', 'help', 'version', 'seconds', 'flag', 'name']) known.add(name);
+  for (const name of ['save_dev', 'global', 'silent', 'help', 'version', 'seconds', 'flag', 'name'])
+    known.add(name);
+  // Of mpirun, srun and sbatch.
+  for (const name of ['allow_run_as_root', 'bind_to', 'host', 'mca', 'mpi']) known.add(name);
+  for (const name of ['nodes', 'ntasks_per_node', 'gpus_per_task', 'cpus_per_task']) known.add(name);
   let seen = 0;
   for (const { name, text } of documents)
     for (const [, flag] of text
