@@ -3,9 +3,20 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { Gpu } from '../../src/gpu/gpu.js';
 import type { LossScaling } from '../../src/train/deepspeed.js';
-import { modes, type RankedRun, requireAlike, trainJoined, trainRanks, trainShards } from '../ranked-runs.js';
+import { RankThreads } from '../../src/train/ranks/rank-threads.js';
+import { silentReporter } from '../../src/train/report.js';
+import {
+  modes,
+  type RankedRun,
+  requireAlike,
+  type Trained,
+  trainJoined,
+  trainRanks,
+  trainShards,
+} from '../ranked-runs.js';
 import { dropoutModel } from '../training-cases.js';
 
+const ACROSS = { unified: false, negativesCrossDevice: true };
 const gpus: Gpu[] = [];
 before(async () => {
   gpus.push(await Gpu.open(), await Gpu.open());
@@ -47,10 +58,19 @@ for (const mode of modes)
 for (const kind of ['m3_kd_loss', 'kl_div'] as const)
   for (const ranks of [2, 4])
     test(`cross-device negatives of ${ranks} ranks, ${kind}: as one rank with all batches in one`, async () => {
-      const step = { unified: false, kind, negativesCrossDevice: true };
+      const step = { ...ACROSS, kind };
       const run: RankedRun = { mode: { name: kind, step, selfDistill: false }, ranks };
       await requireAlike(await trainRanks(gpus, run), await trainJoined(gpus[0]!, run), 1e-5);
     });
+
+for (const mode of [...modes, { name: 'cross-device negatives', step: ACROSS, selfDistill: false }])
+  test(`${mode.name}: ranks in threads give the bits of ranks that one process plays`, async () => {
+    const run: RankedRun = { mode };
+    const module = new URL('../training-rank.js', import.meta.url);
+    const threads = new RankThreads<Trained>({ size: 2, module, data: run, report: silentReporter });
+    const [played] = await trainRanks(gpus, run);
+    for (const { weights } of await threads.results()) assert.deepEqual(weights, played!.weights);
+  });
 
 test('moments that ranks divide give the same bits', async () => {
   const run: RankedRun = { mode: modes[0]!, ranks: 3 };
