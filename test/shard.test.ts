@@ -43,6 +43,8 @@ interface Model {
 
 /** Few elements to a bucket: several of them, of which some leave ranks without a part. */
 const BUCKET = 4 * 900;
+/** And of rows that are exchanged at a time: what moves takes several turns. */
+const ROWS = 4 * 64 * 40;
 
 function made({ precision, weightDecay }: Settings, shard?: (store: ParameterStore) => Shard): Model {
   const part = (name: string, start: number, shape: number[]) => ({ name, start, shape });
@@ -123,7 +125,7 @@ async function ranked(
   work: (model: Model, rank: number) => Promise<void>,
 ): Promise<Model[]> {
   const models = Array.from({ length: ranks.size }, (_, rank) =>
-    made(settings, (store) => new Shard(ranks.rank(rank), store.buckets(BUCKET))),
+    made(settings, (store) => new Shard(ranks.rank(rank), store.buckets(BUCKET), ROWS)),
   );
   await Promise.all(models.map(work));
   return models;

@@ -24,7 +24,6 @@ export interface OwnedRange extends ElementRange {
 
 /** Pieces that are on their way at a time. */
 const IN_HAND = 3;
-/** Bytes of rows that all ranks together exchange at a time. */
 const ROW_BYTES = 16 << 20;
 
 export class Shard {
@@ -36,10 +35,14 @@ export class Shard {
   private readonly covered: readonly ElementRange[];
   private memory: Float32Array[] = [];
 
-  /** `buckets`: of all flat parameters that train, the same on all ranks, which may sum gradients in them. */
+  /**
+   * `buckets`: of all flat parameters that train, the same on all ranks, which may sum gradients in them. `rowBytes`: of
+   * rows that all ranks together exchange at a time.
+   */
   constructor(
     readonly communicator: Communicator,
     private readonly buckets: readonly GradientBucket[],
+    private readonly rowBytes = ROW_BYTES,
   ) {
     const { size, rank } = communicator;
     const owners = Array.from({ length: size }, (_, each) => ownershipOf(buckets, size, each));
@@ -129,7 +132,7 @@ export class Shard {
     const { size, rank } = this.communicator;
     const { gpu, cols } = table;
     /** Rows of each rank in a piece, of this one, and of all. */
-    const each = Math.min(Math.ceil(table.rows / size), Math.ceil(ROW_BYTES / (4 * cols * size)));
+    const each = Math.min(Math.ceil(table.rows / size), Math.ceil(this.rowBytes / (4 * cols * size)));
     const [ours, all] = [Math.min(each, room), each * size];
     const index = (values: Uint32Array) => Tensor.from(gpu, values, [values.length], 'u32', 'workspace');
     const read = new Float32Array(ours * cols);
