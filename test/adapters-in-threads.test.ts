@@ -62,3 +62,12 @@ test('two threads have devices of two drivers', (t) => {
   assert.match(found[0]!.name, /llvmpipe/i);
   assert.match(found[1]!.name, /swiftshader/i);
 });
+
+test('the last words of a process are seen though a thread hangs while its adapters are enumerated', (t) => {
+  if (process.platform !== 'linux') return t.skip('nothing is kept back elsewhere');
+  const { status, stderr } = spawnSync(process.execPath, [program, 'stuck'], {
+    encoding: 'utf8',
+    timeout: 60_000,
+  });
+  assert.deepEqual({ status, stderr }, { status: 3, stderr: 'last words\n' });
+});

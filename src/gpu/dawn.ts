@@ -41,7 +41,7 @@ const MFD_CLOEXEC = 1;
  */
 export function withoutChatter<T>(call: () => T): T {
   if (process.platform !== 'linux') return call();
-  return withStandardError(() => {
+  return oneAtATime(() => {
     const libc = koffi.load(null);
     const dup = libc.func('int dup(int fd)');
     const dup2 = libc.func('int dup2(int from, int to)');
@@ -75,13 +75,22 @@ export function withoutChatter<T>(call: () => T): T {
 }
 
 /**
- * Runs a call while no thread of this process has standard error redirected: what the call writes is seen at once,
- * even if the process then ends.
- *
- * The lock is that of C's standard input, which nobody here reads: it is one that all threads know by name, and that
- * a thread may take again.
+ * Remembers standard error as it is now. What this returns puts it back, whatever a thread has redirected meanwhile: for
+ * the last words of a process that does not wait for its threads, of which one may hang inside a driver.
  */
-export function withStandardError<T>(call: () => T): T {
+export function keepStandardError(): () => void {
+  if (process.platform !== 'linux') return () => {};
+  const libc = koffi.load(null);
+  const own = libc.func('int dup(int fd)')(2);
+  const dup2 = libc.func('int dup2(int from, int to)');
+  return () => void dup2(own, 2);
+}
+
+/**
+ * Runs a call that redirects standard error, one thread at a time. The lock is that of C's standard input, which nobody
+ * here reads: it is one that all threads know by name.
+ */
+function oneAtATime<T>(call: () => T): T {
   let lock: (() => void) | undefined;
   let unlock = () => {};
   try {
@@ -92,7 +101,7 @@ export function withStandardError<T>(call: () => T): T {
     lock = () => take(stream);
     unlock = () => release(stream);
   } catch {
-    // Without such a lock (Windows) nothing is redirected either.
+    // Where there is no such lock, threads may take each other's redirection for the original.
   }
   lock?.();
   try {

@@ -3,6 +3,7 @@
  * name, else as processes under mpirun.
  */
 import { visibleAdapters } from '../../gpu/adapter-list.js';
+import { keepStandardError } from '../../gpu/dawn.js';
 import { noAdapterError } from '../../gpu/software-driver.js';
 import { printable } from '../../show.js';
 import { interruptible } from '../../train/interruption.js';
@@ -52,6 +53,7 @@ async function startThreads<Args extends RankedArguments>(
   notices: readonly string[],
 ): Promise<number> {
   const { adapters } = data;
+  const ownErrors = keepStandardError();
   let threads: RankThreads<RankEnd> | undefined;
   const report = interruptible(consoleReporter(args.disableTqdm ? { progress: false } : {}), {
     saves,
@@ -66,6 +68,7 @@ async function startThreads<Args extends RankedArguments>(
       ...{ size: adapters.length, module: new URL('./thread.js', import.meta.url), data },
       ...{ report, stop: report, timeoutSeconds: args.ddpTimeout },
       leave(exitCode, error) {
+        ownErrors();
         report.end();
         if (error) tellFailure(error);
         leaveAtOnce(exitCode);
