@@ -1,12 +1,16 @@
 /** Ranks of MPI: what launchers leave in the environment, which library is loaded, and two ranks where there is an MPI. */
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import os from 'node:os';
+import path from 'node:path';
 import { test } from 'node:test';
 import { MachineError } from '../src/errors.js';
 import { launchWords } from '../src/setup/mpi.js';
 import { mpiLaunch } from '../src/train/ranks/mpi/environment.js';
 import { loadMpi } from '../src/train/ranks/mpi/library.js';
 import { installations, mpirun, rankProgram } from './mpi/launch.js';
+import { repositoryRoot } from './repository.js';
 
 const OPEN_MPI = {
   OMPI_COMM_WORLD_RANK: '3',
@@ -77,6 +81,34 @@ test('two ranks talk under MPI', async (t) => {
   });
   assert.equal(code, 0, stderr);
   assert.equal(stdout.match(/^rank \d closed$/gm)?.length, 2);
+});
+
+test('a rank that waits inside MPI, or whose neighbour has ended, does not wait for ever', async (t) => {
+  if (process.platform !== 'linux') return t.skip('only Linux tells the state of another process');
+  const program = path.join(repositoryRoot, 'dist', 'test', 'mpi', 'guarded.js');
+  const beside = async (pid: number) => {
+    const child = spawn(process.execPath, [program, String(pid)], { stdio: ['ignore', 'ignore', 'pipe'] });
+    let said = '';
+    child.stderr.on('data', (text: Buffer) => (said += text.toString()));
+    const [code] = (await once(child, 'close')) as [number | null];
+    return { code, said };
+  };
+  const stopped = spawn('sleep', ['60']);
+  const ended = spawn('true');
+  await once(ended, 'exit');
+  stopped.kill('SIGSTOP');
+  const [first, second, third] = await Promise.all([stopped.pid!, ended.pid!, process.pid].map(beside));
+  stopped.kill('SIGKILL');
+  assert.equal(first!.code, 1);
+  assert.match(
+    first!.said,
+    /^dawntune: rank 1: its process \d+ on here is stopped, and rank 0 waits inside MPI/,
+  );
+  assert.match(
+    second!.said,
+    new RegExp(`^dawntune: rank 1: its process ${ended.pid} on here has ended$`, 'm'),
+  );
+  assert.match(third!.said, /^dawntune: rank 0 waits inside MPI for 1 s: another rank is stopped/);
 });
 
 test('mpirun leaves the ranks all cores', () => {

@@ -20,7 +20,7 @@ export type MpiName = (typeof mpiNames)[number];
 
 export interface MpiInstallation {
   readonly name: MpiName;
-  /** What its launcher says of itself, or the package it comes from. */
+  /** The version that its launcher tells, or the package that it comes from. */
   readonly version: string;
   readonly mpirun: string;
   /** On top of that of this process. */
@@ -41,7 +41,7 @@ const KINDS: Record<MpiName, Kind> = {
   'Open MPI': {
     packages: ['openmpi-bin'],
     launchers: ['mpirun.openmpi', 'mpirun'],
-    says: /Open MPI\)? *v?[\d.]+|Open ?RTE/i,
+    says: /\(?(?:Open MPI|OpenRTE)\)? *v?(\d[\w.]*)/i,
     folder: 'openmpi',
     library: 'libmpi.so.40',
     unpacked: 'orterun',
@@ -49,7 +49,7 @@ const KINDS: Record<MpiName, Kind> = {
   MPICH: {
     packages: ['mpich'],
     launchers: ['mpirun.mpich', 'mpiexec.hydra', 'mpirun'],
-    says: /HYDRA[\s\S]*?Version: *[\d.]+/,
+    says: /HYDRA[\s\S]*?Version: *(\d[\w.]*)/,
     folder: 'mpich',
     library: 'libmpich.so.12',
     unpacked: 'mpiexec.hydra',
@@ -71,8 +71,8 @@ export function findMpi(name: MpiName): MpiInstallation | undefined {
 function systemMpi(name: MpiName): MpiInstallation | undefined {
   for (const mpirun of KINDS[name].launchers) {
     const { status, stdout } = spawnSync(mpirun, ['--version'], { encoding: 'utf8' });
-    const version = status === 0 ? KINDS[name].says.exec(stdout)?.[0] : undefined;
-    if (version) return { name, version: version.replace(/\s+/g, ' '), mpirun, env: {} };
+    const version = status === 0 ? KINDS[name].says.exec(stdout)?.[1] : undefined;
+    if (version) return { name, version, mpirun, env: {} };
   }
   return undefined;
 }

@@ -4,7 +4,6 @@
  */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { launchWords } from '../../src/setup/mpi.js';
 import { FAULT_SECONDS, installations, mpirun, rankProgram } from './launch.js';
 
 interface Fault {
@@ -61,17 +60,4 @@ for (const installation of installations)
         assert.match(ended.stdout, /BAD TERMINATION.*EXIT CODE: 9.*Killed \(signal 9\)/s);
       else assert.match(ended.stderr, /process rank 1 .*exited on signal 9/);
     });
-
-    if (installation.name === 'MPICH')
-      test('a rank is killed, and the launcher leaves it to the others to say so', async () => {
-        const words = ['-disable-auto-cleanup', ...launchWords(installation, 3)];
-        const ended = await mpirun(installation, [rankProgram, 'killed'], {
-          ranks: 3,
-          words,
-          limit: FAULT_SECONDS,
-        });
-        assert.notEqual(ended.code, 0);
-        const pid = /rank 1 is process (\d+)/.exec(ended.stderr)?.[1];
-        assert.match(ended.stderr, new RegExp(`dawntune: rank 1: its process ${pid} on \\S+ has ended`));
-      });
   });

@@ -4,7 +4,7 @@
  * the end of such a process its communication thread calls MPI_Abort, or, where that does not come to it, the thread in
  * which the process ends.
  */
-import { readFileSync, writeSync } from 'node:fs';
+import { readFileSync, readlinkSync, writeSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { messageLine } from '../../../show.js';
 import { RankError, type RankFailure } from '../communicator.js';
@@ -47,6 +47,18 @@ const REASON_BYTES = 2048;
 export interface RankProcess {
   readonly host: string;
   readonly pid: number;
+  /** Among which processes the number counts: two containers of a host may each have a process of that number. */
+  readonly pidNamespace: string;
+}
+
+export function ownProcess(host: string): RankProcess {
+  let pidNamespace = '';
+  try {
+    pidNamespace = readlinkSync('/proc/self/ns/pid');
+  } catch {
+    // Only Linux has them.
+  }
+  return { host, pid: process.pid, pidNamespace };
 }
 
 /** What both threads of a rank know of its end. */
@@ -139,16 +151,18 @@ export class Leaving {
   /**
    * Ends the run where MPI cannot: when the communication thread does not come back from MPI (a process that is stopped
    * in the middle of a message can keep Open MPI's others waiting inside), and when a process of this host is gone and
-   * the launcher lets the others go on (Hydra's -disable-auto-cleanup). A run that is complete but for MPI_Finalize is
-   * left as complete.
+   * the launcher lets the others go on. A run that is complete but for MPI_Finalize is left as complete.
    */
   guard(
-    { rank, host, families }: MpiLaunch,
+    { rank, host }: Pick<MpiLaunch, 'rank' | 'host'>,
     processes: readonly RankProcess[],
     timeoutSeconds: number,
   ): void {
+    const { pidNamespace } = processes[rank]!;
     const here = processes.flatMap((each, other) =>
-      other !== rank && each.host === host ? [{ rank: other, pid: each.pid }] : [],
+      other !== rank && each.host === host && each.pidNamespace === pidNamespace
+        ? [{ rank: other, pid: each.pid }]
+        : [],
     );
     const end = (reason: string) => {
       this.reason = reason;
@@ -190,8 +204,6 @@ export class Leaving {
           : `${waits}: another rank is stopped, or its host or network is gone`,
       );
     }, GUARD_MILLISECONDS).unref();
-    // How Hydra tells that another process has ended; Node would open its debugger.
-    if (families[0] === 'mpich') process.on('SIGUSR1', requireOthers);
   }
 }
 

@@ -2,7 +2,7 @@
 import { CarriedCommunicator, DEFAULT_TIMEOUT_SECONDS } from '../carrier.js';
 import { allGatherJson, type Communicator } from '../communicator.js';
 import type { MpiLaunch } from './environment.js';
-import { Leaving, type RankProcess } from './leaving.js';
+import { Leaving, ownProcess, type RankProcess } from './leaving.js';
 import type { MpiSeat } from './transport.js';
 
 export interface MpiOptions {
@@ -45,8 +45,7 @@ export async function openMpi(
   };
   const transport = { module: new URL('./transport.js', import.meta.url).href, data };
   const communicator = await CarriedCommunicator.open({ transport, timeoutSeconds });
-  const own: RankProcess = { host: launch.host, pid: process.pid };
-  const processes = await allGatherJson(communicator, own);
+  const processes = await allGatherJson(communicator, ownProcess(launch.host));
   leaving.guard(launch, processes, timeoutSeconds);
   return { communicator, processes };
 }
