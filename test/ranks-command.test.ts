@@ -83,13 +83,9 @@ test('a signal stops both ranks after the same step, which is saved', async () =
 });
 
 test('what is wrong is told once, with the exit code of one rank', () => {
-  for (const [more, expected, status] of [
-    [['--train_data', 'nowhere.jsonl'], /^dawntune: --train_data: .*nowhere\.jsonl.*$/m, 2],
-    [['--max_gpu_memory', '1MB'], /^dawntune: training would take .*, the budget is 1\.0 MB: .*$/m, 1],
-  ] as const) {
-    const ended = spawnSync(process.execPath, command(...short('wrong', ...more)), { encoding: 'utf8' });
-    assert.equal(ended.status, status, ended.stderr);
-    assert.match(ended.stderr, expected);
-    assert.equal(ended.stderr.match(/^dawntune: /gm)?.length, 1, ended.stderr);
-  }
+  const words = short('wrong', '--train_data', 'nowhere.jsonl');
+  const { status, stderr } = spawnSync(process.execPath, command(...words), { encoding: 'utf8' });
+  assert.equal(status, 2, stderr);
+  assert.match(stderr, /^dawntune: --train_data: .*nowhere\.jsonl.*$/m);
+  assert.equal(stderr.match(/^dawntune: /gm)?.length, 1, stderr);
 });
