@@ -20,8 +20,9 @@ import {
 import { SliceSums } from './slice-sums.js';
 import type { Transport, TransportModule } from './transport.js';
 
-/** Of a transport that has no size of its own that suits it best. */
+/** Of a transport that has no size of its own that suits it best; shorter where those of all ranks would be much. */
 const SLICE_BYTES = 4 << 20;
+const SLICES_BYTES = 32 << 20;
 /** Elements of a part that are gathered at once: MPI counts in 32 bits. */
 const GATHERED_ELEMENTS = 16 << 20;
 /** How long an idle thread sleeps between two looks at the others. */
@@ -34,7 +35,8 @@ class CarrierThread {
   private readonly slices: SliceSums;
 
   constructor(private readonly transport: Transport) {
-    this.slices = new SliceSums(transport.size, (transport.sliceBytes ?? SLICE_BYTES) / 4);
+    const { size, sliceBytes = Math.min(SLICE_BYTES, SLICES_BYTES / size) } = transport;
+    this.slices = new SliceSums(size, sliceBytes / 4);
   }
 
   /** @throws RankError; anything else is a fault of this rank. */

@@ -12,7 +12,7 @@ import type { RankFailure } from './communicator.js';
 export interface Transport {
   readonly rank: number;
   readonly size: number;
-  /** In slices of so many bytes of each part sums go best; a thread has room for one of each rank. Default 4 MiB. */
+  /** In slices of so many bytes of each part sums go best; a thread has room for one of each rank. By default at most 4 MiB, and 32 MiB of all ranks together. */
   readonly sliceBytes?: number;
   /** `send[r]` goes to rank r, `receive[r]` comes from it; what a rank sends to itself is copied. Lengths may be 0. */
   allToAll(send: readonly Uint8Array[], receive: readonly Uint8Array[]): void;
