@@ -67,8 +67,9 @@ for (const installation of installations)
     const folder = (name: string) => `${name}-${installation.name.replace(' ', '-')}`;
 
     test('two processes train what two threads train', async () => {
-      const { code, stderr } = await train(installation, folder('trained'));
+      const { code, stderr } = await train(installation, folder('trained'), { line: '--launcher threads' });
       assert.equal(code, 0, stderr);
+      assert.equal(stderr.match(/^--launcher threads has no effect here/gm)?.length, 1);
       assertSameFiles('whole', folder('trained'));
       assert.match(stderr, /rank 0 is process \d+, rank 1 is process \d+/);
       assert.equal(stderr.match(/^model written to /gm)?.length, 1);

@@ -34,6 +34,8 @@ export async function runProcess<Args extends RankedArguments>(
   try {
     const { args, notices } = await together(communicator, parse);
     if (rank === 0) for (const line of [...notices, ...processLines(processes)]) report.note(line);
+    if (rank === 0 && args.launcher === 'threads')
+      report.note('--launcher threads has no effect here: mpirun has started a process for each rank');
     const hosts = processes.map(({ host }) => host);
     const adapter = await together(communicator, () => adapterOfProcess(hosts, rank, args));
     const sharers = hosts.filter((host) => host === hosts[rank]).length;
