@@ -168,6 +168,29 @@ test('a stop that one rank is asked for ends all after the same step, which is s
   assert.deepEqual(rest!.steps.slice(0, 2), [last + 1, last + 2]);
 });
 
+test('a run that took steps of fewer rows goes on at more ranks, and again and again from there', async () => {
+  const line = '--num_train_epochs 1 --per_device_train_batch_size 1 --passage_max_len 8';
+  const stopsAfter = (last: number): Rank => {
+    const stop = { requested: false };
+    return { stop, afterStep: (step) => void (stop.requested ||= step === last) };
+  };
+  const [begun] = await run('longer', line, [stopsAfter(3)]);
+  assert.equal(begun!.error, undefined);
+  const steps = [...begun!.steps];
+  const goesOn = `${line} --resume_from_checkpoint True`;
+  for (const first of [stopsAfter(steps.at(-1)! + 1), {}]) {
+    const ended = await run('longer', goesOn, [first, {}]);
+    for (const { error } of ended) assert.equal(error, undefined);
+    assert.match(ended[0]!.notes.join('\n'), /the run goes on from .* after step \d of 7\n/);
+    steps.push(...ended[0]!.steps);
+  }
+  // Three or four steps of a row, then from the last even row on steps of two: seven or eight of ten rows.
+  assert.deepEqual(
+    steps,
+    Array.from({ length: 7 }, (_, n) => n + 1),
+  );
+});
+
 test('what ranks find wrong ends all of them with one reason', async () => {
   const reasons = (ended: readonly Ended[]) =>
     ended.map(({ error }) => {
