@@ -3,7 +3,7 @@
  * tells others the beats of the thread in which the rank computes, and ends all ranks when one fails.
  */
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
-import { partOf, RankError, type RankFailure, type WireFormat } from './communicator.js';
+import { bytesOf, partOf, RankError, type RankFailure, type WireFormat } from './communicator.js';
 import { Watchdog } from './heartbeat.js';
 import {
   type Answer,
@@ -160,10 +160,6 @@ class CarrierThread {
 
 function floats({ buffer, byteOffset, length }: SharedValues): Float32Array {
   return new Float32Array(buffer, byteOffset, length);
-}
-
-function bytesOf({ buffer, byteOffset, byteLength }: ArrayBufferView): Uint8Array {
-  return new Uint8Array(buffer, byteOffset, byteLength);
 }
 
 // ---- the thread ----------------------------------------------------------------------------------------------

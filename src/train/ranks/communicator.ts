@@ -97,8 +97,8 @@ export function pendingOf(promise: Promise<void>): Pending {
 // ---- numbers as bytes ----------------------------------------------------------------------------------------
 
 /** The bytes of an array, not copied. */
-export function bytesOf(values: Float32Array | Float64Array | Uint32Array): Uint8Array {
-  return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
+export function bytesOf({ buffer, byteOffset, byteLength }: ArrayBufferView): Uint8Array {
+  return new Uint8Array(buffer, byteOffset, byteLength);
 }
 
 /** f32 from bytes at any offset; a copy. */

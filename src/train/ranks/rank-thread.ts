@@ -1,9 +1,9 @@
 /** The thread of one rank: opens its communicator, runs its module, and tells the thread that started it how it ended. */
 import { parentPort, workerData } from 'node:worker_threads';
-import { InputError } from '../../errors.js';
 import { CarriedCommunicator } from './carrier.js';
-import { RankError, type RankFailure } from './communicator.js';
+import { RankError } from './communicator.js';
 import { type FromRank, type RankModule, type RankSeat, reporterTo, type ToRank } from './rank-messages.js';
+import { failureOf } from './together.js';
 
 const { rank, module, data, transport, timeoutSeconds, stop } = workerData as RankSeat;
 const port = parentPort!;
@@ -24,12 +24,6 @@ port.on('message', ({ leaving }: ToRank) => {
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);
 });
 port.unref();
-
-function failureOf(error: unknown): RankFailure {
-  if (error instanceof RankError) return error.failure;
-  const message = error instanceof Error ? error.message : String(error);
-  return { rank, message, exitCode: error instanceof InputError ? 2 : 1 };
-}
 
 async function main(): Promise<void> {
   let communicator: CarriedCommunicator | undefined;
@@ -53,7 +47,7 @@ async function main(): Promise<void> {
     await communicator.close();
     tell({ result });
   } catch (error) {
-    const failure = failureOf(error);
+    const failure = error instanceof RankError ? error.failure : failureOf(rank, error);
     await communicator?.abort(failure).catch(() => undefined);
     const stack = error instanceof Error && !(error instanceof RankError) ? error.stack : undefined;
     tell({ failure, stack });

@@ -91,7 +91,7 @@ export function rowExchange(
 }
 
 /** Rows that are in any of the lists, ascending. */
-export function unionOf(lists: readonly Uint32Array[], tableRows: number): Uint32Array {
+function unionOf(lists: readonly Uint32Array[], tableRows: number): Uint32Array {
   const present = new Uint8Array(tableRows);
   let count = 0;
   for (const list of lists)

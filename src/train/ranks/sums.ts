@@ -6,7 +6,7 @@
 import type { WireFormat } from './communicator.js';
 
 /** target = parts[0] + parts[1] + …, element by element, each sum rounded to f32. */
-export function sumInOrder(target: Float32Array, parts: readonly Float32Array[]): void {
+function sumInOrder(target: Float32Array, parts: readonly Float32Array[]): void {
   const [first, ...rest] = parts;
   if (!first) throw new RangeError('a sum of no parts');
   if (first !== target) target.set(first);

@@ -68,8 +68,10 @@ export async function endAllRanks(ranks: Communicator, error: unknown): Promise<
   throw reason;
 }
 
-function failureOf(rank: number, error: Error): RankFailure {
-  return { rank, message: messageLine(error.message), exitCode: error instanceof InputError ? 2 : 1 };
+/** An error of one rank, as the others are told it. */
+export function failureOf(rank: number, error: unknown): RankFailure {
+  const message = error instanceof Error ? error.message : String(error);
+  return { rank, message: messageLine(message), exitCode: error instanceof InputError ? 2 : 1 };
 }
 
 /** With the stack of what it is about, where that is here. */

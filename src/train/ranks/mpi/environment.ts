@@ -15,9 +15,6 @@ export interface MpiLaunch {
   readonly launcher: string;
   readonly rank: number;
   readonly size: number;
-  /** Among the ranks of this host; undefined where the launcher does not say. */
-  readonly localRank: number | undefined;
-  readonly localSize: number | undefined;
   readonly host: string;
   /** The libraries to look for, the likeliest first. */
   readonly families: readonly MpiFamily[];
@@ -27,8 +24,6 @@ interface Dialect {
   readonly launcher: string;
   readonly rank: string;
   readonly sizes: readonly string[];
-  readonly localRanks: readonly string[];
-  readonly localSizes: readonly string[];
   readonly families: readonly MpiFamily[];
   /** Besides the rank, what has to be there. */
   readonly requires?: string;
@@ -43,24 +38,18 @@ const DIALECTS: readonly Dialect[] = [
     launcher: 'mpirun of Open MPI',
     rank: 'OMPI_COMM_WORLD_RANK',
     sizes: ['OMPI_COMM_WORLD_SIZE'],
-    localRanks: ['OMPI_COMM_WORLD_LOCAL_RANK'],
-    localSizes: ['OMPI_COMM_WORLD_LOCAL_SIZE'],
     families: ['openmpi'],
   },
   {
     launcher: 'mpirun of MVAPICH',
     rank: 'MV2_COMM_WORLD_RANK',
     sizes: ['MV2_COMM_WORLD_SIZE'],
-    localRanks: ['MV2_COMM_WORLD_LOCAL_RANK'],
-    localSizes: ['MV2_COMM_WORLD_LOCAL_SIZE'],
     families: ['mpich'],
   },
   {
     launcher: 'srun --mpi=pmix',
     rank: 'PMIX_RANK',
     sizes: ['SLURM_STEP_NUM_TASKS', 'SLURM_NTASKS'],
-    localRanks: ['SLURM_LOCALID'],
-    localSizes: [],
     families: ['openmpi', 'mpich'],
     requires: 'SLURM_STEP_ID',
   },
@@ -68,16 +57,12 @@ const DIALECTS: readonly Dialect[] = [
     launcher: 'a launcher with PMI',
     rank: 'PMI_RANK',
     sizes: ['PMI_SIZE', 'SLURM_STEP_NUM_TASKS', 'SLURM_NTASKS'],
-    localRanks: ['MPI_LOCALRANKID', 'PALS_LOCAL_RANKID', 'SLURM_LOCALID'],
-    localSizes: ['MPI_LOCALNRANKS', 'PALS_LOCAL_SIZE'],
     families: ['mpich', 'openmpi'],
   },
   {
     launcher: 'srun',
     rank: 'SLURM_PROCID',
     sizes: ['SLURM_STEP_NUM_TASKS', 'SLURM_NTASKS'],
-    localRanks: ['SLURM_LOCALID'],
-    localSizes: [],
     families: ['openmpi', 'mpich'],
     requires: 'SLURM_STEP_ID',
   },
@@ -99,15 +84,10 @@ export function mpiLaunch(env: NodeJS.ProcessEnv = process.env): MpiLaunch | und
     const size = count(env, sizeName, 1, Number.MAX_SAFE_INTEGER);
     const rank = count(env, dialect.rank, 0, size - 1);
     if (size === 1) return undefined;
-    const first = (names: readonly string[]) => names.find((name) => env[name] !== undefined);
-    const localRank = first(dialect.localRanks);
-    const localSize = first(dialect.localSizes);
     return {
       launcher: dialect.launcher,
       rank,
       size,
-      localRank: localRank === undefined ? undefined : count(env, localRank, 0, size - 1),
-      localSize: localSize === undefined ? undefined : count(env, localSize, 1, size),
       host: os.hostname(),
       families: dialect.families,
     };

@@ -4,7 +4,7 @@
  * watch has its turn, so that a rank that is gone or hangs ends the wait, and so does the end of this process.
  */
 import { MachineError } from '../../../errors.js';
-import type { RankFailure } from '../communicator.js';
+import { bytesOf, type RankFailure } from '../communicator.js';
 import type { Transport, Watch } from '../transport.js';
 import type { MpiLaunch } from './environment.js';
 import { Leaving, leaveAll } from './leaving.js';
@@ -165,8 +165,4 @@ const pause = new Int32Array(new SharedArrayBuffer(4));
 function* cut(bytes: Uint8Array, length: number): Generator<Uint8Array> {
   for (let start = 0; start < bytes.length; start += length)
     yield bytes.subarray(start, Math.min(bytes.length, start + length));
-}
-
-function bytesOf({ buffer, byteOffset, byteLength }: ArrayBufferView): Uint8Array {
-  return new Uint8Array(buffer, byteOffset, byteLength);
 }
