@@ -41,6 +41,8 @@ export {
   type RankFailure,
   type WireFormat,
 } from './train/ranks/communicator.js';
+export type { RankContext, RankModule } from './train/ranks/rank-messages.js';
+export { RankThreads, type RankThreadsOptions } from './train/ranks/rank-threads.js';
 export { SingleCommunicator } from './train/ranks/single.js';
 export { consoleReporter, type Reporter, silentReporter } from './train/report.js';
 export { collate } from './train/step/collate.js';

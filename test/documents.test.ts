@@ -96,6 +96,8 @@ test('every flag that the documents name exists', () => {
   // Of mpirun, srun and sbatch.
   for (const name of ['allow_run_as_root', 'bind_to', 'host', 'mca', 'mpi']) known.add(name);
   for (const name of ['nodes', 'ntasks_per_node', 'gpus_per_task', 'cpus_per_task']) known.add(name);
+  // Of torchrun.
+  for (const name of ['nnodes', 'node_rank', 'master_addr']) known.add(name);
   let seen = 0;
   for (const { name, text } of documents)
     for (const [, flag] of text
@@ -225,7 +227,13 @@ test('links within the documents lead to files and sections that are there', () 
 
 test('README’s library examples compile and run', () => {
   const blocks = [...documents[0]!.text.matchAll(/```ts\n([\s\S]*?)```/g)].map(([, block]) => block!);
-  assert.equal(blocks.length, 3);
+  assert.equal(blocks.length, 5);
+  const rank = blocks.findIndex((block) => block.startsWith('// rank.ts\n'));
+  const rows = path.join(folder, 'ranks.jsonl');
+  fs.writeFileSync(
+    rows,
+    ['a', 'b'].map((query) => JSON.stringify({ query, pos: [query], neg: ['c'] })).join('\n'),
+  );
   const index = path.join(repositoryRoot, 'dist', 'src', 'index');
   const packages = path.resolve(
     createRequire(import.meta.url).resolve('@types/node/package.json'),
@@ -236,7 +244,10 @@ test('README’s library examples compile and run', () => {
     const code = block
       .replaceAll("'dawntune'", JSON.stringify(`${index}.js`))
       .replaceAll("'./bge-m3'", JSON.stringify(golden('model')))
-      .replaceAll("'./trained'", JSON.stringify(path.join(folder, 'trained')));
+      .replaceAll("'./trained'", JSON.stringify(path.join(folder, 'trained')))
+      .replaceAll("'./rank.js'", JSON.stringify(`./example-${rank}.mjs`))
+      .replaceAll("'rows.jsonl'", JSON.stringify(rows))
+      .replaceAll("'two-ranks'", JSON.stringify(path.join(folder, 'two-ranks')));
     fs.writeFileSync(file, code);
     return file;
   });
@@ -254,7 +265,8 @@ test('README’s library examples compile and run', () => {
     found.map(({ messageText }) => ts.flattenDiagnosticMessageText(messageText, '\n')),
     [],
   );
-  for (const file of files) {
+  for (const [i, file] of files.entries()) {
+    if (i === rank) continue;
     const { status, stdout, stderr } = spawnSync(process.execPath, [file.replace(/mts$/, 'mjs')], {
       encoding: 'utf8',
     });

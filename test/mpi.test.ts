@@ -52,6 +52,7 @@ test('what launchers would not say is refused with its name', () => {
     [{ OMPI_COMM_WORLD_RANK: '0', OMPI_COMM_WORLD_SIZE: '0' }, /OMPI_COMM_WORLD_SIZE: .*from 1, found "0"/],
     [{ PMI_RANK: '0' }, /none of PMI_SIZE, /],
     [{ PMIX_RANK: '0' }, /no variable tells the number of ranks/],
+    [{ RANK: '1', WORLD_SIZE: '2', MASTER_ADDR: 'a' }, /as torchrun sets them for each of "2" processes/],
   ];
   for (const [env, message] of cases)
     assert.throws(

@@ -97,6 +97,11 @@ export function mpiLaunch(env: NodeJS.ProcessEnv = process.env): MpiLaunch | und
     throw new MachineError(
       'PMIX_RANK is set, and no variable tells the number of ranks: start with mpirun of Open MPI or srun --mpi=pmix',
     );
+  const { RANK, WORLD_SIZE, MASTER_ADDR } = env;
+  if (RANK !== undefined && MASTER_ADDR !== undefined && Number(WORLD_SIZE) > 1)
+    throw new MachineError(
+      `RANK, WORLD_SIZE and MASTER_ADDR are set, as torchrun sets them for each of ${show(WORLD_SIZE)} processes, which would not know of each other here: start one command with --nproc_per_node, or the ranks with mpirun; for one process on its own unset WORLD_SIZE`,
+    );
   return undefined;
 }
 
