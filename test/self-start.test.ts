@@ -16,6 +16,7 @@ import {
   followSelfStart,
   LauncherWords,
   requireCardsAlone,
+  requireFirstStart,
   STARTED_BY_SELF,
 } from '../src/train/ranks/self-start.js';
 
@@ -30,12 +31,12 @@ fs.writeFileSync(
   `#!${process.execPath}
 import fs from 'node:fs';
 const say = (line) => fs.writeSync(1, line + '\\n');
-say(JSON.stringify({ words: process.argv.slice(2), started: process.env.${STARTED_BY_SELF} }));
+say(JSON.stringify({ words: process.argv.slice(2), started: process.env.${STARTED_BY_SELF}, env: process.env }));
 if (process.argv.at(-1).startsWith('ends')) process.exit(Number(process.argv.at(-1).slice(4)));
 if (process.argv.at(-1) === 'full') { fs.writeSync(2, '-'.repeat(74) + '\\nNot enough slots\\n' + '-'.repeat(74) + '\\n'); process.exit(1); }
 if (process.argv.at(-1) === 'dies') process.kill(process.pid, 'SIGKILL');
 process.stdin.setEncoding('utf8').on('data', (text) => say('got ' + text.trim())).on('end', () => { say('input ended'); process.exit(7); });
-process.on('SIGTERM', () => { say('terminated'); process.exit(143); });
+process.on('SIGTERM', () => { say('terminated'); process.exit(1); });
 setTimeout(() => process.exit(99), 20000);
 `,
   { mode: 0o755 },
@@ -93,6 +94,11 @@ test('mpirun is given as many ranks, no binding, and the words of the command; i
       const { said, errors, code } = start('finetune', '--nproc_per_node', '3', word);
       assert.equal(await code, expected, word);
       assert.equal(errors().includes('Not enough slots'), word === 'full');
+      const why =
+        word === 'dies' ? /^dawntune: mpirun was ended by SIGKILL, and no rank has said why/m : null;
+      const killed = word === 'ends137' ? /^dawntune: mpirun ended with exit code 137, and no rank/m : why;
+      if (killed) assert.match(errors(), killed);
+      else assert.doesNotMatch(errors(), /dawntune:/);
       const { words, started } = JSON.parse(said());
       assert.equal(started, '1');
       assert.deepEqual(words.slice(-5), ['program.js', 'finetune', '--nproc_per_node', '3', word]);
@@ -101,6 +107,44 @@ test('mpirun is given as many ranks, no binding, and the words of the command; i
       assert.equal(own.includes('--allow-run-as-root'), process.getuid?.() === 0);
     }),
   );
+});
+
+test('mpirun is not told of a launcher or a batch system that started this process, but of all that a person has set', async () => {
+  const launched = {
+    ...{ OMPI_COMM_WORLD_RANK: '0', OMPI_COMM_WORLD_SIZE: '1', OMPI_MCA_orte_launch: '1', OMPI_MCA_ess: 'x' },
+    ...{
+      PMIX_RANK: '0',
+      PMIX_NAMESPACE: '7',
+      PMIX_SERVER_URI4: 'x',
+      PMI_RANK: '0',
+      PMI_SIZE: '1',
+      PMI_FD: '6',
+    },
+    ...{ HYDI_CONTROL_FD: '7', MPI_LOCALNRANKS: '1', MV2_COMM_WORLD_RANK: '0' },
+    ...{ SLURM_PROCID: '0', SLURM_JOB_ID: '12', SLURM_NODELIST: 'a,b', PBS_JOBID: '3', PBS_NODEFILE: 'x' },
+  };
+  const kept = {
+    ...{ OMPI_MCA_btl_tcp_if_include: 'eth0', OMPI_ALLOW_RUN_AS_ROOT: '1', PMIX_MCA_gds: 'hash' },
+    ...{ PMIX_PREFIX: '/pmix', OPAL_PREFIX: '/opal', MPIR_CVAR_CH3_PORT_RANGE: '1:2', DAWNTUNE_ADAPTER: 'x' },
+  };
+  Object.assign(process.env, launched, kept);
+  try {
+    const { said, code } = start('ends0');
+    assert.equal(await code, 0);
+    const { env } = JSON.parse(said()) as { env: Record<string, string> };
+    assert.deepEqual(
+      Object.keys(launched).filter((name) => name in env),
+      [],
+    );
+    for (const [name, value] of Object.entries(kept)) assert.equal(env[name], value, name);
+  } finally {
+    for (const name of Object.keys({ ...launched, ...kept })) delete process.env[name];
+  }
+});
+
+test('a process that mpirun started and did not tell its rank starts no ranks itself', () => {
+  assert.throws(() => requireFirstStart({ [STARTED_BY_SELF]: '1' }), MachineError);
+  requireFirstStart({});
 });
 
 test('a first signal reaches rank 0 as a line, a second one ends mpirun, and the end of this process ends the input', async () => {
@@ -136,6 +180,10 @@ test('what Open MPI says of an end is told where the ranks have not said why', (
     return said;
   };
   told(false, ['dawntune: rank 1: no adapter\n']);
+  const cannot =
+    '[a:7] [[1838,0],0] ORTE_ERROR_LOG: Out of resource in file ../orte/util/show_help.c at line 501\n';
+  assert.equal(told(false, [cannot]), '');
+  assert.equal(told(true, [cannot]), cannot);
   for (const pieces of [[text], [...text]]) {
     assert.equal(told(false, pieces), `one\ntwo\n-- three\n${fence}\nno end`);
     assert.match(told(true, pieces), /^one\ntwo\n-- three\n-+\nPrimary job terminated\n-+\n-+\nno end$/);

@@ -109,6 +109,28 @@ for (const installation of installations)
       });
       assert.equal(code, 2, stderr);
       assert.equal(stderr.match(/^dawntune: .*nowhere\.jsonl/gm)?.length, 1, stderr);
+      assert.equal(stderr.match(/^dawntune: /gm)?.length, 1, stderr);
+    });
+
+    test('a signal before the first step ends all ranks with the line that tells of it', async () => {
+      let signalled = false;
+      const { code, stderr } = await mpirun(
+        installation,
+        [main, 'finetune', ...wordsOf(folder('early'), STEPS)],
+        {
+          ranks: 2,
+          limit: FAULT_SECONDS,
+          watch(said) {
+            const [pid] = [...said.matchAll(/is process (\d+)/g)].map(([, number]) => Number(number));
+            if (signalled || pid === undefined) return;
+            signalled = true;
+            process.kill(pid, 'SIGTERM');
+          },
+        },
+      );
+      assert.equal(code, 143, stderr);
+      assert.match(stderr, /^interrupted before the first step/m);
+      assert.doesNotMatch(stderr, /^dawntune: /m);
     });
 
     test('a disk that fills up while a run saves there', async (t) => {

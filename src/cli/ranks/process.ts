@@ -22,13 +22,13 @@ export async function runProcess<Args extends RankedArguments>(
   // What is wrong with the words is told once all ranks can know of it.
   const parsed = attempt(parse);
   const timeoutSeconds = parsed?.args.ddpTimeout;
-  const { communicator, processes } = await openMpi(
+  const { communicator, processes, leave } = await openMpi(
     launch,
     timeoutSeconds === undefined ? {} : { timeoutSeconds },
   );
   const report = interruptible(
     rank === 0 ? consoleReporter(parsed?.args.disableTqdm ? { progress: false } : {}) : reporterOf(rank),
-    { saves: command.saves },
+    { saves: command.saves, leave },
   );
   followSelfStart(rank);
   try {
@@ -52,7 +52,7 @@ export async function runProcess<Args extends RankedArguments>(
     report.end();
     if (isToldBy(rank, error)) tellFailure(error);
     // The communication thread sees to it that no rank is left (ranks/mpi/leaving.ts).
-    process.exit(error instanceof RankError ? error.failure.exitCode : exitCodeOf(error));
+    return leave(error instanceof RankError ? error.failure.exitCode : exitCodeOf(error), error);
   } finally {
     report.end();
     report.release();

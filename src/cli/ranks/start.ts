@@ -10,7 +10,12 @@ import { interruptible } from '../../train/interruption.js';
 import { chooseRanks, type RankAdapter } from '../../train/ranks/choose-ranks.js';
 import { rankRequest } from '../../train/ranks/rank-adapter.js';
 import { RankThreads } from '../../train/ranks/rank-threads.js';
-import { findMpirun, requireCardsAlone, runUnderMpirun } from '../../train/ranks/self-start.js';
+import {
+  findMpirun,
+  requireCardsAlone,
+  requireFirstStart,
+  runUnderMpirun,
+} from '../../train/ranks/self-start.js';
 import { consoleReporter } from '../../train/report.js';
 import { leaveAtOnce, tellFailure } from '../failure.js';
 import type { RankEnd, RankedArguments, RankedCommand } from './command.js';
@@ -24,6 +29,7 @@ export async function startRanks<Args extends RankedArguments>(
   args: Args,
   notices: readonly string[],
 ): Promise<number> {
+  requireFirstStart();
   const visible = await visibleAdapters();
   if (visible.length === 0) throw noAdapterError();
   const size = args.nprocPerNode;

@@ -14,6 +14,7 @@ import { type PhysicalDevice, physicalDevices } from '../../gpu/physical-devices
 import { findMpi, launchWords, type MpiInstallation, mpiNames } from '../../setup/mpi.js';
 import { printable } from '../../show.js';
 import type { RankAdapter } from './choose-ranks.js';
+import { withoutLauncher } from './mpi/environment.js';
 
 /** Set for the ranks: standard input of rank 0 is from here. */
 export const STARTED_BY_SELF = 'DAWNTUNE_SELF_STARTED';
@@ -29,6 +30,17 @@ export function findMpirun(
       'ranks that are processes need mpirun, and there is none: install Open MPI or MPICH (openmpi-bin or mpich of Debian and Ubuntu)',
     );
   return own;
+}
+
+/**
+ * A rank that cannot tell that it is one would start ranks itself, and so would those.
+ * @throws MachineError for a process that is to be one.
+ */
+export function requireFirstStart(env: NodeJS.ProcessEnv = process.env): void {
+  if (env[STARTED_BY_SELF])
+    throw new MachineError(
+      'mpirun has started this process and did not tell it which rank it is: expected OMPI_COMM_WORLD_RANK (Open MPI) or PMI_RANK (MPICH) in its environment; is it the mpirun of one of them?',
+    );
 }
 
 /**
@@ -74,6 +86,9 @@ const END_MILLISECONDS = 10_000;
 /** Exit codes that a rank has by itself; of others (a rank that was killed) mpirun tells the signal in ways of its own. */
 const OWN_CODES = new Set([0, 1, 2, 130, 143]);
 
+/** Open MPI reports so that it could not put together what several ranks that end at once made it say. */
+const CANNOT_SAY = /^\[.*ORTE_ERROR_LOG: .*show_help\.c/;
+
 /**
  * What comes through mpirun's standard error: lines of ranks as they come, and what Open MPI itself says of the end (it
  * stands between two lines of dashes) only where the ranks have not said why.
@@ -99,6 +114,7 @@ export class LauncherWords {
           this.block = undefined;
         }
       } else if (fence) this.block = [line];
+      else if (CANNOT_SAY.test(line)) this.blocks.push(line);
       else {
         this.ranksSaidWhy ||= line.startsWith('dawntune: ');
         this.pass(`${line}\n`);
@@ -127,7 +143,7 @@ export async function runUnderMpirun(
   const child = spawn(mpirun, all, {
     // Its own session, which a terminal's signals do not reach.
     detached: true,
-    env: { ...process.env, ...env, [STARTED_BY_SELF]: '1' },
+    env: { ...withoutLauncher(process.env), ...env, [STARTED_BY_SELF]: '1' },
     stdio: ['pipe', 'inherit', 'pipe'],
   });
   const said = new LauncherWords((text) => void process.stderr.write(text));
@@ -142,11 +158,14 @@ export async function runUnderMpirun(
     }
   };
   let first: number | undefined;
-  const pass = (signal: NodeJS.Signals) => {
+  /** By a second signal; mpirun then ends with a code of its own. */
+  let ended: (typeof SIGNALS)[number] | undefined;
+  const pass = (signal: (typeof SIGNALS)[number]) => {
     const now = performance.now();
     if (first !== undefined && now - first < SAME_SIGNAL) return;
     if (first === undefined) child.stdin!.write(`${signal}\n`);
     else {
+      ended = signal;
       child.kill('SIGTERM');
       setTimeout(() => signalAll('SIGKILL'), END_MILLISECONDS).unref();
     }
@@ -156,10 +175,20 @@ export async function runUnderMpirun(
   for (const signal of SIGNALS) process.on(signal, pass);
   process.on('exit', end);
   try {
-    const [code] = (await once(child, 'close')) as [number | null];
+    const [code, signal] = (await once(child, 'close')) as [number | null, NodeJS.Signals | null];
+    if (ended !== undefined) {
+      said.end(false);
+      return ended === 'SIGINT' ? 130 : 143;
+    }
     const own = code !== null && OWN_CODES.has(code);
     // mpirun that cannot start its ranks ends with 1 too, and says why.
     said.end(!own || ((code === 1 || code === 2) && !said.ranksSaidWhy));
+    if (!own && !said.ranksSaidWhy) {
+      const how = code === null ? `was ended by ${signal}` : `ended with exit code ${code}`;
+      process.stderr.write(
+        `dawntune: mpirun ${how}, and no rank has said why: one of them was killed, or it\n`,
+      );
+    }
     return own ? code : 1;
   } catch (error) {
     throw new MachineError(`${mpirun} does not start: ${(error as Error).message}`);

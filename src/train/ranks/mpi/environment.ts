@@ -105,6 +105,30 @@ export function mpiLaunch(env: NodeJS.ProcessEnv = process.env): MpiLaunch | und
   return undefined;
 }
 
+/**
+ * What launchers of MPI and batch systems tell their processes: who a process is, where to reach the launcher, which
+ * machines were given. Variables by which a person sets MPI up are not among them.
+ */
+const OF_A_LAUNCHER =
+  /^(OMPI_(COMM_WORLD_|COMMAND$|UNIVERSE_SIZE$|NUM_APP_CTX$|FIRST_RANKS$|APP_CTX_|FILE_LOCATION$)|MV2_COMM_WORLD_|PMIX_(?!MCA_|(INSTALL_)?PREFIX$)|PRTE_(?!MCA_|PREFIX$)|PMI_|PMI2_|PALS_|HYDI?_CONTROL_FD$|MPI_LOCAL|SLURM_|PBS_|LSB_|PE_HOSTFILE$|COBALT_)/;
+/** What mpirun of Open MPI hands to its processes in the form of settings. */
+const OF_OPEN_MPI =
+  /^OMPI_MCA_(orte_|ess$|ess_|pmix$|initial_wdir$|mpi_oversubscribe$|shmem_RUNTIME_QUERY_hint$)/;
+
+/**
+ * The environment for an mpirun that is to start ranks on this machine, whatever started this process: an mpirun that
+ * takes itself for a part of another refuses, one in a batch system's allocation starts ranks on other machines, and
+ * what tells a process that it is rank 0 of 1 would be read by every rank.
+ */
+export function withoutLauncher(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+  const inOpenMpi = env['OMPI_COMM_WORLD_RANK'] !== undefined;
+  return Object.fromEntries(
+    Object.entries(env).filter(
+      ([name]) => !OF_A_LAUNCHER.test(name) && !(inOpenMpi && OF_OPEN_MPI.test(name)),
+    ),
+  );
+}
+
 function count(env: NodeJS.ProcessEnv, name: string, least: number, most: number): number {
   const text = env[name]!;
   const value = /^\d+$/.test(text) ? Number(text) : Number.NaN;

@@ -113,6 +113,12 @@ export class Leaving {
 
   // ---- of the thread in which the process ends ----
 
+  /** The process is about to end for a reason that has been told, or that another rank tells, whose it is. */
+  isTold(error: unknown, self: number): void {
+    if (error instanceof RankError) this.known(error.failure, self);
+    this.reason ??= error instanceof Error ? error.message : 'was interrupted';
+  }
+
   /**
    * From now on the end of this process is the end of all ranks, unless MPI was finalised or never initialised. The exit
    * code is that of the failure where one is known, else that of the process, and 1 where that would say that all is well.

@@ -16,6 +16,11 @@ export interface MpiRanks {
   readonly communicator: Communicator;
   /** Of each rank. */
   readonly processes: readonly RankProcess[];
+  /**
+   * Ends this process, and with it all ranks, for an error of this rank that it has told, a RankError, which its rank
+   * tells, or, without one, a signal that it has told of.
+   */
+  leave(exitCode: number, error?: unknown): never;
 }
 
 /**
@@ -47,7 +52,11 @@ export async function openMpi(
   const communicator = await CarriedCommunicator.open({ transport, timeoutSeconds });
   const processes = await allGatherJson(communicator, ownProcess(launch.host));
   leaving.guard(launch, processes, timeoutSeconds);
-  return { communicator, processes };
+  const leave = (exitCode: number, error?: unknown): never => {
+    leaving.isTold(error, launch.rank);
+    process.exit(exitCode);
+  };
+  return { communicator, processes, leave };
 }
 
 /**
