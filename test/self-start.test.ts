@@ -180,10 +180,14 @@ test('what Open MPI says of an end is told where the ranks have not said why', (
     return said;
   };
   told(false, ['dawntune: rank 1: no adapter\n']);
-  const cannot =
-    '[a:7] [[1838,0],0] ORTE_ERROR_LOG: Out of resource in file ../orte/util/show_help.c at line 501\n';
-  assert.equal(told(false, [cannot]), '');
-  assert.equal(told(true, [cannot]), cannot);
+  for (const leftOut of [
+    '[a:7] [[1838,0],0] ORTE_ERROR_LOG: Out of resource in file ../orte/util/show_help.c at line 501\n',
+    '[a:7] 1 more process has sent help message help-mpi-api.txt / mpi-abort\n',
+    '[a:7] Set MCA parameter "orte_base_help_aggregate" to 0 to see all help / error messages\n',
+  ]) {
+    assert.equal(told(false, [leftOut]), '');
+    assert.equal(told(true, [leftOut]), leftOut);
+  }
   for (const pieces of [[text], [...text]]) {
     assert.equal(told(false, pieces), `one\ntwo\n-- three\n${fence}\nno end`);
     assert.match(told(true, pieces), /^one\ntwo\n-- three\n-+\nPrimary job terminated\n-+\n-+\nno end$/);

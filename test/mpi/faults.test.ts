@@ -16,6 +16,11 @@ interface Fault {
 const faults: Record<string, Fault> = {
   'throws where nobody catches': { scenario: 'throws', says: /rank 1: the rows ran out/, code: 1 },
   'is stopped': { scenario: 'stopped', says: /rank 1: gave no sign of life for 5 s/, code: 1 },
+  'is stopped before it comes to MPI': {
+    scenario: 'stopped-early',
+    says: /rank 1: its process \d+ on .* is stopped, and rank 0 waits for it in MPI_Init for 20 s/,
+    code: 1,
+  },
   'loops for ever': { scenario: 'loops', says: /rank 1: gave no sign of life for 5 s/, code: 1 },
   'exits in the middle, as if all were well': {
     scenario: 'exits0',

@@ -16,6 +16,10 @@ const say = (line: string) => fs.writeSync(1, `${line}\n`);
 koffi.load(null);
 const launch = mpiLaunch();
 if (!launch) throw new Error('rank.js: is to be started by mpirun with several ranks');
+if (scenario === 'stopped-early' && launch.rank === 1) {
+  say(`pid ${process.pid}`);
+  process.kill(process.pid, 'SIGSTOP');
+}
 // Long enough for a machine under load, short enough for a test.
 const timeoutSeconds = ['stopped', 'loops', 'goes-on'].includes(scenario) ? 5 : 20;
 const { communicator, processes } = await openMpi(launch, {

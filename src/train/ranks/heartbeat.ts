@@ -13,7 +13,7 @@ const LOOK_MILLISECONDS = 50;
 const LATE_MILLISECONDS = 1000;
 
 /** Before all ranks have met one that was never heard of may be starting, which takes its time however short the timeout. */
-const STARTING_SECONDS = 20;
+export const STARTING_SECONDS = 20;
 
 const SILENCE = 'gave no sign of life';
 

@@ -86,8 +86,9 @@ const END_MILLISECONDS = 10_000;
 /** Exit codes that a rank has by itself; of others (a rank that was killed) mpirun tells the signal in ways of its own. */
 const OWN_CODES = new Set([0, 1, 2, 130, 143]);
 
-/** Open MPI reports so that it could not put together what several ranks that end at once made it say. */
-const CANNOT_SAY = /^\[.*ORTE_ERROR_LOG: .*show_help\.c/;
+/** Open MPI says so of what several ranks that end at once made it say: that it left it out, or could not put it together. */
+const LEFT_OUT =
+  /^\[.*(ORTE_ERROR_LOG: .*show_help\.c|more process(es)? ha(s|ve) sent help message|orte_base_help_aggregate)/;
 
 /**
  * What comes through mpirun's standard error: lines of ranks as they come, and what Open MPI itself says of the end (it
@@ -114,7 +115,7 @@ export class LauncherWords {
           this.block = undefined;
         }
       } else if (fence) this.block = [line];
-      else if (CANNOT_SAY.test(line)) this.blocks.push(line);
+      else if (LEFT_OUT.test(line)) this.blocks.push(line);
       else {
         this.ranksSaidWhy ||= line.startsWith('dawntune: ');
         this.pass(`${line}\n`);

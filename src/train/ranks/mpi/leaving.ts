@@ -4,11 +4,12 @@
  * the end of such a process its communication thread calls MPI_Abort, or, where that does not come to it, the thread in
  * which the process ends.
  */
-import { readFileSync, readlinkSync, writeSync } from 'node:fs';
+import { readdirSync, readFileSync, readlinkSync, writeSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { messageLine } from '../../../show.js';
 import { RankError, type RankFailure } from '../communicator.js';
-import type { MpiLaunch } from './environment.js';
+import { STARTING_SECONDS } from '../heartbeat.js';
+import { type MpiLaunch, mpiLaunch } from './environment.js';
 import { loadMpi, type Mpi } from './library.js';
 
 /** How long the other ranks have to end by themselves, once they are told of a failure, before MPI ends them. */
@@ -22,6 +23,8 @@ const ALARM_SECONDS = 3;
 const GUARD_MILLISECONDS = 1000;
 /** For MPI_Finalize, in which nothing is left to be exchanged. */
 const FINALISING_MILLISECONDS = 10_000;
+/** So much later than the rank before it a rank gives up starting, so that one tells of it. */
+const TURN_MILLISECONDS = 500;
 
 /** Cells, and the values of the first. */
 const STATE = 0;
@@ -155,6 +158,32 @@ export class Leaving {
   }
 
   /**
+   * Ends this process, and by that the run, when other ranks do not come to MPI_Init, in which it waits for them and
+   * nothing of MPI can be called yet.
+   */
+  guardStart({ rank, host }: MpiLaunch, timeoutSeconds: number): void {
+    const seconds = Math.max(timeoutSeconds, STARTING_SECONDS);
+    let waited = -TURN_MILLISECONDS * rank;
+    let last = performance.now();
+    const timer = setInterval(() => {
+      if (Atomics.load(this.cells, STATE) !== 0) return clearInterval(timer);
+      const now = performance.now();
+      waited += Math.min(now - last, 2 * GUARD_MILLISECONDS);
+      last = now;
+      if (waited < seconds * 1000) return;
+      const waits = `rank ${rank} waits for it in MPI_Init for ${seconds} s`;
+      const stopped = stoppedBeside();
+      tell(
+        stopped
+          ? `rank ${stopped.rank}: its process ${stopped.pid} on ${host} is stopped, and ${waits}`
+          : `another rank hangs or is stopped before it takes part: ${waits}`,
+      );
+      // Node would wait for the thread.
+      systemCall('void _exit(int code)')(1);
+    }, TURN_MILLISECONDS / 2).unref();
+  }
+
+  /**
    * Ends the run where MPI cannot: when the communication thread does not come back from MPI (a process that is stopped
    * in the middle of a message can keep Open MPI's others waiting inside), and when a process of this host is gone and
    * the launcher lets the others go on. A run that is complete but for MPI_Finalize is left as complete.
@@ -230,6 +259,28 @@ function stateOf(pid: number): string | undefined {
   } catch (error) {
     return (error as NodeJS.ErrnoException).code === 'ENOENT' ? undefined : '?';
   }
+}
+
+/** Among the processes that were started with this one, a rank that is stopped; undefined where the system tells of none. */
+function stoppedBeside(): { readonly rank: number; readonly pid: number } | undefined {
+  if (process.platform !== 'linux') return undefined;
+  for (const name of readdirSync('/proc')) {
+    try {
+      const [, state, parent] =
+        /^\d+ \(.*\) (\w) (\d+)/s.exec(readFileSync(`/proc/${name}/stat`, 'utf8')) ?? [];
+      if (state !== 'T' || Number(parent) !== process.ppid) continue;
+      const variables = readFileSync(`/proc/${name}/environ`, 'utf8').split('\0');
+      const launch = mpiLaunch(
+        Object.fromEntries(
+          variables.map((each) => [each.split('=', 1)[0]!, each.slice(each.indexOf('=') + 1)]),
+        ),
+      );
+      if (launch) return { rank: launch.rank, pid: Number(name) };
+    } catch {
+      // No process, one that has ended, or another user's.
+    }
+  }
+  return undefined;
 }
 
 /** In the communication thread: tells the others why, gives them time to end by themselves, and ends them. */

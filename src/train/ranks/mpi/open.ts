@@ -43,6 +43,7 @@ export async function openMpi(
   for (const [name, value] of Object.entries(UCX_SETTINGS)) process.env[name] ??= value;
   const leaving = new Leaving();
   leaving.watch(launch);
+  leaving.guardStart(launch, timeoutSeconds);
   const data: MpiSeat = {
     launch,
     leaving: leaving.memory,
