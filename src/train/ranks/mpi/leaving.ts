@@ -176,7 +176,7 @@ export class Leaving {
       tell(
         stopped
           ? `rank ${stopped.rank}: its process ${stopped.pid} on ${host} is stopped, and ${waits}`
-          : `another rank hangs or is stopped before it takes part: ${waits}`,
+          : `another rank hangs, is stopped or has ended before it takes part: ${waits}`,
       );
       // Node would wait for the thread.
       systemCall('void _exit(int code)')(1);
