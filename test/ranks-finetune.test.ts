@@ -191,6 +191,19 @@ test('a run that took steps of fewer rows goes on at more ranks, and again and a
   );
 });
 
+test('a run that is at its end is so at fewer ranks, which would have taken fewer rows; with fewer epochs it is none', async () => {
+  const line = '--num_train_epochs 0.5 --per_device_train_batch_size 1 --passage_max_len 8';
+  // Three steps of two rows, where one rank would take five of one.
+  for (const { error } of await run('rounded', line, [{}, {}])) assert.equal(error, undefined);
+  const goesOn = '--resume_from_checkpoint True';
+  const [ended] = await run('rounded', `${line} ${goesOn}`, [{}]);
+  assert.equal(ended!.error, undefined);
+  assert.deepEqual(ended!.steps, []);
+  assert.match(ended!.notes.join('\n'), /goes on from .* after step 3 of 3\n/);
+  const [shorter] = await run('rounded', `${line} --num_train_epochs 0.2 ${goesOn}`, [{}]);
+  assert.match(String(shorter!.error), /expected a run of at least the 3 steps that were taken, found/);
+});
+
 test('what ranks find wrong ends all of them with one reason', async () => {
   const reasons = (ended: readonly Ended[]) =>
     ended.map(({ error }) => {

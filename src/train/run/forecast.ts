@@ -20,13 +20,16 @@ type SizeArguments = Pick<FinetuneArguments, 'gradientAccumulationSteps' | 'maxS
 
 /**
  * `ahead`: by how many steps the run is further in its data than the steps it took, because some of them took more rows
- * than a step takes now. @throws InputError when the run would be longer than any.
+ * than a step takes now. `taken`: steps that it has taken already, of which it has no fewer. @throws InputError when the run
+ * would be longer than any.
  */
-export function runSize(args: SizeArguments, batchesPerEpoch: number, ahead = 0): RunSize {
+export function runSize(args: SizeArguments, batchesPerEpoch: number, ahead = 0, taken = 0): RunSize {
   const window = Math.min(args.gradientAccumulationSteps, batchesPerEpoch);
   const stepsPerEpoch = Math.floor(batchesPerEpoch / window);
   const totalSteps =
-    args.maxSteps > 0 ? args.maxSteps : Math.ceil(args.numTrainEpochs * stepsPerEpoch) - ahead;
+    args.maxSteps > 0
+      ? args.maxSteps
+      : Math.max(Math.ceil(args.numTrainEpochs * stepsPerEpoch) - ahead, taken);
   if (totalSteps > COUNT.most)
     throw new InputError(
       `--num_train_epochs ${args.numTrainEpochs}: expected at most ${COUNT.most} steps in all, found ${totalSteps} of ${stepsPerEpoch} an epoch`,

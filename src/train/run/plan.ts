@@ -55,8 +55,10 @@ export class RunPlan implements RunSize {
     readonly data: DataSize,
     /** Steps by which the run is further in its data than it took steps: some took more rows, at another world size. */
     private readonly ahead = 0,
+    /** Steps that the run has taken at another world size, and keeps. */
+    private readonly taken = 0,
   ) {
-    const size = runSize(args, data.batchesPerEpoch, ahead);
+    const size = runSize(args, data.batchesPerEpoch, ahead, taken);
     this.worldSize = data.worldSize ?? 1;
     this.batchesPerEpoch = size.batchesPerEpoch;
     this.window = size.window;
@@ -96,12 +98,14 @@ export class RunPlan implements RunSize {
 
   /** The same run with `--shard_optimizer`. */
   withShards(): RunPlan {
-    return new RunPlan({ ...this.args, shardOptimizer: true }, this.deepspeed, this.data, this.ahead);
+    const { args, deepspeed, data, ahead, taken } = this;
+    return new RunPlan({ ...args, shardOptimizer: true }, deepspeed, data, ahead, taken);
   }
 
-  /** The same run where it goes on, `ahead` steps further in its data than it took steps. */
-  goingOn(ahead: number): RunPlan {
-    return ahead === 0 ? this : new RunPlan(this.args, this.deepspeed, this.data, ahead);
+  /** The same run where it goes on, `ahead` steps further in its data than it took steps; it has `taken` steps at least. */
+  goingOn(ahead: number, taken: number): RunPlan {
+    if (ahead === 0 && taken <= this.totalSteps) return this;
+    return new RunPlan(this.args, this.deepspeed, this.data, ahead, taken);
   }
 
   /** Epochs of the data that are behind the run after so many steps. */

@@ -127,7 +127,7 @@ export function dataGoesOn(
 ): { cursor: Cursor; plan: RunPlan; notices: string[] } {
   const was = savedSize(state.fields('fingerprint'));
   const { worldSize, window, stepsPerEpoch } = planned;
-  const before = readingOf(data, planned.args, was.worldSize, was.perDevice);
+  const { reading: before, batches } = readingOf(data, planned.args, was.worldSize, was.perDevice);
   const now: Reading = { layout: data.layout(worldSize), window, stepsPerEpoch };
   const at = readCursor(state.fields('run').fields('cursor'));
   const { cursor, order } = movedCursor(at, before, now);
@@ -135,7 +135,10 @@ export function dataGoesOn(
   // Steps that took fewer rows than one takes now leave the run behind its count of steps, and it stays so.
   if (!Number.isInteger(ahead))
     throw state.fields('run').fault('cursor', `the place of the data after ${step} steps`);
-  const plan = planned.goingOn(ahead);
+  // Ranks take whole steps: as many as cover the epochs. So those of then may be past what those of now would take.
+  const aheadThen = at.epoch * before.stepsPerEpoch + at.batch / before.window - step;
+  const admitted = step <= runSize(planned.args, batches, aheadThen).totalSteps;
+  const plan = planned.goingOn(ahead, admitted ? step : 0);
   const notices: string[] = [];
   if (plan.totalSteps !== was.totalSteps)
     notices.push(
@@ -153,11 +156,11 @@ function readingOf(
   args: FinetuneArguments,
   worldSize: number,
   perDevice: number,
-): Reading {
+): { readonly reading: Reading; readonly batches: number } {
   const layout = data.layout(worldSize, perDevice);
   const batches = layout.datasets.reduce((sum, { batches }) => sum + batches, 0);
   const { window, stepsPerEpoch } = runSize(args, batches);
-  return { layout, window, stepsPerEpoch };
+  return { reading: { layout, window, stepsPerEpoch }, batches };
 }
 
 /** For people. */
