@@ -6,8 +6,8 @@
  * Where rows would take more bytes than the whole table (all ranks have nearly all of its rows) the table is summed
  * as any other gradient.
  */
+import { bf16ToF32, f32ToBf16 } from '../../tensor/dtype.js';
 import { bytesOf, type Communicator, floatsOf, partOf, type WireFormat } from './communicator.js';
-import { roundToBf16 } from './sums.js';
 
 /** `values` [rows.length, cols], `rows` distinct and ascending. */
 export interface HostRows {
@@ -177,19 +177,9 @@ function addParts(
 }
 
 function encoded(values: Float32Array, wire: WireFormat): Uint8Array {
-  if (wire === 'f32') return bytesOf(values);
-  const rounded = values.slice();
-  roundToBf16(rounded);
-  const bits = new Uint32Array(rounded.buffer);
-  const halves = new Uint16Array(bits.length);
-  for (let i = 0; i < bits.length; i++) halves[i] = bits[i]! >>> 16;
-  return new Uint8Array(halves.buffer);
+  return bytesOf(wire === 'f32' ? values : f32ToBf16(values));
 }
 
 function decoded(bytes: Uint8Array, wire: WireFormat): Float32Array {
-  if (wire === 'f32') return floatsOf(bytes);
-  const halves = new Uint16Array(bytes.slice().buffer);
-  const bits = new Uint32Array(halves.length);
-  for (let i = 0; i < bits.length; i++) bits[i] = halves[i]! << 16;
-  return new Float32Array(bits.buffer);
+  return wire === 'f32' ? floatsOf(bytes) : bf16ToF32(new Uint16Array(bytes.slice().buffer));
 }

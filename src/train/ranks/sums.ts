@@ -3,6 +3,7 @@
  * order, in f32. With bf16 on the wire every rank rounds what it gives, the owner rounds the sum, and all ranks, the
  * owner too, go on with the rounded one.
  */
+import { bf16ToF32, f32ToBf16 } from '../../tensor/dtype.js';
 import type { WireFormat } from './communicator.js';
 
 /** target = parts[0] + parts[1] + …, element by element, each sum rounded to f32. */
@@ -15,11 +16,7 @@ function sumInOrder(target: Float32Array, parts: readonly Float32Array[]): void 
 
 /** f32 bits of the nearest bf16, ties to even; infinities stay, a NaN stays one. In place. */
 export function roundToBf16(values: Float32Array): void {
-  const bits = new Uint32Array(values.buffer, values.byteOffset, values.length);
-  for (let i = 0; i < bits.length; i++) {
-    const b = bits[i]!;
-    bits[i] = (b & 0x7fffffff) > 0x7f800000 ? b | 0x400000 : (b + 0x7fff + ((b >>> 16) & 1)) & 0xffff0000;
-  }
+  values.set(bf16ToF32(f32ToBf16(values)));
 }
 
 /** What all ranks' `values` come to on this wire, as a new array. Each is left as it is. */
