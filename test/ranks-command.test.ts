@@ -82,6 +82,21 @@ test('a signal stops both ranks after the same step, which is saved', async () =
   assert.deepEqual(fs.readdirSync(at('stopped')), [`checkpoint-${last}`]);
 });
 
+test('parity with two ranks that is interrupted ends at once, in words of its own', async () => {
+  const child = spawn(process.execPath, [program, 'parity', golden(), '--nproc_per_node', '2']);
+  let [told, said] = ['', ''];
+  child.stdout.on('data', (text: Buffer) => (told += text.toString()));
+  child.stderr.on('data', (text: Buffer) => {
+    said += text.toString();
+    if (said.includes('2 ranks, a thread each') && !child.killed) child.kill('SIGTERM');
+  });
+  const [code] = (await once(child, 'close')) as [number | null];
+  assert.equal(code, 143, said);
+  assert.match(said, /^interrupted: figures are printed once all are compared$/m);
+  assert.doesNotMatch(said, /checkpoint|step/);
+  assert.equal(told, '');
+});
+
 test('what is wrong is told once, with the exit code of one rank', () => {
   const words = short('wrong', '--train_data', 'nowhere.jsonl');
   const { status, stderr } = spawnSync(process.execPath, command(...words), { encoding: 'utf8' });

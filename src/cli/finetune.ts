@@ -1,12 +1,13 @@
 /** `dawntune finetune`: FlagEmbedding's M3 fine-tuning command, flag for flag. */
 import { type FinetuneArguments, parseFinetuneArguments } from '../train/arguments.js';
+import { trainingInterruption } from '../train/interruption.js';
 import { finetune } from '../train/trainer.js';
 import type { RankedCommand } from './ranks/command.js';
 import { runRanked } from './ranks/run.js';
 
 export const rankedCommand: RankedCommand<FinetuneArguments> = {
   name: 'finetune',
-  saves: true,
+  interruption: trainingInterruption,
   parse: parseFinetuneArguments,
   async run({ args, report, stop, communicator, openGpu }) {
     const budget = args.maxGpuMemory ? { memoryBudget: args.maxGpuMemory } : {};

@@ -8,7 +8,7 @@ import { runRanked } from './ranks/run.js';
 
 export const rankedCommand: RankedCommand<ParityArguments> = {
   name: 'parity',
-  saves: false,
+  interruption: { where: () => 'interrupted: figures are printed once all are compared' },
   parse(argv, ranks) {
     const args = parseParityArguments(argv);
     return { args, notices: checkStartArguments(args, ranks ?? args.nprocPerNode) };

@@ -19,7 +19,7 @@ import {
 } from '../retrieval/evaluate.js';
 import { Tokenizer } from '../tokenizer/tokenizer.js';
 import { parseFinetuneArguments } from '../train/arguments.js';
-import { interruptible } from '../train/interruption.js';
+import { interruptible, trainingInterruption } from '../train/interruption.js';
 import { consoleReporter, type Reporter } from '../train/report.js';
 import { finetune } from '../train/trainer.js';
 import { type DemoArguments, parseDemoArguments } from './arguments.js';
@@ -53,7 +53,7 @@ type Table = Record<RetrievalMode, RetrievalMetrics>;
 export async function demo(argv: readonly string[]): Promise<number> {
   const args = parseDemoArguments(argv);
   const lock = lockFolder(args.outputDir);
-  const report = interruptible(consoleReporter());
+  const report = interruptible(consoleReporter(), { where: trainingInterruption.where });
   try {
     return await train(args, report);
   } finally {

@@ -1,7 +1,8 @@
 /**
- * A run of the command that is interrupted (Ctrl-C) or terminated: once steps are taken the first signal asks it to stop,
- * which saves a checkpoint, and a second one ends it at once. It says how far it came and what is saved. Half-written
- * saves and locks are removed as at every end of the process (files/publish.ts, files/lock.ts).
+ * A command that is interrupted (Ctrl-C) or terminated. What it says then, and whether it ends by itself when it is asked
+ * to, is the command's business. A training run is asked to stop by the first signal once steps are taken, which saves a
+ * checkpoint, and a second one ends it at once; it says how far it came and what is saved. Half-written saves and locks
+ * are removed as at every end of the process (files/publish.ts, files/lock.ts).
  */
 import type { Reporter } from './report.js';
 
@@ -31,6 +32,41 @@ export async function* untilStopped<Batch extends { readonly tokens: { dispose()
   }
 }
 
+/** What a command has told of itself until a signal comes, through its reporter. */
+export interface Reached {
+  /** Undefined until it tells its `start`. */
+  readonly totalSteps: number | undefined;
+  readonly step: number;
+  /** The newest of those that it told to be whole. */
+  readonly saved: string | undefined;
+}
+
+/** How a command is interrupted. */
+export interface Interruption {
+  /**
+   * What the command does when it is asked to stop: it looks at `requested`, and the first signal after its `start` is
+   * left to it. Without it every signal ends the process.
+   */
+  readonly stopsBy?: string;
+  /** Where the command was interrupted, and what there is of its work; one line. */
+  where(reached: Reached): string;
+}
+
+/** Of commands that train; those that do not look at `requested` have its `where` alone. */
+export const trainingInterruption = {
+  stopsBy: 'the run ends with the step that is in hand and saves a checkpoint',
+  where({ totalSteps, step, saved }: Reached): string {
+    const place = totalSteps === undefined ? 'before the first step' : `at step ${step} of ${totalSteps}`;
+    const whole =
+      saved === undefined
+        ? 'no checkpoint yet'
+        : saved === 'model'
+          ? 'the model is written'
+          : `newest whole checkpoint: ${saved}`;
+    return `interrupted ${place}; ${whole}`;
+  },
+} satisfies Interruption;
+
 /** What a run tells, with what is needed to say where it was interrupted. */
 export interface InterruptibleReporter extends Reporter, StopRequest {
   /** Of the signal that asked the run to stop. */
@@ -49,40 +85,31 @@ const SAME_SIGNAL = 500;
 
 /**
  * From now on a signal ends the process with one line through `report`. It is handled when the process next waits, so
- * between two writes of a file and never between two renames of a save. `saves`: the run looks at `requested`, and the
- * first signal that comes after `start` is left to it. `leave` ends the process.
+ * between two writes of a file and never between two renames of a save. `leave` ends the process.
  */
 export function interruptible(
   report: Reporter,
-  { saves = false, leave = (exitCode: number): void => process.exit(exitCode) } = {},
+  { stopsBy, where }: Interruption,
+  leave: (exitCode: number) => void = (exitCode) => process.exit(exitCode),
 ): InterruptibleReporter {
-  let total: number | undefined;
-  let reached = 0;
-  let newest: string | undefined;
+  let totalSteps: number | undefined;
+  let step = 0;
+  let saved: string | undefined;
   let asked: { readonly signal: Signal; readonly at: number } | undefined;
-  const where = () => {
-    const step = total === undefined ? 'before the first step' : `at step ${reached} of ${total}`;
-    const saved =
-      newest === undefined
-        ? 'no checkpoint yet'
-        : newest === 'model'
-          ? 'the model is written'
-          : `newest whole checkpoint: ${newest}`;
-    return `interrupted ${step}; ${saved}`;
-  };
+  const whereItStopped = () => where({ totalSteps, step, saved });
   const end = (signal: Signal) => {
     const now = performance.now();
     if (asked && now - asked.at < SAME_SIGNAL) return;
-    if (saves && total !== undefined && !asked) {
+    if (stopsBy !== undefined && totalSteps !== undefined && !asked) {
       asked = { signal, at: now };
       report.note(
-        `${signal}: the run ends with the step that is in hand and saves a checkpoint; a second ${signal === 'SIGINT' ? 'Ctrl-C' : signal} ends it at once`,
+        `${signal}: ${stopsBy}; a second ${signal === 'SIGINT' ? 'Ctrl-C' : signal} ends it at once`,
       );
       return;
     }
     release();
     report.end();
-    report.note(where());
+    report.note(whereItStopped());
     leave(EXIT_CODES[signal]);
   };
   const release = () => {
@@ -96,21 +123,21 @@ export function interruptible(
     get exitCode() {
       return asked && EXIT_CODES[asked.signal];
     },
-    whereItStopped: where,
+    whereItStopped,
     note: (line) => report.note(line),
     log: (entry) => report.log(entry),
     download: (progress) => report.download?.(progress),
-    start(totalSteps, taken = 0) {
-      total = totalSteps;
-      reached = taken;
-      report.start(totalSteps, taken);
+    start(total, taken = 0) {
+      totalSteps = total;
+      step = taken;
+      report.start(total, taken);
     },
-    step(step, loss) {
-      reached = step;
-      report.step(step, loss);
+    step(number, loss) {
+      step = number;
+      report.step(number, loss);
     },
     saved(name) {
-      newest = name;
+      saved = name;
       report.saved?.(name);
     },
     end: () => report.end(),

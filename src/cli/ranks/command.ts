@@ -3,7 +3,7 @@
  * is written once, for one rank; how ranks come to be stands in run.ts.
  */
 import type { Gpu, GpuOptions } from '../../gpu/gpu.js';
-import type { StopRequest } from '../../train/interruption.js';
+import type { Interruption, StopRequest } from '../../train/interruption.js';
 import type { Launcher } from '../../train/ranks/choose-ranks.js';
 import type { Communicator } from '../../train/ranks/communicator.js';
 import type { WantedAdapters } from '../../train/ranks/rank-adapter.js';
@@ -38,8 +38,7 @@ export interface RankEnd {
 export interface RankedCommand<Args extends RankedArguments = RankedArguments> {
   /** As the shell names it. */
   readonly name: string;
-  /** A signal saves what was reached. */
-  readonly saves: boolean;
+  readonly interruption: Interruption;
   /** `ranks`: of the run, where a launcher started them. @throws InputError. */
   parse(
     argv: readonly string[],

@@ -28,7 +28,8 @@ export async function runProcess<Args extends RankedArguments>(
   );
   const report = interruptible(
     rank === 0 ? consoleReporter(parsed?.args.disableTqdm ? { progress: false } : {}) : reporterOf(rank),
-    { saves: command.saves, leave },
+    command.interruption,
+    leave,
   );
   followSelfStart(rank);
   try {

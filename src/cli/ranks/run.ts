@@ -17,9 +17,10 @@ export async function runRanked<Args extends RankedArguments>(
   const { args, notices } = parsed;
   if (args.nprocPerNode > 1)
     return (await import('./start.js')).startRanks(command, module, argv, args, notices);
-  const report = interruptible(consoleReporter(args.disableTqdm ? { progress: false } : {}), {
-    saves: command.saves,
-  });
+  const report = interruptible(
+    consoleReporter(args.disableTqdm ? { progress: false } : {}),
+    command.interruption,
+  );
   try {
     for (const line of notices) report.note(line);
     const { exitCode, output } = await command.run({

@@ -53,7 +53,7 @@ export async function startRanks<Args extends RankedArguments>(
 }
 
 async function startThreads<Args extends RankedArguments>(
-  { saves }: RankedCommand<Args>,
+  { interruption }: RankedCommand<Args>,
   data: ThreadData & { readonly adapters: readonly RankAdapter[] },
   args: Args,
   notices: readonly string[],
@@ -61,10 +61,11 @@ async function startThreads<Args extends RankedArguments>(
   const { adapters } = data;
   const ownErrors = keepStandardError();
   let threads: RankThreads<RankEnd> | undefined;
-  const report = interruptible(consoleReporter(args.disableTqdm ? { progress: false } : {}), {
-    saves,
-    leave: (exitCode) => (threads ? void threads.leave(exitCode) : process.exit(exitCode)),
-  });
+  const report = interruptible(
+    consoleReporter(args.disableTqdm ? { progress: false } : {}),
+    interruption,
+    (exitCode) => (threads ? void threads.leave(exitCode) : process.exit(exitCode)),
+  );
   try {
     for (const line of notices) report.note(line);
     report.note(
