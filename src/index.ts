@@ -12,15 +12,10 @@ export { M3Model } from './models/m3.js';
 export type { M3Options } from './models/m3-parameters.js';
 export type { TextSettings } from './models/sentence-files.js';
 export { TokenBatch } from './models/token-batch.js';
-export {
-  colbertScore,
-  denseScore,
-  encodeTexts,
-  hybridScores,
-  lexicalScore,
-  type M3Embedding,
-} from './retrieval/encode.js';
+export type { M3Embedding } from './retrieval/embedding.js';
+export { encodeTexts } from './retrieval/encode.js';
 export { evaluateRetrieval } from './retrieval/evaluate.js';
+export { colbertScore, denseScore, hybridScores, lexicalScore } from './retrieval/pair-scores.js';
 export type { TextOptions, TextRole } from './retrieval/texts.js';
 export type { HostData, TensorArray } from './tensor/host-data.js';
 export { PackedSequences } from './tensor/packed.js';

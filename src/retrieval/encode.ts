@@ -5,17 +5,8 @@ import { TokenBatch } from '../models/token-batch.js';
 import { noGrad, scope } from '../tensor/scope.js';
 import { TokenizerThreads } from '../tokenizer/threads.js';
 import type { Tokenizer } from '../tokenizer/tokenizer.js';
+import type { M3Embedding } from './embedding.js';
 import { type TextOptions, type TextRole, textReading, withPrompt } from './texts.js';
-
-export interface M3Embedding {
-  /** Token ids, special ones included. */
-  readonly ids: Uint32Array;
-  readonly dense: Float32Array;
-  /** Largest weight of each token id, special ids and weights of 0 left out. */
-  readonly lexical: ReadonlyMap<number, number>;
-  /** [(tokens − 1) · colbertDim]: all tokens but the first. */
-  readonly colbert: Float32Array;
-}
 
 export interface EncodeTextsOptions extends TextOptions {
   /** Whose prompt goes before the texts; default: `text`, the folder's default prompt. */
@@ -110,70 +101,4 @@ async function embed(
     ).finally(() => batch.dispose());
   }
   return result;
-}
-
-/** @throws ShapeError when the vectors are of two models. */
-function sameWidth(op: string, a: Float32Array, b: Float32Array, widthA: number, widthB: number): void {
-  if (widthA !== widthB)
-    throw new ShapeError(op, 'vectors of two widths', {
-      a: { shape: [a.length / widthA, widthA], dtype: 'f32' },
-      b: { shape: [b.length / widthB, widthB], dtype: 'f32' },
-    });
-}
-
-export function denseScore(a: M3Embedding, b: M3Embedding): number {
-  sameWidth('denseScore', a.dense, b.dense, a.dense.length, b.dense.length);
-  let sum = 0;
-  for (let i = 0; i < a.dense.length; i++) sum += a.dense[i]! * b.dense[i]!;
-  return sum;
-}
-
-export function lexicalScore(a: M3Embedding, b: M3Embedding): number {
-  let sum = 0;
-  for (const [id, weight] of a.lexical) sum += weight * (b.lexical.get(id) ?? 0);
-  return sum;
-}
-
-/** Mean over the query's vectors of the largest dot product. */
-export function colbertScore(query: M3Embedding, passage: M3Embedding): number {
-  const width = query.colbert.length / (query.ids.length - 1);
-  const q = query.colbert;
-  const p = passage.colbert;
-  if (p.length > 0) sameWidth('colbertScore', q, p, width, p.length / (passage.ids.length - 1));
-  let sum = 0;
-  for (let i = 0; i < q.length; i += width) {
-    let best = Number.NEGATIVE_INFINITY;
-    for (let j = 0; j < p.length; j += width) {
-      let dot = 0;
-      for (let c = 0; c < width; c++) dot += q[i + c]! * p[j + c]!;
-      // A NaN stays one.
-      best = Math.max(best, dot);
-    }
-    sum += best;
-  }
-  return sum / Math.max(1, q.length / width);
-}
-
-/** Weighted means of the single scores, as FlagEmbedding's `compute_score`; weights [dense, sparse, ColBERT]. */
-export function hybridScores(
-  query: M3Embedding,
-  passage: M3Embedding,
-  [wd, ws, wc]: readonly [number, number, number] = [1, 1, 1],
-): {
-  dense: number;
-  sparse: number;
-  colbert: number;
-  'sparse+dense': number;
-  'colbert+sparse+dense': number;
-} {
-  const dense = denseScore(query, passage);
-  const sparse = lexicalScore(query, passage);
-  const colbert = colbertScore(query, passage);
-  return {
-    dense,
-    sparse,
-    colbert,
-    'sparse+dense': (wd * dense + ws * sparse) / (wd + ws),
-    'colbert+sparse+dense': (wd * dense + ws * sparse + wc * colbert) / (wd + ws + wc),
-  };
 }

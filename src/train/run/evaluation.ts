@@ -4,8 +4,8 @@
  */
 import type { CandidatePart } from '../../data/candidates.js';
 import type { RowPlace } from '../../data/rows.js';
-import { rankMetrics } from '../../retrieval/rank-metrics.js';
 import { type BatchLosses, type LossName, lossNames } from '../step/train-step.js';
+import { rankMetrics } from './rank-metrics.js';
 import { placesOf } from './tally.js';
 
 /** Ranks that count. */

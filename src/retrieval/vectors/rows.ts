@@ -1,0 +1,24 @@
+/**
+ * Vectors that are read by position: of a file, of memory, of whatever can say how many there are. Search, mining and
+ * scoring see no more of them, so that a pool may be larger than memory.
+ */
+import { ShapeError } from '../../errors.js';
+
+export interface VectorRows {
+  readonly count: number;
+  /** Values of a vector. */
+  readonly width: number;
+  /** [(end − start) · width] f32: rows start to end − 1, one after the other. The caller may keep it, but not change it. */
+  read(start: number, end: number): Promise<Float32Array>;
+}
+
+/** Rows that are in memory. values: [count · width]. @throws ShapeError. */
+export function memoryRows(values: Float32Array, width: number): VectorRows {
+  if (!Number.isInteger(width) || width < 1 || values.length % width !== 0)
+    throw new ShapeError('memoryRows', `${values.length} values are no rows of ${width}`);
+  return {
+    count: values.length / width,
+    width,
+    read: async (start, end) => values.subarray(start * width, end * width),
+  };
+}
