@@ -8,6 +8,7 @@ import { Gpu } from '../src/gpu/gpu.js';
 import { parseEncoderConfig } from '../src/models/config.js';
 import { M3Model } from '../src/models/m3.js';
 import { TokenBatch } from '../src/models/token-batch.js';
+import { CounterRandom } from '../src/tensor/random.js';
 import { RowIndex } from '../src/tensor/row-index.js';
 import { scope } from '../src/tensor/scope.js';
 import { Tensor } from '../src/tensor/tensor.js';
@@ -31,6 +32,32 @@ const cases: [number[], number | undefined, number[]][] = [
   [[4, 4, 2], -1, [4]],
   [[2, 2], 2, [2]],
 ];
+
+test('segments are the positions of each row, ascending, with numbers of rows of any length', async () => {
+  for (const largest of [1, 300, 2 ** 11, 2 ** 13, 2 ** 22, 2 ** 24, 2 ** 32])
+    for (const sorted of [false, true]) {
+      const random = new CounterRandom(largest, sorted ? 1 : 0);
+      const some = Array.from({ length: 40 }, () => random.int(largest));
+      const values = Uint32Array.from({ length: 150 }, () => some[random.int(40)]!);
+      if (sorted) values.sort();
+      for (const without of [undefined, values[7]!]) {
+        const list = new RowIndex(gpu, values);
+        const { order, starts, rows } = list.segments(without);
+        const of = (row: number) => [...values.keys()].filter((i) => values[i] === row);
+        const want = [...new Set(values)].sort((a, b) => a - b).filter((row) => row !== without);
+        assert.deepEqual([...(await rows.toArray())], want);
+        const bounds = [...(await starts.toArray())];
+        const positions = [...(await order.toArray())];
+        assert.deepEqual(
+          want.map((_, i) => positions.slice(bounds[i], bounds[i + 1])),
+          want.map(of),
+        );
+        assert.deepEqual(positions.slice(bounds.at(-1)), without === undefined ? [] : of(without));
+        list.dispose();
+      }
+    }
+  assert.equal(gpu.memory().liveBuffers, 0);
+});
 
 for (const rows of [false, true])
   test(`a padding row gets no gradient from the gather: ${rows ? 'by rows' : 'dense'}`, async () => {

@@ -14,6 +14,27 @@ export interface Segments {
   readonly rows: Tensor;
 }
 
+const DIGIT_BITS = 11;
+const DIGITS = 2 ** DIGIT_BITS;
+
+/** Ascending positions by their row, those of one row still ascending: a radix sort, since tables have few digits. */
+function sortByRow(positions: Uint32Array, rows: Uint32Array): void {
+  const count = positions.length;
+  let largest = 0;
+  for (let i = 0; i < count; i++) largest = Math.max(largest, rows[positions[i]!]!);
+  let from = positions;
+  let to: Uint32Array = new Uint32Array(count);
+  for (let shift = 0; shift < 32 && largest >>> shift > 0; shift += DIGIT_BITS) {
+    const digit = (position: number) => (rows[position]! >>> shift) % DIGITS;
+    const next = new Uint32Array(DIGITS + 1);
+    for (let i = 0; i < count; i++) next[digit(from[i]!) + 1]!++;
+    for (let i = 1; i < DIGITS; i++) next[i]! += next[i - 1]!;
+    for (let i = 0; i < count; i++) to[next[digit(from[i]!)]!++] = from[i]!;
+    [from, to] = [to, from];
+  }
+  if (from !== positions) positions.set(from);
+}
+
 /** Positions of the index sorted by row; those of a row that is left out are in no segment. */
 class SortedRows {
   readonly unique: Uint32Array;
@@ -29,25 +50,31 @@ class SortedRows {
     values: Uint32Array,
     without: number | undefined,
   ) {
-    const all = Uint32Array.from(values, (_, i) => i);
-    const order = all.filter((i) => values[i] !== without);
-    order.sort((a, b) => values[a]! - values[b]! || a - b);
-    const unique: number[] = [];
-    const starts: number[] = [];
-    order.forEach((position, i) => {
-      if (i === 0 || values[position] !== values[order[i - 1]!]) {
-        unique.push(values[position]!);
-        starts.push(i);
-      }
-    });
-    starts.push(order.length);
+    const count = values.length;
     // Positions of no segment come last: the device has every position once.
-    const left = all.filter((i) => values[i] === without);
-    all.set(order);
-    all.set(left, order.length);
+    const all = new Uint32Array(count);
+    let [kept, ascending] = [0, true];
+    for (let i = 0; i < count; i++) {
+      if (values[i] === without) continue;
+      ascending &&= kept === 0 || values[all[kept - 1]!]! <= values[i]!;
+      all[kept++] = i;
+    }
+    for (let i = 0, last = kept; last < count; i++) if (values[i] === without) all[last++] = i;
+    const order = all.subarray(0, kept);
+    if (!ascending) sortByRow(order, values);
+    const unique = new Uint32Array(kept);
+    const starts = new Uint32Array(kept + 1);
+    let segments = 0;
+    for (let i = 0; i < kept; i++) {
+      const row = values[order[i]!]!;
+      if (i > 0 && row === unique[segments - 1]) continue;
+      unique[segments] = row;
+      starts[segments++] = i;
+    }
+    starts[segments] = kept;
     this.order = all;
-    this.starts = Uint32Array.from(starts);
-    this.unique = Uint32Array.from(unique);
+    this.starts = starts.slice(0, segments + 1);
+    this.unique = unique.slice(0, segments);
   }
 
   segments(): Segments {
