@@ -87,7 +87,14 @@ test('what is divided, by a flag or by a DeepSpeed file, is saved as if it were 
   const said = notes.filter((note) => note.includes('need not give the same bits'));
   assert.deepEqual([said.length, /^rank 1 .*, two, rank 0 on .*, one, which/.test(said[0]!)], [1, true]);
   requireSame('divided', 3);
+  const both = await run('dry', `--max_steps 3 --dry_run ${stage0}`, 2);
+  const told = both.notes.join('\n');
+  assert.match(told, /^GPU memory that the longest batch takes on each of 2 ranks:\n +weights +\d/m);
+  assert.match(told, /^ranks 0 and 1 compute in the memory of one machine: [\d.]+ MB together$/m);
+  const { gpu_memory_bytes: each, machine_memory_bytes: together } = both.log[0] as Record<string, number>;
+  assert.equal(together, 2 * each!);
   const alone = await run('dry', `--max_steps 3 --dry_run ${stage1}`, 1);
+  assert.match(alone.notes.join('\n'), /^GPU memory that the longest batch takes:$/m);
   assert.match(alone.notes.join('\n'), /zero_optimization\.stage 1 has no effect with one rank/);
 });
 

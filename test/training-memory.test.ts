@@ -10,6 +10,7 @@ import type { FloatDType } from '../src/kernels/launch/formats.js';
 import { M3Model } from '../src/models/m3.js';
 import type { AdamWOptions } from '../src/train/optimizer.js';
 import { planMemory, requireMemory } from '../src/train/run/memory-plan.js';
+import { joinedMemory, sharedWords } from '../src/train/run/ranks-memory.js';
 import { type RunSettings, TrainingRun } from '../src/train/run/run.js';
 import { collateAhead } from '../src/train/step/collate.js';
 import { forwardBackward } from '../src/train/step/train-step.js';
@@ -131,6 +132,27 @@ test('what does not fit is refused with the table', async () => {
     /training would take .* of GPU memory, the budget is .*--gradient_checkpointing/,
   );
   assert.match(notes.join('\n'), /activations +\d.*\n.*workspace +\d.*\n +in all +\d/);
+  const ranks = joinedMemory([1, 2].map(() => ({ peak: report.peak, machine: 'a' })));
+  assert.throws(
+    () => requireMemory(report, report.peak - 1, (line) => notes.push(line), ranks),
+    /of GPU memory on each of 2 ranks, the budget of a rank is .*fewer ranks on a machine/,
+  );
+  assert.match(notes.at(-1)!, /^ranks 0 and 1 compute in the memory of one machine/);
+});
+
+test('ranks on software adapters share the memory of their machine, those on cards nothing', () => {
+  const rank = (peak: number, machine: string | null = null) => ({ peak, machine });
+  for (const [ranks, most, shared] of [
+    [[rank(5), rank(7)], 7, undefined],
+    [[rank(5, 'a'), rank(7, 'b')], 7, undefined],
+    [[rank(5, 'a'), rank(9), rank(7, 'a')], 9, { ranks: [0, 2], bytes: 12 }],
+    [[rank(5, 'a'), rank(5, 'a'), rank(8, 'b'), rank(6, 'b'), rank(1, 'c')], 8, { ranks: [2, 3], bytes: 14 }],
+  ] as const)
+    assert.deepEqual(joinedMemory(ranks), { ranks: ranks.length, most, shared });
+  const words = (count: number) =>
+    sharedWords({ ranks: Array.from({ length: count }, (_, n) => n), bytes: 3e9 });
+  assert.equal(words(3), 'ranks 0, 1 and 2 compute in the memory of one machine: 3.00 GB together');
+  assert.equal(words(64), '64 ranks compute in the memory of one machine: 3.00 GB together');
 });
 
 for (const { name, step } of varyingSteps.filter(({ long }) => !long))

@@ -36,6 +36,7 @@ import { renderMemory, requireMemory } from './run/memory-plan.js';
 import type { RunPlan } from './run/plan.js';
 import { chooseKernels, loadModel, planMemoryOf, type RunStart } from './run/prepare.js';
 import { RunProfile } from './run/profile.js';
+import { onEachRank, type RanksMemory, ranksMemory, sharedWords } from './run/ranks-memory.js';
 import { type ResumePoint, restore, resumePoint, sharedPoint } from './run/resume.js';
 import { TrainingRun } from './run/run.js';
 import { requireSameInputs } from './run/same-inputs.js';
@@ -151,7 +152,8 @@ async function finetuneOn(
     const start = { gpu, inputs, checkpoint, ranks, note };
     await chooseKernels(start);
     const memory = await together(ranks, () => planMemoryOf(start));
-    await together(ranks, () => requireMemory(memory, gpu.pool.budget, note));
+    const ofAll = await ranksMemory(ranks, memory, gpu.capabilities.software);
+    await together(ranks, () => requireMemory(memory, gpu.pool.budget, note, ofAll));
     gpu.pool.expect(memory.peak);
     const trained = { ...inputs, folder: checkpoint?.folder ?? inputs.folder };
     const loaded = await together(ranks, () => {
@@ -179,7 +181,7 @@ async function finetuneOn(
       checkpoint?.tensors.close();
     });
     await notes.compare();
-    if (first) note(summary(gpu, loaded, inputs, memory));
+    if (first) note(summary(gpu, loaded, inputs, memory, ofAll));
     await profile?.start(gpu, note);
     const { ended, nothingNew } = await train(run, inputs, { threads, saves, log, report, stop, ranks });
     if (!ended) await endProfile();
@@ -255,13 +257,16 @@ async function tellPlan(opened: RunStart, report: Reporter): Promise<void> {
   const start = { ...opened, inputs, checkpoint };
   await chooseKernels(start);
   const memory = await together(ranks, () => planMemoryOf(start));
-  await together(ranks, () => requireMemory(memory, gpu.pool.budget, note));
-  note('GPU memory that the longest batch takes:');
+  const ofAll = await ranksMemory(ranks, memory, gpu.capabilities.software);
+  await together(ranks, () => requireMemory(memory, gpu.pool.budget, note, ofAll));
+  note(`GPU memory that the longest batch takes${onEachRank(ofAll)}:`);
   for (const line of renderMemory(memory).split('\n')) note(line);
+  if (ofAll?.shared) note(sharedWords(ofAll.shared));
   report.log({
     ...{ event: 'plan', adapter: gpu.capabilities.name, ...inputs.plan.describe() },
     ...(checkpoint ? { resumes_after_step: checkpoint.step } : {}),
-    gpu_memory_bytes: memory.peak,
+    gpu_memory_bytes: ofAll?.most ?? memory.peak,
+    ...(ofAll?.shared ? { machine_memory_bytes: ofAll.shared.bytes } : {}),
   });
   note('--dry_run: nothing was trained and nothing written');
 }
@@ -340,11 +345,17 @@ function bestFolder(
   return undefined;
 }
 
-function summary(gpu: Gpu, model: M3Model, { data, plan }: RunInputs, memory: MemoryReport): string {
+function summary(
+  gpu: Gpu,
+  model: M3Model,
+  { data, plan }: RunInputs,
+  memory: MemoryReport,
+  ofAll: RanksMemory | undefined,
+): string {
   const { totalSteps, stepsPerEpoch } = plan;
   return (
     `adapter ${gpu.capabilities.name} · ${(model.store.count / 1e6).toFixed(1)} M parameters · ${data.rowCount} rows · ` +
-    `${stepsPerEpoch} steps an epoch, ${totalSteps} in all${totalSteps > stepsPerEpoch ? ` (${round(totalSteps / stepsPerEpoch, 2)} epochs)` : ''} · at most ${formatBytes(memory.peak)} of GPU memory, ${formatBytes(memory.peakByPurpose.activations)} of them activations`
+    `${stepsPerEpoch} steps an epoch, ${totalSteps} in all${totalSteps > stepsPerEpoch ? ` (${round(totalSteps / stepsPerEpoch, 2)} epochs)` : ''} · at most ${formatBytes(memory.peak)} of GPU memory${onEachRank(ofAll)}, ${formatBytes(memory.peakByPurpose.activations)} of them activations${ofAll?.shared ? ` · ${sharedWords(ofAll.shared)}` : ''}`
   );
 }
 

@@ -12,6 +12,7 @@ import type { M3Model } from '../../models/m3.js';
 import { TokenBatch } from '../../models/token-batch.js';
 import { Tensor } from '../../tensor/tensor.js';
 import { PlannedRanks } from '../ranks/planned.js';
+import { onEachRank, type RanksMemory, sharedWords } from './ranks-memory.js';
 import { type RunBatch, type RunSettings, TrainingRun } from './run.js';
 
 export interface PlannedStep {
@@ -125,13 +126,22 @@ export function renderMemory(report: Pick<MemoryReport, 'peak' | 'peakByPurpose'
   return rows.map(([name, bytes]) => `  ${name.padEnd(12)}${formatBytes(bytes).padStart(10)}`).join('\n');
 }
 
-/** @throws MachineError when the peak is beyond the budget; `note` gets the table of what takes how much. */
-export function requireMemory(report: MemoryReport, budget: number, note: (line: string) => void): void {
+/**
+ * `ranks`: where there are several, each of which has such a budget.
+ * @throws MachineError when the peak is beyond the budget; `note` gets the table of what takes how much.
+ */
+export function requireMemory(
+  report: MemoryReport,
+  budget: number,
+  note: (line: string) => void,
+  ranks?: RanksMemory,
+): void {
   if (report.peak <= budget) return;
-  note('GPU memory that the longest batch would take:');
+  note(`GPU memory that the longest batch would take${onEachRank(ranks)}:`);
   for (const line of renderMemory(report).split('\n')) note(line);
+  if (ranks?.shared) note(sharedWords(ranks.shared));
   throw new MachineError(
-    `training would take ${formatBytes(report.peak)} of GPU memory, the budget is ${formatBytes(budget)}: ` +
-      'use --gradient_checkpointing, --fp16 or --sub_batch_size where they are not in use yet, smaller batches or lengths, or raise --max_gpu_memory',
+    `training would take ${formatBytes(report.peak)} of GPU memory${onEachRank(ranks)}, the budget ${ranks ? 'of a rank ' : ''}is ${formatBytes(budget)}: ` +
+      `use --gradient_checkpointing, --fp16 or --sub_batch_size where they are not in use yet, smaller batches or lengths, ${ranks?.shared ? 'fewer ranks on a machine, ' : ''}or raise --max_gpu_memory`,
   );
 }
