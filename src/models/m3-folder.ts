@@ -71,19 +71,22 @@ export function readM3(gpu: Gpu, folder: string, options: M3Options): M3Parts {
       notices.push(
         `${printable(source.describe())}: not used and not written again: ${listed(found.others)}`,
       );
-    const head = (file: string) => {
-      const full = path.join(folder, file);
+    const head = (name: (typeof HEADS)[number]) => {
+      const full = path.join(folder, `${name}.pt`);
       if (PositionedFile.exists(full)) {
         requireInside(folder, full);
         const file = TorchFile.open(full);
         opened.push(file);
         return file;
       }
-      notices.push(`${printable(full)}: no such file; this head starts with random weights`);
+      if (options.needs?.includes(name))
+        throw new InputError(`${printable(full)}: no such file: the model has no such head`);
+      if (!options.needs)
+        notices.push(`${printable(full)}: no such file; this head starts with random weights`);
       return undefined;
     };
-    const colbert = head('colbert_linear.pt');
-    const sparse = head('sparse_linear.pt');
+    const colbert = head('colbert_linear');
+    const sparse = head('sparse_linear');
     if (colbert && !(options.colbertDim && options.colbertDim > 0))
       settings.colbertDim = colbert.info('weight').shape[0] ?? settings.colbertDim;
     const columns = colbert?.info('weight').shape[0];

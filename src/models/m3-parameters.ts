@@ -32,6 +32,11 @@ export interface M3Options extends Partial<M3Settings> {
   precision?: FloatDType;
   /** How texts are put to the model; what is not given, the folder says. */
   texts?: Partial<TextSettings>;
+  /**
+   * Heads that are going to be used: of a folder without the file of one, nothing is loaded, and of the other head nothing
+   * is said. Not given: each head whose file is missing starts with random weights, with a notice.
+   */
+  needs?: readonly (typeof HEADS)[number][];
   /** Replaces the activation that config.json names. */
   activation?: EncoderConfig['activation'];
 }

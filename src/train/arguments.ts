@@ -28,7 +28,7 @@ import {
   type ValueType,
   withDefault,
 } from '../flags.js';
-import { AccessToken } from '../hub/settings.js';
+import { accessToken } from '../hub/flags.js';
 import { show } from '../show.js';
 import {
   ADAM_BETA,
@@ -75,14 +75,6 @@ const compat: ValueType<ReadonlySet<CompatName>> = {
     );
     return names.length > 0 && known.length === names.length ? new Set(known) : undefined;
   },
-};
-
-/** Kept so that nothing that shows or saves the arguments shows or saves it. */
-const accessToken: ValueType<AccessToken> = {
-  expects: 'an access token',
-  placeholder: 'TOKEN',
-  many: false,
-  parse: ([word]) => (word === '' ? undefined : new AccessToken(word!, '--token')),
 };
 
 const positive = integer(1);

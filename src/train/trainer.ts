@@ -20,10 +20,11 @@ import { neverStops, type StopRequest } from './interruption.js';
 import { unlikeAdapters } from './ranks/alike.js';
 import { broadcastModel } from './ranks/broadcast-model.js';
 import { allGatherJson, broadcastJson, type Communicator } from './ranks/communicator.js';
+import { folderOnAllRanks } from './ranks/folder.js';
 import { beatThroughFirst } from './ranks/heartbeat.js';
 import { RankNotes } from './ranks/notes.js';
 import { SingleCommunicator } from './ranks/single.js';
-import { endAllRanks, fromFirstRank, onFirstRank, together } from './ranks/together.js';
+import { endAllRanks, onFirstRank, together } from './ranks/together.js';
 import { type LogEntry, quiet, type Reporter } from './report.js';
 import { BetweenSteps } from './run/between-steps.js';
 import { trainingSections } from './run/card.js';
@@ -96,7 +97,7 @@ async function finetuneOn(
     for (const line of interrupted.notices) note(line);
     interrupted.close();
   });
-  const folder = await modelFolder(ranks, args, report);
+  const folder = await folderOnAllRanks(ranks, args.modelNameOrPath, () => openModelFolder(args, report));
   let inputs = await together(ranks, () => openInputs(folder, args, note, ranks.size));
   await requireSameInputs(ranks, inputs);
   let opened: Gpu | undefined;
@@ -225,13 +226,6 @@ async function outcome(ranks: Communicator, { state }: RunLog, stop: StopRequest
   const own = stop.exitCode ?? 0;
   const exitCode = ranks.size === 1 ? own : Math.max(...(await allGatherJson(ranks, own)));
   return { steps: state.global_step, log: state.log_history, ...(exitCode === 0 ? {} : { exitCode }) };
-}
-
-/** The folder of the model on this rank's machine. Rank 0 asks the hub first, and the others then find it in the cache. */
-async function modelFolder(ranks: Communicator, args: FinetuneArguments, report: Reporter): Promise<string> {
-  const found = await fromFirstRank(ranks, () => openModelFolder(args, report));
-  const cached = !fs.existsSync(args.modelNameOrPath) && fs.existsSync(found);
-  return together(ranks, () => (ranks.rank === 0 || cached ? found : openModelFolder(args, report)));
 }
 
 /** What rank 0 finds to go on from, which all ranks read. */

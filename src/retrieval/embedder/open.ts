@@ -1,0 +1,103 @@
+/** Opens what the commands of this room encode with: the model of the flags, its tokenizer, and the rank's GPU. */
+import { compileFormat, type Join } from '../../data/prompts.js';
+import { InputError } from '../../errors.js';
+import { Gpu, type GpuOptions } from '../../gpu/gpu.js';
+import { resolveModelFolder } from '../../models/hub-cache.js';
+import { M3Model } from '../../models/m3.js';
+import type { M3Options } from '../../models/m3-parameters.js';
+import { TokenizerThreads } from '../../tokenizer/threads.js';
+import { Tokenizer } from '../../tokenizer/tokenizer.js';
+import type { Communicator } from '../../train/ranks/communicator.js';
+import { folderOnAllRanks } from '../../train/ranks/folder.js';
+import { SingleCommunicator } from '../../train/ranks/single.js';
+import { together } from '../../train/ranks/together.js';
+import type { Reporter } from '../../train/report.js';
+import type { EmbedderArguments } from './arguments.js';
+
+/** What a rank of a command has around it. */
+export interface EmbedderSurroundings {
+  /** Of rank 0, which tells what concerns all. */
+  readonly report: Reporter;
+  readonly communicator?: Communicator | undefined;
+  /** Opens the rank's own adapter; where there are no ranks, one is opened by `--adapter`. */
+  readonly openGpu?: ((options?: Omit<GpuOptions, 'adapter'>) => Promise<Gpu>) | undefined;
+}
+
+export interface Embedder {
+  readonly folder: string;
+  readonly gpu: Gpu;
+  readonly model: M3Model;
+  readonly tokenizer: Tokenizer;
+  /** The same, which tokenizes ahead of the GPU. */
+  readonly threads: TokenizerThreads;
+  /** Puts instructions before texts as the flags say; undefined where they say nothing, and the folder's prompt counts. */
+  readonly query: ((text: string) => string) | undefined;
+  readonly passage: ((text: string) => string) | undefined;
+  close(): Promise<void>;
+}
+
+/**
+ * `heads`: those that are needed; a folder without their files is refused. All ranks call it. @throws InputError, MachineError; RankError with several ranks.
+ */
+export async function openEmbedder(
+  args: EmbedderArguments,
+  { report, communicator = new SingleCommunicator(), openGpu }: EmbedderSurroundings,
+  heads: NonNullable<M3Options['needs']>,
+): Promise<Embedder> {
+  const name = args.modelNameOrPath;
+  if (name === null)
+    throw new InputError('--model_name_or_path: expected a folder or a hub id, found nothing');
+  const query = instruction(args.queryInstructionForRetrieval, args.queryInstructionFormat, 'query');
+  const passage = instruction(args.passageInstructionForRetrieval, args.passageInstructionFormat, 'passage');
+  const note = (line: string) => {
+    if (communicator.rank === 0) report.note(line);
+  };
+  const folder = await folderOnAllRanks(communicator, name, () =>
+    resolveModelFolder(
+      name,
+      {
+        ...{ cacheDir: args.cacheDir, token: args.token, revision: args.revision },
+        report: { note, progress: (download) => report.download?.(download) },
+      },
+      '--model_name_or_path',
+    ),
+  );
+  const opened: { gpu?: Gpu; model?: M3Model; threads?: TokenizerThreads } = {};
+  const close = async () => {
+    await opened.threads?.close();
+    opened.model?.dispose();
+    await opened.gpu?.close();
+  };
+  try {
+    const tokenizer = await together(communicator, () => Tokenizer.load(folder));
+    const gpu = await together(communicator, async () => {
+      opened.gpu = await (openGpu?.() ?? Gpu.open(args.adapter ? { adapter: args.adapter } : {}));
+      return opened.gpu;
+    });
+    const model = await together(communicator, () => {
+      opened.model = M3Model.load(gpu, folder, {
+        ...(args.poolingMethod === null ? {} : { pooling: args.poolingMethod }),
+        ...(args.normalizeEmbeddings === null ? {} : { normalize: args.normalizeEmbeddings }),
+        ...{ precision: args.fp16 ? 'f16' : 'f32', trainable: () => false, needs: heads },
+      });
+      tokenizer.requireRows(opened.model.config.vocabSize);
+      return opened.model;
+    });
+    for (const line of [...tokenizer.notices, ...model.notices]) note(line);
+    opened.threads = new TokenizerThreads(tokenizer, { threads: gpu.capabilities.software ? 0 : 1 });
+    return { folder, gpu, model, tokenizer, threads: opened.threads, query, passage, close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+function instruction(
+  text: string | null,
+  format: string,
+  side: string,
+): ((text: string) => string) | undefined {
+  const join: Join = compileFormat(format, `--${side}_instruction_format`);
+  if (text === null) return undefined;
+  return (passage) => join(text, passage);
+}
