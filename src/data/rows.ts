@@ -51,10 +51,11 @@ const EVERY_FIELD: RowOptions = { scores: true, prompt: true, batching: true };
 
 /** A row from its JSON. @throws InputError `file:line: expected …, found …` */
 export function parseRow(json: string, place: RowPlace, options: RowOptions = EVERY_FIELD): TrainRow {
-  return asRow(parseObject(Buffer.from(json), place.file, place.line), place, options);
+  return rowOf(parseObject(Buffer.from(json), place.file, place.line), place, options);
 }
 
-function asRow(fields: JsonObject, place: RowPlace, options: RowOptions): TrainRow {
+/** A row from an object that was read. @throws as `parseRow`. */
+export function rowOf(fields: JsonObject, place: RowPlace, options: RowOptions): TrainRow {
   const fail = (expected: string, found: string): never => {
     throw new InputError(`${placeName(place)}: expected ${expected}, found ${found}`);
   };
@@ -215,7 +216,7 @@ export class RowFile {
     const typeNumbers = new Map<string | null, number>();
     let first: TrainRow | undefined;
     for (const { value, place } of readJsonObjects(path)) {
-      const row = asRow(value, { file: path, line: place.line }, options);
+      const row = rowOf(value, { file: path, line: place.line }, options);
       const index = this.rowCount++;
       first ??= row;
       this.start.set(index, place.start);
@@ -277,7 +278,7 @@ export class RowFile {
       line: this.line.at(index),
       checksum: this.checksum.at(index),
     };
-    return asRow(readJsonObjectAt(this.path, place), this.place(index), this.options);
+    return rowOf(readJsonObjectAt(this.path, place), this.place(index), this.options);
   }
 }
 
