@@ -6,7 +6,7 @@ import path from 'node:path';
 import { after, test } from 'node:test';
 import { Gpu } from '../src/gpu/gpu.js';
 import { M3Model } from '../src/models/m3.js';
-import { encodeTexts } from '../src/retrieval/encode.js';
+import { encodeTexts } from '../src/retrieval/encode/encode-texts.js';
 import type { TextRole } from '../src/retrieval/texts.js';
 import { TokenizerThreads } from '../src/tokenizer/threads.js';
 import { Tokenizer } from '../src/tokenizer/tokenizer.js';

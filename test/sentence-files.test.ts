@@ -11,7 +11,7 @@ import { InputError } from '../src/errors.js';
 import { Gpu } from '../src/gpu/gpu.js';
 import { M3Model } from '../src/models/m3.js';
 import type { M3Options } from '../src/models/m3-parameters.js';
-import { encodeTexts } from '../src/retrieval/encode.js';
+import { encodeTexts } from '../src/retrieval/encode/encode-texts.js';
 import type { TextRole } from '../src/retrieval/texts.js';
 import { Tokenizer } from '../src/tokenizer/tokenizer.js';
 import { golden } from './repository.js';

@@ -2,11 +2,20 @@
  * BGE-M3 (Chen et al. 2024, arXiv:2402.03216): one encoder, three ways to score: dense (a pooled vector), sparse
  * (a weight per token id) and ColBERT (a vector per token). The folder is read and written by m3-folder.ts.
  */
-import { gatherRows, linear, normalizeRows, relu, reshape, segmentMean } from '../autograd/index.js';
+import {
+  gatherRows,
+  linear,
+  normalizeRows,
+  relu,
+  reshape,
+  segmentMean,
+  sliceRows,
+} from '../autograd/index.js';
 import { ParameterStore } from '../autograd/parameters.js';
 import type { Gpu } from '../gpu/gpu.js';
 import { fillNormal } from '../kernels/random.js';
 import { CounterRandom } from '../tensor/random.js';
+import { RowIndex } from '../tensor/row-index.js';
 import type { Tensor } from '../tensor/tensor.js';
 import type { SavedFormat } from '../weights/saved-weights.js';
 import { type EncoderConfig, parseEncoderConfig } from './config.js';
@@ -103,23 +112,33 @@ export class M3Model {
     return encode(this.store, ENCODER_PREFIX, this.config, batch, options);
   }
 
-  /** [S, hidden], pooled and normalised. */
-  dense(hidden: Tensor, batch: TokenBatch): Tensor {
+  /** [S, width], pooled and normalised; a `width` below the hidden size leaves the first values, cut before that. */
+  dense(hidden: Tensor, batch: TokenBatch, width = this.config.hiddenSize): Tensor {
     const { pooling, normalize } = this.settings;
     const pooled =
       pooling === 'mean'
         ? segmentMean(hidden, batch.packed)
         : gatherRows(hidden, pooling === 'cls' ? batch.first : batch.last);
-    return normalize ? normalized(pooled) : pooled;
+    const cut = width < pooled.cols ? firstColumns(pooled, width) : pooled;
+    return normalize ? normalized(cut) : cut;
   }
 
-  /** Token vectors [T, colbertDim]; those of first tokens (CLS) are not used by any score. */
-  colbert(hidden: Tensor): Tensor {
-    const vectors = linear(
-      hidden,
-      this.store.get('colbert_linear.weight'),
-      this.store.get('colbert_linear.bias'),
-    );
+  /** Values of a ColBERT vector. */
+  get colbertWidth(): number {
+    return this.store.get('colbert_linear.weight').rows;
+  }
+
+  /**
+   * Token vectors [T, width]; those of first tokens (CLS) are not used by any score. A `width` below the head's leaves
+   * the first values, cut before they are normalised.
+   */
+  colbert(hidden: Tensor, width = this.colbertWidth): Tensor {
+    const weight = this.store.get('colbert_linear.weight');
+    const bias = this.store.get('colbert_linear.bias');
+    const vectors =
+      width < this.colbertWidth
+        ? linear(hidden, sliceRows(weight, 0, width), sliceRows(bias, 0, width))
+        : linear(hidden, weight, bias);
     return this.settings.normalize ? normalized(vectors) : vectors;
   }
 
@@ -199,4 +218,21 @@ function normalized(vectors: Tensor): Tensor {
   const result = normalizeRows(vectors);
   vectors.dispose();
   return result;
+}
+
+/** [R, width] of [R, C], as a gather of the longest pieces that both widths are made of. */
+function firstColumns(vectors: Tensor, width: number): Tensor {
+  const { rows, cols } = vectors;
+  const piece = greatestCommonDivisor(cols, width);
+  const [kept, all] = [width / piece, cols / piece];
+  const pieces = Uint32Array.from({ length: rows * kept }, (_, i) => Math.floor(i / kept) * all + (i % kept));
+  const index = new RowIndex(vectors.gpu, pieces);
+  const result = reshape(gatherRows(reshape(vectors, [rows * all, piece]), index), [rows, width]);
+  index.dispose();
+  vectors.dispose();
+  return result;
+}
+
+function greatestCommonDivisor(a: number, b: number): number {
+  return b === 0 ? a : greatestCommonDivisor(b, a % b);
 }

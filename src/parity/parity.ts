@@ -15,7 +15,7 @@ import { M3Model } from '../models/m3.js';
 import type { M3Options } from '../models/m3-parameters.js';
 import type { Representations } from '../models/scores.js';
 import type { Pooling } from '../models/token-batch.js';
-import { encodeTexts } from '../retrieval/encode.js';
+import { encodeTexts } from '../retrieval/encode/encode-texts.js';
 import { hybridScores } from '../retrieval/pair-scores.js';
 import { PackedSequences } from '../tensor/packed.js';
 import { scope } from '../tensor/scope.js';

@@ -13,6 +13,8 @@ export interface TextOptions {
   maxLength?: number | undefined;
   /** Put before each text; default: the prompt that the model's folder has for it, if any. */
   prompt?: string | undefined;
+  /** How a text is put in place of a prompt before it, e.g. by a format with an instruction (data/prompts.ts). */
+  join?: ((text: string) => string) | undefined;
 }
 
 /**
@@ -25,20 +27,15 @@ export function textIds(
   role: TextRole,
   options: TextOptions,
 ): (text: string) => Uint32Array {
-  const { prompt, maxLength, lowerCase } = textReading(model, tokenizer, role, options);
+  const { put, maxLength, lowerCase } = textReading(model, tokenizer, role, options);
   const cased = lowerCase ? tokenizer.lowerCased() : tokenizer;
-  return (text) => cased.encode(withPrompt(prompt, text), maxLength);
-}
-
-/** @throws InputError for what is no text: together with a prompt anything would become one. */
-export function withPrompt(prompt: string, text: string): string {
-  requireText(text);
-  return prompt + text;
+  return (text) => cased.encode(put(text), maxLength);
 }
 
 /** What is done to each text. */
 export interface TextReading {
-  readonly prompt: string;
+  /** The text as it is tokenized. @throws InputError for what is no text: together with a prompt anything would become one. */
+  put(text: string): string;
   readonly maxLength: number;
   readonly lowerCase: boolean;
 }
@@ -56,10 +53,14 @@ export function textReading(
   tokenizer.requireRows(config.vocabSize);
   const name = role === 'text' ? texts.defaultPrompt : role;
   const prompt = options.prompt ?? (name === undefined ? '' : (texts.prompts.get(name) ?? ''));
-  if (prompt !== '' && !texts.poolPrompt)
+  if ((prompt !== '' || options.join) && !texts.poolPrompt)
     throw new InputError(
       'prompt: expected none, as this model leaves its tokens out of the pooling (include_prompt is false), which is not done here',
     );
   const length = options.maxLength ?? texts.maxLength ?? tokenizer.modelMaxLength;
-  return { prompt, maxLength: Math.min(length, config.maxTokens), lowerCase: texts.lowerCase };
+  const put = (text: string): string => {
+    requireText(text);
+    return options.join ? options.join(text) : prompt + text;
+  };
+  return { put, maxLength: Math.min(length, config.maxTokens), lowerCase: texts.lowerCase };
 }

@@ -111,6 +111,11 @@ export class TokenizerThreads {
     this.threads = Array.from({ length: threads }, () => new Thread(data));
   }
 
+  /** 0: the thread that asks does the work. */
+  get count(): number {
+    return this.threads.length;
+  }
+
   /**
    * The ids of each text, as `Tokenizer.encode` gives them; with `lowerCase`, as `Tokenizer.lowerCased().encode` does.
    * @throws InputError of the first text that has one; MachineError when a thread ended.

@@ -14,7 +14,7 @@ import { parseFlags } from '../../src/flags.js';
 import { Gpu } from '../../src/gpu/gpu.js';
 import { M3Model } from '../../src/models/m3.js';
 import type { M3Embedding } from '../../src/retrieval/embedding.js';
-import { encodeTexts } from '../../src/retrieval/encode.js';
+import { encodeTexts } from '../../src/retrieval/encode/encode-texts.js';
 import { messageLine } from '../../src/show.js';
 import { Tokenizer } from '../../src/tokenizer/tokenizer.js';
 import { parseFinetuneArguments } from '../../src/train/arguments.js';

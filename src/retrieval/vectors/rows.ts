@@ -19,6 +19,15 @@ export function memoryRows(values: Float32Array, width: number): VectorRows {
   return {
     count: values.length / width,
     width,
-    read: async (start, end) => values.subarray(start * width, end * width),
+    async read(start, end) {
+      requireRows('memoryRows', values.length / width, start, end);
+      return values.subarray(start * width, end * width);
+    },
   };
+}
+
+/** @throws ShapeError where there are no rows `start` to `end`. */
+export function requireRows(what: string, count: number, start: number, end: number): void {
+  if (!Number.isInteger(start) || !Number.isInteger(end) || start < 0 || start > end || end > count)
+    throw new ShapeError(what, `no rows ${start} to ${end} of ${count}`);
 }
