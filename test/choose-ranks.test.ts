@@ -110,6 +110,11 @@ const given: readonly (readonly [
   ['lavapipe', { ranks: 4, launcher: 'mpirun' }, 'mpirun', [LLVMPIPE, LLVMPIPE, LLVMPIPE, LLVMPIPE]],
   ['lavapipe', { ranks: 2, adapters: ['llvmpipe', '0'] }, 'threads', [LLVMPIPE, LLVMPIPE]],
   ['software', { ranks: 2 }, 'threads', [SWIFTSHADER, SWIFTSHADER]],
+  // As many as cores, or four; more where each is named.
+  ['lavapipe', { ranks: 4, cores: 1 }, 'threads', Array(4).fill(LLVMPIPE)],
+  ['lavapipe', { ranks: 16, cores: 16 }, 'threads', Array(16).fill(LLVMPIPE)],
+  ['lavapipe', { ranks: 5, cores: 2, adapters: Array(5).fill('0') }, 'threads', Array(5).fill(LLVMPIPE)],
+  ['twoKinds', { ranks: 2, cores: 1 }, 'threads', ['NVIDIA RTX 4090', 'AMD Radeon RX 7900 XTX']],
   ['software', { ranks: 2, adapters: ['llvmpipe', 'SwiftShader'] }, 'threads', [LLVMPIPE, SWIFTSHADER]],
   // One card by two drivers: one rank, by either.
   ['twoDrivers', { ranks: 1 }, 'threads', ['AMD Radeon RX 7900 XTX (RADV NAVI31)']],
@@ -192,6 +197,18 @@ test('what cannot be had is refused with what there is and what to do', () => {
     ],
     ['twoKinds', { ranks: 2, adapters: ['0', 'amd'] }, InputError, /upper and lower case count.*found "amd"/],
     ['twoKinds', { ranks: 2, adapter: 'Arc' }, InputError, /found "Arc"; there are: 0 NVIDIA/],
+    [
+      'lavapipe',
+      { ranks: 1000, cores: 2 },
+      InputError,
+      /^--nproc_per_node: expected at most 4 on the software adapter .*cores, of which there are 2, .*found 1000: .*--adapters with 0 once/,
+    ],
+    [
+      'eightH100',
+      { ranks: 17, cores: 16, adapter: 'llvmpipe', launcher: 'mpirun' },
+      InputError,
+      /expected at most 16 .*found 17: .*--adapters with 1 once/,
+    ],
   ] as const)
     assert.throws(
       () => chooseRanks(machines[name], request as RankRequest),
@@ -222,10 +239,10 @@ test('doctor says how many ranks there can be', () => {
     ['twoKinds', /^up to 2: .*a thread for each GPU$/],
     ['oneCard', /^1: there is one GPU$/],
     ['twoDrivers', /^1: there is one GPU$/],
-    ['lavapipe', /^any number on one software adapter/],
+    ['lavapipe', /^up to 8 on one software adapter/],
     ['twoWithoutAddress', /^1: the driver tells no PCI address/],
   ] as const)
-    assert.match(ranksTogether(machines[name]), says);
+    assert.match(ranksTogether(machines[name], 8), says);
 });
 
 // ---- cards of one's own --------------------------------------------------------------------------------------

@@ -49,7 +49,7 @@ export async function doctor(args: readonly string[] = []): Promise<number> {
   const adapters = await visibleAdapters();
   if (adapters.length === 0) throw noAdapterError();
   for (const adapter of adapters) row(`adapter ${adapter.index}`, describe(adapter));
-  row('ranks', ranksTogether(adapters));
+  row('ranks', ranksTogether(adapters, os.availableParallelism()));
 
   const adapter = await openAdapter(wanted ? { adapter: wanted } : {});
   const { info } = adapter;

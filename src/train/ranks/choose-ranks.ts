@@ -4,7 +4,8 @@
  *
  * Dawn picks an adapter by a part of its name and takes the first that matches. So threads can hold cards of differing
  * names, each opened by its own; of several cards of one name a process can only ever reach the first one that it is
- * shown, and each rank is a process that is shown its card alone. Software adapters are opened as often as one likes.
+ * shown, and each rank is a process that is shown its card alone. A software adapter can be opened as often as one likes; each rank on it takes all cores for its
+ * own, so of those that nobody named one by one there are as many as cores at most.
  */
 import { InputError, MachineError } from '../../errors.js';
 import { adapterTaken, type VisibleAdapter } from '../../gpu/adapter-list.js';
@@ -22,6 +23,8 @@ export interface RankRequest {
   /** `--adapter` (or `DAWNTUNE_ADAPTER`): a part of the name that the adapters of all ranks have. */
   readonly adapter?: string | null | undefined;
   readonly launcher?: Launcher | undefined;
+  /** Of the machine; by default as many as it takes. */
+  readonly cores?: number | undefined;
 }
 
 export interface RankAdapter {
@@ -42,14 +45,25 @@ export interface RankChoice {
 export const EXPOSE_ONE_CARD =
   "show each process one card: DRI_PRIME=pci-0000_08_00_0! (its own PCI address) in each rank's environment where Mesa's device-select layer is installed, or a container with one /dev/nvidiaN a rank";
 
+/** Ranks that any machine starts on a software adapter, so that runs of a few can be tried where there are fewer cores. */
+const TRIED_RANKS = 4;
+
+const mostOnSoftware = (cores: number): number => Math.max(TRIED_RANKS, cores);
+
 /**
  * For ranks that this command starts itself.
- * @throws InputError for adapters that are named and not there, or not as often; MachineError where there are fewer cards
- *   than ranks, and where they cannot be held apart, with what to do.
+ * @throws InputError for adapters that are named and not there, or not as often, and for more ranks than a software
+ *   adapter takes unasked; MachineError where there are fewer cards than ranks, and where they cannot be held apart, with
+ *   what to do.
  */
 export function chooseRanks(visible: readonly VisibleAdapter[], request: RankRequest): RankChoice {
-  const { launcher = 'auto' } = request;
+  const { launcher = 'auto', cores = Number.POSITIVE_INFINITY } = request;
   const chosen = assign(visible, request);
+  const most = mostOnSoftware(cores);
+  if (!request.adapters && chosen[0]!.software && chosen.length > most)
+    throw new InputError(
+      `--nproc_per_node: expected at most ${most} on the software adapter ${show(chosen[0]!.name)} (as many as cores, of which there are ${cores}, or ${TRIED_RANKS}), found ${chosen.length}: ranks share the cores and the memory of the machine and become no faster; --adapters with ${chosen[0]!.index} once for each rank starts more`,
+    );
   const beyond = chosen.find((adapter) => !reachedByName(visible, adapter));
   if (!beyond && launcher !== 'mpirun')
     return { launcher: 'threads', adapters: chosen.map((adapter) => shown(adapter, {})) };
@@ -197,9 +211,10 @@ export function listOf(visible: readonly VisibleAdapter[]): string {
 }
 
 /** How many ranks these adapters can take at once, and as what, in one phrase: for people who look before they start. */
-export function ranksTogether(visible: readonly VisibleAdapter[]): string {
+export function ranksTogether(visible: readonly VisibleAdapter[], cores: number): string {
   const cards = cardsAmong(visible, undefined).length;
-  if (cards === 0) return 'any number on one software adapter, as threads: for tests, it becomes no faster';
+  if (cards === 0)
+    return `up to ${mostOnSoftware(cores)} on one software adapter, as threads: for tests, it becomes no faster`;
   if (cards === 1) return '1: there is one GPU';
   try {
     const { launcher } = chooseRanks(visible, { ranks: cards });

@@ -2,6 +2,7 @@
  * The adapter that one rank opens: found by its place on its machine where MPI started it, told by whoever started the
  * thread else; opened so that it alone is seen; and shown to be no other rank's.
  */
+import os from 'node:os';
 import { InputError } from '../../errors.js';
 import { identityOf, visibleAdapters } from '../../gpu/adapter-list.js';
 import { Gpu, type GpuOptions } from '../../gpu/gpu.js';
@@ -21,7 +22,10 @@ export interface WantedAdapters {
 /** What the flags ask for; `--adapter` goes before `DAWNTUNE_ADAPTER`, and `--adapters` before both. */
 export function rankRequest(wanted: WantedAdapters, ranks: number): RankRequest {
   const { adapter, adapters } = wanted;
-  return { ranks, adapters, adapter: adapters ? null : adapter || process.env['DAWNTUNE_ADAPTER'] || null };
+  return {
+    ...{ ranks, adapters, cores: os.availableParallelism() },
+    adapter: adapters ? null : adapter || process.env['DAWNTUNE_ADAPTER'] || null,
+  };
 }
 
 /**
