@@ -41,6 +41,7 @@ export {
   type RankFailure,
   type WireFormat,
 } from './train/ranks/communicator.js';
+export { openGpuOfPlace, requireOwnGpu, type WantedAdapters } from './train/ranks/rank-adapter.js';
 export type { RankContext, RankModule } from './train/ranks/rank-messages.js';
 export { RankThreads, type RankThreadsOptions } from './train/ranks/rank-threads.js';
 export { SingleCommunicator } from './train/ranks/single.js';

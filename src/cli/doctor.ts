@@ -51,7 +51,7 @@ export async function doctor(args: readonly string[] = []): Promise<number> {
   for (const adapter of adapters) row(`adapter ${adapter.index}`, describe(adapter));
   row('ranks', ranksTogether(adapters, os.availableParallelism()));
 
-  const adapter = await openAdapter(wanted ? { adapter: wanted } : {});
+  const { adapter } = await openAdapter(wanted ? { adapter: wanted } : {});
   const { info } = adapter;
   row('chosen', `${info.device || info.vendor}, ${info.description}`);
   for (const limit of LIMITS) {

@@ -29,11 +29,17 @@ export interface AdapterOptions {
   readonly backend?: 'null' | undefined;
 }
 
+export interface OpenedAdapter {
+  readonly adapter: GPUAdapter;
+  /** The part of its name by which it was asked for; undefined: the first. */
+  readonly asked: string | undefined;
+}
+
 /**
  * The first matching adapter, a real GPU before a software one.
  * @throws MachineError when there is none, InputError when none has the name that is asked for; says what to do next.
  */
-export async function openAdapter(options: AdapterOptions = {}): Promise<GPUAdapter> {
+export async function openAdapter(options: AdapterOptions = {}): Promise<OpenedAdapter> {
   const { adapter: name, toggles = [], backend } = options;
   if (backend === undefined) prepareVulkan();
   const wanted = backend === undefined ? wantedAdapter(name) : undefined;
@@ -46,10 +52,11 @@ export async function openAdapter(options: AdapterOptions = {}): Promise<GPUAdap
   // Dawn rejects where there is no adapter of that name.
   const adapter = await requestAdapter(instance).catch(() => null);
   if (!adapter) throw await adapterNotFound(wanted);
-  if (wanted || backend !== undefined || !isSoftware(adapter.info)) return adapter;
+  const opened = { adapter, asked: wanted?.name };
+  if (wanted || backend !== undefined || !isSoftware(adapter.info)) return opened;
   // Dawn counts the adapter of a virtual machine ("virtual" or "other" to Vulkan) behind software ones.
   const real = (await listAdapters()).find(({ name }) => !isSoftwareName(name));
-  return real ? openAdapter({ ...options, adapter: real.name }) : adapter;
+  return real ? openAdapter({ ...options, adapter: real.name }) : opened;
 }
 
 const isSoftware = (info: GPUAdapterInfo): boolean =>

@@ -115,6 +115,8 @@ export class Gpu {
     /** Which variant of each kernel family runs here. */
     readonly choices: KernelChoices,
     guardWords = 0,
+    /** The part of its adapter's name by which it was opened; undefined: the first of the list, and in plans. */
+    readonly adapterAsked?: string,
   ) {
     if (guardWords > 0)
       this.guards = new Guards(device, () => this.recorder, capabilities.maxBindingSize, guardWords);
@@ -152,7 +154,8 @@ export class Gpu {
    */
   static async open(options: GpuOptions = {}): Promise<Gpu> {
     checkOptions(options);
-    const { device, capabilities } = await openDevice(await openAdapter(options), options);
+    const { adapter, asked } = await openAdapter(options);
+    const { device, capabilities } = await openDevice(adapter, options);
     // A software adapter takes the machine's own memory; of a real GPU's, WebGPU tells nothing.
     const budget =
       options.memoryBudget ??
@@ -166,6 +169,7 @@ export class Gpu {
       false,
       new KernelChoices(options.kernels),
       options.guardWords,
+      asked,
     );
   }
 

@@ -23,6 +23,7 @@ import { allGatherJson, broadcastJson, type Communicator } from './ranks/communi
 import { folderOnAllRanks } from './ranks/folder.js';
 import { beatThroughFirst } from './ranks/heartbeat.js';
 import { RankNotes } from './ranks/notes.js';
+import { openGpuOfPlace, requireOwnGpu } from './ranks/rank-adapter.js';
 import { SingleCommunicator } from './ranks/single.js';
 import { endAllRanks, onFirstRank, together } from './ranks/together.js';
 import { type LogEntry, quiet, type Reporter } from './report.js';
@@ -57,25 +58,30 @@ export interface FinetuneResult {
  *
  * With several `ranks` each of them calls this, and all take the same steps, each with rows of its own. Rank 0 alone
  * writes, logs and tells, and asks the hub; where one rank is to stop, all do after the same step, and where one fails,
- * all end with its reason.
+ * all end with its reason. Each holds a GPU of its own, by default that of its place among the ranks of its machine, or a
+ * software adapter; where two hold one GPU, or cannot be shown to hold two, the run ends.
  * @throws InputError, MachineError; RankError with several ranks.
  */
 export async function finetune(
   args: FinetuneArguments,
   report: Reporter,
-  openGpu: () => Promise<Gpu> = () =>
-    Gpu.open({
-      ...(args.adapter ? { adapter: args.adapter } : {}),
-      ...(args.maxGpuMemory ? { memoryBudget: args.maxGpuMemory } : {}),
-    }),
+  openGpu?: () => Promise<Gpu>,
   stop: StopRequest = neverStops,
   ranks: Communicator = new SingleCommunicator(),
 ): Promise<FinetuneResult> {
   try {
-    return await finetuneOn(ranks, args, report, openGpu, stop);
+    return await finetuneOn(ranks, args, report, openGpu ?? (() => openOwnGpu(ranks, args)), stop);
   } catch (error) {
     return endAllRanks(ranks, error);
   }
+}
+
+/** Where nobody says what else to open. */
+function openOwnGpu(ranks: Communicator, args: FinetuneArguments): Promise<Gpu> {
+  const budget = args.maxGpuMemory ? { memoryBudget: args.maxGpuMemory } : {};
+  return ranks.size > 1 && !ranks.emulated
+    ? openGpuOfPlace(ranks, args, budget)
+    : Gpu.open({ ...(args.adapter ? { adapter: args.adapter } : {}), ...budget });
 }
 
 async function finetuneOn(
@@ -108,6 +114,7 @@ async function finetuneOn(
   let checkpoint: ResumePoint | undefined;
   try {
     const gpu = await together(ranks, async () => (opened = await openGpu()));
+    await requireOwnGpu(ranks, gpu);
     const unlike = await unlikeAdapters(ranks, gpu.capabilities);
     if (unlike && !inputs.plan.args.shardOptimizer) {
       note(unlike);

@@ -8,7 +8,7 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { after, test } from 'node:test';
-import { repositoryRoot } from '../repository.js';
+import { golden, repositoryRoot } from '../repository.js';
 import { makeCards, noCardsReason, type TestCard } from './cards.js';
 import { installations, mpirun } from './launch.js';
 
@@ -103,4 +103,25 @@ test('a command that would start itself is told before that DRI_PRIME shows no c
     stderr,
     /several cards of the name Test Card, and DRI_PRIME does not show one alone \(2 seen\)/,
   );
+});
+
+test('ranks of a program that open their adapters themselves are held to cards of their own too', (t) => {
+  if (reason) return t.skip(reason);
+  const words = [
+    ...['--model_name_or_path', golden('model'), '--train_data', golden('example_data/retrieval/nq.jsonl')],
+    ...['--output_dir', path.join(folder, 'library'), '--train_group_size', '2', '--max_steps', '1'],
+  ];
+  for (const [shown, told] of [
+    [[first], /^RankError: ranks 0 and 1 hold the same GPU \(Test Card, PCI/],
+    [[first, second], /^RankError: .*ranks 0 and 1 cannot be shown to hold different GPUs/],
+  ] as const)
+    for (const opened of ['own', 'left']) {
+      const { stdout, stderr } = spawnSync(
+        process.execPath,
+        [built('test', 'mpi', 'library-ranks.js'), opened, ...words],
+        { env: { ...process.env, ...machine(...shown) }, encoding: 'utf8' },
+      );
+      assert.match(stdout, told, `${opened}: ${stdout}${stderr}`);
+      assert.ok(!fs.existsSync(path.join(folder, 'library')));
+    }
 });

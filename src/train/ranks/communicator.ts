@@ -41,6 +41,8 @@ export interface Communicator {
   /** From 0. */
   readonly rank: number;
   readonly size: number;
+  /** One process plays all ranks, which may then share a device. */
+  readonly emulated?: boolean;
 
   /** Host memory [count] from which sums are taken without a copy, zeros at first. Any other array is copied. */
   memory(count: number): Float32Array;

@@ -9,6 +9,7 @@ import type { AdapterIdentity } from '../../gpu/adapter-list.js';
 import { printable } from '../../show.js';
 import { EXPOSE_ONE_CARD } from './choose-ranks.js';
 import { allGatherJson, type Communicator } from './communicator.js';
+import { alikeOnAllRanks } from './together.js';
 
 /** What names this machine, for containers on it too; its name where the system has no such number. */
 export function machineName(): string {
@@ -32,7 +33,7 @@ export async function requireDistinct(
   if (communicator.size === 1) return;
   const held = await allGatherJson<HeldAdapter>(communicator, { machine, ...(identity && { identity }) });
   const problem = sharedCard(held);
-  if (problem) throw new MachineError(problem);
+  if (problem) throw alikeOnAllRanks(new MachineError(problem));
 }
 
 /** What a rank tells the others. */

@@ -96,6 +96,8 @@ export class EmulatedRanks {
 }
 
 class EmulatedRank implements Communicator {
+  readonly emulated = true;
+
   constructor(
     private readonly ranks: EmulatedRanks,
     readonly rank: number,

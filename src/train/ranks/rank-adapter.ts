@@ -4,11 +4,11 @@
  */
 import os from 'node:os';
 import { InputError } from '../../errors.js';
-import { identityOf, visibleAdapters } from '../../gpu/adapter-list.js';
+import { type AdapterIdentity, identityOf, visibleAdapters } from '../../gpu/adapter-list.js';
 import { Gpu, type GpuOptions } from '../../gpu/gpu.js';
 import { printable } from '../../show.js';
 import { adapterOfRank, type RankAdapter, type RankRequest } from './choose-ranks.js';
-import type { Communicator } from './communicator.js';
+import { allGatherJson, type Communicator } from './communicator.js';
 import { requireDistinct } from './distinct.js';
 import { together } from './together.js';
 
@@ -42,7 +42,7 @@ export async function adapterOfProcess(
   const here = onHost(hosts);
   if (wanted.nprocPerNode > 1 && wanted.nprocPerNode !== here)
     throw new InputError(
-      `--nproc_per_node: expected ${here}, as many ranks as mpirun started on ${printable(host)}, or no such flag, found ${wanted.nprocPerNode}`,
+      `--nproc_per_node: expected ${here}, as many ranks as were started on ${printable(host)}, or no such flag, found ${wanted.nprocPerNode}`,
     );
   return adapterOfRank(await visibleAdapters(), rankRequest(wanted, here), onHost(hosts.slice(0, rank)));
 }
@@ -58,17 +58,51 @@ export async function openRankGpu(
   { name, environment }: RankAdapter,
   options: Omit<GpuOptions, 'adapter'> = {},
 ): Promise<Gpu> {
-  const { gpu, identity } = await together(communicator, async () => {
+  const gpu = await together(communicator, async () => {
     // Dawn's instance reads them when it first looks for adapters. Threads have none to set.
     Object.assign(process.env, environment);
     const identity = identityOf(await visibleAdapters(), name);
-    return { gpu: await Gpu.open({ ...options, adapter: name }), identity };
+    const gpu = await Gpu.open({ ...options, adapter: name });
+    identities.set(gpu, identity);
+    return gpu;
   });
   try {
-    await requireDistinct(communicator, identity);
+    await requireOwnGpu(communicator, gpu);
   } catch (error) {
     await gpu.close();
     throw error;
   }
   return gpu;
+}
+
+/**
+ * Opens the adapter of this rank's place among those of its machine, as `wanted` says. For ranks in threads and processes
+ * that nobody gave one; all call it. @throws as `adapterOfProcess` and `openRankGpu`.
+ */
+export async function openGpuOfPlace(
+  communicator: Communicator,
+  wanted: WantedAdapters,
+  options: Omit<GpuOptions, 'adapter'> = {},
+): Promise<Gpu> {
+  const hosts = await allGatherJson(communicator, os.hostname());
+  const { rank } = communicator;
+  const adapter = await together(communicator, () => adapterOfProcess(hosts, rank, wanted));
+  const sharers = hosts.filter((host) => host === hosts[rank]).length;
+  return openRankGpu(communicator, adapter, { ...options, sharers });
+}
+
+/** What was found of devices when they were opened here. */
+const identities = new WeakMap<Gpu, AdapterIdentity | undefined>();
+
+/**
+ * All ranks call it with their devices, whoever opened them, before they train. Software adapters may be shared, and
+ * whatever one process that plays all ranks has.
+ * @throws MachineError, on all ranks alike, when two ranks of one machine hold one GPU, or cannot be shown to hold two.
+ */
+export async function requireOwnGpu(communicator: Communicator, gpu: Gpu): Promise<void> {
+  if (communicator.size === 1 || communicator.emulated) return;
+  const identity = await together(communicator, async () =>
+    identities.has(gpu) ? identities.get(gpu) : identityOf(await visibleAdapters(), gpu.adapterAsked),
+  );
+  await requireDistinct(communicator, identity);
 }
