@@ -34,8 +34,16 @@ const LARGEST_FOR_PARSE = MIB / 4;
 const [TAB, LINE_FEED, RETURN, SPACE, QUOTE, COMMA] = [9, 10, 13, 32, 34, 44];
 const [OPEN_LIST, BACKSLASH, CLOSE_LIST, OPEN_OBJECT, CLOSE_OBJECT] = [91, 92, 93, 123, 125];
 
+/** An object and where it stands. */
+export interface PlacedObject {
+  readonly value: JsonObject;
+  readonly place: JsonPlace;
+  /** As it is written; to be asked for before the next object is read. */
+  text(): string;
+}
+
 /** The objects of a file in order. @throws InputError `file:line: expected …, found …`. */
-export function* readJsonObjects(path: string): Generator<{ value: JsonObject; place: JsonPlace }> {
+export function* readJsonObjects(path: string): Generator<PlacedObject> {
   const file = PositionedFile.open(path);
   try {
     yield* new ObjectReader(file).objects();
@@ -167,7 +175,7 @@ class ObjectReader {
 
   constructor(private readonly file: PositionedFile) {}
 
-  *objects(): Generator<{ value: JsonObject; place: JsonPlace }> {
+  *objects(): Generator<PlacedObject> {
     if (!this.fill()) return;
     this.requireText();
     this.skipSpace();
@@ -195,7 +203,7 @@ class ObjectReader {
   }
 
   /** The object that begins here. */
-  private object(): { value: JsonObject; place: JsonPlace } {
+  private object(): PlacedObject {
     if (this.peek() !== OPEN_OBJECT) throw this.unexpected('a JSON object');
     const path = this.file.path;
     const regular = this.position + this.from >= this.irregularUntil ? this.endOfLine() : -1;
@@ -205,13 +213,15 @@ class ObjectReader {
         const bytes = this.window.subarray(this.from, regular);
         const text = decode(bytes, path, this.line);
         const value = quickly(text);
-        if (value) return { value, place: this.take(bytes, text.includes('\r')) };
+        if (value) return { value, place: this.take(bytes, text.includes('\r')), text: () => text };
       }
       this.irregularUntil = this.position + regular;
     }
     const end = this.endOfObject(); // which moves the window
     const bytes = this.window.subarray(this.from, end);
-    return { value: parseObject(bytes, path, this.line), place: this.take(bytes, true) };
+    const value = parseObject(bytes, path, this.line);
+    const place = this.take(bytes, true);
+    return { value, place, text: () => decode(bytes, path, place.line) };
   }
 
   /** The place of the object that begins here and has these bytes; it is then behind us. */
