@@ -11,7 +11,7 @@ export const kernelSummaries = {
   adamw: 'the optimiser: AdamW, gradient norm',
   embedding: 'rows gathered from a table, and the gradient of that',
   losses: 'what losses are made of: cross-entropies, distillation, lexical scores, ColBERT’s MaxSim',
-  reduce: 'sums, means, maxima and lengths',
+  reduce: 'sums, means, maxima and lengths of rows, and their best entries',
   copy: 'what the adapter can do at most: copies, and arithmetic without memory',
 } as const;
 
@@ -26,7 +26,7 @@ const MEMBERS: readonly (readonly [KernelSuiteName, RegExp])[] = [
   ['softmax', /softmax/i],
   ['adamw', /adamW|norm$|clip/i],
   ['embedding', /gather|embedding|scatter/i],
-  ['reduce', /^(rows|columns|sum|max|mean|reduce|segment|normalize)/i],
+  ['reduce', /^(rows|columns|sum|max|topK|mean|reduce|segment|normalize)/i],
   ['copy', /^(copy|fmaPeak|fill|cast)/i],
   ['gelu', /gelu|elements|unary|binary|pointwise|dropout|scale/i],
 ];

@@ -20,6 +20,7 @@ import { distillationFamily } from './softmax/distillation.js';
 import { groupFamily } from './softmax/groups.js';
 import { softmaxFamily } from './softmax/softmax.js';
 import { sparseFamily } from './sparse.js';
+import { topKFamily } from './top-k/top-k.js';
 import type { Family } from './variants.js';
 
 // biome-ignore lint/suspicious/noExplicitAny: forms, sizes and operands differ from family to family
@@ -49,6 +50,7 @@ export const families: readonly AnyFamily[] = [
   segmentMeanFamily,
   segmentMaxFamily,
   maxFamily,
+  topKFamily,
   dropoutFamily,
   copyFamily,
   fmaPeakFamily,

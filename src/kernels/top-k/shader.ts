@@ -1,0 +1,270 @@
+/**
+ * WGSL of the running top-k: `scan` takes the entries of a tile that beat a row's floor into the row's list, and `finish`
+ * brings the list to its k best, in order. Scores are compared by their ranks (elementary.ts): -inf and both zeros are
+ * numbers like others.
+ *
+ * A list has room for more than k. What beats the floor is appended, in no order; when the room is used up, the list is
+ * cut to its k best, whose last is the floor from then on. Of a tile in the middle of a long row next to nothing passes, so
+ * that a scan costs a read of the tile and a comparison; of the worst one (every entry better than all before) each entry
+ * is appended and cut away once.
+ *
+ * The k-th best is found by its bits, from the highest that differ: how many entries have at least this rank? Among equal
+ * scores at the cut those of the lowest index stay, found the same way. Nothing depends on the order of the list.
+ */
+import { RANKS } from '../elementary.js';
+import { rowMain } from '../launch/rows.js';
+import { type Shader, shaderOf } from '../launch/shader.js';
+
+/** How the threads of a row agree: through workgroup memory, or within their subgroup. */
+export type Agreement = 'workgroup' | 'subgroup';
+
+export interface Walk {
+  readonly agreement: Agreement;
+  readonly lanes: number;
+  /** Entries that a thread compares before the threads ask each other whether any passed. */
+  readonly unroll: number;
+}
+
+/**
+ * `total`, `least`, `most`, `same` of what the threads have; `slotOf`: a place of its own for each that passes, below
+ * `slots`, which is asked for next; `settle`: what was written to the list is seen by all.
+ */
+const AGREEMENTS: Readonly<Record<Agreement, string>> = {
+  subgroup: `
+fn settle() {}
+@diagnostic(off, subgroup_uniformity)
+fn same(v: u32, lane: u32) -> u32 { return v; }
+@diagnostic(off, subgroup_uniformity)
+fn total(v: u32, lane: u32) -> u32 { return subgroupAdd(v); }
+@diagnostic(off, subgroup_uniformity)
+fn least(v: u32, lane: u32) -> u32 { return subgroupMin(v); }
+@diagnostic(off, subgroup_uniformity)
+fn most(v: u32, lane: u32) -> u32 { return subgroupMax(v); }
+@diagnostic(off, subgroup_uniformity)
+fn anyOf(passes: bool, lane: u32) -> bool { return subgroupAny(passes); }
+@diagnostic(off, subgroup_uniformity)
+fn slotOf(passes: bool, lane: u32) -> u32 { return countOneBits(subgroupBallot(passes).x & ((1u << lane) - 1u)); }
+@diagnostic(off, subgroup_uniformity)
+fn slots(passes: bool, lane: u32) -> u32 { return countOneBits(subgroupBallot(passes).x); }`,
+  workgroup: `
+var<workgroup> gathered: atomic<u32>;
+var<workgroup> shared_: u32;
+fn settle() { storageBarrier(); workgroupBarrier(); }
+fn begin(v: u32, lane: u32) {
+  if (lane == 0u) { atomicStore(&gathered, v); }
+  workgroupBarrier();
+}
+fn agreed(lane: u32) -> u32 {
+  workgroupBarrier();
+  if (lane == 0u) { shared_ = atomicLoad(&gathered); }
+  return workgroupUniformLoad(&shared_);
+}
+fn same(v: u32, lane: u32) -> u32 {
+  if (lane == 0u) { shared_ = v; }
+  return workgroupUniformLoad(&shared_);
+}
+fn total(v: u32, lane: u32) -> u32 {
+  begin(0u, lane);
+  if (v != 0u) { atomicAdd(&gathered, v); }
+  return agreed(lane);
+}
+fn least(v: u32, lane: u32) -> u32 {
+  begin(0xffffffffu, lane);
+  atomicMin(&gathered, v);
+  return agreed(lane);
+}
+fn most(v: u32, lane: u32) -> u32 {
+  begin(0u, lane);
+  atomicMax(&gathered, v);
+  return agreed(lane);
+}
+fn anyOf(passes: bool, lane: u32) -> bool { return total(select(0u, 1u, passes), lane) != 0u; }
+fn slotOf(passes: bool, lane: u32) -> u32 {
+  begin(0u, lane);
+  if (passes) { return atomicAdd(&gathered, 1u); }
+  return 0u;
+}
+fn slots(passes: bool, lane: u32) -> u32 { return agreed(lane); }`,
+};
+
+/** WGSL: the number of entries of the list for which `condition` holds, of the entry's `key` and its index `listed()`. */
+const countOf = (condition: string) => `var own = 0u;
+    for (var i = lane; i < n; i += LANES) {
+      let key = ioKeys[base + i];
+      if (${condition}) { own++; }
+    }
+    let found = total(own, lane);`;
+
+/** `cut`: the list of a row, of n > k entries, to its k best; returns a rank that none of the others exceeds. */
+const CUT = `
+// The rank of -inf.
+const LOWEST = 0x00800000u;
+@diagnostic(off, subgroup_uniformity)
+fn cut(base: u32, n: u32, k: u32, lane: u32) -> u32 {
+  var low = 0xffffffffu;
+  var high = 0u;
+  for (var i = lane; i < n; i += LANES) { let key = ioKeys[base + i]; low = min(low, key); high = max(high, key); }
+  low = least(low, lane);
+  high = most(high, lane);
+  // The largest rank that at least k entries have, or one below it that exactly k have.
+  var floor_ = high;
+  var reached = n;
+  if (low != high) {
+    var bit = 31u - countLeadingZeros(low ^ high);
+    floor_ = high & ~((2u << bit) - 1u);
+    loop {
+      let tried = floor_ | (1u << bit);
+      ${countOf('key >= tried')}
+      if (found >= k) { floor_ = tried; reached = found; }
+      if (reached == k || bit == 0u) { break; }
+      bit--;
+    }
+  }
+  // Of equal scores at the cut as many stay as there is room for: up to this index.
+  var last = 0xffffffffu;
+  if (reached > k) {
+    var above = 0u;
+    {
+      ${countOf('key > floor_')}
+      above = found;
+    }
+    last = 0u;
+    var bit = 31u;
+    loop {
+      let tried = last | (1u << bit);
+      ${countOf('key == floor_ && ioIndex[base + i] < tried')}
+      if (above + found < k) { last = tried; }
+      if (bit == 0u) { break; }
+      bit--;
+    }
+  }
+  var kept = 0u;
+  for (var start = 0u; start < n; start += LANES) {
+    let i = min(start + lane, n - 1u);
+    let key = ioKeys[base + i];
+    let index = ioIndex[base + i];
+    let stays = start + lane < n && (key > floor_ || (key == floor_ && index <= last));
+    let slot = kept + slotOf(stays, lane);
+    kept += slots(stays, lane);
+    // Never beyond what was read: all threads have read up to here.
+    if (stays) { ioKeys[base + slot] = key; ioIndex[base + slot] = index; }
+  }
+  settle();
+  return floor_;
+}`;
+
+const SCAN_PARAMS = {
+  rows: 'u32',
+  /** Entries from one row of the tile to the next. */
+  stride: 'u32',
+  /** Of the row: the first entry, and how many. */
+  start: 'u32',
+  count: 'u32',
+  /** Index of the first entry. */
+  first: 'u32',
+  k: 'u32',
+  capacity: 'u32',
+} as const;
+
+export const scanShader = (walk: Walk): Shader<typeof SCAN_PARAMS> =>
+  shaderOf('topK.scan', walk, ({ agreement, lanes, unroll }) => ({
+    label: 'topK.scan',
+    params: SCAN_PARAMS,
+    buffers: { X: 'array<f32>', ioKeys: 'array<u32>', ioIndex: 'array<u32>', ioState: 'array<vec2u>' },
+    subgroups: agreement === 'subgroup',
+    body: `const LANES = ${lanes}u;
+${RANKS}${AGREEMENTS[agreement]}${CUT}
+@diagnostic(off, subgroup_uniformity)
+${rowMain({ lanes }, 'p.rows').trim()}
+  let base = row * p.capacity;
+  let origin = row * p.stride + p.start;
+  var n = same(ioState[row].x, lane);
+  var floor_ = same(ioState[row].y, lane);
+  for (var c = 0u; c < p.count; c += ${unroll}u * LANES) {
+    // What equals the floor may be here and fails below, where ranks are compared; so may the last entry twice.
+    let limit = unrank(max(floor_, LOWEST));
+    var passes = false;
+    ${Array.from(
+      { length: unroll },
+      (_, u) => `passes = passes | (X[origin + min(c + ${u}u * LANES + lane, p.count - 1u)] >= limit);`,
+    ).join('\n    ')}
+    if (anyOf(passes, lane)) {
+      if (n + ${unroll}u * LANES > p.capacity) {
+        floor_ = cut(base, n, p.k, lane);
+        n = p.k;
+      }
+      for (var u = 0u; u < ${unroll}u; u++) {
+        let at = c + u * LANES + lane;
+        let key = rank(X[origin + min(at, p.count - 1u)]);
+        let taken = at < p.count && key > floor_;
+        let slot = n + slotOf(taken, lane);
+        n += slots(taken, lane);
+        if (taken) { ioKeys[base + slot] = key; ioIndex[base + slot] = p.first + at; }
+      }
+      settle();
+    }
+  }
+  if (lane == 0u) { ioState[row] = vec2u(n, floor_); }
+}`,
+  }));
+
+const FINISH_PARAMS = { rows: 'u32', k: 'u32', capacity: 'u32' } as const;
+
+export const finishShader = (walk: Pick<Walk, 'agreement' | 'lanes'>): Shader<typeof FINISH_PARAMS> =>
+  shaderOf('topK.finish', { agreement: walk.agreement, lanes: walk.lanes }, ({ agreement, lanes }) => ({
+    label: 'topK.finish',
+    params: FINISH_PARAMS,
+    buffers: {
+      ioKeys: 'array<u32>',
+      ioIndex: 'array<u32>',
+      ioState: 'array<vec2u>',
+      outV: 'array<f32>',
+      outI: 'array<u32>',
+    },
+    subgroups: agreement === 'subgroup',
+    body: `const LANES = ${lanes}u;
+${RANKS}${AGREEMENTS[agreement]}${CUT}
+// Puts the better of two entries first.
+fn order(a: u32, b: u32) {
+  let keyA = ioKeys[a];
+  let keyB = ioKeys[b];
+  let indexA = ioIndex[a];
+  let indexB = ioIndex[b];
+  if (keyB > keyA || (keyB == keyA && indexB < indexA)) {
+    ioKeys[a] = keyB; ioIndex[a] = indexB;
+    ioKeys[b] = keyA; ioIndex[b] = indexA;
+  }
+}
+@diagnostic(off, subgroup_uniformity)
+${rowMain({ lanes }, 'p.rows').trim()}
+  let base = row * p.capacity;
+  var n = same(ioState[row].x, lane);
+  var floor_ = same(ioState[row].y, lane);
+  if (n > p.k) {
+    floor_ = cut(base, n, p.k, lane);
+    n = p.k;
+  }
+  // A bitonic network that never moves what lies beyond n, as if the worst of all lay there: its first step of each
+  // size compares from both ends.
+  let pairs = 1u << (31u - countLeadingZeros(max(n, 2u) - 1u));
+  for (var size = 2u; size < 2u * n; size <<= 1u) {
+    for (var half = size >> 1u; half > 0u; half >>= 1u) {
+      let ends = half == size >> 1u;
+      for (var t = lane; t < pairs; t += LANES) {
+        let low = t & (half - 1u);
+        let block = (t - low) << 1u;
+        let a = block + low;
+        let b = select(a + half, block + size - 1u - low, ends);
+        if (b < n) { order(base + a, base + b); }
+      }
+      settle();
+    }
+  }
+  for (var i = lane; i < p.k; i += LANES) {
+    let there = i < n;
+    outV[row * p.k + i] = select(unrank(LOWEST), unrank(ioKeys[base + min(i, p.capacity - 1u)]), there);
+    outI[row * p.k + i] = select(0xffffffffu, ioIndex[base + min(i, p.capacity - 1u)], there);
+  }
+  if (lane == 0u) { ioState[row] = vec2u(n, floor_); }
+}`,
+  }));

@@ -1,0 +1,57 @@
+/** How a search is cut: tiles of scores, blocks of the corpus that are on the device, groups of queries that are. */
+import type { Capabilities } from '../../gpu/capabilities.js';
+import { topKCapacity } from '../../kernels/top-k/top-k.js';
+
+export interface SearchPlan {
+  /** Candidates that are kept for each query, of which the best k by their float64 scores are the result. */
+  readonly kept: number;
+  /** Queries and rows of the corpus of a tile of scores: all products of a search are of this size. */
+  readonly queryTile: number;
+  readonly corpusTile: number;
+  /** Rows of the corpus that are uploaded at once, whole tiles; two such blocks are on the device. */
+  readonly blockRows: number;
+  /** Tiles of queries that are searched with while the corpus passes once. */
+  readonly groupTiles: number;
+}
+
+const QUERY_TILE = 512;
+const CORPUS_TILE = 4096;
+/** Bytes of a block where a binding could be larger: enough to be busy with while the next is made ready. */
+const BLOCK_BYTES = 32 << 20;
+/** Bytes that a group of queries takes on the device with their lists. */
+const GROUP_BYTES = 512 << 20;
+/** Offsets of rows in multiples of it are ones that every adapter can bind at. */
+const ALIGNED_ROWS = 64;
+
+const up = (n: number, step: number): number => Math.ceil(n / step) * step;
+
+/**
+ * It depends on the extents and the adapter's limits alone, never on how many ranks share the queries: so all make the
+ * same products, whose sums have the same bits wherever a vector stands.
+ */
+export function planSearch(
+  { maxBindingSize }: Pick<Capabilities, 'maxBindingSize'>,
+  { queries, corpus, width, k }: { queries: number; corpus: number; width: number; k: number },
+): SearchPlan {
+  // Beside the k best a few, since f32 may take the last of them for worse than it is.
+  const kept = Math.min(corpus, k + Math.max(16, Math.ceil(k / 16)));
+  const rowBytes = 4 * width;
+  const blockBytes = Math.min(BLOCK_BYTES, Math.floor(maxBindingSize / 2));
+  const fitting = Math.max(ALIGNED_ROWS, Math.floor(blockBytes / rowBytes / ALIGNED_ROWS) * ALIGNED_ROWS);
+  const tiles = Math.max(1, Math.ceil(queries / QUERY_TILE));
+  const queryTile = up(Math.ceil(queries / tiles), ALIGNED_ROWS);
+  const scoreRoom = Math.floor(maxBindingSize / (4 * queryTile) / ALIGNED_ROWS) * ALIGNED_ROWS;
+  const corpusTile = Math.max(
+    ALIGNED_ROWS,
+    Math.min(CORPUS_TILE, fitting, scoreRoom, up(corpus, ALIGNED_ROWS)),
+  );
+  const blockRows = Math.min(Math.floor(fitting / corpusTile) * corpusTile, up(corpus, corpusTile));
+  const tileBytes = queryTile * (rowBytes + 8 * topKCapacity(kept));
+  return {
+    kept,
+    queryTile,
+    corpusTile,
+    blockRows,
+    groupTiles: Math.max(1, Math.floor(GROUP_BYTES / tileBytes)),
+  };
+}

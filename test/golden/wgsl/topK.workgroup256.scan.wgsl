@@ -1,0 +1,163 @@
+// 256 threads a row, which agree through workgroup memory
+// a CPU: part=scan
+requires immediate_address_space;
+struct Params { rows: u32, stride: u32, start: u32, count: u32, first: u32, k: u32, capacity: u32 }
+var<immediate> p: Params;
+@group(0) @binding(0) var<storage, read> X: array<f32>;
+@group(0) @binding(1) var<storage, read_write> ioKeys: array<u32>;
+@group(0) @binding(2) var<storage, read_write> ioIndex: array<u32>;
+@group(0) @binding(3) var<storage, read_write> ioState: array<vec2u>;
+const LANES = 256u;
+
+fn rank(x: f32) -> u32 {
+  let bits = bitcast<u32>(x);
+  let size = bits & 0x7fffffffu;
+  return select(select(size | 0x80000000u, 0x80000000u - size, bits > 0x7fffffffu), 0xffffffffu, size > 0x7f800000u);
+}
+fn unrank(rank: u32) -> f32 {
+  return bitcast<f32>(select((0x80000000u - rank) | 0x80000000u, rank & 0x7fffffffu, rank > 0x7fffffffu));
+}
+
+var<workgroup> gathered: atomic<u32>;
+var<workgroup> shared_: u32;
+fn settle() { storageBarrier(); workgroupBarrier(); }
+fn begin(v: u32, lane: u32) {
+  if (lane == 0u) { atomicStore(&gathered, v); }
+  workgroupBarrier();
+}
+fn agreed(lane: u32) -> u32 {
+  workgroupBarrier();
+  if (lane == 0u) { shared_ = atomicLoad(&gathered); }
+  return workgroupUniformLoad(&shared_);
+}
+fn same(v: u32, lane: u32) -> u32 {
+  if (lane == 0u) { shared_ = v; }
+  return workgroupUniformLoad(&shared_);
+}
+fn total(v: u32, lane: u32) -> u32 {
+  begin(0u, lane);
+  if (v != 0u) { atomicAdd(&gathered, v); }
+  return agreed(lane);
+}
+fn least(v: u32, lane: u32) -> u32 {
+  begin(0xffffffffu, lane);
+  atomicMin(&gathered, v);
+  return agreed(lane);
+}
+fn most(v: u32, lane: u32) -> u32 {
+  begin(0u, lane);
+  atomicMax(&gathered, v);
+  return agreed(lane);
+}
+fn anyOf(passes: bool, lane: u32) -> bool { return total(select(0u, 1u, passes), lane) != 0u; }
+fn slotOf(passes: bool, lane: u32) -> u32 {
+  begin(0u, lane);
+  if (passes) { return atomicAdd(&gathered, 1u); }
+  return 0u;
+}
+fn slots(passes: bool, lane: u32) -> u32 { return agreed(lane); }
+// The rank of -inf.
+const LOWEST = 0x00800000u;
+@diagnostic(off, subgroup_uniformity)
+fn cut(base: u32, n: u32, k: u32, lane: u32) -> u32 {
+  var low = 0xffffffffu;
+  var high = 0u;
+  for (var i = lane; i < n; i += LANES) { let key = ioKeys[base + i]; low = min(low, key); high = max(high, key); }
+  low = least(low, lane);
+  high = most(high, lane);
+  // The largest rank that at least k entries have, or one below it that exactly k have.
+  var floor_ = high;
+  var reached = n;
+  if (low != high) {
+    var bit = 31u - countLeadingZeros(low ^ high);
+    floor_ = high & ~((2u << bit) - 1u);
+    loop {
+      let tried = floor_ | (1u << bit);
+      var own = 0u;
+    for (var i = lane; i < n; i += LANES) {
+      let key = ioKeys[base + i];
+      if (key >= tried) { own++; }
+    }
+    let found = total(own, lane);
+      if (found >= k) { floor_ = tried; reached = found; }
+      if (reached == k || bit == 0u) { break; }
+      bit--;
+    }
+  }
+  // Of equal scores at the cut as many stay as there is room for: up to this index.
+  var last = 0xffffffffu;
+  if (reached > k) {
+    var above = 0u;
+    {
+      var own = 0u;
+    for (var i = lane; i < n; i += LANES) {
+      let key = ioKeys[base + i];
+      if (key > floor_) { own++; }
+    }
+    let found = total(own, lane);
+      above = found;
+    }
+    last = 0u;
+    var bit = 31u;
+    loop {
+      let tried = last | (1u << bit);
+      var own = 0u;
+    for (var i = lane; i < n; i += LANES) {
+      let key = ioKeys[base + i];
+      if (key == floor_ && ioIndex[base + i] < tried) { own++; }
+    }
+    let found = total(own, lane);
+      if (above + found < k) { last = tried; }
+      if (bit == 0u) { break; }
+      bit--;
+    }
+  }
+  var kept = 0u;
+  for (var start = 0u; start < n; start += LANES) {
+    let i = min(start + lane, n - 1u);
+    let key = ioKeys[base + i];
+    let index = ioIndex[base + i];
+    let stays = start + lane < n && (key > floor_ || (key == floor_ && index <= last));
+    let slot = kept + slotOf(stays, lane);
+    kept += slots(stays, lane);
+    // Never beyond what was read: all threads have read up to here.
+    if (stays) { ioKeys[base + slot] = key; ioIndex[base + slot] = index; }
+  }
+  settle();
+  return floor_;
+}
+@diagnostic(off, subgroup_uniformity)
+@compute @workgroup_size(256)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
+  let row = group.y * groups.x + group.x;
+  if (row >= p.rows) { return; }
+  let base = row * p.capacity;
+  let origin = row * p.stride + p.start;
+  var n = same(ioState[row].x, lane);
+  var floor_ = same(ioState[row].y, lane);
+  for (var c = 0u; c < p.count; c += 4u * LANES) {
+    // What equals the floor may be here and fails below, where ranks are compared; so may the last entry twice.
+    let limit = unrank(max(floor_, LOWEST));
+    var passes = false;
+    passes = passes | (X[origin + min(c + 0u * LANES + lane, p.count - 1u)] >= limit);
+    passes = passes | (X[origin + min(c + 1u * LANES + lane, p.count - 1u)] >= limit);
+    passes = passes | (X[origin + min(c + 2u * LANES + lane, p.count - 1u)] >= limit);
+    passes = passes | (X[origin + min(c + 3u * LANES + lane, p.count - 1u)] >= limit);
+    if (anyOf(passes, lane)) {
+      if (n + 4u * LANES > p.capacity) {
+        floor_ = cut(base, n, p.k, lane);
+        n = p.k;
+      }
+      for (var u = 0u; u < 4u; u++) {
+        let at = c + u * LANES + lane;
+        let key = rank(X[origin + min(at, p.count - 1u)]);
+        let taken = at < p.count && key > floor_;
+        let slot = n + slotOf(taken, lane);
+        n += slots(taken, lane);
+        if (taken) { ioKeys[base + slot] = key; ioIndex[base + slot] = p.first + at; }
+      }
+      settle();
+    }
+  }
+  if (lane == 0u) { ioState[row] = vec2u(n, floor_); }
+}
