@@ -2,6 +2,7 @@
  * Which tensor of a weight file is which weight of the encoder, and reading it. Files name the same weight in several
  * ways (a wrapper's prefix, LayerNorm's `gamma` and `beta`); what is decided here is found under one name by all others.
  */
+import type { Parameter } from '../autograd/parameters.js';
 import { InputError } from '../errors.js';
 import { listed, printable, show } from '../show.js';
 import { isFloatFileDType } from '../tensor/dtype.js';
@@ -178,6 +179,22 @@ export function* finitePieces(
     }
     yield piece;
   }
+}
+
+/** Elements of a weight that are in host memory at once on their way to the device. */
+export const UPLOAD_ELEMENTS = 4 << 20;
+
+/** Writes a tensor of a file to its place in a parameter. @throws as `finitePieces`. */
+export function fillParameter(
+  parameter: Parameter,
+  part: { readonly start: number },
+  source: WeightSource,
+  name: string,
+): void {
+  // A planning device holds no numbers: that the file fits is all there is to know.
+  if (parameter.tensor.gpu.planning) return;
+  for (const { offset, data } of finitePieces(source, name, UPLOAD_ELEMENTS))
+    parameter.tensor.write(data, part.start + offset);
 }
 
 /**

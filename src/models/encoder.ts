@@ -150,8 +150,9 @@ export function encode(
     const positions = gatherRows(weight('embeddings.position_embeddings.weight'), batch.positions, {
       paddingIndex: config.family === 'bert' ? undefined : config.padId,
     });
-    // Every token is of type 0.
-    const types = sliceRows(weight('embeddings.token_type_embeddings.weight'), 0, 1);
+    const typeTable = weight('embeddings.token_type_embeddings.weight');
+    // Of type 0 all of them, unless the batch says otherwise.
+    const types = batch.types ? gatherRows(typeTable, batch.types) : sliceRows(typeTable, 0, 1);
     return drop(norm('embeddings.LayerNorm', add(add(words, positions), types), undefined, store.precision));
   };
 

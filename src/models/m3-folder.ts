@@ -15,17 +15,18 @@ import { sizeOf } from '../tensor/shape.js';
 import { encoderFolder, MODULES_FILE } from '../tokenizer/folder.js';
 import { openWeights } from '../weights/open.js';
 import type { SavedFormat } from '../weights/saved-weights.js';
-import type { WeightSource } from '../weights/source.js';
 import { type TorchEntry, TorchFile } from '../weights/torch-file.js';
 import { type EncoderConfig, readEncoderConfig, writtenConfig } from './config.js';
 import { encoderParameters } from './encoder.js';
 import {
   allFinite,
+  fillParameter,
   findEncoderWeights,
   finitePieces,
   type NeededWeight,
   requireLayers,
   requireLinear,
+  UPLOAD_ELEMENTS,
 } from './encoder-weights.js';
 import {
   ENCODER_PREFIX,
@@ -39,8 +40,6 @@ import {
 import { CARD_FILE, type CardDetails, modelCard } from './model-card.js';
 import { CONFIG_FILE, type ModelFolderContents, watchFolder } from './model-folder.js';
 import { PLAIN_TEXTS, readSentenceFolder, sentenceFiles, type TextSettings } from './sentence-files.js';
-
-const UPLOAD_ELEMENTS = 4 << 20;
 
 /** What a model consists of, apart from what it does. */
 export interface M3Parts {
@@ -104,14 +103,14 @@ export function readM3(gpu: Gpu, folder: string, options: M3Options): M3Parts {
     for (const parameter of store.parameters) {
       if (parameter.name.startsWith(ENCODER_PREFIX))
         for (const part of parameter.parts)
-          fill(parameter, part, source, found.stored.get(part.name.slice(ENCODER_PREFIX.length))!);
+          fillParameter(parameter, part, source, found.stored.get(part.name.slice(ENCODER_PREFIX.length))!);
     }
     for (const name of HEADS) {
       const file = heads[name];
       const seed = new CounterRandom(options.seed ?? 42, name === 'colbert_linear' ? [1] : [2]);
       for (const kind of ['weight', 'bias'] as const) {
         const parameter = store.parameters.find((candidate) => candidate.name === `${name}.${kind}`)!;
-        if (file) fill(parameter, parameter.parts[0]!, file, kind);
+        if (file) fillParameter(parameter, parameter.parts[0]!, file, kind);
         else initializeHead(parameter, config.hiddenSize, seed);
       }
     }
@@ -298,16 +297,4 @@ function requireFinite(name: string, data: Float32Array): void {
   if (allFinite(data)) return;
   const value = data.find((each) => !Number.isFinite(each));
   throw new MachineError(`the weight ${show(name)} is not finite (${value}): nothing is saved`);
-}
-
-function fill(
-  parameter: Parameter,
-  part: { start: number; shape: readonly number[] },
-  source: WeightSource,
-  name: string,
-): void {
-  // A planning device holds no numbers: that the file fits is all there is to know.
-  if (parameter.tensor.gpu.planning) return;
-  for (const { offset, data } of finitePieces(source, name, UPLOAD_ELEMENTS))
-    parameter.tensor.write(data, part.start + offset);
 }

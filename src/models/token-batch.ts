@@ -1,5 +1,5 @@
 /** Token ids of several texts, packed, with the index lists that the encoder needs. Dispose when done. */
-import { InputError } from '../errors.js';
+import { InputError, ShapeError } from '../errors.js';
 import type { Gpu } from '../gpu/gpu.js';
 import { PackedSequences } from '../tensor/packed.js';
 import { RowIndex } from '../tensor/row-index.js';
@@ -13,20 +13,25 @@ export class TokenBatch {
   readonly ids: Uint32Array;
   readonly words: RowIndex;
   readonly positions: RowIndex;
+  /** Of the rows of the token type table; undefined: every token is of type 0. */
+  readonly types: RowIndex | undefined;
   /** First and last token of each text. */
   readonly first: RowIndex;
   readonly last: RowIndex;
+  /** [T], of `types`. */
+  private readonly tokenTypes: Uint32Array | undefined;
 
   /**
    * `firstToken`: tokens of the whole batch before these, when these texts are a part of one; dropout then draws
-   * what it would for the whole.
-   * @throws InputError when a text has more tokens than the model has positions, or an id beyond its vocabulary.
+   * what it would for the whole. `types`: of each text its tokens' types, where they are not all 0.
+   * @throws InputError when a text has more tokens than the model has positions, or an id or a type beyond its tables.
    */
   constructor(
     private readonly gpu: Gpu,
     texts: readonly ArrayLike<number>[],
     private readonly config: EncoderConfig,
     readonly firstToken = 0,
+    types?: readonly ArrayLike<number>[],
   ) {
     for (const [i, text] of texts.entries()) {
       if (text.length > config.maxTokens)
@@ -54,7 +59,9 @@ export class TokenBatch {
         else positions[at] = id === config.padId ? id : config.padId! + ++count;
       }
     }
+    this.tokenTypes = types && typesOf(types, texts, config);
     this.words = new RowIndex(gpu, this.ids);
+    this.types = this.tokenTypes && new RowIndex(gpu, this.tokenTypes);
     this.positions = new RowIndex(gpu, positions);
     this.first = new RowIndex(gpu, this.packed.bounds.slice(0, -1));
     this.last = new RowIndex(
@@ -66,14 +73,35 @@ export class TokenBatch {
   /** Texts [from, to) as a batch of their own that knows its place in this one. */
   part(from: number, to: number): TokenBatch {
     const { bounds } = this.packed;
-    const texts = Array.from({ length: to - from }, (_, i) =>
-      this.ids.subarray(bounds[from + i]!, bounds[from + i + 1]!),
+    const ofTexts = (values: Uint32Array) =>
+      Array.from({ length: to - from }, (_, i) => values.subarray(bounds[from + i]!, bounds[from + i + 1]!));
+    return new TokenBatch(
+      this.gpu,
+      ofTexts(this.ids),
+      this.config,
+      this.firstToken + bounds[from]!,
+      this.tokenTypes && ofTexts(this.tokenTypes),
     );
-    return new TokenBatch(this.gpu, texts, this.config, this.firstToken + bounds[from]!);
   }
 
   dispose(): void {
     this.packed.dispose();
     for (const index of [this.words, this.positions, this.first, this.last]) index.dispose();
+    this.types?.dispose();
   }
+}
+
+/** The types of all texts, packed as their ids are. */
+function typesOf(
+  types: readonly ArrayLike<number>[],
+  texts: readonly ArrayLike<number>[],
+  { typeVocabSize }: EncoderConfig,
+): Uint32Array {
+  if (types.length !== texts.length || types.some((each, i) => each.length !== texts[i]!.length))
+    throw new ShapeError('TokenBatch', 'as many types as tokens are needed, text by text');
+  const packed = Uint32Array.from(types.flatMap((each) => Array.from(each)));
+  const stray = packed.find((type) => type >= typeVocabSize);
+  if (stray !== undefined)
+    throw new InputError(`token type ${stray} is none of the model's ${typeVocabSize} (type_vocab_size)`);
+  return packed;
 }

@@ -44,6 +44,10 @@ export interface TokenizerSettings {
   readonly tokenNormalizer: Part | undefined;
   readonly preTokenizer: Part | undefined;
   readonly postProcessor: Part | undefined;
+  /** Whose rule joins two texts; `template`: that of the post-processor. */
+  readonly pairRule: 'roberta' | 'bert' | 'template';
+  /** Whether models get token types from it (`model_input_names`). */
+  readonly tokenTypes: boolean;
   readonly decoder: Part | undefined;
   readonly specialTokens: ReadonlyMap<Role, string>;
   readonly truncationSide: 'left' | 'right';
@@ -117,6 +121,13 @@ const DEFAULT_TOKENS: Record<TokenizerClass, Partial<Record<Role, string>>> = {
   PreTrainedTokenizer: {},
 };
 
+const PAIR_RULES: Record<TokenizerClass, TokenizerSettings['pairRule']> = {
+  XLMRobertaTokenizer: 'roberta',
+  RobertaTokenizer: 'roberta',
+  BertTokenizer: 'bert',
+  PreTrainedTokenizer: 'template',
+};
+
 // ---------------------------------------------------------------- the whole
 
 /** @throws InputError. */
@@ -157,6 +168,10 @@ export function tokenizerSettings(folder: FolderSettings): TokenizerSettings {
     tokenNormalizer: ownNormalizer,
     preTokenizer: preTokenizerOf(folder),
     postProcessor: tokenizer.optionalPart('post_processor'),
+    pairRule: PAIR_RULES[folder.className],
+    tokenTypes: config.has('model_input_names')
+      ? config.list('model_input_names').includes('token_type_ids')
+      : PAIR_RULES[folder.className] !== 'roberta',
     decoder: tokenizer.optionalPart('decoder'),
     specialTokens: byRole,
     truncationSide: side(config, 'truncation_side', tokenizer.optionalPart('truncation')),

@@ -1,4 +1,4 @@
-/** The `post_processor` of a tokenizer.json: the special ids around a single text. Pairs of texts do not exist here. */
+/** The `post_processor` of a tokenizer.json: the special ids around a single text. Pairs are in pairs.ts. */
 import { isId, type Part } from './part.js';
 
 export interface Around {
@@ -53,13 +53,15 @@ function clsAndSep(component: Part): Around {
   return { prefix: [id('cls')], suffix: [id('sep')] };
 }
 
+/** The ids that a template's special token of this name stands for. */
+export function templateIds(component: Part, name: string): readonly number[] {
+  const token = component.part('special_tokens').part(name);
+  const ids = token.list('ids');
+  if (ids.length > MOST_SPECIALS || !ids.every(isId)) token.fail('ids', 'a list of ids');
+  return ids as number[];
+}
+
 function template(component: Part): Around {
-  const tokens = component.part('special_tokens');
-  const idsOf = (name: string): readonly number[] => {
-    const ids = tokens.part(name).list('ids');
-    if (ids.length > MOST_SPECIALS || !ids.every(isId)) tokens.part(name).fail('ids', 'a list of ids');
-    return ids as number[];
-  };
   const prefix: number[] = [];
   const suffix: number[] = [];
   let texts = 0;
@@ -67,7 +69,8 @@ function template(component: Part): Around {
     if (item.has('Sequence')) {
       item.part('Sequence').oneOf('id', ['A']);
       texts++;
-    } else (texts === 0 ? prefix : suffix).push(...idsOf(item.part('SpecialToken').string('id')));
+    } else
+      (texts === 0 ? prefix : suffix).push(...templateIds(component, item.part('SpecialToken').string('id')));
     if (prefix.length + suffix.length > MOST_SPECIALS) break;
   }
   if (texts !== 1) component.fail('single', 'the text, {"Sequence":{"id":"A"}}, once');

@@ -1,8 +1,7 @@
 /**
  * Text to token ids as transformers 4.57 gives them: `<s> text </s>`, cut on the side that the folder says. The folder
  * is read by settings.ts; the steps are here in their order: added tokens out of the raw text, normaliser, added tokens
- * out of the normalised text, words, the model, special ids around. Padding does not exist here (batches are packed),
- * nor do pairs of texts.
+ * out of the normalised text, words, the model, special ids around. Padding does not exist here (batches are packed).
  */
 import path from 'node:path';
 import { InputError } from '../errors.js';
@@ -14,6 +13,15 @@ import { type Decoder, decoderFrom } from './decoder.js';
 import { encoderFolder, readTokenizerFiles } from './folder.js';
 import { Ids } from './ids.js';
 import { lowerCasedFirst, lowerCases, type Normalizer, normalizerFrom } from './normalizers.js';
+import {
+  bertPair,
+  type EncodedPair,
+  joinPair,
+  type PairLayout,
+  robertaPair,
+  specialsOfPair,
+  templatePair,
+} from './pairs.js';
 import { Part } from './part.js';
 import { readSentencePiece, xlmRobertaTokenizerJson } from './sentencepiece.js';
 import { type Role, type TokenizerSettings, tokenizerClass, tokenizerSettings } from './settings.js';
@@ -53,6 +61,7 @@ export class Tokenizer {
   readonly notices: readonly string[];
 
   private lower: Tokenizer | undefined;
+  private pairs: PairLayout | undefined;
   private readonly cache: TextCache;
   private readonly around: Around;
   private readonly normalize: Normalizer;
@@ -205,6 +214,43 @@ export class Tokenizer {
     ids.set(length === content.length ? content : content.subarray(first, first + length), prefix.length);
     ids.set(suffix, prefix.length + length);
     return ids;
+  }
+
+  /** Special ids around a single text, which `encode` counts with it. */
+  get specials(): number {
+    return this.around.prefix.length + this.around.suffix.length;
+  }
+
+  /** Special ids of a pair. @throws InputError when the folder does not say how two texts are joined. */
+  get pairSpecials(): number {
+    return specialsOfPair(this.pairLayout());
+  }
+
+  /**
+   * Two texts as one, from what `encode` gave for each: the second is cut so that there are at most `maxLength` ids.
+   * @throws InputError when the folder does not say how two texts are joined.
+   */
+  encodePair(first: Uint32Array, second: Uint32Array, maxLength: number): EncodedPair {
+    return joinPair(this.pairLayout(), this.withoutSpecials(first), this.withoutSpecials(second), maxLength, {
+      fromEnd: this.settings.truncationSide === 'left',
+      typed: this.settings.tokenTypes,
+    });
+  }
+
+  private pairLayout(): PairLayout {
+    const { pairRule, postProcessor } = this.settings;
+    this.pairs ??=
+      pairRule === 'roberta'
+        ? robertaPair(this.clsId, this.sepId)
+        : pairRule === 'bert'
+          ? bertPair(this.clsId, this.sepId)
+          : templatePair(postProcessor, printable(this.folder));
+    return this.pairs;
+  }
+
+  private withoutSpecials(ids: Uint32Array): Uint32Array {
+    const { prefix, suffix } = this.around;
+    return ids.subarray(prefix.length, ids.length - suffix.length);
   }
 
   encodeBatch(texts: readonly string[], maxLength?: number): Uint32Array[] {
