@@ -60,6 +60,9 @@ test('a run says where the folder differs from its flags, caps lengths by it, an
     rows,
     '--save_steps',
     '1',
+    // They change nothing of the model.
+    ...'--launcher threads --ddp_timeout 30 --check_replicas 1 --dataloader_num_workers 1'.split(' '),
+    ...['--max_shard_size', '1GB'],
   );
   const all = notices.join('\n');
   assert.match(all, /--query_max_len 32: .* at most 16 tokens .* cut to that/);
@@ -85,6 +88,14 @@ test('a run says where the folder differs from its flags, caps lengths by it, an
     '| step | epoch | eval_loss |',
   ])
     assert.ok(text.includes(line), `${line}\n${text}`);
+  assert.deepEqual(
+    [...text.matchAll(/^\| `(\w+)` \|/gm)].map(([, flag]) => flag),
+    [
+      ...['train_group_size', 'query_max_len', 'passage_max_len', 'temperature', 'sentence_pooling_method'],
+      ...['normalize_embeddings', 'unified_finetuning', 'learning_rate', 'num_train_epochs', 'max_steps'],
+      ...['per_device_train_batch_size', 'seed'],
+    ],
+  );
   assert.match(text, /## Losses\n\nStep 2 of 2\.\n\n(?:\|.*\n){2}\| 1 \|.*\n\| 2 \|.*\n/);
   assert.doesNotMatch(text, /Theirs|mit\b|base_model/);
   assert.ok(!text.includes(root), 'a path of this machine');

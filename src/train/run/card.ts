@@ -5,6 +5,7 @@ import type { TrainingData } from '../../data/batches.js';
 import { code, codeCell } from '../../models/model-card.js';
 import { type FinetuneArguments, finetuneFlags } from '../arguments.js';
 import type { LogEntry } from '../report.js';
+import type { FlagName } from './fingerprint.js';
 import type { TrainerState } from './log.js';
 
 /** Rows of one table; of a longer log they are spread over it, its first and its last among them. */
@@ -12,7 +13,7 @@ const MOST_ROWS = 12;
 const MOST_FILES = 50;
 
 /** What every card tells, whether it was given or not. */
-const ALWAYS = new Set([
+const ALWAYS: ReadonlySet<string> = new Set<FlagName>([
   'learning_rate',
   'num_train_epochs',
   'per_device_train_batch_size',
@@ -26,7 +27,7 @@ const ALWAYS = new Set([
   'seed',
 ]);
 /** What is secret, where files are, and what does not change the model. */
-const NEVER = new Set([
+const NEVER: ReadonlySet<string> = new Set<FlagName>([
   'token',
   'resume_from_checkpoint',
   'dry_run',
@@ -46,6 +47,12 @@ const NEVER = new Set([
   'profile',
   'tune',
   'adapter',
+  'adapters',
+  'launcher',
+  'ddp_timeout',
+  'check_replicas',
+  'dataloader_num_workers',
+  'max_shard_size',
   'debug',
   'max_gpu_memory',
 ]);
