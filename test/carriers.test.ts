@@ -73,6 +73,20 @@ test('a rank that closes early ends those that wait for it', async () => {
   assert.match(reasons(settled)[0]!, /^RankError: rank 1: ended its exchanges while rank 0 waited for it$/);
 });
 
+test('a rank that does not answer while others close is told as that, and those that close beat', async () => {
+  const beats = new Int32Array(new SharedArrayBuffer(4));
+  const transport = { module: new URL('./silent-peer.js', import.meta.url).href, data: beats };
+  const communicator = await CarriedCommunicator.open({ transport, timeoutSeconds: 1 });
+  await communicator.barrier();
+  const before = Atomics.load(beats, 0);
+  await assert.rejects(
+    communicator.close(),
+    /^RankError: rank 1: gave no sign of life for 1 s while rank 0 closed the run and waited for it: it hangs, or/,
+  );
+  assert.ok(Atomics.load(beats, 0) > before + 1);
+  await assert.rejects(communicator.barrier(), /^RankError: rank 1: /);
+});
+
 // ---- ranks in threads of their own ---------------------------------------------------------------------------
 
 function started<T>(size: number, data: Data, options: Partial<RankThreadsOptions> = {}): RankThreads<T> {

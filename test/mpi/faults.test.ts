@@ -16,6 +16,11 @@ interface Fault {
 const faults: Record<string, Fault> = {
   'throws where nobody catches': { scenario: 'throws', says: /rank 1: the rows ran out/, code: 1 },
   'is stopped': { scenario: 'stopped', says: /rank 1: gave no sign of life for 5 s/, code: 1 },
+  'is stopped before it closes': {
+    scenario: 'stopped-late',
+    says: /rank 1: gave no sign of life for 5 s while rank 0 closed the run and waited for it/,
+    code: 1,
+  },
   'is stopped before it comes to MPI': {
     scenario: 'stopped-early',
     says: /rank 1: its process \d+ on .* is stopped, and rank 0 waits for it in MPI_Init for 20 s/,

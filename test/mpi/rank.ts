@@ -21,7 +21,7 @@ if (scenario === 'stopped-early' && launch.rank === 1) {
   process.kill(process.pid, 'SIGSTOP');
 }
 // Long enough for a machine under load, short enough for a test.
-const timeoutSeconds = ['stopped', 'loops', 'goes-on'].includes(scenario) ? 5 : 20;
+const timeoutSeconds = ['stopped', 'stopped-late', 'loops', 'goes-on'].includes(scenario) ? 5 : 20;
 const { communicator, processes } = await openMpi(launch, {
   timeoutSeconds,
   ...(scenario === 'pieces' ? { pieceBytes: 1000 } : {}),
@@ -72,6 +72,18 @@ const scenarios: Record<string, () => Promise<void>> = {
   },
   killed: () => fault(() => process.kill(process.pid, 'SIGKILL')),
   stopped: () => fault(() => process.kill(process.pid, 'SIGSTOP')),
+  /** When all is exchanged. */
+  async 'stopped-late'() {
+    await communicator.barrier();
+    await sleep(1000);
+    if (rank === 1) process.kill(process.pid, 'SIGSTOP');
+    try {
+      await communicator.close();
+    } catch (error) {
+      process.stderr.write(`dawntune: ${(error as Error).message}\n`);
+      process.exit((error as { exitCode?: number }).exitCode ?? 1);
+    }
+  },
   loops: () =>
     fault(() => {
       for (;;);

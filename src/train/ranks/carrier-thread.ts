@@ -224,12 +224,16 @@ async function main(): Promise<void> {
       continue;
     }
     const { id } = command;
-    if ('close' in command) {
-      transport.close();
-      answer({ id, received: [] });
-      return;
-    }
-    if ('abort' in command) fail(new RankError(command.abort));
+    if ('close' in command)
+      try {
+        watchdog.begin('closed the run and waited for it');
+        transport.close();
+        answer({ id, received: [] });
+        return;
+      } catch (error) {
+        fail(error);
+      }
+    else if ('abort' in command) fail(new RankError(command.abort));
     else if (!failed)
       try {
         watchdog.begin();

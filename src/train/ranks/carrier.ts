@@ -148,9 +148,13 @@ export class CarriedCommunicator implements Communicator {
 
   private async endThread(): Promise<void> {
     const exited = new Promise<void>((resolve) => this.worker.once('exit', () => resolve()));
-    this.heart.stop();
-    if (this.exited) return;
-    await this.post({ close: true });
+    if (this.exited) return this.heart.stop();
+    try {
+      await this.post({ close: true });
+    } finally {
+      // Not before: of two ranks that wait here for a third one, each still waits for the other.
+      this.heart.stop();
+    }
     this.fail(new MachineError(`rank ${this.rank} is closed`));
     this.worker.ref();
     await exited;

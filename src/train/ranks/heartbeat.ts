@@ -15,6 +15,7 @@ const LATE_MILLISECONDS = 1000;
 /** Before all ranks have met one that was never heard of may be starting, which takes its time however short the timeout. */
 export const STARTING_SECONDS = 20;
 
+const WAITED = 'waited for it';
 const SILENCE = 'gave no sign of life';
 
 /** Whether a rank failed by being silent: others say so, and it cannot. */
@@ -100,6 +101,7 @@ export class Watchdog implements Watch {
   private silent: Float64Array = new Float64Array();
   private last: number;
   private haveMet = false;
+  private doing = WAITED;
   private readonly clock: () => number;
 
   constructor(private readonly options: WatchdogOptions) {
@@ -107,8 +109,9 @@ export class Watchdog implements Watch {
     this.last = this.clock();
   }
 
-  /** From here on ranks are waited for anew. */
-  begin(): void {
+  /** From here on ranks are waited for anew. `doing`: what this rank then did, for the failure of one that is silent. */
+  begin(doing = WAITED): void {
+    this.doing = doing;
     this.silent.fill(0);
     this.last = this.clock();
   }
@@ -148,7 +151,7 @@ export class Watchdog implements Watch {
   private silence(rank: number, seconds: number): RankFailure {
     return {
       rank,
-      message: `${SILENCE} for ${seconds} s while rank ${this.options.rank()} waited for it: it hangs, or its process or machine is stopped`,
+      message: `${SILENCE} for ${seconds} s while rank ${this.options.rank()} ${this.doing}: it hangs, or its process or machine is stopped`,
       exitCode: 1,
     };
   }
