@@ -36,7 +36,12 @@ if (process.argv.at(-1).startsWith('ends')) process.exit(Number(process.argv.at(
 if (process.argv.at(-1) === 'full') { fs.writeSync(2, '-'.repeat(74) + '\\nNot enough slots\\n' + '-'.repeat(74) + '\\n'); process.exit(1); }
 if (process.argv.at(-1) === 'dies') process.kill(process.pid, 'SIGKILL');
 process.stdin.setEncoding('utf8').on('data', (text) => say('got ' + text.trim())).on('end', () => { say('input ended'); process.exit(7); });
-process.on('SIGTERM', () => { say('terminated'); process.exit(1); });
+const crash = ['*** Process received signal ***', 'Signal: Segmentation fault (11)', '[ 0] /lib/libc.so.6', '*** End of error message ***'];
+process.on('SIGTERM', () => {
+  say('terminated');
+  fs.writeSync(2, crash.map((line) => '[vm:7] ' + line + '\\n').join(''));
+  setTimeout(() => process.exit(1), process.argv.at(-1) === 'slow' ? 500 : 0);
+});
 setTimeout(() => process.exit(99), 20000);
 `,
   { mode: 0o755 },
@@ -159,6 +164,19 @@ test('a first signal reaches rank 0 as a line, a second one ends mpirun, and the
   asked.child.kill('SIGTERM');
   assert.equal(await asked.code, 143);
   assert.match(asked.said(), /got SIGINT\nterminated/);
+  assert.equal(asked.errors(), '');
+
+  const hurried = start('slow');
+  await until(() => hurried.said().includes('words'), 'mpirun has started');
+  hurried.child.kill('SIGINT');
+  await until(() => hurried.said().includes('got SIGINT'), 'the signal has come');
+  await new Promise((resolve) => setTimeout(resolve, 600));
+  hurried.child.kill('SIGINT');
+  await until(() => hurried.said().includes('terminated'), 'the second signal has come');
+  // mpirun is on its way, which a third one would only disturb.
+  hurried.child.kill('SIGINT');
+  assert.equal(await hurried.code, 130);
+  assert.equal(hurried.said().match(/terminated/g)?.length, 1);
 
   const killed = start('finetune');
   await until(() => killed.said().includes('words'), 'mpirun has started');
@@ -166,7 +184,7 @@ test('a first signal reaches rank 0 as a line, a second one ends mpirun, and the
   await until(() => killed.said().includes('input ended'), 'the input has ended');
 });
 
-test('what Open MPI says of an end is told where the ranks have not said why', () => {
+test('what launchers say of an end is told where the ranks have not said why', () => {
   const fence = '-'.repeat(74);
   const text = `one\n${fence}\nPrimary job terminated\n${fence}\ntwo\n-- three\n${fence}\nno end`;
   const told = (all: boolean, pieces: readonly string[]) => {
@@ -184,9 +202,16 @@ test('what Open MPI says of an end is told where the ranks have not said why', (
     '[a:7] [[1838,0],0] ORTE_ERROR_LOG: Out of resource in file ../orte/util/show_help.c at line 501\n',
     '[a:7] 1 more process has sent help message help-mpi-api.txt / mpi-abort\n',
     '[a:7] Set MCA parameter "orte_base_help_aggregate" to 0 to see all help / error messages\n',
+    '[a:7] *** Process received signal ***\n[a:7] Signal: Aborted (6)\n[a:7] [ 0] /lib/libc.so.6(+0x3c)\n[a:7] *** End of error message ***\n',
+    'Abort(143) on node 0 (rank 0 in comm 0): application called MPI_Abort(MPI_COMM_WORLD, 143) - process 0\n',
+    '[mpiexec@a] Press Ctrl-C again to force abort\nCtrl-C caught... cleaning up processes\n[proxy:0:0@a] main (pm/pmiserv/pmip.c:169): demux engine error waiting for event\n',
   ]) {
     assert.equal(told(false, [leftOut]), '');
     assert.equal(told(true, [leftOut]), leftOut);
+    // Lines of others stand in between, and after them.
+    const lines = leftOut.split('\n').slice(0, -1);
+    const among = lines.map((line, i) => `${line}\nown ${i}\n[b:8] own\n`);
+    assert.equal(told(false, among), lines.map((_, i) => `own ${i}\n[b:8] own\n`).join(''));
   }
   for (const pieces of [[text], [...text]]) {
     assert.equal(told(false, pieces), `one\ntwo\n-- three\n${fence}\nno end`);

@@ -86,17 +86,26 @@ const END_MILLISECONDS = 10_000;
 /** Exit codes that a rank has by itself; of others (a rank that was killed) mpirun tells the signal in ways of its own. */
 const OWN_CODES = new Set([0, 1, 2, 130, 143]);
 
-/** Open MPI says so of what several ranks that end at once made it say: that it left it out, or could not put it together. */
-const LEFT_OUT =
-  /^\[.*(ORTE_ERROR_LOG: .*show_help\.c|more process(es)? ha(s|ve) sent help message|orte_base_help_aggregate)/;
+/**
+ * Lines by which launchers tell of an end. Open MPI: of what several ranks that end at once made it say, that it left it
+ * out, or could not put it together. MPICH: the call that ended a rank, and what its own processes make of being told to end.
+ */
+const OF_AN_END =
+  /^\[.*(ORTE_ERROR_LOG: .*show_help\.c|more process(es)? ha(s|ve) sent help message|orte_base_help_aggregate)|^Abort\(\d+\) on node \d+|^\[(mpiexec|proxy:[\d:]+)@|^Ctrl-C caught\.\.\. cleaning up/;
+
+/** Where a process of Open MPI crashed, and every line of that begins alike, up to the last one. */
+const CRASH = /^(\[[^\]]+:\d+\] )\*\*\* Process received signal \*\*\*/;
+const CRASH_END = '*** End of error message ***';
 
 /**
- * What comes through mpirun's standard error: lines of ranks as they come, and what Open MPI itself says of the end (it
- * stands between two lines of dashes) only where the ranks have not said why.
+ * What comes through mpirun's standard error: lines of ranks as they come, and what launchers themselves say of the end
+ * (Open MPI's stands between two lines of dashes, or tells where it crashed) only where the ranks have not said why.
  */
 export class LauncherWords {
   private line = '';
   private block: string[] | undefined;
+  /** How lines begin that tell of a crash. */
+  private crash: string | undefined;
   private readonly blocks: string[] = [];
   /** Whether a line has come with which this command ends. */
   ranksSaidWhy = false;
@@ -108,14 +117,18 @@ export class LauncherWords {
     this.line = lines.pop()!;
     for (const line of lines) {
       const fence = /^-{70,}\r?$/.test(line);
-      if (this.block) {
+      this.crash ??= CRASH.exec(line)?.[1];
+      if (this.crash !== undefined && line.startsWith(this.crash)) {
+        this.blocks.push(line);
+        if (line.includes(CRASH_END)) this.crash = undefined;
+      } else if (this.block) {
         this.block.push(line);
         if (fence) {
           this.blocks.push(...this.block);
           this.block = undefined;
         }
       } else if (fence) this.block = [line];
-      else if (LEFT_OUT.test(line)) this.blocks.push(line);
+      else if (OF_AN_END.test(line)) this.blocks.push(line);
       else {
         this.ranksSaidWhy ||= line.startsWith('dawntune: ');
         this.pass(`${line}\n`);
@@ -163,7 +176,8 @@ export async function runUnderMpirun(
   let ended: (typeof SIGNALS)[number] | undefined;
   const pass = (signal: (typeof SIGNALS)[number]) => {
     const now = performance.now();
-    if (first !== undefined && now - first < SAME_SIGNAL) return;
+    // mpirun that is told to end a second time does so without removing what it has made, or crashes.
+    if (ended !== undefined || (first !== undefined && now - first < SAME_SIGNAL)) return;
     if (first === undefined) child.stdin!.write(`${signal}\n`);
     else {
       ended = signal;
