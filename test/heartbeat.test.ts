@@ -1,8 +1,9 @@
 /** Who is taken to hang and who to be slow, on a clock of the test's own. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { progress } from '../src/progress.js';
 import { RankError, type RankFailure } from '../src/train/ranks/communicator.js';
-import { beatThroughFirst, Heartbeat, Watchdog } from '../src/train/ranks/heartbeat.js';
+import { BeatsOfBusy, beatThroughFirst, Heartbeat, Watchdog } from '../src/train/ranks/heartbeat.js';
 
 /** A watchdog of rank 0 of 3 with a timeout of 10 s, and what is around it. */
 function watched() {
@@ -79,6 +80,51 @@ test('an abort of this rank ends its wait at the next look', () => {
   const { around, dog } = watched();
   around.aborted = { rank: 0, message: 'a disk is full', exitCode: 1 };
   assert.throws(() => dog.look(), /rank 0: a disk is full/);
+});
+
+test('a busy rank is beaten for until it gave no sign of progress itself for too long', () => {
+  let now = 0;
+  const beats = new BeatsOfBusy(10, () => now);
+  let [own, told] = [1, 0];
+  /** Seconds in which what is told does not stand still; the first in which it does ends it. */
+  const alive = (seconds: number, busy: boolean, each: () => void = () => {}) => {
+    for (let i = 0; i < 10 * seconds; i++) {
+      now += 100;
+      each();
+      const next = beats.count(own, busy);
+      if (next === told) return i / 10;
+      told = next;
+    }
+    return seconds;
+  };
+  assert.equal(
+    alive(60, false, () => own++),
+    60,
+  );
+  assert.ok(alive(5, false) < 1, 'of one that is not busy only its own beats are told');
+  const silent = alive(60, true);
+  assert.ok(silent > 9.5 && silent < 10.5, `${silent} s`);
+  // Every 9 s one, for a long time.
+  const progressing = () => {
+    if (now % 9000 === 0) own++;
+  };
+  own++;
+  assert.equal(alive(900, true, progressing), 900);
+  // Nobody called for an hour: the process was stopped.
+  now += 3600_000;
+  own++;
+  assert.ok(alive(60, true) > 8);
+});
+
+test('progress of a thread is its beat, until its heart is stopped', () => {
+  const cells = new Int32Array(2);
+  const heart = new Heartbeat(cells, { beats: 0, busy: 1 });
+  const before = cells[0]!;
+  progress();
+  assert.equal(cells[0], before + 1);
+  heart.stop();
+  progress();
+  assert.equal(cells[0], before + 1);
 });
 
 test('while the first of several is made, and not later, another thread may beat for this one', async () => {

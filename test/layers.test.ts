@@ -26,7 +26,7 @@ const ROOMS = [
   'cli',
 ];
 const TOP = ['index.ts', 'bench/main.ts'];
-const GROUND = ['errors.ts', 'show.ts', 'flags.ts', 'flag-help.ts', 'nearest-name.ts'];
+const GROUND = ['errors.ts', 'show.ts', 'flags.ts', 'flag-help.ts', 'nearest-name.ts', 'progress.ts'];
 
 const below = (folder: string) =>
   fs

@@ -10,6 +10,7 @@ import { MachineError } from '../src/errors.js';
 import { Gpu } from '../src/gpu/gpu.js';
 import { Tensor } from '../src/tensor/tensor.js';
 import { bytesOf } from '../src/train/ranks/communicator.js';
+import { beatThrough } from '../src/train/ranks/heartbeat.js';
 import type { RankContext } from '../src/train/ranks/rank-messages.js';
 import { RankThreads } from '../src/train/ranks/rank-threads.js';
 import { silentReporter } from '../src/train/report.js';
@@ -34,6 +35,13 @@ const faults = {
   async loops(gpu) {
     owe(gpu);
     for (;;);
+  },
+  /** In work through which the communication thread beats for this one: a start, a save. */
+  async loopsBusy(gpu) {
+    owe(gpu);
+    await beatThrough(() => {
+      for (;;);
+    });
   },
   /** While the other, which computes something endless, has a save begun. */
   async throwsBesideEndless() {
@@ -65,12 +73,13 @@ export async function runRank({
 }
 
 if (isMainThread) {
-  const [size, fault, left] = process.argv.slice(2);
+  const [size, fault, left] = process.argv.slice(2) as [string, RankFault, string];
   const ranks = new RankThreads({
     ...{ size: Number(size), module: new URL(import.meta.url), data: { fault, left } },
     ...{ report: silentReporter, graceSeconds: 0.5 },
     // The others are slow on a busy machine, not silent.
-    timeoutSeconds: fault === 'loops' ? 3 : 20,
+    timeoutSeconds: fault.startsWith('loops') ? 3 : 20,
+    busySeconds: fault === 'loopsBusy' ? 1 : undefined,
     leave(exitCode, error) {
       if (error) tellFailure(error);
       leaveAtOnce(exitCode);

@@ -29,6 +29,7 @@ describe('ranks in threads with devices', { concurrency: 2 }, () => {
     ['throws', 2, 1, /^dawntune: rank 1: no space is left\n$/],
     ['losesDevice', 2, 1, /^dawntune: rank 1: the GPU device was lost \(destroyed\).*\n$/],
     ['loops', 2, 1, /^dawntune: rank 1: gave no sign of life for 3 s while rank 0 waited for it.*\n$/],
+    ['loopsBusy', 2, 1, /^dawntune: rank 1: gave no sign of life for 3 s while rank 0 waited for it.*\n$/],
     ['throwsBesideEndless', 2, 1, /^dawntune: rank 1: no space is left\n$/],
   ] as const)
     test(fault, async () => {

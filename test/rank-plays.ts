@@ -1,7 +1,8 @@
 /** What ranks in threads of their own do in tests (carriers.test.ts): a module as RankThreads starts it. */
 import { setTimeout as delay } from 'node:timers/promises';
 import { InputError, MachineError } from '../src/errors.js';
-import { beat, beatThrough } from '../src/train/ranks/heartbeat.js';
+import { progress } from '../src/progress.js';
+import { beatThrough } from '../src/train/ranks/heartbeat.js';
 import type { RankContext } from '../src/train/ranks/rank-messages.js';
 import { conversation } from './communicator-suite.js';
 
@@ -33,7 +34,7 @@ const faulty = {
   async looksBusy() {
     // Longer than the timeout, with a sign of life in between.
     const end = performance.now() + 1500;
-    while (performance.now() < end) beat();
+    while (performance.now() < end) progress();
   },
   async readsLong() {
     // Longer than the timeout, and nothing in it that could beat.

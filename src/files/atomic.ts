@@ -9,6 +9,7 @@ import { randomBytes } from 'node:crypto';
 import fs from 'node:fs';
 import path from 'node:path';
 import { InputError, MachineError } from '../errors.js';
+import { progress } from '../progress.js';
 import { printable } from '../show.js';
 import { remedy, systemReason, writingFault } from './reason.js';
 
@@ -56,6 +57,7 @@ export class AtomicFile {
       while (offset < bytes.length) {
         const length = Math.min(bytes.length - offset, LARGEST_TRANSFER);
         offset += fs.writeSync(this.open(), bytes, offset, length, start + offset);
+        progress();
       }
     });
     if (at === undefined) this.position += bytes.length;

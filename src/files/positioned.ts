@@ -1,6 +1,7 @@
 /** Files that are read by position: regular files only, so that no device or pipe is waited for. */
 import fs from 'node:fs';
 import { InputError, MachineError } from '../errors.js';
+import { progress } from '../progress.js';
 import { printable } from '../show.js';
 import { systemReason } from './reason.js';
 
@@ -62,6 +63,7 @@ export class PositionedFile {
           `${printable(this.path)}: truncated: expected ${target.length} bytes at ${position}, found ${offset}`,
         );
       offset += got;
+      progress();
     }
   }
 

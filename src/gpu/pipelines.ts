@@ -3,6 +3,7 @@
  * making them costs many times what a dispatch does (docs/spec/dawn-node.md §5).
  */
 import { MachineError } from '../errors.js';
+import { progress } from '../progress.js';
 import { type Access, accessesOf, type Binding, entryOf } from './bindings.js';
 import type { DeviceFaults } from './faults.js';
 import { type RowTexture, sizeClass } from './memory.js';
@@ -84,11 +85,13 @@ export class Pipelines {
     try {
       return this.faults.guard(shader.label, () => {
         const module = this.device.createShaderModule({ code: shader.wgsl, label: shader.label });
-        return this.device.createComputePipeline({
+        const pipeline = this.device.createComputePipeline({
           label: shader.label,
           layout: 'auto',
           compute: { module, entryPoint: 'main' },
         });
+        progress();
+        return pipeline;
       });
     } catch (error) {
       if (!(error instanceof MachineError)) throw error;

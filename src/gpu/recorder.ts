@@ -2,6 +2,7 @@
  * What is recorded and not yet handed over: one command encoder and in it one compute pass, as long as nothing but
  * dispatches comes. Recordings are numbered, so that others can tell whether a buffer is used by the open one.
  */
+import { progress } from '../progress.js';
 import { type Binding, countWrite, entryOf } from './bindings.js';
 import type { DeviceFaults } from './faults.js';
 import type { RowTexture } from './memory.js';
@@ -94,6 +95,7 @@ export class Recorder {
       try {
         const commands = this.faults.guard(`recording ${number}`, () => encoder.finish());
         this.faults.guard(`recording ${number}`, () => this.device.queue.submit([commands]));
+        progress();
         this.profiler.submitted(true);
       } catch (error) {
         this.profiler.submitted(false);

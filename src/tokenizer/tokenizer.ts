@@ -7,6 +7,7 @@ import path from 'node:path';
 import { InputError } from '../errors.js';
 import { asJsonObject, type JsonObject, parseJsonBytes, readJsonObjectIfPresent } from '../files/json.js';
 import { kindOf } from '../files/kind.js';
+import { progress } from '../progress.js';
 import { printable, show } from '../show.js';
 import { AddedTokenFinder } from './added-tokens.js';
 import { type Decoder, decoderFrom } from './decoder.js';
@@ -213,6 +214,7 @@ export class Tokenizer {
     const first = fromEnd ? content.length - length : 0;
     ids.set(length === content.length ? content : content.subarray(first, first + length), prefix.length);
     ids.set(suffix, prefix.length + length);
+    progress();
     return ids;
   }
 

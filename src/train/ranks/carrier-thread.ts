@@ -4,7 +4,7 @@
  */
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import { bytesOf, partOf, RankError, type RankFailure, type WireFormat } from './communicator.js';
-import { Watchdog } from './heartbeat.js';
+import { BeatsOfBusy, Watchdog } from './heartbeat.js';
 import {
   type Answer,
   type CarrierSeat,
@@ -165,7 +165,7 @@ function floats({ buffer, byteOffset, length }: SharedValues): Float32Array {
 // ---- the thread ----------------------------------------------------------------------------------------------
 
 async function main(): Promise<void> {
-  const { transport: place, cells: memory, timeoutSeconds } = workerData as CarrierSeat;
+  const { transport: place, cells: memory, timeoutSeconds, busySeconds } = workerData as CarrierSeat;
   const port = parentPort!;
   const cells = new Int32Array(memory);
   const queue: Command[] = [];
@@ -186,14 +186,14 @@ async function main(): Promise<void> {
   };
 
   let transport: Transport | undefined;
-  let beatsForIt = 0;
+  const beats = new BeatsOfBusy(busySeconds);
   const watchdog = new Watchdog({
     rank: () => transport?.rank,
     timeoutSeconds,
     aborted,
     beats() {
-      if (Atomics.load(cells, CELLS.busy) > 0) beatsForIt++;
-      return transport?.beats((Atomics.load(cells, CELLS.beats) + beatsForIt) | 0) ?? [];
+      const own = beats.count(Atomics.load(cells, CELLS.beats), Atomics.load(cells, CELLS.busy) > 0);
+      return transport?.beats(own) ?? [];
     },
   });
   const { openTransport } = (await import(place.module)) as TransportModule;

@@ -14,7 +14,7 @@ import {
   requireRank,
   type WireFormat,
 } from './communicator.js';
-import { Heartbeat } from './heartbeat.js';
+import { BUSY_SECONDS, Heartbeat } from './heartbeat.js';
 import {
   type Answer,
   type CarrierSeat,
@@ -32,6 +32,8 @@ export interface CarrierOptions {
   readonly transport: TransportPlace;
   /** How long a rank that others wait for may give no sign of life; Infinity: for ever. */
   readonly timeoutSeconds?: number;
+  /** How long one in work that lets no timer run may give no sign of progress; BUSY_SECONDS, or the timeout if that is longer. */
+  readonly busySeconds?: number | undefined;
 }
 
 export const DEFAULT_TIMEOUT_SECONDS = 20;
@@ -75,9 +77,10 @@ export class CarriedCommunicator implements Communicator {
   static async open({
     transport,
     timeoutSeconds = DEFAULT_TIMEOUT_SECONDS,
+    busySeconds = Math.max(BUSY_SECONDS, timeoutSeconds),
   }: CarrierOptions): Promise<CarriedCommunicator> {
     const cells = new Int32Array(new SharedArrayBuffer(4 * Object.keys(CELLS).length));
-    const seat: CarrierSeat = { transport, cells: cells.buffer, timeoutSeconds };
+    const seat: CarrierSeat = { transport, cells: cells.buffer, timeoutSeconds, busySeconds };
     // No flags of this process: some are for its main file only.
     const worker = new Worker(new URL('./carrier-thread.js', import.meta.url), {
       workerData: seat,

@@ -1,8 +1,10 @@
 /**
- * Whether ranks are alive. The thread in which a rank computes beats: by a timer, and by `beat()` in pieces of work that
- * let no timer run. Its communication thread tells the others. A rank that takes long is waited for; one whose beats
- * stay away while others wait for it (an endless loop, a stopped process, a dead machine) ends the run.
+ * Whether ranks are alive. The thread in which a rank computes beats: by a timer, and with each sign of progress in work
+ * that lets no timer run. Its communication thread tells the others, and beats for it through work of which single pieces
+ * take long (a kernel that is compiled, a file that is synced), though not for ever. A rank that takes long is waited
+ * for; one whose beats stay away while others wait for it (an endless loop, a stopped process, a dead machine) ends the run.
  */
+import { onProgress } from '../../progress.js';
 import { RankError, type RankFailure } from './communicator.js';
 import type { Watch } from './transport.js';
 
@@ -24,14 +26,13 @@ export const isSilence = ({ message }: RankFailure): boolean => message.startsWi
 /** Those of this thread. */
 const hearts = new Set<Heartbeat>();
 
-/** This thread is alive: to be called between pieces of work that together may take seconds without a timer. */
-export function beat(): void {
-  for (const heart of hearts) heart.beat();
-}
+/** Work that lets no timer run may give no sign of progress for so long, or for the timeout where that is longer. */
+export const BUSY_SECONDS = 900;
 
 /**
- * `work` may let no timer run for long and cannot be cut in pieces: files are read and written, a plan is made. Until it
- * is done the communication thread beats in place of this one, so that only a stopped process or a dead machine is silent.
+ * `work` may let no timer run for long, and pieces of it take longer than the timeout: files are read and written, a plan
+ * is made, kernels are compiled. Until it is done the communication thread beats in place of this one, so that only a
+ * stopped process, a dead machine, or work that gives no sign of progress for BUSY_SECONDS is silent.
  */
 export async function beatThrough<T>(work: () => T | Promise<T>): Promise<T> {
   const own = [...hearts];
@@ -57,12 +58,14 @@ export async function* beatThroughFirst<T>(items: AsyncIterable<T>): AsyncGenera
 /** Beats of the thread that made it, counted in a cell of shared memory; another says whether it is busy. */
 export class Heartbeat {
   private readonly timer: NodeJS.Timeout;
+  private readonly forget: () => void;
 
   constructor(
     private readonly cells: Int32Array,
     private readonly index: { readonly beats: number; readonly busy: number },
   ) {
     this.timer = setInterval(() => this.beat(), BEAT_MILLISECONDS).unref();
+    this.forget = onProgress(() => this.beat());
     hearts.add(this);
     this.beat();
   }
@@ -78,7 +81,40 @@ export class Heartbeat {
 
   stop(): void {
     clearInterval(this.timer);
+    this.forget();
     hearts.delete(this);
+  }
+}
+
+/**
+ * The beats that a communication thread tells of its computing one: those it counted, and, while that one is busy, one
+ * with each call; not any more once it has given none itself for `seconds` of being busy.
+ */
+export class BeatsOfBusy {
+  private borrowed = 0;
+  private own = 0;
+  /** Milliseconds of being busy without a beat of its own. */
+  private silent = 0;
+  private last: number;
+
+  constructor(
+    private readonly seconds: number,
+    private readonly clock = () => performance.now(),
+  ) {
+    this.last = clock();
+  }
+
+  /** Called several times a second. */
+  count(own: number, busy: boolean): number {
+    const now = this.clock();
+    // Where nobody called, the process was stopped or the machine slept.
+    const passed = Math.min(now - this.last, LATE_MILLISECONDS);
+    this.last = now;
+    if (!busy || own !== this.own) this.silent = 0;
+    else this.silent += passed;
+    this.own = own;
+    if (busy && this.silent < 1000 * this.seconds) this.borrowed++;
+    return (own + this.borrowed) | 0;
   }
 }
 

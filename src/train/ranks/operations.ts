@@ -37,6 +37,8 @@ export interface CarrierSeat {
   /** Int32 cells, by the names of CELLS. */
   readonly cells: SharedArrayBuffer;
   readonly timeoutSeconds: number;
+  /** How long work in which the computing thread beats by progress alone may give none (heartbeat.ts). */
+  readonly busySeconds: number;
 }
 
 /** Shared by the two threads of a rank. */

@@ -26,6 +26,7 @@ export interface RankSeat {
   readonly data: unknown;
   readonly transport: TransportPlace;
   readonly timeoutSeconds: number;
+  readonly busySeconds: number | undefined;
   /** One Int32 cell: 0, or what the run is asked to stop with. */
   readonly stop: SharedArrayBuffer;
 }

@@ -5,7 +5,7 @@ import { RankError } from './communicator.js';
 import { type FromRank, type RankModule, type RankSeat, reporterTo, type ToRank } from './rank-messages.js';
 import { failureOf } from './together.js';
 
-const { rank, module, data, transport, timeoutSeconds, stop } = workerData as RankSeat;
+const { rank, module, data, transport, timeoutSeconds, busySeconds, stop } = workerData as RankSeat;
 const port = parentPort!;
 const tell = (message: FromRank) => port.postMessage(message);
 const stopCell = new Int32Array(stop);
@@ -28,7 +28,7 @@ port.unref();
 async function main(): Promise<void> {
   let communicator: CarriedCommunicator | undefined;
   try {
-    communicator = await CarriedCommunicator.open({ transport, timeoutSeconds });
+    communicator = await CarriedCommunicator.open({ transport, timeoutSeconds, busySeconds });
     const context = {
       communicator,
       data,

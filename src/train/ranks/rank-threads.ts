@@ -30,6 +30,8 @@ export interface RankThreadsOptions {
   readonly stop?: StopRequest;
   /** How long a rank that others wait for may give no sign of life. */
   readonly timeoutSeconds?: number;
+  /** And one in work that lets it give none: as CarrierOptions. */
+  readonly busySeconds?: number | undefined;
   /** After a failure ranks that have not ended by themselves within so long are not waited for. */
   readonly graceSeconds?: number;
   /**
@@ -52,7 +54,7 @@ export class RankThreads<Result> {
   private readonly failed: Promise<void>;
 
   constructor(private readonly options: RankThreadsOptions) {
-    const { size, module, data, report, timeoutSeconds = DEFAULT_TIMEOUT_SECONDS } = options;
+    const { size, module, data, report, timeoutSeconds = DEFAULT_TIMEOUT_SECONDS, busySeconds } = options;
     this.world = threadsWorld(size);
     let failed!: () => void;
     this.failed = new Promise((resolve) => {
@@ -60,7 +62,10 @@ export class RankThreads<Result> {
     });
     this.threads = Array.from({ length: size }, (_, rank) => {
       const transport = threadsPlace(this.world, rank);
-      const seat = { rank, module: module.href, data, transport, timeoutSeconds, stop: this.stopCell.buffer };
+      const seat = {
+        ...{ rank, module: module.href, data, transport },
+        ...{ timeoutSeconds, busySeconds, stop: this.stopCell.buffer },
+      };
       return new RankThread(seat, report, (failure) => {
         // Of a thread that is gone nobody else tells the others.
         abortThreads(this.world, failure);
