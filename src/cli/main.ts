@@ -35,6 +35,15 @@ const commands = new Map<string, CliCommand>([
     },
   ],
   [
+    'encode',
+    {
+      summary: 'encode texts: dense vectors, lexical weights, ColBERT vectors',
+      positionals: '[FILE…]',
+      flags: async () => (await import('../retrieval/encode/arguments.js')).encodeFlags,
+      load: async () => (await import('./encode.js')).encodeCommand,
+    },
+  ],
+  [
     'demo',
     {
       summary: 'train a small multilingual retriever from random weights and show what it learnt',

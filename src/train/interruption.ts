@@ -37,6 +37,8 @@ export interface Reached {
   /** Undefined until it tells its `start`. */
   readonly totalSteps: number | undefined;
   readonly step: number;
+  /** What it told last of work without steps, e.g. `1024 texts`. */
+  readonly counted?: string | undefined;
   /** The newest of those that it told to be whole. */
   readonly saved: string | undefined;
 }
@@ -95,8 +97,9 @@ export function interruptible(
   let totalSteps: number | undefined;
   let step = 0;
   let saved: string | undefined;
+  let counted: string | undefined;
   let asked: { readonly signal: Signal; readonly at: number } | undefined;
-  const whereItStopped = () => where({ totalSteps, step, saved });
+  const whereItStopped = () => where({ totalSteps, step, counted, saved });
   const end = (signal: Signal) => {
     const now = performance.now();
     if (asked && now - asked.at < SAME_SIGNAL) return;
@@ -135,6 +138,10 @@ export function interruptible(
     step(number, loss) {
       step = number;
       report.step(number, loss);
+    },
+    count(done, unit, total) {
+      counted = `${done} ${unit}`;
+      report.count?.(done, unit, total);
     },
     saved(name) {
       saved = name;

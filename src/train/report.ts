@@ -18,6 +18,8 @@ export interface Reporter {
   /** `taken`: steps that an earlier process took. */
   start(totalSteps: number, taken?: number): void;
   step(step: number, loss: number): void;
+  /** How far work came that has no steps: so many of `unit` (texts, pairs), of `total` where that is known. */
+  count?(done: number, unit: string, total?: number): void;
   /** A save is whole: the name of a checkpoint's folder, or `model` for the output folder itself. */
   saved?(name: string): void;
   end(): void;
@@ -29,6 +31,15 @@ export function consoleReporter({ progress }: { progress?: boolean } = {}): Repo
   let bar: cliProgress.SingleBar | undefined;
   let transfer: cliProgress.SingleBar | undefined;
   let told = Number.NEGATIVE_INFINITY;
+  /** Since when what is counted, and what had been done then; `shown`: a line of it stands on the terminal. */
+  let counting:
+    | { readonly unit: string; readonly since: number; readonly from: number; told: number }
+    | undefined;
+  let countShown = false;
+  const endCount = () => {
+    if (countShown) process.stderr.write('\n');
+    countShown = false;
+  };
   const endTransfer = () => {
     transfer?.stop();
     transfer = undefined;
@@ -36,7 +47,8 @@ export function consoleReporter({ progress }: { progress?: boolean } = {}): Repo
   const aboveBar = (write: () => void) => {
     // Begins again with the bytes that come next.
     endTransfer();
-    if (bar && process.stdout.isTTY) process.stderr.write('\r\x1b[K');
+    if ((bar && process.stdout.isTTY) || countShown) process.stderr.write('\r\x1b[K');
+    countShown = false;
     write();
   };
   return {
@@ -78,15 +90,34 @@ export function consoleReporter({ progress }: { progress?: boolean } = {}): Repo
     step(step, loss) {
       bar?.update(step, { loss: loss.toFixed(4) });
     },
+    count(done, unit, total) {
+      const seconds = performance.now() / 1000;
+      if (counting?.unit !== unit) {
+        endCount();
+        counting = { unit, since: seconds, from: done, told: seconds };
+      }
+      const rate = (done - counting.from) / Math.max(1e-3, seconds - counting.since);
+      const line =
+        `${done.toLocaleString('en')}${total === undefined ? '' : ` of ${total.toLocaleString('en')}`} ${unit}` +
+        (done > counting.from ? ` · ${Number(rate.toPrecision(3)).toLocaleString('en')}/s` : '');
+      if (wanted) {
+        process.stderr.write(`\r\x1b[K${line}`);
+        countShown = true;
+      } else if (seconds - counting.told > PLAIN_SECONDS) {
+        this.note(line);
+        counting.told = seconds;
+      }
+    },
     end() {
       endTransfer();
+      endCount();
       bar?.stop();
       bar = undefined;
     },
   };
 }
 
-/** Without a bar, a line of a download every so often. */
+/** Without a bar, a line of a download or of what is counted every so often. */
 const PLAIN_SECONDS = 30;
 
 function startTransfer(totalBytes: number): cliProgress.SingleBar {
@@ -107,6 +138,7 @@ export function quiet(report: Reporter): Reporter {
     ...silentReporter,
     start: (totalSteps, taken) => report.start(totalSteps, taken),
     step: (step, loss) => report.step(step, loss),
+    count: (done, unit, total) => report.count?.(done, unit, total),
     saved: (name) => report.saved?.(name),
     end: () => report.end(),
   };

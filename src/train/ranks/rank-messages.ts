@@ -55,6 +55,7 @@ export function reporterTo(tell: (told: Told) => void): Reporter {
     download: (progress) => tell(['download', progress]),
     start: (totalSteps, taken) => tell(['start', totalSteps, taken]),
     step: (step, loss) => tell(['step', step, loss]),
+    count: (done, unit, total) => tell(['count', done, unit, total]),
     saved: (name) => tell(['saved', name]),
     end: () => tell(['end']),
   };
