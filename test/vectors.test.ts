@@ -183,5 +183,8 @@ test('a spool is the same in memory and on disk, and leaves nothing', async () =
     );
   }
   const lost = new VectorSpool({ width, memory: 0, folder: at('nowhere') });
-  assert.throws(() => lost.append(new Float32Array(3)), /cannot keep vectors there: no such file or folder/);
+  assert.throws(
+    () => lost.append(new Float32Array(3)),
+    /cannot keep temporary files there: no such file or folder/,
+  );
 });

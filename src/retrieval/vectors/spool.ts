@@ -2,13 +2,8 @@
  * Vectors that are appended and then read by position: in memory up to a bound, beyond it in a temporary file that nobody
  * sees and that is gone when the process is.
  */
-import { randomBytes } from 'node:crypto';
-import fs from 'node:fs';
-import os from 'node:os';
-import path from 'node:path';
 import { MachineError, ShapeError } from '../../errors.js';
-import { remedy, systemReason } from '../../files/reason.js';
-import { printable } from '../../show.js';
+import { NamelessFile } from '../../files/nameless-file.js';
 import { bytesOf } from '../../tensor/dtype.js';
 import { requireRows, type VectorRows } from './rows.js';
 
@@ -31,11 +26,11 @@ export class VectorSpool implements VectorRows {
   private readonly blockRows: number;
   private readonly blocks: Float32Array[] = [];
   private readonly memory: number;
-  private readonly folder: string;
-  private file: { readonly descriptor: number; readonly path: string; readonly named: boolean } | undefined;
+  private readonly folder: string | undefined;
+  private file: NamelessFile | undefined;
   private closed = false;
 
-  constructor({ width, memory = 256 << 20, folder = os.tmpdir() }: SpoolOptions) {
+  constructor({ width, memory = 256 << 20, folder }: SpoolOptions) {
     if (!Number.isInteger(width) || width < 1) throw new ShapeError('VectorSpool', `rows of ${width} values`);
     this.width = width;
     this.memory = memory;
@@ -98,11 +93,8 @@ export class VectorSpool implements VectorRows {
   dispose(): void {
     this.closed = true;
     this.blocks.length = 0;
-    const { file } = this;
-    if (!file) return;
+    this.file?.close();
     this.file = undefined;
-    fs.closeSync(file.descriptor);
-    if (file.named) fs.rmSync(file.path, { force: true });
   }
 
   [Symbol.dispose](): void {
@@ -110,22 +102,7 @@ export class VectorSpool implements VectorRows {
   }
 
   private spill(): void {
-    const name = path.join(this.folder, `dawntune-vectors-${process.pid}-${randomBytes(4).toString('hex')}`);
-    try {
-      const descriptor = fs.openSync(name, 'wx+', 0o600);
-      // Without a name it is gone when the process is, however that ends; not all systems take the name of an open file.
-      let named = false;
-      try {
-        fs.unlinkSync(name);
-      } catch {
-        named = true;
-      }
-      this.file = { descriptor, path: name, named };
-    } catch (error) {
-      throw new MachineError(
-        `${printable(this.folder)}: cannot keep vectors there: ${systemReason(error)}${remedy(error)}`,
-      );
-    }
+    this.file = NamelessFile.create(this.folder);
     let row = 0;
     for (const block of this.blocks) {
       const rows = Math.min(this.blockRows, this.count - row);
@@ -136,37 +113,12 @@ export class VectorSpool implements VectorRows {
   }
 
   private writeFile(values: Float32Array, row: number): void {
-    const bytes = bytesOf(values);
-    try {
-      for (let at = 0; at < bytes.length; )
-        at += fs.writeSync(
-          this.file!.descriptor,
-          bytes,
-          at,
-          Math.min(1 << 28, bytes.length - at),
-          row * this.width * 4 + at,
-        );
-    } catch (error) {
-      throw new MachineError(
-        `${printable(this.folder)}: cannot keep vectors there: ${systemReason(error)}${remedy(error)}`,
-      );
-    }
+    this.file!.write(bytesOf(values), row * this.width * 4);
   }
 
   private readFile(start: number, end: number): Float32Array {
     const rows = new Float32Array((end - start) * this.width);
-    const bytes = bytesOf(rows);
-    for (let at = 0; at < bytes.length; ) {
-      const got = fs.readSync(
-        this.file!.descriptor,
-        bytes,
-        at,
-        Math.min(1 << 28, bytes.length - at),
-        start * this.width * 4 + at,
-      );
-      if (got === 0) throw new MachineError('VectorSpool: the temporary file ends too early');
-      at += got;
-    }
+    this.file!.read(bytesOf(rows), start * this.width * 4);
     return rows;
   }
 }
