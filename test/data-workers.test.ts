@@ -4,7 +4,6 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { after, test } from 'node:test';
-import { Gpu } from '../src/gpu/gpu.js';
 import { M3Model } from '../src/models/m3.js';
 import { encodeTexts } from '../src/retrieval/encode/encode-texts.js';
 import type { TextRole } from '../src/retrieval/texts.js';
@@ -13,6 +12,7 @@ import { Tokenizer } from '../src/tokenizer/tokenizer.js';
 import { parseFinetuneArguments } from '../src/train/arguments.js';
 import { silentReporter } from '../src/train/report.js';
 import { finetune } from '../src/train/trainer.js';
+import { lendGpu } from './lent-gpu.js';
 import { golden } from './repository.js';
 
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'dawntune-data-workers-'));
@@ -23,7 +23,11 @@ const run = async (output: string, ...more: string[]) => {
     `--model_name_or_path ${golden('model')} --train_data ${golden('example_data/retrieval/nq.jsonl')} ` +
     `--output_dir ${path.join(folder, output)} --train_group_size 2 --per_device_train_batch_size 2 --max_steps 3 ` +
     '--query_max_len 16 --passage_max_len 24 --unified_finetuning True --save_strategy no --logging_steps 1';
-  const { log } = await finetune(parseFinetuneArguments([...words.split(' '), ...more]).args, silentReporter);
+  const { log } = await finetune(
+    parseFinetuneArguments([...words.split(' '), ...more]).args,
+    silentReporter,
+    lendGpu,
+  );
   const weights = fs.readFileSync(path.join(folder, output, 'model.safetensors'));
   return { losses: log.map(({ loss }) => loss), weights };
 };
@@ -39,7 +43,7 @@ test('training: 0, 1 and 2 threads take the same steps', async () => {
 });
 
 test('encoding: with threads the embeddings are the same', async () => {
-  const gpu = await Gpu.open();
+  const gpu = await lendGpu();
   const model = M3Model.load(gpu, golden('model'));
   try {
     const tokenizer = Tokenizer.load(golden('model'));

@@ -19,6 +19,7 @@ import { finetuneFlags, parseFinetuneArguments } from '../src/train/arguments.js
 import { silentReporter } from '../src/train/report.js';
 import { finetune } from '../src/train/trainer.js';
 import { folderFlags, interopFlags, weightsFlags } from './interop/flags.js';
+import { lendGpu } from './lent-gpu.js';
 import { golden, repositoryRoot } from './repository.js';
 
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'dawntune-documents-'));
@@ -175,6 +176,7 @@ test('README’s first fine-tuning command runs as it is in the clone', async ()
   const { steps } = await finetune(
     parseFinetuneArguments(words.map((word) => (word === 'output/first' ? output : word))).args,
     silentReporter,
+    lendGpu,
   );
   assert.equal(steps, 15);
   assert.ok(fs.existsSync(path.join(output, 'model.safetensors')));
@@ -192,7 +194,7 @@ test('README’s rows and the command for one’s own train, are evaluated, and 
   const run = async (reporter = silentReporter) => {
     const { args, notices } = parseFinetuneArguments(words);
     assert.deepEqual(notices, []);
-    return (await finetune(args, reporter)).log;
+    return (await finetune(args, reporter, lendGpu)).log;
   };
   const log = await run();
   const notes: string[] = [];
@@ -308,6 +310,7 @@ test('README’s fine-tuning command runs, with a small model and one step', asy
       'no',
     ]).args,
     { ...silentReporter, note: (text) => void notes.push(text) },
+    lendGpu,
   );
   assert.ok(fs.existsSync(path.join(output, 'model.safetensors')));
   assert.match(notes.join('\n'), /learning rate is 0 in the only step/);

@@ -14,6 +14,7 @@ import { Evaluation } from '../src/train/run/evaluation.js';
 import { rankMetrics } from '../src/train/run/rank-metrics.js';
 import type { LossName } from '../src/train/step/train-step.js';
 import { finetune } from '../src/train/trainer.js';
+import { lendGpu } from './lent-gpu.js';
 import { golden } from './repository.js';
 
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'dawntune-evaluation-'));
@@ -162,7 +163,7 @@ const flags = (output: string, more: readonly string[]) => [
 ];
 const run = async (output: string, more: readonly string[], notes: string[] = []) => {
   const { args } = parseFinetuneArguments(flags(output, more));
-  return finetune(args, { ...silentReporter, note: (line) => void notes.push(line) });
+  return finetune(args, { ...silentReporter, note: (line) => void notes.push(line) }, lendGpu);
 };
 const evaluations = (log: readonly LogEntry[]) =>
   log.filter((entry) => Object.keys(entry).some((key) => key.startsWith('eval_')));
@@ -266,7 +267,7 @@ test('what cannot be best, and evaluation that is asked for without data, is ref
     await assert.rejects(
       async () => {
         const { args } = parseFinetuneArguments([...plain, ...line.split(' ')]);
-        await finetune(args, silentReporter);
+        await finetune(args, silentReporter, lendGpu);
       },
       { name: 'InputError', message },
       line,

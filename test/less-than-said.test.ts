@@ -15,6 +15,7 @@ import { adviceOn } from '../src/train/run/not-finite.js';
 import { RunTally } from '../src/train/run/tally.js';
 import { learningRateOf, warmupOf, zeroRates } from '../src/train/schedules.js';
 import { finetune } from '../src/train/trainer.js';
+import { lendGpu } from './lent-gpu.js';
 import { golden } from './repository.js';
 
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'dawntune-less-'));
@@ -222,7 +223,7 @@ async function run(name: string, line: string, data = jsonl('good.jsonl', [GOOD,
   };
   let error: unknown;
   try {
-    await finetune(args, report);
+    await finetune(args, report, lendGpu);
   } catch (thrown) {
     error = thrown;
   }

@@ -2,12 +2,13 @@
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import path from 'node:path';
-import { Gpu } from '../src/gpu/gpu.js';
+import type { Gpu } from '../src/gpu/gpu.js';
 import { parseFinetuneArguments } from '../src/train/arguments.js';
 import type { Communicator } from '../src/train/ranks/communicator.js';
 import { SingleCommunicator } from '../src/train/ranks/single.js';
 import { silentReporter } from '../src/train/report.js';
 import { finetune } from '../src/train/trainer.js';
+import { lendGpu } from './lent-gpu.js';
 import { golden } from './repository.js';
 
 /** What a run planned and what it took. The golden model's texts are as they come, not the longest every time. */
@@ -15,7 +16,7 @@ export async function plannedAndTaken(
   folder: string,
   ...more: string[]
 ): Promise<{ planned: number; taken: number }> {
-  return plannedAndTakenOn(await Gpu.open(), folder, ...more);
+  return plannedAndTakenOn(await lendGpu(), folder, ...more);
 }
 
 /** The same on a device of the caller's, which the run closes. */
@@ -50,6 +51,7 @@ export async function plannedAndTakenBy(
   };
   const { args } = parseFinetuneArguments(words);
   await finetune(args, silentReporter, async () => own, undefined, rank);
+  own.pool.expect = expect;
   return { planned, taken: own.memory().peak };
 }
 

@@ -10,6 +10,7 @@ import { PLAIN_TEXTS } from '../src/models/sentence-files.js';
 import { parseFinetuneArguments } from '../src/train/arguments.js';
 import { silentReporter } from '../src/train/report.js';
 import { finetune } from '../src/train/trainer.js';
+import { lendGpu } from './lent-gpu.js';
 import { golden, repositoryRoot } from './repository.js';
 
 const root = fs.mkdtempSync(path.join(os.tmpdir(), 'dawntune-card-'));
@@ -22,7 +23,7 @@ async function trained(base: string, output: string, ...more: string[]): Promise
   const flags = ['--model_name_or_path', base, '--train_data', rows, '--output_dir', output];
   const short = ['--max_steps', '2', '--per_device_train_batch_size', '2', '--train_group_size', '2'];
   const { args } = parseFinetuneArguments([...flags, ...short, '--logging_steps', '1', ...more]);
-  await finetune(args, { ...silentReporter, note: (line) => void notices.push(line) });
+  await finetune(args, { ...silentReporter, note: (line) => void notices.push(line) }, lendGpu);
   return notices;
 }
 

@@ -7,10 +7,11 @@ import { requireGoldenForm } from '../src/parity/forms.js';
 import { allowOneJump } from '../src/parity/jumps.js';
 import { runParity } from '../src/parity/parity.js';
 import type { ParityCheck } from '../src/parity/report.js';
+import { lendGpu } from './lent-gpu.js';
 import { golden } from './repository.js';
 
 test('every golden holds', async () => {
-  const checks = await runParity(golden());
+  const checks = await runParity(golden(), { openGpu: lendGpu });
   assert.ok(checks.length > 400, `${checks.length} checks were made`);
   assert.deepEqual(
     checks.filter((check) => !check.ok),
@@ -19,7 +20,7 @@ test('every golden holds', async () => {
 });
 
 test('every golden holds in mixed precision', async () => {
-  const checks = await runParity(golden(), { fp16: true });
+  const checks = await runParity(golden(), { fp16: true, openGpu: lendGpu });
   assert.ok(checks.length > 400, `${checks.length} checks were made`);
   assert.deepEqual(
     checks.filter((check) => !check.ok),
@@ -49,7 +50,9 @@ test('every golden holds in mixed precision', async () => {
 
 for (const deliberateError of deliberateErrors)
   test(`a deliberate error is noticed: ${deliberateError}`, async () => {
-    const failed = (await runParity(golden(), { deliberateError })).filter((check) => !check.ok);
+    const failed = (await runParity(golden(), { deliberateError, openGpu: lendGpu })).filter(
+      (check) => !check.ok,
+    );
     assert.ok(failed.length > 0);
     // Mistakes of the optimiser show in the ten steps only, those of the model and the loss in the loss cases too.
     const inLosses = failed.some((check) => check.section.startsWith('loss'));

@@ -11,6 +11,7 @@ import { EmulatedRanks } from '../src/train/ranks/emulated.js';
 import { inOrder, shareOf } from '../src/train/ranks/rounds.js';
 import { type LogEntry, silentReporter } from '../src/train/report.js';
 import { type FinetuneResult, finetune } from '../src/train/trainer.js';
+import { lendGpu } from './lent-gpu.js';
 import { golden } from './repository.js';
 
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'dawntune-ranks-'));
@@ -68,7 +69,7 @@ async function run(output: string, line: string, ranks: readonly Rank[] = [{}, {
         },
       };
       const { args } = parseFinetuneArguments(words(output, `${line} ${own}`));
-      const ended = await finetune(args, report, undefined, stop, world.rank(rank)).then(
+      const ended = await finetune(args, report, lendGpu, stop, world.rank(rank)).then(
         (result) => ({ result, error: undefined }),
         (error: unknown) => ({ result: undefined, error }),
       );

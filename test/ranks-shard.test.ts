@@ -4,12 +4,12 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { after, test } from 'node:test';
-import { Gpu } from '../src/gpu/gpu.js';
 import { parseFinetuneArguments } from '../src/train/arguments.js';
 import { unlikeAdapters } from '../src/train/ranks/alike.js';
 import { EmulatedRanks } from '../src/train/ranks/emulated.js';
 import { type LogEntry, silentReporter } from '../src/train/report.js';
 import { finetune } from '../src/train/trainer.js';
+import { lendGpu } from './lent-gpu.js';
 import { golden } from './repository.js';
 
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'dawntune-shards-'));
@@ -54,7 +54,7 @@ async function run(output: string, line: string, size: number, adapters?: string
         log: (entry: LogEntry) => void log.push(entry),
       };
       const open = async () => {
-        const gpu = await Gpu.open();
+        const gpu = await lendGpu();
         if (adapters) Object.assign(gpu, { capabilities: { ...gpu.capabilities, driver: adapters[rank] } });
         return gpu;
       };

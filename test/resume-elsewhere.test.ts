@@ -12,6 +12,7 @@ import { openInputs } from '../src/train/run/inputs.js';
 import { type ResumePoint, resumePoint } from '../src/train/run/resume.js';
 import { openCheckpoint, TRAINING_STATE } from '../src/train/run/training-state.js';
 import { finetune } from '../src/train/trainer.js';
+import { lendGpu } from './lent-gpu.js';
 import { golden } from './repository.js';
 
 const root = fs.mkdtempSync(path.join(os.tmpdir(), 'dawntune-elsewhere-'));
@@ -32,7 +33,8 @@ const argumentsOf = (output: string, more: readonly string[]) =>
 
 async function run(output: string, ...more: string[]): Promise<string[]> {
   const notes: string[] = [];
-  await finetune(argumentsOf(output, more), { ...silentReporter, note: (line) => void notes.push(line) });
+  const report = { ...silentReporter, note: (line: string) => void notes.push(line) };
+  await finetune(argumentsOf(output, more), report, lendGpu);
   return notes;
 }
 

@@ -13,6 +13,7 @@ import { MAY_CHANGE } from '../src/train/run/fingerprint.js';
 import { openInputs } from '../src/train/run/inputs.js';
 import { resumePoint } from '../src/train/run/resume.js';
 import { finetune } from '../src/train/trainer.js';
+import { lendGpu } from './lent-gpu.js';
 import { repositoryRoot } from './repository.js';
 import {
   argumentsOf,
@@ -226,6 +227,7 @@ test('a dry run tells the plan and its memory, and touches nothing', async () =>
   await finetune(
     argumentsOf('dry', '--dry_run --warmup_ratio 0.5 --gradient_accumulation_steps 2'),
     reporter,
+    lendGpu,
   );
   assert.ok(!fs.existsSync(at('dry')));
   const [{ event, total_steps, batches_per_step, warmup_steps, learning_rate_warm, gpu_memory_bytes }] =
@@ -236,7 +238,7 @@ test('a dry run tells the plan and its memory, and touches nothing', async () =>
   );
   assert.ok((gpu_memory_bytes as number) > 1e6);
   assert.match(notes.join('\n'), /GPU memory that the longest batch takes:\n +weights +\d/);
-  await finetune(argumentsOf('f32', `${F32} --dry_run --resume_from_checkpoint True`), reporter);
+  await finetune(argumentsOf('f32', `${F32} --dry_run --resume_from_checkpoint True`), reporter, lendGpu);
   assert.equal(entries.at(-1)!['resumes_after_step'], 6);
 });
 

@@ -8,6 +8,7 @@ import { type FinetuneArguments, parseFinetuneArguments } from '../src/train/arg
 import { neverStops, type StopRequest } from '../src/train/interruption.js';
 import { silentReporter } from '../src/train/report.js';
 import { finetune } from '../src/train/trainer.js';
+import { lendGpu } from './lent-gpu.js';
 import { golden } from './repository.js';
 import { differingFiles, filesIn } from './stopped-runs.js';
 
@@ -65,7 +66,7 @@ export async function run(
       afterStep(step);
     },
   };
-  await finetune(argumentsOf(output, line), reporter, undefined, request).catch((error: unknown) => {
+  await finetune(argumentsOf(output, line), reporter, lendGpu, request).catch((error: unknown) => {
     if (error !== stop) throw error;
   });
   return told;

@@ -4,9 +4,8 @@ import fs from 'node:fs';
 import { createRequire } from 'node:module';
 import os from 'node:os';
 import path from 'node:path';
-import { after, before, describe, test } from 'node:test';
+import { after, describe, test } from 'node:test';
 import { MachineError } from '../src/errors.js';
-import { Gpu } from '../src/gpu/gpu.js';
 import { M3Model } from '../src/models/m3.js';
 import { bf16ToF32, bytesOf, f16ToF32, f32ToBf16, f32ToF16 } from '../src/tensor/dtype.js';
 import { Tokenizer } from '../src/tokenizer/tokenizer.js';
@@ -17,6 +16,7 @@ import { openWeights } from '../src/weights/open.js';
 import { SafetensorsFile } from '../src/weights/safetensors.js';
 import { isWeightsFile, type SavedFormat, writeWeights } from '../src/weights/saved-weights.js';
 import { TorchFile } from '../src/weights/torch-file.js';
+import { lendGpu } from './lent-gpu.js';
 import { golden } from './repository.js';
 
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'dawntune-saved-'));
@@ -139,16 +139,12 @@ describe('writeWeights', () => {
 });
 
 describe('a model', () => {
-  let gpu: Gpu;
-  before(async () => {
-    gpu = await Gpu.open();
-  });
-  after(() => gpu.close());
   const base = golden('model');
 
   /** Saved as `format`, and what a model that is loaded from there has. */
   async function saved(format: SavedFormat): Promise<{ to: string; weights: Map<string, Float32Array> }> {
     const to = home();
+    const gpu = await lendGpu();
     const model = M3Model.load(gpu, base);
     await model.save(to, Tokenizer.load(base), format);
     model.dispose();
@@ -156,6 +152,7 @@ describe('a model', () => {
     assert.deepEqual(again.notices, []);
     const weights = await again.readWeights();
     again.dispose();
+    await gpu.close();
     return { to, weights };
   }
 
@@ -188,7 +185,7 @@ describe('a model', () => {
     const lengths = ['--query_max_len', '8', '--passage_max_len', '8', '--train_group_size', '2'];
     const size = ['--max_steps', '1', '--per_device_train_batch_size', '1', '--save_steps', '1'];
     const flags = [...words, ...lengths, ...size, '--output_dir', path.join(runs, output), ...more];
-    return finetune(parseFinetuneArguments(flags).args, silentReporter);
+    return finetune(parseFinetuneArguments(flags).args, silentReporter, lendGpu);
   };
   const read = (...names: string[]) => {
     const source = openWeights(path.join(runs, ...names));
@@ -216,6 +213,7 @@ describe('a model', () => {
   });
 
   test('with a weight beyond the format is saved in float32, and the run says so and fails', async () => {
+    const gpu = await lendGpu();
     const model = M3Model.load(gpu, base);
     model.store.get('model.embeddings.position_embeddings.weight').write(Float32Array.of(7e4), 400 * 64);
     const odd = path.join(folder, 'odd');
@@ -225,6 +223,7 @@ describe('a model', () => {
       message: /^the weight "embeddings\.position_embeddings\.weight" is 70000, beyond float16: save in/,
     });
     model.dispose();
+    await gpu.close();
     await assert.rejects(run('odd', odd, '--save_dtype', 'float16', '--fix_position_embedding', 'True'), {
       name: 'MachineError',
       message: /^--save_dtype: the weight ".*" is 70000, beyond float16: .*; the model in .* is in float32$/,

@@ -7,13 +7,13 @@ import os from 'node:os';
 import path from 'node:path';
 import { after, test } from 'node:test';
 import { isTemporaryName } from '../src/files/atomic.js';
-import { Gpu } from '../src/gpu/gpu.js';
 import { M3Model } from '../src/models/m3.js';
 import { parseFinetuneArguments } from '../src/train/arguments.js';
 import { silentReporter } from '../src/train/report.js';
 import { checkpoints, replacedBase } from '../src/train/run/checkpoints.js';
 import { finetune } from '../src/train/trainer.js';
 import { SafetensorsFile } from '../src/weights/safetensors.js';
+import { lendGpu } from './lent-gpu.js';
 import { golden, repositoryRoot } from './repository.js';
 
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'dawntune-trainer-'));
@@ -46,7 +46,7 @@ const flags = (output: string, ...more: string[]) => [
 ];
 
 const run = (output: string, ...more: string[]) =>
-  finetune(parseFinetuneArguments(flags(output, ...more)).args, silentReporter);
+  finetune(parseFinetuneArguments(flags(output, ...more)).args, silentReporter, lendGpu);
 const weights = (output: string) => SafetensorsFile.open(path.join(folder, output, 'model.safetensors'));
 
 test('learns, writes a model folder that trains again, keeps as many checkpoints as asked', async () => {
@@ -82,7 +82,7 @@ test('learns, writes a model folder that trains again, keeps as many checkpoints
       Buffer.compare(Buffer.from(before.read(name).buffer), Buffer.from(after.read(name).buffer)) === 0;
     assert.equal(same, name.startsWith('pooler'), name);
   }
-  const gpu = await Gpu.open();
+  const gpu = await lendGpu();
   const model = M3Model.load(gpu, path.join(folder, 'first'));
   assert.deepEqual(model.notices, []);
   model.dispose();
@@ -262,6 +262,7 @@ test('the base may be an output folder whose save was interrupted', async () => 
       flags('in-place', '--model_name_or_path', link, '--max_steps', '1', '--save_strategy', 'no'),
     ).args,
     { ...silentReporter, note: (line) => notes.push(line) },
+    lendGpu,
   );
   assert.equal(notes.filter((line) => /the base model in .*in-place will be replaced$/.test(line)).length, 1);
   const checkpoint = path.join(output, 'checkpoint-3');
