@@ -42,9 +42,28 @@ const allRuns: Run[] = opTable.flatMap((op, number) =>
 
 const nameOf = ({ op, halves }: Run) => `${op.name}${halves.length > 0 ? ' in f16' : ''}`;
 
-async function check(gpu: Gpu, { op, number, halves }: Run): Promise<void> {
-  const half = halves.length > 0;
-  const live = gpu.memory().liveBuffers;
+/** What goes into a run, and what the reference says comes out of it. */
+interface Expected {
+  readonly data: readonly Float32Array[];
+  readonly seed: Float32Array;
+  readonly value: Float64Array;
+  /** Of each input some of its gradient, by differences: [index, derivative]. */
+  readonly gradients: readonly (readonly [index: number, want: number])[][];
+}
+
+/** The reference takes long; variants of kernels are all held to the same. */
+const expectations = new Map<Run, Expected>();
+
+function expectedOf(run: Run): Expected {
+  let known = expectations.get(run);
+  if (!known) {
+    known = expect(run);
+    expectations.set(run, known);
+  }
+  return known;
+}
+
+function expect({ op, number, halves }: Run): Expected {
   const data = op.inputs.map((shape, i) => {
     const drawn = values(
       shape.reduce((a, b) => a * b, 1),
@@ -54,9 +73,33 @@ async function check(gpu: Gpu, { op, number, halves }: Run): Promise<void> {
     return halves.includes(i) ? f16ToF32(f32ToF16(drawn)) : drawn;
   });
   const doubles = data.map((array) => Float64Array.from(array));
-  const expected = op.reference(doubles);
-  let seed = values(expected.length, [-1, 1], number + 777);
-  if (half) seed = f16ToF32(f32ToF16(seed));
+  const value = Float64Array.from(op.reference(doubles));
+  const drawn = values(value.length, [-1, 1], number + 777);
+  const seed = halves.length > 0 ? f16ToF32(f32ToF16(drawn)) : drawn;
+  const objective = () => op.reference(doubles).reduce((sum, v, i) => sum + v * seed[i]!, 0);
+  const gradients = doubles.map((array, n) => {
+    const step = Math.max(1, Math.floor(array.length / SAMPLES));
+    const wanted: [number, number][] = [];
+    for (let i = n % step; i < array.length; i += step) {
+      const h = 1e-5;
+      const kept = array[i]!;
+      array[i] = kept + h;
+      const up = objective();
+      array[i] = kept - h;
+      const down = objective();
+      array[i] = kept;
+      wanted.push([i, (up - down) / (2 * h)]);
+    }
+    return wanted;
+  });
+  return { data, seed, value, gradients };
+}
+
+async function check(run: Run): Promise<void> {
+  const { op, halves } = run;
+  const half = halves.length > 0;
+  const live = gpu.memory().liveBuffers;
+  const { data, seed, value: expected, gradients } = expectedOf(run);
   const { y, grads } = await scope(async () => {
     const inputs = data.map((array, i) => {
       const tensor = halves.includes(i)
@@ -88,25 +131,14 @@ async function check(gpu: Gpu, { op, number, halves }: Run): Promise<void> {
   expected.forEach((want, i) => {
     assert.ok(Math.abs(y[i]! - want) <= tolerance * top, `value ${i}: ${y[i]} instead of ${want}`);
   });
-  const objective = () => op.reference(doubles).reduce((sum, v, i) => sum + v * seed[i]!, 0);
   const gradientTolerance = Math.max(op.gradientTolerance ?? 5e-5, half ? HALF.gradient : 0);
-  for (const [n, array] of doubles.entries()) {
-    const step = Math.max(1, Math.floor(array.length / SAMPLES));
+  for (const [n, wanted] of gradients.entries()) {
     const top = Math.max(1e-2, ...grads[n]!.map(Math.abs));
-    for (let i = n % step; i < array.length; i += step) {
-      const h = 1e-5;
-      const kept = array[i]!;
-      array[i] = kept + h;
-      const up = objective();
-      array[i] = kept - h;
-      const down = objective();
-      array[i] = kept;
-      const want = (up - down) / (2 * h);
+    for (const [i, want] of wanted)
       assert.ok(
         Math.abs(grads[n]![i]! - want) <= gradientTolerance * top,
         `gradient of input ${n} at ${i}: ${grads[n]![i]} instead of ${want}`,
       );
-    }
   }
   assert.equal(gpu.memory().liveBuffers, live, 'no buffer is left behind');
   await gpu.checkGuards();
@@ -114,9 +146,23 @@ async function check(gpu: Gpu, { op, number, halves }: Run): Promise<void> {
 
 export const GUARD_WORDS = 8;
 
-// A source that depends on more than the form it is kept by would be found out here.
-before(() => rebuildShaders(true));
-after(() => rebuildShaders(false));
+/** One for all kernels: compiling is most of what these tests do, and most kernels of an op are those of its other runs. */
+let gpu: Gpu;
+before(async () => {
+  // A source that depends on more than the form it is kept by would be found out here.
+  rebuildShaders(true);
+  gpu = await Gpu.open({ guardWords: GUARD_WORDS });
+});
+after(async () => {
+  rebuildShaders(false);
+  await gpu.close();
+});
+
+/** What runs from here on is computed with these kernels, as on a device that was opened with them. */
+function force(kernels: ForcedKernels | undefined): void {
+  Object.assign(gpu.choices, { forced: kernels });
+  gpu.choices.decided.clear();
+}
 
 /** What each run asked for with the chosen variants, and what it got. */
 const asked = new Map<string, readonly Decision[]>();
@@ -124,15 +170,11 @@ const asked = new Map<string, readonly Decision[]>();
 /** With the variants that the device chooses, or the first of every family. */
 export function testOps(kernels?: 'fallback'): void {
   describe(`ops with ${kernels ?? 'chosen'} kernels`, () => {
-    let gpu: Gpu;
-    before(async () => {
-      gpu = await Gpu.open({ ...(kernels ? { kernels } : {}), guardWords: GUARD_WORDS });
-    });
-    after(() => gpu.close());
+    before(() => force(kernels));
     for (const run of allRuns) {
       test(nameOf(run), async () => {
         gpu.choices.decided.clear();
-        await check(gpu, run);
+        await check(run);
         if (!kernels) asked.set(nameOf(run), [...gpu.choices.decided.values()]);
       });
     }
@@ -147,8 +189,7 @@ export function testVariants({ likely }: { likely: boolean }): void {
   for (const family of families)
     for (const variant of family.variants.slice(1))
       test(`ops with ${family.name} ${variant.name}`, async (t) => {
-        const kernels: ForcedKernels = { [family.name]: variant.name };
-        const gpu = await Gpu.open({ kernels, guardWords: GUARD_WORDS });
+        force({ [family.name]: variant.name });
         // With what was chosen they were run above.
         const others = allRuns.filter((run) =>
           asked
@@ -162,7 +203,6 @@ export function testVariants({ likely }: { likely: boolean }): void {
             ),
         );
         if (others.length === 0) t.diagnostic('chosen, or not supported here');
-        for (const run of others) await t.test(nameOf(run), () => check(gpu, run));
-        await gpu.close();
+        for (const run of others) await t.test(nameOf(run), () => check(run));
       });
 }
