@@ -1,25 +1,27 @@
 /** Gradient caching: the gradients of the whole batch, chunk by chunk, in every loss mode, dropout on; and its memory. */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { fullBatch, lossBatch, presetConfig, runSettings, stepSettings } from '../bench/presets.js';
 import { Gpu } from '../src/gpu/gpu.js';
 import type { FloatDType } from '../src/kernels/launch/formats.js';
-import { M3Model } from '../src/models/m3.js';
 import { RandomStreams } from '../src/tensor/random-streams.js';
 import type { M3LossBatch } from '../src/train/losses/m3-loss.js';
 import type { Communicator } from '../src/train/ranks/communicator.js';
 import { EmulatedRanks } from '../src/train/ranks/emulated.js';
-import { planMemory } from '../src/train/run/memory-plan.js';
 import { forwardBackward, lossesOf, type StepSettings } from '../src/train/step/train-step.js';
+import { checkCachedPeak } from './cached-peak.js';
 import { kernelSets } from './kernel-sets.js';
 import { drawnBatch, dropoutModel, GROUP, settings } from './training-cases.js';
 
 const gpus: Gpu[] = [];
+/** One that binds all of a tensor, and one that binds as much as the weights and a chunk's activations take. */
+const bindings: Gpu[] = [];
+const LIMIT = 131072;
 before(async () => {
   gpus.push(await Gpu.open({ kernels: kernelSets[0]! }), await Gpu.open({ kernels: kernelSets[1]! }));
+  bindings.push(await Gpu.open(), await Gpu.open({ maxBindingSize: LIMIT }));
 });
 after(async () => {
-  for (const gpu of gpus) await gpu.close();
+  for (const gpu of [...gpus, ...bindings]) await gpu.close();
 });
 
 interface Outcome {
@@ -119,27 +121,24 @@ test('validation is the loss without dropout, chunked or not', async () => {
 
 test('token vectors beyond the binding limit', async () => {
   const outcomes: Outcome[] = [];
-  for (const limit of [undefined, 131072]) {
-    // Some 3,000 tokens, 760 kB of vectors; the weights and a chunk's activations fit.
-    const gpu = await Gpu.open(limit ? { maxBindingSize: limit } : {});
+  for (const gpu of bindings) {
+    // Some 3,000 tokens, 760 kB of vectors.
     const model = dropoutModel(gpu, 'f32');
     const batch = drawnBatch(model, 40);
-    assert.ok(batch.tokens.packed.tokens * 64 * 4 > 5 * 131072);
+    assert.ok(batch.tokens.packed.tokens * 64 * 4 > 5 * LIMIT);
     const random = new RandomStreams(3);
     const loss = await forwardBackward(model, batch, { ...settings, subBatchSize: 4 }, { random });
     batch.tokens.dispose();
     outcomes.push({ loss, counter: random.counter, gradients: await model.store.readGradients() });
     model.dispose();
     assert.equal(gpu.memory().liveBuffers, 0);
-    await gpu.close();
   }
   same(outcomes[1]!, outcomes[0]!, 1e-5);
 });
 
 test('own groups beyond the binding limit', async () => {
   const outcomes: Outcome[] = [];
-  for (const limit of [undefined, 131072]) {
-    const gpu = await Gpu.open(limit ? { maxBindingSize: limit } : {});
+  for (const gpu of bindings) {
     const model = dropoutModel(gpu, 'f32');
     // One query with 120 passages: their vectors have some 600 kB.
     const drawn = drawnBatch(model, 30);
@@ -152,7 +151,7 @@ test('own groups beyond the binding limit', async () => {
       teacherScores: drawn.teacherScores!,
       noInBatchNeg: true,
     };
-    assert.ok(batch.tokens.packed.tokens * 64 * 4 > 3 * 131072);
+    assert.ok(batch.tokens.packed.tokens * 64 * 4 > 3 * LIMIT);
     const random = new RandomStreams(3);
     const loss = await forwardBackward(model, batch, { ...settings, subBatchSize: 4 }, { random });
     batch.tokens.dispose();
@@ -160,22 +159,9 @@ test('own groups beyond the binding limit', async () => {
     outcomes.push({ loss, counter: random.counter, gradients: await model.store.readGradients() });
     model.dispose();
     assert.equal(gpu.memory().liveBuffers, 0);
-    await gpu.close();
   }
   same(outcomes[1]!, outcomes[0]!, 1e-5);
 });
 
-test('peak activations of tiny: 256 queries in chunks of 16 texts at most 1.5 times 16 queries at once', async () => {
-  const config = presetConfig('tiny');
-  const activations = async (batch: number, subBatchSize: number | null) => {
-    const shape = { batch, group: 8, queryMaxLen: 32, passageMaxLen: 128, vocab: config.vocabSize };
-    const report = await planMemory(gpus[0]!, {
-      model: (gpu) => M3Model.empty(gpu, config),
-      run: runSettings(false, stepSettings(false, subBatchSize)),
-      batches: (model) => [lossBatch(model.gpu, config, fullBatch(shape))],
-    });
-    return report.highest.activations;
-  };
-  const [small, cached] = [await activations(16, null), await activations(256, 16)];
-  assert.ok(cached <= 1.5 * small, `${cached} bytes against ${small}`);
-});
+test('peak activations of tiny: 64 queries in chunks of 16 texts at most 1.5 times 16 queries at once', () =>
+  checkCachedPeak(gpus[0]!, 64));

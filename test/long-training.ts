@@ -1,4 +1,4 @@
-/** A step on a text of 8,192 tokens. */
+/** A step on a long text. */
 import assert from 'node:assert/strict';
 import { adamW, hashedIds, lossBatch, stepSettings } from '../bench/presets.js';
 import type { Gpu } from '../src/gpu/gpu.js';
@@ -21,8 +21,8 @@ export function longBatch(tokens: number, vocab: number, queryTokens = 8) {
   };
 }
 
-/** That every parameter gets a finite gradient from it and changes. */
-export async function checkLongTraining(gpu: Gpu, precision: FloatDType): Promise<void> {
+/** That every parameter gets a finite gradient from a text of so many tokens and changes. */
+export async function checkLongTraining(gpu: Gpu, precision: FloatDType, tokens: number): Promise<void> {
   const config = parseEncoderConfig({
     model_type: 'xlm-roberta',
     hidden_size: 128,
@@ -30,7 +30,7 @@ export async function checkLongTraining(gpu: Gpu, precision: FloatDType): Promis
     num_attention_heads: 4,
     intermediate_size: 128,
     vocab_size: 9000,
-    max_position_embeddings: 8194,
+    max_position_embeddings: tokens + 2,
     layer_norm_eps: 1e-5,
     hidden_dropout_prob: 0.1,
     attention_probs_dropout_prob: 0.1,
@@ -39,8 +39,8 @@ export async function checkLongTraining(gpu: Gpu, precision: FloatDType): Promis
   const model = M3Model.random(gpu, config, { seed: 1, precision });
   const optimizer = new AdamW(model.store, adamW);
   const before = await model.readWeights();
-  const batch = lossBatch(gpu, config, longBatch(8192, config.vocabSize));
-  assert.equal(batch.tokens.packed.lengths[1], 8192);
+  const batch = lossBatch(gpu, config, longBatch(tokens, config.vocabSize));
+  assert.equal(batch.tokens.packed.lengths[1], tokens);
   const loss = await forwardBackward(model, batch, stepSettings(true, null), {
     random: new RandomStreams(1),
     lossScale: 64,
@@ -64,10 +64,11 @@ export async function checkLongTraining(gpu: Gpu, precision: FloatDType): Promis
         weights.some((value, i) => value !== before.get(name)![i]),
         name,
       );
-  // The last of 8,192 positions has been there.
+  // The last of the positions has been there.
+  const last = (tokens + 1) * 128;
   const positions = 'model.embeddings.position_embeddings.weight';
   const [was, is] = [before.get(positions)!, (await model.readWeights()).get(positions)!];
-  assert.ok(is.subarray(8193 * 128).some((value, i) => value !== was[8193 * 128 + i]));
+  assert.ok(is.subarray(last).some((value, i) => value !== was[last + i]));
   optimizer.dispose();
   model.dispose();
   assert.equal(gpu.memory().liveBuffers, 0);

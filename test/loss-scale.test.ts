@@ -19,6 +19,7 @@ import { AdamW } from '../src/train/optimizer.js';
 import { type LogEntry, silentReporter } from '../src/train/report.js';
 import { finetune } from '../src/train/trainer.js';
 import { SafetensorsFile } from '../src/weights/safetensors.js';
+import { lendGpu } from './lent-gpu.js';
 import { golden, repositoryRoot } from './repository.js';
 
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'dawntune-scale-'));
@@ -281,31 +282,31 @@ function flags(name: string, fp16: Record<string, unknown> | undefined, ...more:
 }
 
 const run = async (name: string, fp16: Record<string, unknown> | undefined, ...more: string[]) =>
-  (await finetune(parseFinetuneArguments(flags(name, fp16, ...more)).args, silentReporter)).log;
+  (await finetune(parseFinetuneArguments(flags(name, fp16, ...more)).args, silentReporter, lendGpu)).log;
 const rates = (log: readonly LogEntry[]) =>
   log.flatMap((entry) => ('learning_rate' in entry ? [entry['learning_rate'] as number] : []));
 const events = (log: readonly LogEntry[]) => log.filter((entry) => 'event' in entry);
 
 test('overflows are logged and skipped, and the schedule does not count them', async () => {
-  const scaled = { initial_scale_power: 30, hysteresis: 1, loss_scale_window: 1000, min_loss_scale: 1 };
-  const log = await run('overflow', scaled, '--max_steps', '40');
+  const scaled = { initial_scale_power: 24, hysteresis: 1, loss_scale_window: 1000, min_loss_scale: 1 };
+  const log = await run('overflow', scaled, '--max_steps', '20');
   const overflows = events(log).filter(({ event }) => event === 'overflow');
-  assert.ok(overflows.length > 5 && overflows.length < 30, `${overflows.length} overflows`);
+  assert.ok(overflows.length > 5 && overflows.length < 15, `${overflows.length} overflows`);
   overflows.forEach((entry, i) => {
     assert.deepEqual(entry, {
       event: 'overflow',
-      loss_scale: 2 ** (29 - i),
-      previous_loss_scale: 2 ** (30 - i),
+      loss_scale: 2 ** (23 - i),
+      previous_loss_scale: 2 ** (24 - i),
       step: i + 1,
     });
   });
   const losses = log.flatMap((entry) => (typeof entry['loss'] === 'number' ? [entry['loss']] : []));
-  assert.equal(losses.length, 40);
+  assert.equal(losses.length, 20);
   assert.ok(losses.every(Number.isFinite));
-  // 40 steps are planned; those that did not happen leave the rate where it was.
-  const plain = rates(await run('plain', { initial_scale_power: 8 }, '--max_steps', '40'));
+  // 20 steps are planned; those that did not happen leave the rate where it was.
+  const plain = rates(await run('plain', { initial_scale_power: 8 }, '--max_steps', '20'));
   const n = overflows.length;
-  assert.deepEqual(rates(log), [...new Array(n).fill(plain[0]), ...plain.slice(0, 40 - n)]);
+  assert.deepEqual(rates(log), [...new Array(n).fill(plain[0]), ...plain.slice(0, 20 - n)]);
   const weight = (name: string) => {
     const file = SafetensorsFile.open(path.join(folder, name, 'model.safetensors'));
     const data = file.read('encoder.layer.0.output.dense.weight');

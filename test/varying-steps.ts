@@ -1,9 +1,10 @@
-/** A thousand training steps of varying lengths: what they hold. */
+/** Training steps of varying lengths: what hundreds of them hold, and in test/long a thousand. */
 import assert from 'node:assert/strict';
 import { presetConfig } from '../bench/presets.js';
 import type { Capabilities } from '../src/gpu/capabilities.js';
-import { Gpu } from '../src/gpu/gpu.js';
+import { Gpu, type PlannedDevice } from '../src/gpu/gpu.js';
 import type { MemoryReport } from '../src/gpu/memory.js';
+import type { FloatDType } from '../src/kernels/launch/formats.js';
 import { M3Model } from '../src/models/m3.js';
 import { TokenBatch } from '../src/models/token-batch.js';
 import { CounterRandom } from '../src/tensor/random.js';
@@ -11,16 +12,23 @@ import { RandomStreams } from '../src/tensor/random-streams.js';
 import type { M3LossBatch } from '../src/train/losses/m3-loss.js';
 import { AdamW, type AdamWOptions } from '../src/train/optimizer.js';
 import { forwardBackward, type StepSettings } from '../src/train/step/train-step.js';
+import { golden } from './repository.js';
 import { settings } from './training-cases.js';
 
 const options: AdamWOptions = { beta1: 0.9, beta2: 0.999, eps: 1e-8, weightDecay: 0.01, maxGradNorm: 1 };
 
 export const liveBytes = ({ live }: MemoryReport) => Object.values(live).reduce((a, b) => a + b, 0);
 
-/** `long`: for `npm run test:long`. */
+/** `long`: for `npm run test:long` alone. */
 export const varyingSteps: readonly { name: string; step: StepSettings; long: boolean }[] = [
   { name: 'at once', step: settings, long: false },
   { name: 'recomputed in chunks of 5', step: { ...settings, recompute: true, subBatchSize: 5 }, long: true },
+];
+
+/** Of the golden model. */
+export const goldenSteps: readonly { name: string; precision: FloatDType; step: StepSettings }[] = [
+  { name: 'f32', precision: 'f32', step: settings },
+  { name: 'f16, recomputed', precision: 'f16', step: { ...settings, recompute: true } },
 ];
 
 const LONGEST = { queries: 4, group: 5, text: 120 };
@@ -66,15 +74,38 @@ export async function held(
   return reports;
 }
 
-/** That a planned minilm holds after a thousand steps what it held after a hundred. */
-export async function checkVaryingSteps(capabilities: Capabilities, step: StepSettings): Promise<void> {
+/** That a planned minilm holds after `last` steps what it held after a hundred. */
+export async function checkVaryingSteps(
+  capabilities: Capabilities,
+  step: StepSettings,
+  last: number,
+): Promise<void> {
   const planned = Gpu.plan({ capabilities });
   const model = M3Model.empty(planned, presetConfig('minilm'));
-  const [early, late] = (await held(model, [100, 1000], step)) as [MemoryReport, MemoryReport];
+  const [early, late] = (await held(model, [100, last], step)) as [MemoryReport, MemoryReport];
   assert.equal(liveBytes(late), liveBytes(early));
   assert.equal(late.liveBuffers, early.liveBuffers);
   assert.equal(late.peak, early.peak);
   const [before, after] = [liveBytes(early) + early.pooled, liveBytes(late) + late.pooled];
-  assert.ok(after <= 1.05 * before, `${after} bytes held after 1,000 steps, ${before} after 100`);
+  assert.ok(after <= 1.05 * before, `${after} bytes held after ${last} steps, ${before} after 100`);
   assert.ok(after <= 1.25 * late.peak + (64 << 20), `${after} bytes held, the peak is ${late.peak}`);
+}
+
+/** The same of the golden model, where none of the steps is known to be the longest. */
+export async function checkGoldenSteps(
+  like: PlannedDevice,
+  { precision, step }: (typeof goldenSteps)[number],
+  steps: readonly number[],
+): Promise<void> {
+  const model = M3Model.load(Gpu.plan(like), golden('model'), { precision });
+  const reports = await held(model, steps, step, false);
+  const [first] = reports as [MemoryReport];
+  for (const [i, report] of reports.entries()) {
+    assert.equal(liveBytes(report), liveBytes(first));
+    assert.equal(report.liveBuffers, first.liveBuffers);
+    // A model this small has the least headroom there is, which is several times its peak.
+    const bytes = liveBytes(report) + report.pooled;
+    const most = report.peak + (64 << 20);
+    assert.ok(bytes <= most, `${bytes} bytes held after ${steps[i]} steps, ${most} at most`);
+  }
 }

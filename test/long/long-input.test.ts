@@ -1,13 +1,14 @@
-/** A text of 8,192 tokens trains in mixed precision too. */
+/** A text of 8,192 tokens trains, in mixed precision too. */
 import { test } from 'node:test';
 import { Gpu } from '../../src/gpu/gpu.js';
 import { checkLongTraining } from '../long-training.js';
 
-test('8,192 tokens train: f16', async () => {
-  const gpu = await Gpu.open();
-  try {
-    await checkLongTraining(gpu, 'f16');
-  } finally {
-    await gpu.close();
-  }
-});
+for (const precision of ['f32', 'f16'] as const)
+  test(`8,192 tokens train: ${precision}`, async () => {
+    const gpu = await Gpu.open();
+    try {
+      await checkLongTraining(gpu, precision, 8192);
+    } finally {
+      await gpu.close();
+    }
+  });

@@ -1,14 +1,18 @@
-/** What a thousand steps of varying lengths hold, with recomputation and gradient caching. */
-import { test } from 'node:test';
+/** What a thousand steps of varying lengths hold, with recomputation and gradient caching too. */
+import { after, before, test } from 'node:test';
 import { Gpu } from '../../src/gpu/gpu.js';
-import { checkVaryingSteps, varyingSteps } from '../varying-steps.js';
+import { checkGoldenSteps, checkVaryingSteps, goldenSteps, varyingSteps } from '../varying-steps.js';
 
-for (const { name, step } of varyingSteps.filter(({ long }) => long))
-  test(`a thousand steps of varying lengths leave the pool where it was after a hundred: ${name}`, async () => {
-    const gpu = await Gpu.open();
-    try {
-      await checkVaryingSteps(gpu.capabilities, step);
-    } finally {
-      await gpu.close();
-    }
-  });
+let gpu: Gpu;
+before(async () => {
+  gpu = await Gpu.open();
+});
+after(() => gpu.close());
+
+for (const { name, step } of varyingSteps)
+  test(`a thousand steps of varying lengths leave the pool where it was after a hundred: ${name}`, () =>
+    checkVaryingSteps(gpu.capabilities, step, 1000));
+
+for (const each of goldenSteps)
+  test(`a thousand steps of the golden model, none of them known to be the longest: ${each.name}`, () =>
+    checkGoldenSteps(gpu, each, [100, 200, 500, 1000]));
