@@ -18,6 +18,12 @@ export type { EncodedTexts, Representation } from './retrieval/encode/encoded.js
 export { type EncodeStreamOptions, encodeStream } from './retrieval/encode/stream.js';
 export { evaluateRetrieval } from './retrieval/evaluate.js';
 export { colbertScore, denseScore, hybridScores, lexicalScore } from './retrieval/pair-scores.js';
+export {
+  ApproximateIndex,
+  type ApproximateOptions,
+  type BuildOptions,
+  buildApproximateIndex,
+} from './retrieval/search/approximate.js';
 export { type SearchOptions, searchExact } from './retrieval/search/exact.js';
 export type { Metric, Neighbours } from './retrieval/search/neighbours.js';
 export type { TextOptions, TextRole } from './retrieval/texts.js';

@@ -1,11 +1,14 @@
 /** Exact search against brute force in float64: every metric, on random vectors and on those that tempt it to err. */
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
+import fc from 'fast-check';
 import { Gpu } from '../src/gpu/gpu.js';
 import { searchExact } from '../src/retrieval/search/exact.js';
 import { METRICS, type Metric, type Neighbours } from '../src/retrieval/search/neighbours.js';
+import { planSearch } from '../src/retrieval/search/plan.js';
 import { memoryRows } from '../src/retrieval/vectors/rows.js';
 import { CounterRandom } from '../src/tensor/random.js';
+import { EmulatedRanks } from '../src/train/ranks/emulated.js';
 
 interface Vectors {
   /** Those that f32 can tell apart on them; by default all. */
@@ -135,10 +138,12 @@ const HARD: Readonly<Record<string, Vectors>> = {
   },
 };
 
-/** Neighbours as text, a query a line, so that a difference is seen where it is. */
-const told = ({ k, indices, scores }: Neighbours) =>
+/** The best `most` neighbours as text, a query a line, so that a difference is seen where it is. */
+const told = ({ k, indices, scores }: Neighbours, most = k) =>
   Array.from({ length: indices.length / Math.max(1, k) }, (_, q) =>
-    Array.from({ length: k }, (_, i) => `${indices[q * k + i]}:${scores[q * k + i]}`).join(' '),
+    Array.from({ length: Math.min(k, most) }, (_, i) => `${indices[q * k + i]}:${scores[q * k + i]}`).join(
+      ' ',
+    ),
   );
 
 describe('exact search', () => {
@@ -153,13 +158,11 @@ describe('exact search', () => {
 
   for (const [name, vectors] of Object.entries(HARD))
     test(`${name}: as float64 finds them`, async () => {
-      for (const metric of vectors.metrics ?? METRICS)
+      for (const metric of vectors.metrics ?? METRICS) {
+        const all = bruteForce(metric, vectors, 1000);
         for (const k of [1, 10, 1000])
-          assert.deepEqual(
-            told(await search(vectors, metric, k)),
-            told(bruteForce(metric, vectors, k)),
-            `${metric}, ${k} best`,
-          );
+          assert.deepEqual(told(await search(vectors, metric, k)), told(all, k), `${metric}, ${k} best`);
+      }
     });
 
   test('what is not finite is named, on either side, whatever the metric', async () => {
@@ -209,5 +212,96 @@ describe('exact search', () => {
       indices: new Uint32Array(),
       scores: none,
     });
+  });
+
+  test('whatever the extents, with few distinct values', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.constantFrom(...METRICS),
+        fc.record({
+          width: fc.integer({ min: 1, max: 9 }),
+          queries: fc.integer({ min: 1, max: 70 }),
+          rows: fc.integer({ min: 1, max: 400 }),
+          k: fc.integer({ min: 1, max: 420 }),
+          seed: fc.nat(),
+        }),
+        async (metric, { width, queries, rows, k, seed }) => {
+          const value = (random: CounterRandom) => Math.floor(random.uniform() * 5) - 2;
+          const vectors = {
+            width,
+            queries: draw(seed, queries * width, value),
+            corpus: draw(seed + 1, rows * width, value),
+          };
+          assert.deepEqual(told(await search(vectors, metric, k)), told(bruteForce(metric, vectors, k)));
+        },
+      ),
+      { numRuns: 25, seed: 12 },
+    );
+  });
+
+  describe('on a device that binds little at once', () => {
+    const most = 1 << 18;
+    let small: Gpu;
+    before(async () => {
+      small = await Gpu.open({ maxBindingSize: most });
+    });
+    after(() => small.close());
+
+    test('blocks and pieces give what one block does', async () => {
+      const copies = ofRows(W, 6000, (r) => rowOf(pool, r % 1500));
+      for (const metric of METRICS)
+        for (const k of [9, 300]) {
+          const found = await searchExact(small, memoryRows(plain, W), memoryRows(copies, W), { metric, k });
+          assert.deepEqual(
+            told(found),
+            told(await search({ width: W, queries: plain, corpus: copies }, metric, k)),
+          );
+        }
+      assert.equal(small.memory().liveBuffers, 0);
+    });
+
+    test('memory is bounded, and planned to the byte', async () => {
+      const options = { metric: 'l2', k: 30 } as const;
+      const corpus = memoryRows(draw(8, 20_000 * W, normal), W);
+      const queries = memoryRows(plain, W);
+      const peakOf = async (gpu: Gpu) => {
+        gpu.pool.trim();
+        gpu.pool.resetPeak();
+        await searchExact(gpu, queries, corpus, options);
+        return gpu.memory().peak;
+      };
+      const peak = await peakOf(small);
+      assert.equal(peak, await peakOf(Gpu.plan(small)));
+      const { queryTile, corpusTile, blockRows } = planSearch(small.capabilities, {
+        queries: queries.count,
+        corpus: corpus.count,
+        width: W,
+        k: 30,
+      });
+      assert.ok(4 * queryTile * corpusTile <= most && 2 * 4 * W * blockRows <= most);
+      // A tile, two blocks and their lengths, lists and queries, and what packs the operands of the product.
+      assert.ok(peak < 6 * most, `${peak} bytes`);
+      assert.ok(4 * corpus.count * W > 1_500_000);
+    });
+  });
+
+  test('several ranks find the same, each for its share of the queries', async () => {
+    const width = 4;
+    const queries = draw(9, 1200 * width, normal);
+    const corpus = draw(10, 1500 * width, normal);
+    for (const metric of METRICS) {
+      const options = { metric, k: 5 };
+      const alone = await searchExact(gpu, memoryRows(queries, width), memoryRows(corpus, width), options);
+      const ranks = new EmulatedRanks(4);
+      const all = await Promise.all(
+        [0, 1, 2, 3].map((rank) =>
+          searchExact(gpu, memoryRows(queries, width), memoryRows(corpus, width), {
+            ...options,
+            communicator: ranks.rank(rank),
+          }),
+        ),
+      );
+      for (const found of all) assert.deepEqual(found, alone);
+    }
   });
 });

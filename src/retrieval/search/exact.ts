@@ -13,12 +13,13 @@ import { matmul } from '../../kernels/matmul/matmul.js';
 import { disposeTopK, finishTopK, scanTopK, startTopK, type TopKLists } from '../../kernels/top-k/top-k.js';
 import { noGrad, scope } from '../../tensor/scope.js';
 import { Tensor } from '../../tensor/tensor.js';
-import { bytesOf, type Communicator, floatsOf } from '../../train/ranks/communicator.js';
+import type { Communicator } from '../../train/ranks/communicator.js';
 import type { VectorRows } from '../vectors/rows.js';
-import { isBetter, scoreOf } from './float64.js';
 import { checkSearch, type Metric, type Neighbours } from './neighbours.js';
 import { checkedLengths, type Frame, frameOf, type Operands, operandsOf } from './operands.js';
 import { planSearch, type SearchPlan } from './plan.js';
+import { rankCandidates } from './ranking.js';
+import { gatherTiles, ownTiles } from './shares.js';
 
 export interface SearchOptions {
   readonly metric: Metric;
@@ -29,9 +30,6 @@ export interface SearchOptions {
   /** Told how many rows of the corpus of how many were searched, of `passes` passes in all. */
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
 }
-
-/** No row: what a list has beyond its entries. */
-const NO_ROW = 0xffffffff;
 
 /**
  * The k best rows of the corpus for each query, exactly (see above). Where the corpus has fewer than k rows, all of them.
@@ -59,11 +57,11 @@ export async function searchExact(
   const { queryTile, groupTiles } = plan;
   const frame = await frameOf(metric, queries, corpus, queryTile);
   // Tile t belongs to rank t mod size. What is wrong with queries is seen by all ranks, which then fail alike.
-  const [rank, size] = [communicator?.rank ?? 0, communicator?.size ?? 1];
+  const own = ownTiles(communicator, queries.count, queryTile);
   const tiles = Math.ceil(queries.count / queryTile);
-  const own = Array.from({ length: tiles }, (_, t) => t).filter((t) => t % size === rank);
-  for (let t = 0; t < tiles; t++) if (t % size !== rank) await readQueries(queries, t, queryTile);
-  const passes = Math.max(1, Math.ceil(Math.ceil(tiles / size) / groupTiles));
+  for (let t = 0; t < tiles; t++) if (!own.includes(t)) await readQueries(queries, t, queryTile);
+  // As many for all: a rank without queries sees the corpus too, and refuses what the others refuse.
+  const passes = Math.ceil(Math.ceil(tiles / (communicator?.size ?? 1)) / groupTiles);
   for (let pass = 0; pass < passes; pass++) {
     const group = own.slice(pass * groupTiles, (pass + 1) * groupTiles);
     const parts: QueryTile[] = [];
@@ -77,7 +75,7 @@ export async function searchExact(
       found.scores.set(part.scores, part.first * k);
     }
   }
-  if (communicator && size > 1) await gather(communicator, found, own, queries.count, queryTile);
+  if (communicator && communicator.size > 1) await gatherTiles(communicator, found, queries.count, queryTile);
   return found;
 }
 
@@ -103,38 +101,6 @@ async function readQueries(queries: VectorRows, tile: number, rows: number): Pro
   };
 }
 
-/** What every rank found, by tiles, to all. */
-async function gather(
-  communicator: Communicator,
-  { k, indices, scores }: Neighbours,
-  own: readonly number[],
-  queries: number,
-  tile: number,
-): Promise<void> {
-  const { size } = communicator;
-  const rangeOf = (t: number) => [t * tile * k, Math.min(queries, (t + 1) * tile) * k] as const;
-  const words = new Uint32Array(own.reduce((sum, t) => sum + 2 * (rangeOf(t)[1] - rangeOf(t)[0]), 0));
-  let at = 0;
-  const bits = (values: Float32Array) => new Uint32Array(values.buffer, values.byteOffset, values.length);
-  for (const t of own)
-    for (const values of [indices, bits(scores)]) {
-      const part = values.subarray(...rangeOf(t));
-      words.set(part, at);
-      at += part.length;
-    }
-  const all = await communicator.allGather(bytesOf(words));
-  for (const [rank, bytes] of all.entries()) {
-    const received = bits(floatsOf(bytes));
-    let from = 0;
-    for (let t = rank; t * tile < queries; t += size) {
-      const [start, end] = rangeOf(t);
-      indices.set(received.subarray(from, from + end - start), start);
-      bits(scores).set(received.subarray(from + end - start, from + 2 * (end - start)), start);
-      from += 2 * (end - start);
-    }
-  }
-}
-
 /** One pass of the corpus for some tiles of queries. */
 class GroupSearch {
   private readonly kept: Tensor[] = [];
@@ -153,7 +119,6 @@ class GroupSearch {
   async run(onProgress: (done: number) => void): Promise<void> {
     const { gpu, plan, parts, metric, frame } = this;
     const { width } = this.corpus;
-    // Also without queries of its own a rank sees the corpus, and refuses what the others refuse.
     const blocks = new Blocks(this.corpus, plan.blockRows);
     try {
       const tiles = parts.map((part) => {
@@ -224,7 +189,6 @@ class GroupSearch {
   /** The candidates by their float64 scores, as results. */
   private async rank(): Promise<void> {
     const { corpus, parts, plan, k, metric } = this;
-    const { width } = corpus;
     const candidates: Uint32Array[] = [];
     for (const lists of this.lists) {
       const { scores, indices } = finishTopK(lists);
@@ -232,63 +196,22 @@ class GroupSearch {
       scores.dispose();
       indices.dispose();
     }
-    const scores = candidates.map(({ length }) => new Float32Array(length));
-    // Candidates by the block that they lie in: the corpus is read by blocks again, those alone that have some.
-    const blockOf = (row: number) => Math.floor(row / plan.blockRows);
-    const counts = new Uint32Array(blockOf(corpus.count - 1) + 2);
-    const each = (visit: (part: number, at: number, row: number) => void) => {
-      for (const [p, { squared }] of parts.entries())
-        for (let at = 0; at < squared.length * plan.kept; at++)
-          if (candidates[p]![at]! < corpus.count) visit(p, at, candidates[p]![at]!);
-    };
-    each((_, __, row) => counts[blockOf(row) + 1]!++);
-    for (let b = 1; b < counts.length; b++) counts[b]! += counts[b - 1]!;
-    const order = new Float64Array(counts.at(-1)!);
-    const next = counts.slice();
-    const stride = plan.queryTile * plan.kept;
-    each((p, at, row) => {
-      order[next[blockOf(row)]!++] = p * stride + at;
-    });
-    for (let b = 0; b + 1 < counts.length; b++) {
-      if (counts[b] === counts[b + 1]) continue;
-      const first = b * plan.blockRows;
-      const values = await corpus.read(first, Math.min(corpus.count, first + plan.blockRows));
-      for (let i = counts[b]!; i < counts[b + 1]!; i++) {
-        const p = Math.floor(order[i]! / stride);
-        const at = order[i]! % stride;
-        const query = Math.floor(at / plan.kept) * width;
-        const row = (candidates[p]![at]! - first) * width;
-        scores[p]![at] = scoreOf(metric, parts[p]!.values, query, values, row, width);
-      }
-    }
+    const scores = await rankCandidates(
+      metric,
+      corpus,
+      parts.map(({ values }, p) => ({ queries: values, rows: candidates[p]! })),
+      plan,
+    );
     for (const [p, part] of parts.entries()) {
       const rows = part.squared.length;
       part.indices = new Uint32Array(rows * k);
       part.scores = new Float32Array(rows * k);
       for (let r = 0; r < rows; r++) {
-        const [start, end] = [r * plan.kept, (r + 1) * plan.kept];
-        sortBest(metric, candidates[p]!.subarray(start, end), scores[p]!.subarray(start, end));
+        const start = r * plan.kept;
         part.indices.set(candidates[p]!.subarray(start, start + k), r * k);
         part.scores.set(scores[p]!.subarray(start, start + k), r * k);
       }
     }
-  }
-}
-
-/** By insertion: the device has them nearly in order. Rows that are none stay behind all others. */
-function sortBest(metric: Metric, rows: Uint32Array, scores: Float32Array): void {
-  for (let i = 1; i < rows.length; i++) {
-    const [row, score] = [rows[i]!, scores[i]!];
-    if (row === NO_ROW) continue;
-    let at = i;
-    for (; at > 0; at--) {
-      const before = scores[at - 1]!;
-      if (!isBetter(metric, score, before) && !(score === before && row < rows[at - 1]!)) break;
-      rows[at] = rows[at - 1]!;
-      scores[at] = before;
-    }
-    rows[at] = row;
-    scores[at] = score;
   }
 }
 

@@ -77,7 +77,7 @@ export async function frameOf(
   const { width } = corpus;
   const sample = await corpus.read(0, Math.min(SAMPLE, corpus.count));
   const lengths = checkedLengths('corpus', sample, width, 0);
-  const centre = centreOf(metric === 'cosine' ? scaledRows(sample, lengths, unit) : sample, width);
+  const centre = centreOf(metric === 'cosine' ? scaledToUnit(sample, lengths) : sample, width);
   if (metric === 'cosine') return { centre, scale: 1 };
   let most = 0;
   const see = (side: Float32Array) => {
@@ -108,6 +108,10 @@ function centreOf(rows: Float32Array, width: number): Float64Array {
 
 /** What brings a row of Σ x² = `squared` to length 1, and zeros to zeros. */
 const unit = (squared: number): number => (squared > 0 ? 1 / Math.sqrt(squared) : 0);
+
+/** Rows at length 1; `squared`: Σ x² of each. */
+export const scaledToUnit = (values: Float32Array, squared: Float64Array): Float32Array =>
+  scaledRows(values, squared, unit);
 
 function scaledRows(
   values: Float32Array,

@@ -1,0 +1,80 @@
+/**
+ * From candidates to neighbours: their scores in float64, rounded to f32 (float64.ts), best first, equal scores by row.
+ * Exact and approximate search end here, so that what they report means the same.
+ */
+import type { VectorRows } from '../vectors/rows.js';
+import { isBetter, scoreOf } from './float64.js';
+import type { Metric } from './neighbours.js';
+
+/** No row: what stands where there is no candidate more. */
+export const NO_ROW = 0xffffffff;
+
+/** Queries with their candidates. */
+export interface Candidates {
+  /** [queries · width]. */
+  readonly queries: Float32Array;
+  /** [at least queries · kept] rows of the corpus, `NO_ROW` after the last; put in order here. */
+  readonly rows: Uint32Array;
+}
+
+/**
+ * Scores of all candidates, [queries · kept] for each of `parts`, whose rows are sorted by them. The corpus is read once, by
+ * blocks of `blockRows`, those alone in which some lie.
+ */
+export async function rankCandidates(
+  metric: Metric,
+  corpus: VectorRows,
+  parts: readonly Candidates[],
+  { kept, blockRows }: { kept: number; blockRows: number },
+): Promise<Float32Array[]> {
+  const { width, count } = corpus;
+  const counts = parts.map(({ queries }) => (queries.length / width) * kept);
+  const scores = counts.map((length) => new Float32Array(length));
+  const blockOf = (row: number) => Math.floor(row / blockRows);
+  const starts = new Uint32Array(blockOf(count - 1) + 2);
+  // By block: which part, and which of its candidates.
+  const each = (visit: (part: number, at: number, row: number) => void) => {
+    for (const [p, { rows }] of parts.entries())
+      for (let at = 0; at < counts[p]!; at++) if (rows[at] !== NO_ROW) visit(p, at, rows[at]!);
+  };
+  each((_, __, row) => starts[blockOf(row) + 1]!++);
+  for (let b = 1; b < starts.length; b++) starts[b]! += starts[b - 1]!;
+  const next = starts.slice();
+  const [partAt, placeAt] = [new Uint32Array(starts.at(-1)!), new Uint32Array(starts.at(-1)!)];
+  each((part, at, row) => {
+    const to = next[blockOf(row)]!++;
+    [partAt[to], placeAt[to]] = [part, at];
+  });
+  for (let b = 0; b + 1 < starts.length; b++) {
+    if (starts[b] === starts[b + 1]) continue;
+    const first = b * blockRows;
+    const values = await corpus.read(first, Math.min(count, first + blockRows));
+    for (let i = starts[b]!; i < starts[b + 1]!; i++) {
+      const [part, at] = [partAt[i]!, placeAt[i]!];
+      const { queries, rows } = parts[part]!;
+      const query = Math.floor(at / kept) * width;
+      scores[part]![at] = scoreOf(metric, queries, query, values, (rows[at]! - first) * width, width);
+    }
+  }
+  for (const [p, { rows }] of parts.entries())
+    for (let start = 0; start < counts[p]!; start += kept)
+      sortBest(metric, rows.subarray(start, start + kept), scores[p]!.subarray(start, start + kept));
+  return scores;
+}
+
+/** By insertion: they come nearly in order. Where there is no row, all candidates were before. */
+function sortBest(metric: Metric, rows: Uint32Array, scores: Float32Array): void {
+  for (let i = 1; i < rows.length; i++) {
+    const [row, score] = [rows[i]!, scores[i]!];
+    if (row === NO_ROW) return;
+    let at = i;
+    for (; at > 0; at--) {
+      const before = scores[at - 1]!;
+      if (!isBetter(metric, score, before) && !(score === before && row < rows[at - 1]!)) break;
+      rows[at] = rows[at - 1]!;
+      scores[at] = before;
+    }
+    rows[at] = row;
+    scores[at] = score;
+  }
+}
