@@ -3,8 +3,6 @@
  * is missing, Debian's packages of it are unpacked into the cache folder (src/setup/mpi.ts). Where none can be had, a line
  * says why and the exit code is 0.
  */
-import { spawnSync } from 'node:child_process';
-import { readdirSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { InputError, MachineError } from '../src/errors.js';
@@ -12,10 +10,10 @@ import { renderHelp, usageLine, wantsHelp } from '../src/flag-help.js';
 import { parseFlags } from '../src/flags.js';
 import { mpiTestFlags } from '../src/setup/arguments.js';
 import { fetchMpi, findMpi, type MpiName, mpiNames, noMpiReason } from '../src/setup/mpi.js';
-import { messageLine, show } from '../src/show.js';
+import { messageLine } from '../src/show.js';
+import { runTests, testNames } from './run-tests.js';
 
-const dist = fileURLToPath(new URL('..', import.meta.url));
-const folder = path.join(dist, 'test', 'mpi');
+const folder = path.join(fileURLToPath(new URL('..', import.meta.url)), 'test', 'mpi');
 
 function say(line: string): void {
   process.stdout.write(`test:mpi: ${line}\n`);
@@ -47,22 +45,11 @@ async function main(argv: readonly string[]): Promise<number> {
     return 0;
   }
   const { only } = parseFlags(mpiTestFlags, argv).values;
-  const all = readdirSync(folder).filter((name) => name.endsWith('.test.js'));
-  const files = only ? all.filter((name) => name === `${only}.test.js`) : all;
-  if (files.length === 0)
-    throw new InputError(
-      `--only: expected one of ${all.map((name) => name.replace('.test.js', '')).join(', ')}, found ${show(only)}`,
-    );
+  const names = testNames(folder, only);
   let any = false;
   for (const name of mpiNames) any = (await provide(name)) || any;
   if (!any) return 0;
-  const { status, signal } = spawnSync(
-    process.execPath,
-    ['--test', '--test-concurrency=1', ...files.map((name) => path.join(folder, name))],
-    { stdio: 'inherit', cwd: path.dirname(dist) },
-  );
-  if (signal) say(`ended by ${signal}`);
-  return status ?? 1;
+  return runTests({ names, folder, say });
 }
 
 try {

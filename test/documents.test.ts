@@ -13,7 +13,7 @@ import { demoFlags } from '../src/demo/arguments.js';
 import { type FlagTable, parseFlags } from '../src/flags.js';
 import { parityFlags } from '../src/parity/arguments.js';
 import { encodeFlags } from '../src/retrieval/encode/arguments.js';
-import { matrixFlags, mpiTestFlags, setupFlags } from '../src/setup/arguments.js';
+import { longTestFlags, matrixFlags, mpiTestFlags, setupFlags } from '../src/setup/arguments.js';
 import { tokenizerParityFlags } from '../src/tokenizer/parity.js';
 import { finetuneFlags, parseFinetuneArguments } from '../src/train/arguments.js';
 import { silentReporter } from '../src/train/report.js';
@@ -34,6 +34,7 @@ const commands: Record<string, FlagTable> = {
   setup: setupFlags,
   'test:matrix': matrixFlags,
   'test:mpi': mpiTestFlags,
+  'test:long': longTestFlags,
   interop: interopFlags,
   'tokenizer-parity': tokenizerParityFlags,
   'interop:folders': folderFlags,

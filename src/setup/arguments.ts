@@ -32,6 +32,11 @@ export const mpiTestFlags = group('MPI', {
   only: optional(text('the name of a file'), 'the tests of this file of test/mpi alone'),
 });
 
+/** Of `npm run test:long`. */
+export const longTestFlags = group('Long tests', {
+  only: optional(text('the name of a file'), 'the tests of this file of test/long alone'),
+});
+
 export type SetupArguments = FlagValues<typeof setupFlags>;
 
 /** @throws InputError, one line that names the flag. */

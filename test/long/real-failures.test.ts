@@ -4,8 +4,9 @@ import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import fs from 'node:fs';
 import path from 'node:path';
-import { before, type TestContext, test } from 'node:test';
+import { before, test } from 'node:test';
 import { checkpoints } from '../../src/train/run/checkpoints.js';
+import { mount } from '../at-exit.js';
 import { repositoryRoot } from '../repository.js';
 import { assertSameFiles, at, filesIn, wordsOf } from '../resumed-runs.js';
 
@@ -61,18 +62,9 @@ before(async () => {
   assert.equal(status, 0, text);
 });
 
-/** A file system of its own in a folder, for one test; false where this user may make none. */
-function mount(t: TestContext, output: string, size: string): boolean {
-  fs.mkdirSync(at(output));
-  if (spawnSync('mount', ['-t', 'tmpfs', '-o', `size=${size}`, 'tmpfs', at(output)]).status !== 0)
-    return false;
-  t.after(() => spawnSync('umount', ['-l', at(output)]));
-  return true;
-}
-
 test('a disk that fills up while a run saves there', async (t) => {
   // Two checkpoints of 5 MB, a third one before the first goes, the model.
-  if (!superuser || !mount(t, 'small', '24m')) return t.skip('needs a user who may mount');
+  if (!superuser || !mount(t, at('small'), '24m')) return t.skip('needs a user who may mount');
   const child = begin('small', LINE);
   await until(() => checkpoints(at('small')).length === 2);
   const { bavail, bsize } = fs.statfsSync(at('small'));
@@ -98,7 +90,7 @@ test('a disk that fills up while a run saves there', async (t) => {
 });
 
 test('a disk that becomes read-only under a run', async (t) => {
-  if (!superuser || !mount(t, 'locked', '64m')) return t.skip('needs a user who may mount');
+  if (!superuser || !mount(t, at('locked'), '64m')) return t.skip('needs a user who may mount');
   const child = begin('locked', LINE);
   await until(() => checkpoints(at('locked')).length > 0);
   // Refused as long as a file is open for writing.

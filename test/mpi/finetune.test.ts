@@ -6,9 +6,10 @@ import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
-import { before, describe, type TestContext, test } from 'node:test';
+import { before, describe, test } from 'node:test';
 import type { MpiInstallation } from '../../src/setup/mpi.js';
 import { checkpoints } from '../../src/train/run/checkpoints.js';
+import { mount } from '../at-exit.js';
 import { repositoryRoot } from '../repository.js';
 import { assertSameFiles, at, wordsOf } from '../resumed-runs.js';
 import { type Ended, FAULT_SECONDS, installations, mpirun } from './launch.js';
@@ -51,15 +52,6 @@ async function goesOn(installation: MpiInstallation, output: string): Promise<vo
   const { code, stderr } = await train(installation, output, { line: '--resume_from_checkpoint True' });
   assert.equal(code, 0, stderr);
   assertSameFiles('whole', output);
-}
-
-/** A file system of its own in a folder, for one test; false where this user may make none. */
-function mount(t: TestContext, output: string, size: string): boolean {
-  fs.mkdirSync(at(output));
-  if (spawnSync('mount', ['-t', 'tmpfs', '-o', `size=${size}`, 'tmpfs', at(output)]).status !== 0)
-    return false;
-  t.after(() => spawnSync('umount', ['-l', at(output)]));
-  return true;
 }
 
 for (const installation of installations)
@@ -136,7 +128,7 @@ for (const installation of installations)
     test('a disk that fills up while a run saves there', async (t) => {
       const output = folder('full');
       // Two checkpoints of 5 MB, a third one before the first goes, the model.
-      if (!mount(t, output, '24m')) return t.skip('needs a user who may mount');
+      if (!mount(t, at(output), '24m')) return t.skip('needs a user who may mount');
       const other = at(output, 'other.bin');
       const { code, stderr } = await train(installation, output, {
         meanwhile() {

@@ -15,7 +15,7 @@ for (const installation of installations) {
       ranks: 2,
       words: [installation.mpirun, ...hosts.words(installation)],
       // UCX, below MPICH, sees one machine behind the two names and would use its memory.
-      env: { UCX_TLS: 'tcp,self' },
+      env: { UCX_TLS: 'tcp,self', TMPDIR: hosts.folder },
     });
     assert.match(ended.stderr, /on first rank 0 is process \d+; on second rank 1 is process \d+/);
     return ended;

@@ -7,12 +7,15 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import type { MpiInstallation } from '../../src/setup/mpi.js';
+import { atExit } from '../at-exit.js';
 
 export interface TwoHosts {
   /** Runs the launcher on the first host with one rank on each. */
   words(installation: MpiInstallation): string[];
   /** A program that runs the launcher's words on the first host. */
   readonly first: string;
+  /** For temporary files of both: what a launcher leaves there when the network goes is removed with the hosts. */
+  readonly folder: string;
   /** Takes the network between them away, for good. */
   cut(): void;
   remove(): void;
@@ -29,7 +32,7 @@ export function twoHosts(): TwoHosts | string {
   const names = [0, 1].map((each) => `dawntune${pair}-${each}`) as [string, string];
   const links = [0, 1].map((each) => `dt${pair}-${each}`) as [string, string];
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'dawntune-hosts-'));
-  const remove = () => {
+  const remove = atExit(() => {
     for (const name of names) {
       // The launcher's daemon on a host that was cut off does not know that the run is over.
       const pids = spawnSync('ip', ['netns', 'pids', name], { encoding: 'utf8' }).stdout ?? '';
@@ -37,7 +40,7 @@ export function twoHosts(): TwoHosts | string {
     }
     for (const name of names) spawnSync('ip', ['netns', 'del', name]);
     fs.rmSync(folder, { recursive: true, force: true });
-  };
+  });
   const steps = [
     ['netns', 'add', names[0]],
     ['netns', 'add', names[1]],
@@ -66,6 +69,7 @@ export function twoHosts(): TwoHosts | string {
     `while [ "\${1#-}" != "$1" ]; do shift; done\nshift\n${enter(1)} "hostname second; $*"`,
   );
   return {
+    folder,
     first: program('first', `${enter(0)} 'hostname first; exec "$@"' sh "$@"`),
     words({ name }) {
       if (name === 'MPICH')
