@@ -20,18 +20,20 @@ export interface RowGradient {
 /** Pieces that are collected before they are merged: left apart, they would add up to all tokens of a step. */
 const MOST_PIECES = 8;
 
-/** A tensor of the leaf's shape: its own, made when the first gradient arrives, or a slot in a buffer of many. */
+/** A tensor of the leaf's shape, made when the first gradient arrives: its own, or a slot in a buffer of many. */
 export class DenseGradient implements GradientSink {
   readonly byRows = false;
   private own: Tensor | undefined;
+  private slot: Tensor | undefined;
 
   constructor(
     private readonly leaf: Tensor,
-    /** Zeros are no gradient. */
-    private readonly slot?: Tensor,
+    /** Zeros are no gradient. The sink owns the tensor, which it asks for once. */
+    private readonly makeSlot?: () => Tensor,
   ) {}
 
   get into(): Tensor | undefined {
+    this.slot ??= this.makeSlot?.();
     return this.slot ?? this.own;
   }
 
@@ -55,7 +57,7 @@ export class DenseGradient implements GradientSink {
 
   /** A gradient of its own it then is; what it was before is not freed. */
   set(gradient: Tensor | undefined): void {
-    if (this.slot) copyInto(this, gradient);
+    if (this.makeSlot) copyInto(this, gradient);
     else this.own = gradient;
   }
 

@@ -181,9 +181,12 @@ const collectsRows = (parameter: Parameter): parameter is TableParameter =>
 
 export class ParameterStore {
   readonly parameters: readonly Parameter[];
-  /** Flat weights and gradients of trainable dense parameters, equally laid out; undefined when there are none. */
+  /** Elements of the flat buffers of weights and gradients of trainable dense parameters, which are equally laid out. */
+  readonly size: number;
+  /** Undefined when there are no such parameters. */
   readonly weights: Tensor | undefined;
-  readonly gradients: Tensor | undefined;
+  private flatGradients: Tensor | undefined;
+  private readonly isFlat: boolean;
   /**
    * Mixed precision: f16 copies of the first elements of `weights`, which hold all that products read. The
    * optimiser writes them along with the weights.
@@ -227,11 +230,10 @@ export class ParameterStore {
     place(decaying.filter(other));
     this.decayEnd = size;
     place([...rest.filter(product), ...rest.filter(other)]);
+    this.size = size;
+    this.isFlat = flat.length > 0;
     const made = keepAll(() => {
-      // Zeros everywhere, padding included: the norm and the optimiser run over it.
-      const zeros = (purpose: Purpose) =>
-        flat.length > 0 ? Tensor.zeros(gpu, [size], 'f32', purpose) : undefined;
-      const [weights, gradients] = [zeros('weights'), zeros('gradients')];
+      const weights = this.flatZeros('weights');
       const halves =
         precision === 'f16' && halvesEnd > 0 ? Tensor.empty(gpu, [halvesEnd], 'f16', 'weights') : undefined;
       const parameters = specs.map((spec) => {
@@ -239,19 +241,29 @@ export class ParameterStore {
         if (offset === undefined) return apart(gpu, spec, precision);
         const slot = (flat: Tensor) => flat.slot(offset, spec.shape);
         const tensor = slot(weights!);
-        const gradient = new DenseGradient(tensor, slot(gradients!));
+        const gradient = new DenseGradient(tensor, () => slot(this.gradients!).keep());
         let half: Tensor | undefined;
         if (precision === 'f16' && spec.product)
           half = offset < halvesEnd ? slot(halves!) : Tensor.empty(gpu, spec.shape, 'f16', 'weights');
         return new Parameter(spec, tensor, gradient, half, offset);
       });
-      return { weights, gradients, halves, parameters };
+      return { weights, halves, parameters };
     });
     this.weights = made.weights;
-    this.gradients = made.gradients;
     this.halves = made.halves;
     this.parameters = made.parameters;
     for (const parameter of this.parameters) this.byName.set(parameter.name, parameter);
+  }
+
+  /** Zeros everywhere, padding included: the norm and the optimiser run over it. */
+  private flatZeros(purpose: Purpose): Tensor | undefined {
+    return this.isFlat ? Tensor.zeros(this.gpu, [this.size], 'f32', purpose) : undefined;
+  }
+
+  /** Of the same layout as `weights`; made when they are first asked for, as by the first gradient: inference has none. */
+  get gradients(): Tensor | undefined {
+    this.flatGradients ??= this.flatZeros('gradients')?.keep();
+    return this.flatGradients;
   }
 
   /** @throws InputError when there is no such parameter. */
@@ -322,7 +334,7 @@ export class ParameterStore {
   }
 
   zeroGradients(): void {
-    this.gradients?.fillZero();
+    this.flatGradients?.fillZero();
     for (const { gradient } of this.tables) gradient.clear();
   }
 
@@ -354,6 +366,6 @@ export class ParameterStore {
     for (const { tensor } of this.parameters) tensor.dispose();
     this.weights?.dispose();
     this.halves?.dispose();
-    this.gradients?.dispose();
+    this.flatGradients?.dispose();
   }
 }
