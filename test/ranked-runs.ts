@@ -8,8 +8,9 @@ import { CounterRandom } from '../src/tensor/random.js';
 import { defaultLossScaling } from '../src/train/loss-scale.js';
 import type { M3LossBatch } from '../src/train/losses/m3-loss.js';
 import { broadcastModel } from '../src/train/ranks/broadcast-model.js';
-import type { Communicator } from '../src/train/ranks/communicator.js';
+import { broadcastJson, bytesOf, type Communicator, floatsOf } from '../src/train/ranks/communicator.js';
 import { EmulatedRanks } from '../src/train/ranks/emulated.js';
+import { requireEqualReplicas } from '../src/train/ranks/replicas.js';
 import { type RunBatch, type RunSettings, type TakenStep, TrainingRun } from '../src/train/run/run.js';
 import type { StepSettings } from '../src/train/step/train-step.js';
 import { dropoutModel, GROUP, settings } from './training-cases.js';
@@ -141,16 +142,30 @@ async function trained(
   batch: (index: number) => RunBatch,
 ): Promise<Trained> {
   const taken: TakenStep[] = [];
-  const training = new TrainingRun(model, run);
   if (run.communicator) await broadcastModel(model, run.communicator);
+  const training = new TrainingRun(model, run);
   const batches = (async function* () {
     for (let index = 0; ; index++) yield batch(index);
   })();
   for await (const step of training.steps(batches, steps)) taken.push(step);
-  const weights = await model.readWeights();
+  const weights = await weightsOf(training);
   training.dispose();
   model.dispose();
   return { steps: taken, weights };
+}
+
+/** Those of a rank, or, of ranks that have parts of them, those of all, which must have the rest alike. */
+async function weightsOf({ model, optimizer, settings }: TrainingRun): Promise<Trained['weights']> {
+  if (!model.store.masters) return model.readWeights();
+  const communicator = settings.communicator!;
+  await requireEqualReplicas({ model }, communicator);
+  const read = await optimizer.withTensors(() => model.readWeights());
+  const weights: Trained['weights'] = new Map();
+  for (const name of await broadcastJson(communicator, [...(read?.keys() ?? [])])) {
+    const own = read ? bytesOf(read.get(name)!) : new Uint8Array();
+    weights.set(name, floatsOf(await communicator.broadcast(own, 0)));
+  }
+  return weights;
 }
 
 /** Rank `rank` of a run; `gpu` is its own or that of all. */

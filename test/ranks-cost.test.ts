@@ -53,12 +53,13 @@ const steps = [
   ['touched rows, bf16', stepOf({ wire: 'bf16' })],
   ['the whole table', stepOf({}, true)],
   ['moments divided', stepOf({ shardOptimizer: true })],
-  ['moments divided, the whole table, f16', stepOf({ shardOptimizer: true, wire: 'bf16' }, true, true)],
+  ['the state divided, f16', stepOf({ shardOptimizer: true }, false, true)],
+  ['the state divided, the whole table, f16', stepOf({ shardOptimizer: true, wire: 'bf16' }, true, true)],
 ] as const;
 
 for (const [size, of] of [
   [2, steps],
-  [4, steps.slice(0, 4)],
+  [4, steps.slice(0, 5)],
 ] as const)
   for (const [name, step] of of)
     test(`${size} ranks: plan and run agree to the byte: ${name}`, async () => {
@@ -85,4 +86,37 @@ test('what formats and rows save on the wire, and shards in memory', async () =>
   assert.ok(moments(shard) < 0.27 * moments(rows));
   const alone = await plannedStep(gpus[0]!, stepOf({}), 1);
   assert.deepEqual([alone.gradients, alone.weights, alone.rest], [0, 0, 0]);
+});
+
+test('mixed precision: what products read is divided in f32, and its copies travel as half the bytes', async () => {
+  // A layer is more than a bucket, so that each rank has as much of the products as the others but for the biases.
+  const width = 384;
+  const inner = 1536;
+  const wide = { ...config, hiddenSize: width, intermediateSize: inner, heads: 6, layers: 8 };
+  // Query, key and value, what follows them, and the two of the feed-forward.
+  const products = wide.layers * (4 * width * width + 2 * width * inner);
+  const batch = (on: Gpu, rank: number) => lossBatch(on, wide, fullBatch(shape, rank));
+  const cost = (size: number, fp16: boolean, shardOptimizer: boolean) =>
+    plannedStep(gpus[0]!, { ...stepOf({ shardOptimizer }, false, fp16), config: wide, batch }, size);
+  const near = (got: number, want: number, what: string, by = 0.03) =>
+    assert.ok(Math.abs(got - want) < by * want, `${what}: ${got} of ${want} bytes`);
+  for (const size of [2, 4, 8]) {
+    const [whole, divided, f32] = [
+      await cost(size, true, false),
+      await cost(size, true, true),
+      await cost(size, false, true),
+    ];
+    const fall = (of: (cost: StepCost) => number) => of(whole) - of(divided);
+    const weights = fall(({ memory }) => memory.peakByPurpose.weights);
+    const moments = fall(({ memory }) => memory.peakByPurpose.optimizer);
+    near(weights, 4 * products * (1 - 1 / size), `weights of ${size} ranks`);
+    near(
+      fall(({ memory }) => memory.peak),
+      weights + moments,
+      `all that a rank of ${size} has`,
+    );
+    // The heads, which are f32, share a bucket with the last layer: there one rank has more words than the others.
+    const sent = (2 * products * (size - 1)) / size;
+    near(f32.weights - divided.weights, sent, `sent by one of ${size}`, 0.1);
+  }
 });

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import { after, test } from 'node:test';
+import { after, describe, test } from 'node:test';
 import { parseFinetuneArguments } from '../src/train/arguments.js';
 import { unlikeAdapters } from '../src/train/ranks/alike.js';
 import { EmulatedRanks } from '../src/train/ranks/emulated.js';
@@ -15,10 +15,14 @@ import { golden } from './repository.js';
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'dawntune-shards-'));
 after(() => fs.rmSync(folder, { recursive: true, force: true }));
 const at = (...names: string[]) => path.join(folder, ...names);
-const [stage0, stage1] = [0, 1].map((stage) => {
-  fs.writeFileSync(at(`stage${stage}.json`), JSON.stringify({ zero_optimization: { stage } }));
-  return `--deepspeed ${at(`stage${stage}.json`)}`;
-});
+/** As a DeepSpeed file asks for it; in mixed precision with a loss scale at which the first steps do not overflow. */
+function stage(number: 0 | 1, precision: 'f32' | 'f16'): string {
+  const file = at(`stage${number}-${precision}.json`);
+  const fp16 = { enabled: true, initial_scale_power: 6 };
+  const zero = { zero_optimization: { stage: number } };
+  fs.writeFileSync(file, JSON.stringify(precision === 'f16' ? { ...zero, fp16 } : zero));
+  return `--deepspeed ${file}`;
+}
 
 interface Ended {
   readonly notes: readonly string[];
@@ -68,32 +72,43 @@ const bytes = (...names: string[]) => fs.readFileSync(at(...names));
 const numbers = (log: readonly LogEntry[]) =>
   log.flatMap(({ loss, grad_norm }) => (loss === undefined ? [] : [[loss, grad_norm]]));
 
-test('what is divided, by a flag or by a DeepSpeed file, is saved as if it were not, and goes on where adapters differ', async () => {
-  const plain = await run('plain', `--max_steps 3 --save_steps 2 ${stage0}`, 2);
-  const divided = await run('divided', `--max_steps 2 --save_steps 2 ${stage1}`, 2);
-  assert.deepEqual(numbers(divided.log), numbers(plain.log).slice(0, 2));
-  const requireSame = (output: string, step: number) => {
-    for (const file of ['model.safetensors', 'optimizer.safetensors'])
+describe('what is divided, by a flag or by a DeepSpeed file, is saved as if it were not, and goes on where adapters differ', () => {
+  for (const precision of ['f32', 'f16'] as const)
+    test(precision, async () => {
+      const named = (output: string) => `${output}-${precision}`;
+      const plain = await run(named('plain'), `--max_steps 2 --save_steps 1 ${stage(0, precision)}`, 2);
+      const divided = await run(named('divided'), `--max_steps 1 --save_steps 1 ${stage(1, precision)}`, 2);
+      assert.deepEqual(numbers(divided.log), numbers(plain.log).slice(0, 1));
+      const requireSame = (output: string, step: number) => {
+        for (const file of ['model.safetensors', 'optimizer.safetensors'])
+          assert.deepEqual(
+            bytes(named(output), `checkpoint-${step}`, file),
+            bytes(named('plain'), `checkpoint-${step}`, file),
+            `${file} of ${output}, step ${step}`,
+          );
+      };
+      requireSame('divided', 1);
+      // On adapters that differ nobody need ask, and rank 0 says so.
+      const goesOn = `--max_steps 2 --check_replicas 1 --resume_from_checkpoint True ${stage(0, precision)}`;
+      const { notes } = await run(named('divided'), goesOn, 2, ['one', 'two']);
+      const said = notes.filter((note) => note.includes('need not give the same bits'));
+      assert.deepEqual([said.length, /^rank 1 .*, two, rank 0 on .*, one, which/.test(said[0]!)], [1, true]);
+      requireSame('divided', 2);
       assert.deepEqual(
-        bytes(output, `checkpoint-${step}`, file),
-        bytes('plain', `checkpoint-${step}`, file),
-        `${file} of ${output}, step ${step}`,
+        bytes(named('divided'), 'model.safetensors'),
+        bytes(named('plain'), 'model.safetensors'),
       );
-  };
-  requireSame('divided', 2);
-  // On adapters that differ nobody need ask, and rank 0 says so.
-  const goesOn = `--max_steps 3 --resume_from_checkpoint True ${stage0}`;
-  const { notes } = await run('divided', goesOn, 2, ['one', 'two']);
-  const said = notes.filter((note) => note.includes('need not give the same bits'));
-  assert.deepEqual([said.length, /^rank 1 .*, two, rank 0 on .*, one, which/.test(said[0]!)], [1, true]);
-  requireSame('divided', 3);
-  const both = await run('dry', `--max_steps 3 --dry_run ${stage0}`, 2);
+    });
+});
+
+test('a dry run tells what each rank takes; one rank has nothing to divide, and says so', async () => {
+  const both = await run('dry', `--max_steps 3 --dry_run ${stage(0, 'f32')}`, 2);
   const told = both.notes.join('\n');
   assert.match(told, /^GPU memory that the longest batch takes on each of 2 ranks:\n +weights +\d/m);
   assert.match(told, /^ranks 0 and 1 compute in the memory of one machine: [\d.]+ MB together$/m);
   const { gpu_memory_bytes: each, machine_memory_bytes: together } = both.log[0] as Record<string, number>;
   assert.equal(together, 2 * each!);
-  const alone = await run('dry', `--max_steps 3 --dry_run ${stage1}`, 1);
+  const alone = await run('dry', `--max_steps 3 --dry_run ${stage(1, 'f32')}`, 1);
   assert.match(alone.notes.join('\n'), /^GPU memory that the longest batch takes:$/m);
   assert.match(alone.notes.join('\n'), /zero_optimization\.stage 1 has no effect with one rank/);
 });

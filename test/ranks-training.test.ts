@@ -4,8 +4,10 @@ import { after, before, test } from 'node:test';
 import { MachineError } from '../src/errors.js';
 import { Gpu } from '../src/gpu/gpu.js';
 import type { M3Model } from '../src/models/m3.js';
+import type { ModelFolderContents } from '../src/models/model-folder.js';
 import { Tensor } from '../src/tensor/tensor.js';
 import { AdamW } from '../src/train/optimizer.js';
+import { broadcastModel } from '../src/train/ranks/broadcast-model.js';
 import type { Communicator } from '../src/train/ranks/communicator.js';
 import { EmulatedRanks } from '../src/train/ranks/emulated.js';
 import { PlannedRanks } from '../src/train/ranks/planned.js';
@@ -55,18 +57,25 @@ for (const { mode, devices } of [
     await requireAlike(await trainRanks(gpus.slice(0, devices), run), await trainShards(gpus[0]!, run), 1e-5);
   });
 
-test('ranks in threads give the bits of ranks that one process plays', async () => {
-  const run: RankedRun = { mode: first!, steps: 2, settings: { wire: 'bf16', shardOptimizer: true } };
-  const threads = new RankThreads<Trained>({
-    ...{ size: 2, module: new URL('./training-rank.js', import.meta.url), data: run, report: silentReporter },
+for (const precision of ['f32', 'f16'] as const)
+  test(`ranks in threads give the bits of ranks that one process plays, ${precision}`, async () => {
+    const settings = { wire: 'bf16', shardOptimizer: true } as const;
+    const run: RankedRun = { mode: first!, steps: 2, precision, settings };
+    const threads = new RankThreads<Trained>({
+      ...{
+        size: 2,
+        module: new URL('./training-rank.js', import.meta.url),
+        data: run,
+        report: silentReporter,
+      },
+    });
+    const [played] = await trainRanks(one, run);
+    const numbers = ({ steps }: Trained) => steps.map(({ loss, norm }) => [loss, norm]);
+    for (const threaded of await threads.results()) {
+      assert.deepEqual(numbers(threaded), numbers(played!));
+      assert.deepEqual(threaded.weights, played!.weights);
+    }
   });
-  const [played] = await trainRanks(one, run);
-  const numbers = ({ steps }: Trained) => steps.map(({ loss, norm }) => [loss, norm]);
-  for (const threaded of await threads.results()) {
-    assert.deepEqual(numbers(threaded), numbers(played!));
-    assert.deepEqual(threaded.weights, played!.weights);
-  }
-});
 
 test('recomputing, in chunks, two batches a step', async () => {
   const run: RankedRun = {
@@ -186,12 +195,53 @@ test('a device that is lost while gradients are summed ends the step with that',
   await gpu.close();
 });
 
-test('moments that ranks divide give the same bits', async () => {
-  const run: RankedRun = { mode: first!, steps: 2, precision: 'f16', settings: { wire: 'bf16' } };
-  const whole = await trainRanks(one, run);
-  const shared = await trainRanks(one, { ...run, settings: { wire: 'bf16', shardOptimizer: true } });
-  for (const { weights } of shared) assert.deepEqual(weights, whole[0]!.weights);
+for (const [ranks, precision] of [
+  [2, 'f16'],
+  [3, 'f16'],
+] as const)
+  test(`what ${ranks} ranks divide gives the same bits, ${precision}`, async () => {
+    const run: RankedRun = { mode: first!, ranks, steps: 2, precision, settings: { wire: 'bf16' } };
+    const whole = await trainRanks(one, run);
+    const shared = await trainRanks(one, { ...run, settings: { wire: 'bf16', shardOptimizer: true } });
+    const numbers = ({ steps }: Trained) => steps.map(({ loss, norm }) => [loss, norm]);
+    for (const { weights, steps } of shared) {
+      assert.deepEqual(weights, whole[0]!.weights);
+      assert.deepEqual(numbers({ weights, steps }), numbers(whole[0]!));
+    }
+  });
+
+test('weights that are not finite on the one rank that has them are so for all; none is divided that is not alike yet', async () => {
+  const ranks = new EmulatedRanks(2);
+  const found = await Promise.all(
+    [0, 1].map(async (rank) => {
+      const communicator = ranks.rank(rank);
+      const model = dropoutModel(gpus[0]!, 'f16');
+      const run = new TrainingRun(model, {
+        ...settingsOf({ mode: first!, precision: 'f16', settings: { shardOptimizer: true } }),
+        communicator,
+      });
+      const before = await run.weightsFinite();
+      if (rank === 1) model.store.masters!.write([Number.NaN], 5);
+      const after = await run.weightsFinite();
+      await assert.rejects(broadcastModel(model, communicator), /ranks have parts of these weights/);
+      // No folder with them could be loaded again, and no other rank reads them.
+      const saved = run.optimizer.withTensors(() => Promise.all([...model.contents().tensors.map(piecesOf)]));
+      if (rank === 0) await assert.rejects(saved, /is not finite \(NaN\): nothing is saved/);
+      else await saved;
+      run.dispose();
+      model.dispose();
+      return [before, after];
+    }),
+  );
+  assert.deepEqual(found, [
+    [true, false],
+    [true, false],
+  ]);
 });
+
+async function piecesOf({ pieces }: ModelFolderContents['tensors'][number]): Promise<void> {
+  for await (const _ of pieces());
+}
 
 test("ranks draw dropout apart; rank 0's is that of a run on its own", async () => {
   const run: RankedRun = { mode: first!, steps: 1, seed: 7 };
@@ -279,9 +329,10 @@ test('all ranks stop after the same step when one of them is to', async () => {
   );
 });
 
-for (const [name, more] of [
-  ['f32', {}],
-  ['moments divided, in chunks', { shardOptimizer: true, step: { ...settings, subBatchSize: 3 } }],
+for (const [name, precision, more] of [
+  ['f32', 'f32', {}],
+  ['divided, in chunks', 'f32', { shardOptimizer: true, step: { ...settings, subBatchSize: 3 } }],
+  ['divided, f16', 'f16', { shardOptimizer: true }],
 ] as const)
   test(`a rank takes the memory that was planned: ${name}`, async () => {
     const [own, other] = [gpus[0]!, gpus[1]!];
@@ -291,12 +342,12 @@ for (const [name, more] of [
       shardBatch(model, 0, 0, { ...first!, words: [4 + 148 * rank, 148] });
     const ranks = new EmulatedRanks(2);
     const planned = await planMemory(own, {
-      model: (gpu) => dropoutModel(gpu, 'f32'),
+      model: (gpu) => dropoutModel(gpu, precision),
       run: { ...run, communicator: ranks.rank(0) },
       batches: (model) => [batchOf(0, model)],
     });
     const play = async (gpu: Gpu, communicator: Communicator) => {
-      const model = dropoutModel(gpu, 'f32');
+      const model = dropoutModel(gpu, precision);
       const training = new TrainingRun(model, { ...run, communicator });
       const batches = (async function* () {
         for (;;) yield batchOf(communicator.rank, model);

@@ -6,6 +6,7 @@ import { MachineError } from '../src/errors.js';
 import { Gpu } from '../src/gpu/gpu.js';
 import { CounterRandom } from '../src/tensor/random.js';
 import { EmulatedRanks } from '../src/train/ranks/emulated.js';
+import { ownershipOf } from '../src/train/ranks/ownership.js';
 import { requireEqualReplicas } from '../src/train/ranks/replicas.js';
 
 let gpu: Gpu;
@@ -21,11 +22,12 @@ after(async () => {
 async function told(
   size: number,
   changes: [rank: number, name: string, element: number, value?: number][],
+  divided = false,
 ): Promise<(string | undefined)[]> {
   const ranks = new EmulatedRanks(size);
   const part = (name: string, start: number, shape: number[]) => ({ name, start, shape });
-  const models = Array.from({ length: size }, () => {
-    const store = new ParameterStore(gpu, [
+  const models = Array.from({ length: size }, (_, rank) => {
+    const specs = [
       { name: 'words', shape: [40, 9], table: true, trainable: true, decay: true },
       { name: 'fixed', shape: [7], trainable: false, decay: true },
       {
@@ -33,11 +35,13 @@ async function told(
         parts: [part('query', 0, [4, 33]), part('key', 4 * 33, [6, 33])],
       },
       { name: 'bias', shape: [1], trainable: true, decay: false },
-    ]);
+    ];
+    const store = new ParameterStore(gpu, specs, divided ? 'f16' : 'f32');
     const random = new CounterRandom(11, 0);
     for (const { tensor } of store.parameters)
       tensor.write(Float32Array.from({ length: tensor.size }, () => random.uniform() - 0.5));
     store.get('bias').write([0]);
+    if (divided) store.divide(ownershipOf(store.buckets(1), size, rank).ranges);
     return { model: { store } };
   });
   for (const [rank, name, element, value = 3] of changes)
@@ -58,11 +62,13 @@ async function told(
 }
 
 test('equal replicas are equal, of one rank and of three', async () => {
-  for (const size of [1, 3]) assert.deepEqual(await told(size, []), new Array(size).fill(undefined));
+  for (const size of [1, 3])
+    for (const divided of [false, true])
+      assert.deepEqual(await told(size, [], divided), new Array(size).fill(undefined));
 });
 
 describe('a difference is found and named on all ranks', () => {
-  for (const [name, size, changes, message] of [
+  for (const [name, size, changes, message, divided] of [
     [
       'a row of a table',
       2,
@@ -77,6 +83,7 @@ describe('a difference is found and named on all ranks', () => {
       /^the weights of rank 2 .* rank 0: the bits of "fixed" differ;/,
     ],
     ['a sign of zero', 2, [[1, 'bias', 0, -0]], /the bits of "bias" differ;/],
+    ['a copy of what is divided', 2, [[1, 'qk', 4 * 33]], /the bits of "key" differ;/, true],
     ['of rank 0', 3, [[0, 'words', 1]], /^the weights of rank 0 are no longer those of rank 1: /],
     [
       'several, of several ranks',
@@ -88,9 +95,9 @@ describe('a difference is found and named on all ranks', () => {
       ],
       /^the weights of rank 1 .* rank 0: the bits of "words" and of 1 more differ; other weights too: rank 3;/,
     ],
-  ] as [string, number, [number, string, number, number?][], RegExp][])
+  ] as [string, number, [number, string, number, number?][], RegExp, boolean?][])
     test(name, async () => {
-      const messages = await told(size, changes);
+      const messages = await told(size, changes, divided);
       assert.equal(new Set(messages).size, 1);
       assert.match(messages[0]!, message);
     });

@@ -1,16 +1,18 @@
 /**
- * Moments that ranks divide among them: weights, copies and moments to the bit as on ranks that have all of them, and
- * checkpoints that any number of ranks goes on from.
+ * The optimiser's state that ranks divide among them, moments and in mixed precision f32 weights: weights, copies and
+ * moments to the bit as on ranks that have all of them, and checkpoints that any number of ranks goes on from.
  */
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { linear, linearGelu } from '../src/autograd/index.js';
 import { ParameterStore } from '../src/autograd/parameters.js';
 import { Gpu } from '../src/gpu/gpu.js';
 import type { FloatDType } from '../src/kernels/launch/formats.js';
 import { CounterRandom } from '../src/tensor/random.js';
+import { scope } from '../src/tensor/scope.js';
 import { Tensor } from '../src/tensor/tensor.js';
 import { AdamW } from '../src/train/optimizer.js';
 import { EmulatedRanks } from '../src/train/ranks/emulated.js';
@@ -46,7 +48,12 @@ const BUCKET = 4 * 900;
 /** And of rows that are exchanged at a time: what moves takes several turns. */
 const ROWS = 4 * 64 * 40;
 
-function made({ precision, weightDecay }: Settings, shard?: (store: ParameterStore) => Shard): Model {
+/** `weights`: of each parameter in the order of the store; by default drawn. */
+function made(
+  { precision, weightDecay }: Settings,
+  shard?: (store: ParameterStore) => Shard,
+  weights?: readonly Float32Array[],
+): Model {
   const part = (name: string, start: number, shape: number[]) => ({ name, start, shape });
   const spec = { trainable: true, decay: true };
   const store = new ParameterStore(
@@ -62,15 +69,16 @@ function made({ precision, weightDecay }: Settings, shard?: (store: ParameterSto
       { ...spec, name: 'bias', shape: [7], decay: false, stage: 1 },
       { ...spec, name: 'still', shape: [400], stage: 2 },
       { ...spec, name: 'wide', shape: [61, 70], product: true, stage: 2 },
+      { ...spec, name: 'kept', shape: [8, 16], product: true, stage: 2 },
       { ...spec, name: 'scale', shape: [1300], decay: false, stage: 2 },
       { ...spec, name: 'out', shape: [90, 3], stage: 3 },
     ],
     precision,
   );
   const random = new CounterRandom(11, 0);
-  for (const { tensor } of store.parameters)
-    tensor.write(Float32Array.from({ length: tensor.size }, () => random.uniform() - 0.5));
-  store.get('still').requiresGrad = false;
+  for (const [n, { tensor }] of store.parameters.entries())
+    tensor.write(weights?.[n] ?? Float32Array.from({ length: tensor.size }, () => random.uniform() - 0.5));
+  for (const name of ['still', 'kept']) store.get(name).requiresGrad = false;
   const options = { beta1: 0.9, beta2: 0.99, eps: 1e-8, weightDecay, maxGradNorm: 0.5 };
   return { store, optimizer: new AdamW(store, options, shard?.(store)) };
 }
@@ -123,9 +131,10 @@ async function ranked(
   ranks: EmulatedRanks,
   settings: Settings,
   work: (model: Model, rank: number) => Promise<void>,
+  weights?: readonly Float32Array[],
 ): Promise<Model[]> {
   const models = Array.from({ length: ranks.size }, (_, rank) =>
-    made(settings, (store) => new Shard(ranks.rank(rank), store.buckets(BUCKET), ROWS)),
+    made(settings, (store) => new Shard(ranks.rank(rank), store.buckets(BUCKET), ROWS), weights),
   );
   await Promise.all(models.map(work));
   return models;
@@ -144,17 +153,36 @@ async function steps(model: Model, from: number, to: number): Promise<number[]> 
 
 const bits = (values: Float32Array) => new Uint32Array(values.buffer, values.byteOffset, values.length);
 
-async function requireEqual(got: Model, want: Model, what: string): Promise<void> {
-  for (const [n, { name, tensor }] of got.store.parameters.entries()) {
+/** What each rank has alone, and with `weights` all of it: f32 weights as they are read of several. */
+async function requireEqual(got: Model, want: Model, what: string, weights?: Float32Array[]): Promise<void> {
+  for (const [n, { name, tensor, isDivided }] of got.store.parameters.entries()) {
     const other = want.store.parameters[n]!;
-    const [a, b] = await Promise.all([tensor, other.tensor].map((each) => each.toFloat32()));
-    const off = bits(a!).findIndex((value, i) => value !== bits(b!)[i]);
-    assert.equal(off, -1, `${what}: ${name} differs in element ${off}: ${a![off]} instead of ${b![off]}`);
+    if (!isDivided || weights) {
+      const [a, b] = await Promise.all([weights?.[n] ?? tensor.toFloat32(), other.tensor.toFloat32()]);
+      const off = bits(a!).findIndex((value, i) => value !== bits(b!)[i]);
+      assert.equal(off, -1, `${what}: ${name} differs in element ${off}: ${a![off]} instead of ${b![off]}`);
+    }
     const halves = [tensor, other.tensor].map((each) => each.role!.half()?.toArray());
     const [c, d] = await Promise.all(halves);
     assert.deepEqual(c, d, `${what}: copy of ${name}`);
   }
   assert.equal(got.optimizer.steps, want.optimizer.steps);
+}
+
+/** In f32; of ranks that divide them all call it, and rank 0 gets them. */
+function weightsOf({ store, optimizer }: Model): Promise<Float32Array[] | undefined> {
+  return optimizer.withTensors(async () => {
+    const read: Float32Array[] = [];
+    for (const parameter of store.parameters) {
+      const { size } = parameter.tensor;
+      const values = new Float32Array(size);
+      // In pieces that begin and end within what one rank has.
+      for (let start = 0; start < size; start += 1000)
+        values.set(await parameter.read(start, Math.min(1000, size - start)), start);
+      read.push(values);
+    }
+    return read;
+  });
 }
 
 /** Of ranks that divide the moments all call it, and rank 0 writes. */
@@ -182,17 +210,24 @@ describe('ranks with divided moments train to the bit as ranks that have all', (
   for (const [size, ...all] of [
     [2, { precision: 'f32', weightDecay: 0.1 }],
     [3, { precision: 'f32', weightDecay: 0 }, { precision: 'f16', weightDecay: 0.1 }],
+    [2, { precision: 'f16', weightDecay: 0 }],
   ] as [number, ...Settings[]][])
     for (const settings of all)
       test(`${size} ranks, ${settings.precision}, decay ${settings.weightDecay}`, async () => {
         const one = made(settings);
         const expected = await stepsOfOne(one, size, 0, 7);
         const norms: number[][] = [];
+        const weights: (Float32Array[] | undefined)[] = [];
         const models = await ranked(new EmulatedRanks(size), settings, async (model, rank) => {
           norms[rank] = await steps(model, 0, 7);
+          weights[rank] = await weightsOf(model);
         });
+        assert.deepEqual(
+          models[0]!.store.parameters.filter(({ isDivided }) => isDivided).map(({ name }) => name),
+          settings.precision === 'f16' ? ['qk', 'wide'] : [],
+        );
         for (const [rank, model] of models.entries()) {
-          await requireEqual(model, one, `rank ${rank}`);
+          await requireEqual(model, one, `rank ${rank}`, weights[rank]);
           assert.deepEqual(norms[rank], expected);
         }
         dispose(one, ...models);
@@ -210,33 +245,42 @@ describe('a checkpoint of divided moments is that of one rank, and any number go
       const one = made(settings);
       await stepsOfOne(one, 2, 0, 3);
       await save(one, whole);
+      let weights: Float32Array[] = [];
       const two = await ranked(new EmulatedRanks(2), settings, async (model) => {
         await steps(model, 0, 3);
         await save(model, divided);
+        weights = (await weightsOf(model)) ?? weights;
       });
       assert.deepEqual(fs.readFileSync(divided), fs.readFileSync(whole));
       const state = two[0]!.optimizer.state();
       assert.deepEqual(state, one.optimizer.state());
 
       const source = SafetensorsFile.open(divided);
-      const weights = await Promise.all(two[1]!.store.parameters.map(({ tensor }) => tensor.toFloat32()));
       const restored = async (model: Model) => {
-        for (const [n, { tensor }] of model.store.parameters.entries()) tensor.write(weights[n]!);
         model.optimizer.restore(state, source, 'state.json');
       };
       for (const size of precision === 'f32' ? [1, 4] : [3]) {
         const alone = made(settings);
         // What it held is forgotten.
         await stepsOfOne(alone, 1, 4, 5);
+        for (const [n, { tensor }] of alone.store.parameters.entries()) tensor.write(weights[n]!);
         await restored(alone);
         await stepsOfOne(alone, size, 3, 6);
-        const models = await ranked(new EmulatedRanks(size), settings, async (model) => {
-          await restored(model);
-          await steps(model, 3, 6);
-          const file = path.join(folder, `again-${precision}-${size}`);
-          await save(model, file);
-        });
-        for (const model of models) await requireEqual(model, alone, `${size} ranks`);
+        const read: (Float32Array[] | undefined)[] = [];
+        const models = await ranked(
+          new EmulatedRanks(size),
+          settings,
+          async (model, rank) => {
+            await restored(model);
+            await steps(model, 3, 6);
+            const file = path.join(folder, `again-${precision}-${size}`);
+            await save(model, file);
+            read[rank] = await weightsOf(model);
+          },
+          weights,
+        );
+        for (const [rank, model] of models.entries())
+          await requireEqual(model, alone, `${size} ranks`, read[rank]);
         await save(alone, path.join(folder, `alone-${precision}`));
         assert.deepEqual(
           fs.readFileSync(path.join(folder, `again-${precision}-${size}`)),
@@ -259,13 +303,51 @@ test('moments take what a rank has of them: of every bucket a part, of the rows 
   const counts = models.map(({ store }, rank) =>
     ownershipOf(store.buckets(BUCKET), 3, rank).ranges.reduce((sum, { start, end }) => sum + end - start, 0),
   );
-  // What is frozen, 512 elements with their padding, has none.
+  // What is frozen, 512 and 128 elements with their padding, has none.
   assert.equal(
     counts.reduce((sum, count) => sum + count, 0),
-    size - 512,
+    size - 640,
   );
   assert.ok(Math.max(...counts) <= size / 3 + 128 * one.store.buckets(BUCKET).length, `${counts} of ${size}`);
   assert.ok((bytes() - all) / 3 < all / 2, `${all} bytes of one, ${bytes() - all} of three`);
+  dispose(one, ...models);
+});
+
+test('f32 weights that products read in f16 take what a rank has of them, and are read while all ranks give theirs', async () => {
+  const settings: Settings = { precision: 'f16', weightDecay: 0 };
+  const bytes = () => gpu.memory().live.weights;
+  const one = made(settings);
+  const all = bytes();
+  const { halves } = one.store;
+  const models = await ranked(new EmulatedRanks(3), settings, async () => undefined);
+  const counts = models.map(({ store }) => store.masters!.size);
+  // Each is one rank's; what is frozen stays whole on all.
+  assert.equal(
+    counts.reduce((sum, count) => sum + count, 0),
+    halves!.size - 128,
+  );
+  // Memory is taken in classes of sizes.
+  const saved = 4 * (3 * halves!.size - halves!.size);
+  const fallen = 3 * all - (bytes() - all);
+  assert.ok(Math.abs(fallen - saved) < 0.3 * saved, `${fallen} of ${saved} bytes`);
+  for (const { store } of models) {
+    const parameter = store.parameters.find(({ name }) => name === 'wide')!;
+    assert.equal(parameter.tensor.dtype, 'f16');
+    await assert.rejects(parameter.read(), /wide: ranks have parts of it/);
+    // Gradients are f32 whatever is here of the weight.
+    const [whole, half] = (['f32', 'f16'] as const).map((dtype) => Tensor.zeros(gpu, [61, 70], dtype));
+    parameter.tensor.grad = whole;
+    assert.throws(() => parameter.setGradient(half), /of its leaf's shape, dtype/);
+    whole!.dispose();
+    half!.dispose();
+    // An f32 product of it would not be what it is on one rank.
+    scope(() => {
+      const x = (dtype: FloatDType) => Tensor.zeros(gpu, [4, 70], dtype);
+      assert.equal(linear(x('f16'), parameter.tensor, undefined, 'f32').dtype, 'f32');
+      for (const product of [linear, linearGelu])
+        assert.throws(() => product(x('f32'), parameter.tensor), /ranks have parts of the weight in f32/);
+    });
+  }
   dispose(one, ...models);
 });
 

@@ -4,17 +4,33 @@
  */
 import { ShapeError } from '../errors.js';
 import { sameShape } from '../tensor/shape.js';
-import { type LeafRole, makeLeavesWith, type Tensor } from '../tensor/tensor.js';
+import { type DType, type LeafRole, makeLeavesWith, type Tensor } from '../tensor/tensor.js';
 import { DenseGradient, type RowGradients } from './gradients.js';
 
 export class Leaf implements LeafRole {
   private asked = false;
 
   constructor(
-    readonly tensor: Tensor,
+    private values: Tensor,
     /** Undefined: it was made not to train. */
     readonly gradient: DenseGradient | RowGradients | undefined,
   ) {}
+
+  get tensor(): Tensor {
+    return this.values;
+  }
+
+  /** From here on the leaf's values are those of another tensor of its shape; frees the one before. */
+  protected replaceTensor(by: Tensor): void {
+    this.values.role = undefined;
+    this.values.dispose();
+    this.values = by;
+    by.role = this;
+  }
+
+  protected get gradientDType(): DType {
+    return this.tensor.dtype;
+  }
 
   get trains(): boolean {
     return this.asked;
@@ -37,7 +53,7 @@ export class Leaf implements LeafRole {
       gradient &&
       !(
         sameShape(gradient.shape, tensor.shape) &&
-        gradient.dtype === tensor.dtype &&
+        gradient.dtype === this.gradientDType &&
         gradient.gpu === tensor.gpu
       )
     )

@@ -10,8 +10,8 @@ import { castInto } from '../kernels/pointwise.js';
 import { show } from '../show.js';
 import { keepAll } from '../tensor/scope.js';
 import { checkShape, type Shape, sizeOf } from '../tensor/shape.js';
-import { Tensor } from '../tensor/tensor.js';
-import { bucketsOf, type ElementRange, type GradientBucket, joinedRanges } from './buckets.js';
+import { type DType, Tensor } from '../tensor/tensor.js';
+import { bucketsOf, type ElementRange, type GradientBucket, joinedRanges, sizeOfRanges } from './buckets.js';
 import { DenseGradient, RowGradients } from './gradients.js';
 import { Leaf } from './leaves.js';
 
@@ -69,6 +69,7 @@ export class Parameter extends Leaf {
   group: string;
   /** The weight's version that the f16 copy is of. */
   private halved: number | undefined;
+  private gather: ((start: number, count: number) => Promise<Float32Array>) | undefined;
 
   /**
    * A parameter in no store, zeros at first: its gradient is its own, made when the first one arrives, and a table's is
@@ -84,7 +85,7 @@ export class Parameter extends Leaf {
     spec: ParameterSpec,
     tensor: Tensor,
     gradient: DenseGradient | RowGradients | undefined,
-    private readonly copy: Tensor | undefined,
+    private copy: Tensor | undefined,
     /** First element in the store's flat buffers; undefined when it lies apart. */
     readonly offset: number | undefined,
   ) {
@@ -107,6 +108,7 @@ export class Parameter extends Leaf {
   }
 
   override half(): Tensor | undefined {
+    if (this.isDivided) return this.tensor;
     if (this.copy && this.isStale) {
       castInto(this.tensor, this.copy);
       this.noteHalved();
@@ -117,6 +119,46 @@ export class Parameter extends Leaf {
   /** Whoever wrote the weight wrote the copy too. */
   noteHalved(): void {
     this.halved = this.tensor.version.current;
+  }
+
+  /**
+   * Several processes have parts of the weight in f32 (`ParameterStore.divide`): the tensor is the f16 copy that products
+   * read, and `read` asks all of them.
+   */
+  get isDivided(): boolean {
+    return this.tensor.dtype === 'f16';
+  }
+
+  /** For `ParameterStore.divide`: the weight, as it is, now lies in this f32 tensor; without one, its f16 copy is all that is here. */
+  moveTo(tensor?: Tensor): void {
+    const current = !this.isStale;
+    this.replaceTensor(tensor ?? this.copy!);
+    if (!tensor) this.copy = undefined;
+    else if (current) this.noteHalved();
+  }
+
+  protected override get gradientDType(): DType {
+    return 'f32';
+  }
+
+  /**
+   * The values of `count` elements from `start` on, f32, on the host. @throws RangeError where the weight is divided and
+   * nobody gathers it (`AdamW.withTensors`).
+   */
+  async read(start = 0, count = this.tensor.size - start): Promise<Float32Array> {
+    const { tensor } = this;
+    if (!this.isDivided)
+      return new Float32Array(
+        await tensor.gpu.read({ ...tensor.bindingRange(start, count), size: 4 * count }),
+      );
+    if (!this.gather)
+      throw new RangeError(`${this.name}: ranks have parts of it; it is read while all of them give theirs`);
+    return this.gather(start, count);
+  }
+
+  /** How a divided weight is read from here on; without `gather` it cannot be. */
+  readBy(gather: ((start: number, count: number) => Promise<Float32Array>) | undefined): void {
+    this.gather = gather;
   }
 
   /** From here on: no gradient, no update, no decay. What it had of a gradient is gone. */
@@ -183,8 +225,12 @@ export class ParameterStore {
   readonly parameters: readonly Parameter[];
   /** Elements of the flat buffers of weights and gradients of trainable dense parameters, which are equally laid out. */
   readonly size: number;
-  /** Undefined when there are no such parameters. */
-  readonly weights: Tensor | undefined;
+  /** Undefined when there are no such parameters. Of divided weights only what follows those. */
+  weights: Tensor | undefined;
+  /** Where of the flat buffers `weights` begins. */
+  weightsStart = 0;
+  /** Where weights are divided: the f32 values of those elements of the flat buffers that this process keeps, side by side. */
+  masters: Tensor | undefined;
   private flatGradients: Tensor | undefined;
   private readonly isFlat: boolean;
   /**
@@ -311,6 +357,55 @@ export class ParameterStore {
     });
   }
 
+  /**
+   * Mixed precision on several processes: of the weights that have copies in `halves` this one keeps in f32 what lies in
+   * `own`, ascending ranges of the flat buffers, side by side in `masters`; whoever has the others' gathers them one by one
+   * for those who want them (`Parameter.read`). What products do not read, and what does not train, stays whole. Tensors
+   * of parameters are others afterwards.
+   */
+  divide(own: readonly ElementRange[]): void {
+    const { gpu, halves, size, weights } = this;
+    if (!halves || !weights || this.masters) return;
+    this.refreshHalves();
+    const end = halves.size;
+    const kept = own.flatMap((range) =>
+      range.start < end ? [{ start: range.start, end: Math.min(end, range.end) }] : [],
+    );
+    const empty = (shape: Shape) => Tensor.empty(gpu, shape, 'f32', 'weights');
+    const [masters, rest] = keepAll(() => [empty([sizeOfRanges(kept)]), empty([size - end])] as const);
+    let at = 0;
+    for (const range of kept) {
+      masters.copyFrom(weights, at, range.start, range.end - range.start);
+      at += range.end - range.start;
+    }
+    rest.copyFrom(weights, 0, end);
+    for (const parameter of this.parameters) {
+      const { offset, shape, tensor, trains } = parameter;
+      if (offset === undefined) continue;
+      if (offset >= end) parameter.moveTo(rest.slot(offset - end, shape).keep());
+      else if (trains) parameter.moveTo();
+      else {
+        const apart = empty(shape).keep();
+        apart.copyUnrecorded(tensor);
+        parameter.moveTo(apart);
+      }
+    }
+    weights.dispose();
+    this.masters = masters;
+    this.weights = rest;
+    this.weightsStart = end;
+  }
+
+  /** Where elements of the flat buffers lie that every process has: in f32, or of divided weights their copies. */
+  placesOf({ start, end }: ElementRange): { tensor: Tensor; start: number; count: number }[] {
+    const { halves, weights, weightsStart: from } = this;
+    const [before, after] = [Math.min(end, from), Math.max(start, from)];
+    return [
+      ...(start < before ? [{ tensor: halves!, start, count: before - start }] : []),
+      ...(after < end ? [{ tensor: weights!, start: after - from, count: end - after }] : []),
+    ];
+  }
+
   /** Makes the f16 copies anew of all weights that were written since; products do it by themselves for theirs. */
   refreshHalves(): void {
     const { halves, weights } = this;
@@ -318,7 +413,7 @@ export class ParameterStore {
       ? this.parameters.filter(({ offset }) => offset !== undefined && offset < halves.size)
       : [];
     // After loading: all of them at once.
-    if (halves && inHalves.every((parameter) => parameter.isStale)) {
+    if (halves && !this.masters && inHalves.every((parameter) => parameter.isStale)) {
       castInto(weights!, halves);
       for (const parameter of inHalves) parameter.noteHalved();
     }
@@ -365,6 +460,7 @@ export class ParameterStore {
   dispose(): void {
     for (const { tensor } of this.parameters) tensor.dispose();
     this.weights?.dispose();
+    this.masters?.dispose();
     this.halves?.dispose();
     this.flatGradients?.dispose();
   }

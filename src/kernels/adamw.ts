@@ -63,14 +63,14 @@ export function parameters(settings: AdamWSettings) {
 }
 
 const ADAMW = signature('adamW', {
-  weights: f32('n'),
+  weights: f32('w'),
   gradients: f32('n'),
   moment1: f32('k'),
   moment2: f32('k'),
   factor: f32(2),
   halves: optional(f16('...')),
 });
-/** Flat tensors [n] f32, laid out alike, and moments [k] f32 of some or all of their elements. */
+/** Flat tensors [n] f32, laid out alike, and weights and moments [k] f32 of some or all of their elements. */
 export interface AdamWOperands {
   readonly weights: Tensor;
   readonly gradients: Tensor;
@@ -78,7 +78,7 @@ export interface AdamWOperands {
   readonly moment2: Tensor;
   /** [2] of `clipFactor` */
   readonly factor: Tensor;
-  /** f16 copies of the same elements, written along. */
+  /** f16 copies of the elements that are updated, laid out as the gradients, written along. */
   readonly halves?: Tensor | undefined;
 }
 
@@ -95,14 +95,15 @@ interface AdamWRun extends AdamWOperands {
   readonly range: AdamWRange;
 }
 
-/** Elements of the flat tensors that are updated. */
+/** Elements of the gradients whose weights are updated. */
 export interface AdamWRange {
   /** The first one, a multiple of 128. */
   readonly start: number;
   /** A multiple of 4. */
   readonly count: number;
-  /** Element of the moments that is of `start`, a multiple of 128 too; by default they are laid out like the weights. */
+  /** Elements of the moments and of the weights that are of `start`, multiples of 128 too; by default `start` itself. */
   readonly momentsStart?: number;
+  readonly weightsStart?: number;
 }
 
 const adamWShader = (form: AdamWForm, each: Each) =>
@@ -133,12 +134,12 @@ const variant = (each: Each, own: Pick<AdamWVariant, 'name' | 'why' | 'prior'>):
   supports: () => true,
   shaders: (_, form) => ({ adamW: adamWShader(form, each) }),
   run(gpu, form, _, { weights, gradients, moment1, moment2, factor, halves, settings, range }) {
-    const { start, count, momentsStart = start } = range;
+    const { start, count, momentsStart = start, weightsStart = start } = range;
     const part = (tensor: Tensor, from = start) => flat(tensor, { start: from, count });
     adamWShader(form, each).launch(
       gpu,
       {
-        ioP: part(weights),
+        ioP: part(weights, weightsStart),
         G: part(gradients),
         ioM: part(moment1, momentsStart),
         ioV: part(moment2, momentsStart),
@@ -235,7 +236,7 @@ export const adamWFamily: Family<AdamWForm, AdamWSize, AdamWRun> = {
 export function adamW(
   operands: AdamWOperands,
   settings: AdamWSettings,
-  range: AdamWRange = { start: 0, count: operands.weights.size },
+  range: AdamWRange = { start: 0, count: operands.gradients.size },
 ): void {
   const { weights, gradients, moment1, moment2, factor, halves } = operands;
   ADAMW.check({ weights, gradients, moment1, moment2, factor, halves });

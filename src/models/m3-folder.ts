@@ -288,8 +288,7 @@ async function* readPart(
   const count = sizeOf(part.shape);
   for (let start = 0; start < count; start += UPLOAD_ELEMENTS) {
     const length = Math.min(UPLOAD_ELEMENTS, count - start);
-    const range = { ...parameter.tensor.bindingRange(part.start + start, length), size: length * 4 };
-    yield new Float32Array(await parameter.tensor.gpu.read(range));
+    yield await parameter.read(part.start + start, length);
   }
 }
 

@@ -110,8 +110,8 @@ export class AdamW {
   private toGather: readonly Parameter[] | undefined;
 
   /**
-   * `shard`: ranks divide the moments among them; each updates its own parts, and `gatherWeights` brings the others'. Of
-   * what is frozen now no rank has moments.
+   * `shard`: ranks divide the moments among them, and the f32 weights that products read in f16 (`ParameterStore.divide`);
+   * each updates its own parts, and `gatherWeights` brings the others'. Of what is frozen now no rank has moments.
    * @throws ShapeError for options that make numbers of no use: β outside [0,1), ε 0 in f32, what is no number.
    */
   constructor(
@@ -120,9 +120,10 @@ export class AdamW {
     private readonly shard?: Shard,
   ) {
     OPTIONS.check({}, { ...options });
+    if (shard) store.divide(shard.own.ranges);
     const zeros = (shape: readonly number[]) => Tensor.zeros(store.gpu, shape, 'f32', 'optimizer');
     if (store.weights) {
-      const shape = shard ? [shard.count] : store.weights.shape;
+      const shape = [shard ? shard.count : store.size];
       this.moments = keepAll(() => ({ m: zeros(shape), v: zeros(shape) }));
     }
     for (const table of store.tables) this.tableMoments.set(table, new TableMoments(table, shard?.own));
@@ -217,7 +218,7 @@ export class AdamW {
     const { store, shard, toGather } = this;
     if (!shard || !toGather) return;
     this.toGather = undefined;
-    if (store.weights) await shard.gatherWeights(store.weights);
+    await shard.gatherWeights(store);
     for (const table of toGather) {
       const moments = this.tableMoments.get(table)!;
       await shard.gatherRows(table.tensor, moments.rows(), moments.capacity);
@@ -269,20 +270,22 @@ export class AdamW {
         };
       });
       if (store.weights && this.moments) {
-        const { weights, gradients, decayEnd, halves } = store;
+        const { weights, weightsStart, masters, gradients, decayEnd, halves, size } = store;
         const { m, v } = this.moments;
-        // Where decay or f16 copies end, the settings of the kernel change. Copies of what others update come later.
-        const halvesEnd = shard ? 0 : (halves?.size ?? 0);
-        const bounds = [0, halvesEnd, decayEnd, weights.size];
+        // Where decay or f16 copies end, the settings of the kernel change.
+        const halvesEnd = halves?.size ?? 0;
+        const bounds = [0, halvesEnd, decayEnd, size];
         for (const range of store.trainingRanges())
           bounds.slice(1).forEach((bound, n) => {
             const start = Math.max(range.start, bounds[n]!);
             const end = Math.min(range.end, bound);
             if (end <= start) return;
-            for (const own of shard?.within({ start, end }) ?? [{ start, end, momentsStart: start }])
+            for (const own of shard?.within({ start, end }) ?? [{ start, end, momentsStart: start }]) {
+              // Masters lie side by side as their moments do, which begin with theirs.
+              const divided = start < weightsStart;
               adamW(
                 {
-                  weights,
+                  weights: divided ? masters! : weights,
                   gradients: gradients!,
                   moment1: m,
                   moment2: v,
@@ -290,8 +293,12 @@ export class AdamW {
                   halves: start < halvesEnd ? halves : undefined,
                 },
                 settings(start < decayEnd),
-                { start: own.start, count: own.end - own.start, momentsStart: own.momentsStart },
+                {
+                  ...{ start: own.start, count: own.end - own.start, momentsStart: own.momentsStart },
+                  weightsStart: divided ? own.momentsStart : own.start - weightsStart,
+                },
               );
+            }
           });
         if (!shard) store.noteHalvesUpdated();
       }
@@ -337,23 +344,41 @@ export class AdamW {
   }
 
   /**
-   * Calls `work` with these tensors, which are the same whoever has the moments. Where ranks divide them all ranks call
-   * this, and rank 0 alone does its work, while the others, which need not name any, give what it reads.
+   * Calls `work` with these tensors, which are the same whoever has the moments; it may read divided weights too
+   * (`Parameter.read`). Where ranks divide them all ranks call this, and rank 0 alone does its work, while the others, which
+   * need not name any, give what it reads, of a tensor at a time.
    */
   async withTensors<T>(work: ((tensors: StateTensor[]) => Promise<T>) | undefined): Promise<T | undefined> {
     const { shard } = this;
     if (!shard) return work?.(this.tensors());
     const reads = new DividedReads(shard.communicator);
     const tensors = this.stateTensors((tensor) => reads.add(tensor));
+    const weights = this.dividedWeights(shard).map(
+      ([parameter, tensor]) => [parameter, reads.add(tensor)] as const,
+    );
     if (shard.own.rank !== 0) {
       await reads.answer();
       return undefined;
     }
     try {
+      for (const [parameter, { read }] of weights)
+        parameter.readBy((start, count) => read(start, count) as Promise<Float32Array>);
       return await work?.(tensors);
     } finally {
+      for (const [parameter] of weights) parameter.readBy(undefined);
       await reads.end();
     }
+  }
+
+  /** Of which this rank has a part in f32, where that lies. */
+  private dividedWeights(shard: Shard): [Parameter, DividedTensor][] {
+    const { parameters, masters } = this.store;
+    return parameters.flatMap((parameter): [Parameter, DividedTensor][] => {
+      const { name, shape, offset, isDivided } = parameter;
+      if (!isDivided) return [];
+      const spans = [{ tensor: masters!, start: 0, count: masters!.size }];
+      return [[parameter, { name, shape, spans, placement: shard.placementOf(offset!) }]];
+    });
   }
 
   /** In the order of a checkpoint. */

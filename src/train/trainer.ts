@@ -195,7 +195,8 @@ async function finetuneOn(
     if (!ended) await endProfile();
     if (!ended) return await outcome(ranks, log, stop);
     const { tally } = run;
-    await onFirstRank(ranks, async () => {
+    const { optimizer } = run;
+    const saveTrained = async () => {
       const best = bestFolder(plan, log, note);
       if (best) {
         written = path.basename(best);
@@ -205,7 +206,8 @@ async function finetuneOn(
         model = loadModel(gpu, { ...inputs, folder: best });
       }
       await gpu.phase('save', () => saves!.saveModel(model!, inputs.tokenizer, log.state));
-    });
+    };
+    await together(ranks, () => optimizer.withTensors(saves && saveTrained));
     report.saved?.('model');
     note(`model written to ${printable(args.outputDir)}`);
     await endProfile();

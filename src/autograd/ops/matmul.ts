@@ -1,4 +1,6 @@
 /** Matrix products. */
+
+import { ShapeError } from '../../errors.js';
 import { type FloatDType, floatDType } from '../../kernels/launch/formats.js';
 import { type MatmulOptions, matmul as matmulKernel } from '../../kernels/matmul/matmul.js';
 import { cast, unaryGradient } from '../../kernels/pointwise.js';
@@ -76,9 +78,19 @@ function linearGradients(
   ];
 }
 
-/** An f16 product reads the weight's f16 copy: the one that the optimiser keeps, else one made here. */
-function computeCopy(x: Tensor, weight: Tensor): Tensor {
-  return x.dtype === 'f16' ? (weight.role?.half() ?? cast(weight, 'f16')) : weight;
+/**
+ * An f16 product reads the weight's f16 copy: the one that the optimiser keeps, else one made here. @throws ShapeError for
+ * an f32 product of a weight of which nothing but that copy is here whole (`ParameterStore.divide`).
+ */
+function computeCopy(op: string, x: Tensor, weight: Tensor): Tensor {
+  const copy = x.dtype === 'f16' || weight.dtype === 'f16' ? weight.role?.half() : undefined;
+  if (x.dtype === 'f16') return copy ?? cast(weight, 'f16');
+  if (copy === weight)
+    throw new ShapeError(op, 'ranks have parts of the weight in f32: only f16 products read its copy', {
+      x,
+      weight,
+    });
+  return weight;
 }
 
 const linearSignature = (op: string) =>
@@ -97,7 +109,7 @@ const LINEAR_GELU = linearSignature('linearGelu');
 export function linear(x: Tensor, weight: Tensor, bias?: Tensor, dtype?: FloatDType): Tensor {
   LINEAR.check({ x, weight, bias }, {}, { result: dtype ?? x?.dtype });
   return scope(() => {
-    const compute = computeCopy(x, weight);
+    const compute = computeCopy('linear', x, weight);
     const y = matmulKernel(x, compute, { transB: true, bias, dtype });
     return record(
       'linear',
@@ -112,7 +124,7 @@ export function linear(x: Tensor, weight: Tensor, bias?: Tensor, dtype?: FloatDT
 export function linearGelu(x: Tensor, weight: Tensor, bias?: Tensor): Tensor {
   LINEAR_GELU.check({ x, weight, bias }, {}, { result: x?.dtype });
   return scope(() => {
-    const compute = computeCopy(x, weight);
+    const compute = computeCopy('linearGelu', x, weight);
     const u = Tensor.empty(x.gpu, [...x.shape.slice(0, -1), weight.shape[0]!], floatDType('linear', x));
     const y = matmulKernel(x, compute, { transB: true, bias, preActivation: u });
     // Three gradients start from du: computed once, by whichever asks first.

@@ -16,6 +16,7 @@ const PIECE = 4 << 20;
 export async function broadcastModel(model: M3Model, communicator: Communicator): Promise<boolean> {
   if (communicator.size === 1) return false;
   const { store } = model;
+  if (store.masters) throw new RangeError('broadcastModel: ranks have parts of these weights already');
   const described = (parameters: typeof store.parameters) =>
     parameters.map(({ name, shape, trainable }) => `${name} [${shape}]${trainable ? '' : ', frozen'}`);
   const own = described(store.parameters);

@@ -5,18 +5,24 @@
 import type { ParameterStore } from '../../autograd/parameters.js';
 import { MachineError } from '../../errors.js';
 import { addChecksum } from '../../kernels/checksum.js';
+import { cast } from '../../kernels/pointwise.js';
 import { show } from '../../show.js';
 import { scope } from '../../tensor/scope.js';
 import { sizeOf } from '../../tensor/shape.js';
 import { Tensor } from '../../tensor/tensor.js';
 import { bytesOf, type Communicator } from './communicator.js';
 
-/** [parts] u32, of each part of each parameter in the order of the store. */
+/** [parts] u32, of what every rank has of each part of each parameter in the order of the store. */
 async function checksums(store: ParameterStore): Promise<Uint32Array> {
   const parts = partsOf(store);
   return scope(async () => {
     const sums = Tensor.zeros(store.gpu, [parts.length], 'u32', 'workspace');
-    for (const [n, { tensor, start, count }] of parts.entries()) addChecksum(tensor, sums, n, start, count);
+    for (const [n, { tensor, start, count }] of parts.entries()) {
+      // Of divided weights ranks have the copies in common; f32 has every half, and one of each.
+      const values = cast(tensor, 'f32');
+      addChecksum(values, sums, n, start, count);
+      values.dispose();
+    }
     return (await sums.toArray()) as Uint32Array;
   });
 }

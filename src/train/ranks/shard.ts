@@ -1,18 +1,19 @@
 /**
- * The optimiser's moments divided among ranks: stage 1 of ZeRO (Rajbhandari et al. 2020, "ZeRO: Memory Optimizations
+ * The optimiser's state divided among ranks: stage 1 of ZeRO (Rajbhandari et al. 2020, "ZeRO: Memory Optimizations
  * Toward Training Trillion Parameter Models", section 5). Each rank has the moments of its own parts, updates the weights
  * there, and gathers from the others what they updated, so that all ranks go on with the same weights.
  *
- * Divided is what only the update reads. Weights in f32 stay whole on every rank: forward reads those of embeddings,
- * biases and LayerNorm as they are, evaluation and checkpoints all of them; the f16 copies for products follow from them.
+ * Divided is what only the update reads: moments, and in mixed precision the f32 weights that products read as f16 copies
+ * (`ParameterStore.divide`). Of these the copies are gathered, half as many bytes. Other weights stay whole on every rank,
+ * as forward reads them in f32: embeddings, biases, LayerNorm, heads.
  */
-import { type ElementRange, type GradientBucket, sizeOfRanges } from '../../autograd/buckets.js';
+import type { ElementRange, GradientBucket } from '../../autograd/buckets.js';
 import type { ParameterStore } from '../../autograd/parameters.js';
 import { gpuWait } from '../../gpu/wait.js';
 import { gatherRows } from '../../kernels/rows/gather.js';
 import { scatterRows } from '../../kernels/rows/scatter.js';
 import { scope } from '../../tensor/scope.js';
-import { Tensor } from '../../tensor/tensor.js';
+import { bytesPerElement, Tensor } from '../../tensor/tensor.js';
 import type { Placement } from '../optimizer-state.js';
 import { type Communicator, PART_ALIGNMENT, type Pending, partOf } from './communicator.js';
 import { type Ownership, ownershipOf, rangesOfPart } from './ownership.js';
@@ -96,32 +97,55 @@ export class Shard {
         throw new RangeError('parameters train that did not when the moments were divided among the ranks');
   }
 
-  /** Every rank's own parts of the flat weights, to all ranks. */
-  gatherWeights(weights: Tensor): Promise<void> {
-    const { size, rank } = this.communicator;
+  /** What every rank has updated of the dense weights, to all ranks: in f32, or of divided weights their f16 copies. */
+  gatherWeights(store: ParameterStore): Promise<void> {
+    const { rank } = this.communicator;
     return this.gather(
-      this.buckets.map((bucket) => ({
-        count: bucket.size,
-        own: sizeOfRanges(rangesOfPart(bucket, size, rank)),
-        read: () =>
-          weights.gpu.beginGather(
-            rangesOfPart(bucket, size, rank).map(({ start, end }) =>
-              weights.bindingRange(start, end - start),
+      this.buckets.map((bucket) => {
+        const { count, parts } = this.message(store, bucket);
+        return {
+          count,
+          own: wordsOf(parts[rank]!.places),
+          read: () =>
+            store.gpu.beginGather(
+              parts[rank]!.places.map(({ tensor, start, count }) => tensor.bindingRange(start, count)),
             ),
-          ),
-        receive(values) {
-          for (let other = 0; other < size; other++) {
-            if (other === rank) continue;
-            let from = partOf(bucket.size, size, other).start;
-            for (const { start, end } of rangesOfPart(bucket, size, other)) {
-              weights.write(values.subarray(from, from + end - start), start);
-              from += end - start;
+          receive(values: Float32Array) {
+            for (const [other, { first, places }] of parts.entries()) {
+              if (other === rank) continue;
+              let at = first;
+              for (const place of places) {
+                const { tensor, start, count } = place;
+                const words = wordsOf([place]);
+                const own = values.subarray(at, at + words);
+                const half = tensor.dtype === 'f16';
+                tensor.write(half ? new Uint16Array(own.buffer, own.byteOffset, count) : own, start);
+                at += words;
+              }
             }
-          }
-        },
-      })),
+          },
+        };
+      }),
       1,
     );
+  }
+
+  /**
+   * Words of all ranks' parts of a bucket, and of each part where it begins and where its elements lie. An f16 copy is half
+   * a word, so that ranks' parts differ in words where the bucket has both formats, and all are as long as the longest.
+   */
+  private message(store: ParameterStore, bucket: GradientBucket) {
+    const { size } = this.communicator;
+    const places = Array.from({ length: size }, (_, each) =>
+      rangesOfPart(bucket, size, each).flatMap((range) => store.placesOf(range)),
+    );
+    const longest = Math.ceil(Math.max(...places.map(wordsOf)) / PART_ALIGNMENT) * PART_ALIGNMENT;
+    const whole = places.flat().every(({ tensor }) => tensor.dtype === 'f32');
+    const count = whole ? bucket.size : longest * size;
+    return {
+      count,
+      parts: places.map((each, rank) => ({ first: partOf(count, size, rank).start, places: each })),
+    };
   }
 
   /**
@@ -208,6 +232,12 @@ export class Shard {
     }
   }
 }
+
+type Place = ReturnType<ParameterStore['placesOf']>[number];
+
+/** Of 32 bits. */
+const wordsOf = (places: readonly Place[]): number =>
+  places.reduce((words, { tensor, count }) => words + (count * bytesPerElement[tensor.dtype]) / 4, 0);
 
 /** What ranks exchange at once. */
 interface Piece {

@@ -140,9 +140,8 @@ export class BetweenSteps {
       saves?.saveCheckpoint(model, inputs.tokenizer, log.state, training);
     await together(ranks, () =>
       model.gpu.phase('save', async () => {
-        if (inputs.plan.args.saveOnlyModel) return save();
-        const state = this.trainingState();
-        return run.optimizer.withTensors(saves && ((tensors) => save({ state, tensors })));
+        const state = inputs.plan.args.saveOnlyModel ? undefined : this.trainingState();
+        return run.optimizer.withTensors(saves && ((tensors) => save(state && { state, tensors })));
       }),
     );
     this.saved = { step: completed, applied: tally.applied };

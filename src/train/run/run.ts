@@ -58,7 +58,7 @@ export interface RunSettings {
   readonly communicator?: Communicator | undefined;
   /** In which gradients travel between ranks; f32 by default. */
   readonly wire?: WireFormat | undefined;
-  /** Ranks divide the optimiser's moments among them. */
+  /** Ranks divide the optimiser's state among them: moments, and in mixed precision f32 weights (ranks/shard.ts). */
   readonly shardOptimizer?: boolean | undefined;
 }
 
@@ -448,11 +448,14 @@ export class TrainingRun {
     this.completed = this.begun = step;
   }
 
-  /** Of what trains on this rank's device. */
+  /** Of what trains on this rank's device; where ranks have parts of it all call this, and all get the same. */
   async weightsFinite(): Promise<boolean> {
-    const { weights, tables } = this.model.store;
-    const sources = [...(weights ? [weights] : []), ...tables.map((table) => table.tensor)];
-    return sources.length === 0 || Number.isFinite(await scope(() => globalNorm(sources).item()));
+    const { masters, weights, tables } = this.model.store;
+    const sources = [masters, weights, ...tables.map((table) => table.tensor)].filter(
+      (tensor) => tensor !== undefined && tensor.size > 0,
+    ) as Tensor[];
+    const finite = sources.length === 0 || Number.isFinite(await scope(() => globalNorm(sources).item()));
+    return masters ? !(await anyRank(this.settings.communicator!, !finite)) : finite;
   }
 
   /** Frees what the run made; the model is its maker's. */

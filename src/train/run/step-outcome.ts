@@ -44,10 +44,12 @@ export async function adviceAfter(
     if (!Number.isFinite(numbers.losses[n]!)) places.unshift(...ofBatch);
     else if (places.length < ofBatch.length) places.push(...ofBatch);
   });
-  const own = async () => adviceOn({ ...facts, rows: places, weightsFinite: await weightsFinite() });
+  // Ranks may have to ask each other.
+  const finite = await weightsFinite();
+  const own = () => adviceOn({ ...facts, rows: places, weightsFinite: finite });
   if (!communicator || communicator.size === 1) return own();
   const { notFinite } = numbers;
   const root = notFinite ?? 0;
-  const advice = await broadcastJson(communicator, communicator.rank === root ? await own() : '', root);
+  const advice = await broadcastJson(communicator, communicator.rank === root ? own() : '', root);
   return notFinite === undefined ? advice : `the loss is that of rank ${notFinite}: ${advice}`;
 }
