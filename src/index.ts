@@ -7,6 +7,7 @@ export type { Capabilities } from './gpu/capabilities.js';
 export { Gpu, type GpuOptions } from './gpu/gpu.js';
 export type { DownloadOptions, DownloadProgress, DownloadReport } from './hub/download.js';
 export { type EncoderConfig, readEncoderConfig } from './models/config.js';
+export { CrossEncoder, type CrossEncoderOptions } from './models/cross-encoder.js';
 export { resolveModelFolder } from './models/hub-cache.js';
 export { M3Model } from './models/m3.js';
 export type { M3Options } from './models/m3-parameters.js';
@@ -18,6 +19,13 @@ export type { EncodedTexts, Representation } from './retrieval/encode/encoded.js
 export { type EncodeStreamOptions, encodeStream } from './retrieval/encode/stream.js';
 export { evaluateRetrieval } from './retrieval/evaluate.js';
 export { colbertScore, denseScore, hybridScores, lexicalScore } from './retrieval/pair-scores.js';
+export {
+  type PairScoreOptions,
+  type PairScores,
+  type PairTexts,
+  scorePairs,
+} from './retrieval/score/pair-scores.js';
+export type { Pairs } from './retrieval/score/pairs.js';
 export {
   ApproximateIndex,
   type ApproximateOptions,

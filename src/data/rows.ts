@@ -9,6 +9,7 @@ import { InputError } from '../errors.js';
 import type { JsonObject } from '../files/json.js';
 import { parseObject, readJsonObjectAt, readJsonObjects } from '../files/json-objects.js';
 import { printable, show } from '../show.js';
+import { Column } from './column.js';
 
 export interface TrainRow {
   /** May be empty, as upstream. */
@@ -155,28 +156,6 @@ export interface RowFacts {
 const OPTIONAL_FIELDS = ['prompt', 'type', 'batch_size', 'train_group_size'] as const;
 /** Fields that decide how a row is batched and what stands before its texts. */
 export type OptionalField = (typeof OPTIONAL_FIELDS)[number];
-
-/** A growing column of numbers, 4 or 8 bytes each. */
-class Column {
-  private values: Uint32Array | Float64Array;
-
-  constructor(private readonly type: Uint32ArrayConstructor | Float64ArrayConstructor) {
-    this.values = new type(16);
-  }
-
-  set(row: number, value: number): void {
-    if (row >= this.values.length) {
-      const longer = new this.type(2 * this.values.length);
-      longer.set(this.values);
-      this.values = longer;
-    }
-    this.values[row] = value;
-  }
-
-  at(row: number): number {
-    return this.values[row]!;
-  }
-}
 
 /** An indexed file of rows. Holds no open file: each read opens and closes it. */
 export class RowFile {

@@ -63,8 +63,17 @@ export function windowOfTokens(vectors: Tensor, units: number, { begin, end }: T
   return windowed(vectors, units, () => range);
 }
 
+/** Tokens that one binding sees at once, wherever the first of them lies. */
+export function tokensBindable({ gpu, cols }: Tensor): number {
+  const { maxBindingSize, bindingAlignment } = gpu.capabilities;
+  return Math.floor((maxBindingSize - aheadOf(bindingAlignment)) / (cols * 4));
+}
+
+/** Bytes that a window may begin before its first token. */
+const aheadOf = (alignment: number) => Math.max(16, alignment);
+
 /** Query tokens of a tile at most. */
-const MAXSIM_TILE_ROWS = 32;
+export const MAXSIM_TILE_ROWS = 32;
 
 export interface PairOptions {
   /** How many of the sequences, from the first, are queries. */
@@ -128,8 +137,7 @@ export function maxSimLayout(
   const bindable = Math.floor(maxBindingSize / 16) * 4;
   const mostRows = Math.min(blockBytes / 8, bindable) / columns;
   const whole = packed.tokens * width * 4 <= maxBindingSize;
-  // A window may begin that much before its first token.
-  const ahead = Math.max(16, bindingAlignment);
+  const ahead = aheadOf(bindingAlignment);
   /** Whether one binding sees the tokens of texts [from, to). */
   const visible = (from: number, to: number) =>
     whole || (bounds[to]! - bounds[from]!) * width * 4 + ahead <= maxBindingSize;

@@ -55,6 +55,21 @@ export function startBatch(
   }
 }
 
+/** The largest weight of each id of a text, without those of `special` ids and those of 0. ids, weights: [tokens]. */
+export function lexicalWeights(
+  ids: Uint32Array,
+  weights: Float32Array,
+  special: ReadonlySet<number>,
+): ReadonlyMap<number, number> {
+  const lexical = new Map<number, number>();
+  for (let t = 0; t < ids.length; t++) {
+    const id = ids[t]!;
+    const weight = weights[t]!;
+    if (!special.has(id) && weight > 0 && weight > (lexical.get(id) ?? 0)) lexical.set(id, weight);
+  }
+  return lexical;
+}
+
 /** A window that is filled batch by batch. */
 export class WindowValues {
   private readonly dense: Float32Array;
@@ -80,7 +95,8 @@ export class WindowValues {
       const end = begin + ids.length;
       if (denseWidth > 0)
         this.dense.set(dense.subarray(s * denseWidth, (s + 1) * denseWidth), text * denseWidth);
-      if (weights.length > 0) this.sparse[text] = this.lexical(ids, weights.subarray(begin, end));
+      if (weights.length > 0)
+        this.sparse[text] = lexicalWeights(ids, weights.subarray(begin, end), this.wanted.specialIds);
       if (colbertWidth > 0)
         this.colbert[text] = colbert.subarray((begin + 1) * colbertWidth, end * colbertWidth);
       begin = end;
@@ -133,17 +149,6 @@ export class WindowValues {
       colbertWidth: wanted.colbertWidth,
       resumable: window.last,
     };
-  }
-
-  private lexical(ids: Uint32Array, weights: Float32Array): ReadonlyMap<number, number> {
-    const lexical = new Map<number, number>();
-    for (let t = 0; t < ids.length; t++) {
-      const id = ids[t]!;
-      const weight = weights[t]!;
-      if (!this.wanted.specialIds.has(id) && weight > 0 && weight > (lexical.get(id) ?? 0))
-        lexical.set(id, weight);
-    }
-    return lexical;
   }
 
   /** Text after text: the dense vector, the number of ids, ids and weights, the token vectors. */
