@@ -17,6 +17,28 @@ export type { M3Embedding } from './retrieval/embedding.js';
 export { type EncodeTextsOptions, encodeTexts } from './retrieval/encode/encode-texts.js';
 export type { EncodedTexts, Representation } from './retrieval/encode/encoded.js';
 export { type EncodeStreamOptions, encodeStream } from './retrieval/encode/stream.js';
+export {
+  type EvaluateArguments,
+  parseEvaluateArguments,
+  type RetrievalMode,
+} from './retrieval/evaluate/arguments.js';
+export { evaluate } from './retrieval/evaluate/evaluate.js';
+export {
+  type Evaluation,
+  evaluateRun,
+  type Metric as RetrievalMetric,
+  means,
+  metricName,
+  metricsAt,
+  parseMetric,
+  queryMetrics,
+} from './retrieval/evaluate/metrics.js';
+export { readQrels } from './retrieval/evaluate/qrels-file.js';
+export { compareUtf8, type Hit, type Qrels, type Run, trecOrder } from './retrieval/evaluate/ranking.js';
+export { hybridRanking, type Ranking, retrieve } from './retrieval/evaluate/retrieve.js';
+export { readRun, writeRun } from './retrieval/evaluate/run-file.js';
+export { type PairedTest, pairedTest } from './retrieval/evaluate/significance.js';
+export { tuneWeights } from './retrieval/evaluate/weights.js';
 export { evaluateRetrieval } from './retrieval/evaluate.js';
 export { colbertScore, denseScore, hybridScores, lexicalScore } from './retrieval/pair-scores.js';
 export {
@@ -33,6 +55,7 @@ export {
   buildApproximateIndex,
 } from './retrieval/search/approximate.js';
 export { type SearchOptions, searchExact } from './retrieval/search/exact.js';
+export { InvertedIndex, InvertedIndexBuilder } from './retrieval/search/inverted-index.js';
 export type { Metric, Neighbours } from './retrieval/search/neighbours.js';
 export type { TextOptions, TextRole } from './retrieval/texts.js';
 export { openVectors, type VectorFile, writeNpy } from './retrieval/vectors/files.js';

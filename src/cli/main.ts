@@ -44,6 +44,14 @@ const commands = new Map<string, CliCommand>([
     },
   ],
   [
+    'evaluate',
+    {
+      summary: 'measure what models find: nDCG, MAP, MRR, recall, precision, compared query by query',
+      flags: async () => (await import('../retrieval/evaluate/arguments.js')).evaluateFlags,
+      load: async () => (await import('./evaluate.js')).evaluateCommand,
+    },
+  ],
+  [
     'demo',
     {
       summary: 'train a small multilingual retriever from random weights and show what it learnt',

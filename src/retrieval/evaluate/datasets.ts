@@ -65,10 +65,13 @@ export interface ReadOptions {
   readonly groupBy?: string | undefined;
 }
 
-/** @throws InputError `file:line: expected …, found …`, or when nothing is left to evaluate. */
-export function readEvaluationData(files: DataFiles, options: ReadOptions = {}): EvaluationData {
+/** `corpus`: where it was read already, for another split. @throws InputError `file:line: expected …, found …`, or when nothing is left to evaluate. */
+export function readEvaluationData(
+  files: DataFiles,
+  options: ReadOptions = {},
+  corpus: Corpus = readCorpus(files.corpus),
+): EvaluationData {
   const qrels = readQrels(files.qrels);
-  const corpus = readCorpus(files.corpus);
   const all = readQueries(files.queries, options);
   const known = new Set(all.map(({ id }) => id));
   const queries = all.filter(({ id }) => qrels.has(id));
@@ -142,7 +145,8 @@ function* documents(file: string): Generator<Document> {
     }
 }
 
-function readCorpus(file: string): Corpus {
+/** Ids of a corpus file, `.jsonl` or tab-separated. @throws InputError `file:line: expected …, found …`. */
+export function readCorpus(file: string): Corpus {
   const ids: string[] = [];
   const seen = new Map<string, number>();
   for (const { id, line } of documents(file)) {
@@ -174,7 +178,8 @@ function requireOnce(seen: Map<string, number>, id: string, file: string, line: 
   seen.set(id, line);
 }
 
-function readQueries(file: string, { groupBy }: ReadOptions): EvaluationQuery[] {
+/** @throws InputError `file:line: expected …, found …`. */
+export function readQueries(file: string, { groupBy }: ReadOptions = {}): EvaluationQuery[] {
   const queries: EvaluationQuery[] = [];
   const seen = new Map<string, number>();
   const add = (query: EvaluationQuery, line: number) => {

@@ -79,10 +79,32 @@ export class InvertedIndex {
     this.touched = new Uint32Array(count);
   }
 
+  /** The scores of these documents, 0 without a token of the query. @throws ShapeError for weights as `search`. */
+  scoresOf(query: ReadonlyMap<number, number>, documents: Uint32Array): Float32Array {
+    requireWeights('InvertedIndex.scoresOf', query);
+    const found = this.addUp(query);
+    const scores = Float32Array.from(documents, (document) => this.sums[document]!);
+    for (let i = 0; i < found; i++) this.sums[this.touched[i]!] = 0;
+    return scores;
+  }
+
   /** At most k documents. @throws ShapeError for weights as `InvertedIndexBuilder.add`, or a k that is no count. */
   search(query: ReadonlyMap<number, number>, k: number): SparseHits {
     requireWeights('InvertedIndex.search', query);
     if (!(Number.isSafeInteger(k) && k >= 1)) throw new ShapeError('InvertedIndex.search', `k is ${k}`);
+    const { sums, touched } = this;
+    const found = this.addUp(query);
+    const best = new Best(Math.min(k, found));
+    for (let i = 0; i < found; i++) {
+      const document = touched[i]!;
+      best.offer(document, Math.fround(sums[document]!));
+      sums[document] = 0;
+    }
+    return best.sorted();
+  }
+
+  /** Fills `sums` of the documents that share a token with the query, which are the first of `touched`; how many. */
+  private addUp(query: ReadonlyMap<number, number>): number {
     const { sums, touched } = this;
     let found = 0;
     for (const [token, weight] of query) {
@@ -95,13 +117,7 @@ export class InvertedIndex {
         sums[document]! += weight * this.weights[i]!;
       }
     }
-    const best = new Best(Math.min(k, found));
-    for (let i = 0; i < found; i++) {
-      const document = touched[i]!;
-      best.offer(document, Math.fround(sums[document]!));
-      sums[document] = 0;
-    }
-    return best.sorted();
+    return found;
   }
 }
 

@@ -1,0 +1,644 @@
+/** `dawntune evaluate`: its flags, what a small model finds in each mode beside all pairs of texts, tuned weights, its files. */
+import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { after, test } from 'node:test';
+import { Gpu } from '../src/gpu/gpu.js';
+import { M3Model } from '../src/models/m3.js';
+import { type ColbertPair, colbertPairScores } from '../src/retrieval/colbert-pairs.js';
+import type { Embedder } from '../src/retrieval/embedder/open.js';
+import type { M3Embedding } from '../src/retrieval/embedding.js';
+import { encodeTexts } from '../src/retrieval/encode/encode-texts.js';
+import { parseEvaluateArguments, type RetrievalMode } from '../src/retrieval/evaluate/arguments.js';
+import { distinctNames, evaluate } from '../src/retrieval/evaluate/evaluate.js';
+import { parseMetric, queryMetrics } from '../src/retrieval/evaluate/metrics.js';
+import {
+  type Candidates,
+  hybridRanking,
+  type RetrievalRequest,
+  retrieve,
+} from '../src/retrieval/evaluate/retrieve.js';
+import { simplexGrid, tuneWeights } from '../src/retrieval/evaluate/weights.js';
+import { colbertScore, denseScore, lexicalScore } from '../src/retrieval/pair-scores.js';
+import { CounterRandom } from '../src/tensor/random.js';
+import { TokenizerThreads } from '../src/tokenizer/threads.js';
+import { Tokenizer } from '../src/tokenizer/tokenizer.js';
+import { EmulatedRanks } from '../src/train/ranks/emulated.js';
+import { silentReporter } from '../src/train/report.js';
+import { golden } from './repository.js';
+
+const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'dawntune-evaluate-'));
+const gpu = await Gpu.open();
+const model = M3Model.load(gpu, golden('model'));
+const tokenizer = Tokenizer.load(golden('model'));
+const embedder: Embedder = {
+  ...{ folder: golden('model'), gpu, model, tokenizer, query: undefined, passage: undefined },
+  threads: new TokenizerThreads(tokenizer, { threads: 0 }),
+  close: async () => undefined,
+};
+after(async () => {
+  model.dispose();
+  await gpu.close();
+  fs.rmSync(folder, { recursive: true, force: true });
+});
+
+function file(name: string, content: string | readonly unknown[]): string {
+  const at = path.join(folder, name);
+  fs.mkdirSync(path.dirname(at), { recursive: true });
+  const lines =
+    typeof content === 'string' ? content : content.map((each) => `${JSON.stringify(each)}\n`).join('');
+  fs.writeFileSync(at, lines);
+  return at;
+}
+
+// ---- flags ----
+
+/** What FlagEmbedding's documentation has for a custom evaluation. */
+const UPSTREAM = [
+  '--eval_name mine --dataset_dir FOLDER --splits test --corpus_embd_save_dir ./embd --output_dir ./results',
+  '--search_top_k 1000 --cache_path /root/.cache/huggingface/hub --overwrite False --k_values 10 100',
+  '--eval_output_method markdown --eval_output_path ./results.md --eval_metrics ndcg_at_10 recall_at_100',
+  '--embedder_name_or_path BAAI/bge-m3 --embedder_model_class encoder-only-m3 --devices cuda:0 cuda:1',
+  '--cache_dir /root/.cache/huggingface/hub --embedder_query_max_length 1024 --embedder_passage_max_length 1024',
+  '--embedder_batch_size 3000 --pooling_method cls --normalize_embeddings True --use_fp16 False --truncate_dim 512',
+  '--force_redownload False --ignore_identical_ids False --trust_remote_code True --use_bf16 False',
+  '--rerank_top_k 100 --reranker_max_length 512 --reranker_batch_size 3000 --normalize False',
+]
+  .join(' ')
+  .split(' ');
+
+test('the flags of FlagEmbedding’s custom evaluation', () => {
+  const { args, notices } = parseEvaluateArguments(UPSTREAM);
+  assert.equal(args.datasetDir, 'FOLDER');
+  assert.equal(args.modelNameOrPath, 'BAAI/bge-m3');
+  assert.deepEqual([args.queryMaxLength, args.passageMaxLength, args.truncateDim], [1024, 1024, 512]);
+  assert.deepEqual(args.kValues, [10, 100]);
+  assert.deepEqual(args.evalMetrics, [
+    { kind: 'ndcg', k: 10 },
+    { kind: 'recall', k: 100 },
+  ]);
+  assert.deepEqual(args.modes, ['dense']);
+  assert.deepEqual(notices.map((line) => /^--(\w+) has no effect/.exec(line)?.[1]).sort(), [
+    'batch_size',
+    'cache_path',
+    'corpus_embd_save_dir',
+    'devices',
+    'trust_remote_code',
+  ]);
+  assert.throws(
+    () => parseEvaluateArguments([...UPSTREAM, '--reranker_name_or_path', 'BAAI/bge-reranker-v2-m3']),
+    /^InputError: --reranker_name_or_path/,
+  );
+});
+
+test('flags that contradict each other or say nothing', () => {
+  const model = ['--model_name_or_path', 'm'];
+  const folder = ['--dataset_dir', 'd'];
+  const cases: [string[], RegExp][] = [
+    [model, /expected one of --dataset_dir, --eval_data, and --corpus, --queries and --qrels, found none/],
+    [[...model, ...folder, '--eval_data', 'x'], /found --dataset_dir and --eval_data/],
+    [folder, /--model_name_or_path: expected a folder or a hub id \(or --run\)/],
+    [[...model, ...folder, '--run', 'r'], /--run: expected no --model_name_or_path/],
+    [[...model, '--qrels', 'q'], /--corpus: expected a path beside --qrels/],
+    [[...model, ...folder, '--corpus', 'c'], /--corpus: expected --qrels with it/],
+    [[...model, ...folder, '--tune_weights', 'dev'], /--tune_weights: expected hybrid among --modes/],
+    [
+      [...model, ...folder, '--modes', 'dense,spares'],
+      /--modes: expected some of dense, sparse, colbert, hybrid, found "dense,spares"/,
+    ],
+    [[...model, ...folder, '--weights', '1', '2'], /--weights: expected three numbers/],
+    [[...model, ...folder, '--weights', '0', '0', '0'], /--weights: expected three numbers/],
+    [
+      [...model, ...folder, '--eval_metrics', 'ncdg_at_10'],
+      /--eval_metrics: expected names such as ndcg_at_10/,
+    ],
+    [[...model, '--eval_data', 'x', '--dataset_names', 'a'], /--dataset_names: expected --dataset_dir/],
+  ];
+  for (const [words, message] of cases)
+    assert.throws(
+      () => parseEvaluateArguments(words),
+      (error: Error) => error.name === 'InputError' && message.test(error.message),
+      words.join(' '),
+    );
+  const { args } = parseEvaluateArguments([
+    ...model,
+    ...folder,
+    '--modes',
+    'hybrid,dense',
+    'sparse',
+    '--weights',
+    '0.4,0.2',
+    '0.4',
+  ]);
+  assert.deepEqual(args.modes, ['dense', 'sparse', 'hybrid']);
+  assert.deepEqual(args.weights, [0.4, 0.2, 0.4]);
+  const { notices } = parseEvaluateArguments([
+    ...model,
+    '--eval_data',
+    'x',
+    '--splits',
+    'dev',
+    '--seed',
+    '1',
+    '--weights',
+    '1',
+    '1',
+    '1',
+  ]);
+  assert.deepEqual(notices, [
+    '--splits has no effect without --dataset_dir',
+    '--weights has no effect without --modes hybrid',
+    '--seed has no effect without a second system',
+  ]);
+});
+
+// ---- what is found ----
+
+const WORDS = [
+  'river',
+  'paris',
+  'engine',
+  'tensor',
+  'moon',
+  'bread',
+  'city',
+  'stone',
+  'light',
+  'ocean',
+  'winter',
+  'music',
+];
+const random = new CounterRandom(9);
+const sentence = (most: number) =>
+  Array.from({ length: 1 + random.int(most) }, () => WORDS[random.int(WORDS.length)]!).join(' ');
+const queries = Array.from({ length: 7 }, () => sentence(4));
+const passages = [...Array.from({ length: 60 }, () => sentence(9)), queries[2]!, '', queries[2]!];
+
+const request = (modes: RetrievalMode[], more: Partial<RetrievalRequest> = {}): RetrievalRequest => ({
+  corpus: { ids: passages.map((_, i) => `d${i}`), texts: () => passages },
+  ...{ queries, excluded: queries.map(() => undefined), modes: new Set(modes), topK: 20, candidates: 10 },
+  ...more,
+});
+
+const settings = { queryMaxLength: 64, passageMaxLength: 64, truncateDim: null, batchTokens: 256 };
+const quiet = { settings, note: () => undefined };
+
+/** Whether a ranking is the best k of all pairs, but for those that are as good to within 1e-5. */
+function assertBest(
+  found: { indices: Uint32Array; scores: Float32Array },
+  all: readonly number[],
+  k: number,
+): void {
+  const sorted = [...all].sort((a, b) => b - a);
+  assert.equal(found.indices.length, Math.min(k, all.length));
+  found.indices.forEach((index, rank) => {
+    assert.ok(Math.abs(found.scores[rank]! - all[index]!) < 1e-5, `score at ${rank}`);
+    assert.ok(Math.abs(all[index]! - sorted[rank]!) < 2e-5, `rank ${rank}`);
+    if (rank > 0) assert.ok(found.scores[rank - 1]! >= found.scores[rank]!);
+  });
+  assert.equal(new Set(found.indices).size, found.indices.length);
+}
+
+async function embeddings(): Promise<{ asked: M3Embedding[]; pool: M3Embedding[] }> {
+  return {
+    asked: await encodeTexts(model, tokenizer, queries, { role: 'query', maxLength: 64 }),
+    pool: await encodeTexts(model, tokenizer, passages, { role: 'document', maxLength: 64 }),
+  };
+}
+
+test('each mode finds what all pairs of texts say', async () => {
+  const { asked, pool } = await embeddings();
+  const found = await retrieve(embedder, request(['dense', 'sparse', 'colbert', 'hybrid']), quiet);
+  asked.forEach((query, q) => {
+    const dense = pool.map((passage) => denseScore(query, passage));
+    const sparse = pool.map((passage) => lexicalScore(query, passage));
+    assertBest(found.dense![q]!, dense, 20);
+    const ranking = found.sparse![q]!;
+    ranking.indices.forEach((index, rank) => {
+      assert.ok(Math.abs(ranking.scores[rank]! - sparse[index]!) < 1e-5);
+    });
+    const better = sparse.filter((score) => score > (ranking.scores.at(-1) ?? 0) + 1e-5).length;
+    assert.ok(better <= ranking.indices.length);
+    const { indices, ...scores } = found.candidates![q]!;
+    // The first of both, each once, in order, with the scores of the pairs.
+    const wanted = new Set([...found.dense![q]!.indices.subarray(0, 10), ...ranking.indices.subarray(0, 10)]);
+    assert.deepEqual(
+      [...indices],
+      [...wanted].sort((a, b) => a - b),
+    );
+    indices.forEach((index, at) => {
+      assert.ok(Math.abs(scores.dense[at]! - dense[index]!) < 1e-5);
+      assert.ok(Math.abs(scores.sparse[at]! - sparse[index]!) < 1e-5);
+      assert.ok(Math.abs(scores.colbert[at]! - colbertScore(query, pool[index]!)) < 1e-5, `${q} ${index}`);
+    });
+    const hybrid = hybridRanking(found.candidates![q]!, [0.5, 2, 1]);
+    const sums = [...indices].map(
+      (index) => 0.5 * dense[index]! + 2 * sparse[index]! + colbertScore(query, pool[index]!),
+    );
+    const places = new Map([...indices].map((index, at) => [index, at]));
+    assertBest(
+      { indices: hybrid.indices.map((index) => places.get(index)!), scores: hybrid.scores },
+      sums,
+      indices.length,
+    );
+  });
+});
+
+test('equal texts are tied and stand in the order of the corpus; what is excluded is not found', async () => {
+  const twins = [60, 62];
+  const { dense } = await retrieve(embedder, request(['dense']), quiet);
+  const [first, second] = twins.map((index) => dense![2]!.indices.indexOf(index));
+  assert.equal(second, first! + 1);
+  assert.equal(dense![2]!.scores[first!], dense![2]!.scores[second!]);
+  const excluded = queries.map((_, q) => (q === 2 ? 60 : undefined));
+  const without = await retrieve(embedder, request(['dense', 'sparse', 'hybrid'], { excluded }), quiet);
+  for (const { indices } of [without.dense![2]!, without.sparse![2]!, without.candidates![2]!])
+    assert.ok(!indices.includes(60) && indices.includes(62));
+  assert.equal(without.dense![2]!.indices.length, 20);
+  assert.deepEqual(without.dense![0], dense![0]);
+});
+
+test('a corpus whose ColBERT vectors do not fit is encoded again where it must be, to the same scores', async () => {
+  const kept = await retrieve(embedder, request(['colbert']), quiet);
+  const again = await retrieve(embedder, request(['colbert']), { ...quiet, keptColbert: 0 });
+  kept.candidates!.forEach(({ indices, colbert }, q) => {
+    assert.deepEqual(again.candidates![q]!.indices, indices);
+    colbert.forEach((score, at) => {
+      assert.ok(Math.abs(again.candidates![q]!.colbert[at]! - score) < 1e-5);
+    });
+  });
+});
+
+test('two ranks find what one finds, bit for bit', async () => {
+  const modes: RetrievalMode[] = ['dense', 'sparse', 'hybrid'];
+  const alone = await retrieve(embedder, request(modes), quiet);
+  const ranks = new EmulatedRanks(2);
+  const both = await Promise.all(
+    [0, 1].map((rank) => retrieve(embedder, request(modes), { ...quiet, communicator: ranks.rank(rank) })),
+  );
+  for (const found of both) assert.deepEqual(found, alone);
+});
+
+test('one document, fewer documents than are asked for, no lexical weight in common', async () => {
+  const corpus = { ids: ['only'], texts: () => ['stone'] };
+  const { dense, sparse, candidates } = await retrieve(
+    embedder,
+    request(['dense', 'sparse', 'hybrid'], { corpus }),
+    quiet,
+  );
+  for (const [q] of queries.entries()) {
+    assert.deepEqual([...dense![q]!.indices], [0]);
+    assert.ok(sparse![q]!.indices.length <= 1);
+    assert.deepEqual([...hybridRanking(candidates![q]!, [1, 1, 1]).indices], [0]);
+  }
+});
+
+test('ColBERT scores of pairs on the GPU are those of the host, in batches and by ranks in turn', async () => {
+  const { asked, pool } = await embeddings();
+  const width = model.colbertWidth;
+  const pairs: ColbertPair[] = [];
+  const wanted: number[] = [];
+  for (const query of asked)
+    for (const passage of pool) {
+      pairs.push({ query: query.colbert, passage: passage.colbert });
+      wanted.push(colbertScore(query, passage));
+    }
+  pairs.push(
+    { query: new Float32Array(), passage: pool[0]!.colbert },
+    { query: asked[0]!.colbert, passage: new Float32Array() },
+  );
+  wanted.push(0, 0);
+  const scores = await colbertPairScores(gpu, pairs, width);
+  scores.forEach((score, i) => {
+    assert.ok(Math.abs(score - wanted[i]!) < 1e-5, `${i}: ${score}, ${wanted[i]}`);
+  });
+  // Batches of few rows, as where a binding is small.
+  const small = { batchValues: 64 * width };
+  const alone = await colbertPairScores(gpu, pairs, width, small);
+  alone.forEach((score, i) => {
+    assert.ok(Math.abs(score - wanted[i]!) < 1e-5);
+  });
+  const ranks = new EmulatedRanks(3);
+  const all = await Promise.all(
+    [0, 1, 2].map((rank) =>
+      colbertPairScores(gpu, pairs, width, { ...small, communicator: ranks.rank(rank) }),
+    ),
+  );
+  for (const each of all) assert.deepEqual(each, alone);
+  await assert.rejects(
+    () => colbertPairScores(gpu, [{ query: new Float32Array(3), passage: new Float32Array(width) }], width),
+    /pair 0 has vectors that are no rows/,
+  );
+});
+
+// ---- weights ----
+
+test('tuned weights are the best of the grid, the middle of several', () => {
+  const draws = new CounterRandom(4);
+  const ids = Array.from({ length: 30 }, (_, i) => `d${i}`);
+  const some = () => Float32Array.from({ length: 12 }, () => draws.uniform());
+  const candidates = Array.from(
+    { length: 5 },
+    (): Candidates => ({
+      ...{
+        indices: Uint32Array.from({ length: 12 }, (_, i) => 2 * i),
+        dense: some(),
+        sparse: some(),
+        colbert: some(),
+      },
+    }),
+  );
+  const asked = candidates.map((_, q) => ({ id: `q${q}` }));
+  const qrels = new Map(
+    asked.map(({ id }) => [
+      id,
+      new Map([
+        [`d${2 * draws.int(12)}`, 1],
+        [`d${2 * draws.int(12)}`, 2],
+      ]),
+    ]),
+  );
+  const metric = parseMetric('ndcg_at_5')!;
+  const mean = (weights: readonly [number, number, number]) =>
+    asked.reduce((sum, { id }, q) => {
+      const { indices, scores } = hybridRanking(candidates[q]!, weights);
+      const hits = [...indices].map((index, i) => ({ doc: ids[index]!, score: scores[i]! }));
+      return sum + queryMetrics(qrels.get(id)!, hits, [metric])[0]!;
+    }, 0) / asked.length;
+  const best = tuneWeights(asked, candidates, ids, qrels, metric);
+  assert.equal(best.tried, 231);
+  assert.equal(mean(best.weights), best.value);
+  assert.equal(best.value, Math.max(...simplexGrid(20).map(mean)));
+  // Where every point is as good, the middle one: no weight is 0.
+  const same: Candidates = {
+    indices: Uint32Array.of(0),
+    dense: Float32Array.of(1),
+    sparse: Float32Array.of(1),
+    colbert: Float32Array.of(1),
+  };
+  const flat = tuneWeights([{ id: 'q' }], [same], ids, new Map([['q', new Map([['d0', 1]])]]), metric);
+  assert.deepEqual([flat.equal, flat.value], [231, 1]);
+  assert.ok(
+    flat.weights.every((weight) => Math.abs(weight - 1 / 3) < 0.05),
+    flat.weights.join(),
+  );
+});
+
+// ---- the command ----
+
+const run = (words: readonly string[]) => {
+  const notes: string[] = [];
+  const { args, notices } = parseEvaluateArguments(words);
+  const report = { ...silentReporter, note: (line: string) => void notes.push(line) };
+  return evaluate(args, { report }).then((output) => ({ output, notes: [...notices, ...notes] }));
+};
+
+const qrels = file('qrels.txt', 'q1 0 a 1\nq1 0 b 1\nq2 0 c 1\nq3 0 a 1\n');
+const first = file(
+  'first.trec',
+  'q1 Q0 a 1 3 x\nq1 Q0 c 2 2 x\nq1 Q0 b 3 1 x\nq2 Q0 a 1 2 x\nq2 Q0 c 2 1 x\n',
+);
+const second = file('second.trec', 'q1 Q0 a 1 3 x\nq1 Q0 b 2 2 x\nq2 Q0 c 1 2 x\nq3 Q0 a 1 1 x\n');
+
+test('run files without a model: means as trec_eval, two of them compared, all judged queries where asked for', async () => {
+  const { output } = await run([
+    '--qrels',
+    qrels,
+    '--run',
+    first,
+    '--eval_metrics',
+    'mrr',
+    'precision_at_1',
+    'recall_at_2',
+  ]);
+  // q3 has no line: mrr counts it, the others do not.
+  assert.match(output!, /\| first\.trec \| run \| NoReranker \| 50\.000 \| 50\.000 \| 75\.000 \|/);
+  const complete = await run([
+    '--qrels',
+    qrels,
+    '--run',
+    first,
+    '--eval_metrics',
+    'precision_at_1',
+    '--complete_qrels',
+    'True',
+  ]);
+  assert.match(complete.output!, /\| first\.trec \| run \| NoReranker \| 33\.333 \|/);
+  const json = path.join(folder, 'deep/report.json');
+  await run([
+    '--qrels',
+    qrels,
+    '--run',
+    first,
+    '--compare',
+    second,
+    '--eval_metrics',
+    'precision_at_1',
+    '--eval_output_path',
+    json,
+  ]);
+  const report = JSON.parse(fs.readFileSync(json, 'utf8'));
+  const { a, b, metric, p_t, ...numbers } = report.tasks[0].comparisons[0];
+  assert.deepEqual([metric, a.model, b.model], ['precision_at_1', 'first.trec', 'second.trec']);
+  // Two queries that both answer: of the four assignments of signs all are as far from 0.
+  assert.deepEqual(numbers, {
+    mean_a: 0.5,
+    mean_b: 1,
+    difference: 0.5,
+    queries: 2,
+    different: 1,
+    p_randomisation: 1,
+    exact: true,
+  });
+  assert.ok(Math.abs(p_t - 0.5) < 1e-12);
+  assert.deepEqual(report.tasks[0].systems[0].per_query, {
+    q1: { precision_at_1: 1 },
+    q2: { precision_at_1: 0 },
+  });
+});
+
+test('a report in HTML is one file, and text in it is text', async () => {
+  const html = path.join(folder, 'report.html');
+  await run([
+    '--qrels',
+    qrels,
+    '--run',
+    first,
+    '--compare',
+    second,
+    '--eval_output_path',
+    html,
+    '--eval_name',
+    '<script>alert(1)</script> & "more"',
+  ]);
+  const text = fs.readFileSync(html, 'utf8');
+  assert.ok(text.startsWith('<!doctype html>') && text.trimEnd().endsWith('</html>'));
+  assert.ok(text.includes('<h1>&lt;script&gt;alert(1)&lt;/script&gt; &amp; &quot;more&quot;</h1>'));
+  assert.doesNotMatch(text, /<script|https?:|<link|@import|url\(/);
+  assert.match(text, /prefers-color-scheme:dark/);
+  assert.match(text, /<svg[^>]*>.*<rect/);
+});
+
+test('run files that do not belong to the judgements', async () => {
+  const stranger = file('stranger.trec', 'q9 Q0 a 1 3 x\n');
+  await assert.rejects(
+    () => run(['--qrels', qrels, '--run', stranger]),
+    /^InputError: --run: expected a run that answers judged queries, found none of 3/,
+  );
+  await assert.rejects(
+    () => run(['--qrels', qrels, '--run', path.join(folder, 'nothing')]),
+    /nothing: cannot read/,
+  );
+  await assert.rejects(
+    () => run(['--qrels', qrels, '--run', first, '--eval_output_path', `${qrels}/report.md`]),
+    /^InputError: --eval_output_path/,
+  );
+});
+
+test('a model on a folder: every mode, groups, weights of a development split, FlagEmbedding’s files, its own run again', async () => {
+  const dataset = path.join(folder, 'dataset');
+  file(
+    'dataset/corpus.jsonl',
+    passages.map((text, i) => ({ id: i, title: i % 2 ? 'A' : '', text })),
+  );
+  for (const split of ['test', 'dev']) {
+    file(
+      `dataset/${split}_queries.jsonl`,
+      queries.map((text, q) => ({ id: `${split}${q}`, text, lang: q % 2 ? 'de' : 'fr' })),
+    );
+    file(
+      `dataset/${split}_qrels.jsonl`,
+      queries.flatMap((_, q) =>
+        [0, 1].map((r) => ({ qid: `${split}${q}`, docid: String((q * 7 + r) % 60), relevance: 1 + r })),
+      ),
+    );
+  }
+  const words = [
+    ...['--model_name_or_path', golden('model'), '--dataset_dir', dataset, '--k_values', '1', '10'],
+    ...['--modes', 'dense,sparse,colbert,hybrid', '--tune_weights', 'dev', '--colbert_candidates', '12'],
+    ...['--query_max_length', '64', '--passage_max_length', '64', '--search_top_k', '30'],
+  ];
+  const results = path.join(folder, 'results');
+  const json = path.join(folder, 'model.json');
+  const { notes } = await run([...words, '--output_dir', results, '--eval_output_path', json]);
+  assert.ok(
+    notes.some((line) =>
+      /^model: weights [\d.]+ [\d.]+ [\d.]+ of dense, sparse and ColBERT are best on dev/.test(line),
+    ),
+    notes.join('\n'),
+  );
+  const [task] = JSON.parse(fs.readFileSync(json, 'utf8')).tasks;
+  assert.deepEqual([task.name, task.documents, task.queries], ['test', passages.length, queries.length]);
+  assert.deepEqual(
+    task.systems.map(({ mode }: { mode: string }) => mode),
+    ['dense', 'sparse', 'colbert', 'hybrid'],
+  );
+  for (const { groups, metrics } of task.systems) {
+    assert.deepEqual(
+      groups.map(({ group, queries }: { group: string; queries: number }) => [group, queries]),
+      [
+        ['de', 3],
+        ['fr', 4],
+      ],
+    );
+    const { ndcg_at_10: whole } = metrics;
+    const [de, fr] = groups.map(({ metrics }: { metrics: Record<string, number> }) => metrics['ndcg_at_10']!);
+    assert.ok(Math.abs((3 * de + 4 * fr) / 7 - whole) < 2e-5);
+  }
+  // dense against the three others, by two metrics.
+  assert.equal(task.comparisons.length, 6);
+  const hybrid = path.join(results, 'model-hybrid', 'NoReranker');
+  assert.deepEqual(fs.readdirSync(hybrid).sort(), ['EVAL', 'test.json', 'test.trec']);
+  const means = JSON.parse(fs.readFileSync(path.join(hybrid, 'EVAL', 'eval_results.json'), 'utf8'));
+  assert.deepEqual(means.test, task.systems[3].metrics);
+  const searched = JSON.parse(
+    fs.readFileSync(path.join(results, 'model', 'NoReranker', 'test.json'), 'utf8'),
+  );
+  assert.deepEqual(
+    [searched.model_name, searched.reranker_name, searched.split, searched.dataset_name],
+    ['model', 'NoReranker', 'test', null],
+  );
+  assert.equal(Object.keys(searched.search_results['test0']).length, 30);
+  // The run files say the same without the model; that a query found nothing they cannot say.
+  for (const [s, mode] of ['dense', 'sparse', 'colbert', 'hybrid'].entries()) {
+    const own = path.join(results, mode === 'dense' ? 'model' : `model-${mode}`, 'NoReranker', 'test.trec');
+    const again = path.join(folder, 'again.json');
+    await run([
+      '--dataset_dir',
+      dataset,
+      '--run',
+      own,
+      '--k_values',
+      '1',
+      '10',
+      '--complete_qrels',
+      '--eval_output_path',
+      again,
+    ]);
+    const [system] = JSON.parse(fs.readFileSync(again, 'utf8')).tasks[0].systems;
+    assert.deepEqual(system.metrics, task.systems[s].metrics, mode);
+  }
+  await assert.rejects(
+    () => run([...words, '--splits', 'test', 'dev']),
+    /--tune_weights: expected a split that is not evaluated, found dev/,
+  );
+});
+
+test('two models side by side on rows of training data; one with itself differs nowhere', async () => {
+  const rows = file(
+    'rows.jsonl',
+    queries.map((query, q) => ({ query, pos: [passages[q]!], neg: passages.slice(10 + q, 15 + q) })),
+  );
+  const other = path.join(folder, 'other', 'model');
+  fs.cpSync(golden('model'), other, { recursive: true });
+  const { output } = await run([
+    ...[
+      '--model_name_or_path',
+      golden('model'),
+      '--compare',
+      other,
+      '--eval_data',
+      rows,
+      '--modes',
+      'dense',
+      'sparse',
+    ],
+    ...['--query_max_length', '64', '--passage_max_length', '64'],
+  ]);
+  assert.match(output!, /\| golden\/model \| dense \|/);
+  assert.match(output!, /\| other\/model \| sparse \|/);
+  const compared = [
+    ...output!.matchAll(
+      /^\| \w+ ?.*\| golden\/model (\w+) \| other\/model (\w+) \| .* \| \+0\.000 \| 1\.0000 \| 1\.0000 \| 7 \(0\) \|$/gm,
+    ),
+  ];
+  assert.deepEqual(
+    compared.map(([, a, b]) => [a, b]),
+    [
+      ['dense', 'dense'],
+      ['dense', 'dense'],
+      ['sparse', 'sparse'],
+      ['sparse', 'sparse'],
+    ],
+  );
+  assert.match(output!, /not corrected for the 4 comparisons here: .* below 0\.013 \(Bonferroni\)/);
+});
+
+test('a model without the head that a mode needs is refused', async () => {
+  const plain = path.join(folder, 'plain');
+  fs.cpSync(golden('model'), plain, { recursive: true });
+  for (const name of fs.readdirSync(plain))
+    if (/^(sparse|colbert)_linear/.test(name)) fs.rmSync(path.join(plain, name));
+  const rows = file('few.jsonl', [{ query: 'stone', pos: ['city'], neg: ['moon'] }]);
+  const words = ['--model_name_or_path', plain, '--eval_data', rows];
+  await assert.rejects(() => run([...words, '--modes', 'hybrid']), /_linear\.pt: no such file/);
+  assert.match((await run(words)).output!, /\| plain \| dense \|/);
+});
+
+test('names of models tell them apart', () => {
+  assert.deepEqual(distinctNames(['a/b/model', './c/model/']), ['b/model', 'c/model']);
+  assert.deepEqual(distinctNames(['BAAI/bge-m3', 'out/model']), ['bge-m3', 'model']);
+  assert.deepEqual(distinctNames(['x', 'x']), ['x (1)', 'x (2)']);
+  assert.deepEqual(distinctNames(['one']), ['one']);
+});
