@@ -4,6 +4,7 @@ import { type KernelSuiteName, kernelSummaries } from './kernels/names.js';
 import { dispatchFlags, memoryFlags, scalingFlags, stepFlags, tuneFlags } from './options.js';
 import { peersFlags } from './peers/flags.js';
 import { ranksFlags } from './ranks/flags.js';
+import { searchFlags } from './search/flags.js';
 import type { Suite } from './suite.js';
 
 const kernelSuites = Object.entries(kernelSummaries).map(
@@ -46,6 +47,12 @@ export const suites: readonly Suite[] = [
     summary: 'what several ranks exchange, and how fast',
     flags: ranksFlags,
     load: async () => (await import('./ranks.js')).benchRanks,
+  },
+  {
+    name: 'search',
+    summary: 'exact search beside its product alone, usearch and faiss',
+    flags: searchFlags,
+    load: async () => (await import('./search.js')).benchSearch,
   },
   {
     name: 'peers',

@@ -1,7 +1,7 @@
 /** A peer's process, seen from the suite: sends requests and waits for the answer, or says why there is none. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
-import { REPLY, type Request } from './protocol.js';
+import { REPLY } from './protocol.js';
 
 /** Of what a peer wrote to standard error, kept to tell why it ended. */
 const TAIL = 4000;
@@ -46,7 +46,7 @@ export class PeerProcess {
   }
 
   /** @throws an error with the peer's reason. */
-  async ask<Reply>(request: Request): Promise<Reply> {
+  async ask<Reply>(request: Readonly<Record<string, unknown>>): Promise<Reply> {
     const reply = await new Promise<Record<string, unknown>>((resolve) => {
       if (this.ended !== undefined) {
         resolve({ error: this.ended });

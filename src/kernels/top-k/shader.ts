@@ -21,9 +21,12 @@ export type Agreement = 'workgroup' | 'subgroup';
 export interface Walk {
   readonly agreement: Agreement;
   readonly lanes: number;
-  /** Entries that a thread compares before the threads ask each other whether any passed. */
-  readonly unroll: number;
+  /** That a thread compares before the threads ask each other whether any passed; a multiple of four. */
+  readonly entries: number;
 }
+
+/** Entries that are read at once: four where the rows of the tile, and what is read of them, begin at whole fours. */
+export type Columns = 1 | 4;
 
 /**
  * `total`, `least`, `most`, `same` of what the threads have; `slotOf`: a place of its own for each that passes, below
@@ -166,47 +169,57 @@ const SCAN_PARAMS = {
   capacity: 'u32',
 } as const;
 
-export const scanShader = (walk: Walk): Shader<typeof SCAN_PARAMS> =>
-  shaderOf('topK.scan', walk, ({ agreement, lanes, unroll }) => ({
-    label: 'topK.scan',
-    params: SCAN_PARAMS,
-    buffers: { X: 'array<f32>', ioKeys: 'array<u32>', ioIndex: 'array<u32>', ioState: 'array<vec2u>' },
-    subgroups: agreement === 'subgroup',
-    body: `const LANES = ${lanes}u;
+export const scanShader = (walk: Walk, columns: Columns): Shader<typeof SCAN_PARAMS> =>
+  shaderOf('topK.scan', { ...walk, columns }, ({ agreement, lanes, entries, columns }) => {
+    const four = columns === 4;
+    const units = Array.from({ length: entries / columns }, (_, u) => u);
+    const entry = four ? 'X[origin + at / 4u][at % 4u]' : 'X[origin + at]';
+    return {
+      label: 'topK.scan',
+      params: SCAN_PARAMS,
+      buffers: {
+        X: four ? 'array<vec4f>' : 'array<f32>',
+        ioKeys: 'array<u32>',
+        ioIndex: 'array<u32>',
+        ioState: 'array<vec2u>',
+      },
+      subgroups: agreement === 'subgroup',
+      body: `const LANES = ${lanes}u;
+const STEP = ${entries}u * LANES;
 ${RANKS}${AGREEMENTS[agreement]}${CUT}
 @diagnostic(off, subgroup_uniformity)
 ${rowMain({ lanes }, 'p.rows').trim()}
   let base = row * p.capacity;
-  let origin = row * p.stride + p.start;
+  let origin = (row * p.stride + p.start) / ${columns}u;
+  let final_ = (p.count - 1u) / ${columns}u;
   var n = same(ioState[row].x, lane);
   var floor_ = same(ioState[row].y, lane);
-  for (var c = 0u; c < p.count; c += ${unroll}u * LANES) {
-    // What equals the floor may be here and fails below, where ranks are compared; so may the last entry twice.
-    let limit = unrank(max(floor_, LOWEST));
-    var passes = false;
-    ${Array.from(
-      { length: unroll },
-      (_, u) => `passes = passes | (X[origin + min(c + ${u}u * LANES + lane, p.count - 1u)] >= limit);`,
-    ).join('\n    ')}
-    if (anyOf(passes, lane)) {
-      if (n + ${unroll}u * LANES > p.capacity) {
+  for (var c = 0u; c < p.count; c += STEP) {
+    // What equals the floor may be here and fails below, where ranks are compared; so may what lies beyond the row.
+    let limit = ${four ? 'vec4f' : ''}(unrank(max(floor_, LOWEST)));
+    let first = c / ${columns}u + lane;
+    ${units.map((u) => `${u === 0 ? 'var passes =' : 'passes = passes |'} (X[origin + min(first + ${u}u * LANES, final_)] >= limit);`).join('\n    ')}
+    if (anyOf(${four ? 'any(passes)' : 'passes'}, lane)) {
+      if (n + STEP > p.capacity) {
         floor_ = cut(base, n, p.k, lane);
         n = p.k;
       }
-      for (var u = 0u; u < ${unroll}u; u++) {
-        let at = c + u * LANES + lane;
-        let key = rank(X[origin + min(at, p.count - 1u)]);
-        let taken = at < p.count && key > floor_;
+      for (var part = 0u; part < STEP; part += LANES) {
+        let place = c + part + lane;
+        let at = min(place, p.count - 1u);
+        let key = rank(${entry});
+        let taken = place < p.count && key > floor_;
         let slot = n + slotOf(taken, lane);
         n += slots(taken, lane);
-        if (taken) { ioKeys[base + slot] = key; ioIndex[base + slot] = p.first + at; }
+        if (taken) { ioKeys[base + slot] = key; ioIndex[base + slot] = p.first + place; }
       }
       settle();
     }
   }
   if (lane == 0u) { ioState[row] = vec2u(n, floor_); }
 }`,
-  }));
+    };
+  });
 
 const FINISH_PARAMS = { rows: 'u32', k: 'u32', capacity: 'u32' } as const;
 

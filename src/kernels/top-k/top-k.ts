@@ -10,11 +10,13 @@ import { byRows, type Operand } from '../launch/operands.js';
 import { Draws, probedRows, trialOf } from '../trials.js';
 import { type Case, type Family, runVariant, type Variant, variantOf } from '../variants.js';
 import { bestPositions } from './reference.js';
-import { finishShader, scanShader, type Walk } from './shader.js';
+import { type Columns, finishShader, scanShader, type Walk } from './shader.js';
 
 interface TopKForm {
   /** `scan`: takes a tile into the lists; `finish`: brings them to their k best, in order. */
   readonly part: 'scan' | 'finish';
+  /** Of a scan: entries that are read at once. */
+  readonly columns: Columns;
 }
 
 interface TopKSize {
@@ -67,9 +69,9 @@ const variant = (
   walk: Walk,
 ): TopKVariant => ({
   ...about,
-  shaders: (_, { part }): ReturnType<TopKVariant['shaders']> =>
-    part === 'scan' ? { scan: scanShader(walk) } : { finish: finishShader(walk) },
-  run(gpu, _, { k }, { lists, tile, out }) {
+  shaders: (_, { part, columns }): ReturnType<TopKVariant['shaders']> =>
+    part === 'scan' ? { scan: scanShader(walk, columns) } : { finish: finishShader(walk) },
+  run(gpu, { columns }, { k }, { lists, tile, out }) {
     const { rows, capacity, keys, indices, state } = lists;
     const running: Record<string, Operand> = {
       ioKeys: byRows(keys),
@@ -79,7 +81,7 @@ const variant = (
     if (tile) {
       const { start, count, first } = tile.range;
       const stride = tile.scores.cols;
-      scanShader(walk).launch(
+      scanShader(walk, columns).launch(
         gpu,
         { X: byRows(tile.scores), ...running },
         (piece) => ({ rows: piece.count, stride, start, count, first, k, capacity }),
@@ -97,9 +99,15 @@ const variant = (
   },
 });
 
+/** A form of its own for what begins at whole fours. */
+const formOf = (part: TopKForm['part'], ...begins: readonly number[]): TopKForm => ({
+  part,
+  columns: part === 'scan' && begins.every((at) => at % 4 === 0) ? 4 : 1,
+});
+
 const caseOf = (part: TopKForm['part'], use: 'check' | 'bench', [rows, cols, k]: readonly number[]) => ({
   name: `${rows}×${cols} best ${k} ${part}`,
-  form: { part },
+  form: formOf(part, cols!),
   size: { rows: rows!, cols: cols!, k: k! },
   use,
 });
@@ -116,6 +124,7 @@ const CASES: readonly Case<TopKForm, TopKSize>[] = [
     ] as const
   ).map((size) => caseOf('finish', 'check', size)),
   caseOf('scan', 'check', [5, 3000, 7]),
+  caseOf('scan', 'check', [5, 3001, 7]),
   // A tile of the search, where the lists are empty and where they are full.
   ...([10, 100, 1000] as const).flatMap((k) => [
     caseOf('finish', 'bench', [256, 8192, k]),
@@ -135,7 +144,7 @@ export const topKFamily: Family<TopKForm, TopKSize, TopKOperands> = {
         supports: () => true,
         prior: () => 0,
       },
-      { agreement: 'workgroup', lanes: 256, unroll: 4 },
+      { agreement: 'workgroup', lanes: 256, entries: 4 },
     ),
     variant(
       {
@@ -145,10 +154,10 @@ export const topKFamily: Family<TopKForm, TopKSize, TopKOperands> = {
         supports: ({ software, subgroupMinSize }) => software && subgroupMinSize >= 8,
         prior: () => 1,
       },
-      { agreement: 'subgroup', lanes: 8, unroll: 8 },
+      { agreement: 'subgroup', lanes: 8, entries: 16 },
     ),
   ],
-  formName: ({ part }) => part,
+  formName: ({ part, columns }) => (columns === 4 ? `${part} by fours` : part),
   sizeClass: ({ k }) => `${Math.ceil(Math.log2(Math.max(1, k)))}`,
   cases: CASES,
   sizes: {
@@ -170,8 +179,9 @@ export const topKFamily: Family<TopKForm, TopKSize, TopKOperands> = {
     const drawn = draws.floats([rows, cols]).values.map((value) => Math.round(value * 4096) / 4096);
     const { tensor: scores } = draws.from(drawn, [rows, cols]);
     const out = { scores: draws.empty([rows, k]), indices: draws.kept(Tensor.empty(gpu, [rows, k], 'u32')) };
-    const run = (part: TopKForm['part'], name: string | undefined, operands: TopKOperands) =>
-      variantOf(gpu, topKFamily, { part }, size, name).run(gpu, { part }, size, operands);
+    const run = (own: TopKForm, name: string | undefined, operands: TopKOperands) =>
+      variantOf(gpu, topKFamily, own, size, name).run(gpu, own, size, operands);
+    const finish = (lists: TopKLists, name?: string) => run(formOf('finish'), name, { lists, out });
     const scan = (
       lists: TopKLists,
       name: string | undefined,
@@ -179,14 +189,19 @@ export const topKFamily: Family<TopKForm, TopKSize, TopKOperands> = {
       start: number,
       count: number,
       first: number,
-    ) => count > 0 && run('scan', name, { lists, tile: { scores: tile, range: { start, count, first } } });
+    ) =>
+      count > 0 &&
+      run(formOf('scan', cols, start), name, {
+        lists,
+        tile: { scores: tile, range: { start, count, first } },
+      });
     // Of a scan the lists are full before, of better entries, so that nothing passes.
     const values = form.part === 'scan' ? drawn.map((value) => value + 1) : drawn;
     const full = form.part === 'scan' ? startTopK(gpu, rows, k, { keep: true }) : undefined;
     if (full) {
       for (const tensor of [full.keys, full.indices, full.state]) draws.kept(tensor);
       scan(full, undefined, draws.from(values, [rows, cols]).tensor, 0, cols, 0);
-      run('finish', undefined, { lists: full, out });
+      finish(full);
     }
     const best = (r: number) => bestPositions(values.subarray(r * cols, (r + 1) * cols), k);
     const partsOf = (resultOf: (r: number, c: number) => number) => () =>
@@ -202,7 +217,7 @@ export const topKFamily: Family<TopKForm, TopKSize, TopKOperands> = {
         const half = full ? cols : Math.ceil(cols / 2);
         scan(lists, name, scores, 0, half, full ? cols : 0);
         scan(lists, name, scores, half, cols - half, half);
-        run('finish', name, { lists, out });
+        finish(lists, name);
       },
     );
   },
@@ -256,7 +271,7 @@ export function scanTopK(scores: Tensor, lists: TopKLists, range: TileRange): vo
   runVariant(
     scores.gpu,
     topKFamily,
-    { part: 'scan' },
+    formOf('scan', scores.cols, start),
     { rows, cols: count, k },
     { lists, tile: { scores, range: { start, count, first } } },
   );
@@ -270,6 +285,6 @@ export function finishTopK(lists: TopKLists): { scores: Tensor; indices: Tensor 
   const { rows, k, keys } = lists;
   const { gpu } = keys;
   const out = { scores: Tensor.empty(gpu, [rows, k]), indices: Tensor.empty(gpu, [rows, k], 'u32') };
-  runVariant(gpu, topKFamily, { part: 'finish' }, { rows, cols: k, k }, { lists, out });
+  runVariant(gpu, topKFamily, formOf('finish'), { rows, cols: k, k }, { lists, out });
   return out;
 }

@@ -75,8 +75,6 @@ interface IndexRecord extends IndexSettings {
 const ADDED_ROWS = 1024;
 /** Queries that are searched with in one call; also what ranks share. */
 const SEARCHED_ROWS = 256;
-/** Rows of the corpus that are read at a time. */
-const READ_ROWS = 8192;
 
 const recordFile = (file: string): string => `${file}.json`;
 
@@ -261,7 +259,7 @@ export class ApproximateIndex {
       }
       parts.push({ first, queries: values, rows });
     }
-    const scores = await rankCandidates(metric, corpus, parts, { kept, blockRows: READ_ROWS });
+    const scores = await rankCandidates(metric, corpus, parts, kept);
     for (const [p, { first, rows, queries: values }] of parts.entries())
       for (let q = 0; q < values.length / width; q++) {
         if (rows[q * kept + k - 1] === NO_ROW)

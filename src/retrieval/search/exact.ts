@@ -200,7 +200,7 @@ class GroupSearch {
       metric,
       corpus,
       parts.map(({ values }, p) => ({ queries: values, rows: candidates[p]! })),
-      plan,
+      plan.kept,
     );
     for (const [p, part] of parts.entries()) {
       const rows = part.squared.length;

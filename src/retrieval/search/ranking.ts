@@ -17,17 +17,21 @@ export interface Candidates {
   readonly rows: Uint32Array;
 }
 
+/** Bytes of the corpus that are read at once: what stays in a processor's cache while its candidates are scored. */
+const BLOCK_BYTES = 1 << 20;
+
 /**
  * Scores of all candidates, [queries · kept] for each of `parts`, whose rows are sorted by them. The corpus is read once, by
- * blocks of `blockRows`, those alone in which some lie.
+ * blocks, those alone in which some lie.
  */
 export async function rankCandidates(
   metric: Metric,
   corpus: VectorRows,
   parts: readonly Candidates[],
-  { kept, blockRows }: { kept: number; blockRows: number },
+  kept: number,
 ): Promise<Float32Array[]> {
   const { width, count } = corpus;
+  const blockRows = Math.max(16, Math.floor(BLOCK_BYTES / (4 * width)));
   const counts = parts.map(({ queries }) => (queries.length / width) * kept);
   const scores = counts.map((length) => new Float32Array(length));
   const blockOf = (row: number) => Math.floor(row / blockRows);

@@ -1,13 +1,14 @@
 // 256 threads a row, which agree through workgroup memory
-// a CPU: part=scan
+// a CPU: columns=4 part=scan
 requires immediate_address_space;
 struct Params { rows: u32, stride: u32, start: u32, count: u32, first: u32, k: u32, capacity: u32 }
 var<immediate> p: Params;
-@group(0) @binding(0) var<storage, read> X: array<f32>;
+@group(0) @binding(0) var<storage, read> X: array<vec4f>;
 @group(0) @binding(1) var<storage, read_write> ioKeys: array<u32>;
 @group(0) @binding(2) var<storage, read_write> ioIndex: array<u32>;
 @group(0) @binding(3) var<storage, read_write> ioState: array<vec2u>;
 const LANES = 256u;
+const STEP = 4u * LANES;
 
 fn rank(x: f32) -> u32 {
   let bits = bitcast<u32>(x);
@@ -132,29 +133,28 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   let row = group.y * groups.x + group.x;
   if (row >= p.rows) { return; }
   let base = row * p.capacity;
-  let origin = row * p.stride + p.start;
+  let origin = (row * p.stride + p.start) / 4u;
+  let final_ = (p.count - 1u) / 4u;
   var n = same(ioState[row].x, lane);
   var floor_ = same(ioState[row].y, lane);
-  for (var c = 0u; c < p.count; c += 4u * LANES) {
-    // What equals the floor may be here and fails below, where ranks are compared; so may the last entry twice.
-    let limit = unrank(max(floor_, LOWEST));
-    var passes = false;
-    passes = passes | (X[origin + min(c + 0u * LANES + lane, p.count - 1u)] >= limit);
-    passes = passes | (X[origin + min(c + 1u * LANES + lane, p.count - 1u)] >= limit);
-    passes = passes | (X[origin + min(c + 2u * LANES + lane, p.count - 1u)] >= limit);
-    passes = passes | (X[origin + min(c + 3u * LANES + lane, p.count - 1u)] >= limit);
-    if (anyOf(passes, lane)) {
-      if (n + 4u * LANES > p.capacity) {
+  for (var c = 0u; c < p.count; c += STEP) {
+    // What equals the floor may be here and fails below, where ranks are compared; so may what lies beyond the row.
+    let limit = vec4f(unrank(max(floor_, LOWEST)));
+    let first = c / 4u + lane;
+    var passes = (X[origin + min(first + 0u * LANES, final_)] >= limit);
+    if (anyOf(any(passes), lane)) {
+      if (n + STEP > p.capacity) {
         floor_ = cut(base, n, p.k, lane);
         n = p.k;
       }
-      for (var u = 0u; u < 4u; u++) {
-        let at = c + u * LANES + lane;
-        let key = rank(X[origin + min(at, p.count - 1u)]);
-        let taken = at < p.count && key > floor_;
+      for (var part = 0u; part < STEP; part += LANES) {
+        let place = c + part + lane;
+        let at = min(place, p.count - 1u);
+        let key = rank(X[origin + at / 4u][at % 4u]);
+        let taken = place < p.count && key > floor_;
         let slot = n + slotOf(taken, lane);
         n += slots(taken, lane);
-        if (taken) { ioKeys[base + slot] = key; ioIndex[base + slot] = p.first + at; }
+        if (taken) { ioKeys[base + slot] = key; ioIndex[base + slot] = p.first + place; }
       }
       settle();
     }
