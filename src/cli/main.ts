@@ -52,6 +52,14 @@ const commands = new Map<string, CliCommand>([
     },
   ],
   [
+    'split',
+    {
+      summary: 'part training rows by their length (flags of FlagEmbedding’s split_data_by_length)',
+      flags: async () => (await import('../retrieval/split/arguments.js')).splitFlags,
+      load: async () => (await import('./split.js')).splitCommand,
+    },
+  ],
+  [
     'demo',
     {
       summary: 'train a small multilingual retriever from random weights and show what it learnt',

@@ -1,0 +1,172 @@
+/**
+ * `dawntune split`: rows of training data by their length, a file for each range of lengths
+ * (docs/spec/flagembedding-m3.md §7.4). A row is as long as the longest of its texts, in tokens, uncut; it is written
+ * as it stands, whatever columns it has.
+ */
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { rowOf } from '../../data/rows.js';
+import { findSource } from '../../data/sources.js';
+import { InputError } from '../../errors.js';
+import { AtomicFile } from '../../files/atomic.js';
+import { withMembers } from '../../files/json-members.js';
+import { type PlacedObject, readJsonObjects } from '../../files/json-objects.js';
+import { makeWritableFolder } from '../../files/make-folder.js';
+import { resolveModelFolder } from '../../models/hub-cache.js';
+import { printable } from '../../show.js';
+import { TokenizerThreads } from '../../tokenizer/threads.js';
+import { Tokenizer } from '../../tokenizer/tokenizer.js';
+import type { Reporter } from '../../train/report.js';
+import type { SplitArguments } from './arguments.js';
+
+/** What is told of a file, as upstream's log has it. */
+export interface SplitRecord {
+  readonly file_name: string;
+  readonly size: number;
+  /** Mean of the rows' lengths. */
+  readonly avg_length: number;
+  readonly file_path: string;
+  readonly start_time: string;
+  readonly end_time: string;
+  /** Rows of each range that was written, by its name `len-LO-HI`. */
+  readonly split_info: Readonly<Record<string, number>>;
+}
+
+/** Rows that are counted together. */
+const BATCH = { rows: 256, units: 1 << 20 };
+const FIELDS = { scores: false, prompt: false, batching: false };
+
+/** @throws InputError, MachineError. */
+export async function splitByLength(args: SplitArguments, report: Reporter): Promise<SplitRecord[]> {
+  const source = findSource(args.inputPath, '--input_path');
+  for (const line of source.notices) report.note(line);
+  const folder = await resolveModelFolder(
+    args.modelNameOrPath,
+    {
+      ...{ cacheDir: args.cacheDir, token: args.token, revision: args.revision },
+      report: { note: (line) => report.note(line), progress: (download) => report.download?.(download) },
+    },
+    '--model_name_or_path',
+  );
+  const tokenizer = Tokenizer.load(folder);
+  for (const line of tokenizer.notices) report.note(line);
+  makeWritableFolder(args.outputDir);
+  const threads = new TokenizerThreads(tokenizer, { threads: Math.min(16, os.availableParallelism()) });
+  try {
+    const records: SplitRecord[] = [];
+    for (const file of source.files) records.push(await splitFile(file, args, threads, report));
+    const log = path.join(args.outputDir, args.logName);
+    fs.appendFileSync(log, records.map((record) => `${JSON.stringify(record)}\n`).join(''));
+    return records;
+  } finally {
+    await threads.close();
+  }
+}
+
+/** One range of lengths: from `least` up to `end`, which is not in it. */
+interface Part {
+  readonly name: string;
+  readonly path: string;
+  readonly least: number;
+  readonly end: number;
+  /** Left as it is, as an earlier split wrote it. */
+  readonly kept: boolean;
+  rows: number;
+  file?: AtomicFile;
+}
+
+async function splitFile(
+  file: string,
+  { lengthList, outputDir, overwrite }: SplitArguments,
+  threads: TokenizerThreads,
+  report: Reporter,
+): Promise<SplitRecord> {
+  const started = now();
+  const stem = path.basename(file).replace(/\.[^.]*$/, '');
+  const parts = lengthList.map((least, i): Part => {
+    const end = lengthList[i + 1] ?? Number.POSITIVE_INFINITY;
+    const name = `len-${least}-${end === Number.POSITIVE_INFINITY ? 'inf' : end}`;
+    const target = path.join(outputDir, `${stem}_${name}.jsonl`);
+    return { ...{ name, least, end, rows: 0, path: target }, kept: !overwrite && fs.existsSync(target) };
+  });
+  for (const { path, kept } of parts)
+    if (kept) report.note(`${printable(path)} is there and is left as it is; --overwrite replaces it`);
+  let size = 0;
+  let tokens = 0;
+  let shorter = 0;
+  try {
+    for await (const { length, text } of measured(file, threads)) {
+      size++;
+      tokens += length;
+      const part = parts.find(({ least, end }) => length >= least && length < end);
+      if (!part) shorter++;
+      if (!part || part.kept) continue;
+      part.rows++;
+      part.file ??= AtomicFile.create(part.path);
+      part.file.write(Buffer.from(`${text}\n`));
+      report.count?.(size, 'rows');
+    }
+    if (size === 0) throw new InputError(`${printable(file)}: expected at least one row, found none`);
+    for (const part of parts) {
+      part.file?.commit();
+      // What an earlier split found there is not what this one finds.
+      if (!part.kept && !part.file && fs.existsSync(part.path)) {
+        fs.rmSync(part.path);
+        report.note(`${printable(part.path)}: removed: no row has this length now`);
+      }
+    }
+  } catch (error) {
+    for (const part of parts) part.file?.abort();
+    throw error;
+  }
+  report.end();
+  if (shorter > 0)
+    report.note(
+      `${printable(file)}: ${shorter} rows are shorter than ${lengthList[0]} tokens, where the first range begins: they are in no part`,
+    );
+  const written = parts.filter(({ kept }) => !kept);
+  const told = written.filter(({ rows }) => rows > 0).map(({ name, rows }) => `${rows} ${name}`);
+  report.note(`${printable(file)}: ${size} rows: ${told.join(', ') || 'nothing written'}`);
+  return {
+    ...{ file_name: path.basename(file), size, avg_length: tokens / size, file_path: file },
+    ...{ start_time: started, end_time: now() },
+    split_info: Object.fromEntries(written.map(({ name, rows }) => [name, rows])),
+  };
+}
+
+/** The rows in their order with their lengths. @throws InputError `file:line`. */
+async function* measured(
+  file: string,
+  threads: TokenizerThreads,
+): AsyncGenerator<{ length: number; text: string }, void, undefined> {
+  let rows: { texts: readonly string[]; text: string }[] = [];
+  let units = 0;
+  const lengths = async () => {
+    const ids = await threads.encode(rows.flatMap(({ texts }) => texts));
+    let at = 0;
+    return rows.map(({ texts, text }) => {
+      const length = texts.reduce((most) => Math.max(most, ids[at++]!.length), 0);
+      return { length, text };
+    });
+  };
+  for (const object of readJsonObjects(file)) {
+    const { query, pos, neg } = rowOf(object.value, { file, line: object.place.line }, FIELDS);
+    const texts = [query, ...pos, ...neg];
+    rows.push({ texts, text: lineOf(object) });
+    units += texts.reduce((sum, { length }) => sum + length, 0);
+    if (rows.length < BATCH.rows && units < BATCH.units) continue;
+    yield* await lengths();
+    rows = [];
+    units = 0;
+  }
+  if (rows.length > 0) yield* await lengths();
+}
+
+/** A row as it stands, or on one line where it stands on several. */
+function lineOf(object: PlacedObject): string {
+  const text = object.text();
+  return /[\r\n]/.test(text) ? withMembers(text, {}) : text;
+}
+
+const now = () => new Date().toISOString().slice(0, 19).replace('T', ' ');
