@@ -1,14 +1,25 @@
 /** One rank of parity in a thread of its own (parity-ranks.test.ts). */
-import { type ParityOptions, runParity } from '../src/parity/parity.js';
+import { Gpu } from '../src/gpu/gpu.js';
+import { runParity } from '../src/parity/parity.js';
 import type { ParityCheck } from '../src/parity/report.js';
 import type { RankContext } from '../src/train/ranks/rank-messages.js';
 
-export interface ParityRankData {
-  readonly folder: string;
-  readonly options: Omit<ParityOptions, 'communicator'>;
+/** What this rank checked. */
+export interface RankChecks {
+  readonly float32: readonly ParityCheck[];
+  readonly mixed: readonly ParityCheck[];
 }
 
-/** Returns what this rank checked. */
-export function runRank({ communicator, data }: RankContext<ParityRankData>): Promise<ParityCheck[]> {
-  return runParity(data.folder, { ...data.options, communicator });
+/** The goldens of ranks in `folder`, with floats and in mixed precision, on one device. */
+export async function runRank({ communicator, data: folder }: RankContext<string>): Promise<RankChecks> {
+  const gpu = await Gpu.open();
+  const close = gpu.close.bind(gpu);
+  gpu.close = async () => {};
+  const check = (fp16: boolean) =>
+    runParity(folder, { fp16, communicator, ranksAlone: true, openGpu: async () => gpu });
+  try {
+    return { float32: await check(false), mixed: await check(true) };
+  } finally {
+    await close();
+  }
 }

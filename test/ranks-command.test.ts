@@ -19,7 +19,7 @@ const command = (...words: string[]) => [program, 'finetune', ...words];
 
 test('the mission’s command with two ranks writes a model that loads', async () => {
   const words = missionFlags(at('mission'), golden('model'));
-  const two = [...words, '--nproc_per_node', '2', '--max_steps', '2', '--save_steps', '1'];
+  const two = [...words, '--nproc_per_node', '2', '--max_steps', '1', '--save_steps', '1'];
   const { status, stderr, stdout } = spawnSync(process.execPath, command(...two), { encoding: 'utf8' });
   assert.equal(status, 0, stderr);
   const log = stdout
@@ -28,7 +28,7 @@ test('the mission’s command with two ranks writes a model that loads', async (
     .map((line) => JSON.parse(line) as Record<string, number>);
   assert.deepEqual(
     log.flatMap(({ loss, step }) => (loss === undefined ? [] : [step])),
-    [1, 2],
+    [1],
   );
   assert.match(stderr, /^2 ranks, a thread each: /m);
   // What rank 0 says is said once, and by it alone.
@@ -36,7 +36,7 @@ test('the mission’s command with two ranks writes a model that loads', async (
   assert.equal(stderr.match(/^model written to /gm)?.length, 1);
   // With two ranks all passages of both are negatives: no word about a flag without effect.
   assert.doesNotMatch(stderr, /negatives_cross_device/);
-  const state = JSON.parse(fs.readFileSync(at('mission', 'checkpoint-2', 'training_state.json'), 'utf8'));
+  const state = JSON.parse(fs.readFileSync(at('mission', 'checkpoint-1', 'training_state.json'), 'utf8'));
   assert.equal(state.fingerprint.world_size, 2);
   const gpu = await Gpu.open();
   const model = M3Model.load(gpu, at('mission'));

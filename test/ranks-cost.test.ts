@@ -59,7 +59,7 @@ const steps = [
 
 for (const [size, of] of [
   [2, steps],
-  [4, steps.slice(0, 5)],
+  [4, [steps[0], steps[4]]],
 ] as const)
   for (const [name, step] of of)
     test(`${size} ranks: plan and run agree to the byte: ${name}`, async () => {

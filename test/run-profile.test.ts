@@ -9,6 +9,7 @@ import { Gpu } from '../src/gpu/gpu.js';
 import { parseFinetuneArguments } from '../src/train/arguments.js';
 import { silentReporter } from '../src/train/report.js';
 import { finetune } from '../src/train/trainer.js';
+import { lendGpu } from './lent-gpu.js';
 import { golden } from './repository.js';
 import { DEVICE, HOST, readTrace, requireNested } from './trace-events.js';
 
@@ -19,7 +20,7 @@ after(() => fs.rmSync(folder, { recursive: true, force: true }));
 async function run(
   output: string,
   flags: readonly string[],
-  openGpu?: () => Promise<Gpu>,
+  openGpu: () => Promise<Gpu> = lendGpu,
 ): Promise<string[]> {
   const notes: string[] = [];
   const { args } = parseFinetuneArguments([
