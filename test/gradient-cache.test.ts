@@ -75,13 +75,16 @@ const modes: [string, Partial<StepSettings>, Partial<M3LossBatch>][] = [
   ['floored ColBERT', {}, { floor: Array.from({ length: 4 * GROUP }, (_, i) => i % 2 === 0) }],
 ];
 
-for (const [name, step, more] of modes)
-  test(`chunks of 5, 3 and 1 give the gradients of the whole batch: ${name}`, async () => {
+for (const [n, [name, step, more]] of modes.entries()) {
+  // Sixteen texts; how they are cut is the same in every mode.
+  const sizes = n === 0 ? [5, 3, 1] : [3];
+  test(`chunks of ${sizes.join(', ')} give the gradients of the whole batch: ${name}`, async () => {
     const whole = await gradientsOf(gpus[0]!, step, more);
-    for (const subBatchSize of [5, 3, 1])
+    for (const subBatchSize of sizes)
       same(await gradientsOf(gpus[0]!, { ...step, subBatchSize }, more), whole, 1e-5);
     assert.equal(gpus[0]!.memory().liveBuffers, 0);
   });
+}
 
 test('the same with recomputation inside, in f16, and in the other kernels', async () => {
   for (const gpu of gpus)

@@ -73,6 +73,19 @@ function caseOf(use: 'check' | 'bench', count: number): Case<PeakForm, PeakSize>
   return { name: `${name} f32`, form: FORM, size: { count }, use };
 }
 
+/** A prime, so that what is off by some number of whole vectors, threads or workgroups shows. */
+const PERIOD = 65521;
+
+/** Values in ±0.5. They repeat: to draw millions of them would take longer than to measure what is done with them. */
+function drawn(count: number): Float32Array<ArrayBuffer> {
+  const random = new CounterRandom(1, 0);
+  const values = new Float32Array(count);
+  const first = Math.min(count, PERIOD);
+  for (let i = 0; i < first; i++) values[i] = random.uniform() - 0.5;
+  for (let done = first; done < count; done *= 2) values.copyWithin(done, 0, Math.min(done, count - done));
+  return values;
+}
+
 /** Results at the first, the last and some elements between. */
 function trialOf(
   gpu: Gpu,
@@ -80,8 +93,7 @@ function trialOf(
   size: PeakSize,
   wanted: (x: Float32Array, i: number) => number,
 ): Trial {
-  const random = new CounterRandom(1, 0);
-  const values = Float32Array.from({ length: size.count }, () => random.uniform() - 0.5);
+  const values = drawn(size.count);
   const x = Tensor.from(gpu, values, [size.count]).keep();
   const y = Tensor.empty(gpu, [size.count]).keep();
   return {
