@@ -59,7 +59,10 @@ function openTerminal(): { master: number; slave: number } {
   return { master, slave: fs.openSync(name, fs.constants.O_RDWR | fs.constants.O_NOCTTY) };
 }
 
-/** Starts a process on a terminal, which is closed when the process has written `text` there, or after `ms`. */
+/**
+ * Starts a process on a terminal, which is closed when the process has written `text` there, or, where it writes nothing
+ * there, when it is one that a hang-up does not end: before its program is loaded nobody can see to that.
+ */
 export async function onClosedTerminal(
   program: string,
   args: string[],
@@ -82,8 +85,22 @@ export async function onClosedTerminal(
     if (count === 0) break;
     written += buffer.toString('latin1', 0, count);
   }
-  if (!streams.includes(2)) await new Promise((resolve) => setTimeout(resolve, 300));
+  if (!streams.includes(2)) {
+    const until = performance.now() + 30_000;
+    while (!catchesHangUp(child.pid!) && performance.now() < until)
+      await new Promise((resolve) => setTimeout(resolve, 10));
+  }
   fs.closeSync(master);
   if (signal) child.kill(signal);
   return child;
+}
+
+/** Of a process, as Linux tells; where the system does not, at the first look. */
+function catchesHangUp(pid: number): boolean {
+  try {
+    const [, caught] = /^SigCgt:\s*([0-9a-f]+)$/m.exec(fs.readFileSync(`/proc/${pid}/status`, 'utf8'))!;
+    return (BigInt(`0x${caught}`) & 1n) === 1n;
+  } catch {
+    return true;
+  }
 }
