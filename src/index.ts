@@ -33,13 +33,13 @@ export {
   parseMetric,
   queryMetrics,
 } from './retrieval/evaluate/metrics.js';
+export { evaluateRetrieval } from './retrieval/evaluate/one-relevant.js';
 export { readQrels } from './retrieval/evaluate/qrels-file.js';
 export { compareUtf8, type Hit, type Qrels, type Run, trecOrder } from './retrieval/evaluate/ranking.js';
 export { hybridRanking, type Ranking, retrieve } from './retrieval/evaluate/retrieve.js';
 export { readRun, writeRun } from './retrieval/evaluate/run-file.js';
 export { type PairedTest, pairedTest } from './retrieval/evaluate/significance.js';
 export { tuneWeights } from './retrieval/evaluate/weights.js';
-export { evaluateRetrieval } from './retrieval/evaluate.js';
 export { colbertScore, denseScore, hybridScores, lexicalScore } from './retrieval/pair-scores.js';
 export {
   type PairScoreOptions,

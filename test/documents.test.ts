@@ -13,6 +13,7 @@ import { demoFlags } from '../src/demo/arguments.js';
 import { type FlagTable, parseFlags } from '../src/flags.js';
 import { parityFlags } from '../src/parity/arguments.js';
 import { encodeFlags } from '../src/retrieval/encode/arguments.js';
+import { evaluateFlags } from '../src/retrieval/evaluate/arguments.js';
 import { longTestFlags, matrixFlags, mpiTestFlags, setupFlags } from '../src/setup/arguments.js';
 import { tokenizerParityFlags } from '../src/tokenizer/parity.js';
 import { finetuneFlags, parseFinetuneArguments } from '../src/train/arguments.js';
@@ -28,6 +29,7 @@ after(() => fs.rmSync(folder, { recursive: true, force: true }));
 const commands: Record<string, FlagTable> = {
   finetune: finetuneFlags,
   encode: encodeFlags,
+  evaluate: evaluateFlags,
   demo: demoFlags,
   parity: parityFlags,
   doctor: doctorFlags,

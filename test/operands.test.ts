@@ -11,7 +11,7 @@ import { Gpu } from '../src/gpu/gpu.js';
 import { maxSimLayout } from '../src/kernels/maxsim/layout.js';
 import type { M3Model } from '../src/models/m3.js';
 import { sparseMatches } from '../src/models/score-layout.js';
-import { evaluateRetrieval } from '../src/retrieval/evaluate.js';
+import { evaluateRetrieval } from '../src/retrieval/evaluate/one-relevant.js';
 import { PackedSequences } from '../src/tensor/packed.js';
 import { RowIndex } from '../src/tensor/row-index.js';
 import { scope } from '../src/tensor/scope.js';

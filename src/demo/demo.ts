@@ -11,12 +11,8 @@ import { FolderLock } from '../files/lock.js';
 import { makeWritableFolder } from '../files/make-folder.js';
 import { Gpu } from '../gpu/gpu.js';
 import { M3Model } from '../models/m3.js';
-import {
-  evaluateRetrieval,
-  type RetrievalMetrics,
-  type RetrievalMode,
-  retrievalModes,
-} from '../retrieval/evaluate.js';
+import { type RetrievalMode, retrievalModes } from '../retrieval/evaluate/arguments.js';
+import { evaluateRetrieval, type RetrievalMetrics } from '../retrieval/evaluate/one-relevant.js';
 import { Tokenizer } from '../tokenizer/tokenizer.js';
 import { parseFinetuneArguments } from '../train/arguments.js';
 import { interruptible, trainingInterruption } from '../train/interruption.js';

@@ -90,7 +90,7 @@ export const signed = (value: number) => `${value < 0 ? '−' : '+'}${percent(Ma
 export const pValue = (p: number) => (p < 0.0001 ? '< 0.0001' : p.toFixed(4));
 
 /** Text within a table: what Markdown would read as its end or as markup is escaped. */
-const cell = (text: string) => text.replace(/[|\\`*_<>[\]]/g, '\\$&').replace(/\s+/g, ' ');
+const cell = (text: string) => text.replace(/[|\\`*<>[\]]/g, '\\$&').replace(/\s+/g, ' ');
 
 const row = (cells: readonly string[]) => `| ${cells.map(cell).join(' | ')} |`;
 

@@ -6,7 +6,6 @@
 
 import type { Communicator } from '../../train/ranks/communicator.js';
 import { type ColbertPair, colbertPairScores } from '../colbert-pairs.js';
-import type { EmbedderArguments } from '../embedder/arguments.js';
 import type { Embedder } from '../embedder/open.js';
 import type { EncodedTexts, Representation } from '../encode/encoded.js';
 import { encodeStream } from '../encode/stream.js';
@@ -51,13 +50,19 @@ export interface RetrievalRequest {
   readonly candidates: number;
 }
 
-type Settings = Pick<
-  EmbedderArguments,
-  'queryMaxLength' | 'passageMaxLength' | 'truncateDim' | 'batchTokens'
->;
+/** What of an opened embedder retrieval uses. */
+export type RetrievalModel = Pick<Embedder, 'gpu' | 'model' | 'threads' | 'query' | 'passage'>;
+
+/** As the flags of those names; a length that is not told is the model's. */
+export interface RetrievalSettings {
+  readonly queryMaxLength?: number | undefined;
+  readonly passageMaxLength?: number | undefined;
+  readonly truncateDim?: number | null;
+  readonly batchTokens?: number | undefined;
+}
 
 export interface RetrievalSurroundings {
-  readonly settings: Settings;
+  readonly settings: RetrievalSettings;
   readonly communicator?: Communicator | undefined;
   readonly note: (line: string) => void;
   /** Bytes of ColBERT vectors of the corpus that stay in memory; 512 MiB by default. */
@@ -82,7 +87,7 @@ export function representationsOf(modes: ReadonlySet<RetrievalMode>): Set<Repres
 
 /** All ranks call it with the same. @throws as `encodeStream` and `searchExact`. */
 export async function retrieve(
-  embedder: Embedder,
+  embedder: RetrievalModel,
   request: RetrievalRequest,
   surroundings: RetrievalSurroundings,
 ): Promise<Retrieved> {
@@ -94,7 +99,7 @@ class Retrieval {
   private readonly documents: number;
 
   constructor(
-    private readonly embedder: Embedder,
+    private readonly embedder: RetrievalModel,
     private readonly request: RetrievalRequest,
     private readonly surroundings: RetrievalSurroundings,
   ) {
