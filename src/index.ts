@@ -41,6 +41,7 @@ export { readRun, writeRun } from './retrieval/evaluate/run-file.js';
 export { type PairedTest, pairedTest } from './retrieval/evaluate/significance.js';
 export { tuneWeights } from './retrieval/evaluate/weights.js';
 export { colbertScore, denseScore, hybridScores, lexicalScore } from './retrieval/pair-scores.js';
+export { parseScoreArguments, type ScoreArguments } from './retrieval/score/arguments.js';
 export {
   type PairScoreOptions,
   type PairScores,
@@ -48,6 +49,14 @@ export {
   scorePairs,
 } from './retrieval/score/pair-scores.js';
 export type { Pairs } from './retrieval/score/pairs.js';
+export { type RerankOptions, rerankPairs } from './retrieval/score/reranker.js';
+export { type ScoreSummary, scoreFiles } from './retrieval/score/score.js';
+export {
+  combinedScores,
+  type ScoreMode,
+  type ScoreWeights,
+  teacherEntropy,
+} from './retrieval/score/teacher.js';
 export {
   ApproximateIndex,
   type ApproximateOptions,

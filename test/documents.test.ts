@@ -14,12 +14,13 @@ import { type FlagTable, parseFlags } from '../src/flags.js';
 import { parityFlags } from '../src/parity/arguments.js';
 import { encodeFlags } from '../src/retrieval/encode/arguments.js';
 import { evaluateFlags } from '../src/retrieval/evaluate/arguments.js';
+import { scoreFlags } from '../src/retrieval/score/arguments.js';
 import { longTestFlags, matrixFlags, mpiTestFlags, setupFlags } from '../src/setup/arguments.js';
 import { tokenizerParityFlags } from '../src/tokenizer/parity.js';
 import { finetuneFlags, parseFinetuneArguments } from '../src/train/arguments.js';
 import { silentReporter } from '../src/train/report.js';
 import { finetune } from '../src/train/trainer.js';
-import { folderFlags, interopFlags, weightsFlags } from './interop/flags.js';
+import { folderFlags, interopFlags, scoreInteropFlags, weightsFlags } from './interop/flags.js';
 import { lendGpu } from './lent-gpu.js';
 import { golden, repositoryRoot } from './repository.js';
 
@@ -30,6 +31,7 @@ const commands: Record<string, FlagTable> = {
   finetune: finetuneFlags,
   encode: encodeFlags,
   evaluate: evaluateFlags,
+  score: scoreFlags,
   demo: demoFlags,
   parity: parityFlags,
   doctor: doctorFlags,
@@ -41,6 +43,7 @@ const commands: Record<string, FlagTable> = {
   'tokenizer-parity': tokenizerParityFlags,
   'interop:folders': folderFlags,
   'interop:weights': weightsFlags,
+  'interop:scores': scoreInteropFlags,
   ...Object.fromEntries(suites.map(({ name, flags }) => [`bench ${name}`, flags])),
 };
 
@@ -140,7 +143,7 @@ test('every command that the documents name is one, with flags that it takes', (
         () =>
           call.name === 'finetune'
             ? needed || parseFinetuneArguments(words)
-            : parseFlags(table, words, { positionals: /parity$|^encode$/.test(call.name) }),
+            : parseFlags(table, words, { positionals: /parity$|^encode$|^score$/.test(call.name) }),
         `${name}: ${line}`,
       );
       parsed++;

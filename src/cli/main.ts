@@ -60,6 +60,15 @@ const commands = new Map<string, CliCommand>([
     },
   ],
   [
+    'score',
+    {
+      summary: 'score the candidates of training rows with a model or a reranker, as a teacher',
+      positionals: '[INPUT OUTPUT]',
+      flags: async () => (await import('../retrieval/score/arguments.js')).scoreFlags,
+      load: async () => (await import('./score.js')).scoreCommand,
+    },
+  ],
+  [
     'demo',
     {
       summary: 'train a small multilingual retriever from random weights and show what it learnt',

@@ -3,10 +3,15 @@
  * identifier of 64 bits, `1.0`), a name its place. For files whose rows are passed on with a column changed.
  */
 
+/** A value that is JSON already: for numbers whose writing matters. */
+export class JsonText {
+  constructor(readonly text: string) {}
+}
+
 /**
  * The object `json` on one line, with the members of `changes` in place of those of their names, and behind all others
  * where there was none; a member whose change is undefined is left out. json: text that the reader of json-objects.ts
- * has accepted. Values are written by JSON.stringify.
+ * has accepted. Values are written by JSON.stringify, a `JsonText` as it is.
  */
 export function withMembers(json: string, changes: Readonly<Record<string, unknown>>): string {
   const left = new Map(Object.entries(changes));
@@ -20,7 +25,8 @@ export function withMembers(json: string, changes: Readonly<Record<string, unkno
   return `{${members.join(', ')}}`;
 }
 
-const memberText = (name: string, value: unknown) => `${JSON.stringify(name)}: ${JSON.stringify(value)}`;
+const memberText = (name: string, value: unknown) =>
+  `${JSON.stringify(name)}: ${value instanceof JsonText ? value.text : JSON.stringify(value)}`;
 
 /** The members at the top of an object, without the white space around them and the line ends within. */
 function* membersOf(json: string): Generator<{ name: string; text: string }> {

@@ -180,6 +180,6 @@ export function requireEmbedder(folder: string, flag: string): void {
   const architecture = architectureOf(readEncoderConfig(folder));
   if (typeof architecture === 'string' && /ForSequenceClassification$/.test(architecture))
     throw new InputError(
-      `${flag}: expected an embedder, found ${printable(folder)}, a reranker (${printable(architecture)} in config.json); it is given by --reranker_name_or_path`,
+      `${flag}: expected an embedder, found ${printable(folder)}, a reranker (${printable(architecture)} in config.json), which scores pairs: dawntune score --reranker_name_or_path`,
     );
 }

@@ -228,6 +228,11 @@ export class Tokenizer {
     return specialsOfPair(this.pairLayout());
   }
 
+  /** Whether pairs have token types. */
+  get givesTypes(): boolean {
+    return this.settings.tokenTypes;
+  }
+
   /**
    * Two texts as one, from what `encode` gave for each: the second is cut so that there are at most `maxLength` ids.
    * @throws InputError when the folder does not say how two texts are joined.

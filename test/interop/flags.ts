@@ -1,4 +1,4 @@
-/** The flags of `npm run interop`, `npm run interop:folders` and `npm run interop:weights`. */
+/** The flags of `npm run interop` and of `interop:folders`, `interop:weights` and `interop:scores`. */
 import {
   boolean,
   choice,
@@ -44,4 +44,15 @@ export const folderFlags = group('Comparison', {
     listOf(text('a folder'), 'model folders'),
     'folders with a card, which a run has written; by default some are made of the golden model',
   ),
+});
+
+export const scoreInteropFlags = group('Comparison', {
+  python: required(text('a path'), 'a Python with torch, transformers<5 and FlagEmbedding'),
+  train_data: optional(
+    text('a file'),
+    'rows whose candidates are scored; by default the pairs of the goldens',
+  ),
+  model_name_or_path: optional(text('a folder'), 'an M3 model with heads; by default the golden one'),
+  pooling_method: withDefault(choice(['cls', 'mean']), 'cls', 'its dense vector'),
+  reranker_name_or_path: optional(text('a folder'), 'a reranker; by default the two of the goldens'),
 });

@@ -2,6 +2,7 @@
 import { compileFormat, type Join } from '../../data/prompts.js';
 import { InputError } from '../../errors.js';
 import { Gpu, type GpuOptions } from '../../gpu/gpu.js';
+import { requireEmbedder } from '../../models/cross-encoder.js';
 import { resolveModelFolder } from '../../models/hub-cache.js';
 import { M3Model } from '../../models/m3.js';
 import type { M3Options } from '../../models/m3-parameters.js';
@@ -69,6 +70,7 @@ export async function openEmbedder(
     await opened.gpu?.close();
   };
   try {
+    await together(communicator, () => requireEmbedder(folder, '--model_name_or_path'));
     const tokenizer = await together(communicator, () => Tokenizer.load(folder));
     const gpu = await together(communicator, async () => {
       opened.gpu = await (openGpu?.() ?? Gpu.open(args.adapter ? { adapter: args.adapter } : {}));

@@ -5,10 +5,12 @@
  * Arrays of n texts: `dense` [n, width]; `sparse_ids` [m] i32 and `sparse_weights` [m] with `sparse_offsets` [n + 1] i64;
  * `colbert` [Σ(tokens − 1), width] with `colbert_offsets` [n + 1] i64.
  */
+
 import fs from 'node:fs';
 import path from 'node:path';
 import { MachineError } from '../../errors.js';
 import { PartFile, type Progress } from '../../files/partial.js';
+import { writeStandardOutput } from '../../files/standard-output.js';
 import { encode, type FileDType, fileDTypeBytes, type HostArray } from '../../tensor/dtype.js';
 import { SafetensorsWriter } from '../../weights/safetensors.js';
 import type { VectorDType } from '../vectors/files.js';
@@ -63,14 +65,7 @@ const jsonNumber = (value: number): string => String(Number(value.toPrecision(9)
 export class StandardOutput implements EncodedSink {
   async write(encoded: EncodedTexts, ids: readonly TextId[]): Promise<void> {
     for (let text = 0; text < encoded.count; text++)
-      if (!process.stdout.write(jsonLine(encoded, text, ids[text])))
-        await new Promise<void>((resolve) => {
-          const go = () => {
-            process.stdout.off('drain', go).off('error', go).off('close', go);
-            resolve();
-          };
-          process.stdout.on('drain', go).on('error', go).on('close', go);
-        });
+      await writeStandardOutput(jsonLine(encoded, text, ids[text]));
   }
 }
 

@@ -68,7 +68,7 @@ export class Windows {
     if (!window) return [];
     while (this.tokenizePiece(window));
     const own = (await Promise.all(window.pieces)).flat();
-    const ids = await this.shared(own, window.count);
+    const ids = await sharedInTurns(own, window.count, this.options.communicator);
     this.ahead = this.takeAhead();
     // Texts may come by the ranks' exchange, which all of them use in the same order.
     if (this.options.communicator) await this.ahead;
@@ -128,32 +128,6 @@ export class Windows {
     return true;
   }
 
-  /** Every rank's ids on all of them. */
-  private async shared(own: Uint32Array[], count: number): Promise<Uint32Array[]> {
-    const { communicator } = this.options;
-    if (!communicator || communicator.size === 1) return own;
-    const lengths = Uint32Array.from(own, (ids) => ids.length);
-    const words = new Uint32Array(lengths.reduce((sum, length) => sum + length, lengths.length));
-    words.set(lengths);
-    let at = lengths.length;
-    for (const ids of own) {
-      words.set(ids, at);
-      at += ids.length;
-    }
-    const all = await communicator.allGather(bytesOf(words));
-    const readers = all.map((bytes, rank) => {
-      const words = new Uint32Array(bytes.slice().buffer);
-      const texts = Math.floor((count - rank + communicator.size - 1) / communicator.size);
-      return { words, at: texts };
-    });
-    return Array.from({ length: count }, (_, text) => {
-      const reader = readers[text % communicator.size]!;
-      const length = reader.words[Math.floor(text / communicator.size)]!;
-      reader.at += length;
-      return reader.words.slice(reader.at - length, reader.at);
-    });
-  }
-
   private parts(first: number, ids: readonly Uint32Array[]): Window[] {
     const windows: Window[] = [];
     for (let start = 0; start < ids.length; ) {
@@ -166,6 +140,37 @@ export class Windows {
     }
     return windows;
   }
+}
+
+/**
+ * Lists of numbers of which rank r of R has those at places r, r + R, … (`own`), on all ranks: all `count` in their order.
+ * All ranks call it.
+ */
+export async function sharedInTurns(
+  own: Uint32Array[],
+  count: number,
+  communicator: Communicator | undefined,
+): Promise<Uint32Array[]> {
+  if (!communicator || communicator.size === 1) return own;
+  const lengths = Uint32Array.from(own, (list) => list.length);
+  const words = new Uint32Array(lengths.reduce((sum, length) => sum + length, lengths.length));
+  words.set(lengths);
+  let at = lengths.length;
+  for (const list of own) {
+    words.set(list, at);
+    at += list.length;
+  }
+  const all = await communicator.allGather(bytesOf(words));
+  const readers = all.map((bytes, rank) => {
+    const words = new Uint32Array(bytes.slice().buffer);
+    return { words, at: Math.floor((count - rank + communicator.size - 1) / communicator.size) };
+  });
+  return Array.from({ length: count }, (_, place) => {
+    const reader = readers[place % communicator.size]!;
+    const length = reader.words[Math.floor(place / communicator.size)]!;
+    reader.at += length;
+    return reader.words.slice(reader.at - length, reader.at);
+  });
 }
 
 /** Places in the window, longest texts first, in batches of at most `batchTokens` tokens, or of one text. */

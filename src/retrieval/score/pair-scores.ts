@@ -40,7 +40,7 @@ export interface PairScoreOptions {
   readonly batchTokens?: number;
   /** Width to which dense and ColBERT vectors are cut before they are normalised. */
   readonly truncateDim?: number | undefined;
-  /** Bytes of queries' vectors that stay in memory, of each kind. Default 256 MiB. */
+  /** Bytes of queries' vectors that stay in memory, of each kind, and at most on the device. Default 256 MiB. */
   readonly memory?: number;
   /** Ranks that compute batches in turn; all of them are given all scores, the same bits as of one. */
   readonly communicator?: Communicator | undefined;
@@ -84,7 +84,10 @@ export async function scorePairs(
         'scorePairs',
         `pairs of ${inverted.queries} queries, of which ${spooled.count} came`,
       );
-    const scorer = new PassageBatches(model, threads.tokenizer, spooled, inverted, wanted, truncateDim);
+    const scorer = new PassageBatches(model, threads.tokenizer, spooled, inverted, {
+      ...{ wanted, truncateDim },
+      queryElements: Math.min(QUERY_ELEMENTS, (options.memory ?? Number.POSITIVE_INFINITY) / 4),
+    });
     const reading = textReading(model, threads.tokenizer, 'document', options.passage ?? {});
     const windows = new Windows(passages, {
       threads,
@@ -142,15 +145,28 @@ export async function scorePairs(
 class PassageBatches {
   readonly scores: PairScores;
   private readonly special: ReadonlySet<number>;
+  private readonly wanted: ReadonlySet<Representation>;
+  private readonly truncateDim: number | undefined;
+  private readonly queryElements: number;
 
   constructor(
     private readonly model: M3Model,
     { clsId, sepId, padId, unkId }: Tokenizer,
     private readonly queries: SpooledQueries,
     private readonly pairs: InvertedPairs,
-    private readonly wanted: ReadonlySet<Representation>,
-    private readonly truncateDim: number | undefined,
+    {
+      wanted,
+      truncateDim,
+      queryElements,
+    }: {
+      readonly wanted: ReadonlySet<Representation>;
+      readonly truncateDim: number | undefined;
+      readonly queryElements: number;
+    },
   ) {
+    this.wanted = wanted;
+    this.truncateDim = truncateDim;
+    this.queryElements = queryElements;
     this.special = new Set([clsId, sepId, padId, unkId]);
     const made = (name: Representation) => (wanted.has(name) ? new Float32Array(pairs.count) : undefined);
     this.scores = { dense: made('dense'), sparse: made('sparse'), colbert: made('colbert') };
@@ -194,7 +210,7 @@ class PassageBatches {
   /** The pairs of a batch in parts whose queries' vectors are on the device together. */
   private async colbertParts(passages: readonly number[]): Promise<ColbertPart[]> {
     const { queries } = this;
-    const most = QUERY_ELEMENTS / queries.colbertWidth;
+    const most = this.queryElements / queries.colbertWidth;
     const parts: (ColbertPart & { rows: number })[] = [];
     for (const [text, passage] of passages.entries())
       for (const slot of this.pairs.slotsOf(passage)) {
