@@ -1,4 +1,5 @@
 /** The registry: every suite of `dawntune bench`, in the order of its help. */
+import { encodeBenchFlags } from './encode/flags.js';
 import { kernelsFlags } from './kernels/flags.js';
 import { type KernelSuiteName, kernelSummaries } from './kernels/names.js';
 import { dispatchFlags, memoryFlags, scalingFlags, stepFlags, tuneFlags } from './options.js';
@@ -59,6 +60,12 @@ export const suites: readonly Suite[] = [
     summary: 'products, attention and a training step beside other libraries, in turns in one run',
     flags: peersFlags,
     load: async () => (await import('./peers.js')).benchPeers,
+  },
+  {
+    name: 'encode',
+    summary: 'texts to vectors, beside FlagEmbedding and sentence-transformers',
+    flags: encodeBenchFlags,
+    load: async () => (await import('./encode.js')).benchEncode,
   },
   {
     name: 'tune',
