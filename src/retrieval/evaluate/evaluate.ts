@@ -9,7 +9,7 @@ import { requireWritable, writeFileAtomic } from '../../files/atomic.js';
 import { printable } from '../../show.js';
 import type { Communicator } from '../../train/ranks/communicator.js';
 import { SingleCommunicator } from '../../train/ranks/single.js';
-import { together } from '../../train/ranks/together.js';
+import { endAllRanks, onFirstRank, together } from '../../train/ranks/together.js';
 import { type Embedder, type EmbedderSurroundings, openEmbedder } from '../embedder/open.js';
 import { computedMetrics, type EvaluateArguments, type RetrievalMode } from './arguments.js';
 import { methodOf, renderReport, requireFolder, type TaskRun, writeSystem } from './outputs.js';
@@ -42,8 +42,24 @@ export async function evaluate(
   surroundings: EmbedderSurroundings,
 ): Promise<string | undefined> {
   const communicator = surroundings.communicator ?? new SingleCommunicator();
+  try {
+    return await evaluateOnRank(args, surroundings, communicator);
+  } catch (error) {
+    return await endAllRanks(communicator, error);
+  }
+}
+
+async function evaluateOnRank(
+  args: EvaluateArguments,
+  surroundings: EmbedderSurroundings,
+  communicator: Communicator,
+): Promise<string | undefined> {
+  const { report: reporter } = surroundings;
   const note = (line: string) => {
-    if (communicator.rank === 0) surroundings.report.note(line);
+    if (communicator.rank === 0) reporter.note(line);
+  };
+  const count = (done: number, unit: string, total: number) => {
+    if (communicator.rank === 0) reporter.count?.(done, unit, total);
   };
   const tasks = await together(communicator, () => {
     const read = readTasks(args);
@@ -67,22 +83,20 @@ export async function evaluate(
             tasks,
             surroundings,
             communicator,
-            {
-              note,
-              notes,
-            },
+            { note, count, notes },
           ),
     );
   }
   const systems = found.flat();
   const report = reportOf(args, tasks, found, notes);
-  if (communicator.rank > 0) return undefined;
-  if (args.outputDir !== null)
-    for (const { system, runs } of systems) writeSystem(args.outputDir, report, system, runs);
-  const rendered = renderReport(report, args.evalOutputMethod ?? methodOf(args.evalOutputPath));
-  if (args.evalOutputPath === null || args.evalOutputPath === '-') return rendered;
-  writeFileAtomic(args.evalOutputPath, rendered);
-  return undefined;
+  return onFirstRank(communicator, () => {
+    if (args.outputDir !== null)
+      for (const { system, runs } of systems) writeSystem(args.outputDir, report, system, runs);
+    const rendered = renderReport(report, args.evalOutputMethod ?? methodOf(args.evalOutputPath));
+    if (args.evalOutputPath === null || args.evalOutputPath === '-') return rendered;
+    writeFileAtomic(args.evalOutputPath, rendered);
+    return undefined;
+  });
 }
 
 function requireOutputs({ outputDir, evalOutputPath }: EvaluateArguments): void {
@@ -136,6 +150,7 @@ function runOfFile(
 
 interface Telling {
   readonly note: (line: string) => void;
+  readonly count: (done: number, unit: string, total: number) => void;
   /** Go into the report. */
   readonly notes: string[];
 }
@@ -146,8 +161,9 @@ async function runsOfModel(
   { datasets, development }: EvaluationTasks,
   surroundings: EmbedderSurroundings,
   communicator: Communicator,
-  { note, notes }: Telling,
+  telling: Telling,
 ): Promise<SystemRuns[]> {
+  const { note, notes } = telling;
   const modes = new Set<RetrievalMode>(args.modes);
   const needed = representationsOf(modes);
   const heads = (['sparse', 'colbert'] as const)
@@ -157,7 +173,7 @@ async function runsOfModel(
   try {
     note(`${name}: ${[...modes].join(', ')}`);
     const find = (dataset: Dataset, tasks: readonly Task[], wanted: ReadonlySet<RetrievalMode>) =>
-      retrieveTasks(embedder, args, dataset, tasks, wanted, communicator, note);
+      retrieveTasks(embedder, args, dataset, tasks, wanted, communicator, telling);
     let weights: HybridWeights = args.weights;
     const tuned = (task: Task, dataset: Dataset, { candidates }: Retrieved) => {
       const best = tuneWeights(task.queries, candidates!, dataset.corpus!.ids, task.qrels, args.tuneMetric);
@@ -203,7 +219,7 @@ async function retrieveTasks(
   tasks: readonly Task[],
   modes: ReadonlySet<RetrievalMode>,
   communicator: Communicator,
-  note: (line: string) => void,
+  { note, count }: Telling,
 ): Promise<Retrieved[]> {
   const all = await retrieve(
     embedder,
@@ -213,7 +229,7 @@ async function retrieveTasks(
       excluded: tasks.flatMap(({ excluded }) => excluded),
       ...{ modes, topK: args.searchTopK, candidates: args.colbertCandidates },
     },
-    { settings: args, communicator, note },
+    { settings: args, communicator, note, count },
   );
   let start = 0;
   return tasks.map(({ queries }) => {

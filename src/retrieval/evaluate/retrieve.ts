@@ -65,6 +65,8 @@ export interface RetrievalSurroundings {
   readonly settings: RetrievalSettings;
   readonly communicator?: Communicator | undefined;
   readonly note: (line: string) => void;
+  /** How many documents are encoded, of how many. */
+  readonly count?: (done: number, unit: string, total: number) => void;
   /** Bytes of ColBERT vectors of the corpus that stay in memory; 512 MiB by default. */
   readonly keptColbert?: number;
 }
@@ -178,7 +180,6 @@ class Retrieval {
     let dense: VectorSpool | undefined;
     let colbert: Float32Array[] | undefined = this.wanted.has('colbert') ? [] : undefined;
     let kept = 0;
-    let told = performance.now();
     try {
       for await (const part of this.encoded('document', corpus.texts(), this.wanted)) {
         if (part.dense) {
@@ -191,10 +192,7 @@ class Retrieval {
           kept += part.colbert.reduce((sum, { byteLength }) => sum + byteLength, 0);
           if (kept > (this.surroundings.keptColbert ?? KEPT_COLBERT)) colbert = undefined;
         }
-        if (performance.now() - told > 30_000) {
-          told = performance.now();
-          this.surroundings.note(`${part.first + part.count} of ${this.documents} documents encoded`);
-        }
+        this.surroundings.count?.(part.first + part.count, 'documents', this.documents);
       }
     } catch (error) {
       dense?.dispose();
