@@ -5,6 +5,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { after, test } from 'node:test';
 import { Gpu } from '../src/gpu/gpu.js';
+import { CrossEncoder } from '../src/models/cross-encoder.js';
 import { M3Model } from '../src/models/m3.js';
 import { type ColbertPair, colbertPairScores } from '../src/retrieval/colbert-pairs.js';
 import type { Embedder } from '../src/retrieval/embedder/open.js';
@@ -13,20 +14,24 @@ import { encodeTexts } from '../src/retrieval/encode/encode-texts.js';
 import { parseEvaluateArguments, type RetrievalMode } from '../src/retrieval/evaluate/arguments.js';
 import { distinctNames, evaluate } from '../src/retrieval/evaluate/evaluate.js';
 import { parseMetric, queryMetrics } from '../src/retrieval/evaluate/metrics.js';
+import { trecOrder } from '../src/retrieval/evaluate/ranking.js';
 import {
   type Candidates,
   hybridRanking,
   type RetrievalRequest,
   retrieve,
 } from '../src/retrieval/evaluate/retrieve.js';
+import { readRun } from '../src/retrieval/evaluate/run-file.js';
 import { simplexGrid, tuneWeights } from '../src/retrieval/evaluate/weights.js';
 import { colbertScore, denseScore, lexicalScore } from '../src/retrieval/pair-scores.js';
+import { rerankPairs } from '../src/retrieval/score/reranker.js';
 import { CounterRandom } from '../src/tensor/random.js';
 import { TokenizerThreads } from '../src/tokenizer/threads.js';
 import { Tokenizer } from '../src/tokenizer/tokenizer.js';
 import { EmulatedRanks } from '../src/train/ranks/emulated.js';
 import { silentReporter } from '../src/train/report.js';
 import { golden } from './repository.js';
+import { rerankerFolder } from './rerankers.js';
 
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'dawntune-evaluate-'));
 const gpu = await Gpu.open();
@@ -86,10 +91,25 @@ test('the flags of FlagEmbedding’s custom evaluation', () => {
     'devices',
     'trust_remote_code',
   ]);
-  assert.throws(
-    () => parseEvaluateArguments([...UPSTREAM, '--reranker_name_or_path', 'BAAI/bge-reranker-v2-m3']),
-    /^InputError: --reranker_name_or_path/,
+  const reranked = parseEvaluateArguments([
+    ...UPSTREAM,
+    '--reranker_name_or_path',
+    'BAAI/bge-reranker-v2-m3',
+  ]);
+  assert.deepEqual(
+    [reranked.args.rerankerNameOrPath, reranked.args.rerankTopK],
+    ['BAAI/bge-reranker-v2-m3', 100],
   );
+  assert.deepEqual(reranked.notices, notices);
+  assert.match(
+    parseEvaluateArguments([...UPSTREAM, '--rerank_top_k', '50']).notices.join(),
+    /--rerank_top_k has no effect without --reranker_name_or_path/,
+  );
+  for (const kind of ['decoder-only-base', 'other'])
+    assert.throws(
+      () => parseEvaluateArguments([...UPSTREAM, '--reranker_model_class', kind]),
+      /^InputError: --reranker_model_class: expected encoder-only-base/,
+    );
 });
 
 test('flags that contradict each other or say nothing', () => {
@@ -387,11 +407,12 @@ test('tuned weights are the best of the grid, the middle of several', () => {
 
 // ---- the command ----
 
-const run = (words: readonly string[]) => {
+const run = async (words: readonly string[]) => {
   const notes: string[] = [];
   const { args, notices } = parseEvaluateArguments(words);
   const report = { ...silentReporter, note: (line: string) => void notes.push(line) };
-  return evaluate(args, { report }).then((output) => ({ output, notes: [...notices, ...notes] }));
+  const output = await evaluate(args, { report });
+  return { output, notes: [...notices, ...notes] };
 };
 
 const qrels = file('qrels.txt', 'q1 0 a 1\nq1 0 b 1\nq2 0 c 1\nq3 0 a 1\n');
@@ -623,6 +644,59 @@ test('two models side by side on rows of training data; one with itself differs 
     ],
   );
   assert.match(output!, /not corrected for the 4 comparisons here: .* below 0\.013 \(Bonferroni\)/);
+});
+
+test('a cross-encoder ranks the first of each query anew, those of a run file too', async () => {
+  const reranker = rerankerFolder(folder, 'xlm-roberta');
+  const dataset = path.join(folder, 'reranked');
+  file(
+    'reranked/corpus.jsonl',
+    passages.map((text, i) => ({ id: `d${i}`, text })),
+  );
+  file(
+    'reranked/test_queries.jsonl',
+    queries.map((text, q) => ({ id: `q${q}`, text })),
+  );
+  file(
+    'reranked/test_qrels.jsonl',
+    queries.map((_, q) => ({ qid: `q${q}`, docid: `d${q}`, relevance: 1 })),
+  );
+  const results = path.join(folder, 'reranked-results');
+  const words = [
+    '--dataset_dir',
+    dataset,
+    '--reranker_name_or_path',
+    reranker,
+    '--rerank_top_k',
+    '5',
+    '--output_dir',
+    results,
+  ];
+  const { output } = await run(['--model_name_or_path', golden('model'), ...words]);
+  const name = path.basename(reranker);
+  assert.match(output!, /\| model \| dense \| NoReranker \|/);
+  assert.ok(output!.includes(`| model | dense | ${name} |`), output);
+  const own = readRun(path.join(results, 'model', name, 'test.trec'));
+  const before = readRun(path.join(results, 'model', 'NoReranker', 'test.trec'));
+  const encoder = CrossEncoder.load(gpu, reranker);
+  const pairTokenizer = Tokenizer.load(reranker);
+  for (const [q, query] of queries.entries()) {
+    const first = trecOrder(before.get(`q${q}`)!).slice(0, 5);
+    const texts = first.map(({ doc }): [string, string] => [query, passages[Number(doc.slice(1))]!.trim()]);
+    const scores = await rerankPairs(encoder, pairTokenizer, texts);
+    const found = new Map(own.get(`q${q}`)!.map(({ doc, score }) => [doc, score]));
+    assert.deepEqual([...found.keys()].sort(), first.map(({ doc }) => doc).sort());
+    for (const [i, { doc }] of first.entries()) assert.ok(Math.abs(found.get(doc)! - scores[i]!) < 1e-5);
+  }
+  encoder.dispose();
+  // The same from the run file, without the model.
+  const again = await run(['--run', path.join(results, 'model', 'NoReranker', 'test.trec'), ...words]);
+  const row = (text: string) => new RegExp(`\\| ${name} (\\|.*)$`, 'm').exec(text)![1];
+  assert.equal(row(again.output!), row(output!));
+  await assert.rejects(
+    () => run(['--qrels', qrels, '--run', first, '--reranker_name_or_path', reranker]),
+    /^InputError: --reranker_name_or_path: expected --corpus and --queries/,
+  );
 });
 
 test('a model without the head that a mode needs is refused', async () => {

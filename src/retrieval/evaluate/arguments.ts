@@ -8,7 +8,6 @@ import {
   choice,
   decimal,
   type FlagValues,
-  type ForeignFlag,
   group,
   inert,
   integer,
@@ -21,6 +20,7 @@ import {
 } from '../../flags.js';
 import { checkStartArguments } from '../../train/rank-arguments.js';
 import { embedderAliases, embedderFlags, foreignEmbedderFlags } from '../embedder/arguments.js';
+import { foreignRerankerFlags, requireRerankerClass, rerankerFlags } from '../score/arguments.js';
 import { type Metric, metricsAt, parseMetric } from './metrics.js';
 
 /** What ranks. `hybrid` is a weighted sum of the other three. */
@@ -147,6 +147,10 @@ export const evaluateFlags = {
     permutations: withDefault(integer(1, 10_000_000), 10_000, 'of the paired randomisation test'),
     seed: withDefault(integer(0, 2 ** 32 - 1), 42, 'of the randomisation test'),
   }),
+  ...rerankerFlags,
+  ...group('Reranker', {
+    rerank_top_k: withDefault(place, 100, 'so many of the first documents of a query are ranked anew'),
+  }),
   ...embedderFlags,
   ...group('Output', {
     eval_name: optional(text('a name'), 'title of the report'),
@@ -178,38 +182,6 @@ export const evaluateFlags = {
 
 export const evaluateAliases = embedderAliases;
 
-const reranker = (holds: readonly string[]): ForeignFlag => ({
-  reason: 'results are not re-ranked by another model here',
-  refused: true,
-  holds,
-});
-
-const ofReranker = (...holds: string[]): ForeignFlag => ({
-  reason: 'it is of --reranker_name_or_path',
-  refused: false,
-  holds,
-});
-
-/** FlagEmbedding's flags of rerankers. */
-const rerankerFlags: Readonly<Record<string, ForeignFlag>> = {
-  reranker_name_or_path: reranker([]),
-  rerank_top_k: ofReranker('100'),
-  reranker_model_class: ofReranker(),
-  reranker_peft_path: ofReranker(),
-  query_instruction_for_rerank: ofReranker(),
-  query_instruction_format_for_rerank: ofReranker('{}{}'),
-  passage_instruction_for_rerank: ofReranker(),
-  passage_instruction_format_for_rerank: ofReranker('{}{}'),
-  reranker_batch_size: ofReranker('3000'),
-  reranker_query_max_length: ofReranker(),
-  reranker_max_length: ofReranker('512'),
-  normalize: ofReranker('False'),
-  prompt: ofReranker(),
-  cutoff_layers: ofReranker(),
-  compress_ratio: ofReranker('1'),
-  compress_layers: ofReranker(),
-};
-
 export type EvaluateArguments = FlagValues<typeof evaluateFlags>;
 
 /** @throws InputError, one line that names the flag, what was expected and what was found. */
@@ -222,7 +194,7 @@ export function parseEvaluateArguments(
     notices,
     given,
   } = parseFlags(evaluateFlags, argv, {
-    foreign: { ...foreignEmbedderFlags, ...rerankerFlags },
+    foreign: { ...foreignEmbedderFlags, ...foreignRerankerFlags },
     aliases: evaluateAliases,
   });
   const flags = new Set(given);
@@ -265,7 +237,15 @@ export function parseEvaluateArguments(
   }
   if (args.tuneWeights === null) without('tune_metric', 'without --tune_weights');
   else without('weights', 'with --tune_weights, which finds them');
-  if (args.compare === null && args.modes.length < 2) {
+  if (args.rerankerNameOrPath === null) {
+    // FlagEmbedding's scripts name them with their defaults.
+    const values = new Map(Object.values(args).map((value, i) => [Object.keys(evaluateFlags)[i]!, value]));
+    for (const name of [...Object.keys(rerankerFlags), 'rerank_top_k'] as (keyof typeof evaluateFlags)[])
+      if (values.get(name) !== evaluateFlags[name].fallback) without(name, 'without --reranker_name_or_path');
+  } else if (args.qrels !== null && (args.corpus === null || args.queries === null))
+    throw new InputError('--reranker_name_or_path: expected --corpus and --queries with it, found none');
+  requireRerankerClass(args.rerankerModelClass);
+  if (args.compare === null && args.modes.length < 2 && args.rerankerNameOrPath === null) {
     without('permutations', 'without a second system');
     without('seed', 'without a second system');
   }

@@ -14,6 +14,7 @@ import { type Embedder, type EmbedderSurroundings, openEmbedder } from '../embed
 import { computedMetrics, type EvaluateArguments, type RetrievalMode } from './arguments.js';
 import { methodOf, renderReport, requireFolder, type TaskRun, writeSystem } from './outputs.js';
 import type { Run } from './ranking.js';
+import { rerank } from './rerank.js';
 import { type EvaluationReport, NO_RERANKER, type System, taskResult } from './results.js';
 import {
   type HybridWeights,
@@ -86,6 +87,17 @@ async function evaluateOnRank(
             { note, count, notes },
           ),
     );
+  }
+  if (args.rerankerNameOrPath !== null) {
+    const reranked = await rerank(
+      args,
+      found.flat(),
+      tasks.datasets,
+      { ...surroundings, communicator },
+      note,
+    );
+    // Behind those of the same source.
+    for (const [i, own] of found.entries()) found[i] = [...own, ...reranked.splice(0, own.length)];
   }
   const systems = found.flat();
   const report = reportOf(args, tasks, found, notes);

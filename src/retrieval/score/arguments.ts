@@ -56,7 +56,8 @@ const modelFlags = group('Scores of the model', {
   ),
 });
 
-const rerankerFlags = group('Reranker', {
+/** Of commands that score with a cross-encoder. */
+export const rerankerFlags = group('Reranker', {
   reranker_name_or_path: optional(
     text('a folder or a hub id'),
     'score with this cross-encoder (XLM-RoBERTa, RoBERTa or BERT with one label), in place of a model',
@@ -112,14 +113,24 @@ const LLM: ForeignFlag = {
   holds: [],
 };
 
-const foreignFlags: Readonly<Record<string, ForeignFlag>> = {
-  ...foreignEmbedderFlags,
+/** FlagEmbedding's flags of rerankers that mean something for other ones only. */
+export const foreignRerankerFlags: Readonly<Record<string, ForeignFlag>> = {
   reranker_peft_path: LLM,
   prompt: LLM,
   cutoff_layers: LLM,
   compress_layers: LLM,
   compress_ratio: { ...LLM, holds: ['1'] },
 };
+
+/** @throws InputError for FlagEmbedding's name of a kind of rerankers that is not read here. */
+export function requireRerankerClass(kind: string | null): void {
+  if (kind === null || kind === 'encoder-only-base') return;
+  throw new InputError(
+    /^decoder-only-(?:base|layerwise|lightweight)$/.test(kind)
+      ? `--reranker_model_class: expected encoder-only-base, found ${kind}: rerankers that are decoders are not read here`
+      : `--reranker_model_class: expected encoder-only-base, found ${JSON.stringify(kind)}`,
+  );
+}
 
 /** Of the one kind of scores alone. */
 const OF_MODELS = [
@@ -152,7 +163,7 @@ export function parseScoreArguments(
   const { values, notices, positionals, given } = parseFlags(scoreFlags, argv, {
     positionals: true,
     aliases: embedderAliases,
-    foreign: foreignFlags,
+    foreign: { ...foreignEmbedderFlags, ...foreignRerankerFlags },
   });
   const words = [...positionals];
   const inputFile = values.inputFile ?? words.shift();
@@ -169,13 +180,7 @@ export function parseScoreArguments(
     throw new InputError(
       `--model_name_or_path and --reranker_name_or_path: expected one of them, found ${reranker ? 'both' : 'neither'}`,
     );
-  const { rerankerModelClass: kind } = values;
-  if (kind !== null && kind !== 'encoder-only-base')
-    throw new InputError(
-      /^decoder-only-(?:base|layerwise|lightweight)$/.test(kind)
-        ? `--reranker_model_class: expected encoder-only-base, found ${kind}: rerankers that are decoders are not read here`
-        : `--reranker_model_class: expected encoder-only-base, found ${JSON.stringify(kind)}`,
-    );
+  requireRerankerClass(values.rerankerModelClass);
   const idle = (name: string, where: string) => {
     if (given.has(name)) notices.push(`--${name} has no effect ${where}`);
   };
