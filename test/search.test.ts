@@ -214,6 +214,19 @@ describe('exact search', () => {
     });
   });
 
+  test('where f32 cannot tell more rows apart than are kept, the corpus is searched again', async () => {
+    // Multiples of a few directions, whose cosines are the same, but for what they are rounded by.
+    const corpus = ofRows(W, 2500, (r) => rowOf(pool, r % 3).map((x) => x * (1 + r / 7)));
+    const vectors = { width: W, queries: plain, corpus };
+    const seen: string[] = [];
+    const found = await searchExact(gpu, memoryRows(plain, W), memoryRows(corpus, W), {
+      ...{ metric: 'cosine', k: 10 },
+      onProgress: (done, total) => seen.push(`${done} of ${total}`),
+    });
+    assert.deepEqual(told(found), told(bruteForce('cosine', vectors, 10)));
+    assert.deepEqual(seen, ['2500 of 2500', '5000 of 5000']);
+  });
+
   test('whatever the extents, with few distinct values', async () => {
     await fc.assert(
       fc.asyncProperty(
@@ -258,6 +271,27 @@ describe('exact search', () => {
           );
         }
       assert.equal(small.memory().liveBuffers, 0);
+    });
+
+    test('queries whose lists have no room at once are searched with in several passes', async () => {
+      const width = 3;
+      const vectors = {
+        width,
+        queries: draw(11, 1300 * width, normal),
+        corpus: draw(12, 700 * width, normal),
+      };
+      const extents = { queries: 1300, corpus: 700, width, k: 4 };
+      const { kept, groupTiles } = planSearch(small.capabilities, extents);
+      assert.ok(groupTiles(kept) < 3);
+      const seen: string[] = [];
+      const found = await searchExact(
+        small,
+        memoryRows(vectors.queries, width),
+        memoryRows(vectors.corpus, width),
+        { metric: 'l2', k: 4, onProgress: (done, total) => seen.push(`${done} of ${total}`) },
+      );
+      assert.deepEqual(told(found), told(await search(vectors, 'l2', 4)));
+      assert.deepEqual([seen.at(-1), new Set(seen).size > 1], ['2100 of 2100', true]);
     });
 
     test('memory is bounded, and planned to the byte', async () => {

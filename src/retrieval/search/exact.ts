@@ -5,8 +5,8 @@
  *
  * The device finds candidates in f32, a few more than k. Their scores are then computed anew in float64, rounded to f32
  * (float64.ts), and ranked: best first, equal scores by row. So what is reported does not depend on the device, and equal
- * vectors are tied. Which rows are candidates is decided in f32: at the end of the list a row can be missing whose float64
- * score lies within f32's rounding of the last that was kept, where more such rows compete than are kept beyond k.
+ * vectors are tied. Where the last candidate is not worse than the k-th by more than f32 may be wrong, a row that was not
+ * kept could be better: with these queries the corpus is searched once more, keeping thousands.
  */
 import type { Gpu } from '../../gpu/gpu.js';
 import { matmul } from '../../kernels/matmul/matmul.js';
@@ -16,7 +16,15 @@ import { Tensor } from '../../tensor/tensor.js';
 import type { Communicator } from '../../train/ranks/communicator.js';
 import type { VectorRows } from '../vectors/rows.js';
 import { checkSearch, type Metric, type Neighbours } from './neighbours.js';
-import { checkedLengths, type Frame, frameOf, type Operands, operandsOf } from './operands.js';
+import {
+  checkedLengths,
+  errorOf,
+  type Frame,
+  frameOf,
+  longestOf,
+  type Operands,
+  operandsOf,
+} from './operands.js';
 import { planSearch, type SearchPlan } from './plan.js';
 import { rankCandidates } from './ranking.js';
 import { gatherTiles, ownTiles } from './shares.js';
@@ -54,51 +62,69 @@ export async function searchExact(
   };
   if (queries.count === 0 || k === 0) return found;
   const plan = planSearch(gpu.capabilities, extents);
-  const { queryTile, groupTiles } = plan;
-  const frame = await frameOf(metric, queries, corpus, queryTile);
+  const frame = await frameOf(metric, queries, corpus, plan.queryTile);
   // Tile t belongs to rank t mod size. What is wrong with queries is seen by all ranks, which then fail alike.
-  const own = ownTiles(communicator, queries.count, queryTile);
-  const tiles = Math.ceil(queries.count / queryTile);
-  for (let t = 0; t < tiles; t++) if (!own.includes(t)) await readQueries(queries, t, queryTile);
+  const own = new Set(ownTiles(communicator, queries.count, plan.queryTile));
+  const tiles = Math.ceil(queries.count / plan.queryTile);
+  const groupTiles = plan.groupTiles(plan.kept);
   // As many for all: a rank without queries sees the corpus too, and refuses what the others refuse.
-  const passes = Math.ceil(Math.ceil(tiles / (communicator?.size ?? 1)) / groupTiles);
-  for (let pass = 0; pass < passes; pass++) {
-    const group = own.slice(pass * groupTiles, (pass + 1) * groupTiles);
-    const parts: QueryTile[] = [];
-    for (const tile of group) parts.push(await readQueries(queries, tile, queryTile));
-    const search = new GroupSearch(gpu, corpus, metric, frame, k, plan, parts);
-    await noGrad(() =>
-      search.run((done) => options.onProgress?.(pass * corpus.count + done, passes * corpus.count)),
+  let passes = Math.ceil(Math.ceil(tiles / (communicator?.size ?? 1)) / groupTiles);
+  let passed = 0;
+  /** Searches with a group and notes what was found; returns those of which it is not sure that it is all. */
+  const search = async (group: readonly QueryTile[], kept: number): Promise<QueryTile[]> => {
+    const pass = new GroupSearch(gpu, corpus, metric, frame, k, plan, kept, group);
+    const unsure = await noGrad(() =>
+      pass.run((done) => options.onProgress?.(passed * corpus.count + done, passes * corpus.count), found),
     );
-    for (const part of parts) {
-      found.indices.set(part.indices, part.first * k);
-      found.scores.set(part.scores, part.first * k);
-    }
+    passed++;
+    return unsure;
+  };
+  const again: QueryTile[] = [];
+  let group: QueryTile[] = [];
+  for (let t = 0; t < tiles; t++) {
+    const tile = await readQueries(queries, t, plan.queryTile);
+    if (own.has(t)) group.push(tile);
+    if (group.length < groupTiles) continue;
+    again.push(...(await search(group, plan.kept)));
+    group = [];
   }
-  if (communicator && communicator.size > 1) await gatherTiles(communicator, found, queries.count, queryTile);
+  if (group.length > 0 || passed < passes) again.push(...(await search(group, plan.kept)));
+  const step = plan.groupTiles(plan.keptAgain);
+  passes += Math.ceil(again.length / step);
+  for (let start = 0; start < again.length; start += step)
+    await search(again.slice(start, start + step), plan.keptAgain);
+  if (communicator && communicator.size > 1)
+    await gatherTiles(communicator, found, queries.count, plan.queryTile);
   return found;
 }
 
 /** Queries that share a product. */
 interface QueryTile {
-  readonly first: number;
+  /** Which they are. */
+  readonly numbers: Uint32Array;
+  /** [queries · width], as they are. */
   readonly values: Float32Array;
   readonly squared: Float64Array;
-  /** [rows · k], of the result. */
-  indices: Uint32Array;
-  scores: Float32Array;
 }
 
 async function readQueries(queries: VectorRows, tile: number, rows: number): Promise<QueryTile> {
   const first = tile * rows;
   const values = await queries.read(first, Math.min(queries.count, first + rows));
-  return {
-    first,
-    values,
-    squared: checkedLengths('query', values, queries.width, first),
-    indices: new Uint32Array(),
-    scores: new Float32Array(),
+  const squared = checkedLengths('query', values, queries.width, first);
+  return { numbers: Uint32Array.from(squared, (_, r) => first + r), values, squared };
+}
+
+/** Some of the queries of a tile, in a tile of their own. */
+function partOfTile({ numbers, values, squared }: QueryTile, places: readonly number[]): QueryTile {
+  const width = values.length / numbers.length;
+  const part = {
+    numbers: Uint32Array.from(places, (r) => numbers[r]!),
+    values: new Float32Array(places.length * width),
+    squared: Float64Array.from(places, (r) => squared[r]!),
   };
+  for (const [to, r] of places.entries())
+    part.values.set(values.subarray(r * width, (r + 1) * width), to * width);
+  return part;
 }
 
 /** One pass of the corpus for some tiles of queries. */
@@ -113,20 +139,26 @@ class GroupSearch {
     private readonly frame: Frame | undefined,
     private readonly k: number,
     private readonly plan: SearchPlan,
+    private readonly keeps: number,
     private readonly parts: readonly QueryTile[],
   ) {}
 
-  async run(onProgress: (done: number) => void): Promise<void> {
+  /** Notes in `found` what was found; returns queries of which f32 cannot tell whether something better was passed by. */
+  async run(onProgress: (done: number) => void, found: Neighbours): Promise<QueryTile[]> {
     const { gpu, plan, parts, metric, frame } = this;
     const { width } = this.corpus;
     const blocks = new Blocks(this.corpus, plan.blockRows);
     try {
+      // Of each query, its length as the product sees it.
+      const lengths: Float64Array[] = [];
+      let longest = 0;
       const tiles = parts.map((part) => {
         const { values } = operandsOf(metric, 'query', part.values, part.squared, frame);
         const tensor = this.made([plan.queryTile, width]);
         tensor.fillZero();
         tensor.write(values);
-        this.lists.push(startTopK(gpu, plan.queryTile, plan.kept, { keep: true }));
+        lengths.push(checkedLengths('query', values, width, 0).map(Math.sqrt));
+        this.lists.push(startTopK(gpu, plan.queryTile, this.keeps, { keep: true }));
         return tensor;
       });
       const scores = this.made([plan.queryTile, plan.corpusTile]);
@@ -139,6 +171,7 @@ class GroupSearch {
         const squared = checkedLengths('corpus', values, width, first);
         if (tiles.length === 0) continue;
         const operands = operandsOf(metric, 'corpus', values, squared, frame);
+        longest = Math.max(longest, longestOf(squared, operands, frame));
         const block = device[(first / plan.blockRows) % 2]!;
         // What was uploaded there before was searched.
         await block.done?.wait();
@@ -159,7 +192,7 @@ class GroupSearch {
         onProgress(first + count);
       }
       for (const { done } of device) await done?.wait();
-      await this.rank();
+      return await this.rank(found, (part, row) => errorOf(metric, width, lengths[part]![row]!, longest));
     } finally {
       for (const tensor of this.kept) tensor.dispose();
       for (const lists of this.lists) disposeTopK(lists);
@@ -186,32 +219,41 @@ class GroupSearch {
     if (operands.bias) bias!.write(operands.bias);
   }
 
-  /** The candidates by their float64 scores, as results. */
-  private async rank(): Promise<void> {
-    const { corpus, parts, plan, k, metric } = this;
+  /** The candidates by their float64 scores, as results; `errorFor`: of a query, by how much f32 may be wrong. */
+  private async rank(
+    found: Neighbours,
+    errorFor: (part: number, row: number) => number,
+  ): Promise<QueryTile[]> {
+    const { corpus, parts, keeps, k, metric } = this;
     const candidates: Uint32Array[] = [];
-    for (const lists of this.lists) {
+    const unsure: QueryTile[] = [];
+    for (const [p, lists] of this.lists.entries()) {
       const { scores, indices } = finishTopK(lists);
       candidates.push((await indices.toArray()) as Uint32Array);
+      const values = await scores.toFloat32();
       scores.dispose();
       indices.dispose();
+      // A plan reads zeros, which would be equal; what it accounts is a search whose first candidates are enough.
+      if (keeps === corpus.count || this.gpu.planning) continue;
+      // What is not kept is no better than the last that is: is that surely worse than the k best?
+      const places = Array.from(parts[p]!.numbers, (_, r) => r).filter(
+        (r) => !(values[r * keeps + k - 1]! - values[(r + 1) * keeps - 1]! > 2 * errorFor(p, r)),
+      );
+      if (places.length > 0) unsure.push(partOfTile(parts[p]!, places));
     }
     const scores = await rankCandidates(
       metric,
       corpus,
       parts.map(({ values }, p) => ({ queries: values, rows: candidates[p]! })),
-      plan.kept,
+      keeps,
     );
-    for (const [p, part] of parts.entries()) {
-      const rows = part.squared.length;
-      part.indices = new Uint32Array(rows * k);
-      part.scores = new Float32Array(rows * k);
-      for (let r = 0; r < rows; r++) {
-        const start = r * plan.kept;
-        part.indices.set(candidates[p]!.subarray(start, start + k), r * k);
-        part.scores.set(scores[p]!.subarray(start, start + k), r * k);
+    for (const [p, { numbers }] of parts.entries())
+      for (const [r, query] of numbers.entries()) {
+        const best = [r * keeps, r * keeps + k] as const;
+        found.indices.set(candidates[p]!.subarray(...best), query * k);
+        found.scores.set(scores[p]!.subarray(...best), query * k);
       }
-    }
+    return unsure;
   }
 }
 

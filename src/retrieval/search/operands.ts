@@ -30,6 +30,25 @@ export interface Operands {
   readonly bias: Float32Array | undefined;
 }
 
+const ROUNDING = 2 ** -24;
+
+/**
+ * How far a value of q·c (+ bias) computed in f32 may be from the score that it stands for, rounded to f32 as scores are: by
+ * a sum in any order (Higham 2002, §3.1), and by what the operands were rounded by. `query` and `corpus`: lengths as the
+ * product sees them, the corpus's the longest.
+ */
+export const errorOf = (metric: Metric, width: number, query: number, corpus: number): number =>
+  (width + 8) * ROUNDING * (metric === 'l2' ? (query + corpus) ** 2 : query * corpus);
+
+/** The longest row of the corpus as the product sees it, or a bound. `squared`: Σ x² of each row as it is. */
+export function longestOf(squared: Float64Array, { bias }: Operands, frame: Frame | undefined): number {
+  let most = 0;
+  if (bias) for (const half of bias) most = Math.max(most, -2 * half);
+  else if (frame) most = (1 + Math.sqrt(frame.centre.reduce((sum, x) => sum + x * x, 0))) ** 2;
+  else for (const sum of squared) most = Math.max(most, sum);
+  return Math.sqrt(most);
+}
+
 /** A power of two that brings `length` to at most `SAFE_LENGTH`; 1 for 0. */
 const scaleFor = (length: number): number =>
   length > 0 ? 2 ** Math.min(1000, Math.floor(Math.log2(SAFE_LENGTH / length))) : 1;

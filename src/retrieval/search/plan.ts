@@ -5,21 +5,27 @@ import { topKCapacity } from '../../kernels/top-k/top-k.js';
 export interface SearchPlan {
   /** Candidates that are kept for each query, of which the best k by their float64 scores are the result. */
   readonly kept: number;
+  /** The same for queries of which it is not sure that these are enough. */
+  readonly keptAgain: number;
   /** Queries and rows of the corpus of a tile of scores: all products of a search are of this size. */
   readonly queryTile: number;
   readonly corpusTile: number;
   /** Rows of the corpus that are uploaded at once, whole tiles; two such blocks are on the device. */
   readonly blockRows: number;
-  /** Tiles of queries that are searched with while the corpus passes once. */
-  readonly groupTiles: number;
+  /** Tiles of queries that are searched with while the corpus passes once, keeping so many candidates. */
+  groupTiles(kept: number): number;
 }
+
+/** Candidates that are kept where it is close. */
+const KEPT_AGAIN = 4096;
 
 const QUERY_TILE = 512;
 const CORPUS_TILE = 4096;
 /** Bytes of a block where a binding could be larger: enough to be busy with while the next is made ready. */
 const BLOCK_BYTES = 32 << 20;
-/** Bytes that a group of queries takes on the device with their lists. */
+/** Bytes that a group of queries takes on the device with their lists, where bindings are not so small that it is less. */
 const GROUP_BYTES = 512 << 20;
+const GROUP_BINDINGS = 4;
 /** Offsets of rows in multiples of it are ones that every adapter can bind at. */
 const ALIGNED_ROWS = 64;
 
@@ -46,12 +52,16 @@ export function planSearch(
     Math.min(CORPUS_TILE, fitting, scoreRoom, up(corpus, ALIGNED_ROWS)),
   );
   const blockRows = Math.min(Math.floor(fitting / corpusTile) * corpusTile, up(corpus, corpusTile));
-  const tileBytes = queryTile * (rowBytes + 8 * topKCapacity(kept));
   return {
     kept,
+    keptAgain: Math.min(corpus, Math.max(KEPT_AGAIN, 4 * k)),
     queryTile,
     corpusTile,
     blockRows,
-    groupTiles: Math.max(1, Math.floor(GROUP_BYTES / tileBytes)),
+    groupTiles(lists) {
+      const tileBytes = queryTile * (rowBytes + 8 * topKCapacity(lists));
+      const bytes = Math.min(GROUP_BYTES, GROUP_BINDINGS * maxBindingSize);
+      return Math.max(1, Math.floor(bytes / tileBytes));
+    },
   };
 }

@@ -66,19 +66,35 @@ export async function rankCandidates(
   return scores;
 }
 
-/** By insertion: they come nearly in order. Where there is no row, all candidates were before. */
+/** Places that a candidate moves by on average before sorting by insertion costs more than by comparisons. */
+const FEW_MOVES = 16;
+
+/** Rows and their scores, in place. Where there is no row, all candidates were before. */
 function sortBest(metric: Metric, rows: Uint32Array, scores: Float32Array): void {
-  for (let i = 1; i < rows.length; i++) {
+  const end = rows.indexOf(NO_ROW);
+  const count = end < 0 ? rows.length : end;
+  const goesBefore = (row: number, score: number, other: number, otherScore: number) =>
+    isBetter(metric, score, otherScore) || (score === otherScore && row < other);
+  // They come nearly in order, unless f32 took many for equal or told equal ones apart.
+  let moves = 0;
+  for (let i = 1; i < count && moves <= FEW_MOVES * count; i++) {
     const [row, score] = [rows[i]!, scores[i]!];
-    if (row === NO_ROW) return;
     let at = i;
-    for (; at > 0; at--) {
-      const before = scores[at - 1]!;
-      if (!isBetter(metric, score, before) && !(score === before && row < rows[at - 1]!)) break;
+    for (; at > 0 && goesBefore(row, score, rows[at - 1]!, scores[at - 1]!); at--) {
       rows[at] = rows[at - 1]!;
-      scores[at] = before;
+      scores[at] = scores[at - 1]!;
+      moves++;
     }
     rows[at] = row;
     scores[at] = score;
+  }
+  if (moves <= FEW_MOVES * count) return;
+  const [ownRows, ownScores] = [rows.slice(), scores.slice()];
+  const order = Uint32Array.from({ length: count }, (_, i) => i).sort((a, b) =>
+    goesBefore(ownRows[a]!, ownScores[a]!, ownRows[b]!, ownScores[b]!) ? -1 : 1,
+  );
+  for (const [to, from] of order.entries()) {
+    rows[to] = ownRows[from]!;
+    scores[to] = ownScores[from]!;
   }
 }
