@@ -65,7 +65,7 @@ const ofRows = (width: number, rows: number, row: (r: number) => ArrayLike<numbe
 
 const W = 20;
 const plain = draw(1, 9 * W, normal);
-const pool = draw(2, 3000 * W, normal);
+const pool = draw(2, 2200 * W, normal);
 const rowOf = (values: Float32Array, r: number) => values.subarray(r * W, (r + 1) * W);
 
 /** By what they are hard for. */
@@ -78,16 +78,16 @@ const HARD: Readonly<Record<string, Vectors>> = {
   },
   'width 1': { width: 1, queries: draw(3, 5, normal), corpus: draw(4, 999, normal) },
   'one row': { width: W, queries: plain, corpus: pool.slice(0, W) },
-  'all rows equal': { width: W, queries: plain, corpus: ofRows(W, 2500, () => rowOf(pool, 0)) },
+  'all rows equal': { width: W, queries: plain, corpus: ofRows(W, 1700, () => rowOf(pool, 0)) },
   'ten rows again and again': {
     width: W,
     queries: plain,
-    corpus: ofRows(W, 2500, (r) => rowOf(pool, r % 10)),
+    corpus: ofRows(W, 1700, (r) => rowOf(pool, r % 10)),
   },
   'few distinct scores': {
     width: W,
     queries: draw(5, 9 * W, (random) => Math.floor(random.uniform() * 3) - 1),
-    corpus: draw(6, 2500 * W, (random) => Math.floor(random.uniform() * 3) - 1),
+    corpus: draw(6, 1700 * W, (random) => Math.floor(random.uniform() * 3) - 1),
   },
   'every row better than all before': {
     width: 2,
@@ -173,10 +173,10 @@ describe('exact search', () => {
         [-Infinity, '-Infinity'],
       ] as const) {
         const corpus = pool.slice();
-        corpus[2999 * W + 7] = value;
+        corpus[2199 * W + 7] = value;
         await assert.rejects(search({ width: W, queries: plain, corpus }, metric, 3), {
           name: 'InputError',
-          message: `search: corpus row 2999, value 7 is ${written}; expected finite numbers (rows and values count from 0)`,
+          message: `search: corpus row 2199, value 7 is ${written}; expected finite numbers (rows and values count from 0)`,
         });
         const queries = plain.slice();
         queries[3 * W] = value;
@@ -195,8 +195,8 @@ describe('exact search', () => {
     for (const k of [0, -1, 1.5, Number.NaN])
       await refused(vectors, 'ip', k, /k must be a whole number of at least 1/);
     await assert.rejects(
-      searchExact(gpu, memoryRows(plain, W), memoryRows(pool, 30), { metric: 'ip', k: 3 }),
-      /queries of 20 values and a corpus of 30/,
+      searchExact(gpu, memoryRows(plain, W), memoryRows(pool, 40), { metric: 'ip', k: 3 }),
+      /queries of 20 values and a corpus of 40/,
     );
   });
 

@@ -60,9 +60,9 @@ type TopKVariant = Variant<TopKForm, TopKSize, TopKOperands>;
 
 /**
  * Room of a list: cutting costs some thirty reads of it, which is little for each entry that comes when as many may come as
- * stay, and for a short list when it is not short.
+ * stay, and for a short list when it is not short. Lists begin where every adapter can bind.
  */
-export const topKCapacity = (k: number): number => k + Math.max(1024, 2 * k);
+export const topKCapacity = (k: number): number => 64 * Math.ceil((k + Math.max(1024, 2 * k)) / 64);
 
 const variant = (
   about: Pick<TopKVariant, 'name' | 'why' | 'supports' | 'prior'>,
@@ -154,7 +154,7 @@ export const topKFamily: Family<TopKForm, TopKSize, TopKOperands> = {
         supports: ({ software, subgroupMinSize }) => software && subgroupMinSize >= 8,
         prior: () => 1,
       },
-      { agreement: 'subgroup', lanes: 8, entries: 16 },
+      { agreement: 'subgroup', lanes: 8, entries: 8 },
     ),
   ],
   formName: ({ part, columns }) => (columns === 4 ? `${part} by fours` : part),

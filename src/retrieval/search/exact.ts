@@ -234,7 +234,7 @@ class GroupSearch {
       scores.dispose();
       indices.dispose();
       // A plan reads zeros, which would be equal; what it accounts is a search whose first candidates are enough.
-      if (keeps === corpus.count || this.gpu.planning) continue;
+      if (keeps >= corpus.count || this.gpu.planning) continue;
       // What is not kept is no better than the last that is: is that surely worse than the k best?
       const places = Array.from(parts[p]!.numbers, (_, r) => r).filter(
         (r) => !(values[r * keeps + k - 1]! - values[(r + 1) * keeps - 1]! > 2 * errorFor(p, r)),

@@ -26,7 +26,7 @@ const BLOCK_BYTES = 32 << 20;
 /** Bytes that a group of queries takes on the device with their lists, where bindings are not so small that it is less. */
 const GROUP_BYTES = 512 << 20;
 const GROUP_BINDINGS = 4;
-/** Offsets of rows in multiples of it are ones that every adapter can bind at. */
+/** Rows, and lists of 32 bits, in multiples of it begin where every adapter can bind. */
 const ALIGNED_ROWS = 64;
 
 const up = (n: number, step: number): number => Math.ceil(n / step) * step;
@@ -40,7 +40,7 @@ export function planSearch(
   { queries, corpus, width, k }: { queries: number; corpus: number; width: number; k: number },
 ): SearchPlan {
   // Beside the k best a few, since f32 may take the last of them for worse than it is.
-  const kept = Math.min(corpus, k + Math.max(16, Math.ceil(k / 16)));
+  const kept = up(k + Math.max(16, Math.ceil(k / 16)), ALIGNED_ROWS);
   const rowBytes = 4 * width;
   const blockBytes = Math.min(BLOCK_BYTES, Math.floor(maxBindingSize / 2));
   const fitting = Math.max(ALIGNED_ROWS, Math.floor(blockBytes / rowBytes / ALIGNED_ROWS) * ALIGNED_ROWS);
@@ -54,7 +54,7 @@ export function planSearch(
   const blockRows = Math.min(Math.floor(fitting / corpusTile) * corpusTile, up(corpus, corpusTile));
   return {
     kept,
-    keptAgain: Math.min(corpus, Math.max(KEPT_AGAIN, 4 * k)),
+    keptAgain: up(Math.min(corpus, Math.max(KEPT_AGAIN, 4 * k)), ALIGNED_ROWS),
     queryTile,
     corpusTile,
     blockRows,

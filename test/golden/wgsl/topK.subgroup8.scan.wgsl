@@ -9,7 +9,7 @@ var<immediate> p: Params;
 @group(0) @binding(2) var<storage, read_write> ioIndex: array<u32>;
 @group(0) @binding(3) var<storage, read_write> ioState: array<vec2u>;
 const LANES = 8u;
-const STEP = 16u * LANES;
+const STEP = 8u * LANES;
 
 fn rank(x: f32) -> u32 {
   let bits = bitcast<u32>(x);
@@ -121,8 +121,6 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
     let first = c / 4u + lane;
     var passes = (X[origin + min(first + 0u * LANES, final_)] >= limit);
     passes = passes | (X[origin + min(first + 1u * LANES, final_)] >= limit);
-    passes = passes | (X[origin + min(first + 2u * LANES, final_)] >= limit);
-    passes = passes | (X[origin + min(first + 3u * LANES, final_)] >= limit);
     if (anyOf(any(passes), lane)) {
       if (n + STEP > p.capacity) {
         floor_ = cut(base, n, p.k, lane);
