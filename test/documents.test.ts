@@ -20,7 +20,13 @@ import { tokenizerParityFlags } from '../src/tokenizer/parity.js';
 import { finetuneFlags, parseFinetuneArguments } from '../src/train/arguments.js';
 import { silentReporter } from '../src/train/report.js';
 import { finetune } from '../src/train/trainer.js';
-import { folderFlags, interopFlags, scoreInteropFlags, weightsFlags } from './interop/flags.js';
+import {
+  evaluationInteropFlags,
+  folderFlags,
+  interopFlags,
+  scoreInteropFlags,
+  weightsFlags,
+} from './interop/flags.js';
 import { lendGpu } from './lent-gpu.js';
 import { golden, repositoryRoot } from './repository.js';
 
@@ -44,6 +50,7 @@ const commands: Record<string, FlagTable> = {
   'interop:folders': folderFlags,
   'interop:weights': weightsFlags,
   'interop:scores': scoreInteropFlags,
+  'interop:evaluation': evaluationInteropFlags,
   ...Object.fromEntries(suites.map(({ name, flags }) => [`bench ${name}`, flags])),
 };
 

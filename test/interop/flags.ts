@@ -1,4 +1,4 @@
-/** The flags of `npm run interop` and of `interop:folders`, `interop:weights` and `interop:scores`. */
+/** The flags of `npm run interop` and of `interop:folders`, `interop:weights`, `interop:scores` and `interop:evaluation`. */
 import {
   boolean,
   choice,
@@ -55,4 +55,17 @@ export const scoreInteropFlags = group('Comparison', {
   model_name_or_path: optional(text('a folder'), 'an M3 model with heads; by default the golden one'),
   pooling_method: withDefault(choice(['cls', 'mean']), 'cls', 'its dense vector'),
   reranker_name_or_path: optional(text('a folder'), 'a reranker; by default the two of the goldens'),
+});
+
+export const evaluationInteropFlags = group('Comparison', {
+  python: required(
+    text('a path'),
+    'a Python with torch, transformers<5, faiss, pytrec_eval and FlagEmbedding',
+  ),
+  dataset_dir: optional(
+    text('a folder'),
+    'a dataset in FlagEmbedding’s layout; by default one is made of the goldens’ rows',
+  ),
+  model_name_or_path: optional(text('a folder'), 'an M3 model with heads; by default the golden one'),
+  pooling_method: withDefault(choice(['cls', 'mean']), 'cls', 'its dense vector'),
 });
