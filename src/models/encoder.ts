@@ -19,6 +19,7 @@ import {
 import type { ParameterSpec, ParameterStore } from '../autograd/parameters.js';
 import type { FloatDType } from '../kernels/launch/formats.js';
 import type { RandomStreams } from '../tensor/random-streams.js';
+import type { RowIndex } from '../tensor/row-index.js';
 import { scope } from '../tensor/scope.js';
 import type { Tensor } from '../tensor/tensor.js';
 import type { EncoderConfig } from './config.js';
@@ -29,6 +30,11 @@ export interface EncodeOptions {
   dropout?: RandomStreams | undefined;
   /** Keep only each layer's input for backward, and compute the layer again there. */
   recompute?: boolean | undefined;
+  /**
+   * The only rows of the result that are wanted, in their order: the last layer computes no others behind its attention,
+   * and the result has as many. Of an f32 store.
+   */
+  only?: RowIndex | undefined;
   /** Sees the embeddings' output (0) and every layer's (1…). */
   onHidden?: (layer: number, hidden: Tensor) => void;
   /**
@@ -95,7 +101,8 @@ export function encoderParameters(config: EncoderConfig): Omit<ParameterSpec, 'd
 
 /**
  * Last hidden states [T, hidden] f32 of a packed batch. `prefix` precedes the parameter names in `store`. With an
- * f16 store the layers run in f16 and pass f16 on; embeddings are summed in f32, and the last LayerNorm writes f32.
+ * f16 store the layers run in f16 and pass f16 on; embeddings are summed in f32, and the last LayerNorm writes f32. With
+ * `only`, those rows [n, hidden].
  */
 export function encode(
   store: ParameterStore,
@@ -131,7 +138,11 @@ export function encode(
           : undefined,
       ),
     );
-    const attended = consume(context, (x) => output(`${at}.attention.output`, x, input, store.precision));
+    const only = i === config.layers - 1 ? options.only : undefined;
+    const [own, residual] = only
+      ? [consume(context, (x) => gatherRows(x, only)), gatherRows(input, only)]
+      : [context, input];
+    const attended = consume(own, (x) => output(`${at}.attention.output`, x, residual, store.precision));
     const widen = `${at}.intermediate.dense`;
     const inner =
       config.activation === 'gelu'

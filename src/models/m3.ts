@@ -114,13 +114,27 @@ export class M3Model {
 
   /** [S, width], pooled and normalised; a `width` below the hidden size leaves the first values, cut before that. */
   dense(hidden: Tensor, batch: TokenBatch, width = this.config.hiddenSize): Tensor {
-    const { pooling, normalize } = this.settings;
+    const { pooling } = this.settings;
     const pooled =
-      pooling === 'mean'
-        ? segmentMean(hidden, batch.packed)
-        : gatherRows(hidden, pooling === 'cls' ? batch.first : batch.last);
+      pooling === 'mean' ? segmentMean(hidden, batch.packed) : gatherRows(hidden, pooledRows(batch, pooling));
+    return this.finished(pooled, width);
+  }
+
+  /**
+   * The same where nothing else is wanted of the batch: but for means, the last layer computes the pooled rows alone. Its
+   * products may be of another kernel's then, so that the last bits differ from those of `dense`.
+   */
+  denseAlone(batch: TokenBatch, width = this.config.hiddenSize): Tensor {
+    const { pooling } = this.settings;
+    // Rows are gathered in f32.
+    if (pooling === 'mean' || this.store.precision === 'f16')
+      return this.dense(this.hidden(batch), batch, width);
+    return this.finished(this.hidden(batch, { only: pooledRows(batch, pooling) }), width);
+  }
+
+  private finished(pooled: Tensor, width: number): Tensor {
     const cut = width < pooled.cols ? firstColumns(pooled, width) : pooled;
-    return normalize ? normalized(cut) : cut;
+    return this.settings.normalize ? normalized(cut) : cut;
   }
 
   /** Values of a ColBERT vector. */
@@ -219,6 +233,10 @@ function normalized(vectors: Tensor): Tensor {
   vectors.dispose();
   return result;
 }
+
+/** The tokens that stand for their texts. */
+const pooledRows = ({ first, last }: TokenBatch, pooling: 'cls' | 'last_token'): RowIndex =>
+  pooling === 'cls' ? first : last;
 
 /** [R, width] of [R, C], as a gather of the longest pieces that both widths are made of. */
 function firstColumns(vectors: Tensor, width: number): Tensor {

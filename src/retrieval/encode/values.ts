@@ -35,13 +35,16 @@ export function startBatch(
   try {
     return scope(() =>
       noGrad(() => {
-        const hidden = model.hidden(batch);
-        const wanted = {
-          dense: representations.has('dense') && model.dense(hidden, batch, denseWidth),
-          weights: representations.has('sparse') && model.sparse(hidden),
-          colbert: representations.has('colbert') && model.colbert(hidden, colbertWidth),
-        };
-        const reads = Object.values(wanted).map((tensor) => (tensor ? tensor.beginRead() : undefined));
+        const alone = representations.size === 1 && representations.has('dense');
+        const hidden = alone ? undefined : model.hidden(batch);
+        const wanted = hidden
+          ? [
+              representations.has('dense') && model.dense(hidden, batch, denseWidth),
+              representations.has('sparse') && model.sparse(hidden),
+              representations.has('colbert') && model.colbert(hidden, colbertWidth),
+            ]
+          : [model.denseAlone(batch, denseWidth), false as const, false as const];
+        const reads = wanted.map((tensor) => (tensor ? tensor.beginRead() : undefined));
         return async () => {
           const values: Float32Array[] = [];
           for (const read of reads) values.push(read ? ((await read.wait()) as Float32Array) : NONE);
