@@ -7,6 +7,7 @@ import path from 'node:path';
 import { after, before, test } from 'node:test';
 import { Gpu } from '../src/gpu/gpu.js';
 import { M3Model } from '../src/models/m3.js';
+import type { M3Embedding } from '../src/retrieval/embedding.js';
 import { encodeTexts } from '../src/retrieval/encode/encode-texts.js';
 import { colbertScore, denseScore, hybridScores, lexicalScore } from '../src/retrieval/pair-scores.js';
 import { parseScoreArguments } from '../src/retrieval/score/arguments.js';
@@ -104,8 +105,13 @@ test('scores of a model are those of its embeddings, with the prompts of trainin
   );
   const tokenizer = Tokenizer.load(golden('model'));
   const m3 = M3Model.load(gpu, golden('model'));
-  const embed = async (text: string, maxLength: number) =>
-    (await encodeTexts(m3, tokenizer, [text], { prompt: '', maxLength }))[0]!;
+  const known = new Map<string, M3Embedding>();
+  const embed = async (text: string, maxLength: number) => {
+    const key = `${maxLength} ${text}`;
+    const found = known.get(key) ?? (await encodeTexts(m3, tokenizer, [text], { prompt: '', maxLength }))[0]!;
+    known.set(key, found);
+    return found;
+  };
   const instructed = [
     '--query_instruction_for_retrieval',
     'Q: ',
@@ -266,11 +272,13 @@ test('instructions of a reranker go before its texts, and queries leave room for
 test('two ranks write the bytes of one', async () => {
   const file = write('ranked.jsonl', [
     ...rows.map(({ pos_scores: _, neg_scores: __, ...row }) => row),
-    ...rerankers.pairs.map(([query, passage]) => ({ query, pos: [passage], neg: ['file not found'] })),
+    ...rerankers.pairs
+      .slice(0, 8)
+      .map(([query, passage]) => ({ query, pos: [passage], neg: ['file not found'] })),
   ]);
   const reranker = ['--reranker_name_or_path', rerankerFolder(folder, 'bert')];
   for (const words of [model, reranker]) {
-    const all = [...words, '--batch_tokens', '100'];
+    const all = [...words, '--batch_tokens', '200'];
     await score([file, at('one.jsonl'), ...all]);
     const ranks = new EmulatedRanks(2);
     const ends = await Promise.all(
@@ -371,6 +379,18 @@ test('what is refused, with a line that says why, before anything is written', a
   ];
   for (const [words, message] of table)
     await assert.rejects(async () => score(words), message, words.join(' '));
+  // A file that grows between its being read and its being written again.
+  const growing = write('growing.jsonl', [{ query: 'a', pos: ['b'], neg: ['c'] }]);
+  await assert.rejects(
+    scoreFiles(parseScoreArguments([growing, out, ...model]).args, {
+      report: silentReporter,
+      openGpu: async () => {
+        fs.appendFileSync(growing, fs.readFileSync(file));
+        return lent();
+      },
+    }),
+    /growing.jsonl: expected the rows that were read first, found that the file has changed/,
+  );
   assert.ok(!fs.existsSync(out));
   // A model of whose heads none is needed.
   await score([file, at('dense.jsonl'), '--model_name_or_path', headless, '--mode', 'dense']);

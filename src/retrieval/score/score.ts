@@ -143,7 +143,7 @@ async function scoresOfModel(
     const { pairs } = texts;
     // Texts come with their prompts.
     const prompted =
-      rows.columns.has('prompt') ||
+      (args.sameDatasetWithinBatch && rows.columns.has('prompt')) ||
       args.queryInstructionForRetrieval !== null ||
       args.passageInstructionForRetrieval !== null;
     const reading = prompted ? { join: (text: string) => text } : { prompt: '' };
