@@ -14,7 +14,9 @@ import { type FlagTable, parseFlags } from '../src/flags.js';
 import { parityFlags } from '../src/parity/arguments.js';
 import { encodeFlags } from '../src/retrieval/encode/arguments.js';
 import { evaluateFlags } from '../src/retrieval/evaluate/arguments.js';
+import { mineFlags } from '../src/retrieval/mine/arguments.js';
 import { scoreFlags } from '../src/retrieval/score/arguments.js';
+import { splitFlags } from '../src/retrieval/split/arguments.js';
 import { longTestFlags, matrixFlags, mpiTestFlags, setupFlags } from '../src/setup/arguments.js';
 import { tokenizerParityFlags } from '../src/tokenizer/parity.js';
 import { finetuneFlags, parseFinetuneArguments } from '../src/train/arguments.js';
@@ -38,6 +40,8 @@ const commands: Record<string, FlagTable> = {
   encode: encodeFlags,
   evaluate: evaluateFlags,
   score: scoreFlags,
+  mine: mineFlags,
+  split: splitFlags,
   demo: demoFlags,
   parity: parityFlags,
   doctor: doctorFlags,

@@ -69,6 +69,14 @@ const commands = new Map<string, CliCommand>([
     },
   ],
   [
+    'mine',
+    {
+      summary: 'find hard negatives for training rows (flags of FlagEmbedding’s hn_mine)',
+      flags: async () => (await import('../retrieval/mine/arguments.js')).mineFlags,
+      load: async () => (await import('./mine.js')).mineCommand,
+    },
+  ],
+  [
     'demo',
     {
       summary: 'train a small multilingual retriever from random weights and show what it learnt',

@@ -12,10 +12,9 @@ import { encodeStream } from '../encode/stream.js';
 import { searchExact } from '../search/exact.js';
 import { innerProduct } from '../search/float64.js';
 import { type InvertedIndex, InvertedIndexBuilder } from '../search/inverted-index.js';
-import { memoryRows } from '../vectors/rows.js';
+import { firstRows, memoryRows } from '../vectors/rows.js';
 import { VectorSpool } from '../vectors/spool.js';
 import type { RetrievalMode } from './arguments.js';
-import type { Corpus } from './datasets.js';
 
 /** Documents of a query by index, best first, equal scores by the lower index. */
 export interface Ranking {
@@ -39,7 +38,7 @@ export interface Retrieved {
 }
 
 export interface RetrievalRequest {
-  readonly corpus: Corpus;
+  readonly corpus: { readonly ids: { readonly length: number }; texts(): Iterable<string> };
   readonly queries: readonly string[];
   /** Per query the document that it must not find. */
   readonly excluded: readonly (number | undefined)[];
@@ -48,6 +47,12 @@ export interface RetrievalRequest {
   readonly topK: number;
   /** Of the best by dense and of the best by sparse. */
   readonly candidates: number;
+  /** Only the first so many documents are looked for; the others can be `scored`. Default: all. */
+  readonly searched?: number;
+  /** Per query documents that are candidates, whatever finds them. */
+  readonly scored?: readonly (readonly number[])[];
+  /** Instructions are in the queries already, or prompts that count in place of the folder's. */
+  readonly joined?: boolean;
 }
 
 /** What of an opened embedder retrieval uses. */
@@ -117,7 +122,7 @@ class Retrieval {
     const pool = await this.encodeCorpus();
     try {
       note('searching');
-      const closer = modes.has('colbert') || modes.has('hybrid');
+      const closer = modes.has('colbert') || modes.has('hybrid') || this.request.scored !== undefined;
       const depth = (own: boolean) => Math.max(own ? topK : 0, closer ? candidates : 0);
       const dense = this.wanted.has('dense')
         ? await this.denseRankings(asked, pool, depth(modes.has('dense')))
@@ -142,11 +147,12 @@ class Retrieval {
   ): AsyncGenerator<EncodedTexts> {
     const { model, threads, query, passage } = this.embedder;
     const { settings, communicator } = this.surroundings;
-    const join = side === 'query' ? query : passage;
+    const joined = side === 'query' && this.request.joined === true;
+    const join = joined ? undefined : side === 'query' ? query : passage;
     return encodeStream(model, threads, join ? mapped(texts, join) : texts, {
       role: side,
       // The instruction is in the text.
-      ...(join ? { prompt: '' } : {}),
+      ...(join || joined ? { prompt: '' } : {}),
       maxLength: side === 'query' ? settings.queryMaxLength : settings.passageMaxLength,
       batchTokens: settings.batchTokens,
       truncateDim: settings.truncateDim ?? undefined,
@@ -207,7 +213,7 @@ class Retrieval {
     const { k, indices, scores } = await searchExact(
       this.embedder.gpu,
       memoryRows(dense, width),
-      pool.dense!,
+      firstRows(pool.dense!, this.request.searched ?? this.documents),
       { metric: 'ip', k: depth + more, communicator: this.surroundings.communicator },
     );
     return excluded.map((document, q) =>
@@ -227,7 +233,10 @@ class Retrieval {
     q: number,
     depth: number,
   ): Ranking {
-    return first(without(index.search(query, depth + 1), this.request.excluded[q]), depth);
+    return first(
+      without(index.search(query, depth + 1, this.request.searched), this.request.excluded[q]),
+      depth,
+    );
   }
 
   private async closerLook(
@@ -241,7 +250,7 @@ class Retrieval {
       const found = [dense?.[q], sparse?.[q]].flatMap((ranking) =>
         ranking ? [...ranking.indices.subarray(0, most)] : [],
       );
-      const indices = Uint32Array.from(new Set(found)).sort();
+      const indices = Uint32Array.from(new Set([...found, ...(this.request.scored?.[q] ?? [])])).sort();
       const none = () => new Float32Array(indices.length);
       const [query, index] = [asked.sparse[q], pool.index];
       return {
@@ -251,6 +260,7 @@ class Retrieval {
     });
     const places = placesOf(candidates);
     if (pool.dense) await denseScores(asked, pool.dense, candidates, places);
+    if (!this.wanted.has('colbert')) return candidates;
     this.surroundings.note(
       `ColBERT of ${candidates.reduce((sum, { indices }) => sum + indices.length, 0)} pairs`,
     );

@@ -27,6 +27,7 @@ import type { NegativeRules } from './negatives.js';
 
 export const mineMetrics = ['ip', 'l2', 'cosine'] as const;
 export const mineModes = ['dense', 'sparse', 'colbert', 'hybrid'] as const;
+export type MineMode = (typeof mineModes)[number];
 
 /** `10-210`: ranks from the first number, counted from 0, up to the second, which is not among them. */
 const rankRange: ValueType<NegativeRules['range']> = {
@@ -60,10 +61,7 @@ const notNegative = decimal('a number of at least 0', (value) => value >= 0);
 export const mineFlags = {
   ...group('Mining', {
     input_file: required(path, 'rows of training data: query, pos and, if there are any, neg'),
-    output_file: required(
-      path,
-      'where the same rows go, with the negatives that were found; - is standard output',
-    ),
+    output_file: required(path, 'where the same rows go, with the negatives that were found'),
     candidate_pool: optional(
       path,
       'JSONL with a text in each row, to mine in; by default every pos and neg of the input',
@@ -94,10 +92,9 @@ export const mineFlags = {
       'random',
       'which of the candidates left are taken: any, or those that rank first',
     ),
-    fill: withDefault(
+    fill: optional(
       choice(['random', 'none']),
-      'random',
-      'where too few are left: others of the pool, or fewer negatives',
+      'where too few are left: others of the pool, or fewer negatives; by default none where a bound or margin is given, as those drawn need not keep it',
     ),
     max_score: optional(
       decimal(),
@@ -131,6 +128,10 @@ export const mineFlags = {
       choice(['exact', 'usearch']),
       'exact',
       'search through all vectors on the GPU, or through a graph (HNSW) of the package usearch: faster, not exact',
+    ),
+    index_path: optional(
+      path,
+      'where --index usearch keeps its index; by default a temporary folder, which goes at the end',
     ),
     seed: withDefault(integer(), 42, 'of the sample of negatives'),
     use_gpu_for_searching: inert(
@@ -169,21 +170,36 @@ export function parseMineArguments(
     );
   if (mode !== 'dense' && index !== 'exact')
     throw new InputError(`--index: expected exact with --mode ${mode}, found ${show(index)}`);
+  if (args.fill === 'random' && unscored(args))
+    throw new InputError(
+      `--fill: expected none with --write_scores and --mode ${mode}, found random: what is drawn has no such score`,
+    );
   const ineffective = (flag: string, needed: string) =>
     notices.push(`--${flag} has no effect without ${needed}`);
   if (given.has('weights') && mode !== 'hybrid') ineffective('weights', '--mode hybrid');
   if (args.rerankCandidates !== null && (mode === 'dense' || mode === 'sparse'))
     ineffective('rerank_candidates', '--mode colbert or hybrid');
+  if (args.indexPath !== null && index !== 'usearch') ineffective('index_path', '--index usearch');
   notices.push(...checkStartArguments(args, ranks ?? args.nprocPerNode));
   return { args, notices };
 }
+
+const bounded = ({ maxScore, minScore, absoluteMargin, relativeMargin }: MineArguments) =>
+  [maxScore, minScore, absoluteMargin, relativeMargin].some((bound) => bound !== null);
+
+/** Whether a text drawn from the pool would have no score that could be written. */
+const unscored = ({ writeScores, mode }: MineArguments) => writeScores && mode !== 'dense';
+
+/** Whether the scores of positives are needed. */
+export const scoresPositives = (args: MineArguments): boolean =>
+  args.writeScores || args.absoluteMargin !== null || args.relativeMargin !== null;
 
 /** What the flags say of a row's negatives. */
 export const rulesOf = (args: MineArguments): NegativeRules => ({
   range: args.rangeForSampling,
   negatives: args.negativeNumber,
   sampling: args.sampling,
-  fill: args.fill,
+  fill: args.fill ?? (bounded(args) || unscored(args) ? 'none' : 'random'),
   ascending: args.metric === 'l2',
   nearest: args.maxScore,
   farthest: args.minScore,

@@ -88,8 +88,8 @@ export class InvertedIndex {
     return scores;
   }
 
-  /** At most k documents. @throws ShapeError for weights as `InvertedIndexBuilder.add`, or a k that is no count. */
-  search(query: ReadonlyMap<number, number>, k: number): SparseHits {
+  /** At most k documents, of the first `searched` where that is given. @throws ShapeError for weights as `InvertedIndexBuilder.add`, or a k that is no count. */
+  search(query: ReadonlyMap<number, number>, k: number, searched = this.count): SparseHits {
     requireWeights('InvertedIndex.search', query);
     if (!(Number.isSafeInteger(k) && k >= 1)) throw new ShapeError('InvertedIndex.search', `k is ${k}`);
     const { sums, touched } = this;
@@ -97,7 +97,7 @@ export class InvertedIndex {
     const best = new Best(Math.min(k, found));
     for (let i = 0; i < found; i++) {
       const document = touched[i]!;
-      best.offer(document, Math.fround(sums[document]!));
+      if (document < searched) best.offer(document, Math.fround(sums[document]!));
       sums[document] = 0;
     }
     return best.sorted();

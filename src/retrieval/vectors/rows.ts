@@ -31,3 +31,9 @@ export function requireRows(what: string, count: number, start: number, end: num
   if (!Number.isInteger(start) || !Number.isInteger(end) || start < 0 || start > end || end > count)
     throw new ShapeError(what, `no rows ${start} to ${end} of ${count}`);
 }
+
+/** The first `count` of some rows. */
+export const firstRows = (rows: VectorRows, count: number): VectorRows => ({
+  ...{ count, width: rows.width },
+  read: (start, end) => rows.read(start, end),
+});
