@@ -40,6 +40,14 @@ export { hybridRanking, type Ranking, retrieve } from './retrieval/evaluate/retr
 export { readRun, writeRun } from './retrieval/evaluate/run-file.js';
 export { type PairedTest, pairedTest } from './retrieval/evaluate/significance.js';
 export { tuneWeights } from './retrieval/evaluate/weights.js';
+export { type MineArguments, parseMineArguments } from './retrieval/mine/arguments.js';
+export { type MiningSummary, mine } from './retrieval/mine/mine.js';
+export {
+  type MinedRow,
+  type NegativeRules,
+  type Negatives,
+  negativesOf,
+} from './retrieval/mine/negatives.js';
 export { colbertScore, denseScore, hybridScores, lexicalScore } from './retrieval/pair-scores.js';
 export { parseScoreArguments, type ScoreArguments } from './retrieval/score/arguments.js';
 export {
@@ -66,6 +74,8 @@ export {
 export { type SearchOptions, searchExact } from './retrieval/search/exact.js';
 export { InvertedIndex, InvertedIndexBuilder } from './retrieval/search/inverted-index.js';
 export type { Metric, Neighbours } from './retrieval/search/neighbours.js';
+export { parseSplitArguments, type SplitArguments } from './retrieval/split/arguments.js';
+export { type SplitRecord, splitByLength } from './retrieval/split/split.js';
 export type { TextOptions, TextRole } from './retrieval/texts.js';
 export { openVectors, type VectorFile, writeNpy } from './retrieval/vectors/files.js';
 export { memoryRows, type VectorRows } from './retrieval/vectors/rows.js';
