@@ -7,6 +7,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { after, test } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
+import { lockOutput } from '../src/files/partial.js';
 import { parseEncodeArguments } from '../src/retrieval/encode/arguments.js';
 import { encodeFiles } from '../src/retrieval/encode/encode-command.js';
 import { type InputOptions, type InputText, readTexts } from '../src/retrieval/encode/input.js';
@@ -170,6 +171,23 @@ test('a run that was killed goes on behind its last window, to the same bytes', 
   );
   // A second time there is nothing to go on with.
   assert.match((await encode(at('one.txt'), '--output', at('z.npy'), '--resume'))[0]!, /no earlier run/);
+});
+
+test('one run at a time writes an output: another waits', async () => {
+  const unlock = await lockOutput(at('w.npy'), () => assert.fail('nobody holds it'));
+  const { args } = parseEncodeArguments([...model, at('lines.txt'), '--output', at('w.npy')]);
+  let told = () => {};
+  const waits = new Promise<void>((resolve) => (told = resolve));
+  const note = (line: string) => {
+    if (/w\.npy: another run writes it; waiting for its end$/.test(line)) told();
+  };
+  const run = encodeFiles(args, { report: { ...silentReporter, note } });
+  await waits;
+  assert.equal(fs.existsSync(at('w.npy')), false);
+  unlock();
+  await run;
+  assert.equal(fs.existsSync(at('w.npy')), true);
+  assert.equal(fs.existsSync(at('.w.npy.dawntune-lock')), false);
 });
 
 test('nothing, and texts of 100 k characters', async () => {

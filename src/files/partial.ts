@@ -8,6 +8,7 @@ import path from 'node:path';
 import { InputError, MachineError } from '../errors.js';
 import { printable } from '../show.js';
 import { syncFolder, writeFileAtomic } from './atomic.js';
+import { lockFile } from './file-lock.js';
 import { type JsonObject, readJsonObject } from './json.js';
 import { remedy, systemReason, writingFault } from './reason.js';
 
@@ -21,6 +22,21 @@ const beside = (file: string, ending: string) =>
   path.join(path.dirname(file), `.${path.basename(file)}.${ending}`);
 export const partOf = (file: string): string => beside(file, 'dawntune-part');
 const progressOf = (file: string): string => beside(file, 'dawntune-progress');
+
+/**
+ * One run at a time writes to `file`: waits for one that does (`waiting` is called then); what it holds is given back by
+ * the function that this returns. Where the system has no such locks nobody is waited for. @throws MachineError.
+ */
+export async function lockOutput(file: string, waiting: () => void): Promise<() => void> {
+  const name = beside(file, 'dawntune-lock');
+  const lock = await lockFile(name, waiting);
+  return () => {
+    if (!lock) return;
+    // While it is held, so that the name is never another's.
+    fs.rmSync(name, { force: true });
+    lock.release();
+  };
+}
 
 /** How far a run came whose first file is to be `file`; undefined where there was none. @throws InputError. */
 export function readProgress(file: string): Progress | undefined {

@@ -4,7 +4,13 @@ import path from 'node:path';
 import { crc32 } from 'node:zlib';
 import { InputError } from '../../errors.js';
 import { requireWritable } from '../../files/atomic.js';
-import { type Progress, readProgress, removeProgress, writeProgress } from '../../files/partial.js';
+import {
+  lockOutput,
+  type Progress,
+  readProgress,
+  removeProgress,
+  writeProgress,
+} from '../../files/partial.js';
 import type { Gpu, GpuOptions } from '../../gpu/gpu.js';
 import { printable, show } from '../../show.js';
 import { broadcastJson, type Communicator } from '../../train/ranks/communicator.js';
@@ -60,7 +66,14 @@ async function encodeOnRank(
   const embedder = await openEmbedder(args, { report, communicator, openGpu }, needs);
   let files: FileOutput | undefined;
   let kept = false;
+  let unlock: (() => void) | undefined;
   try {
+    await onFirstRank(communicator, async () => {
+      if (output === '-') return;
+      unlock = await lockOutput(output, () =>
+        report.note(`${printable(output)}: another run writes it; waiting for its end`),
+      );
+    });
     const { model, gpu, folder, threads } = embedder;
     const settings = settingsOf(args, folder, gpu);
     let progress: Progress | undefined;
@@ -133,6 +146,7 @@ async function encodeOnRank(
     // What is whole stays for --resume.
     if (kept) files?.close();
     else files?.discard();
+    unlock?.();
     await embedder.close();
   }
 }
