@@ -173,7 +173,20 @@ export const scanShader = (walk: Walk, columns: Columns): Shader<typeof SCAN_PAR
   shaderOf('topK.scan', { ...walk, columns }, ({ agreement, lanes, entries, columns }) => {
     const four = columns === 4;
     const units = Array.from({ length: entries / columns }, (_, u) => u);
-    const entry = four ? 'X[origin + at / 4u][at % 4u]' : 'X[origin + at]';
+    // Asked of each vector of entries, since few hold one that passes; values stay in registers, as loads are dear.
+    const taking = units.flatMap((u) =>
+      Array.from({ length: columns }, (_, e) => {
+        const value = four ? `v${u}[${e}]` : `v${u}`;
+        return `if (anyOf(${value} >= limit, lane)) {
+        let place = (first + ${u}u * LANES) * ${columns}u + ${e}u;
+        let key = rank(${value});
+        let taken = place < p.count && key > floor_;
+        let slot = n + slotOf(taken, lane);
+        n += slots(taken, lane);
+        if (taken) { ioKeys[base + slot] = key; ioIndex[base + slot] = p.first + place; }
+      }`;
+      }),
+    );
     return {
       label: 'topK.scan',
       params: SCAN_PARAMS,
@@ -196,23 +209,16 @@ ${rowMain({ lanes }, 'p.rows').trim()}
   var floor_ = same(ioState[row].y, lane);
   for (var c = 0u; c < p.count; c += STEP) {
     // What equals the floor may be here and fails below, where ranks are compared; so may what lies beyond the row.
-    let limit = ${four ? 'vec4f' : ''}(unrank(max(floor_, LOWEST)));
+    let limit = unrank(max(floor_, LOWEST));
     let first = c / ${columns}u + lane;
-    ${units.map((u) => `${u === 0 ? 'var passes =' : 'passes = passes |'} (X[origin + min(first + ${u}u * LANES, final_)] >= limit);`).join('\n    ')}
+    ${units.map((u) => `let v${u} = X[origin + min(first + ${u}u * LANES, final_)];`).join('\n    ')}
+    let passes = ${units.map((u) => `(v${u} >= ${four ? 'vec4f(limit)' : 'limit'})`).join(' | ')};
     if (anyOf(${four ? 'any(passes)' : 'passes'}, lane)) {
       if (n + STEP > p.capacity) {
         floor_ = cut(base, n, p.k, lane);
         n = p.k;
       }
-      for (var part = 0u; part < STEP; part += LANES) {
-        let place = c + part + lane;
-        let at = min(place, p.count - 1u);
-        let key = rank(${entry});
-        let taken = place < p.count && key > floor_;
-        let slot = n + slotOf(taken, lane);
-        n += slots(taken, lane);
-        if (taken) { ioKeys[base + slot] = key; ioIndex[base + slot] = p.first + place; }
-      }
+      ${taking.join('\n      ')}
       settle();
     }
   }

@@ -12,11 +12,10 @@ export function squaredLength(x: Vectors, at: number, width: number): number {
   const end = at + width;
   let i = at;
   for (; i + 4 <= end; i += 4) {
-    const [x0, x1, x2, x3] = [x[i]!, x[i + 1]!, x[i + 2]!, x[i + 3]!];
-    a += x0 * x0;
-    b += x1 * x1;
-    c += x2 * x2;
-    d += x3 * x3;
+    a += x[i]! * x[i]!;
+    b += x[i + 1]! * x[i + 1]!;
+    c += x[i + 2]! * x[i + 2]!;
+    d += x[i + 3]! * x[i + 3]!;
   }
   for (; i < end; i++) a += x[i]! * x[i]!;
   return a + b + (c + d);

@@ -45,7 +45,7 @@ export function planSearch(
   const blockBytes = Math.min(BLOCK_BYTES, Math.floor(maxBindingSize / 2));
   const fitting = Math.max(ALIGNED_ROWS, Math.floor(blockBytes / rowBytes / ALIGNED_ROWS) * ALIGNED_ROWS);
   const tiles = Math.max(1, Math.ceil(queries / QUERY_TILE));
-  const queryTile = up(Math.ceil(queries / tiles), ALIGNED_ROWS);
+  const queryTile = up(Math.ceil(queries / tiles), 8);
   const scoreRoom = Math.floor(maxBindingSize / (4 * queryTile) / ALIGNED_ROWS) * ALIGNED_ROWS;
   const corpusTile = Math.max(
     ALIGNED_ROWS,

@@ -1,15 +1,14 @@
-// on CPUs: 8 lanes a row that run together, without barriers
-// a CPU: columns=4 part=scan
-enable subgroups;
+// 256 threads a row, which agree through workgroup memory
+// a CPU: columns=1 part=finish
 requires immediate_address_space;
-struct Params { rows: u32, stride: u32, start: u32, count: u32, first: u32, k: u32, capacity: u32 }
+struct Params { rows: u32, k: u32, capacity: u32 }
 var<immediate> p: Params;
-@group(0) @binding(0) var<storage, read> X: array<vec4f>;
-@group(0) @binding(1) var<storage, read_write> ioKeys: array<u32>;
-@group(0) @binding(2) var<storage, read_write> ioIndex: array<u32>;
-@group(0) @binding(3) var<storage, read_write> ioState: array<vec2u>;
-const LANES = 8u;
-const STEP = 8u * LANES;
+@group(0) @binding(0) var<storage, read_write> ioKeys: array<u32>;
+@group(0) @binding(1) var<storage, read_write> ioIndex: array<u32>;
+@group(0) @binding(2) var<storage, read_write> ioState: array<vec2u>;
+@group(0) @binding(3) var<storage, read_write> outV: array<f32>;
+@group(0) @binding(4) var<storage, read_write> outI: array<u32>;
+const LANES = 256u;
 
 fn rank(x: f32) -> u32 {
   let bits = bitcast<u32>(x);
@@ -20,21 +19,44 @@ fn unrank(rank: u32) -> f32 {
   return bitcast<f32>(select((0x80000000u - rank) | 0x80000000u, rank & 0x7fffffffu, rank > 0x7fffffffu));
 }
 
-fn settle() {}
-@diagnostic(off, subgroup_uniformity)
-fn same(v: u32, lane: u32) -> u32 { return v; }
-@diagnostic(off, subgroup_uniformity)
-fn total(v: u32, lane: u32) -> u32 { return subgroupAdd(v); }
-@diagnostic(off, subgroup_uniformity)
-fn least(v: u32, lane: u32) -> u32 { return subgroupMin(v); }
-@diagnostic(off, subgroup_uniformity)
-fn most(v: u32, lane: u32) -> u32 { return subgroupMax(v); }
-@diagnostic(off, subgroup_uniformity)
-fn anyOf(passes: bool, lane: u32) -> bool { return subgroupAny(passes); }
-@diagnostic(off, subgroup_uniformity)
-fn slotOf(passes: bool, lane: u32) -> u32 { return countOneBits(subgroupBallot(passes).x & ((1u << lane) - 1u)); }
-@diagnostic(off, subgroup_uniformity)
-fn slots(passes: bool, lane: u32) -> u32 { return countOneBits(subgroupBallot(passes).x); }
+var<workgroup> gathered: atomic<u32>;
+var<workgroup> shared_: u32;
+fn settle() { storageBarrier(); workgroupBarrier(); }
+fn begin(v: u32, lane: u32) {
+  if (lane == 0u) { atomicStore(&gathered, v); }
+  workgroupBarrier();
+}
+fn agreed(lane: u32) -> u32 {
+  workgroupBarrier();
+  if (lane == 0u) { shared_ = atomicLoad(&gathered); }
+  return workgroupUniformLoad(&shared_);
+}
+fn same(v: u32, lane: u32) -> u32 {
+  if (lane == 0u) { shared_ = v; }
+  return workgroupUniformLoad(&shared_);
+}
+fn total(v: u32, lane: u32) -> u32 {
+  begin(0u, lane);
+  if (v != 0u) { atomicAdd(&gathered, v); }
+  return agreed(lane);
+}
+fn least(v: u32, lane: u32) -> u32 {
+  begin(0xffffffffu, lane);
+  atomicMin(&gathered, v);
+  return agreed(lane);
+}
+fn most(v: u32, lane: u32) -> u32 {
+  begin(0u, lane);
+  atomicMax(&gathered, v);
+  return agreed(lane);
+}
+fn anyOf(passes: bool, lane: u32) -> bool { return total(select(0u, 1u, passes), lane) != 0u; }
+fn slotOf(passes: bool, lane: u32) -> u32 {
+  begin(0u, lane);
+  if (passes) { return atomicAdd(&gathered, 1u); }
+  return 0u;
+}
+fn slots(passes: bool, lane: u32) -> u32 { return agreed(lane); }
 // The rank of -inf.
 const LOWEST = 0x00800000u;
 @diagnostic(off, subgroup_uniformity)
@@ -105,38 +127,49 @@ fn cut(base: u32, n: u32, k: u32, lane: u32) -> u32 {
   settle();
   return floor_;
 }
+// Puts the better of two entries first.
+fn order(a: u32, b: u32) {
+  let keyA = ioKeys[a];
+  let keyB = ioKeys[b];
+  let indexA = ioIndex[a];
+  let indexB = ioIndex[b];
+  if (keyB > keyA || (keyB == keyA && indexB < indexA)) {
+    ioKeys[a] = keyB; ioIndex[a] = indexB;
+    ioKeys[b] = keyA; ioIndex[b] = indexA;
+  }
+}
 @diagnostic(off, subgroup_uniformity)
-@compute @workgroup_size(8)
+@compute @workgroup_size(256)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
   let row = group.y * groups.x + group.x;
   if (row >= p.rows) { return; }
   let base = row * p.capacity;
-  let origin = (row * p.stride + p.start) / 4u;
-  let final_ = (p.count - 1u) / 4u;
   var n = same(ioState[row].x, lane);
   var floor_ = same(ioState[row].y, lane);
-  for (var c = 0u; c < p.count; c += STEP) {
-    // What equals the floor may be here and fails below, where ranks are compared; so may what lies beyond the row.
-    let limit = vec4f(unrank(max(floor_, LOWEST)));
-    let first = c / 4u + lane;
-    var passes = (X[origin + min(first + 0u * LANES, final_)] >= limit);
-    passes = passes | (X[origin + min(first + 1u * LANES, final_)] >= limit);
-    if (anyOf(any(passes), lane)) {
-      if (n + STEP > p.capacity) {
-        floor_ = cut(base, n, p.k, lane);
-        n = p.k;
-      }
-      for (var part = 0u; part < STEP; part += LANES) {
-        let place = c + part + lane;
-        let at = min(place, p.count - 1u);
-        let key = rank(X[origin + at / 4u][at % 4u]);
-        let taken = place < p.count && key > floor_;
-        let slot = n + slotOf(taken, lane);
-        n += slots(taken, lane);
-        if (taken) { ioKeys[base + slot] = key; ioIndex[base + slot] = p.first + place; }
+  if (n > p.k) {
+    floor_ = cut(base, n, p.k, lane);
+    n = p.k;
+  }
+  // A bitonic network that never moves what lies beyond n, as if the worst of all lay there: its first step of each
+  // size compares from both ends.
+  let pairs = 1u << (31u - countLeadingZeros(max(n, 2u) - 1u));
+  for (var size = 2u; size < 2u * n; size <<= 1u) {
+    for (var half = size >> 1u; half > 0u; half >>= 1u) {
+      let ends = half == size >> 1u;
+      for (var t = lane; t < pairs; t += LANES) {
+        let low = t & (half - 1u);
+        let block = (t - low) << 1u;
+        let a = block + low;
+        let b = select(a + half, block + size - 1u - low, ends);
+        if (b < n) { order(base + a, base + b); }
       }
       settle();
     }
+  }
+  for (var i = lane; i < p.k; i += LANES) {
+    let there = i < n;
+    outV[row * p.k + i] = select(unrank(LOWEST), unrank(ioKeys[base + min(i, p.capacity - 1u)]), there);
+    outI[row * p.k + i] = select(0xffffffffu, ioIndex[base + min(i, p.capacity - 1u)], there);
   }
   if (lane == 0u) { ioState[row] = vec2u(n, floor_); }
 }
