@@ -352,6 +352,16 @@ test('ColBERT scores of pairs on the GPU are those of the host, in batches and b
   );
 });
 
+test('a ColBERT score that is not finite is told, and ranks nothing', async () => {
+  const broken = M3Model.load(gpu, golden('model'));
+  broken.store.get('colbert_linear.bias').write(new Float32Array(broken.colbertWidth).fill(Number.NaN));
+  await assert.rejects(
+    () => retrieve({ ...embedder, model: broken }, request(['colbert']), quiet),
+    /^MachineError: the ColBERT score of query 1 and document \d+ is not finite \(NaN\); without --fp16/,
+  );
+  broken.dispose();
+});
+
 // ---- weights ----
 
 test('tuned weights are the best of the grid, the middle of several', () => {
@@ -499,6 +509,20 @@ test('a report in HTML is one file, and text in it is text', async () => {
   assert.doesNotMatch(text, /<script|https?:|<link|@import|url\(/);
   assert.match(text, /prefers-color-scheme:dark/);
   assert.match(text, /<svg[^>]*>.*<rect/);
+});
+
+test('ids with spaces have results, but no run file', async () => {
+  file('spaces/corpus.jsonl', [{ id: 'a b', text: 'stone' }]);
+  file('spaces/test_queries.jsonl', [{ id: 'q', text: 'city' }]);
+  file('spaces/test_qrels.jsonl', [{ qid: 'q', docid: 'a b', relevance: 1 }]);
+  const results = path.join(folder, 'spaces-results');
+  const { notes } = await run([
+    ...['--model_name_or_path', golden('model'), '--dataset_dir', path.join(folder, 'spaces')],
+    ...['--output_dir', results],
+  ]);
+  const own = path.join(results, 'model', 'NoReranker');
+  assert.deepEqual(fs.readdirSync(own).sort(), ['EVAL', 'test.json']);
+  assert.ok(notes.some((line) => /test\.trec: not written: there are ids with spaces/.test(line)));
 });
 
 test('run files that do not belong to the judgements', async () => {

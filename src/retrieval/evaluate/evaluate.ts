@@ -103,7 +103,7 @@ async function evaluateOnRank(
   const report = reportOf(args, tasks, found, notes);
   return onFirstRank(communicator, () => {
     if (args.outputDir !== null)
-      for (const { system, runs } of systems) writeSystem(args.outputDir, report, system, runs);
+      for (const { system, runs } of systems) writeSystem(args.outputDir, report, system, runs, note);
     const rendered = renderReport(report, args.evalOutputMethod ?? methodOf(args.evalOutputPath));
     if (args.evalOutputPath === null || args.evalOutputPath === '-') return rendered;
     writeFileAtomic(args.evalOutputPath, rendered);

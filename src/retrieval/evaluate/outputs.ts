@@ -3,12 +3,13 @@ import path from 'node:path';
 import { InputError } from '../../errors.js';
 import { writeFileAtomic } from '../../files/atomic.js';
 import { makeWritableFolder } from '../../files/make-folder.js';
+import { printable } from '../../show.js';
 import { type Run, trecOrder } from './ranking.js';
 import { renderHtml } from './render-html.js';
 import { flagEmbeddingResults, renderJson } from './render-json.js';
 import { renderMarkdown } from './render-markdown.js';
 import type { EvaluationReport, System } from './results.js';
-import { float32Text, writeRun } from './run-file.js';
+import { float32Text, isTrecRun, writeRun } from './run-file.js';
 
 export type ReportMethod = 'json' | 'markdown' | 'html';
 
@@ -47,6 +48,7 @@ export function writeSystem(
   report: EvaluationReport,
   system: System,
   runs: readonly TaskRun[],
+  note: (line: string) => void,
 ): void {
   const own = folderOfSystem(folder, system);
   makeWritableFolder(path.join(own, 'EVAL'));
@@ -55,11 +57,10 @@ export function writeSystem(
       path.join(own, `${task.name}.json`),
       searchResults(report.title, system, task.split, dataset, run),
     );
-    writeRun(
-      path.join(own, `${task.name}.trec`),
-      run,
-      `${system.model}-${system.mode}`.replaceAll(/\s+/g, '_'),
-    );
+    const trec = path.join(own, `${task.name}.trec`);
+    if (isTrecRun(run)) writeRun(trec, run, `${system.model}-${system.mode}`.replaceAll(/\s+/g, '_'));
+    else
+      note(`${printable(trec)}: not written: there are ids with spaces, which that format has no room for`);
   }
   const means = `${JSON.stringify(flagEmbeddingResults(report, system), null, 4)}\n`;
   writeFileAtomic(path.join(own, 'EVAL', 'eval_results.json'), means);

@@ -4,6 +4,7 @@
  * vectors of a corpus are kept while they are few; otherwise the candidates alone are encoded a second time.
  */
 
+import { MachineError } from '../../errors.js';
 import type { Communicator } from '../../train/ranks/communicator.js';
 import { type ColbertPair, colbertPairScores } from '../colbert-pairs.js';
 import type { Embedder } from '../embedder/open.js';
@@ -265,7 +266,19 @@ class Retrieval {
       `ColBERT of ${candidates.reduce((sum, { indices }) => sum + indices.length, 0)} pairs`,
     );
     await this.colbertScores(asked, pool.colbert, candidates, places);
+    this.requireFinite(candidates);
     return candidates;
+  }
+
+  /** Dense vectors were looked at by the search, and weights that are no numbers by the index. */
+  private requireFinite(candidates: readonly Candidates[]): void {
+    for (const [q, { indices, colbert }] of candidates.entries()) {
+      const at = colbert.findIndex((score) => !Number.isFinite(score));
+      if (at < 0) continue;
+      throw new MachineError(
+        `the ColBERT score of query ${q + 1} and document ${indices[at]! + 1} is not finite (${colbert[at]}); without --fp16 the model computes in a wider range`,
+      );
+    }
   }
 
   private async colbertScores(

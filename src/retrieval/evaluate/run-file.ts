@@ -32,9 +32,16 @@ export function* runLines(run: Run, tag: string): Generator<string> {
   }
 }
 
+const isWord = (word: string) => word !== '' && !/\s/.test(word);
+
+/** Whether all ids are words, so that the run can be written. */
+export function isTrecRun(run: Run): boolean {
+  for (const [query, hits] of run) if (!isWord(query) || !hits.every(({ doc }) => isWord(doc))) return false;
+  return true;
+}
+
 function requireWord(word: string, what: string): void {
-  if (word === '' || /\s/.test(word))
-    throw new InputError(`expected ${what} to be one word, found ${show(word)}`);
+  if (!isWord(word)) throw new InputError(`expected ${what} to be one word, found ${show(word)}`);
 }
 
 /** The file appears whole or not at all. @throws as `runLines`, and where it cannot be written. */
