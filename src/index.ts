@@ -36,7 +36,14 @@ export {
 export { evaluateRetrieval } from './retrieval/evaluate/one-relevant.js';
 export { readQrels } from './retrieval/evaluate/qrels-file.js';
 export { compareUtf8, type Hit, type Qrels, type Run, trecOrder } from './retrieval/evaluate/ranking.js';
-export { hybridRanking, type Ranking, retrieve } from './retrieval/evaluate/retrieve.js';
+export {
+  type Candidates,
+  hybridRanking,
+  type Ranking,
+  type RetrievalRequest,
+  type Retrieved,
+  retrieve,
+} from './retrieval/evaluate/retrieve.js';
 export { readRun, writeRun } from './retrieval/evaluate/run-file.js';
 export { type PairedTest, pairedTest } from './retrieval/evaluate/significance.js';
 export { tuneWeights } from './retrieval/evaluate/weights.js';
