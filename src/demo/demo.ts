@@ -5,10 +5,7 @@
  * in training.
  */
 import path from 'node:path';
-import { InputError, MachineError } from '../errors.js';
 import { writeFileAtomic } from '../files/atomic.js';
-import { FolderLock } from '../files/lock.js';
-import { makeWritableFolder } from '../files/make-folder.js';
 import { Gpu } from '../gpu/gpu.js';
 import { M3Model } from '../models/m3.js';
 import { type RetrievalMode, retrievalModes } from '../retrieval/evaluate/arguments.js';
@@ -20,52 +17,20 @@ import { consoleReporter, type Reporter } from '../train/report.js';
 import { finetune } from '../train/trainer.js';
 import { type DemoArguments, parseDemoArguments } from './arguments.js';
 import { DEMO_EVALUATION_LANGUAGES, demoNearDuplicates, demoRows, demoTokenizerFolder } from './demo-data.js';
-
-const MAX_LENGTH = 64;
-
-/** XLM-R in small: trains in minutes on a CPU. Dropout off, as so few steps are far from overfitting. */
-const MODEL = {
-  architectures: ['XLMRobertaModel'],
-  model_type: 'xlm-roberta',
-  hidden_size: 128,
-  num_hidden_layers: 2,
-  num_attention_heads: 4,
-  intermediate_size: 512,
-  vocab_size: 4000,
-  max_position_embeddings: 514,
-  type_vocab_size: 1,
-  layer_norm_eps: 1e-5,
-  hidden_act: 'gelu',
-  hidden_dropout_prob: 0,
-  attention_probs_dropout_prob: 0,
-  initializer_range: 0.02,
-  pad_token_id: 1,
-  bos_token_id: 0,
-  eos_token_id: 2,
-};
+import { DEMO_MAX_LENGTH, firstStepFlags, saveRandomModel } from './demo-model.js';
+import { lockDemoFolder } from './lock.js';
 
 type Table = Record<RetrievalMode, RetrievalMetrics>;
 
 export async function demo(argv: readonly string[]): Promise<number> {
   const args = parseDemoArguments(argv);
-  const lock = lockFolder(args.outputDir);
+  const lock = lockDemoFolder(args.outputDir);
   const report = interruptible(consoleReporter(), { where: trainingInterruption.where });
   try {
     return await train(args, report);
   } finally {
     report.release();
     lock.release();
-  }
-}
-
-/** Before anything else: what another demo has written there is not to be mixed with this one's. */
-function lockFolder(folder: string): FolderLock {
-  try {
-    makeWritableFolder(folder);
-    return FolderLock.acquire(folder);
-  } catch (error) {
-    if (error instanceof InputError) throw new InputError(`--output_dir: ${error.message}`);
-    throw error instanceof MachineError ? new MachineError(`--output_dir: ${error.message}`) : error;
   }
 }
 
@@ -95,7 +60,7 @@ async function train(
           candidates: data.candidates,
           targets: data.heldOut.map((row) => row.target),
         },
-        { maxLength: MAX_LENGTH },
+        { maxLength: DEMO_MAX_LENGTH },
       );
     } finally {
       model.dispose();
@@ -103,36 +68,15 @@ async function train(
     }
   };
 
-  const gpu = await Gpu.open(adapter ? { adapter } : {});
-  const model = M3Model.random(gpu, MODEL, { seed, pooling: 'mean' });
-  await model.save(initial, tokenizer);
-  model.dispose();
-  await gpu.close();
+  await saveRandomModel(initial, seed, adapter);
   const before = await evaluate(initial);
 
   const started = performance.now();
   const flags = [
-    ['--model_name_or_path', initial],
-    ['--train_data', rows],
-    ['--output_dir', path.join(output, 'model')],
-    ['--train_group_size', '1'],
-    ['--query_max_len', String(MAX_LENGTH)],
-    ['--passage_max_len', String(MAX_LENGTH)],
-    ['--per_device_train_batch_size', '64'],
-    ['--dataloader_drop_last', 'True'],
-    ['--max_steps', String(steps)],
-    ['--learning_rate', '2e-3'],
-    ['--warmup_steps', '10'],
-    ['--temperature', '0.02'],
-    ['--sentence_pooling_method', 'mean'],
-    ['--unified_finetuning', 'True'],
-    ['--use_self_distill', 'True'],
-    ['--logging_steps', '20'],
-    ['--save_strategy', 'no'],
-    ['--seed', String(seed)],
-    ...(fp16 ? [['--fp16', 'True']] : []),
-    ...(adapter ? [['--adapter', adapter]] : []),
-  ].flat();
+    ...firstStepFlags(initial, rows, path.join(output, 'model'), steps, seed),
+    ...(fp16 ? ['--fp16', 'True'] : []),
+    ...(adapter ? ['--adapter', adapter] : []),
+  ];
   note(`dawntune finetune ${flags.join(' ')}`);
   const { args } = parseFinetuneArguments(flags);
   await finetune(args, report);
