@@ -85,6 +85,14 @@ const commands = new Map<string, CliCommand>([
     },
   ],
   [
+    'pipeline',
+    {
+      summary: 'mine, score, fine-tune and evaluate on the demo’s texts, with a table of before and after',
+      flags: async () => (await import('../demo/pipeline-arguments.js')).pipelineFlags,
+      load: async () => (await import('../demo/pipeline.js')).pipeline,
+    },
+  ],
+  [
     'parity',
     {
       summary: 'compare the engine with a folder of FlagEmbedding and PyTorch figures',
