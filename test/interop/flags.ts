@@ -1,4 +1,4 @@
-/** The flags of `npm run interop` and of `interop:folders`, `interop:weights`, `interop:scores` and `interop:evaluation`. */
+/** The flags of `npm run interop` and of `interop:*`, by their names. */
 import {
   boolean,
   choice,
@@ -67,5 +67,14 @@ export const evaluationInteropFlags = group('Comparison', {
     'a dataset in FlagEmbedding’s layout; by default one is made of the goldens’ rows',
   ),
   model_name_or_path: optional(text('a folder'), 'an M3 model with heads; by default the golden one'),
+  pooling_method: withDefault(choice(['cls', 'mean']), 'cls', 'its dense vector'),
+});
+
+export const miningInteropFlags = group('Comparison', {
+  python: required(text('a path'), 'a Python with torch, transformers<5, FlagEmbedding and faiss'),
+  hn_mine: required(text('a file'), 'FlagEmbedding’s script, scripts/hn_mine.py of its repository'),
+  train_data: optional(text('a file'), 'rows to mine for; by default some of the demo'),
+  rows: withDefault(integer(1, 1_000_000), 300, 'how many of the demo'),
+  model_name_or_path: optional(text('a folder'), 'an encoder; by default the golden one'),
   pooling_method: withDefault(choice(['cls', 'mean']), 'cls', 'its dense vector'),
 });
