@@ -10,12 +10,17 @@ import ts from 'typescript';
 import { suites } from '../bench/suites.js';
 import { doctorFlags } from '../src/cli/doctor-arguments.js';
 import { demoFlags } from '../src/demo/arguments.js';
+import { pipelineFlags } from '../src/demo/pipeline-arguments.js';
 import { type FlagTable, parseFlags } from '../src/flags.js';
 import { parityFlags } from '../src/parity/arguments.js';
+import { embedderAliases } from '../src/retrieval/embedder/arguments.js';
 import { encodeFlags } from '../src/retrieval/encode/arguments.js';
-import { evaluateFlags } from '../src/retrieval/evaluate/arguments.js';
-import { mineFlags } from '../src/retrieval/mine/arguments.js';
-import { scoreFlags } from '../src/retrieval/score/arguments.js';
+import { evaluateFlags, parseEvaluateArguments } from '../src/retrieval/evaluate/arguments.js';
+import { evaluate } from '../src/retrieval/evaluate/evaluate.js';
+import { mineFlags, parseMineArguments } from '../src/retrieval/mine/arguments.js';
+import { mine } from '../src/retrieval/mine/mine.js';
+import { parseScoreArguments, scoreFlags } from '../src/retrieval/score/arguments.js';
+import { scoreFiles } from '../src/retrieval/score/score.js';
 import { splitFlags } from '../src/retrieval/split/arguments.js';
 import { longTestFlags, matrixFlags, mpiTestFlags, setupFlags } from '../src/setup/arguments.js';
 import { tokenizerParityFlags } from '../src/tokenizer/parity.js';
@@ -26,6 +31,7 @@ import {
   evaluationInteropFlags,
   folderFlags,
   interopFlags,
+  miningInteropFlags,
   scoreInteropFlags,
   weightsFlags,
 } from './interop/flags.js';
@@ -39,9 +45,10 @@ const commands: Record<string, FlagTable> = {
   finetune: finetuneFlags,
   encode: encodeFlags,
   evaluate: evaluateFlags,
-  score: scoreFlags,
   mine: mineFlags,
+  score: scoreFlags,
   split: splitFlags,
+  pipeline: pipelineFlags,
   demo: demoFlags,
   parity: parityFlags,
   doctor: doctorFlags,
@@ -55,6 +62,7 @@ const commands: Record<string, FlagTable> = {
   'interop:weights': weightsFlags,
   'interop:scores': scoreInteropFlags,
   'interop:evaluation': evaluationInteropFlags,
+  'interop:mining': miningInteropFlags,
   ...Object.fromEntries(suites.map(({ name, flags }) => [`bench ${name}`, flags])),
 };
 
@@ -68,11 +76,14 @@ const documents = [
 
 /** Lines of fenced shell blocks, joined where they go on, and the code within lines. */
 function typed(text: string): string[] {
-  const fenced = [...text.matchAll(/```(?:shell|sh|bash)?\n([\s\S]*?)```/g)].flatMap(([, block]) =>
-    block!
-      .replaceAll(/^#.*\n/gm, '')
-      .replaceAll('\\\n', ' ')
-      .split('\n'),
+  // Fences of every language are paired, so that the end of one is not taken for the start of another.
+  const fenced = [...text.matchAll(/^```(\w*)\n([\s\S]*?)^```$/gm)].flatMap(([, language, block]) =>
+    ['', 'shell', 'sh', 'bash'].includes(language!)
+      ? block!
+          .replaceAll(/^#.*\n/gm, '')
+          .replaceAll('\\\n', ' ')
+          .split('\n')
+      : [],
   );
   const inline = [...text.replaceAll(/```[\s\S]*?```/g, '').matchAll(/`([^`\n]+)`/g)].map(
     ([, code]) => code!,
@@ -110,6 +121,7 @@ test('every flag that the documents name exists', () => {
       ),
     ),
   );
+  for (const name of Object.keys(embedderAliases)) known.add(name);
   // Of npm and node; `--help` and `--version` belong to all commands.
   for (const name of ['save_dev', 'global', 'silent', 'help', 'version', 'seconds', 'flag', 'name'])
     known.add(name);
@@ -154,7 +166,10 @@ test('every command that the documents name is one, with flags that it takes', (
         () =>
           call.name === 'finetune'
             ? needed || parseFinetuneArguments(words)
-            : parseFlags(table, words, { positionals: /parity$|^encode$|^score$/.test(call.name) }),
+            : parseFlags(table, words, {
+                aliases: Object.hasOwn(table, 'embedder_model_class') ? embedderAliases : {},
+                positionals: /parity$|^encode$|^score$/.test(call.name),
+              }),
         `${name}: ${line}`,
       );
       parsed++;
@@ -222,6 +237,41 @@ test('README’s rows and the command for one’s own train, are evaluated, and 
   assert.ok(log.some((entry) => Object.hasOwn(entry, 'eval_hybrid_ndcg@10')));
   assert.ok(notes.some((text) => text.startsWith('the run goes on from ')));
   assert.ok(fs.existsSync(path.join(output, 'README.md')));
+});
+
+test('README’s steps from rows to negatives, teacher scores, training and comparison follow one another', async () => {
+  const [, rows] = /```json\n([\s\S]*?)```/.exec(documents[0]!.text)!;
+  const at = (name: string) => path.join(folder, `steps-${name}`);
+  for (const name of ['rows.jsonl', 'held-out.jsonl']) fs.writeFileSync(at(name), rows!);
+  const [, block] = /```shell\n(npx dawntune mine [\s\S]*?)```/.exec(documents[0]!.text)!;
+  const calls = block!
+    .replaceAll('\\\n', ' ')
+    .trim()
+    .split('\n')
+    .map((line) => called(line)!);
+  assert.deepEqual(
+    calls.map(({ name }) => name),
+    ['mine', 'score', 'finetune', 'evaluate'],
+  );
+  const [mining, scoring, training, evaluation] = calls.map(({ words }) =>
+    words.map((word) =>
+      word === 'BAAI/bge-m3'
+        ? golden('model')
+        : /^output\/|\.jsonl$/.test(word)
+          ? at(path.basename(word))
+          : word,
+    ),
+  );
+  const parsed = <Args>({ args, notices }: { args: Args; notices: readonly string[] }): Args => {
+    assert.deepEqual(notices, []);
+    return args;
+  };
+  const surroundings = { report: silentReporter };
+  await mine(parsed(parseMineArguments(mining!)), surroundings);
+  await scoreFiles(parsed(parseScoreArguments(scoring!)), surroundings);
+  await finetune(parsed(parseFinetuneArguments(training!)), silentReporter, lendGpu);
+  const report = await evaluate(parsed(parseEvaluateArguments(evaluation!)), surroundings);
+  assert.match(report!, /steps-distilled/);
 });
 
 /** What a heading is called in an address, as GitHub has it. */
