@@ -122,7 +122,11 @@ export class CrossEncoder {
   scores(batch: TokenBatch): Tensor {
     const { store } = this;
     const weight = (name: string) => store.get(HEAD + name);
-    const first = gatherRows(encode(store, ENCODER, this.config, batch), batch.first);
+    // Of the last layer nothing else is read; rows are gathered in f32.
+    const first =
+      store.precision === 'f32'
+        ? encode(store, ENCODER, this.config, batch, { only: batch.first })
+        : gatherRows(encode(store, ENCODER, this.config, batch), batch.first);
     const pooled = tanh(linear(first, weight('dense.weight'), weight('dense.bias')));
     const scores = linear(pooled, weight('score.weight'), weight('score.bias'));
     return reshape(scores, [scores.rows]);

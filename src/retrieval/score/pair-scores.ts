@@ -180,10 +180,14 @@ class PassageBatches {
     try {
       return scope(() =>
         noGrad(() => {
-          const hidden = model.hidden(batch);
-          const dense = wanted.has('dense') ? model.dense(hidden, batch, truncateDim).beginRead() : undefined;
-          const weights = wanted.has('sparse') ? model.sparse(hidden).beginRead() : undefined;
-          const vectors = parts.length > 0 ? model.colbert(hidden, truncateDim) : undefined;
+          const denseAlone = wanted.size === 1 && wanted.has('dense');
+          const hidden = denseAlone ? undefined : model.hidden(batch);
+          const pooled = hidden
+            ? wanted.has('dense') && model.dense(hidden, batch, truncateDim)
+            : model.denseAlone(batch, truncateDim);
+          const dense = pooled ? pooled.beginRead() : undefined;
+          const weights = hidden && wanted.has('sparse') ? model.sparse(hidden).beginRead() : undefined;
+          const vectors = hidden && parts.length > 0 ? model.colbert(hidden, truncateDim) : undefined;
           const reads = parts.map((part) => ({
             slots: part.slots,
             read: scope(() => startColbert(vectors!, batch.packed.bounds, part)),
