@@ -40,9 +40,10 @@ export function renderHelp(usage: string, table: FlagTable, width = 100): string
 }
 
 function defaultNote(flag: Flag<unknown>): string {
-  const { fallback } = flag;
+  const { fallback, type } = flag;
   if (fallback === undefined) return ' (required)';
   if (fallback === null || fallback instanceof Set) return '';
+  if (type.words) return ` (default ${type.words(fallback)})`;
   if (Array.isArray(fallback)) return fallback.length === 0 ? '' : ` (default ${fallback.join(' ')})`;
   if (typeof fallback === 'boolean') return ` (default ${fallback ? 'True' : 'False'})`;
   return ` (default ${String(fallback)})`;

@@ -20,6 +20,8 @@ export interface ValueType<T> {
   readonly bare?: T;
   /** The value of these words, or undefined if they are not one. */
   parse(words: readonly string[]): T | undefined;
+  /** The words of a value, for the help text; without this the value is its own word. */
+  words?(value: T): string;
 }
 
 export interface Flag<T> {
@@ -169,6 +171,7 @@ export function listOf<T>(type: ValueType<T>, expects: string): ValueType<T[]> {
     expects,
     placeholder: `${type.placeholder}…`,
     many: true,
+    ...(type.words && { words: (values: T[]) => values.map((value) => type.words!(value)).join(' ') }),
     parse(words) {
       const values = words.map((word) => type.parse([word]));
       return words.length > 0 && values.every((value) => value !== undefined) ? (values as T[]) : undefined;

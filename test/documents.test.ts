@@ -11,6 +11,7 @@ import { suites } from '../bench/suites.js';
 import { doctorFlags } from '../src/cli/doctor-arguments.js';
 import { demoFlags } from '../src/demo/arguments.js';
 import { pipelineFlags } from '../src/demo/pipeline-arguments.js';
+import { renderHelp } from '../src/flag-help.js';
 import { type FlagTable, parseFlags } from '../src/flags.js';
 import { parityFlags } from '../src/parity/arguments.js';
 import { embedderAliases } from '../src/retrieval/embedder/arguments.js';
@@ -139,6 +140,17 @@ test('every flag that the documents name exists', () => {
       assert.ok(known.has(flag!.replaceAll('-', '_')), `${name}: --${flag}`);
     }
   assert.ok(seen > 60, `${seen} flags`);
+});
+
+test('help tells defaults as words that mean them', () => {
+  for (const [command, table] of Object.entries(commands))
+    for (const [name, flag] of Object.entries(table)) {
+      const help = renderHelp(command, { [name]: flag }, Number.POSITIVE_INFINITY);
+      const told = /\(default (.*)\)\n$/.exec(help)?.[1];
+      if (told === undefined) continue;
+      const words = flag.type.many ? told.split(' ') : [told];
+      assert.deepEqual(flag.type.parse(words), flag.fallback, `${command} --${name}: ${told}`);
+    }
 });
 
 test('every command that the documents name is one, with flags that it takes', () => {

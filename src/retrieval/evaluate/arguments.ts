@@ -21,7 +21,7 @@ import {
 import { checkStartArguments } from '../../train/rank-arguments.js';
 import { embedderAliases, embedderFlags, foreignEmbedderFlags } from '../embedder/arguments.js';
 import { foreignRerankerFlags, requireRerankerClass, rerankerFlags } from '../score/arguments.js';
-import { type Metric, metricsAt, parseMetric } from './metrics.js';
+import { type Metric, metricName, metricsAt, parseMetric } from './metrics.js';
 
 /** What ranks. `hybrid` is a weighted sum of the other three. */
 export const retrievalModes = ['dense', 'sparse', 'colbert', 'hybrid'] as const;
@@ -68,6 +68,7 @@ const metric: ValueType<Metric> = {
   placeholder: 'METRIC',
   many: false,
   parse: ([word]) => parseMetric(word!),
+  words: metricName,
 };
 
 export const evaluateFlags = {
