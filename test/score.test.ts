@@ -402,3 +402,17 @@ test('what is refused, with a line that says why, before anything is written', a
     '--weights has no effect with --mode dense',
   ]);
 });
+
+test('scores that float32 does not hold are refused, and nothing is written', async () => {
+  const rows = write('large.jsonl', [{ query: 'a', pos: ['b'], neg: ['c'] }]);
+  for (const words of [
+    ['--scale', '1e308'],
+    ['--weights', '1e308,1,1'],
+    ['--weights', '1e308,1,1', '--normalize_weights', '--scale', '1e300'],
+  ])
+    await assert.rejects(
+      score([rows, at('large-scores.jsonl'), ...model, ...words]),
+      /^InputError: .*large\.jsonl:1: expected scores of float32, found .* times /,
+    );
+  assert.ok(!fs.existsSync(at('large-scores.jsonl')));
+});

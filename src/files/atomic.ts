@@ -40,8 +40,7 @@ export class AtomicFile {
     const name = `.${path.basename(file)}.${process.pid}-${randomBytes(4).toString('hex')}${TEMPORARY_SUFFIX}`;
     const temporary = path.join(path.dirname(file), name);
     try {
-      if (fs.statSync(file, { throwIfNoEntry: false })?.isDirectory())
-        throw new InputError(`${printable(file)}: cannot write: is a folder`);
+      requireReplaceable(file);
       return new AtomicFile(file, temporary, fs.openSync(temporary, 'wx'));
     } catch (error) {
       if (error instanceof InputError) throw error;
@@ -110,6 +109,25 @@ export class AtomicFile {
       throw new MachineError(`${printable(this.path)}: cannot write: ${systemReason(error)}${remedy(error)}`);
     }
   }
+}
+
+/**
+ * What is put in the place of `file` must not be the end of a device, a pipe or a socket: a rename would take their name
+ * away from all other programs. @throws InputError.
+ */
+export function requireReplaceable(file: string): void {
+  const stats = fs.statSync(file, { throwIfNoEntry: false });
+  const link = fs.lstatSync(file, { throwIfNoEntry: false });
+  const other =
+    stats === undefined || stats.isFile()
+      ? undefined
+      : stats.isDirectory()
+        ? 'is a folder'
+        : 'is no file but a device, a pipe or a socket';
+  // /dev/stdout leads to a file where the output is sent to one, and is not that file.
+  const leads = link?.isSymbolicLink() && /^\/(?:proc|dev)\//.test(fs.readlinkSync(file));
+  const reason = other ?? (leads ? 'is a link of the system' : undefined);
+  if (reason) throw new InputError(`${printable(file)}: cannot write: ${reason}`);
 }
 
 /** Finds out, before anything is computed, that `file` can be written. @throws InputError that names the flag. */

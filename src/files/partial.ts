@@ -7,7 +7,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { InputError, MachineError } from '../errors.js';
 import { printable } from '../show.js';
-import { syncFolder, writeFileAtomic } from './atomic.js';
+import { requireReplaceable, syncFolder, writeFileAtomic } from './atomic.js';
 import { lockFile } from './file-lock.js';
 import { type JsonObject, readJsonObject } from './json.js';
 import { remedy, systemReason, writingFault } from './reason.js';
@@ -69,8 +69,7 @@ export class PartFile {
   static open(file: string, bytes: number | undefined): PartFile {
     const part = partOf(file);
     try {
-      if (fs.statSync(file, { throwIfNoEntry: false })?.isDirectory())
-        throw new InputError(`${printable(file)}: cannot write: is a folder`);
+      requireReplaceable(file);
       const descriptor = fs.openSync(part, bytes === undefined ? 'w+' : 'r+');
       const opened = new PartFile(file, descriptor, bytes ?? 0);
       if (bytes === undefined) return opened;

@@ -129,6 +129,10 @@ export function parseEncodeArguments(
   }
   if (role !== 'text' && values[`${role}InstructionForRetrieval`] === null)
     idle(`${role}_instruction_format`, `without --${role}_instruction_for_retrieval`);
+  const json =
+    values.inputFormat === 'jsonl' || inputs.some((name) => name === '-' || /\.jsonl?$/i.test(name));
+  if (values.inputFormat === 'lines' || !json)
+    for (const name of ['field', 'id_field']) idle(name, 'on lines, which are the texts');
   if (format === 'jsonl') idle('dtype', 'on JSON, whose numbers are those of f32');
   notices.push(...checkStartArguments(values, ranks ?? values.nprocPerNode));
   return { args: { ...values, inputs, format, maxLength }, notices };

@@ -20,7 +20,7 @@ import type { Reporter } from '../../train/report.js';
 import { openEmbedder } from '../embedder/open.js';
 import type { EncodeArguments } from './arguments.js';
 import { type InputText, readTexts } from './input.js';
-import { type EncodedSink, FileOutput, StandardOutput, type TextId } from './output.js';
+import { type EncodedSink, FileOutput, outputFiles, StandardOutput, type TextId } from './output.js';
 import { encodeStream } from './stream.js';
 
 /** What a rank of the command has around it. */
@@ -33,7 +33,7 @@ export interface EncodeSurroundings {
 /** What every rank knows of an earlier run. */
 interface Earlier {
   readonly texts: number;
-  /** CRC-32 over them. */
+  /** CRC-32 over them and their names. */
   readonly checksum: number;
 }
 
@@ -57,7 +57,9 @@ async function encodeOnRank(
   const representations = new Set(args.representations);
   requireInputs(args.inputs.filter((input) => input !== '-'));
   await onFirstRank(communicator, () => {
-    if (output !== '-') requireWritable('--output', output);
+    if (output === '-') return;
+    requireWritable('--output', output);
+    requireOthers(args);
   });
   const needs = [
     ...(representations.has('sparse') ? (['sparse_linear'] as const) : []),
@@ -96,7 +98,7 @@ async function encodeOnRank(
       let checksum = 0;
       let count = 0;
       for await (const { text, id } of inputTexts(args, communicator)) {
-        checksum = crc32(`${text}\n`, checksum);
+        checksum = crc32(`${JSON.stringify(id ?? null)}\n${text}\n`, checksum);
         count++;
         if (count === earlier.texts && checksum !== earlier.checksum)
           throw alikeOnAllRanks(
@@ -156,6 +158,22 @@ function requireInputs(inputs: readonly string[]): void {
   for (const input of inputs)
     if (!fs.existsSync(input))
       throw alikeOnAllRanks(new InputError(`${printable(input)}: cannot read: no such file or folder`));
+}
+
+/** An output that takes the place of a text's file, or of one beside it. @throws InputError. */
+function requireOthers(args: EncodeArguments): void {
+  const numbered = (file: string) => {
+    const stats = fs.statSync(file, { throwIfNoEntry: false, bigint: true });
+    return stats && `${stats.dev} ${stats.ino}`;
+  };
+  const inputs = new Map(args.inputs.map((input) => [numbered(input), input]));
+  for (const file of outputFiles({ ...args, representations: new Set(args.representations) })) {
+    const input = fs.existsSync(file) ? inputs.get(numbered(file)) : undefined;
+    if (input !== undefined)
+      throw new InputError(
+        `--output: expected other files than those that are read, found ${printable(file)}${file === input ? '' : `, which is ${printable(input)}`}`,
+      );
+  }
 }
 
 /** The texts on all ranks: files are read by each, standard input by the first. */

@@ -122,6 +122,32 @@ function bytesOf({ bytes }: Progress, file: string): number {
   return known;
 }
 
+/** The arrays and the files that they are written to; of safetensors those are put together at the end. */
+function arraysOf(
+  { output, format, dtype, representations }: OutputOptions,
+  widths: { readonly dense: number; readonly colbert: number },
+): [name: string, dtype: FileDType, width: number, file: string][] {
+  const specs: [name: string, dtype: FileDType, width: number][] = [];
+  if (representations.has('dense')) specs.push(['dense', dtype, widths.dense]);
+  if (representations.has('sparse'))
+    specs.push(['sparse_ids', 'i32', 0], ['sparse_weights', dtype, 0], ['sparse_offsets', 'i64', 0]);
+  if (representations.has('colbert'))
+    specs.push(['colbert', dtype, widths.colbert], ['colbert_offsets', 'i64', 0]);
+  const alone = format === 'npy' && specs.length === 1;
+  return specs.map(([name, type, width]) => {
+    const file = alone ? output : besideName(output, `${name}${path.extname(output)}`);
+    return [name, type, width, file];
+  });
+}
+
+/** Every file that has or loses its name at the end. */
+export function outputFiles(options: OutputOptions): string[] {
+  const { output, format } = options;
+  if (format === 'jsonl') return [output];
+  const arrays = format === 'npy' ? arraysOf(options, { dense: 0, colbert: 0 }) : [];
+  return [output, namesFile(output), ...arrays.map(([, , , file]) => file)];
+}
+
 /** Writes to files, which appear at `finish`. */
 export class FileOutput implements EncodedSink {
   private readonly arrays: ArrayPart[] = [];
@@ -136,22 +162,14 @@ export class FileOutput implements EncodedSink {
     widths: { readonly dense: number; readonly colbert: number },
     earlier: Progress | undefined,
   ) {
-    const { output, format, dtype, representations } = options;
+    const { output, format } = options;
     this.named = earlier?.state['named'] === true;
     try {
       if (format === 'jsonl') {
         this.json = PartFile.open(output, earlier && bytesOf(earlier, output));
         return;
       }
-      const specs: [name: string, dtype: FileDType, width: number][] = [];
-      if (representations.has('dense')) specs.push(['dense', dtype, widths.dense]);
-      if (representations.has('sparse'))
-        specs.push(['sparse_ids', 'i32', 0], ['sparse_weights', dtype, 0], ['sparse_offsets', 'i64', 0]);
-      if (representations.has('colbert'))
-        specs.push(['colbert', dtype, widths.colbert], ['colbert_offsets', 'i64', 0]);
-      const alone = format === 'npy' && specs.length === 1;
-      for (const [name, type, width] of specs) {
-        const file = alone ? output : besideName(output, `${name}${path.extname(output)}`);
+      for (const [name, type, width, file] of arraysOf(options, widths)) {
         const header = format === 'npy' ? NPY_HEADER_BYTES : 0;
         this.arrays.push(ArrayPart.open(name, file, type, width, header, earlier));
       }

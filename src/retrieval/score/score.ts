@@ -252,7 +252,14 @@ async function writeScores(
       };
       const take = (count: number) => {
         pair += count;
-        return Array.from(scores.subarray(pair - count, pair), (score) => score * scale);
+        return Array.from(scores.subarray(pair - count, pair), (score) => {
+          const scaled = score * scale;
+          // Training reads scores as f32.
+          if (Number.isFinite(Math.fround(scaled))) return scaled;
+          throw new InputError(
+            `${printable(rows.path)}:${place.line}: expected scores of float32, found ${score} times ${scale}; a smaller --scale or smaller --weights give some`,
+          );
+        });
       };
       const [positives, negatives] = [take(pos.length), take(neg?.length ?? 0)];
       if (positives.length + negatives.length > 1) {

@@ -13,6 +13,7 @@ import { AtomicFile } from '../../files/atomic.js';
 import { withMembers } from '../../files/json-members.js';
 import { type PlacedObject, readJsonObjects } from '../../files/json-objects.js';
 import { makeWritableFolder } from '../../files/make-folder.js';
+import { writingFault } from '../../files/reason.js';
 import { resolveModelFolder } from '../../models/hub-cache.js';
 import { printable } from '../../show.js';
 import { TokenizerThreads } from '../../tokenizer/threads.js';
@@ -52,16 +53,64 @@ export async function splitByLength(args: SplitArguments, report: Reporter): Pro
   const tokenizer = Tokenizer.load(folder);
   for (const line of tokenizer.notices) report.note(line);
   makeWritableFolder(args.outputDir);
+  requireDistinct(source.files, args);
+  const log = openLog(path.join(args.outputDir, args.logName));
   const threads = new TokenizerThreads(tokenizer, { threads: Math.min(16, os.availableParallelism()) });
   try {
     const records: SplitRecord[] = [];
     for (const file of source.files) records.push(await splitFile(file, args, threads, report));
-    const log = path.join(args.outputDir, args.logName);
-    fs.appendFileSync(log, records.map((record) => `${JSON.stringify(record)}\n`).join(''));
+    log.append(records.map((record) => `${JSON.stringify(record)}\n`).join(''));
     return records;
   } finally {
+    log.close();
     await threads.close();
   }
+}
+
+/** `a.json` and `a.jsonl` have parts of the same names, and rows of one of them would be lost. @throws InputError. */
+function requireDistinct(files: readonly string[], { lengthList, outputDir, logName }: SplitArguments): void {
+  const taken = new Map<string, string>();
+  for (const file of files)
+    for (const part of partsOf(file, lengthList, outputDir)) {
+      const other = taken.get(part.path);
+      if (other !== undefined)
+        throw new InputError(
+          `--input_path: expected files whose parts have different names, found ${printable(other)} and ${printable(file)}: both have ${printable(part.path)}`,
+        );
+      taken.set(part.path, file);
+      if (path.basename(part.path) === logName)
+        throw new InputError(`--log_name: expected another name than those of the parts, found ${logName}`);
+      if (files.some((input) => path.resolve(input) === path.resolve(part.path)))
+        throw new InputError(
+          `--output_dir: expected a folder where no part has the name of a file that is read, found ${printable(part.path)}`,
+        );
+    }
+}
+
+/** Opened before anything is written, so that what is wrong with it is told first. @throws InputError, MachineError. */
+function openLog(file: string): { append(text: string): void; close(): void } {
+  const attempt = <T>(act: () => T): T => {
+    try {
+      return act();
+    } catch (error) {
+      throw writingFault(file, 'cannot write', error);
+    }
+  };
+  const descriptor = attempt(() => fs.openSync(file, 'a'));
+  return {
+    append: (text) => void attempt(() => fs.writeFileSync(descriptor, text)),
+    close: () => fs.closeSync(descriptor),
+  };
+}
+
+/** The ranges and the files of their rows. */
+function partsOf(file: string, lengthList: readonly number[], outputDir: string) {
+  const stem = path.basename(file).replace(/\.[^.]*$/, '');
+  return lengthList.map((least, i) => {
+    const end = lengthList[i + 1] ?? Number.POSITIVE_INFINITY;
+    const name = `len-${least}-${end === Number.POSITIVE_INFINITY ? 'inf' : end}`;
+    return { name, least, end, path: path.join(outputDir, `${stem}_${name}.jsonl`) };
+  });
 }
 
 /** One range of lengths: from `least` up to `end`, which is not in it. */
@@ -83,13 +132,9 @@ async function splitFile(
   report: Reporter,
 ): Promise<SplitRecord> {
   const started = now();
-  const stem = path.basename(file).replace(/\.[^.]*$/, '');
-  const parts = lengthList.map((least, i): Part => {
-    const end = lengthList[i + 1] ?? Number.POSITIVE_INFINITY;
-    const name = `len-${least}-${end === Number.POSITIVE_INFINITY ? 'inf' : end}`;
-    const target = path.join(outputDir, `${stem}_${name}.jsonl`);
-    return { ...{ name, least, end, rows: 0, path: target }, kept: !overwrite && fs.existsSync(target) };
-  });
+  const parts = partsOf(file, lengthList, outputDir).map(
+    (part): Part => ({ ...part, rows: 0, kept: !overwrite && fs.existsSync(part.path) }),
+  );
   for (const { path, kept } of parts)
     if (kept) report.note(`${printable(path)} is there and is left as it is; --overwrite replaces it`);
   let size = 0;

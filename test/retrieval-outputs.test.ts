@@ -1,0 +1,113 @@
+/** Where commands write: what is no file of the user's own to replace, and what takes the place of something that is read. */
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { after, test } from 'node:test';
+import { InputError } from '../src/errors.js';
+import { AtomicFile, requireWritable } from '../src/files/atomic.js';
+import { PartFile } from '../src/files/partial.js';
+import { parseEncodeArguments } from '../src/retrieval/encode/arguments.js';
+import { encodeFiles } from '../src/retrieval/encode/encode-command.js';
+import { parseSplitArguments } from '../src/retrieval/split/arguments.js';
+import { splitByLength } from '../src/retrieval/split/split.js';
+import { silentReporter } from '../src/train/report.js';
+import { golden } from './repository.js';
+
+const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'dawntune-outputs-'));
+after(() => fs.rmSync(folder, { recursive: true, force: true }));
+const at = (...names: string[]) => path.join(folder, ...names);
+const row = '{"query": "a", "pos": ["b"], "text": "c"}\n';
+const model = ['--model_name_or_path', golden('model')];
+
+test('a pipe, a folder and a link of the system keep their names', {
+  skip: os.platform() === 'win32',
+}, () => {
+  assert.equal(spawnSync('mkfifo', [at('pipe')]).status, 0);
+  fs.mkdirSync(at('a folder'));
+  fs.symlinkSync('/proc/self/fd/1', at('stdout'));
+  fs.symlinkSync(at('pipe'), at('link to the pipe'));
+  for (const [name, reason] of [
+    ['pipe', /pipe: cannot write: is no file but a device, a pipe or a socket$/],
+    ['link to the pipe', /cannot write: is no file but a device/],
+    ['a folder', /a folder: cannot write: is a folder$/],
+    ['stdout', /stdout: cannot write: is (?:a link of the system|no file but)/],
+  ] as const) {
+    const before = fs.lstatSync(at(name)).ino;
+    for (const write of [
+      () => AtomicFile.create(at(name)),
+      () => PartFile.open(at(name), undefined),
+      () => requireWritable('--output', at(name)),
+    ])
+      assert.throws(write, (error: Error) => error instanceof InputError && reason.test(error.message), name);
+    assert.equal(fs.lstatSync(at(name)).ino, before, name);
+  }
+  assert.deepEqual(fs.readdirSync(folder).sort(), ['a folder', 'link to the pipe', 'pipe', 'stdout']);
+});
+
+test('encode writes over nothing that it reads', async () => {
+  fs.mkdirSync(at('encode'));
+  const file = (name: string) => at('encode', name);
+  const inputs = ['rows.jsonl', 'c.ids.jsonl', 'v.dense.npy', 'w.sparse_ids.npy'];
+  for (const name of inputs) fs.writeFileSync(file(name), row);
+  fs.linkSync(file('rows.jsonl'), file('the same.jsonl'));
+  for (const [input, ...words] of [
+    ['rows.jsonl', 'rows.jsonl'],
+    ['rows.jsonl', 'the same.jsonl'],
+    ['c.ids.jsonl', 'c.npy'],
+    ['c.ids.jsonl', 'c.safetensors'],
+    ['v.dense.npy', 'v.npy', '--representations', 'dense,colbert'],
+    ['w.sparse_ids.npy', 'w.npy', '--representations', 'sparse'],
+  ] as const) {
+    const [output, ...flags] = words;
+    const argv = [file(input), '--output', file(output!), ...flags, ...model];
+    const { args } = parseEncodeArguments(argv);
+    await assert.rejects(
+      encodeFiles(args, { report: silentReporter }),
+      /^InputError: --output: expected other files than those that are read, found /,
+    );
+  }
+  for (const name of inputs) assert.equal(fs.readFileSync(file(name), 'utf8'), row);
+  assert.equal(fs.readdirSync(at('encode')).length, inputs.length + 1);
+});
+
+test('fields have no effect on lines, which is said', () => {
+  const notices = (...words: string[]) =>
+    parseEncodeArguments([...words, '--field', 'a', '--id_field', 'b', '--output', 'v.npy', ...model])
+      .notices;
+  for (const words of [['a.txt'], ['a.jsonl', '--input_format', 'lines']])
+    assert.deepEqual(
+      notices(...words).map((line) => line.split(' ')[0]),
+      ['--field', '--id_field'],
+    );
+  for (const words of [[], ['-'], ['a.txt', 'b.json'], ['a.txt', '--input_format', 'jsonl']])
+    assert.deepEqual(notices(...words), []);
+});
+
+test('parts of a split that would take each other’s names, or those of what is read, are refused', async () => {
+  fs.mkdirSync(at('two'));
+  for (const name of ['a.json', 'a.jsonl']) fs.writeFileSync(at('two', name), row);
+  fs.mkdirSync(at('one'));
+  for (const name of ['a.jsonl', 'a_len-0-inf.jsonl']) fs.writeFileSync(at('one', name), row);
+  fs.mkdirSync(at('out', 'log'), { recursive: true });
+  for (const [words, expected] of [
+    [['two', 'out'], /^InputError: --input_path: expected files whose parts have different names/],
+    [
+      ['one', 'one', '--overwrite'],
+      /^InputError: --output_dir: expected a folder where no part has the name/,
+    ],
+    [
+      ['one/a.jsonl', 'out', '--log_name', 'a_len-0-inf.jsonl'],
+      /^InputError: --log_name: expected another name/,
+    ],
+    [['one/a.jsonl', 'out', '--log_name', 'log'], /^InputError: .*log: cannot write: is a folder$/],
+  ] as const) {
+    const [input, output, ...flags] = words;
+    const paths = ['--input_path', at(input!), '--output_dir', at(output!), '--length_list', '0'];
+    const { args } = parseSplitArguments([...paths, ...flags, ...model]);
+    await assert.rejects(splitByLength(args, silentReporter), expected);
+  }
+  assert.deepEqual(fs.readdirSync(at('out')), ['log']);
+  assert.equal(fs.readFileSync(at('one', 'a_len-0-inf.jsonl'), 'utf8'), row);
+});
