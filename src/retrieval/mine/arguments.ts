@@ -39,6 +39,7 @@ const rankRange: ValueType<NegativeRules['range']> = {
     const [lowest, highest] = match ? [Number(match[1]), Number(match[2])] : [0, 0];
     return lowest < highest ? { lowest, highest } : undefined;
   },
+  words: ({ lowest, highest }) => `${lowest}-${highest}`,
 };
 
 const weights: ValueType<number[]> = {
