@@ -1,19 +1,23 @@
 /** Where commands write: what is no file of the user's own to replace, and what takes the place of something that is read. */
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { after, test } from 'node:test';
+import { setTimeout as pause } from 'node:timers/promises';
 import { InputError } from '../src/errors.js';
 import { AtomicFile, requireWritable } from '../src/files/atomic.js';
 import { PartFile } from '../src/files/partial.js';
 import { parseEncodeArguments } from '../src/retrieval/encode/arguments.js';
 import { encodeFiles } from '../src/retrieval/encode/encode-command.js';
+import { parseMineArguments } from '../src/retrieval/mine/arguments.js';
+import { mine } from '../src/retrieval/mine/mine.js';
 import { parseSplitArguments } from '../src/retrieval/split/arguments.js';
 import { splitByLength } from '../src/retrieval/split/split.js';
 import { silentReporter } from '../src/train/report.js';
-import { golden } from './repository.js';
+import { golden, repositoryRoot } from './repository.js';
 
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'dawntune-outputs-'));
 after(() => fs.rmSync(folder, { recursive: true, force: true }));
@@ -70,6 +74,39 @@ test('encode writes over nothing that it reads', async () => {
   }
   for (const name of inputs) assert.equal(fs.readFileSync(file(name), 'utf8'), row);
   assert.equal(fs.readdirSync(at('encode')).length, inputs.length + 1);
+});
+
+test('mine does not write over its pool', async () => {
+  fs.writeFileSync(at('pool.jsonl'), row);
+  fs.symlinkSync(at('pool.jsonl'), at('link to the pool'));
+  for (const output of ['pool.jsonl', 'link to the pool']) {
+    const paths = ['--input_file', at('pool.jsonl'), '--output_file', at(output)];
+    const { args } = parseMineArguments([...paths, '--candidate_pool', at('pool.jsonl'), ...model]);
+    await assert.rejects(
+      mine(args, { report: silentReporter }),
+      /^InputError: --output_file: expected another/,
+    );
+  }
+  assert.equal(fs.readFileSync(at('pool.jsonl'), 'utf8'), row);
+});
+
+test('encode that a signal ends before the first window leaves nothing', {
+  skip: os.platform() === 'win32',
+}, async () => {
+  fs.mkdirSync(at('ended'));
+  fs.writeFileSync(at('ended', 'texts.txt'), 'a text of some words\n'.repeat(30_000));
+  const program = path.join(repositoryRoot, 'dist/src/cli/main.js');
+  const words = [program, 'encode', 'texts.txt', '--output', 'v.npy', ...model];
+  const child = spawn(process.execPath, words, { cwd: at('ended'), stdio: 'ignore' });
+  const ended = once(child, 'exit');
+  const begun = () => fs.readdirSync(at('ended')).some((name) => name.endsWith('-part'));
+  while (!begun() && child.exitCode === null) await pause(10);
+  child.kill('SIGTERM');
+  assert.equal((await ended)[0], 143);
+  const left = fs.readdirSync(at('ended'));
+  // A machine that is quick has a window to keep.
+  if (!left.some((name) => name.endsWith('-progress'))) assert.deepEqual(left, ['texts.txt']);
+  assert.ok(!left.some((name) => name.endsWith('-lock')), left.join());
 });
 
 test('fields have no effect on lines, which is said', () => {

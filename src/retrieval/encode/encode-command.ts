@@ -69,6 +69,16 @@ async function encodeOnRank(
   let files: FileOutput | undefined;
   let kept = false;
   let unlock: (() => void) | undefined;
+  const leave = () => {
+    // What is whole stays for --resume.
+    if (kept) files?.close();
+    else files?.discard();
+    files = undefined;
+    unlock?.();
+    unlock = undefined;
+  };
+  // A signal ends the process without coming back here.
+  process.once('exit', leave);
   try {
     await onFirstRank(communicator, async () => {
       if (output === '-') return;
@@ -145,10 +155,8 @@ async function encodeOnRank(
       report.note(`${done} texts: ${written.map(printable).join(', ')}`);
     }
   } finally {
-    // What is whole stays for --resume.
-    if (kept) files?.close();
-    else files?.discard();
-    unlock?.();
+    process.off('exit', leave);
+    leave();
     await embedder.close();
   }
 }

@@ -62,7 +62,12 @@ async function mineOnRank(
   await onFirstRank(communicator, () => requireWritable('--output_file', args.outputFile));
   const input = await together(communicator, () => {
     requireFile('--input_file', args.inputFile);
-    if (args.candidatePool !== null) requireFile('--candidate_pool', args.candidatePool);
+    if (args.candidatePool !== null) {
+      requireFile('--candidate_pool', args.candidatePool);
+      const [pool, output] = [args.candidatePool, args.outputFile].map((file) => realPath(file));
+      if (pool === output)
+        throw new InputError(`--output_file: expected another file than --candidate_pool, found the same`);
+    }
     const join = compileFormat(args.queryInstructionFormat, '--query_instruction_format');
     const instruction = args.queryInstructionForRetrieval;
     return new MiningInput({
@@ -113,6 +118,8 @@ async function mineOnRank(
 const EMPTY: MiningSummary = {
   ...{ rows: 0, candidates: 0, queries: 0, short: 0, drawn: 0, drawnRows: 0, tooNear: 0, tooFar: 0 },
 };
+
+const realPath = (file: string) => (fs.existsSync(file) ? fs.realpathSync(file) : file);
 
 function requireFile(flag: string, file: string): void {
   const stats = fs.statSync(file, { throwIfNoEntry: false });
