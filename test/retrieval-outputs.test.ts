@@ -12,6 +12,7 @@ import { AtomicFile, requireWritable } from '../src/files/atomic.js';
 import { PartFile } from '../src/files/partial.js';
 import { parseEncodeArguments } from '../src/retrieval/encode/arguments.js';
 import { encodeFiles } from '../src/retrieval/encode/encode-command.js';
+import { parseEvaluateArguments } from '../src/retrieval/evaluate/arguments.js';
 import { parseMineArguments } from '../src/retrieval/mine/arguments.js';
 import { mine } from '../src/retrieval/mine/mine.js';
 import { parseSplitArguments } from '../src/retrieval/split/arguments.js';
@@ -120,6 +121,25 @@ test('fields have no effect on lines, which is said', () => {
     );
   for (const words of [[], ['-'], ['a.txt', 'b.json'], ['a.txt', '--input_format', 'jsonl']])
     assert.deepEqual(notices(...words), []);
+});
+
+test('what is of models has no effect on a run file alone, which is said', () => {
+  const run = ['--qrels', 'q', '--run', 'r.trec'];
+  const flags = [
+    '--fp16',
+    '--modes',
+    'sparse',
+    '--truncate_dim',
+    '8',
+    '--search_top_k',
+    '5',
+    '--adapter',
+    'x',
+  ];
+  const told = (...more: string[]) =>
+    parseEvaluateArguments([...run, ...flags, ...more]).notices.map((line) => line.split(' ')[0]);
+  assert.deepEqual(told(), ['--truncate_dim', '--fp16', '--modes', '--search_top_k']);
+  assert.deepEqual(told('--compare', 'a model'), []);
 });
 
 test('parts of a split that would take each other’s names, or those of what is read, are refused', async () => {

@@ -7,6 +7,7 @@ import {
   boolean,
   choice,
   decimal,
+  type FlagTable,
   type FlagValues,
   group,
   inert,
@@ -246,6 +247,14 @@ export function parseEvaluateArguments(
   } else if (args.qrels !== null && (args.corpus === null || args.queries === null))
     throw new InputError('--reranker_name_or_path: expected --corpus and --queries with it, found none');
   requireRerankerClass(args.rerankerModelClass);
+  if (args.run !== null && args.compare === null && args.rerankerNameOrPath === null) {
+    const table: FlagTable = embedderFlags;
+    const ofModels = Object.entries(table).filter(
+      ([, { group, inert }]) => group === 'Model' && inert === undefined,
+    );
+    const names = [...ofModels.map(([name]) => name), 'modes', 'search_top_k', 'colbert_candidates'];
+    for (const name of names) without(name, 'on a run file, without a model');
+  }
   if (args.compare === null && args.modes.length < 2 && args.rerankerNameOrPath === null) {
     without('permutations', 'without a second system');
     without('seed', 'without a second system');

@@ -96,10 +96,15 @@ function openLog(file: string): { append(text: string): void; close(): void } {
       throw writingFault(file, 'cannot write', error);
     }
   };
+  const made = !fs.existsSync(file);
   const descriptor = attempt(() => fs.openSync(file, 'a'));
   return {
     append: (text) => void attempt(() => fs.writeFileSync(descriptor, text)),
-    close: () => fs.closeSync(descriptor),
+    close: () => {
+      const empty = fs.fstatSync(descriptor).size === 0;
+      fs.closeSync(descriptor);
+      if (made && empty) fs.rmSync(file, { force: true });
+    },
   };
 }
 
