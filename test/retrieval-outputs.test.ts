@@ -168,3 +168,24 @@ test('parts of a split that would take each other’s names, or those of what is
   assert.deepEqual(fs.readdirSync(at('out')), ['log']);
   assert.equal(fs.readFileSync(at('one', 'a_len-0-inf.jsonl'), 'utf8'), row);
 });
+
+test('results that standard output has no room for end the command with 1', {
+  skip: !fs.existsSync('/dev/full'),
+}, () => {
+  fs.writeFileSync(at('full.jsonl'), '{"query": "q", "pos": ["p"], "neg": ["n"]}\n');
+  const program = path.join(repositoryRoot, 'dist/src/cli/main.js');
+  for (const words of [
+    ['encode', at('full.jsonl'), '--field', 'query', ...model, '--output', '-'],
+    ['score', at('full.jsonl'), '-', ...model],
+    ['evaluate', '--eval_data', at('full.jsonl'), ...model],
+  ]) {
+    const full = fs.openSync('/dev/full', 'w');
+    const { status, stderr } = spawnSync(process.execPath, [program, ...words], {
+      encoding: 'utf8',
+      stdio: ['ignore', full, 'pipe'],
+    });
+    fs.closeSync(full);
+    assert.equal(status, 1, stderr);
+    assert.match(stderr, /^(?:dawntune: )?standard output: cannot write: /m, words[0]);
+  }
+});

@@ -1,4 +1,5 @@
 /** A command as one process of several that a launcher of MPI started: each of them is a rank. */
+import { writeStandardOutput } from '../../files/standard-output.js';
 import { messageLine, printable } from '../../show.js';
 import { interruptible } from '../../train/interruption.js';
 import { ALL_RANKS, RankError } from '../../train/ranks/communicator.js';
@@ -46,7 +47,7 @@ export async function runProcess<Args extends RankedArguments>(
     });
     await communicator.close();
     report.end();
-    if (output !== undefined && rank === 0) process.stdout.write(output);
+    if (output !== undefined && rank === 0) await writeStandardOutput(output);
     if (stopped && rank === 0) report.note(report.whereItStopped());
     return exitCode ?? 0;
   } catch (error) {

@@ -1,4 +1,5 @@
 /** Runs a command of one rank or several: here, in threads or under mpirun (start.ts), or as a process of MPI (process.ts). */
+import { writeStandardOutput } from '../../files/standard-output.js';
 import { interruptible } from '../../train/interruption.js';
 import { mpiLaunch } from '../../train/ranks/mpi/environment.js';
 import { consoleReporter } from '../../train/report.js';
@@ -27,7 +28,7 @@ export async function runRanked<Args extends RankedArguments>(
       ...{ args, report, stop: report, communicator: undefined, openGpu: undefined },
     });
     report.end();
-    if (output !== undefined) process.stdout.write(output);
+    if (output !== undefined) await writeStandardOutput(output);
     if (report.exitCode !== undefined) report.note(report.whereItStopped());
     return report.exitCode ?? exitCode ?? 0;
   } finally {

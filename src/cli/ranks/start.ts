@@ -2,6 +2,7 @@
  * `--nproc_per_node N`: ranks that a command starts itself on this machine, as threads where each can open its adapter by
  * name, else as processes under mpirun.
  */
+import { writeStandardOutput } from '../../files/standard-output.js';
 import { visibleAdapters } from '../../gpu/adapter-list.js';
 import { keepStandardError } from '../../gpu/dawn.js';
 import { noAdapterError } from '../../gpu/software-driver.js';
@@ -84,7 +85,7 @@ async function startThreads<Args extends RankedArguments>(
     const ends = await threads.results();
     report.end();
     const { output } = ends[0]!;
-    if (output !== undefined) process.stdout.write(output);
+    if (output !== undefined) await writeStandardOutput(output);
     if (report.exitCode !== undefined) report.note(report.whereItStopped());
     return report.exitCode ?? Math.max(...ends.map(({ exitCode = 0 }) => exitCode));
   } finally {
