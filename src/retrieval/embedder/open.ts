@@ -3,17 +3,16 @@ import { compileFormat, type Join } from '../../data/prompts.js';
 import { InputError } from '../../errors.js';
 import { Gpu, type GpuOptions } from '../../gpu/gpu.js';
 import { requireEmbedder } from '../../models/cross-encoder.js';
-import { resolveModelFolder } from '../../models/hub-cache.js';
 import { M3Model } from '../../models/m3.js';
 import type { M3Options } from '../../models/m3-parameters.js';
 import { TokenizerThreads } from '../../tokenizer/threads.js';
 import { Tokenizer } from '../../tokenizer/tokenizer.js';
 import type { Communicator } from '../../train/ranks/communicator.js';
-import { folderOnAllRanks } from '../../train/ranks/folder.js';
 import { SingleCommunicator } from '../../train/ranks/single.js';
 import { together } from '../../train/ranks/together.js';
 import type { Reporter } from '../../train/report.js';
 import type { EmbedderArguments } from './arguments.js';
+import { namedFolder } from './folder.js';
 
 /** What a rank of a command has around it. */
 export interface EmbedderSurroundings {
@@ -53,16 +52,7 @@ export async function openEmbedder(
   const note = (line: string) => {
     if (communicator.rank === 0) report.note(line);
   };
-  const folder = await folderOnAllRanks(communicator, name, () =>
-    resolveModelFolder(
-      name,
-      {
-        ...{ cacheDir: args.cacheDir, token: args.token, revision: args.revision },
-        report: { note, progress: (download) => report.download?.(download) },
-      },
-      '--model_name_or_path',
-    ),
-  );
+  const folder = await namedFolder(name, '--model_name_or_path', args, communicator, report);
   const opened: { gpu?: Gpu; model?: M3Model; threads?: TokenizerThreads } = {};
   const close = async () => {
     await opened.threads?.close();

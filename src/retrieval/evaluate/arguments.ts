@@ -6,7 +6,6 @@ import { InputError } from '../../errors.js';
 import {
   boolean,
   choice,
-  decimal,
   type FlagTable,
   type FlagValues,
   group,
@@ -21,6 +20,7 @@ import {
 } from '../../flags.js';
 import { checkStartArguments } from '../../train/rank-arguments.js';
 import { embedderAliases, embedderFlags, foreignEmbedderFlags } from '../embedder/arguments.js';
+import { hybridWeights } from '../hybrid-weights.js';
 import { foreignRerankerFlags, requireRerankerClass, rerankerFlags } from '../score/arguments.js';
 import { type Metric, metricName, metricsAt, parseMetric } from './metrics.js';
 
@@ -41,24 +41,6 @@ const modes: ValueType<RetrievalMode[]> = {
     const known = retrievalModes.filter((mode) => names.includes(mode));
     return names.length > 0 && names.every((name) => (retrievalModes as readonly string[]).includes(name))
       ? known
-      : undefined;
-  },
-};
-
-const weights: ValueType<[number, number, number]> = {
-  expects: 'three numbers of at least 0, not all 0: dense, sparse, ColBERT',
-  placeholder: 'DENSE SPARSE COLBERT',
-  many: true,
-  parse(words) {
-    const number = decimal('', (value) => value >= 0);
-    const values = words
-      .flatMap((word) => word.split(/[\s,]+/))
-      .filter((word) => word !== '')
-      .map((word) => number.parse([word]));
-    return values.length === 3 &&
-      values.every((value) => value !== undefined) &&
-      values.some((value) => value! > 0)
-      ? (values as [number, number, number])
       : undefined;
   },
 };
@@ -109,7 +91,7 @@ export const evaluateFlags = {
       100,
       'so many of the best by dense and by sparse, where that is computed, are scored by ColBERT and hybrid',
     ),
-    weights: withDefault(weights, [1, 0.3, 1], 'of dense, sparse and ColBERT in the hybrid sum'),
+    weights: withDefault(hybridWeights, [1, 0.3, 1], 'of dense, sparse and ColBERT in the hybrid sum'),
     tune_weights: optional(
       text('a split or a path'),
       'find the weights on this split of the dataset, or on these rows of training data, before they are used',

@@ -11,7 +11,6 @@ import {
   group,
   inert,
   integer,
-  listOf,
   optional,
   parseFlags,
   required,
@@ -23,6 +22,7 @@ import { show } from '../../show.js';
 import { COUNT } from '../../train/limits.js';
 import { checkStartArguments } from '../../train/rank-arguments.js';
 import { embedderAliases, embedderFlags, foreignEmbedderFlags } from '../embedder/arguments.js';
+import { hybridWeights } from '../hybrid-weights.js';
 import type { NegativeRules } from './negatives.js';
 
 export const mineMetrics = ['ip', 'l2', 'cosine'] as const;
@@ -40,19 +40,6 @@ const rankRange: ValueType<NegativeRules['range']> = {
     return lowest < highest ? { lowest, highest } : undefined;
   },
   words: ({ lowest, highest }) => `${lowest}-${highest}`,
-};
-
-const weights: ValueType<number[]> = {
-  expects: 'three weights, of dense, sparse and ColBERT scores, such as 1 0.3 1',
-  placeholder: 'D S C',
-  many: true,
-  parse(words) {
-    const values = listOf(
-      decimal('a number of at least 0', (value) => value >= 0),
-      'weights',
-    ).parse(words.flatMap((word) => word.split(',')));
-    return values?.length === 3 && values.some((value) => value > 0) ? values : undefined;
-  },
 };
 
 const path = text('a path');
@@ -83,7 +70,11 @@ export const mineFlags = {
       'dense',
       'scores that rank the candidates; all but dense read the model’s other heads',
     ),
-    weights: withDefault(weights, [1, 0.3, 1], 'of dense, sparse and ColBERT scores with --mode hybrid'),
+    weights: withDefault(
+      hybridWeights,
+      [1, 0.3, 1],
+      'of dense, sparse and ColBERT scores with --mode hybrid',
+    ),
     rerank_candidates: optional(
       count,
       'how many texts dense and sparse search each bring for --mode colbert and hybrid; by default twice the ranks',

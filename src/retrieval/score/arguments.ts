@@ -12,35 +12,20 @@ import {
   optional,
   parseFlags,
   text,
-  type ValueType,
   withDefault,
 } from '../../flags.js';
 import { COUNT } from '../../train/limits.js';
 import { checkStartArguments } from '../../train/rank-arguments.js';
 import { embedderAliases, embedderFlags, foreignEmbedderFlags } from '../embedder/arguments.js';
-import { ENSEMBLE_WEIGHTS, type ScoreWeights, scoreModes } from './teacher.js';
+import { hybridWeights } from '../hybrid-weights.js';
+import { ENSEMBLE_WEIGHTS, scoreModes } from './teacher.js';
 
 const count = integer(COUNT.least, COUNT.most);
-
-/** `1,0.3,1`. */
-const weights: ValueType<ScoreWeights> = {
-  expects: 'three numbers of at least 0, not all of them 0, with commas between them: dense, sparse, ColBERT',
-  placeholder: 'D,S,C',
-  many: true,
-  parse(words) {
-    const number = decimal('', (value) => value >= 0);
-    const values = words.flatMap((word) => word.split(',')).map((word) => number.parse([word.trim()]));
-    const [dense, sparse, colbert, ...more] = values;
-    if (dense === undefined || sparse === undefined || colbert === undefined || more.length > 0)
-      return undefined;
-    return dense + sparse + colbert > 0 ? [dense, sparse, colbert] : undefined;
-  },
-};
 
 const modelFlags = group('Scores of the model', {
   mode: withDefault(choice(scoreModes), 'hybrid', 'which score; hybrid: all three by their weights'),
   weights: withDefault(
-    weights,
+    hybridWeights,
     ENSEMBLE_WEIGHTS,
     'weights of dense, sparse and ColBERT scores in hybrid ones',
   ),

@@ -1,13 +1,12 @@
 /** Opens what pairs are scored with: the reranker of the flags, its tokenizer, and the rank's GPU. */
 import { Gpu } from '../../gpu/gpu.js';
 import { CrossEncoder } from '../../models/cross-encoder.js';
-import { resolveModelFolder } from '../../models/hub-cache.js';
 import { TokenizerThreads } from '../../tokenizer/threads.js';
 import { Tokenizer } from '../../tokenizer/tokenizer.js';
-import { folderOnAllRanks } from '../../train/ranks/folder.js';
 import { SingleCommunicator } from '../../train/ranks/single.js';
 import { together } from '../../train/ranks/together.js';
 import type { EmbedderArguments } from '../embedder/arguments.js';
+import { namedFolder } from '../embedder/folder.js';
 import type { EmbedderSurroundings } from '../embedder/open.js';
 
 export interface Reranker {
@@ -25,16 +24,7 @@ export async function openReranker(
   const note = (line: string) => {
     if (communicator.rank === 0) report.note(line);
   };
-  const folder = await folderOnAllRanks(communicator, name, () =>
-    resolveModelFolder(
-      name,
-      {
-        ...{ cacheDir: args.cacheDir, token: args.token, revision: args.revision },
-        report: { note, progress: (download) => report.download?.(download) },
-      },
-      '--reranker_name_or_path',
-    ),
-  );
+  const folder = await namedFolder(name, '--reranker_name_or_path', args, communicator, report);
   const opened: { gpu?: Gpu; model?: CrossEncoder; threads?: TokenizerThreads } = {};
   const close = async () => {
     await opened.threads?.close();

@@ -1,0 +1,31 @@
+/** The folder of the model that a command of this room names, on each of its ranks. */
+import { resolveModelFolder } from '../../models/hub-cache.js';
+import type { Communicator } from '../../train/ranks/communicator.js';
+import { folderOnAllRanks } from '../../train/ranks/folder.js';
+import type { Reporter } from '../../train/report.js';
+import type { EmbedderArguments } from './arguments.js';
+
+/** `name`: a folder or a hub id, as `flag` gives it. All ranks call it. @throws as `resolveModelFolder`; RankError. */
+export function namedFolder(
+  name: string,
+  flag: string,
+  { cacheDir, token, revision }: Pick<EmbedderArguments, 'cacheDir' | 'token' | 'revision'>,
+  communicator: Communicator,
+  report: Pick<Reporter, 'note' | 'download'>,
+): Promise<string> {
+  return folderOnAllRanks(communicator, name, () =>
+    resolveModelFolder(
+      name,
+      {
+        ...{ cacheDir, token, revision },
+        report: {
+          note: (line) => {
+            if (communicator.rank === 0) report.note(line);
+          },
+          progress: (download) => report.download?.(download),
+        },
+      },
+      flag,
+    ),
+  );
+}
