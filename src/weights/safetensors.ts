@@ -62,12 +62,15 @@ export class SafetensorsFile implements WeightSource {
     return readFloats(this.file, dtype, position, count);
   }
 
-  /** `count` elements from `start` on, as f32. @throws InputError when the tensor holds no floats or not so many. */
-  readRange(name: string, start: number, count: number): Float32Array {
+  /**
+   * `count` elements from `start` on, as f32. `into`: see `readFloats`.
+   * @throws InputError when the tensor holds no floats or not so many.
+   */
+  readRange(name: string, start: number, count: number, into?: Float32Array): Float32Array {
     const { dtype, position, count: all } = this.floats(name);
     if (!(start >= 0 && count >= 0 && start + count <= all))
       this.fail(`tensor ${show(name)}: no elements ${start} to ${start + count} of ${all}`);
-    return readFloats(this.file, dtype, position + start * fileDTypeBytes(dtype), count);
+    return readFloats(this.file, dtype, position + start * fileDTypeBytes(dtype), count, into);
   }
 
   /** The elements as stored, of any dtype: f16 and bf16 are raw bits, i64 a BigInt64Array. */

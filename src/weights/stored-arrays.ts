@@ -22,15 +22,22 @@ export function readArray(
   return data;
 }
 
-/** `count` elements as f32; the host never holds the stored form of more than a chunk beside the result. */
+/**
+ * `count` elements as f32; the host never holds the stored form of more than a chunk beside the result. `into`: where they
+ * are put, of at least so many; by default memory of their own.
+ */
 export function readFloats(
   file: PositionedFile,
   dtype: FloatFileDType,
   position: number,
   count: number,
+  into?: Float32Array,
 ): Float32Array {
-  if (dtype === 'f32') return readArray(file, 'f32', position, count) as Float32Array;
-  const result = new Float32Array(count);
+  const result = into?.subarray(0, count) ?? new Float32Array(count);
+  if (dtype === 'f32') {
+    file.readInto(bytesOf(result), position);
+    return result;
+  }
   for (const { offset, data } of streamFloats(file, dtype, position, count, 1 << 20))
     result.set(data, offset);
   return result;

@@ -4,12 +4,12 @@
  * numbers like others.
  *
  * A list has room for more than k. What beats the floor is appended, in no order; when the room is used up, the list is
- * cut to its k best, whose last is the floor from then on. Of a tile in the middle of a long row next to nothing passes, so
+ * cut to its k best or a few more, whose last is the floor from then on. Of a tile in the middle of a long row next to nothing passes, so
  * that a scan costs a read of the tile and a comparison; of the worst one (every entry better than all before) each entry
  * is appended and cut away once.
  *
- * The k-th best is found by its bits, from the highest that differ: how many entries have at least this rank? Among equal
- * scores at the cut those of the lowest index stay, found the same way. Nothing depends on the order of the list.
+ * The k-th best is found by halves: how many entries have at least this rank? Among equal scores at the cut those of the
+ * lowest index stay, found by the bits of the index. Nothing depends on the order of the list.
  */
 import { RANKS } from '../elementary.js';
 import { rowMain } from '../launch/rows.js';
@@ -98,34 +98,33 @@ const countOf = (condition: string) => `var own = 0u;
     }
     let found = total(own, lane);`;
 
-/** `cut`: the list of a row, of n > k entries, to its k best; returns a rank that none of the others exceeds. */
+/**
+ * `cut`: the list of a row, of n > k entries, to its k best, or to them and at most `slack` that follow. Returns how many
+ * stay, and a rank that at least k of them have and none of the others exceeds.
+ */
 const CUT = `
 // The rank of -inf.
 const LOWEST = 0x00800000u;
 @diagnostic(off, subgroup_uniformity)
-fn cut(base: u32, n: u32, k: u32, lane: u32) -> u32 {
+fn cut(base: u32, n: u32, k: u32, slack: u32, lane: u32) -> vec2u {
   var low = 0xffffffffu;
   var high = 0u;
   for (var i = lane; i < n; i += LANES) { let key = ioKeys[base + i]; low = min(low, key); high = max(high, key); }
-  low = least(low, lane);
-  high = most(high, lane);
-  // The largest rank that at least k entries have, or one below it that exactly k have.
-  var floor_ = high;
+  // The largest rank that at least k entries have, or one below it that few more have, lies from floor_ to below beyond.
+  var floor_ = least(low, lane);
+  var beyond = most(high, lane) + 1u;
   var reached = n;
-  if (low != high) {
-    var bit = 31u - countLeadingZeros(low ^ high);
-    floor_ = high & ~((2u << bit) - 1u);
-    loop {
-      let tried = floor_ | (1u << bit);
-      ${countOf('key >= tried')}
-      if (found >= k) { floor_ = tried; reached = found; }
-      if (reached == k || bit == 0u) { break; }
-      bit--;
-    }
+  for (var step = 0u; reached > k + slack && beyond - floor_ > 1u; step++) {
+    // Halves the scores, among which entries are spread, and every other time the ranks, of which there are 2^32.
+    var tried = floor_ + (beyond - floor_) / 2u;
+    let middle = rank(0.5 * unrank(floor_) + 0.5 * unrank(beyond - 1u));
+    if (step % 2u == 0u && middle > floor_ && middle < beyond) { tried = middle; }
+    ${countOf('key >= tried')}
+    if (found >= k) { floor_ = tried; reached = found; } else { beyond = tried; }
   }
   // Of equal scores at the cut as many stay as there is room for: up to this index.
   var last = 0xffffffffu;
-  if (reached > k) {
+  if (reached > k + slack) {
     var above = 0u;
     {
       ${countOf('key > floor_')}
@@ -153,7 +152,7 @@ fn cut(base: u32, n: u32, k: u32, lane: u32) -> u32 {
     if (stays) { ioKeys[base + slot] = key; ioIndex[base + slot] = index; }
   }
   settle();
-  return floor_;
+  return vec2u(kept, floor_);
 }`;
 
 const SCAN_PARAMS = {
@@ -215,8 +214,9 @@ ${rowMain({ lanes }, 'p.rows').trim()}
     let passes = ${units.map((u) => `(v${u} >= ${four ? 'vec4f(limit)' : 'limit'})`).join(' | ')};
     if (anyOf(${four ? 'any(passes)' : 'passes'}, lane)) {
       if (n + STEP > p.capacity) {
-        floor_ = cut(base, n, p.k, lane);
-        n = p.k;
+        let left = cut(base, n, p.k, min(p.k / 2u, (p.capacity - p.k - STEP) / 2u), lane);
+        n = left.x;
+        floor_ = left.y;
       }
       ${taking.join('\n      ')}
       settle();
@@ -260,8 +260,9 @@ ${rowMain({ lanes }, 'p.rows').trim()}
   var n = same(ioState[row].x, lane);
   var floor_ = same(ioState[row].y, lane);
   if (n > p.k) {
-    floor_ = cut(base, n, p.k, lane);
-    n = p.k;
+    let left = cut(base, n, p.k, 0u, lane);
+    n = left.x;
+    floor_ = left.y;
   }
   // A bitonic network that never moves what lies beyond n, as if the worst of all lay there: its first step of each
   // size compares from both ends.

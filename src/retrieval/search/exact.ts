@@ -26,7 +26,7 @@ import {
   operandsOf,
 } from './operands.js';
 import { planSearch, type SearchPlan } from './plan.js';
-import { rankCandidates } from './ranking.js';
+import { NO_ROW, rankCandidates } from './ranking.js';
 import { gatherTiles, ownTiles } from './shares.js';
 
 export interface SearchOptions {
@@ -147,7 +147,7 @@ class GroupSearch {
   async run(onProgress: (done: number) => void, found: Neighbours): Promise<QueryTile[]> {
     const { gpu, plan, parts, metric, frame } = this;
     const { width } = this.corpus;
-    const blocks = new Blocks(this.corpus, plan.blockRows);
+    const blocks = blocksOf(this.corpus, plan.corpusTile, plan.blockRows);
     try {
       // Of each query, its length as the product sees it.
       const lengths: Float64Array[] = [];
@@ -162,17 +162,19 @@ class GroupSearch {
         return tensor;
       });
       const scores = this.made([plan.queryTile, plan.corpusTile]);
-      const device = [0, 1].map(() => ({
-        rows: this.made([plan.blockRows, width]),
-        bias: metric === 'l2' ? this.made([plan.blockRows]) : undefined,
-        done: undefined as { wait(): Promise<unknown> } | undefined,
-      }));
-      for await (const { first, count, values } of blocks) {
+      const device = [0, 1].map(
+        (): DeviceBlock => ({
+          rows: this.made([plan.blockRows, width]),
+          bias: metric === 'l2' ? this.made([plan.blockRows]) : undefined,
+          done: undefined,
+        }),
+      );
+      for await (const { number, first, count, values } of blocks) {
         const squared = checkedLengths('corpus', values, width, first);
         if (tiles.length === 0) continue;
         const operands = operandsOf(metric, 'corpus', values, squared, frame);
         longest = Math.max(longest, longestOf(squared, operands, frame));
-        const block = device[(first / plan.blockRows) % 2]!;
+        const block = device[number % 2]!;
         // What was uploaded there before was searched.
         await block.done?.wait();
         this.upload(block, operands, count);
@@ -205,18 +207,15 @@ class GroupSearch {
     return tensor;
   }
 
-  private upload(
-    { rows, bias }: { rows: Tensor; bias: Tensor | undefined },
-    operands: Operands,
-    count: number,
-  ): void {
-    // Rows beyond the last are multiplied too and looked at by nobody; they must only have been written.
-    if (count < this.plan.blockRows) {
-      rows.fillZero();
-      bias?.fillZero();
-    }
+  private upload({ rows, bias }: DeviceBlock, operands: Operands, count: number): void {
+    const { corpusTile } = this.plan;
     rows.write(operands.values);
     if (operands.bias) bias!.write(operands.bias);
+    // Rows of the last tile beyond the last row are multiplied too and looked at by nobody; they must only have been written.
+    const beyond = Math.ceil(count / corpusTile) * corpusTile - count;
+    if (beyond === 0) return;
+    rows.write(new Float32Array(beyond * rows.cols), count * rows.cols);
+    bias?.write(new Float32Array(beyond), count);
   }
 
   /** The candidates by their float64 scores, as results; `errorFor`: of a query, by how much f32 may be wrong. */
@@ -236,9 +235,16 @@ class GroupSearch {
       // A plan reads zeros, which would be equal; what it accounts is a search whose first candidates are enough.
       if (keeps >= corpus.count || this.gpu.planning) continue;
       // What is not kept is no better than the last that is: is that surely worse than the k best?
-      const places = Array.from(parts[p]!.numbers, (_, r) => r).filter(
-        (r) => !(values[r * keeps + k - 1]! - values[(r + 1) * keeps - 1]! > 2 * errorFor(p, r)),
-      );
+      const places: number[] = [];
+      for (let r = 0; r < parts[p]!.numbers.length; r++) {
+        const [start, end] = [r * keeps, (r + 1) * keeps];
+        // Where they are so, those after that need no other score.
+        const worst = values[start + k - 1]! - 2 * errorFor(p, r);
+        let possible = end;
+        while (possible > start + k && values[possible - 1]! < worst) possible--;
+        candidates[p]!.fill(NO_ROW, possible, end);
+        if (possible === end) places.push(r);
+      }
       if (places.length > 0) unsure.push(partOfTile(parts[p]!, places));
     }
     const scores = await rankCandidates(
@@ -257,26 +263,45 @@ class GroupSearch {
   }
 }
 
-/** The corpus in blocks, the next of which is read while one is worked on. */
-class Blocks {
-  constructor(
-    private readonly corpus: VectorRows,
-    private readonly rows: number,
-  ) {}
+/** A block of the corpus on the device. */
+interface DeviceBlock {
+  /** [rows, width] f32, and of `l2` what is added to the products. */
+  readonly rows: Tensor;
+  readonly bias: Tensor | undefined;
+  /** What was uploaded there last was searched. */
+  done: { wait(): Promise<unknown> } | undefined;
+}
 
-  async *[Symbol.asyncIterator](): AsyncGenerator<{ first: number; count: number; values: Float32Array }> {
-    const { corpus, rows } = this;
-    const read = (first: number) => {
-      const values = corpus.read(first, Math.min(corpus.count, first + rows));
-      // Of a block that is not reached, nobody is told.
-      values.catch(() => undefined);
-      return values;
-    };
-    let next = read(0);
-    for (let first = 0; first < corpus.count; first += rows) {
-      const values = await next;
-      if (first + rows < corpus.count) next = read(first + rows);
-      yield { first, count: values.length / corpus.width, values };
-    }
+/** Rows of the corpus as they are read. */
+interface Block {
+  readonly number: number;
+  readonly first: number;
+  readonly count: number;
+  /** [count · width], until the block after the next is asked for. */
+  readonly values: Float32Array;
+}
+
+/**
+ * The corpus in blocks, the next of which is read while one is worked on. The first is a tile and each twice the one before,
+ * up to `rows`, so that the device does not wait for a long one at the start.
+ */
+async function* blocksOf(corpus: VectorRows, tile: number, rows: number): AsyncGenerator<Block> {
+  const { count, width } = corpus;
+  const memory: Float32Array[] = [];
+  const read = (number: number, first: number) => {
+    const end = Math.min(count, first + Math.min(rows, tile * 2 ** Math.min(number, 30)));
+    if (memory.length <= number % 2) memory.push(new Float32Array(Math.min(count, rows) * width));
+    const values = corpus.read(first, end, memory[number % 2]!);
+    // Of a block that is not reached, nobody is told.
+    values.catch(() => undefined);
+    return { number, first, count: end - first, values };
+  };
+  let next = read(0, 0);
+  for (let first = 0; first < count; ) {
+    const block = next;
+    const values = await block.values;
+    first += block.count;
+    if (first < count) next = read(block.number + 1, first);
+    yield { ...block, values };
   }
 }

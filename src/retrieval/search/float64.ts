@@ -1,6 +1,7 @@
 /**
  * Scores as search reports them: sums in float64 in one fixed order, rounded to f32. Equal vectors have equal scores
- * wherever they stand, and whichever device found them.
+ * wherever they stand, and whichever device found them. The sums are variables of their own, and each value is read once:
+ * four of an array taken apart cost four times as long.
  */
 import type { Metric } from './neighbours.js';
 
@@ -8,14 +9,21 @@ type Vectors = Float32Array;
 
 /** Σ x², of the `width` values from `at` on; not finite exactly where one of them is not (f32 squared cannot overflow). */
 export function squaredLength(x: Vectors, at: number, width: number): number {
-  let [a, b, c, d] = [0, 0, 0, 0];
+  let a = 0;
+  let b = 0;
+  let c = 0;
+  let d = 0;
   const end = at + width;
   let i = at;
   for (; i + 4 <= end; i += 4) {
-    a += x[i]! * x[i]!;
-    b += x[i + 1]! * x[i + 1]!;
-    c += x[i + 2]! * x[i + 2]!;
-    d += x[i + 3]! * x[i + 3]!;
+    const x0 = x[i]!;
+    const x1 = x[i + 1]!;
+    const x2 = x[i + 2]!;
+    const x3 = x[i + 3]!;
+    a += x0 * x0;
+    b += x1 * x1;
+    c += x2 * x2;
+    d += x3 * x3;
   }
   for (; i < end; i++) a += x[i]! * x[i]!;
   return a + b + (c + d);
@@ -23,7 +31,10 @@ export function squaredLength(x: Vectors, at: number, width: number): number {
 
 /** Σ x·y of the `width` values from `atX` and `atY` on. */
 export function innerProduct(x: Vectors, atX: number, y: Vectors, atY: number, width: number): number {
-  let [a, b, c, d] = [0, 0, 0, 0];
+  let a = 0;
+  let b = 0;
+  let c = 0;
+  let d = 0;
   let i = 0;
   for (; i + 4 <= width; i += 4) {
     a += x[atX + i]! * y[atY + i]!;
@@ -37,7 +48,10 @@ export function innerProduct(x: Vectors, atX: number, y: Vectors, atY: number, w
 
 /** Σ (x − y)² of the `width` values from `atX` and `atY` on. */
 export function squaredDistance(x: Vectors, atX: number, y: Vectors, atY: number, width: number): number {
-  let [a, b, c, d] = [0, 0, 0, 0];
+  let a = 0;
+  let b = 0;
+  let c = 0;
+  let d = 0;
   let i = 0;
   for (; i + 4 <= width; i += 4) {
     const x0 = x[atX + i]! - y[atY + i]!;

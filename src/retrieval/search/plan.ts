@@ -19,7 +19,7 @@ export interface SearchPlan {
 /** Candidates that are kept where it is close. */
 const KEPT_AGAIN = 4096;
 
-const QUERY_TILE = 512;
+const QUERY_TILE = 1024;
 const CORPUS_TILE = 4096;
 /** Bytes of a block where a binding could be larger: enough to be busy with while the next is made ready. */
 const BLOCK_BYTES = 32 << 20;

@@ -49,10 +49,11 @@ export async function rankCandidates(
     const to = next[blockOf(row)]!++;
     [partAt[to], placeAt[to]] = [part, at];
   });
+  const memory = new Float32Array(Math.min(count, blockRows) * width);
   for (let b = 0; b + 1 < starts.length; b++) {
     if (starts[b] === starts[b + 1]) continue;
     const first = b * blockRows;
-    const values = await corpus.read(first, Math.min(count, first + blockRows));
+    const values = await corpus.read(first, Math.min(count, first + blockRows), memory);
     for (let i = starts[b]!; i < starts[b + 1]!; i++) {
       const [part, at] = [partAt[i]!, placeAt[i]!];
       const { queries, rows } = parts[part]!;

@@ -47,13 +47,14 @@ function npyVectors(path: string): VectorFile {
     const bytes = fileDTypeBytes(dtype);
     return {
       ...{ count, width, dtype: dtype as VectorDType },
-      async read(start, end) {
+      async read(start, end, into) {
         requireRows(path, count, start, end);
         return readFloats(
           file,
           dtype as VectorDType,
           dataStart + start * width * bytes,
           (end - start) * width,
+          into,
         );
       },
       describe: () => printable(path),
@@ -76,9 +77,9 @@ function safetensorsVectors(path: string, asked: string | undefined): VectorFile
     const { count, width } = extents(what, dtype, shape);
     return {
       ...{ count, width, dtype: dtype as VectorDType },
-      async read(start, end) {
+      async read(start, end, into) {
         requireRows(what, count, start, end);
-        return file.readRange(name, start * width, (end - start) * width);
+        return file.readRange(name, start * width, (end - start) * width, into);
       },
       describe: () => what,
       close: () => file.close(),

@@ -8,8 +8,12 @@ export interface VectorRows {
   readonly count: number;
   /** Values of a vector. */
   readonly width: number;
-  /** [(end − start) · width] f32: rows start to end − 1, one after the other. The caller may keep it, but not change it. */
-  read(start: number, end: number): Promise<Float32Array>;
+  /**
+   * [(end − start) · width] f32: rows start to end − 1, one after the other. The caller may keep it, but not change it.
+   * `into`: memory of the caller's, of at least so many values, that may be read into and the result be part of; rows that
+   * lie in memory are not copied there.
+   */
+  read(start: number, end: number, into?: Float32Array): Promise<Float32Array>;
 }
 
 /** Rows that are in memory. values: [count · width]. @throws ShapeError. */
@@ -35,5 +39,5 @@ export function requireRows(what: string, count: number, start: number, end: num
 /** The first `count` of some rows. */
 export const firstRows = (rows: VectorRows, count: number): VectorRows => ({
   ...{ count, width: rows.width },
-  read: (start, end) => rows.read(start, end),
+  read: (start, end, into) => rows.read(start, end, into),
 });

@@ -60,11 +60,11 @@ export class VectorSpool implements VectorRows {
     }
   }
 
-  async read(start: number, end: number): Promise<Float32Array> {
+  async read(start: number, end: number, into?: Float32Array): Promise<Float32Array> {
     const { width, blockRows } = this;
     requireRows('VectorSpool', this.count, start, end);
     if (this.closed) throw new MachineError('VectorSpool: read after it was disposed');
-    if (this.file) return this.readFile(start, end);
+    if (this.file) return this.readFile(start, end, into);
     const block = Math.floor(start / blockRows);
     if (end <= (block + 1) * blockRows)
       return (this.blocks[block] ?? new Float32Array()).subarray(
@@ -116,8 +116,9 @@ export class VectorSpool implements VectorRows {
     this.file!.write(bytesOf(values), row * this.width * 4);
   }
 
-  private readFile(start: number, end: number): Float32Array {
-    const rows = new Float32Array((end - start) * this.width);
+  private readFile(start: number, end: number, into?: Float32Array): Float32Array {
+    const count = (end - start) * this.width;
+    const rows = into?.subarray(0, count) ?? new Float32Array(count);
     this.file!.read(bytesOf(rows), start * this.width * 4);
     return rows;
   }

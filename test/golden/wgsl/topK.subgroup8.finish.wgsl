@@ -38,34 +38,30 @@ fn slots(passes: bool, lane: u32) -> u32 { return countOneBits(subgroupBallot(pa
 // The rank of -inf.
 const LOWEST = 0x00800000u;
 @diagnostic(off, subgroup_uniformity)
-fn cut(base: u32, n: u32, k: u32, lane: u32) -> u32 {
+fn cut(base: u32, n: u32, k: u32, slack: u32, lane: u32) -> vec2u {
   var low = 0xffffffffu;
   var high = 0u;
   for (var i = lane; i < n; i += LANES) { let key = ioKeys[base + i]; low = min(low, key); high = max(high, key); }
-  low = least(low, lane);
-  high = most(high, lane);
-  // The largest rank that at least k entries have, or one below it that exactly k have.
-  var floor_ = high;
+  // The largest rank that at least k entries have, or one below it that few more have, lies from floor_ to below beyond.
+  var floor_ = least(low, lane);
+  var beyond = most(high, lane) + 1u;
   var reached = n;
-  if (low != high) {
-    var bit = 31u - countLeadingZeros(low ^ high);
-    floor_ = high & ~((2u << bit) - 1u);
-    loop {
-      let tried = floor_ | (1u << bit);
-      var own = 0u;
+  for (var step = 0u; reached > k + slack && beyond - floor_ > 1u; step++) {
+    // Halves the scores, among which entries are spread, and every other time the ranks, of which there are 2^32.
+    var tried = floor_ + (beyond - floor_) / 2u;
+    let middle = rank(0.5 * unrank(floor_) + 0.5 * unrank(beyond - 1u));
+    if (step % 2u == 0u && middle > floor_ && middle < beyond) { tried = middle; }
+    var own = 0u;
     for (var i = lane; i < n; i += LANES) {
       let key = ioKeys[base + i];
       if (key >= tried) { own++; }
     }
     let found = total(own, lane);
-      if (found >= k) { floor_ = tried; reached = found; }
-      if (reached == k || bit == 0u) { break; }
-      bit--;
-    }
+    if (found >= k) { floor_ = tried; reached = found; } else { beyond = tried; }
   }
   // Of equal scores at the cut as many stay as there is room for: up to this index.
   var last = 0xffffffffu;
-  if (reached > k) {
+  if (reached > k + slack) {
     var above = 0u;
     {
       var own = 0u;
@@ -103,7 +99,7 @@ fn cut(base: u32, n: u32, k: u32, lane: u32) -> u32 {
     if (stays) { ioKeys[base + slot] = key; ioIndex[base + slot] = index; }
   }
   settle();
-  return floor_;
+  return vec2u(kept, floor_);
 }
 // Puts the better of two entries first.
 fn order(a: u32, b: u32) {
@@ -125,8 +121,9 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   var n = same(ioState[row].x, lane);
   var floor_ = same(ioState[row].y, lane);
   if (n > p.k) {
-    floor_ = cut(base, n, p.k, lane);
-    n = p.k;
+    let left = cut(base, n, p.k, 0u, lane);
+    n = left.x;
+    floor_ = left.y;
   }
   // A bitonic network that never moves what lies beyond n, as if the worst of all lay there: its first step of each
   // size compares from both ends.
