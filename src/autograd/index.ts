@@ -1,7 +1,11 @@
 /** Differentiable ops and the tape. */
 
+import './methods.js';
+
 export { checkpoint } from './checkpoint.js';
+export type { TensorMethods } from './methods.js';
 export * from './ops/attention.js';
+export * from './ops/joins.js';
 export * from './ops/layer-norm.js';
 export * from './ops/matmul.js';
 export * from './ops/on-backward.js';

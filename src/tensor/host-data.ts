@@ -4,14 +4,15 @@
  */
 import { f32ToF16 } from './dtype.js';
 
-export type DType = 'f32' | 'f16' | 'i32' | 'u32';
+/** A `bool` is a word on the device, 0 or 1. */
+export type DType = 'f32' | 'f16' | 'i32' | 'u32' | 'bool';
 
-export const bytesPerElement: Readonly<Record<DType, number>> = { f32: 4, f16: 2, i32: 4, u32: 4 };
+export const bytesPerElement: Readonly<Record<DType, number>> = { f32: 4, f16: 2, i32: 4, u32: 4, bool: 4 };
 
-/** As tensors are read back: f16 as raw halves. */
-export type TensorArray = Float32Array | Int32Array | Uint32Array | Uint16Array;
+/** As tensors are read back: f16 as raw halves, bool as bytes of 0 and 1. */
+export type TensorArray = Float32Array | Int32Array | Uint32Array | Uint16Array | Uint8Array;
 
-export type HostData = TensorArray | readonly number[];
+export type HostData = TensorArray | readonly number[] | readonly boolean[];
 
 /** @throws TypeError when that is no format of tensors. */
 export function checkDType(dtype: unknown): asserts dtype is DType {
@@ -23,12 +24,14 @@ export function checkDType(dtype: unknown): asserts dtype is DType {
 
 /** The format of `data` by itself: numbers are f32. @throws TypeError when no format of tensors has such data. */
 export function dtypeOf(data: HostData): DType {
-  if (Array.isArray(data) || data instanceof Float32Array) return 'f32';
+  if (Array.isArray(data)) return typeof data[0] === 'boolean' ? 'bool' : 'f32';
+  if (data instanceof Float32Array) return 'f32';
+  if (data instanceof Uint8Array) return 'bool';
   if (data instanceof Int32Array) return 'i32';
   if (data instanceof Uint32Array) return 'u32';
   if (data instanceof Uint16Array) return 'f16';
   throw new TypeError(
-    `tensor: ${kindOf(data)} is none of Float32Array (f32), Int32Array (i32), Uint32Array (u32), Uint16Array (f16, raw halves), numbers`,
+    `tensor: ${kindOf(data)} is none of Float32Array (f32), Int32Array (i32), Uint32Array (u32), Uint16Array (f16, raw halves), Uint8Array (bool), numbers, booleans`,
   );
 }
 
@@ -42,7 +45,17 @@ export function toTensorArray(op: string, dtype: DType, data: HostData): TensorA
   if (!Array.isArray(data)) {
     if (own !== dtype)
       throw new TypeError(`${op}: ${kindOf(data)} (${own}) does not fit a tensor of ${dtype}`);
+    if (data instanceof Uint8Array) {
+      const at = data.findIndex((value) => value > 1);
+      if (at >= 0) throw new TypeError(`${op}: ${data[at]} at ${at} is no bool: 0 or 1`);
+    }
     return data as TensorArray;
+  }
+  if (dtype === 'bool') {
+    for (let i = 0; i < data.length; i++)
+      if (typeof data[i] !== 'boolean')
+        throw new TypeError(`${op}: ${kindOf(data[i])} at ${i} does not fit a tensor of bool`);
+    return Uint8Array.from(data as readonly boolean[], Number);
   }
   const [least, most] = dtype === 'u32' ? [0, 2 ** 32 - 1] : [-(2 ** 31), 2 ** 31 - 1];
   const integers = dtype === 'i32' || dtype === 'u32';
@@ -65,6 +78,10 @@ export function toTensorArray(op: string, dtype: DType, data: HostData): TensorA
       return Uint32Array.from(data);
   }
 }
+
+/** The words that the device holds for them: of bools one each, of all others what they are. */
+export const deviceWords = (data: TensorArray): TensorArray =>
+  data instanceof Uint8Array ? Uint32Array.from(data) : data;
 
 function kindOf(value: unknown): string {
   if (value === null || typeof value !== 'object') return value === null ? 'null' : typeof value;

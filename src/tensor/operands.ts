@@ -30,7 +30,9 @@ export const u32 = of('u32');
 export const floats = of('f32', 'f16');
 /** u32 or i32. */
 export const integers = of('u32', 'i32');
-export const anyDType = of('f32', 'f16', 'u32', 'i32');
+/** A word of 0 or 1. */
+export const bools = of('bool');
+export const anyDType = of('f32', 'f16', 'u32', 'i32', 'bool');
 /** The operand may be left out. */
 export const optional = (spec: OperandSpec): OperandSpec => ({ ...spec, optional: true });
 

@@ -13,6 +13,7 @@ import {
   bytesPerElement,
   checkDType,
   type DType,
+  deviceWords,
   dtypeOf,
   type HostData,
   type TensorArray,
@@ -140,7 +141,7 @@ export class Tensor {
 
   /**
    * Host data, by default in its own format: Float32Array f32, Int32Array i32, Uint32Array u32, Uint16Array f16 (raw
-   * halves), numbers f32. Numbers are converted to any other that has them.
+   * halves), Uint8Array bool, numbers f32, booleans bool. Numbers are converted to any other that has them.
    * @throws TypeError naming both when the data does not fit `dtype`.
    */
   static from(
@@ -156,7 +157,7 @@ export class Tensor {
     if (array.length !== sizeOf(shape))
       throw new ShapeError('tensor', `${array.length} values for shape ${formatShape(shape)}`);
     const tensor = Tensor.empty(gpu, shape, dtype, purpose);
-    if (array.length > 0) gpu.upload(tensor.binding(), array);
+    if (array.length > 0) gpu.upload(tensor.binding(), deviceWords(array));
     return tensor;
   }
 
@@ -222,7 +223,7 @@ export class Tensor {
     };
   }
 
-  /** Reads the tensor back as Float32Array / Int32Array / Uint32Array (f16: Uint16Array of raw halves). */
+  /** Reads the tensor back as Float32Array, Int32Array, Uint32Array, Uint16Array (f16, raw halves) or Uint8Array (bool). */
   async toArray(): Promise<TensorArray> {
     return this.beginRead().wait();
   }
@@ -244,6 +245,8 @@ export class Tensor {
           return new Uint32Array(buffer);
         case 'f16':
           return new Uint16Array(buffer);
+        case 'bool':
+          return Uint8Array.from(new Uint32Array(buffer));
       }
     };
     return { wait };
@@ -373,7 +376,7 @@ export class Tensor {
       if (end > from)
         this.gpu.upload(
           { ...this.whole(), offset: this.byteOffset + (start + from) * width, size: (end - from) * width },
-          array.subarray(from, end),
+          deviceWords(array.subarray(from, end)),
         );
     };
     if (this.dtype !== 'f16') {

@@ -13,7 +13,6 @@ import {
   unaryGradient,
 } from '../../kernels/pointwise.js';
 import type { RandomStream } from '../../kernels/random.js';
-import { sumAxis } from '../../kernels/reduce.js';
 import {
   anyNumber,
   probability as aProbability,
@@ -23,8 +22,8 @@ import {
   signature,
   wholeNumber,
 } from '../../tensor/operands.js';
-import { type Shape, sameShape } from '../../tensor/shape.js';
 import type { Tensor } from '../../tensor/tensor.js';
+import { sumToShape } from '../ranges.js';
 import { record } from '../tape.js';
 
 function unaryOp(name: UnaryName, x: Tensor, s?: number): Tensor {
@@ -32,26 +31,6 @@ function unaryOp(name: UnaryName, x: Tensor, s?: number): Tensor {
   const saves = unaryFormulas[name].saves;
   const saved = saves === 'x' ? x : saves === 'y' ? y : undefined;
   return record(name, y, saved ? [saved] : [], [[x, (dy) => unaryGradient(name, saved, dy, s)]]);
-}
-
-/** Sums a gradient over the dimensions that broadcasting stretched. */
-export function sumToShape(dy: Tensor, shape: Shape): Tensor {
-  if (sameShape(dy.shape, shape)) return dy;
-  let result = dy;
-  const lead = dy.shape.length - shape.length;
-  for (let axis = 0; axis < dy.shape.length; axis++) {
-    const wanted = axis < lead ? 1 : shape[axis - lead]!;
-    const length = result.shape[axis]!;
-    if (wanted === length) continue;
-    const outer = result.shape.slice(0, axis).reduce((a, b) => a * b, 1);
-    const inner = result.shape.slice(axis + 1).reduce((a, b) => a * b, 1);
-    result = sumAxis(
-      result,
-      { outer, length, inner },
-      result.shape.map((extent, i) => (i === axis ? 1 : extent)),
-    );
-  }
-  return result.alias(shape);
 }
 
 function binaryOp(name: BinaryName, a: Tensor, b: Tensor): Tensor {

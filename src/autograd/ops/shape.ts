@@ -1,8 +1,9 @@
 /** Ops that only rename or move rows. */
 import { ShapeError } from '../../errors.js';
-import { anyDType, requireBeside, signature, wholeNumber } from '../../tensor/operands.js';
+import { anyDType, signature, wholeNumber } from '../../tensor/operands.js';
 import type { Shape } from '../../tensor/shape.js';
 import { Tensor } from '../../tensor/tensor.js';
+import { rangeOf } from '../ranges.js';
 import { record } from '../tape.js';
 
 const RESHAPE = signature('reshape', { x: anyDType('...') });
@@ -27,7 +28,7 @@ export function sliceRows(x: Tensor, start: number, end: number): Tensor {
   if (start > end || end > rows) throw new ShapeError('sliceRows', `no rows ${start} to ${end}`, { x });
   const width = rows === 0 ? 0 : x.size / rows;
   const shape = [end - start, ...x.shape.slice(1)];
-  const y = x.aliasAt(start * width, shape) ?? copySlice(x, start * width, shape);
+  const y = rangeOf(x, start * width, shape);
   const own = x.shape;
   return record(
     'sliceRows',
@@ -44,39 +45,4 @@ export function sliceRows(x: Tensor, start: number, end: number): Tensor {
       ],
     ],
   );
-}
-
-function copySlice(x: Tensor, start: number, shape: Shape): Tensor {
-  const y = Tensor.empty(x.gpu, shape, x.dtype);
-  y.copyUnrecorded(x, 0, start, y.size);
-  return y;
-}
-
-const CONCAT_ROWS = signature(
-  'concatRows',
-  { first: anyDType('rows', '...'), other: anyDType('others', '...') },
-  { sameDType: ['first', 'other'] },
-);
-
-/** Stacks tensors along the first dimension. */
-export function concatRows(tensors: readonly Tensor[]): Tensor {
-  requireBeside('concatRows', 'tensors', 'a list', tensors, 'length');
-  const first = tensors[0];
-  if (!first) throw new ShapeError('concatRows', 'needs at least one tensor');
-  for (const other of tensors) CONCAT_ROWS.check({ first, other });
-  const rest = first.shape.slice(1);
-  const y = Tensor.empty(
-    first.gpu,
-    [tensors.reduce((sum, tensor) => sum + tensor.shape[0]!, 0), ...rest],
-    first.dtype,
-  );
-  let offset = 0;
-  const inputs = tensors.map((tensor) => {
-    const start = offset;
-    y.copyUnrecorded(tensor, start);
-    offset += tensor.size;
-    const shape = tensor.shape;
-    return [tensor, (dy: Tensor) => dy.aliasAt(start, shape) ?? copySlice(dy, start, shape)] as const;
-  });
-  return record('concatRows', y, [], inputs);
 }

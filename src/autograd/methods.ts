@@ -1,0 +1,46 @@
+/**
+ * Operations as methods: every export of these modules, whose first operand is a tensor, is a method of it too. So an
+ * operation is written once, as a function; what takes a list of tensors, or none, stays a function alone.
+ */
+import { Tensor } from '../tensor/tensor.js';
+import * as layerNorm from './ops/layer-norm.js';
+import * as matmul from './ops/matmul.js';
+import * as pointwise from './ops/pointwise.js';
+import * as reduce from './ops/reduce.js';
+import * as rows from './ops/rows.js';
+import * as shape from './ops/shape.js';
+import * as softmax from './ops/softmax.js';
+import { backward } from './tape.js';
+
+const methods = {
+  backward,
+  ...layerNorm,
+  ...matmul,
+  ...pointwise,
+  ...reduce,
+  ...rows,
+  ...shape,
+  ...softmax,
+};
+
+type Method<F> = F extends (x: Tensor, ...rest: infer Rest) => infer Result
+  ? (...rest: Rest) => Result
+  : never;
+
+/** The methods that operations give to tensors; what each does stands at the function of its name. */
+export type TensorMethods = { [Name in keyof typeof methods]: Method<(typeof methods)[Name]> };
+
+declare module '../tensor/tensor.js' {
+  interface Tensor extends TensorMethods {}
+}
+
+for (const [name, operation] of Object.entries(methods)) {
+  if (name in Tensor.prototype) throw new Error(`${name} is a member of Tensor already`);
+  Object.defineProperty(Tensor.prototype, name, {
+    value(this: Tensor, ...rest: unknown[]): unknown {
+      return (operation as (x: Tensor, ...rest: unknown[]) => unknown)(this, ...rest);
+    },
+    writable: true,
+    configurable: true,
+  });
+}
