@@ -5,23 +5,23 @@
  */
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { backward } from '../src/autograd/index.js';
+import { backward, wantsGradient } from '../src/autograd/index.js';
 import type { Decision, ForcedKernels } from '../src/gpu/choices.js';
 import { Gpu } from '../src/gpu/gpu.js';
 import { families } from '../src/kernels/families.js';
 import { rebuildShaders } from '../src/kernels/launch/shader.js';
 import { f16ToF32, f32ToF16 } from '../src/tensor/dtype.js';
 import { scope } from '../src/tensor/scope.js';
-import { Tensor } from '../src/tensor/tensor.js';
 import { type OpCase, opTable, pending } from './op-table.js';
+import { inputDType, inputValues, numbersOf, tensorOf, trained } from './op-tables/case.js';
 
-/** Deterministic values in [low, high], distinct enough that maxima are unique. */
-function values(count: number, [low, high]: [number, number], seed: number): Float32Array {
+/** Deterministic values in [0, 1), distinct enough that maxima are unique. */
+function uniform(seed: number): () => number {
   let state = (seed * 2654435761) >>> 0;
-  return Float32Array.from({ length: count }, () => {
+  return () => {
     state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return low + ((high - low) * state) / 2 ** 32;
-  });
+    return state / 2 ** 32;
+  };
 }
 
 const SAMPLES = 24;
@@ -47,8 +47,8 @@ interface Expected {
   readonly data: readonly Float32Array[];
   readonly seed: Float32Array;
   readonly value: Float64Array;
-  /** Of each input some of its gradient, by differences: [index, derivative]. */
-  readonly gradients: readonly (readonly [index: number, want: number])[][];
+  /** Of each input that gets one, by its number, some of the gradient, by differences: [index, derivative]. */
+  readonly gradients: readonly (readonly [input: number, wanted: (readonly [number, number])[]])[];
 }
 
 /** The reference takes long; variants of kernels are all held to the same. */
@@ -65,19 +65,17 @@ function expectedOf(run: Run): Expected {
 
 function expect({ op, number, halves }: Run): Expected {
   const data = op.inputs.map((shape, i) => {
-    const drawn = values(
-      shape.reduce((a, b) => a * b, 1),
-      op.range ?? [-1, 1],
-      number * 10 + i + 1,
-    );
-    return halves.includes(i) ? f16ToF32(f32ToF16(drawn)) : drawn;
+    const count = shape.reduce((a, b) => a * b, 1);
+    return inputValues(op, i, halves, count, uniform(number * 10 + i + 1));
   });
   const doubles = data.map((array) => Float64Array.from(array));
   const value = Float64Array.from(op.reference(doubles));
-  const drawn = values(value.length, [-1, 1], number + 777);
+  const draw = uniform(number + 777);
+  const drawn = Float32Array.from(value, () => 2 * draw() - 1);
   const seed = halves.length > 0 ? f16ToF32(f32ToF16(drawn)) : drawn;
   const objective = () => op.reference(doubles).reduce((sum, v, i) => sum + v * seed[i]!, 0);
-  const gradients = doubles.map((array, n) => {
+  const gradients = trained(op).map((n) => {
+    const array = doubles[n]!;
     const step = Math.max(1, Math.floor(array.length / SAMPLES));
     const wanted: [number, number][] = [];
     for (let i = n % step; i < array.length; i += step) {
@@ -90,7 +88,7 @@ function expect({ op, number, halves }: Run): Expected {
       array[i] = kept;
       wanted.push([i, (up - down) / (2 * h)]);
     }
-    return wanted;
+    return [n, wanted] as const;
   });
   return { data, seed, value, gradients };
 }
@@ -100,39 +98,34 @@ async function check(run: Run): Promise<void> {
   const half = halves.length > 0;
   const live = gpu.memory().liveBuffers;
   const { data, seed, value: expected, gradients } = expectedOf(run);
-  const { y, grads } = await scope(async () => {
-    const inputs = data.map((array, i) => {
-      const tensor = halves.includes(i)
-        ? Tensor.from(gpu, f32ToF16(array), op.inputs[i]!, 'f16')
-        : Tensor.from(gpu, array, op.inputs[i]!);
-      tensor.requiresGrad = true;
-      return tensor;
-    });
+  const { y, grads, exact } = await scope(async () => {
+    const inputs = data.map((array, i) => tensorOf(gpu, array, op.inputs[i]!, inputDType(op, i, halves)));
+    for (const [n] of gradients) inputs[n]!.requiresGrad = true;
     const out = op.run(gpu, inputs);
-    assert.equal(out.dtype, half ? 'f16' : 'f32');
-    const y = await out.toFloat32();
-    backward(
-      out,
-      half ? Tensor.from(gpu, f32ToF16(seed), out.shape, 'f16') : Tensor.from(gpu, seed, out.shape),
-    );
+    const dtype = op.output ?? (half ? 'f16' : 'f32');
+    assert.equal(out.dtype, dtype);
+    const y = await numbersOf(out);
     const grads: Float32Array[] = [];
-    for (const input of inputs) {
+    assert.equal(wantsGradient(out), gradients.length > 0);
+    if (gradients.length > 0) backward(out, tensorOf(gpu, seed, out.shape, dtype));
+    for (const [n] of gradients) {
+      const input = inputs[n]!;
       assert.ok(input.grad, 'every input gets a gradient');
       assert.equal(input.grad.dtype, input.dtype);
-      grads.push(await input.grad.toFloat32());
+      grads[n] = await input.grad.toFloat32();
       input.grad.dispose();
     }
-    return { y, grads };
+    return { y, grads, exact: dtype !== 'f32' && dtype !== 'f16' };
   });
   for (const item of pending.splice(0)) item.dispose();
-  const tolerance = Math.max(op.tolerance ?? 2e-5, half ? HALF.value : 0);
+  const tolerance = exact ? 0 : Math.max(op.tolerance ?? 2e-5, half ? HALF.value : 0);
   const top = Math.max(1e-3, ...expected.map(Math.abs));
   assert.equal(y.length, expected.length);
   expected.forEach((want, i) => {
     assert.ok(Math.abs(y[i]! - want) <= tolerance * top, `value ${i}: ${y[i]} instead of ${want}`);
   });
   const gradientTolerance = Math.max(op.gradientTolerance ?? 5e-5, half ? HALF.gradient : 0);
-  for (const [n, wanted] of gradients.entries()) {
+  for (const [n, wanted] of gradients) {
     const top = Math.max(1e-2, ...grads[n]!.map(Math.abs));
     for (const [i, want] of wanted)
       assert.ok(
