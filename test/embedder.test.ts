@@ -76,3 +76,36 @@ test('instructions are joined as their format says, and without one the folderâ€
     /--passage_instruction_format: expected slots/,
   );
 });
+
+test('texts are cut at 512 tokens, at what the folder says where that is less, or at what the flags say', async () => {
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'dawntune-embedder-'));
+  const lengths = async (flags: Partial<EmbedderArguments>) => {
+    const options = {
+      modelNameOrPath: folder,
+      poolingMethod: 'cls',
+      normalizeEmbeddings: true,
+      ...flags,
+    } as const;
+    const { queryMaxLength, passageMaxLength, close } = await open(options, []);
+    await close();
+    return [queryMaxLength, passageMaxLength];
+  };
+  try {
+    fs.cpSync(golden('model'), folder, { recursive: true });
+    assert.deepEqual(await lengths({}), [512, 512]);
+    const modules = [{ idx: 0, name: '0', path: '', type: 'sentence_transformers.models.Transformer' }];
+    fs.writeFileSync(path.join(folder, 'modules.json'), JSON.stringify(modules));
+    const says = (length: number) =>
+      fs.writeFileSync(
+        path.join(folder, 'sentence_bert_config.json'),
+        JSON.stringify({ max_seq_length: length, do_lower_case: false }),
+      );
+    says(32);
+    assert.deepEqual(await lengths({}), [32, 32]);
+    assert.deepEqual(await lengths({ queryMaxLength: 40 }), [40, 32]);
+    says(8192);
+    assert.deepEqual(await lengths({}), [512, 512]);
+  } finally {
+    fs.rmSync(folder, { recursive: true, force: true });
+  }
+});

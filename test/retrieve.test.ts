@@ -28,7 +28,16 @@ const gpu = await Gpu.open();
 const model = M3Model.load(gpu, golden('model'));
 const tokenizer = Tokenizer.load(golden('model'));
 const embedder: Embedder = {
-  ...{ folder: golden('model'), gpu, model, tokenizer, query: undefined, passage: undefined },
+  ...{
+    folder: golden('model'),
+    gpu,
+    model,
+    tokenizer,
+    queryMaxLength: 512,
+    passageMaxLength: 512,
+    query: undefined,
+    passage: undefined,
+  },
   threads: new TokenizerThreads(tokenizer, { threads: 0 }),
   close: async () => undefined,
 };

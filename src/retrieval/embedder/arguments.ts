@@ -62,8 +62,14 @@ export const embedderFlags = {
       'instruction for passages; by default the prompt of the model’s folder, if it has one',
     ),
     passage_instruction_format: format('passage'),
-    query_max_length: withDefault(integer(2, COUNT.most), 512, 'longest query, in tokens'),
-    passage_max_length: withDefault(integer(2, COUNT.most), 512, 'longest passage, in tokens'),
+    query_max_length: optional(
+      integer(2, COUNT.most),
+      'longest query, in tokens; by default 512, or what the model’s folder says where that is less',
+    ),
+    passage_max_length: optional(
+      integer(2, COUNT.most),
+      'longest passage, in tokens; by default 512, or what the model’s folder says where that is less',
+    ),
     truncate_dim: optional(count, 'width of dense and ColBERT vectors, cut before they are normalised'),
     fp16: withDefault(boolean, false, 'compute in mixed precision: f16 activations, sums in f32'),
     batch_tokens: withDefault(count, 8192, 'tokens in a batch; there is no padding'),

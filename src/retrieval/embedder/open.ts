@@ -33,6 +33,9 @@ export interface Embedder {
   /** Puts instructions before texts as the flags say; undefined where they say nothing, and the folder's prompt counts. */
   readonly query: ((text: string) => string) | undefined;
   readonly passage: ((text: string) => string) | undefined;
+  /** Most tokens of a query and of a passage. */
+  readonly queryMaxLength: number;
+  readonly passageMaxLength: number;
   close(): Promise<void>;
 }
 
@@ -77,12 +80,28 @@ export async function openEmbedder(
     });
     for (const line of [...tokenizer.notices, ...model.notices]) note(line);
     opened.threads = new TokenizerThreads(tokenizer, { threads: gpu.capabilities.software ? 0 : 1 });
-    return { folder, gpu, model, tokenizer, threads: opened.threads, query, passage, close };
+    return {
+      ...{ folder, gpu, model, tokenizer, threads: opened.threads, query, passage, close },
+      queryMaxLength: args.queryMaxLength ?? usualLength(model),
+      passageMaxLength: args.passageMaxLength ?? usualLength(model),
+    };
   } catch (error) {
     await close();
     throw error;
   }
 }
+
+/** Most tokens of a text where no flag says: FlagEmbedding's default, and never more than the model was made for. */
+const USUAL_LENGTH = 512;
+
+export const usualLength = ({ texts }: Pick<M3Model, 'texts'>): number =>
+  Math.min(USUAL_LENGTH, texts.maxLength ?? USUAL_LENGTH);
+
+/** The lengths alone, as settings of retrieval have them. */
+export const lengthsOf = ({ queryMaxLength, passageMaxLength }: Embedder) => ({
+  queryMaxLength,
+  passageMaxLength,
+});
 
 function instruction(
   text: string | null,

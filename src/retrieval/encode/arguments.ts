@@ -67,7 +67,7 @@ export const encodeFlags = {
       'passage',
       'whose instruction or prompt goes before the texts, and whose length counts; text: the folder’s default prompt',
     ),
-    max_length: optional(integer(2, COUNT.most), 'longest text, in tokens; by default that of the role, 512'),
+    max_length: optional(integer(2, COUNT.most), 'longest text, in tokens; by default that of the role'),
   }),
   ...group('Vectors', {
     representations: withDefault(
@@ -93,7 +93,8 @@ export type EncodeArguments = Omit<FlagValues<typeof encodeFlags>, 'format' | 'm
   /** `-`: standard input. */
   readonly inputs: readonly string[];
   readonly format: OutputFormat;
-  readonly maxLength: number;
+  /** Null: the usual length of the model. */
+  readonly maxLength: number | null;
 };
 
 /** @throws InputError, one line that names the flag. */

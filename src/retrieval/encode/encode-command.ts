@@ -17,7 +17,7 @@ import { broadcastJson, type Communicator } from '../../train/ranks/communicator
 import { SingleCommunicator } from '../../train/ranks/single.js';
 import { alikeOnAllRanks, endAllRanks, fromFirstRank, onFirstRank } from '../../train/ranks/together.js';
 import type { Reporter } from '../../train/report.js';
-import { openEmbedder } from '../embedder/open.js';
+import { openEmbedder, usualLength } from '../embedder/open.js';
 import type { EncodeArguments } from './arguments.js';
 import { type InputText, readTexts } from './input.js';
 import { type EncodedSink, FileOutput, outputFiles, StandardOutput, type TextId } from './output.js';
@@ -87,7 +87,8 @@ async function encodeOnRank(
       );
     });
     const { model, gpu, folder, threads } = embedder;
-    const settings = settingsOf(args, folder, gpu);
+    const maxLength = args.maxLength ?? usualLength(model);
+    const settings = settingsOf({ ...args, maxLength }, folder, gpu);
     let progress: Progress | undefined;
     await onFirstRank(communicator, () => {
       if (output !== '-') progress = earlierRun(args, settings, report);
@@ -131,7 +132,7 @@ async function encodeOnRank(
     let done = earlier.texts;
     for await (const encoded of encodeStream(model, threads, texts(), {
       ...{ representations, join, communicator, start: earlier.texts },
-      ...{ role: role === 'passage' ? 'document' : role, maxLength: args.maxLength },
+      ...{ role: role === 'passage' ? 'document' : role, maxLength },
       ...{ batchTokens: args.batchTokens, truncateDim: args.truncateDim ?? undefined },
     })) {
       const of = pending.splice(0, encoded.count);

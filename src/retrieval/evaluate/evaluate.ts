@@ -10,7 +10,7 @@ import { printable } from '../../show.js';
 import type { Communicator } from '../../train/ranks/communicator.js';
 import { SingleCommunicator } from '../../train/ranks/single.js';
 import { endAllRanks, onFirstRank, together } from '../../train/ranks/together.js';
-import { type Embedder, type EmbedderSurroundings, openEmbedder } from '../embedder/open.js';
+import { type Embedder, type EmbedderSurroundings, lengthsOf, openEmbedder } from '../embedder/open.js';
 import { computedMetrics, type EvaluateArguments, type RetrievalMode } from './arguments.js';
 import { methodOf, renderReport, requireFolder, type TaskRun, writeSystem } from './outputs.js';
 import type { Run } from './ranking.js';
@@ -241,7 +241,7 @@ async function retrieveTasks(
       excluded: tasks.flatMap(({ excluded }) => excluded),
       ...{ modes, topK: args.searchTopK, candidates: args.colbertCandidates },
     },
-    { settings: args, communicator, note, count },
+    { settings: { ...args, ...lengthsOf(embedder) }, communicator, note, count },
   );
   let start = 0;
   return tasks.map(({ queries }) => {

@@ -9,7 +9,7 @@ import type { M3Options } from '../../models/m3-parameters.js';
 import type { Communicator } from '../../train/ranks/communicator.js';
 import { fromFirstRank, together } from '../../train/ranks/together.js';
 import type { Reporter } from '../../train/report.js';
-import type { Embedder } from '../embedder/open.js';
+import { type Embedder, lengthsOf } from '../embedder/open.js';
 import { encodeStream } from '../encode/stream.js';
 import {
   type Candidates,
@@ -158,7 +158,7 @@ async function modeFinder(
       ...(scored ? { scored } : {}),
       joined: joined(args),
     },
-    { settings: args, communicator, note },
+    { settings: { ...args, ...lengthsOf(embedder) }, communicator, note },
   );
   const score = (candidates: Candidates, at: number) =>
     mode === 'hybrid'
@@ -200,7 +200,7 @@ function rankingOf(
 
 /** One vector a text, in the order of the texts. */
 async function encodeAll(
-  { model, threads, passage }: Embedder,
+  { model, threads, passage, queryMaxLength, passageMaxLength }: Embedder,
   args: MineArguments,
   input: MiningInput,
   side: 'query' | 'document',
@@ -215,7 +215,7 @@ async function encodeAll(
       ...{ role: side, representations: new Set(['dense'] as const), communicator },
       ...(own ? { prompt: '' } : {}),
       ...(side === 'document' && passage ? { join: passage } : {}),
-      maxLength: side === 'query' ? args.queryMaxLength : args.passageMaxLength,
+      maxLength: side === 'query' ? queryMaxLength : passageMaxLength,
       ...{ batchTokens: args.batchTokens, truncateDim: args.truncateDim ?? undefined },
     })) {
       spool.append(dense!);

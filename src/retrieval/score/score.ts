@@ -153,8 +153,8 @@ async function scoresOfModel(
       { queries: texts.queries(), passages: texts.passages(), pairs },
       {
         ...{ representations: wanted, communicator, truncateDim: args.truncateDim ?? undefined },
-        query: { ...reading, maxLength: args.queryMaxLength },
-        passage: { ...reading, maxLength: args.passageMaxLength },
+        query: { ...reading, maxLength: embedder.queryMaxLength },
+        passage: { ...reading, maxLength: embedder.passageMaxLength },
         batchTokens: args.batchTokens,
         onScored: (scored) => {
           if (communicator.rank === 0)
