@@ -364,6 +364,22 @@ test('a model on a folder: every mode, groups, weights of a development split, F
   );
 });
 
+test('a second model or a reranker that is not there is told of before anything is encoded', async () => {
+  const rows = file('early.jsonl', [{ query: queries[0]!, pos: [passages[0]!], neg: [passages[1]!] }]);
+  for (const flag of ['--compare', '--reranker_name_or_path']) {
+    let counted = 0;
+    const { args } = parseEvaluateArguments([
+      ...['--model_name_or_path', golden('model'), '--eval_data', rows],
+      ...[flag, path.join(folder, 'nothing')],
+    ]);
+    await assert.rejects(
+      evaluate(args, { report: { ...silentReporter, count: () => void counted++ } }),
+      new RegExp(`${flag}: .*nothing: no such folder`),
+    );
+    assert.equal(counted, 0);
+  }
+});
+
 test('two models side by side on rows of training data; one with itself differs nowhere', async () => {
   const rows = file(
     'rows.jsonl',

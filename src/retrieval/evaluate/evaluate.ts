@@ -6,10 +6,12 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { InputError } from '../../errors.js';
 import { requireWritable, writeFileAtomic } from '../../files/atomic.js';
+import { requireEmbedder } from '../../models/cross-encoder.js';
 import { printable } from '../../show.js';
 import type { Communicator } from '../../train/ranks/communicator.js';
 import { SingleCommunicator } from '../../train/ranks/single.js';
 import { endAllRanks, onFirstRank, together } from '../../train/ranks/together.js';
+import { namedFolder } from '../embedder/folder.js';
 import { type Embedder, type EmbedderSurroundings, lengthsOf, openEmbedder } from '../embedder/open.js';
 import { computedMetrics, type EvaluateArguments, type RetrievalMode } from './arguments.js';
 import { methodOf, renderReport, requireFolder, type TaskRun, writeSystem } from './outputs.js';
@@ -71,15 +73,32 @@ async function evaluateOnRank(
   const notes: string[] = [];
   const sources = [args.run ?? args.modelNameOrPath!, ...(args.compare === null ? [] : [args.compare])];
   const names = distinctNames(sources);
-  const found: SystemRuns[][] = [];
+  // Every source is looked at before the first search, which may take hours.
+  const folderOf = (model: string, flag: string) => namedFolder(model, flag, args, communicator, reporter);
+  const opened: (SystemRuns | { readonly folder: string })[] = [];
   for (const [i, source] of sources.entries()) {
     const isRun = (i === 0 && args.run !== null) || (i === 1 && isFile(source));
-    const flag = i === 1 ? '--compare' : '--run';
+    const flag = i === 1 ? '--compare' : isRun ? '--run' : '--model_name_or_path';
+    if (isRun)
+      opened.push(
+        await together(communicator, () =>
+          runOfFile(source, names[i]!, tasks, args.completeQrels, flag, note),
+        ),
+      );
+    else {
+      const folder = await folderOf(source, flag);
+      await together(communicator, () => requireEmbedder(folder, flag));
+      opened.push({ folder });
+    }
+  }
+  if (args.rerankerNameOrPath !== null) await folderOf(args.rerankerNameOrPath, '--reranker_name_or_path');
+  const found: SystemRuns[][] = [];
+  for (const [i, each] of opened.entries())
     found.push(
-      isRun
-        ? [runOfFile(source, names[i]!, tasks, args.completeQrels, flag, note)]
+      'runs' in each
+        ? [each]
         : await runsOfModel(
-            { ...args, modelNameOrPath: source },
+            { ...args, modelNameOrPath: each.folder, revision: null },
             names[i]!,
             tasks,
             surroundings,
@@ -87,7 +106,6 @@ async function evaluateOnRank(
             { note, count, notes },
           ),
     );
-  }
   if (args.rerankerNameOrPath !== null) {
     const reranked = await rerank(
       args,
