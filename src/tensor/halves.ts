@@ -1,8 +1,16 @@
 /**
- * Halves lie two a word, and the device copies and writes whole words: what begins or ends within one is done here by
- * small kernels that leave the other half of the word as it is.
+ * Ranges of a tensor's elements written, copied and cleared. Halves lie two a word, and the device copies and writes
+ * whole words: what begins or ends within one is done here by small kernels that leave the other half of the word as it is.
  */
 import type { Binding, Gpu, ShaderSource } from '../gpu/gpu.js';
+import { deviceWords, type TensorArray } from './host-data.js';
+
+/** The elements of a tensor: where they lie, and how many bytes one takes. */
+export interface Elements {
+  readonly gpu: Gpu;
+  readonly range: Binding;
+  readonly width: number;
+}
 
 /** Halves of one dispatch: 32,768 workgroups of 64 words, which every adapter has in one dimension. */
 const MOST = 2 * 64 * 32768;
@@ -52,7 +60,7 @@ function bind(gpu: Gpu, whole: Binding, first: number, count: number): { binding
 }
 
 /** target[start + i] = source[from + i] for `count` halves of two tensors in different buffers. */
-export function copyHalves(
+function copyHalves(
   gpu: Gpu,
   source: Binding,
   from: number,
@@ -74,7 +82,64 @@ export function copyHalves(
 }
 
 /** target[at] = value, raw bits of a half. */
-export function setHalf(gpu: Gpu, target: Binding, at: number, value: number): void {
+function setHalf(gpu: Gpu, target: Binding, at: number, value: number): void {
   const { binding, first } = bind(gpu, target, at, 1);
   gpu.dispatch(SET, [binding], Uint32Array.of(first, value), [1]);
+}
+
+/** Of `count` halves from `start` on, an aligned tensor's: [first, end) are those that fill words. */
+function wholeWords(start: number, count: number): { first: number; end: number } {
+  const first = Math.min(count, start % 2);
+  return { first, end: count - ((count - first) % 2) };
+}
+
+/** The places of [0, count) that whole words leave over: at most the first and the last. */
+const leftOver = ({ first, end }: { first: number; end: number }, count: number): number[] => [
+  ...(first > 0 ? [0] : []),
+  ...(end < count ? [count - 1] : []),
+];
+
+/** Overwrites elements from `start` on with `array`. */
+export function writeElements({ gpu, range, width }: Elements, array: TensorArray, start: number): void {
+  const words = width === 2 ? wholeWords(start, array.length) : { first: 0, end: array.length };
+  const { first, end } = words;
+  if (end > first)
+    gpu.upload(
+      { ...range, offset: range.offset + (start + first) * width, size: (end - first) * width },
+      deviceWords(array.subarray(first, end)),
+    );
+  for (const at of leftOver(words, array.length)) setHalf(gpu, range, start + at, array[at]!);
+}
+
+/** target[start + i] = source[from + i] for `count` elements of two tensors of one format in different buffers. */
+export function copyElements(
+  source: Elements,
+  from: number,
+  target: Elements,
+  start: number,
+  count: number,
+): void {
+  const { gpu, width } = target;
+  if (width === 2 && (from + start) % 2 !== 0) {
+    copyHalves(gpu, source.range, from, target.range, start, count);
+    return;
+  }
+  const words = width === 2 ? wholeWords(start, count) : { first: 0, end: count };
+  const size = (words.end - words.first) * width;
+  const at = ({ range }: Elements, first: number): Binding => ({
+    ...range,
+    offset: range.offset + (first + words.first) * width,
+    size,
+  });
+  if (size > 0) gpu.copy(at(source, from), at(target, start));
+  for (const each of leftOver(words, count))
+    copyHalves(gpu, source.range, from + each, target.range, start + each, 1);
+}
+
+/** Fills the first `count` elements with zeros. */
+export function clearElements({ gpu, range, width }: Elements, count: number): void {
+  const odd = width === 2 && count % 2 === 1;
+  const size = count * width - (odd ? 2 : 0);
+  if (size > 0) gpu.clear({ ...range, size });
+  if (odd) setHalf(gpu, range, count - 1, 0);
 }

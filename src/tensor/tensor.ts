@@ -8,7 +8,7 @@ import { MachineError, ShapeError } from '../errors.js';
 import type { Binding, Gpu, PoolBuffer, Purpose } from '../gpu/gpu.js';
 import { Version } from '../gpu/version.js';
 import { f16ToF32 } from './dtype.js';
-import { copyHalves, setHalf } from './halves.js';
+import { clearElements, copyElements, type Elements, writeElements } from './halves.js';
 import {
   bytesPerElement,
   checkDType,
@@ -371,22 +371,7 @@ export class Tensor {
     this.checkWritable('write');
     const array = toTensorArray('write', this.dtype, data);
     this.checkRange('write', start, array.length);
-    const width = bytesPerElement[this.dtype];
-    const upload = (from: number, end: number) => {
-      if (end > from)
-        this.gpu.upload(
-          { ...this.whole(), offset: this.byteOffset + (start + from) * width, size: (end - from) * width },
-          deviceWords(array.subarray(from, end)),
-        );
-    };
-    if (this.dtype !== 'f16') {
-      upload(0, array.length);
-      return;
-    }
-    const { first, end } = wholeWords(start, array.length);
-    upload(first, end);
-    for (const at of [...(first > 0 ? [0] : []), ...(end < array.length ? [array.length - 1] : [])])
-      setHalf(this.gpu, this.whole(), start + at, array[at]!);
+    writeElements(this.allElements(), array, start);
   }
 
   /**
@@ -417,43 +402,25 @@ export class Tensor {
       );
     this.checkRange('copyFrom', start, count);
     source.checkRange('copyFrom', from, count);
-    const width = bytesPerElement[this.dtype];
-    const source0 = source.byteOffset + from * width;
-    const target0 = this.byteOffset + start * width;
     if (count === 0) return;
     if (source.storage === this.storage) {
       // The device copies between two buffers only.
-      if (source0 === target0) return;
+      const width = bytesPerElement[this.dtype];
+      if (source.byteOffset + from * width === this.byteOffset + start * width) return;
       const between = Tensor.empty(this.gpu, [count], this.dtype, 'workspace');
       between.copyUnrecorded(source, 0, from, count);
       this.copyUnrecorded(between, start);
       between.dispose();
       return;
     }
-    if (width === 2 && (from + start) % 2 !== 0) {
-      copyHalves(this.gpu, source.whole(), from, this.whole(), start, count);
-      return;
-    }
-    const { first, end } = width === 2 ? wholeWords(start, count) : { first: 0, end: count };
-    const size = (end - first) * width;
-    if (size > 0)
-      this.gpu.copy(
-        { ...source.whole(), offset: source0 + first * width, size },
-        { ...this.whole(), offset: target0 + first * width, size },
-      );
-    for (const at of [...(first > 0 ? [0] : []), ...(end < count ? [count - 1] : [])])
-      copyHalves(this.gpu, source.whole(), from + at, this.whole(), start + at, 1);
+    copyElements(source.allElements(), from, this.allElements(), start, count);
   }
 
   /** @throws ShapeError for the result of an op on the tape. */
   fillZero(): void {
     this.check();
     this.checkWritable('fillZero');
-    const { size } = this;
-    const odd = this.dtype === 'f16' && size % 2 === 1;
-    const bytes = this.bytes - (odd ? 2 : 0);
-    if (bytes > 0) this.gpu.clear({ ...this.whole(), size: bytes });
-    if (odd) setHalf(this.gpu, this.whole(), size - 1, 0);
+    clearElements(this.allElements(), this.size);
   }
 
   // ---- life --------------------------------------------------------------------------------------------------
@@ -497,6 +464,10 @@ export class Tensor {
     };
   }
 
+  private allElements(): Elements {
+    return { gpu: this.gpu, range: this.whole(), width: bytesPerElement[this.dtype] };
+  }
+
   /** The gradient of a result flows to what it was computed from, whatever is written over it. */
   private checkWritable(op: string): void {
     if (this.node && isTaped())
@@ -522,10 +493,4 @@ export class Tensor {
     if (this.storage.references === 0)
       throw new MachineError(`use of a freed tensor of shape ${formatShape(this.shape)}`);
   }
-}
-
-/** Of `count` halves from `start` on, an aligned tensor's: [first, end) are those that fill words. */
-function wholeWords(start: number, count: number): { first: number; end: number } {
-  const first = Math.min(count, start % 2);
-  return { first, end: count - ((count - first) % 2) };
 }
