@@ -87,6 +87,7 @@ export type { TextOptions, TextRole } from './retrieval/texts.js';
 export { openVectors, type VectorFile, writeNpy } from './retrieval/vectors/files.js';
 export { memoryRows, type VectorRows } from './retrieval/vectors/rows.js';
 export { VectorSpool } from './retrieval/vectors/spool.js';
+export { type EnsureDriverOptions, type EnsuredDriver, ensureDriver } from './setup/setup.js';
 export type { HostData, TensorArray } from './tensor/host-data.js';
 export { PackedSequences } from './tensor/packed.js';
 export { RandomStreams } from './tensor/random-streams.js';

@@ -59,6 +59,11 @@ export function prepareVulkan(): VulkanEnvironment {
   return prepared;
 }
 
+/** A driver was installed: it is looked for anew. */
+export function forgetVulkan(): void {
+  prepared = undefined;
+}
+
 function prepare(): VulkanEnvironment {
   if (process.platform !== 'linux')
     return { driver: 'system', description: `the drivers of ${process.platform}` };

@@ -8,7 +8,7 @@
 import { execFile } from 'node:child_process';
 import path from 'node:path';
 import { promisify } from 'node:util';
-import { MachineError } from '../errors.js';
+import { InputError, MachineError } from '../errors.js';
 import type { AdapterName } from '../gpu/adapter-list.js';
 import {
   changedFile,
@@ -17,8 +17,8 @@ import {
   inspectDriver,
   type SoftwareDriverName,
 } from '../gpu/driver-cache.js';
-import { driversByHand, noAdapterError, requestedSoftware } from '../gpu/software-driver.js';
-import { printable } from '../show.js';
+import { driversByHand, forgetVulkan, noAdapterError, requestedSoftware } from '../gpu/software-driver.js';
+import { printable, show } from '../show.js';
 import { parseSetupArguments, softwareDrivers } from './arguments.js';
 import { fetchDriver, installSystemWide, recordFiles, removeDriver } from './driver-download.js';
 
@@ -95,48 +95,69 @@ function say(line: string): void {
   process.stderr.write(`dawntune setup: ${line}\n`);
 }
 
-function nothingToDo({ name }: AdapterName, quiet: boolean): number {
-  if (!quiet) say(`nothing to do: adapter ${printable(name)}`);
-  return 0;
+export interface EnsureDriverOptions {
+  /** This software driver and no other; by default whatever serves, and lavapipe before SwiftShader where none does. */
+  readonly driver?: SoftwareDriverName | undefined;
+  /** Installs lavapipe for the whole machine with apt, as root, instead of into the cache folder. */
+  readonly system?: boolean | undefined;
+  /** Is told, in a line for people, what was done. */
+  readonly note?: ((line: string) => void) | undefined;
+  /** Is told, in a line for people, what is about to take long. */
+  readonly progress?: ((line: string) => void) | undefined;
 }
 
-export interface SetupOptions {
-  /** Say nothing where there is nothing to do. */
-  readonly quiet?: boolean;
+export interface EnsuredDriver {
+  /** Name of the adapter that there is now. */
+  readonly adapter: string;
+  /** Version of the driver that was installed; undefined: nothing had to be. */
+  readonly installed: string | undefined;
+  /** Drivers that were taken out of the cache, since they did not work. */
+  readonly removed: readonly SoftwareDriverName[];
 }
 
 /**
- * @returns the exit code.
- * @throws InputError for unknown arguments; MachineError when no driver can be had.
+ * Makes sure that this machine has an adapter to compute on, as `dawntune setup` does: where there is none, downloads a
+ * software driver into the cache folder, which is taken from then on, by `Gpu.open` in this process too. Takes a second
+ * where there is one: it is looked for in a process of its own.
+ * @throws MachineError that says what was tried when no driver can be had; InputError for a cache folder that others may
+ * write, or a `DAWNTUNE_SOFTWARE` that is no driver's name.
  */
-export async function setup(args: readonly string[], { quiet = false }: SetupOptions = {}): Promise<number> {
-  const { system, driver: asked } = parseSetupArguments(args);
+export async function ensureDriver(options: EnsureDriverOptions = {}): Promise<EnsuredDriver> {
+  const { driver: asked, system = false, note = () => {}, progress = () => {} } = options;
+  if (asked !== undefined && !softwareDrivers.includes(asked))
+    throw new InputError(
+      `ensureDriver: driver must be ${softwareDrivers.join(' or ')}, found ${show(asked)}`,
+    );
   const requested = requestedSoftware();
   const driver = asked ?? (requested === 'none' ? undefined : requested);
   if (system) {
     await installSystemWide();
     const [adapter] = (await probe()).adapters;
     if (!adapter) throw noAdapterError();
-    say(`installed lavapipe with apt; using ${adapter.name}`);
-    return 0;
+    note(`installed lavapipe with apt; using ${adapter.name}`);
+    forgetVulkan();
+    return { adapter: adapter.name, installed: 'lavapipe of apt', removed: [] };
   }
   // Drivers chosen by hand, or none at all, stand: then the cache is not looked at.
   const byChoice = !driver && (driversByHand() !== undefined || requested === 'none');
   const candidates = byChoice || process.platform !== 'linux' ? [] : driver ? [driver] : softwareDrivers;
   const broken = new Map<SoftwareDriverName, string>();
+  const removed: SoftwareDriverName[] = [];
   for (const name of candidates) {
     const folder = identityOf(driverFolder(name));
     const state = await stateOf(name);
     if (state === 'absent') continue;
-    if ('adapter' in state) return nothingToDo(state.adapter, quiet);
+    if ('adapter' in state) return { adapter: state.adapter.name, installed: undefined, removed };
     broken.set(name, state.problem);
     // Otherwise the next process would load it: its size may be right.
-    if (state.damaged) remove(name, folder, state.problem);
+    if (!state.damaged) continue;
+    remove(name, folder, state.problem);
+    removed.push(name);
   }
   const [present] = !driver || candidates.length === 0 ? (await probe(driver)).adapters : [];
   if (present) {
-    for (const [name, problem] of broken) say(`removed ${name} from the cache: ${printable(problem)}`);
-    return nothingToDo(present, quiet || broken.size > 0);
+    for (const [name, problem] of broken) note(`removed ${name} from the cache: ${printable(problem)}`);
+    return { adapter: present.name, installed: undefined, removed: [...broken.keys()] };
   }
   if (candidates.length === 0) throw noAdapterError();
 
@@ -145,18 +166,18 @@ export async function setup(args: readonly string[], { quiet = false }: SetupOpt
     const started = Date.now();
     const problem = broken.get(name);
     const reason = problem ? `the driver in the cache did not work (${printable(problem)})` : undefined;
-    if (process.stderr.isTTY)
-      say(`${reason ?? 'no Vulkan adapter'}; fetching ${name} into ${driverFolder(name)} …`);
+    progress(`${reason ?? 'no Vulkan adapter'}; fetching ${name} into ${driverFolder(name)} …`);
     try {
       const manifest = await fetchDriver(name, problem !== undefined);
       const [adapter] = (await probe(name)).adapters;
       if (adapter) {
         const seconds = ((Date.now() - started) / 1000).toFixed(0);
         const tried = failures.length ? ` (${failures.join('; ')})` : '';
-        say(
+        note(
           `${reason ?? 'no Vulkan adapter was found'}, so ${manifest.version} was put into ${driverFolder(name)} in ${seconds} s; using ${adapter.name}${tried}`,
         );
-        return 0;
+        forgetVulkan();
+        return { adapter: adapter.name, installed: manifest.version, removed };
       }
       failures.push(`${name}: fetched, but Dawn finds no adapter with it`);
     } catch (error) {
@@ -167,4 +188,27 @@ export async function setup(args: readonly string[], { quiet = false }: SetupOpt
   throw new MachineError(
     `no Vulkan adapter, and no software one could be set up: ${failures.join('; ')}${before}; install a GPU driver`,
   );
+}
+
+export interface SetupOptions {
+  /** Say nothing where there is nothing to do. */
+  readonly quiet?: boolean;
+}
+
+/**
+ * The command.
+ * @returns the exit code.
+ * @throws InputError for unknown arguments; MachineError when no driver can be had.
+ */
+export async function setup(args: readonly string[], { quiet = false }: SetupOptions = {}): Promise<number> {
+  const { system, driver } = parseSetupArguments(args);
+  const progress = process.stderr.isTTY ? say : undefined;
+  let told = quiet;
+  const note = (line: string) => {
+    told = true;
+    say(line);
+  };
+  const { adapter } = await ensureDriver({ system, driver: driver ?? undefined, note, progress });
+  if (!told) say(`nothing to do: adapter ${printable(adapter)}`);
+  return 0;
 }
