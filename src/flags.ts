@@ -31,9 +31,9 @@ export interface Flag<T> {
   readonly help: string;
   readonly group: string;
   /** Why the flag changes nothing here; giving it earns a notice. */
-  readonly inert?: string;
+  readonly inert?: string | undefined;
   /** Of an inert flag: the values that say what happens here anyway and earn no notice; its default if not told. */
-  readonly holds?: (value: T) => boolean;
+  readonly holds?: ((value: T) => boolean) | undefined;
 }
 
 /** A flag of another program that has no meaning of its own here. */

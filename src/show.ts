@@ -4,6 +4,12 @@
  * below all rooms.
  */
 
+/**
+ * Key of the method by which `console.log` writes an object. Node's `inspect.custom`, under a name of its own, since
+ * declarations that mention Node's need its types, which a program that uses this package may not have.
+ */
+export const customInspect: unique symbol = Symbol.for('nodejs.util.inspect.custom');
+
 /** Longest text of a value in a message, in characters. */
 const LONGEST = 100;
 /** Members of a list or an object that are shown before an ellipsis. */

@@ -4,9 +4,7 @@
  */
 import { fstatSync, readSync } from 'node:fs';
 import koffi from 'koffi';
-import { create, globals } from 'webgpu';
-
-Object.assign(globalThis, globals);
+import { create } from 'webgpu';
 
 // If the object that create() returned is collected while its device works, Dawn crashes: keep all of them.
 const instances: GPU[] = [];

@@ -36,7 +36,7 @@ export interface DriverFile {
 }
 
 /** `$DAWNTUNE_CACHE`, else `dawntune` in the user's cache folder. @throws InputError when the user has none. */
-export function cacheFolder(env: NodeJS.ProcessEnv = process.env): string {
+export function cacheFolder(env: Readonly<Record<string, string | undefined>> = process.env): string {
   if (env['DAWNTUNE_CACHE']) return path.resolve(env['DAWNTUNE_CACHE']);
   return path.join(env['XDG_CACHE_HOME'] || path.join(requireHome('DAWNTUNE_CACHE'), '.cache'), 'dawntune');
 }

@@ -8,6 +8,7 @@
  * until something else is written there. Only a lost device is final.
  */
 import { MachineError } from '../errors.js';
+import { GPUOutOfMemoryError } from './webgpu.js';
 
 /** Of failed recordings; what they would have computed is asked for soon or never. */
 const REMEMBERED = 256;
@@ -29,7 +30,7 @@ export class DeviceFaults {
     device.onuncapturederror = (event) => {
       // Without preventDefault Dawn prints to standard output, which belongs to data.
       event.preventDefault();
-      const memory = typeof GPUOutOfMemoryError !== 'undefined' && event.error instanceof GPUOutOfMemoryError;
+      const memory = event.error instanceof GPUOutOfMemoryError;
       const message = event.error.message.trim().replace(/\s*\n[\s-]*/g, ' · ');
       this.captured ??= `${memory ? 'out of GPU memory: ' : ''}${message}`;
     };

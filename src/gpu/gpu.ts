@@ -32,6 +32,7 @@ import type { Profile, ProfileRow, Roofline, Work } from './profile-report.js';
 import { Recorder } from './recorder.js';
 import { type PendingGather, type PendingRead, Transfer } from './transfer.js';
 import { gpuWait } from './wait.js';
+import './webgpu.js';
 
 export interface GpuOptions {
   /** Substring of the adapter's raw name (case-sensitive); the first match wins. */

@@ -9,6 +9,7 @@ import { type Access, type Binding, entryOf } from './bindings.js';
 import { formatBytes, type PoolBuffer, type RowTexture } from './memory.js';
 import type { Recorder } from './recorder.js';
 import { gpuWait } from './wait.js';
+import { GPUBufferUsage, GPUMapMode } from './webgpu.js';
 
 /** A NaN as f32, two as f16, and no index. */
 const GUARD = 0xffc5ffc5;

@@ -10,6 +10,7 @@
  * from then on a larger free buffer takes its place, or the buffers that were unused for longest make way.
  */
 import { MachineError } from '../errors.js';
+import { GPUBufferUsage, GPUTextureUsage } from './webgpu.js';
 
 export type Purpose = 'weights' | 'gradients' | 'optimizer' | 'activations' | 'workspace';
 

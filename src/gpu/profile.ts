@@ -18,6 +18,7 @@ import {
   type Work,
 } from './profile-report.js';
 import { gpuWait } from './wait.js';
+import { GPUBufferUsage, GPUMapMode } from './webgpu.js';
 
 /** A query set holds 4096 timestamps: two a dispatch. */
 const DISPATCHES_PER_SET = 2048;

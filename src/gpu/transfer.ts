@@ -17,6 +17,7 @@ import {
 import type { Profiler } from './profile.js';
 import type { Recorder } from './recorder.js';
 import { gpuWait } from './wait.js';
+import { GPUBufferUsage, GPUMapMode } from './webgpu.js';
 
 const UPLOAD_CHUNK = 8 << 20;
 const UPLOAD_SUBMIT = 32 << 20;

@@ -9,15 +9,7 @@ import { InputError, MachineError } from '../errors.js';
 import { parseJsonBytes } from '../files/json.js';
 import { printable, show } from '../show.js';
 import type { HubSettings } from './settings.js';
-
-/** What tests put in the place of the network and of its patience. */
-export interface Transport {
-  readonly fetch?: typeof fetch;
-  /** Milliseconds before the second attempt; twice as long before each further one. */
-  readonly firstPause?: number;
-  /** Requests for one thing with nothing, or less than a MiB, to show for them. */
-  readonly attempts?: number;
-}
+import type { Transport } from './transport.js';
 
 /** The hub, or the way to it, does not answer. What the cache holds may do instead. */
 export class HubUnreachable extends MachineError {}
@@ -193,7 +185,8 @@ export class HubConnection {
     let response: Response;
     listen();
     try {
-      response = await (this.transport.fetch ?? fetch)(target.href, {
+      const ask = (this.transport.fetch ?? fetch) as typeof fetch;
+      response = await ask(target.href, {
         headers: {
           'user-agent': 'dawntune',
           ...headers,

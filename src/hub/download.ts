@@ -14,10 +14,11 @@ import { printable, show } from '../show.js';
 import { readIndex } from '../weights/open.js';
 import { fetchBlob, fileUrl } from './blob.js';
 import { CacheEntry, missingOf, sizeOf } from './cache-entry.js';
-import { HubConnection, HubUnreachable, type Transport } from './connection.js';
+import { HubConnection, HubUnreachable } from './connection.js';
 import { type Listing, listModel, type RemoteFile } from './listing.js';
 import { neededFiles } from './needed-files.js';
 import { type HubOptions, type HubSettings, hubSettings } from './settings.js';
+import type { Transport } from './transport.js';
 
 export interface DownloadProgress {
   readonly model: string;

@@ -4,11 +4,10 @@
  */
 import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
-import { inspect } from 'node:util';
 import { InputError } from '../errors.js';
 import { homeFolder, requireHome } from '../files/home.js';
 import { systemReason } from '../files/reason.js';
-import { printable, show } from '../show.js';
+import { customInspect, printable, show } from '../show.js';
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -40,7 +39,7 @@ export class AccessToken {
     return this.toString();
   }
 
-  [inspect.custom](): string {
+  [customInspect](): string {
     return this.toString();
   }
 }

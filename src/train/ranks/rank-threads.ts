@@ -22,8 +22,8 @@ import {
 
 export interface RankThreadsOptions {
   readonly size: number;
-  /** A RankModule. */
-  readonly module: URL;
+  /** A RankModule, by its URL. */
+  readonly module: { readonly href: string };
   /** Goes to each rank. */
   readonly data: unknown;
   readonly report: Reporter;
