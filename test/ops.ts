@@ -93,7 +93,8 @@ function expect({ op, number, halves }: Run): Expected {
   return { data, seed, value, gradients };
 }
 
-async function check(run: Run): Promise<void> {
+/** `again`: the graph is retained and gone through twice, which must give the same gradients to the bit. */
+async function check(run: Run, again = false): Promise<void> {
   const { op, halves } = run;
   const half = halves.length > 0;
   const live = gpu.memory().liveBuffers;
@@ -107,13 +108,22 @@ async function check(run: Run): Promise<void> {
     const y = await numbersOf(out);
     const grads: Float32Array[] = [];
     assert.equal(wantsGradient(out), gradients.length > 0);
-    if (gradients.length > 0) backward(out, tensorOf(gpu, seed, out.shape, dtype));
-    for (const [n] of gradients) {
+    const gradient = async (n: number, retainGraph: boolean) => {
       const input = inputs[n]!;
       assert.ok(input.grad, 'every input gets a gradient');
       assert.equal(input.grad.dtype, input.dtype);
-      grads[n] = await input.grad.toFloat32();
-      input.grad.dispose();
+      const found = await input.grad.toFloat32();
+      if (retainGraph) input.zeroGrad();
+      else input.grad.dispose();
+      return found;
+    };
+    for (const retainGraph of gradients.length === 0 ? [] : again ? [true, false] : [false]) {
+      backward(out, { seed: tensorOf(gpu, seed, out.shape, dtype), retainGraph });
+      for (const [n] of gradients) {
+        const found = await gradient(n, retainGraph);
+        if (grads[n]) assert.deepEqual(found, grads[n], `gradient of input ${n} in the second backward`);
+        grads[n] = found;
+      }
     }
     return { y, grads, exact: dtype !== 'f32' && dtype !== 'f16' };
   });
@@ -167,7 +177,7 @@ export function testOps(kernels?: 'fallback'): void {
     for (const run of allRuns) {
       test(nameOf(run), async () => {
         gpu.choices.decided.clear();
-        await check(run);
+        await check(run, !kernels);
         if (!kernels) asked.set(nameOf(run), [...gpu.choices.decided.values()]);
       });
     }

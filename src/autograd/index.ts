@@ -2,7 +2,14 @@
 
 import './methods.js';
 
+export {
+  type CheckGradientsOptions,
+  checkGradients,
+  type GradientCheck,
+  GradientMismatch,
+} from './check-gradients.js';
 export { checkpoint } from './checkpoint.js';
+export { type GradOptions, grad, type TensorTree, valueAndGrad } from './grad.js';
 export type { TensorMethods } from './methods.js';
 export * from './ops/attention.js';
 export * from './ops/joins.js';
@@ -15,4 +22,15 @@ export * from './ops/rows.js';
 export * from './ops/scores.js';
 export * from './ops/shape.js';
 export * from './ops/softmax.js';
-export { backward, backwardAll, type Gradient, propagate, record, wantsGradient } from './tape.js';
+export {
+  type BackwardOptions,
+  backward,
+  backwardAll,
+  type Gradient,
+  type PropagateOptions,
+  propagate,
+  record,
+  retainGrad,
+  sharedGradient,
+  wantsGradient,
+} from './tape.js';

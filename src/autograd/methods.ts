@@ -10,10 +10,11 @@ import * as reduce from './ops/reduce.js';
 import * as rows from './ops/rows.js';
 import * as shape from './ops/shape.js';
 import * as softmax from './ops/softmax.js';
-import { backward } from './tape.js';
+import { backward, retainGrad } from './tape.js';
 
 const methods = {
   backward,
+  retainGrad,
   ...layerNorm,
   ...matmul,
   ...pointwise,

@@ -10,13 +10,27 @@ import { floats, signature } from '../tensor/operands.js';
 import { isRecording, noteUnrecorded, scope } from '../tensor/scope.js';
 import { formatShape, sameShape } from '../tensor/shape.js';
 import { type GradientSink, type TapeNode, Tensor } from '../tensor/tensor.js';
-import './leaves.js';
+import { DenseGradient } from './gradients.js';
+import { Leaf } from './leaves.js';
 
 /**
  * dL/d(input) of dL/d(output). With a `sink` (the input is a leaf, and this is its own) it may add to that itself and
  * return undefined; returning undefined otherwise means that there is nothing to pass on.
  */
 export type Gradient = (dy: Tensor, sink: GradientSink | undefined) => Tensor | undefined;
+
+/**
+ * For what several gradients of a node begin with: `compute` of dL/d(output), once in a backward, by whichever asks first,
+ * and anew in the next one, which a graph that is retained may see.
+ */
+export function sharedGradient<T>(compute: (dy: Tensor) => T): (dy: Tensor) => T {
+  let last: { readonly dy: Tensor; readonly value: T } | undefined;
+  return (dy) => {
+    // Every backward hands out a handle of its own.
+    if (last?.dy !== dy) last = { dy, value: compute(dy) };
+    return last.value;
+  };
+}
 
 /** An input, its gradient, and the tensors that this gradient uses and the others do not. */
 export type Input = readonly [tensor: Tensor, gradient: Gradient, uses?: readonly Tensor[]];
@@ -42,6 +56,8 @@ class Node implements TapeNode {
   readonly id = nextId++;
   private references = 1;
   used = false;
+  /** Results of this node that ask for their gradient (`retainGrad`). */
+  readonly retaining = new Set<Tensor>();
 
   constructor(
     readonly name: string,
@@ -142,20 +158,46 @@ export function record(
   return output;
 }
 
+export interface BackwardOptions {
+  /** dL/d(root), of its shape and dtype; by default ones, and then the root must be a scalar. */
+  readonly seed?: Tensor | undefined;
+  /** Keeps what gradients need, so that the graph can be gone through again; it is freed with the tensors that lead to it. */
+  readonly retainGraph?: boolean | undefined;
+}
+
 /**
  * Gives dL/d(leaf) to the sink (`grad`) of every leaf that `requiresGrad`, where L = Σ seed ∘ root (seed defaults to ones, and
- * root to a scalar). The graph is used up: a second call on it throws.
+ * root to a scalar). The second operand is a seed, or options. The graph is used up, unless it is retained: a second call on
+ * it throws.
  */
-export function backward(root: Tensor, seed?: Tensor): void {
+export function backward(root: Tensor, seed?: Tensor | BackwardOptions): void {
   if (!(root instanceof Tensor))
     throw new ShapeError('backward', `root must be a tensor, found ${show(root)}`);
-  if (!seed && root.size !== 1) throw new ShapeError('backward', 'needs a scalar, or a seed', { root });
-  scope(() => backwardAll([[root, seed ?? full(root, root.shape, 1)]]));
+  const options = seed instanceof Tensor ? { seed } : (seed ?? {});
+  const given = options.seed;
+  if (!given && root.size !== 1) throw new ShapeError('backward', 'needs a scalar, or a seed', { root });
+  scope(() => void propagate([[root, given ?? full(root, root.shape, 1)]], [], options));
 }
 
 /** The same for L = Σ seed ∘ root over several roots, each with its seed, in one pass. */
 export function backwardAll(roots: readonly (readonly [root: Tensor, seed: Tensor])[]): void {
   propagate(roots, []);
+}
+
+/**
+ * Asks for the gradient of what an op computed: after `backward` it is in `grad`, which otherwise leaves alone have. Returns
+ * the tensor. On a leaf that requires a gradient it changes nothing.
+ * @throws ShapeError when no gradient can reach the tensor.
+ */
+export function retainGrad(x: Tensor): Tensor {
+  if (!(x instanceof Tensor)) throw new ShapeError('retainGrad', `x must be a tensor, found ${show(x)}`);
+  if (!wantsGradient(x))
+    throw new ShapeError('retainGrad', 'not on the tape: no gradient will reach it', { x });
+  if (x.node) {
+    x.role ??= new Leaf(x, new DenseGradient(x));
+    (x.node as Node).retaining.add(x);
+  }
+  return x;
 }
 
 const BACKWARD = signature(
@@ -164,110 +206,172 @@ const BACKWARD = signature(
   { sameDType: ['root', 'seed'] },
 );
 
-/** The sinks that the backward which is going on gives to, what it computes again (`checkpoint`) included. */
-let reached: Set<GradientSink> | undefined;
+export interface PropagateOptions {
+  readonly retainGraph?: boolean | undefined;
+  /** No sink gets anything: what leads to none of `wanted` is not gone through, and can be later. */
+  readonly only?: boolean | undefined;
+}
+
+/** A backward that is going on; what it computes again on its way (`checkpoint`) is a part of it. */
+interface Walk {
+  /** Those that it gives to. */
+  readonly sinks: Set<GradientSink>;
+  readonly only: boolean;
+  /** Tensors whose gradients the caller wants, and what takes them. */
+  readonly wanted: ReadonlySet<Tensor>;
+  readonly collect: (tensor: Tensor, part: Tensor) => void;
+}
+
+let walking: Walk | undefined;
 
 /**
- * Propagates the seeds down to leaves. Leaves in `wanted` get their gradient returned (undefined: none reaches
- * them; the caller disposes of it), of all others their sinks get it.
+ * Propagates the seeds down to leaves. Tensors in `wanted`, leaves or not, get their gradient returned (undefined: none
+ * reaches them; the caller disposes of it); of all other leaves their sinks get it, unless `only` those are asked for.
  */
 export function propagate(
   roots: readonly (readonly [root: Tensor, seed: Tensor])[],
   wanted: readonly Tensor[],
+  { retainGraph = false, only = false }: PropagateOptions = {},
 ): (Tensor | undefined)[] {
-  if (reached) return propagateInto(reached, roots, wanted);
-  const sinks = new Set<GradientSink>();
-  reached = sinks;
+  const outer = walking;
+  const sinks = outer?.sinks ?? new Set<GradientSink>();
+  const found = new Map<Tensor, Tensor>();
+  const own = new Set(wanted);
+  walking = {
+    sinks,
+    only: outer?.only ?? only,
+    wanted: outer ? new Set([...own, ...outer.wanted]) : own,
+    collect(tensor, part) {
+      if (own.has(tensor)) addTo(found, tensor, part);
+      else outer!.collect(tensor, part);
+    },
+  };
+  let done = false;
   try {
-    const gradients = propagateInto(sinks, roots, wanted);
-    try {
-      // Only now: what backward itself needed is free.
-      for (const sink of sinks) sink.settle();
-    } catch (error) {
-      for (const gradient of gradients) gradient?.dispose();
-      throw error;
-    }
-    return gradients;
+    walk(walking, roots, retainGraph);
+    // Only now: what backward itself needed is free.
+    if (!outer) for (const sink of sinks) sink.settle();
+    done = true;
+    return wanted.map((tensor) => found.get(tensor));
   } finally {
-    reached = undefined;
+    walking = outer;
+    if (!done) for (const gradient of found.values()) gradient.dispose();
   }
 }
 
-function propagateInto(
-  sinks: Set<GradientSink>,
+function walk(
+  { sinks, only, wanted, collect }: Walk,
   roots: readonly (readonly [root: Tensor, seed: Tensor])[],
-  wanted: readonly Tensor[],
-): (Tensor | undefined)[] {
-  const inner = wanted.find((tensor) => tensor.node);
-  if (inner)
-    throw new ShapeError('propagate', 'computed by an op: only of leaves is a gradient returned', {
-      wanted: inner,
-    });
+  retainGraph: boolean,
+): void {
   const starts: Node[] = [];
   for (const [root, seed] of roots) {
     BACKWARD.check({ root, seed });
     if (!root.node) throw new ShapeError('backward', 'nothing on the tape leads to this tensor', { root });
     starts.push(root.node as Node);
   }
+  const wantedOf = new Map<Node, Tensor[]>();
+  for (const tensor of wanted)
+    if (tensor.node)
+      wantedOf.set(tensor.node as Node, [...(wantedOf.get(tensor.node as Node) ?? []), tensor]);
   // Inputs are older than outputs, so descending ids are a topological order.
   const nodes = reachable(starts);
-  const used = nodes.find((node) => node.used);
-  if (used) throw new ShapeError('backward', `the graph at "${used.name}" was already used up`);
-  for (const node of nodes) node.checkVersions();
-  const gradients = new Map<Node | Tensor, Tensor>();
-  const add = (to: Node | Tensor, part: Tensor) => {
-    const sofar = gradients.get(to);
-    const sum = sofar ? addGradients(sofar, part) : part.detach();
-    sofar?.dispose();
-    gradients.set(to, sum.keep());
+  const leading = only ? leadingTo(nodes, wanted) : undefined;
+  const leads = ({ node, leaf }: Edge): boolean => {
+    // An effect leads wherever its own graph does.
+    if (!leading || (!node && !leaf)) return true;
+    return node ? leading.has(node) || wantedOf.has(node) : wanted.has(leaf!);
   };
-  const returned = new Set(wanted);
-  let done = false;
+  const runs = leading ? nodes.filter((node) => leading.has(node)) : nodes;
+  const used = runs.find((node) => node.used);
+  if (used)
+    throw new ShapeError(
+      'backward',
+      `the graph at "${used.name}" was already used up (retainGraph keeps it for another backward)`,
+    );
+  for (const node of runs) node.checkVersions();
+  const gradients = new Map<Node, Tensor>();
   try {
     scope(() => {
-      for (const [n, [, seed]] of roots.entries()) add(starts[n]!, apart(seed, nodes));
+      for (const [n, [, seed]] of roots.entries()) addTo(gradients, starts[n]!, apart(seed, nodes));
     });
     for (const node of nodes) {
       const dy = gradients.get(node);
-      node.used = true;
-      if (dy)
-        scope(() => {
-          // Again, since a gradient may have been added to a tensor that was used.
-          node.checkVersions();
-          for (const { node: parent, leaf, gradient } of node.edges) {
-            const own = leaf && !returned.has(leaf) ? leaf : undefined;
-            // Frozen since it was recorded, or given up: nobody would find its gradient.
-            if (own && (!own.requiresGrad || own.isDisposed)) continue;
-            const sink = own?.role?.gradient;
-            if (sink) sinks.add(sink);
-            const part = gradient(dy, sink);
-            if (!part) continue;
-            const { shape } = (parent ?? leaf)!;
-            if (!sameShape(part.shape, shape))
-              throw new ShapeError(
-                node.name,
-                `the gradient of an input ${formatShape(shape)} must be of its shape`,
-                { gradient: part },
-              );
-            if (sink) sink.add(part);
-            else if (parent ?? leaf) add((parent ?? leaf)!, part);
+      if (dy) {
+        for (const tensor of wantedOf.get(node) ?? []) collect(tensor, dy);
+        if (!only)
+          for (const tensor of node.retaining) {
+            const sink = tensor.isDisposed ? undefined : tensor.role?.gradient;
+            sink?.add(dy);
           }
-        });
+      }
+      if (!leading || leading.has(node)) {
+        node.used = !retainGraph;
+        if (dy)
+          scope(() => {
+            // Again, since a gradient may have been added to a tensor that was used.
+            node.checkVersions();
+            for (const edge of node.edges) {
+              if (!leads(edge)) continue;
+              const { node: parent, leaf, gradient } = edge;
+              const own = leaf && !wanted.has(leaf) ? leaf : undefined;
+              // Frozen since it was recorded, or given up: nobody would find its gradient.
+              if (own && (!own.requiresGrad || own.isDisposed)) continue;
+              const sink = own?.role?.gradient;
+              if (sink) sinks.add(sink);
+              const part = gradient(dy, sink);
+              if (!part) continue;
+              const { shape } = (parent ?? leaf)!;
+              if (!sameShape(part.shape, shape))
+                throw new ShapeError(
+                  node.name,
+                  `the gradient of an input ${formatShape(shape)} must be of its shape`,
+                  { gradient: part },
+                );
+              if (parent) addTo(gradients, parent, part);
+              else if (sink) sink.add(part);
+              else if (leaf) collect(leaf, part);
+            }
+          });
+        if (!retainGraph) node.freeSaved();
+      }
       dy?.dispose();
       gradients.delete(node);
-      node.freeSaved();
     }
-    done = true;
-    return wanted.map((leaf) => gradients.get(leaf));
   } finally {
-    if (!done) for (const gradient of gradients.values()) gradient.dispose();
+    // Where it ended early, and what reached a node that leads to nothing that is wanted.
+    for (const gradient of gradients.values()) gradient.dispose();
   }
+}
+
+/** Adds a part to what has come for this so far; what is in the map outlives scopes. */
+function addTo<K>(gradients: Map<K, Tensor>, to: K, part: Tensor): void {
+  const sofar = gradients.get(to);
+  const sum = sofar ? addGradients(sofar, part) : part.detach();
+  sofar?.dispose();
+  gradients.set(to, sum.keep());
+}
+
+/** Of `nodes`, outputs before inputs, those from which a wanted tensor is reached, or an effect is run. */
+function leadingTo(nodes: readonly Node[], wanted: ReadonlySet<Tensor>): Set<Node> {
+  const inner = new Set([...wanted].map(({ node }) => node as Node | undefined));
+  const leading = new Set<Node>();
+  for (const node of [...nodes].reverse())
+    if (
+      node.edges.some(({ node: parent, leaf }) =>
+        parent ? leading.has(parent) || inner.has(parent) : !leaf || wanted.has(leaf),
+      )
+    )
+      leading.add(node);
+  return leading;
 }
 
 /** The seed, or a copy where it lies in a buffer that gradients are added to: it may be a gradient itself. */
 function apart(seed: Tensor, nodes: readonly Node[]): Tensor {
-  const shared = nodes.some(({ edges }) =>
-    edges.some(({ leaf }) => leaf?.role?.gradient?.into?.sharesStorage(seed)),
+  const shared = nodes.some(({ edges, retaining }) =>
+    [...edges.flatMap(({ leaf }) => leaf ?? []), ...retaining].some(({ role }) =>
+      role?.gradient?.into?.sharesStorage(seed),
+    ),
   );
   if (!shared) return seed;
   const copy = Tensor.empty(seed.gpu, seed.shape, seed.dtype, 'gradients');

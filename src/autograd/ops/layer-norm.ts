@@ -3,7 +3,7 @@ import type { FloatDType } from '../../kernels/launch/formats.js';
 import * as kernels from '../../kernels/layer-norm/layer-norm.js';
 import { scope } from '../../tensor/scope.js';
 import type { Tensor } from '../../tensor/tensor.js';
-import { record } from '../tape.js';
+import { record, sharedGradient } from '../tape.js';
 
 /**
  * LayerNorm(x + residual)·γ + β over the last dimension. x, residual: [...,H], each f32 or f16; gamma, beta: [H] f32.
@@ -19,12 +19,10 @@ export function layerNorm(
 ): Tensor {
   return scope(() => {
     const { y, sum, stats } = kernels.layerNorm(x, residual, gamma, beta, eps, dtype);
-    // x and the residual get the same gradient: computed once, by whichever asks first.
-    let shared: Tensor | undefined;
-    const dSum = (dy: Tensor) => (shared ??= kernels.layerNormGradient(dy, sum, stats, gamma));
+    // x and the residual get the same gradient.
+    const dSum = sharedGradient((dy) => kernels.layerNormGradient(dy, sum, stats, gamma));
     // γ's and β's gradients come of one walk over dy.
-    let affine: ReturnType<typeof kernels.layerNormAffineGradient> | undefined;
-    const dAffine = (dy: Tensor) => (affine ??= kernels.layerNormAffineGradient(dy, sum, stats));
+    const dAffine = sharedGradient((dy) => kernels.layerNormAffineGradient(dy, sum, stats));
     return record(
       'layerNorm',
       y,

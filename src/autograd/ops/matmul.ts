@@ -8,7 +8,7 @@ import { columnSum } from '../../kernels/reduce.js';
 import { f32, floats, optional, signature } from '../../tensor/operands.js';
 import { scope } from '../../tensor/scope.js';
 import { Tensor } from '../../tensor/tensor.js';
-import { type Input, record } from '../tape.js';
+import { type Input, record, sharedGradient } from '../tape.js';
 
 /**
  * A product that is the gradient of an operand of `dtype`. The kernel writes halves in fours; the operand, which it
@@ -127,9 +127,8 @@ export function linearGelu(x: Tensor, weight: Tensor, bias?: Tensor): Tensor {
     const compute = computeCopy('linearGelu', x, weight);
     const u = Tensor.empty(x.gpu, [...x.shape.slice(0, -1), weight.shape[0]!], floatDType('linear', x));
     const y = matmulKernel(x, compute, { transB: true, bias, preActivation: u });
-    // Three gradients start from du: computed once, by whichever asks first.
-    let shared: Tensor | undefined;
-    const dProduct = (dy: Tensor) => (shared ??= unaryGradient('gelu', u, dy));
+    // Three gradients start from du.
+    const dProduct = sharedGradient((dy) => unaryGradient('gelu', u, dy));
     return record('linearGelu', y, [u], linearGradients(x, weight, compute, bias, dProduct));
   });
 }

@@ -1,0 +1,192 @@
+/** Gradients as values, of what is computed on the way, through retained graphs, and held against differences. */
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import {
+  add,
+  backward,
+  checkGradients,
+  checkpoint,
+  exp,
+  GradientMismatch,
+  grad,
+  matmul,
+  mul,
+  record,
+  retainGrad,
+  scale,
+  square,
+  sum,
+  valueAndGrad,
+} from '../src/autograd/index.js';
+import { ShapeError } from '../src/errors.js';
+import { Gpu } from '../src/gpu/gpu.js';
+import { noGrad, scope } from '../src/tensor/scope.js';
+import { Tensor } from '../src/tensor/tensor.js';
+
+let gpu: Gpu;
+before(async () => {
+  gpu = await Gpu.open();
+});
+after(() => gpu.close());
+
+/** A test in a scope, behind which no buffer is left. */
+const scoped = (name: string, body: () => unknown) =>
+  test(name, async () => {
+    const live = gpu.memory().liveBuffers;
+    await scope(body);
+    assert.equal(gpu.memory().liveBuffers, live, 'no buffer is left behind');
+  });
+
+const from = (...values: number[]) => Tensor.from(gpu, values, [values.length]);
+const leaf = (...values: number[]) => {
+  const tensor = from(...values);
+  tensor.requiresGrad = true;
+  return tensor;
+};
+const read = async (tensor: Tensor | undefined) => [...(await tensor!.toFloat32())];
+
+scoped('grad: of leaves and of what is computed on the way, and no sink gets anything', async () => {
+  const [w, other] = [leaf(1, 2, 3), leaf(4, 5, 6)];
+  const h = square(w);
+  const loss = sum(mul(h, other));
+  const [dh, dw] = grad(loss, [h, w], { retainGraph: true });
+  assert.deepEqual(await read(dh), [4, 5, 6]);
+  assert.deepEqual(await read(dw), [8, 20, 36]);
+  assert.deepEqual([w.grad, other.grad], [undefined, undefined]);
+  // Twice the same, and from a seed.
+  const [one, two] = grad(h, [w, w], { seeds: [from(1, 0, -1)], retainGraph: true });
+  assert.deepEqual(
+    [await read(one), await read(two)],
+    [
+      [2, 0, -6],
+      [2, 0, -6],
+    ],
+  );
+  // What was not gone through is there still, although nothing was retained.
+  assert.deepEqual(await read(grad(loss, h)[0]), [4, 5, 6]);
+  assert.deepEqual(await read(grad(h, w, { seeds: [from(1, 1, 1)] })[0]), [2, 4, 6]);
+  assert.throws(() => grad(loss, w), /already used up/);
+});
+
+scoped('grad refuses what no gradient reaches', async () => {
+  const [w, other] = [leaf(1, 2), leaf(1, 2)];
+  const h = sum(square(w));
+  const fails = (call: () => unknown, says: RegExp) =>
+    assert.throws(call, (error) => error instanceof ShapeError && says.test(error.message));
+  fails(() => grad(h, from(1, 2)), /not on the tape/);
+  fails(() => grad(h, [w, other]), /no output depends/);
+  fails(() => grad(square(w), w), /must be a scalar/);
+  fails(() => grad(h, w, { seeds: [] }), /0 seeds for 1/);
+});
+
+scoped('grad through a checkpoint: of its inputs, of what trains in it, and of nothing else', async () => {
+  const [x, w, frozen] = [leaf(1, 2), leaf(3, 4), leaf(5, 6)];
+  const loss = () => sum(checkpoint((input) => mul(mul(square(input), w), frozen), x));
+  const [dx, dw] = grad(loss(), [x, w]);
+  assert.deepEqual(
+    [await read(dx), await read(dw)],
+    [
+      [30, 96],
+      [5, 24],
+    ],
+  );
+  assert.deepEqual([x.grad, w.grad, frozen.grad], [undefined, undefined, undefined]);
+  const kept = loss();
+  for (const times of [1, 2]) {
+    backward(kept, { retainGraph: times < 2 });
+    assert.deepEqual(await read(w.grad), [5 * times, 24 * times]);
+  }
+  for (const each of [x, w, frozen]) each.zeroGrad();
+});
+
+scoped(
+  'backward through a retained graph adds up; a tensor that was written in between is an error',
+  async () => {
+    const w = leaf(1, 2);
+    const loss = sum(exp(scale(square(w), 0.5)));
+    backward(loss, { retainGraph: true });
+    const once = await read(w.grad);
+    backward(loss, { retainGraph: true });
+    assert.deepEqual(
+      await read(w.grad),
+      once.map((value) => 2 * value),
+    );
+    noGrad(() => w.write([5, 5]));
+    assert.throws(() => backward(loss), /modified in place/);
+    w.zeroGrad();
+  },
+);
+
+scoped('retainGrad: gradients of what is computed on the way, of a root too', async () => {
+  const w = leaf(1, 2);
+  const h = square(w).retainGrad();
+  const loss = retainGrad(sum(mul(h, h)));
+  assert.equal(retainGrad(w), w);
+  assert.equal(h.grad, undefined);
+  backward(loss, { retainGraph: true });
+  assert.deepEqual([await read(h.grad), await read(loss.grad)], [[2, 8], [1]]);
+  backward(loss);
+  assert.deepEqual(
+    [await read(h.grad), await read(w.grad)],
+    [
+      [4, 16],
+      [8, 64],
+    ],
+  );
+  h.zeroGrad();
+  assert.equal(h.grad, undefined);
+  w.zeroGrad();
+  // Given up before backward: nobody looks.
+  const gone = square(w);
+  const end = sum(gone.retainGrad());
+  gone.dispose();
+  backward(end);
+  assert.deepEqual(await read(w.grad), [2, 4]);
+  w.zeroGrad();
+});
+
+scoped('valueAndGrad: of a tree of tensors, in its structure', async () => {
+  const x = Tensor.from(gpu, [1, 2, 3, 4], [2, 2]);
+  const parameters = { layers: [{ w: Tensor.from(gpu, [1, 0, 0, 1], [2, 2]) }], unused: from(1, 2) };
+  const step = valueAndGrad((p: typeof parameters, input: Tensor) =>
+    sum(square(matmul(input, p.layers[0]!.w))),
+  );
+  const [value, gradients] = step(parameters, x);
+  assert.equal(await value.item(), 30);
+  assert.deepEqual(await read(gradients.layers[0]!.w), [20, 28, 28, 40]);
+  assert.deepEqual(await read(gradients.unused), [0, 0]);
+  assert.equal(parameters.unused.requiresGrad, false);
+});
+
+scoped('checkGradients: passes what is right, and tells where what is wrong is', async () => {
+  const [a, b] = [Tensor.from(gpu, [0.3, -0.5, 0.9, 0.1], [2, 2]), from(0.2, 0.4)];
+  const right = await checkGradients((x, y) => exp(add(matmul(x, x), y)), [a, b, from(1)]);
+  assert.deepEqual(
+    right.map(({ checked, passed }) => [checked, passed]),
+    [
+      [4, true],
+      [2, true],
+      [1, true],
+    ],
+  );
+  assert.deepEqual(await read(a), [0.3, -0.5, 0.9, 0.1].map(Math.fround), 'inputs are as they were');
+  const wrong = (x: Tensor) =>
+    record(
+      'wrong',
+      noGrad(() => square(x)),
+      [x],
+      [[x, (dy) => noGrad(() => mul(dy, x))]],
+    );
+  await assert.rejects(
+    checkGradients((x, y) => add(wrong(x), y), [a, b]),
+    (error) => {
+      assert.ok(error instanceof GradientMismatch);
+      assert.deepEqual(
+        error.checks.map(({ passed }) => passed),
+        [false, true],
+      );
+      assert.match(error.message, /input 0 \[2,2\]: WRONG, 4 elements, largest error 1\.0e\+0, at \[\d,\d\]/);
+      return true;
+    },
+  );
+});
