@@ -11,6 +11,7 @@ import { productCases } from './op-tables/products.js';
 import { reduceCases } from './op-tables/reduce.js';
 import { rowCases } from './op-tables/rows.js';
 import { textScoreCases } from './op-tables/scores.js';
+import { shapeCases } from './op-tables/shape.js';
 
 export { type OpCase, pending } from './op-tables/case.js';
 
@@ -21,6 +22,7 @@ export const opTable: OpCase[] = [
   ...layerNormCases,
   ...attentionCases,
   ...rowCases,
+  ...shapeCases,
   ...lossAndSoftmaxCases,
   ...textScoreCases,
 ];

@@ -70,13 +70,6 @@ export const rowCases: OpCase[] = [
     gradientTolerance: 1e-3,
   },
   {
-    name: 'reshape',
-    inputs: [[6, 4]],
-    large: [[300, 4]],
-    run: (_, [x]) => ops.reshape(x!, [x!.size / 8, 8]),
-    reference: ([x]) => x!.slice(),
-  },
-  {
     name: 'onBackward',
     inputs: [[6, 4]],
     large: [[300, 4]],

@@ -1,18 +1,370 @@
-/** Ops that only rename or move rows. */
+/**
+ * Operations that rename, order, pick or repeat elements and compute nothing: of every dtype, with gradients for floats.
+ * Tensors lie in memory without gaps, so most of them are copies; each says which it is.
+ */
 import { ShapeError } from '../../errors.js';
-import { anyDType, signature, wholeNumber } from '../../tensor/operands.js';
-import type { Shape } from '../../tensor/shape.js';
+import { cast } from '../../kernels/pointwise.js';
+import { readStrided, writeStrided } from '../../kernels/strided/strided.js';
+import { show } from '../../show.js';
+import { anyDType, integer, signature, wholeNumber } from '../../tensor/operands.js';
+import { scope } from '../../tensor/scope.js';
+import {
+  broadcastShapes,
+  formatShape,
+  normalizeAxis,
+  type Shape,
+  sameShape,
+  sizeOf,
+  stridesOf,
+} from '../../tensor/shape.js';
 import { Tensor } from '../../tensor/tensor.js';
-import { rangeOf } from '../ranges.js';
+import { rangeOf, sumToShape } from '../ranges.js';
 import { record } from '../tape.js';
+
+// ---- the same elements in the same order: views ------------------------------------------------------------------------
+
+function renamed(op: string, x: Tensor, shape: Shape): Tensor {
+  const own = x.shape;
+  return record(op, x.alias(shape, op), [], [[x, (dy) => dy.alias(own)]]);
+}
 
 const RESHAPE = signature('reshape', { x: anyDType('...') });
 
-/** Same elements, another shape; free. @throws ShapeError when their number differs. */
+/**
+ * Same elements in the same order, another shape, in which one extent may be −1: what is left for it. A view.
+ * @throws ShapeError when the number of elements differs, or when it does not say what −1 is.
+ */
 export function reshape(x: Tensor, shape: Shape): Tensor {
   RESHAPE.check({ x });
+  if (!Array.isArray(shape) || !shape.includes(-1)) return renamed('reshape', x, shape);
+  const others = sizeOf(shape.filter((extent) => extent !== -1));
+  const left = x.size / others;
+  if (shape.filter((extent) => extent === -1).length > 1 || !Number.isInteger(left))
+    throw new ShapeError('reshape', `${formatShape(shape)} leaves no one extent for -1`, { x });
+  return renamed(
+    'reshape',
+    x,
+    shape.map((extent) => (extent === -1 ? left : extent)),
+  );
+}
+
+const FLATTEN = signature('flatten', { x: anyDType('...') });
+
+/** Axes `start` to `end`, both included and negative from the end, as one; by default all. A view. @throws ShapeError. */
+export function flatten(x: Tensor, start = 0, end = -1): Tensor {
+  FLATTEN.check({ x });
+  if (x.shape.length === 0) return renamed('flatten', x, [1]);
+  const [first, last] = [normalizeAxis('flatten', start, x), normalizeAxis('flatten', end, x)];
+  if (first > last) throw new ShapeError('flatten', `axis ${start} comes after axis ${end}`, { x });
+  return renamed('flatten', x, [
+    ...x.shape.slice(0, first),
+    sizeOf(x.shape.slice(first, last + 1)),
+    ...x.shape.slice(last + 1),
+  ]);
+}
+
+const SQUEEZE = signature('squeeze', { x: anyDType('...') });
+
+/**
+ * Without these axes of extent 1 (negative: from the end); by default without all of them. A view.
+ * @throws ShapeError when an axis that is named is longer, as NumPy does.
+ */
+export function squeeze(x: Tensor, axis?: number | readonly number[]): Tensor {
+  SQUEEZE.check({ x });
+  const axes = axis === undefined ? undefined : axesOf('squeeze', x, axis);
+  const long = axes?.find((at) => x.shape[at] !== 1);
+  if (long !== undefined)
+    throw new ShapeError('squeeze', `axis ${long} has ${x.shape[long]} elements, not 1`, { x });
+  return renamed(
+    'squeeze',
+    x,
+    x.shape.filter((extent, at) => (axes ? !axes.includes(at) : extent !== 1)),
+  );
+}
+
+const UNSQUEEZE = signature('unsqueeze', { x: anyDType('...') }, { numbers: { axis: integer } });
+
+/** With an axis of extent 1 at `axis` of the result (negative: from its end). A view. @throws ShapeError. */
+export function unsqueeze(x: Tensor, axis: number): Tensor {
+  UNSQUEEZE.check({ x }, { axis });
+  const at = normalizeAxis('unsqueeze', axis, { shape: [...x.shape, 1], dtype: x.dtype });
+  return renamed('unsqueeze', x, [...x.shape.slice(0, at), 1, ...x.shape.slice(at)]);
+}
+
+/** Distinct axes, counted from the end where negative. @throws ShapeError. */
+function axesOf(op: string, x: Tensor, axis: number | readonly number[]): number[] {
+  const axes = (typeof axis === 'number' ? [axis] : [...axis]).map((at) => normalizeAxis(op, at, x));
+  if (new Set(axes).size < axes.length) throw new ShapeError(op, `an axis twice in [${axis}]`, { x });
+  return axes;
+}
+
+// ---- another order -----------------------------------------------------------------------------------------------------
+
+function permuted(op: string, x: Tensor, axes: readonly number[]): Tensor {
+  const arranged = (tensor: Tensor, order: readonly number[]) => {
+    const strides = stridesOf(tensor.shape);
+    const shape = order.map((at) => tensor.shape[at]!);
+    return readStrided(tensor, shape, { start: 0, strides: order.map((at) => strides[at]!) });
+  };
+  const back = axes.map((_, at) => axes.indexOf(at));
+  return record(op, arranged(x, axes), [], [[x, (dy) => arranged(dy, back)]]);
+}
+
+const TRANSPOSE = signature('transpose', { x: anyDType('...') }, { numbers: { a: integer, b: integer } });
+
+/**
+ * With axes a and b exchanged, by default the last two. A copy; a view where no element moves, as where an axis has
+ * extent 1. A product needs none: `matmul` takes `transA` and `transB`. @throws ShapeError.
+ */
+export function transpose(x: Tensor, a = -2, b = -1): Tensor {
+  TRANSPOSE.check({ x }, { a, b });
+  const [first, second] = [normalizeAxis('transpose', a, x), normalizeAxis('transpose', b, x)];
+  const exchanged = (at: number) => (at === first ? second : at === second ? first : at);
+  return permuted(
+    'transpose',
+    x,
+    x.shape.map((_, at) => exchanged(at)),
+  );
+}
+
+const PERMUTE = signature('permute', { x: anyDType('...') });
+
+/**
+ * Axis i of the result is axis `axes[i]` of x (negative: from the end); every axis is named once. A copy; a view where no
+ * element moves. @throws ShapeError.
+ */
+export function permute(x: Tensor, axes: readonly number[]): Tensor {
+  PERMUTE.check({ x });
+  if (!Array.isArray(axes) || axes.length !== x.shape.length)
+    throw new ShapeError('permute', `axes must be a list of all ${x.shape.length}, found ${show(axes)}`, {
+      x,
+    });
+  return permuted('permute', x, axesOf('permute', x, axes));
+}
+
+const FLIP = signature('flip', { x: anyDType('...') });
+
+/** Backwards along these axes, by default along all. A copy. @throws ShapeError. */
+export function flip(x: Tensor, axis: number | readonly number[] = x.shape.map((_, at) => at)): Tensor {
+  FLIP.check({ x });
+  const axes = axesOf('flip', x, axis);
+  const flipped = (tensor: Tensor) => {
+    const steps = stridesOf(tensor.shape);
+    const start = axes.reduce((sum, at) => sum + Math.max(0, tensor.shape[at]! - 1) * steps[at]!, 0);
+    const strides = steps.map((step, at) => (axes.includes(at) ? -step : step));
+    return readStrided(tensor, tensor.shape, { start, strides });
+  };
+  return record('flip', flipped(x), [], [[x, flipped]]);
+}
+
+// ---- more of the same --------------------------------------------------------------------------------------------------
+
+/** The sum over what was stretched, in the gradient's own format. */
+const summedTo = (dy: Tensor, shape: Shape): Tensor =>
+  dy.dtype === 'f16' ? cast(sumToShape(cast(dy, 'f32'), shape), 'f16') : sumToShape(dy, shape);
+
+function stretched(op: string, x: Tensor, shape: Shape): Tensor {
   const own = x.shape;
-  return record('reshape', x.alias(shape, 'reshape'), [], [[x, (dy) => dy.alias(own)]]);
+  if (sameShape(shape, own)) return renamed(op, x, shape);
+  const steps = stridesOf(own);
+  const lead = shape.length - own.length;
+  const strides = shape.map((extent, at) => (at < lead || own[at - lead] !== extent ? 0 : steps[at - lead]!));
+  const y = readStrided(x, shape, { start: 0, strides });
+  return record(op, y, [], [[x, (dy) => summedTo(dy, own)]]);
+}
+
+const EXPAND = signature('expand', { x: anyDType('...') });
+
+/**
+ * x repeated along axes of extent 1, and along new ones before the first, to this shape, in which −1 keeps an axis as it
+ * is: NumPy's `broadcast_to`. A copy; elementwise operations broadcast without one. @throws ShapeError.
+ */
+export function expand(x: Tensor, shape: Shape): Tensor {
+  EXPAND.check({ x });
+  const lead = Array.isArray(shape) ? shape.length - x.shape.length : -1;
+  const to =
+    lead < 0 ? [] : shape.map((extent, at) => (extent === -1 && at >= lead ? x.shape[at - lead]! : extent));
+  const fits = to.every((extent) => Number.isSafeInteger(extent) && extent >= 0);
+  if (lead < 0 || !fits || !sameShape(broadcastShapes(x.shape, to) ?? [-1], to))
+    throw new ShapeError('expand', `no ${show(shape)} can be made of it`, { x });
+  return stretched('expand', x, to);
+}
+
+const TILE = signature('tile', { x: anyDType('...') });
+
+/**
+ * x so many times along each axis, one copy behind the other: `repeat` of PyTorch's tensors, NumPy's and TensorFlow's
+ * `tile`. `counts` may name more axes than x has; the new ones come first. A copy. @throws ShapeError.
+ */
+export function tile(x: Tensor, counts: readonly number[]): Tensor {
+  TILE.check({ x });
+  const lead = Array.isArray(counts) ? counts.length - x.shape.length : -1;
+  if (lead < 0 || !counts.every((count) => Number.isSafeInteger(count) && count >= 0))
+    throw new ShapeError('tile', `needs a whole number of times for each axis, found ${show(counts)}`, { x });
+  const own = [...new Array<number>(lead).fill(1), ...x.shape];
+  return repeated(
+    'tile',
+    x,
+    own,
+    (count, extent) => [count, extent],
+    (at) => counts[at]!,
+  );
+}
+
+const REPEAT_INTERLEAVE = signature(
+  'repeatInterleave',
+  { x: anyDType('...') },
+  { numbers: { count: wholeNumber(), axis: integer } },
+);
+
+/** Every element (row, …) of an axis so many times, its copies side by side. A copy. @throws ShapeError. */
+export function repeatInterleave(x: Tensor, count: number, axis = 0): Tensor {
+  REPEAT_INTERLEAVE.check({ x }, { count, axis });
+  const at = normalizeAxis('repeatInterleave', axis, x);
+  const times = (d: number) => (d === at ? count : 1);
+  return repeated('repeatInterleave', x, x.shape, (count, extent) => [extent, count], times);
+}
+
+/** Stretched along an axis beside each that is repeated, which are one in the result. */
+function repeated(
+  op: string,
+  x: Tensor,
+  own: Shape,
+  pairOf: (count: number, extent: number) => readonly number[],
+  times: (at: number) => number,
+): Tensor {
+  const between = own.flatMap((extent) => pairOf(1, extent));
+  const to = own.flatMap((extent, at) => pairOf(times(at), extent));
+  const shape = own.map((extent, at) => times(at) * extent);
+  return scope(() => renamed(op, stretched(op, renamed(op, x, between), to), shape));
+}
+
+// ---- parts -------------------------------------------------------------------------------------------------------------
+
+/** What `slice` takes of an axis. */
+export type SliceRange =
+  | number
+  | null
+  | readonly [start?: number | null, stop?: number | null, step?: number | null];
+
+interface Picked {
+  readonly start: number;
+  readonly step: number;
+  readonly count: number;
+  /** The axis is left out. */
+  readonly single: boolean;
+}
+
+/** As Python's slices: bounds beyond an end are that end. */
+function picked(x: Tensor, axis: number, range: SliceRange): Picked {
+  const extent = x.shape[axis]!;
+  const fail = (problem: string): never => {
+    throw new ShapeError('slice', `axis ${axis}: ${problem}`, { x });
+  };
+  if (range === null || range === undefined) return { start: 0, step: 1, count: extent, single: false };
+  if (typeof range === 'number') {
+    const start = range < 0 ? range + extent : range;
+    if (!Number.isInteger(start) || start < 0 || start >= extent) fail(`no element ${range} of ${extent}`);
+    return { start, step: 1, count: 1, single: true };
+  }
+  if (!Array.isArray(range) || range.length > 3)
+    return fail(`needs a number, null or [start, stop, step], found ${show(range)}`);
+  const [begin, stop, by] = range as (number | null | undefined)[];
+  for (const value of [begin, stop, by])
+    if (value !== undefined && value !== null && !Number.isSafeInteger(value))
+      fail(`start, stop and step are whole numbers, found ${show(range)}`);
+  const step = by ?? 1;
+  if (step === 0) fail('a step of 0 leads nowhere');
+  const [low, high] = step > 0 ? [0, extent] : [-1, extent - 1];
+  const bound = (value: number) => Math.min(high, Math.max(low, value < 0 ? value + extent : value));
+  const from = begin === undefined || begin === null ? (step > 0 ? low : high) : bound(begin);
+  const to = stop === undefined || stop === null ? (step > 0 ? high : low) : bound(stop);
+  return { start: from, step, count: Math.max(0, Math.ceil((to - from) / step)), single: false };
+}
+
+const SLICE = signature('slice', { x: anyDType('...') });
+
+/**
+ * A part of x: for each axis from the first one `[start, stop, step]`, as Python's `start:stop:step` (each may be left out
+ * or null, negative bounds count from the end, a negative step walks backwards, what lies beyond an end is left out), a
+ * number for one element, whose axis is left out, or null for all. Axes that are not named are taken whole:
+ * `slice(x, null, [1, -1], [null, null, -1])`, `slice(x, 0)`. A view where the elements lie one behind the other and the
+ * adapter can bind there, else a copy.
+ * @throws ShapeError for an element that is not there, a step of 0 and more ranges than axes.
+ */
+export function slice(x: Tensor, ...ranges: SliceRange[]): Tensor {
+  SLICE.check({ x });
+  if (ranges.length > x.shape.length)
+    throw new ShapeError('slice', `${ranges.length} ranges for ${x.shape.length} axes`, { x });
+  const own = x.shape;
+  const parts = own.map((_, axis) => picked(x, axis, ranges[axis] ?? null));
+  const steps = stridesOf(own);
+  const counts = parts.map(({ count }) => count);
+  const side = {
+    start: counts.includes(0) ? 0 : parts.reduce((sum, { start }, axis) => sum + start * steps[axis]!, 0),
+    strides: parts.map(({ step }, axis) => step * steps[axis]!),
+  };
+  const shape = counts.filter((_, axis) => !parts[axis]!.single);
+  return record(
+    'slice',
+    scope(() => readStrided(x, counts, side).alias(shape)),
+    [],
+    [
+      [
+        x,
+        (dy) => {
+          const dx = Tensor.zeros(dy.gpu, own, dy.dtype);
+          writeStrided(dy.alias(counts), dx, side);
+          return dx;
+        },
+      ],
+    ],
+  );
+}
+
+const SPLIT = signature('split', { x: anyDType('...') }, { numbers: { axis: integer } });
+
+/**
+ * Parts along an axis: of `sizes` elements each, of which the last may have fewer, or of these sizes, which together are
+ * the axis. Each a `slice`. @throws ShapeError.
+ */
+export function split(x: Tensor, sizes: number | readonly number[], axis = 0): Tensor[] {
+  SPLIT.check({ x }, { axis });
+  const at = normalizeAxis('split', axis, x);
+  const extent = x.shape[at]!;
+  const list =
+    typeof sizes === 'number' && Number.isInteger(sizes) && sizes > 0
+      ? Array.from({ length: Math.max(1, Math.ceil(extent / sizes)) }, (_, i) =>
+          Math.min(sizes, extent - i * sizes),
+        )
+      : sizes;
+  const fits =
+    Array.isArray(list) &&
+    list.every((size) => Number.isSafeInteger(size) && size >= 0) &&
+    list.reduce((a, b) => a + b, 0) === extent;
+  if (!fits)
+    throw new ShapeError('split', `${show(sizes)} are no parts of the ${extent} elements of axis ${at}`, {
+      x,
+    });
+  let start = 0;
+  return (list as number[]).map((size) => {
+    const range: SliceRange = [start, start + size];
+    start += size;
+    return slice(x, ...new Array<null>(at).fill(null), range);
+  });
+}
+
+const CHUNK = signature(
+  'chunk',
+  { x: anyDType('...') },
+  { numbers: { count: wholeNumber(1), axis: integer } },
+);
+
+/** `split` into at most `count` parts of one size, of which the last may be smaller. @throws ShapeError. */
+export function chunk(x: Tensor, count: number, axis = 0): Tensor[] {
+  CHUNK.check({ x }, { count, axis });
+  const extent = x.shape[normalizeAxis('chunk', axis, x)]!;
+  return split(x, Math.max(1, Math.ceil(extent / count)), axis);
 }
 
 const SLICE_ROWS = signature(
