@@ -15,6 +15,8 @@ const ROOMS = [
   'autograd',
   'tokenizer',
   'weights',
+  'nn',
+  'optim',
   'hub',
   'models',
   'data',
