@@ -193,7 +193,7 @@ const cases: Record<string, Empty> = {
   'mean over no rows': { inputs: [[0, 8]], run: ([x]) => ops.mean(x!, 0), shape: [8], value: Number.NaN },
   'mean over no columns': { inputs: [[3, 0]], run: ([x]) => ops.mean(x!, 1), shape: [3], value: Number.NaN },
   'mean over columns of no rows': { inputs: [[0, 8]], run: ([x]) => ops.mean(x!, 1), shape: [0] },
-  'max, no rows': { inputs: [[0, 8]], run: ([x]) => ops.max(x!), shape: [0] },
+  'max, no rows': { inputs: [[0, 8]], run: ([x]) => ops.max(x!, 1), shape: [0] },
   'gatherRows, none': {
     inputs: [[5, 4]],
     run: ([t], gpu) => ops.gatherRows(t!, new RowIndex(gpu, new Uint32Array(0))),

@@ -268,7 +268,7 @@ for (const kernels of kernelSets)
           none,
           () => 1,
         ],
-        ['max', ops.max, none, none],
+        ['max', (x) => ops.max(x, -1), none, none],
         ['sum', (x) => ops.sum(x, -1), size, none],
         ['mean', (x) => ops.mean(x, -1), size, none],
         ['normalizeRows', (x) => ops.normalizeRows(x), none, (x) => 10 / Math.max(Math.hypot(...x), 1e-12)],
@@ -467,7 +467,7 @@ for (const kernels of kernelSets)
         ] as [[number, number][], number, number][]) {
           const values = row.slice();
           for (const [i, v] of set) values[i] = v;
-          const { y, grads } = await run(ops.max, [Tensor.from(gpu, values, [1, 1000])], 1);
+          const { y, grads } = await run((x) => ops.max(x!, -1), [Tensor.from(gpu, values, [1, 1000])], 1);
           assert.deepEqual([y[0]! + 0, grads[0]!.indexOf(1)], [want, position]);
         }
       });

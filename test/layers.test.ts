@@ -15,8 +15,6 @@ const ROOMS = [
   'autograd',
   'tokenizer',
   'weights',
-  'nn',
-  'optim',
   'hub',
   'models',
   'data',

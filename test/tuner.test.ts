@@ -7,7 +7,7 @@ import { after, before, test } from 'node:test';
 import { InputError, MachineError } from '../src/errors.js';
 import { Gpu } from '../src/gpu/gpu.js';
 import { poison } from '../src/kernels/check.js';
-import { columnsFamily } from '../src/kernels/column-sums.js';
+import { columnsFamily } from '../src/kernels/column-reduction.js';
 import { Shader } from '../src/kernels/launch/shader.js';
 import { loadWinners, storeWinner, tunedFile } from '../src/kernels/tuned-file.js';
 import { sourcesOf, tune, winnerOf } from '../src/kernels/tuner.js';

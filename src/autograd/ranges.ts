@@ -1,5 +1,6 @@
-/** What gradients need of shapes: ranges of elements, and sums over what broadcasting stretched. */
-import { sumAxis } from '../kernels/reduce.js';
+/** What gradients need of shapes: ranges of elements, and broadcasting forth and back. */
+import { binary, cast, full } from '../kernels/pointwise.js';
+import { reduceAxes } from '../kernels/reduce.js';
 import { type Shape, sameShape } from '../tensor/shape.js';
 import { Tensor } from '../tensor/tensor.js';
 
@@ -15,19 +16,14 @@ export function rangeOf(x: Tensor, start: number, shape: Shape): Tensor {
 /** Sums a gradient over the dimensions that broadcasting stretched. */
 export function sumToShape(dy: Tensor, shape: Shape): Tensor {
   if (sameShape(dy.shape, shape)) return dy;
-  let result = dy;
   const lead = dy.shape.length - shape.length;
-  for (let axis = 0; axis < dy.shape.length; axis++) {
-    const wanted = axis < lead ? 1 : shape[axis - lead]!;
-    const length = result.shape[axis]!;
-    if (wanted === length) continue;
-    const outer = result.shape.slice(0, axis).reduce((a, b) => a * b, 1);
-    const inner = result.shape.slice(axis + 1).reduce((a, b) => a * b, 1);
-    result = sumAxis(
-      result,
-      { outer, length, inner },
-      result.shape.map((extent, i) => (i === axis ? 1 : extent)),
-    );
-  }
-  return result.alias(shape);
+  const axes = dy.shape.flatMap((extent, i) => (extent === (i < lead ? 1 : shape[i - lead]) ? [] : [i]));
+  return axes.length === 0 ? dy.alias(shape) : reduceAxes('sum', dy, axes, shape);
+}
+
+/** The opposite: `x`, of as many dimensions as `shape`, repeated where its extents are 1. */
+export function stretch(x: Tensor, shape: Shape): Tensor {
+  if (sameShape(x.shape, shape)) return x;
+  if (x.dtype === 'f16') return cast(stretch(cast(x, 'f32'), shape), 'f16');
+  return binary('mul', full(x, shape, 1), x);
 }

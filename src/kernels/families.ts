@@ -2,16 +2,16 @@
 import { adamWFamily } from './adamw.js';
 import { gradientFamily } from './attention/backward.js';
 import { forwardFamily } from './attention/forward.js';
-import { columnsFamily } from './column-sums.js';
+import { columnsFamily } from './column-reduction.js';
 import { dropoutFamily } from './dropout.js';
 import { elementsFamily } from './elements.js';
+import { maxFamily } from './extremes.js';
 import { layerNormAffineFamily, layerNormFamily, layerNormGradientFamily } from './layer-norm/layer-norm.js';
 import { matmulFamily } from './matmul/matmul.js';
 import { maxSimFamily } from './maxsim/maxsim.js';
 import { copyFamily, fmaPeakFamily } from './peaks.js';
 import { rowsFamily } from './row-reduction.js';
 import { gatherFamily, gatherGradientFamily } from './rows/gather.js';
-import { maxFamily } from './rows/max.js';
 import { normalizeFamily } from './rows/normalize.js';
 import { segmentMaxFamily } from './rows/segment-max.js';
 import { segmentMeanFamily } from './rows/segment-mean.js';

@@ -1,60 +1,80 @@
-/**
- * Sums along one axis, seen as [outer, reduced, inner]. Rows (inner = 1) reduce across lanes; columns
- * are walked by one thread each, in chunks of rows whose partial sums a second pass adds in fixed order. Fixed
- * order makes results reproducible to the bit, and short chains keep f32 rounding small.
- */
+/** Reductions over any axes by the kernels of rows and columns: sums, products, any and all. */
 import { Tensor } from '../tensor/tensor.js';
-import { CHUNK, columnSums, type SummedAxis } from './column-sums.js';
-import { floatDType, unitFor, unitOf } from './launch/formats.js';
+import {
+  type AxisKernels,
+  alongAxis,
+  axisSteps,
+  LONGEST_ROW,
+  longestRow,
+  type ReducedAxis,
+} from './axis-passes.js';
+import { reduceColumns } from './column-reduction.js';
 import { FLAT_MAIN, flatGroups } from './launch/grid.js';
-import { windowed, windowRoom } from './launch/operands.js';
+import { windowed } from './launch/operands.js';
 import { shaderOf } from './launch/shader.js';
-import { longestRow, rowSums } from './row-reduction.js';
+import { castInto } from './pointwise.js';
+import {
+  HALF_AT,
+  type ReductionName,
+  reducedDType,
+  reductions,
+  takenOf,
+  valuesOf,
+  widthOf,
+} from './reductions.js';
+import { reduceRows } from './row-reduction.js';
 
-/** x seen as [outer, length, inner] → [outer, inner] f32 (returned with `shape`), times `scale`; f16 where inner > 1. */
-export function sumAxis(x: Tensor, axis: SummedAxis, shape: readonly number[], scale = 1): Tensor {
+/** x seen as [outer, length, inner] → [outer, inner] f32 (returned with `shape`), times `scale`. */
+export function sumAxis(x: Tensor, axis: ReducedAxis, shape: readonly number[], scale = 1): Tensor {
   const out = Tensor.empty(x.gpu, shape);
-  sumInto(x, out, axis, scale);
+  reduceInto('sum', x, out, axis, scale);
   return out;
 }
 
-/** Values of a row that are summed at once; of a longer row pieces are, and then their sums. */
-const LONGEST_ROW = 4096;
-const ROW_PIECE = 1024;
+/**
+ * x reduced over `axes`, returned with `shape`, in x's format (of bools counted: u32); sums of floats times `scale`. What
+ * lies between reduced axes is kept, so each run of them is reduced on its own, in f32, and the last result is rounded.
+ */
+export function reduceAxes(
+  of: ReductionName,
+  x: Tensor,
+  axes: readonly number[],
+  shape: readonly number[],
+  scale = 1,
+): Tensor {
+  const steps = axisSteps(x.shape, axes);
+  let [result, name] = [x, of];
+  for (const [i, { axis, extents }] of steps.entries()) {
+    const last = i === steps.length - 1;
+    const out = Tensor.empty(x.gpu, last ? shape : extents, reducedDType(name, result.dtype));
+    reduceInto(name, result, out, axis, last ? scale : 1);
+    if (result !== x) result.dispose();
+    [result, name] = [out, reductions[of].again];
+  }
+  return x.dtype === 'f16' ? rounded(result) : result;
+}
 
-function sumInto(x: Tensor, out: Tensor, { outer, length, inner }: SummedAxis, scale: number): void {
-  const { gpu } = x;
-  if (outer * inner === 0) return;
-  if (inner === 1) {
-    if (length <= longestRow(x, LONGEST_ROW)) {
-      rowSums(x, out, { rows: outer, length, piece: length, pieces: 1, scale });
-      return;
-    }
-    // A long row would be one workgroup's chain: cut it into pieces, as often as it takes, and add those.
-    const piece = longestRow(x, ROW_PIECE);
-    const pieces = Math.ceil(length / piece);
-    const partial = Tensor.empty(gpu, [outer, pieces]);
-    rowSums(x, partial, { rows: outer * pieces, length, piece, pieces });
-    sumInto(partial, out, { outer, length: pieces, inner }, scale);
-    partial.dispose();
-    return;
-  }
-  // Partial sums are f32, of whatever x is.
-  const rowsSeen = Math.floor(windowRoom(out, inner) / inner);
-  if (rowsSeen < Math.min(2, length)) {
-    addWideRows(x, out, { outer, length, inner }, scale);
-    return;
-  }
-  const chunk = Math.min(CHUNK, Math.max(1, rowsSeen));
-  const chunks = Math.max(1, Math.ceil(length / chunk));
-  if (chunks === 1) {
-    columnSums(x, out, { outer, length, inner }, { chunk: Math.max(1, length), chunks, scale });
-    return;
-  }
-  const partial = Tensor.empty(gpu, [outer, chunks, inner]);
-  columnSums(x, partial, { outer, length, inner }, { chunk, chunks, scale: 1 });
-  sumInto(partial, out, { outer, length: chunks, inner }, scale);
-  partial.dispose();
+/** Of values in f32 the halves. The values are disposed of. */
+export function rounded(values: Tensor): Tensor {
+  const halves = Tensor.empty(values.gpu, values.shape, 'f16');
+  castInto(values, halves);
+  values.dispose();
+  return halves;
+}
+
+function reduceInto(of: ReductionName, x: Tensor, out: Tensor, axis: ReducedAxis, scale: number): void {
+  const nameOf = (from: Tensor) => (from === x ? of : reductions[of].again);
+  const scaleOf = (last: boolean) => (last ? scale : 1);
+  const kernels: AxisKernels<Tensor> = {
+    rows: (from, to, pieces, last) => reduceRows(nameOf(from), from, to, pieces, scaleOf(last)),
+    columns: (from, to, own, chunks, last) =>
+      reduceColumns(nameOf(from), from, to, own, chunks, scaleOf(last)),
+    wide: (from, to, own) => reduceWideRows(nameOf(from), from, to, own, scale),
+    values: (part) => part,
+    partial: (extents) => Tensor.empty(x.gpu, extents, out.dtype),
+    dispose: (part) => part.dispose(),
+  };
+  alongAxis(kernels, x, out, axis);
 }
 
 /** Sum of squares of all elements, as partial sums [pieces]. */
@@ -62,7 +82,7 @@ export function squareSums(x: Tensor): Tensor {
   const piece = longestRow(x, LONGEST_ROW);
   const pieces = Math.max(1, Math.ceil(x.size / piece));
   const partial = Tensor.empty(x.gpu, [pieces]);
-  rowSums(x, partial, { rows: pieces, length: x.size, piece, pieces, of: 'squares' });
+  reduceRows('squares', x, partial, { rows: pieces, length: x.size, piece, pieces });
   return partial;
 }
 
@@ -72,25 +92,34 @@ export function rowSquareSums(x: Tensor): Tensor {
   const piece = longestRow(x, LONGEST_ROW);
   const pieces = Math.ceil(length / piece);
   const partial = Tensor.empty(x.gpu, [rows, pieces]);
-  rowSums(x, partial, { rows: rows * pieces, length, piece, pieces, of: 'squares' });
+  reduceRows('squares', x, partial, { rows: rows * pieces, length, piece, pieces });
   return partial;
 }
 
-/** Sums of columns where one binding cannot see two rows of x: rows are added one after the other, part by part. */
-function addWideRows(x: Tensor, out: Tensor, { outer, length, inner }: SummedAxis, scale: number): void {
-  const dtype = floatDType('sum', x);
-  const { name, width } = unitFor('sum', inner, dtype);
-  const shader = shaderOf('addWideRows', { dtype, unit: name }, (form) => {
-    const { type, load } = unitOf(form.unit);
+/** Columns where one binding cannot see two rows of x: row after row joins the result, part by part. */
+function reduceWideRows(
+  of: ReductionName,
+  x: Tensor,
+  out: Tensor,
+  { outer, length, inner }: ReducedAxis,
+  scale: number,
+): void {
+  const width = widthOf(inner);
+  const shader = shaderOf('reduceWideRows', { of, dtype: x.dtype, width }, (form) => {
+    const { combine } = reductions[form.of];
+    const own = valuesOf(form.dtype, form.width);
+    const to = reducedDType(form.of, form.dtype);
+    const { type } = valuesOf(to, form.width);
     return {
-      label: 'addWideRows',
+      label: `${form.of}OfWideRows`,
       params: { count: 'u32', baseX: 'u32', baseY: 'u32', first: 'u32', scale: 'f32' } as const,
-      buffers: { X: type(form.dtype), ioY: type('f32') },
-      body: `${FLAT_MAIN}
+      buffers: { X: own.buffer, ioY: `array<${type}>` },
+      dtypes: { X: form.dtype, ioY: to },
+      body: `${form.dtype === 'f16' && form.width === 1 ? HALF_AT : ''}${FLAT_MAIN}
   if (i >= p.count) { return; }
-  var sum = ${load(form.dtype, 'X', 'i + p.baseX')};
-  if (p.first == 0u) { sum += ioY[i + p.baseY]; }
-  ioY[i + p.baseY] = sum * p.scale;
+  var result = ${type}(${takenOf(form.of, own.load('X', 'i + p.baseX'))});
+  if (p.first == 0u) { result ${combine}= ioY[i + p.baseY]; }
+  ioY[i + p.baseY] = result${combine === '+' && to === 'f32' ? ' * p.scale' : ''};
 }`,
     };
   });

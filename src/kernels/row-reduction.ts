@@ -1,71 +1,88 @@
 /**
- * Sums of rows of values or of their squares, whole or in pieces: the family `rows`. Variants are how the lanes of a row come
- * to one value.
+ * Reductions of rows, whole or in pieces: the family `rows`. Variants are how the lanes of a row come to one value.
  */
 
-import type { Tensor } from '../tensor/tensor.js';
-import { windowed, windowRoom } from './launch/operands.js';
-import { laneSum, type RowVariant } from './launch/rows.js';
+import { bytesPerElement, type DType, type Tensor } from '../tensor/tensor.js';
+import type { RowPieces } from './axis-passes.js';
+import type { FloatDType } from './launch/formats.js';
+import { windowed } from './launch/operands.js';
+import { laneSum, type RowVariant, rowCombination } from './launch/rows.js';
+import { HALF_AT, type ReductionName, reducedDType, reductions, takenOf, valuesOf } from './reductions.js';
 import { type RowsSize, rowCases, rowShader, rowVariants } from './row-variants.js';
 import { Draws, trialOf } from './trials.js';
 import { type Family, runVariant, variantOf } from './variants.js';
 
-interface SumForm {
-  readonly of: 'values' | 'squares';
+interface RowsForm {
+  readonly of: ReductionName;
+  /** Of x. */
+  readonly dtype: DType;
 }
 
-interface SumOperands {
+interface RowsOperands {
   readonly x: Tensor;
-  /** [rows] f32 */
+  /** [rows], of `reducedDType` */
   readonly out: Tensor;
-  readonly sums: RowSums;
+  readonly pieces: RowPieces;
+  /** Of sums of floats. */
+  readonly scale: number;
 }
 
-export interface RowSums {
-  /** Of the result. */
-  readonly rows: number;
-  /** Values of a row of x, which is summed in `pieces` of `piece` values, a row of the result each. */
-  readonly length: number;
-  readonly piece: number;
-  readonly pieces: number;
-  readonly scale?: number;
-  readonly of?: SumForm['of'];
-}
-
-const sumShader = (form: SumForm, reduction: RowVariant) =>
-  rowShader('rowSums', form, reduction, ({ of }) => ({
-    label: of === 'squares' ? 'squareSums' : 'rowSums',
-    params: {
-      first: 'u32',
-      rows: 'u32',
-      length: 'u32',
-      piece: 'u32',
-      pieces: 'u32',
-      scale: 'f32',
-      baseX: 'u32',
-      baseY: 'u32',
-    } as const,
-    buffers: { X: 'array<f32>', outY: 'array<f32>' },
-    body: `
+const rowsShader = (form: RowsForm, reduction: RowVariant) =>
+  rowShader('reduceRows', form, reduction, ({ of, dtype }, variant) => {
+    const { combine, start, lanes } = reductions[of];
+    const own = valuesOf(dtype, 1);
+    const to = reducedDType(of, dtype);
+    const { type } = valuesOf(to, 1);
+    const value = (c: string) => takenOf(of, own.load('X', `base + ${c}`));
+    // Sums of floats are rounded: short chains keep that small.
+    const part =
+      combine === '+'
+        ? laneSum('part', value, 'end', { start: 'start', type })
+        : `var part = ${type}(${start});
+  for (var c = start + lane; c < end; c += LANES) { part = part ${combine} ${value('c')}; }`;
+    return {
+      label: `${of}OfRows`,
+      params: {
+        first: 'u32',
+        rows: 'u32',
+        length: 'u32',
+        piece: 'u32',
+        pieces: 'u32',
+        scale: 'f32',
+        baseX: 'u32',
+        baseY: 'u32',
+      } as const,
+      buffers: { X: own.buffer, outY: `array<${type}>` },
+      dtypes: { X: dtype, outY: to },
+      functions: `${dtype === 'f16' ? HALF_AT : ''}${rowCombination(variant, 'rowTotal', type, `a ${combine} b`, lanes)}`,
+      body: `
   let own = p.first + row;
   let start = (own % p.pieces) * p.piece;
   // Where the window begins is taken off modulo 2³².
   let base = (own / p.pieces) * p.length - p.baseX;
   let end = min(p.length, start + p.piece);
-  ${laneSum('sum', (c) => (of === 'squares' ? `X[base + ${c}] * X[base + ${c}]` : `X[base + ${c}]`), 'end', { start: 'start' })}
-  let total = rowSum(sum, lane);
-  if (lane == 0u) { outY[own - p.baseY] = total * p.scale; }`,
-  }));
+  ${part}
+  let total = rowTotal(part, lane);
+  if (lane == 0u) { outY[own - p.baseY] = total${combine === '+' && to === 'f32' ? ' * p.scale' : ''}; }`,
+    };
+  });
 
 const LENGTHS = [64, 384, 1024, 4096];
 
-const formName = ({ of }: SumForm): string => (of === 'values' ? 'f32' : 'squares f32');
+const formName = ({ of, dtype }: RowsForm): string => `${of === 'sum' ? '' : `${of} `}${dtype}`;
 
-export const rowsFamily: Family<SumForm, RowsSize, SumOperands> = {
+const FORMS: readonly RowsForm[] = [
+  { of: 'sum', dtype: 'f32' },
+  { of: 'squares', dtype: 'f32' },
+  { of: 'sum', dtype: 'f16' },
+];
+
+export const rowsFamily: Family<RowsForm, RowsSize, RowsOperands> = {
   name: 'rows',
-  summary: 'sums of rows of values or of their squares',
-  variants: rowVariants(sumShader, (shader, _gpu, _form, _size: RowsSize, { x, out, sums }: SumOperands) => {
-    const { rows, length, piece, pieces, scale = 1 } = sums;
+  summary: 'reductions of rows: sums of values or of their squares, products, any and all',
+  variants: rowVariants(rowsShader, (shader, _gpu, _form, _size: RowsSize, operands: RowsOperands) => {
+    const { x, out, pieces: how, scale } = operands;
+    const { rows, length, piece, pieces } = how;
     const begin = (row: number) => Math.floor(row / pieces) * length + (row % pieces) * piece;
     const end = (row: number) => begin(row) + Math.max(0, Math.min(piece, length - (row % pieces) * piece));
     shader.launch(
@@ -91,7 +108,7 @@ export const rowsFamily: Family<SumForm, RowsSize, SumOperands> = {
   }),
   formName,
   sizeClass: ({ cols }) => `${LENGTHS.find((least) => cols <= least) ?? 'longer'}`,
-  ...rowCases<SumForm>([{ of: 'values' }, { of: 'squares' }], formName, {
+  ...rowCases<RowsForm>(FORMS, formName, {
     check: [
       [5, 1],
       [5, 7],
@@ -106,36 +123,34 @@ export const rowsFamily: Family<SumForm, RowsSize, SumOperands> = {
       [1728, 4096],
     ],
   }),
-  cost: ({ of }, { rows, cols }) => ({
-    flops: (of === 'values' ? 1 : 2) * rows * cols,
-    bytes: 4 * rows * (cols + 1),
+  cost: ({ of, dtype }, { rows, cols }) => ({
+    flops: (of === 'squares' ? 2 : 1) * rows * cols,
+    bytes: rows * (bytesPerElement[dtype] * cols + 4),
   }),
   // Relative to the largest sum, of values around 1/2.
   tolerance: () => 1e-5,
   trial(gpu, form, size) {
     const { rows, cols } = size;
     const draws = new Draws(gpu, rows * 31 + cols);
-    const x = draws.floats([rows, cols], 'f32', 0.5);
+    const x = draws.floats([rows, cols], form.dtype as FloatDType, 0.5);
     const out = draws.empty([rows]);
-    const right = (r: number) => {
-      let sum = 0;
-      for (const v of x.values.subarray(r * cols, (r + 1) * cols)) sum += form.of === 'values' ? v : v * v;
-      return sum;
-    };
+    const { start, host } = reductions[form.of];
+    const right = (r: number) => x.values.subarray(r * cols, (r + 1) * cols).reduce(host, start);
     const parts = () => [{ start: 0, values: Float64Array.from({ length: rows }, (_, r) => right(r)) }];
-    const sums = { rows, length: cols, piece: cols, pieces: 1 };
+    const pieces = { rows, length: cols, piece: cols, pieces: 1 };
     return trialOf(draws, [{ output: out, parts }], (name) =>
-      variantOf(gpu, rowsFamily, form, size, name).run(gpu, form, size, { x: x.tensor, out, sums }),
+      variantOf(gpu, rowsFamily, form, size, name).run(gpu, form, size, {
+        x: x.tensor,
+        out,
+        pieces,
+        scale: 1,
+      }),
     );
   },
 };
 
-/** Values of a row that are summed at once, at most `wanted`, so that one binding sees them. */
-export const longestRow = (x: Tensor, wanted: number): number =>
-  Math.min(wanted, 2 ** Math.floor(Math.log2(windowRoom(x))));
-
-/** out[r] = scale · Σ of the values of piece r % pieces of row r / pieces of x. x: any shape, f32. */
-export function rowSums(x: Tensor, out: Tensor, sums: RowSums): void {
-  const { rows, piece, of = 'values' } = sums;
-  runVariant(x.gpu, rowsFamily, { of }, { rows, cols: piece }, { x, out, sums });
+/** out[r] = scale · `of` the values of piece r % pieces of row r / pieces of x, which has any shape. */
+export function reduceRows(of: ReductionName, x: Tensor, out: Tensor, pieces: RowPieces, scale = 1): void {
+  const size = { rows: pieces.rows, cols: pieces.piece };
+  runVariant(x.gpu, rowsFamily, { of, dtype: x.dtype }, size, { x, out, pieces, scale });
 }

@@ -3,6 +3,7 @@
  * their subgroup.
  */
 import type { Gpu } from '../gpu/gpu.js';
+import type { DType } from '../tensor/tensor.js';
 import { type RowVariant, rowMain, rowReductionOf } from './launch/rows.js';
 import { type ParamType, type Shader, shaderOf } from './launch/shader.js';
 import type { Case, SizeReader, Variant } from './variants.js';
@@ -48,6 +49,7 @@ export function rowCases<Form extends object>(
 export interface RowKernel {
   readonly label: string;
   readonly buffers: Record<string, string>;
+  readonly dtypes?: Readonly<Record<string, DType>>;
   /** WGSL of functions that the body calls. */
   readonly functions?: string;
   /** WGSL, in `main`. */
@@ -59,15 +61,16 @@ export const rowShader = <F extends object, P extends Record<string, ParamType>>
   name: string,
   form: F,
   reduction: RowVariant,
-  build: (form: F) => RowKernel & { readonly params: P },
+  build: (form: F, reduction: RowVariant) => RowKernel & { readonly params: P },
 ): Shader<P> =>
   shaderOf(name, { ...form, reduction }, (whole) => {
-    const { label, params, buffers, functions = '', body } = build(whole);
+    const { label, params, buffers, dtypes, functions = '', body } = build(whole, whole.reduction);
     const { prelude, subgroups, lanes } = rowReductionOf(whole.reduction);
     return {
       label,
       params,
       buffers,
+      ...(dtypes ? { dtypes } : {}),
       subgroups,
       body: `${functions}${prelude}${rowMain({ lanes }, 'p.rows')}${body}
 }`,

@@ -30,6 +30,8 @@ export const u32 = of('u32');
 export const floats = of('f32', 'f16');
 /** u32 or i32. */
 export const integers = of('u32', 'i32');
+/** f32, f16, i32 or u32. */
+export const numbers = of('f32', 'f16', 'i32', 'u32');
 /** A word of 0 or 1. */
 export const bools = of('bool');
 export const anyDType = of('f32', 'f16', 'u32', 'i32', 'bool');

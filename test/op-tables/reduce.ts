@@ -1,36 +1,104 @@
 /** Of the table of ops: sums, means and what else reduces axes. */
 import * as ops from '../../src/autograd/index.js';
 import type { Gpu } from '../../src/gpu/gpu.js';
-import type { Tensor } from '../../src/tensor/tensor.js';
+import { stridesOf } from '../../src/tensor/shape.js';
+import type { DType, Tensor } from '../../src/tensor/tensor.js';
 import type { OpCase } from './case.js';
 
-function reduceReference(
-  x: Float64Array,
-  shape: number[],
-  axis: number | undefined,
-  kind: 'sum' | 'mean',
-): Float64Array {
-  if (axis === undefined)
-    return Float64Array.of(x.reduce((a, b) => a + b, 0) / (kind === 'mean' ? x.length : 1));
-  const outer = shape.slice(0, axis).reduce((a, b) => a * b, 1);
-  const inner = shape.slice(axis + 1).reduce((a, b) => a * b, 1);
-  const length = shape[axis]!;
-  const y = new Float64Array(outer * inner);
-  for (let o = 0; o < outer; o++)
-    for (let l = 0; l < length; l++)
-      for (let i = 0; i < inner; i++)
-        y[o * inner + i]! += x[(o * length + l) * inner + i]! / (kind === 'mean' ? length : 1);
-  return y;
+type Axis = number | readonly number[] | undefined;
+
+/** The values that become each value of a result, in row-major order. */
+export function groupsOf(x: Float64Array, shape: readonly number[], axis: Axis): Float64Array[] {
+  const all = shape.map((_, i) => i);
+  const axes = (axis === undefined ? all : [axis].flat()).map((each) =>
+    each < 0 ? each + shape.length : each,
+  );
+  const strides = stridesOf(shape);
+  const groups = new Map<string, number[]>();
+  x.forEach((value, i) => {
+    const at = shape.map((extent, d) => (axes.includes(d) ? 0 : Math.floor(i / strides[d]!) % extent));
+    const key = String(at);
+    const group = groups.get(key) ?? [];
+    group.push(value);
+    groups.set(key, group);
+  });
+  return [...groups.values()].map((group) => Float64Array.from(group));
 }
 
-export const reduceCases: OpCase[] = (['sum', 'mean'] as const).flatMap((kind) =>
-  ([undefined, 0, 1, 2] as const).map((axis) => ({
-    name: `${kind} axis ${axis}`,
-    inputs: [[3, 5, 7]],
-    // Of axis 0 two rows of what is summed are more than a binding, of axis 2 a row is within one.
-    large: [axis === 1 ? [3, 40, 30] : [3, 5, 300]],
-    adds: axis === 2 ? undefined : 'all',
-    run: (_: Gpu, [x]: Tensor[]) => ops[kind](x!, axis),
-    reference: ([x]: Float64Array[]) => reduceReference(x!, [3, 5, 7], axis, kind),
-  })),
-);
+const SHAPE = [3, 5, 7];
+
+interface Reduced {
+  readonly name: string;
+  readonly run: (x: Tensor, axis: Axis) => Tensor;
+  readonly of: (values: Float64Array) => number;
+  readonly axes: readonly Axis[];
+  /** Of x, where it is not f32 or f16. */
+  readonly dtype?: DType;
+  readonly output?: DType;
+  /** Whether it adds up, so that pieces may change the last bits. */
+  readonly adds?: boolean;
+  readonly range?: [number, number];
+  readonly more?: Partial<OpCase>;
+}
+
+/** Of axis 0 two rows of what is reduced are more than a binding, of axis 2 a row is within one. */
+const largeOf = (axis: Axis): number[] => (axis === 1 ? [3, 40, 30] : [3, 5, 300]);
+
+export const reducedCases = ({ name, run, of, axes, dtype, output, adds, range, more }: Reduced): OpCase[] =>
+  axes.map((axis) => ({
+    name: `${name} axis ${axis === undefined ? 'undefined' : [axis]}${dtype ? ` ${dtype}` : ''}`,
+    inputs: [SHAPE],
+    dtypes: dtype && [dtype],
+    output: output ?? dtype,
+    large: [largeOf(axis)],
+    ...(adds && axis !== 2 ? { adds: 'all' as const } : {}),
+    ...(range ? { range } : {}),
+    halves: dtype || output ? undefined : [0],
+    run: (_: Gpu, [x]: Tensor[]) => run(x!, axis),
+    reference: ([x]: Float64Array[]) => Float64Array.from(groupsOf(x!, SHAPE, axis), of),
+    ...more,
+  }));
+
+const total = (values: Float64Array) => values.reduce((a, b) => a + b, 0);
+const largest = (values: Float64Array) => Math.max(...values);
+const smallest = (values: Float64Array) => Math.min(...values);
+/** Runs that need one axis, or all. */
+const along =
+  (f: (x: Tensor, axis?: number) => Tensor) =>
+  (x: Tensor, axis: Axis): Tensor =>
+    f(x, axis as number | undefined);
+
+export const reduceCases: OpCase[] = [
+  { name: 'sum', run: ops.sum, of: total, axes: [undefined, 0, 1, 2, [0, 2]], adds: true },
+  {
+    name: 'mean',
+    run: (x: Tensor, axis: Axis) => ops.mean(x, axis, true),
+    of: (values: Float64Array) => total(values) / values.length,
+    axes: [undefined, 0, 1, 2, [-1, 0]],
+    adds: true,
+  },
+  { name: 'sum', run: ops.sum, of: total, axes: [1, 2], dtype: 'i32' as const },
+  { name: 'sum', run: ops.sum, of: total, axes: [[0, 2]], dtype: 'u32' as const },
+  { name: 'max', run: ops.max, of: largest, axes: [0, 1, 2, [0, 2]] },
+  { name: 'min', run: ops.min, of: smallest, axes: [undefined, 1] },
+  { name: 'max', run: ops.max, of: largest, axes: [2], dtype: 'i32' as const },
+  { name: 'min', run: ops.min, of: smallest, axes: [0], dtype: 'i32' as const },
+  { name: 'min', run: ops.min, of: smallest, axes: [1], dtype: 'u32' as const },
+  {
+    name: 'argmax',
+    run: along(ops.argmax),
+    of: (values: Float64Array) => values.indexOf(largest(values)),
+    axes: [undefined, 0, 1],
+    output: 'u32' as const,
+  },
+  {
+    name: 'argmin',
+    run: along(ops.argmin),
+    of: (values: Float64Array) => values.indexOf(smallest(values)),
+    axes: [2],
+    dtype: 'i32' as const,
+    output: 'u32' as const,
+  },
+  { name: 'any', run: ops.any, of: largest, axes: [1, 2], dtype: 'bool' as const },
+  { name: 'all', run: ops.all, of: smallest, axes: [0, [1, 2]], dtype: 'bool' as const },
+].flatMap((each: Reduced) => reducedCases(each));

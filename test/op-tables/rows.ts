@@ -104,13 +104,6 @@ export const rowCases: OpCase[] = [
     reference: ([a, b]) => Float64Array.from([...a!, ...b!]),
   },
   {
-    name: 'max',
-    inputs: [[5, 9]],
-    large: [[300, 9]],
-    run: (_, [x]) => ops.max(x!),
-    reference: ([x]) => Float64Array.from(rowsOf(x!, 9).map((row) => Math.max(...row))),
-  },
-  {
     name: 'segmentMax',
     inputs: [[7]],
     large: [[7 * 300]],

@@ -47,6 +47,19 @@ fn rowMax(v: u32, lane: u32) -> u32 { return subgroupMax(v); }`,
   },
 };
 
+/** WGSL: `name(v, lane)`, of a value of each lane of a row what `combine` makes of all; `lanes`: the same in a subgroup. */
+export const rowCombination = (
+  variant: RowVariant,
+  name: string,
+  type: string,
+  combine: string,
+  lanes: string,
+): string =>
+  variant === 'workgroup64'
+    ? tree(name, type, combine)
+    : `
+fn ${name}(v: ${type}, lane: u32) -> ${type} { return ${lanes}(v); }`;
+
 /** One workgroup a row: 8 lanes reduce within their subgroup, or 64 threads through workgroup memory. */
 export const rowReductionOf = (variant: RowVariant): RowReduction => reductions[variant];
 
@@ -61,7 +74,7 @@ const CHAINS = 64;
  */
 export function threadSum(
   sum: string,
-  type: 'f32' | 'vec4f',
+  type: string,
   [start, end, stride]: readonly [start: string, end: string, stride: string],
   value: (c: string) => string,
   keep?: string,
@@ -84,9 +97,9 @@ export function laneSum(
   sum: string,
   value: (c: string) => string,
   end: string,
-  { start = '0u' } = {},
+  { start = '0u', type = 'f32' } = {},
 ): string {
-  return threadSum(sum, 'f32', [`${start} + lane`, end, 'LANES'], value);
+  return threadSum(sum, type, [`${start} + lane`, end, 'LANES'], value);
 }
 
 /** Entry of a row kernel: defines `row` and `lane`, and leaves when the row does not exist (all lanes alike). */

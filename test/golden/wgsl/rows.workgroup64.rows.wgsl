@@ -1,11 +1,23 @@
 // 64 threads a row, which reduce through workgroup memory
-// a CPU: of=values
+// a CPU: dtype=f32 of=sum
 requires immediate_address_space;
 struct Params { first: u32, rows: u32, length: u32, piece: u32, pieces: u32, scale: f32, baseX: u32, baseY: u32 }
 var<immediate> p: Params;
 @group(0) @binding(0) var<storage, read> X: array<f32>;
 @group(0) @binding(1) var<storage, read_write> outY: array<f32>;
 
+var<workgroup> rowTotalScratch: array<f32, 64>;
+fn rowTotal(v: f32, lane: u32) -> f32 {
+  rowTotalScratch[lane] = v;
+  workgroupBarrier();
+  for (var s = 32u; s > 0u; s >>= 1u) {
+    if (lane < s) { let a = rowTotalScratch[lane]; let b = rowTotalScratch[lane + s]; rowTotalScratch[lane] = a + b; }
+    workgroupBarrier();
+  }
+  let result = rowTotalScratch[0];
+  workgroupBarrier();
+  return result;
+}
 const LANES = 64u;
 
 
@@ -44,7 +56,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   // Where the window begins is taken off modulo 2³².
   let base = (own / p.pieces) * p.length - p.baseX;
   let end = min(p.length, start + p.piece);
-  var sum = f32();
+  var part = f32();
   for (var outer = start + lane; outer < end; outer += 1024u * LANES) {
     var chains = f32();
     for (var inner = outer; inner < min(end, outer + 1024u * LANES); inner += 16u * LANES) {
@@ -52,8 +64,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
       for (var c = inner; c < min(end, inner + 16u * LANES); c += LANES) { chain += X[base + c]; }
       chains += chain;
     }
-    sum += chains;
+    part += chains;
   }
-  let total = rowSum(sum, lane);
+  let total = rowTotal(part, lane);
   if (lane == 0u) { outY[own - p.baseY] = total * p.scale; }
 }

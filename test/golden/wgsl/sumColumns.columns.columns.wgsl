@@ -1,5 +1,5 @@
 // a thread a unit of columns, 32 threads side by side
-// a CPU: dtype=f32 unit=v1
+// a CPU: dtype=f32 of=sum width=1
 requires immediate_address_space;
 struct Params { first: u32, end: u32, length: u32, units: u32, groups: u32, chunk: u32, chunks: u32, scale: f32, baseX: u32, baseY: u32 }
 var<immediate> p: Params;

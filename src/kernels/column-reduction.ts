@@ -1,31 +1,34 @@
 /**
- * Sums down columns, of a tensor seen as [outer, length, inner]: one thread walks down some columns of a chunk of rows, in
- * short chains and always in the same order. The family `sumColumns` decides how wide it walks.
+ * Reductions down columns, of a tensor seen as [outer, length, inner]: one thread walks down some columns of a chunk of rows,
+ * sums in short chains, and always in the same order. The family `sumColumns` decides how wide it walks.
  */
-import { bytesPerElement, type Tensor } from '../tensor/tensor.js';
-import { type FloatDType, floatDType, type UnitName, unitFor, unitOf } from './launch/formats.js';
+import { bytesPerElement, type DType, type Tensor } from '../tensor/tensor.js';
+import { CHUNK, type ReducedAxis, type RowChunks } from './axis-passes.js';
+import type { FloatDType } from './launch/formats.js';
 import { COLUMN_WORKGROUP } from './launch/grid.js';
 import { windowed } from './launch/operands.js';
 import { shaderOf } from './launch/shader.js';
+import {
+  HALF_AT,
+  type ReductionName,
+  reducedDType,
+  reductions,
+  takenOf,
+  valuesOf,
+  type Width,
+  widthOf,
+} from './reductions.js';
 import { Draws, trialOf } from './trials.js';
 import { type Case, type Family, runVariant, type Variant, variantOf } from './variants.js';
-
-/** How a tensor is seen; the middle axis is summed. */
-export interface SummedAxis {
-  readonly outer: number;
-  readonly length: number;
-  readonly inner: number;
-}
-
-/** Rows whose columns one thread walks down. */
-export const CHUNK = 128;
 
 /** Summands in a chain: the rounding of one long chain would grow with its length. */
 const CHAIN = 16;
 
 interface ColumnsForm {
-  readonly unit: UnitName;
-  readonly dtype: FloatDType;
+  readonly of: ReductionName;
+  readonly width: Width;
+  /** Of x. */
+  readonly dtype: DType;
 }
 
 interface ColumnsSize {
@@ -37,7 +40,7 @@ interface ColumnsOperands {
   readonly x: Tensor;
   /** [outer, chunks, inner] */
   readonly out: Tensor;
-  readonly axis: SummedAxis;
+  readonly axis: ReducedAxis;
   readonly chunk: number;
   readonly chunks: number;
   readonly scale: number;
@@ -51,11 +54,14 @@ interface Walk {
 }
 
 const columnsShader = (form: ColumnsForm, walk: Walk) =>
-  shaderOf('columnSums', { ...form, ...walk }, ({ unit, dtype, threads, each }) => {
-    const { type, value, load } = unitOf(unit);
+  shaderOf('reduceColumns', { ...form, ...walk }, ({ of, width, dtype, threads, each }) => {
+    const { combine, start } = reductions[of];
+    const own = valuesOf(dtype, width);
+    const to = reducedDType(of, dtype);
+    const { type } = valuesOf(to, width);
     const all = (code: (k: number) => string) => Array.from({ length: each }, (_, k) => code(k)).join(' ');
     return {
-      label: 'columnSums',
+      label: `${of}OfColumns`,
       params: {
         first: 'u32',
         end: 'u32',
@@ -68,30 +74,31 @@ const columnsShader = (form: ColumnsForm, walk: Walk) =>
         baseX: 'u32',
         baseY: 'u32',
       } as const,
-      buffers: { X: type(dtype), outY: type('f32') },
+      buffers: { X: own.buffer, outY: `array<${type}>` },
+      dtypes: { X: dtype, outY: to },
       // A thread without a column of its own takes the last one, with the same results.
-      body: `
+      body: `${dtype === 'f16' && width === 1 ? HALF_AT : ''}
 @compute @workgroup_size(${threads})
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
   let index = group.y * groups.x + group.x;
   let own = p.first + index / p.groups;
   if (own >= p.end) { return; }
   let column = (index % p.groups) * ${each * threads}u + lane;
-  ${all((k) => `let c${k} = min(column + ${k * threads}u, p.units - 1u); var sum${k} = ${value}();`)}
+  ${all((k) => `let c${k} = min(column + ${k * threads}u, p.units - 1u); var sum${k} = ${type}(${start || ''});`)}
   // Where windows begin is taken off modulo 2³².
   let base = (own / p.chunks) * p.length * p.units - p.baseX;
   let start = (own % p.chunks) * p.chunk;
   let end = min(p.length, start + p.chunk);
   for (var r = start; r < end; r += ${CHAIN}u) {
-    ${all((k) => `var chain${k} = ${value}();`)}
+    ${all((k) => `var chain${k} = ${type}(${start || ''});`)}
     for (var row = r; row < min(end, r + ${CHAIN}u); row++) {
       let at = base + row * p.units;
-      ${all((k) => `chain${k} += ${load(dtype, 'X', `at + c${k}`)};`)}
+      ${all((k) => `chain${k} ${combine}= ${takenOf(of, own.load('X', `at + c${k}`))};`)}
     }
-    ${all((k) => `sum${k} += chain${k};`)}
+    ${all((k) => `sum${k} ${combine}= chain${k};`)}
   }
   let out = own * p.units - p.baseY;
-  ${all((k) => `outY[out + c${k}] = sum${k} * p.scale;`)}
+  ${all((k) => `outY[out + c${k}] = sum${k}${combine === '+' && to === 'f32' ? ' * p.scale' : ''};`)}
 }`,
     };
   });
@@ -109,7 +116,7 @@ const variant = (
   shaders: (_, form) => ({ columns: columnsShader(form, walk(form)) }),
   run(gpu, form, _, { x, out, axis: { outer, length, inner }, chunk, chunks, scale }) {
     const { threads, each } = walk(form);
-    const { width } = unitOf(form.unit);
+    const { width } = form;
     const units = inner / width;
     const groups = Math.ceil(units / (threads * each));
     const begin = (own: number) => Math.floor(own / chunks) * length + (own % chunks) * chunk;
@@ -146,14 +153,14 @@ const caseOf = (
   use: 'check' | 'bench',
 ): Case<ColumnsForm, ColumnsSize> => ({
   name: `${rows}×${cols} ${dtype}`,
-  form: { unit: unitFor('sum', cols, dtype).name, dtype },
+  form: { of: 'sum', width: widthOf(cols), dtype },
   size: { rows, cols },
   use,
 });
 
 export const columnsFamily: Family<ColumnsForm, ColumnsSize, ColumnsOperands> = {
   name: 'sumColumns',
-  summary: 'sums down columns in chunks of rows, as gradients of biases begin',
+  summary: 'reductions down columns in chunks of rows, as gradients of biases begin',
   variants: [
     variant(
       {
@@ -170,7 +177,7 @@ export const columnsFamily: Family<ColumnsForm, ColumnsSize, ColumnsOperands> = 
         why: 'on CPUs, for halves: 256 bytes of each row by 8 threads, twice as fast; f32 streams as well without',
         prior: ({ software }, { dtype }) => (software && dtype === 'f16' ? 1 : -1),
       },
-      ({ unit, dtype }) => ({ threads: 8, each: unit === 'v4' && dtype === 'f32' ? 2 : 4 }),
+      ({ width, dtype }) => ({ threads: 8, each: width === 4 && dtype !== 'f16' ? 2 : 4 }),
     ),
   ],
   sizeClass: ({ cols }) => `${Math.ceil(Math.log2(Math.max(1, cols)))}`,
@@ -182,6 +189,7 @@ export const columnsFamily: Family<ColumnsForm, ColumnsSize, ColumnsOperands> = 
       caseOf([1728, 4096], dtype, 'bench'),
     ]),
     caseOf([70, 7], 'f32', 'check'),
+    caseOf([70, 7], 'f16', 'check'),
   ],
   cost: ({ dtype }, { rows, cols }) => ({
     flops: rows * cols,
@@ -192,7 +200,7 @@ export const columnsFamily: Family<ColumnsForm, ColumnsSize, ColumnsOperands> = 
     const { rows, cols } = size;
     const chunks = Math.ceil(rows / CHUNK);
     const draws = new Draws(gpu, rows + cols);
-    const x = draws.floats([rows, cols], form.dtype);
+    const x = draws.floats([rows, cols], form.dtype as FloatDType);
     const out = draws.empty([chunks, cols]);
     const parts = () => {
       const values = new Float64Array(chunks * cols);
@@ -215,15 +223,16 @@ export const columnsFamily: Family<ColumnsForm, ColumnsSize, ColumnsOperands> = 
   },
 };
 
-/** out: [outer, chunks, inner], each the sum of `chunk` rows, of which the last chunk may have fewer or none. */
-export function columnSums(
+/** out: [outer, chunks, inner], each of `chunk` rows, of which the last chunk may have fewer or none. */
+export function reduceColumns(
+  of: ReductionName,
   x: Tensor,
   out: Tensor,
-  axis: SummedAxis,
-  { chunk, chunks, scale }: { chunk: number; chunks: number; scale: number },
+  axis: ReducedAxis,
+  { chunk, chunks }: RowChunks,
+  scale: number,
 ): void {
-  const dtype = floatDType('sum', x);
-  const form: ColumnsForm = { unit: unitFor('sum', axis.inner, dtype).name, dtype };
+  const form: ColumnsForm = { of, width: widthOf(axis.inner), dtype: x.dtype };
   const size = { rows: axis.length, cols: axis.inner };
   runVariant(x.gpu, columnsFamily, form, size, { x, out, axis, chunk, chunks, scale });
 }
