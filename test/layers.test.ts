@@ -13,6 +13,7 @@ const ROOMS = [
   'tensor',
   'kernels',
   'autograd',
+  'own-kernels',
   'tokenizer',
   'weights',
   'hub',

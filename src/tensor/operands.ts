@@ -26,6 +26,7 @@ const of =
 export const f32 = of('f32');
 export const f16 = of('f16');
 export const u32 = of('u32');
+export const i32 = of('i32');
 /** f32 or f16. */
 export const floats = of('f32', 'f16');
 /** u32 or i32. */
@@ -118,6 +119,35 @@ interface Known {
   readonly source: string;
 }
 
+/** What the dimensions of a signature are in one call. */
+export class Extents {
+  constructor(
+    private readonly known: ReadonlyMap<string, Known>,
+    private readonly dots: ReadonlyMap<string, { readonly extents: readonly number[] }>,
+  ) {}
+
+  /** Of a name of the signature's. */
+  of(name: string): number {
+    return this.known.get(name)!.value;
+  }
+
+  /** Of a spec whose names all stand in the signature. */
+  shapeOf(spec: OperandSpec): number[] {
+    return spec.shape.flatMap((dimension) => {
+      const dots = this.dots.get(String(dimension));
+      if (dots) return dots.extents;
+      const { factor, names, plus } = extentOf(dimension);
+      return names.reduce((product, name) => product * this.of(name), factor) + plus;
+    });
+  }
+}
+
+/** The names of dimensions in a spec: `3*heads*d` has two, and `...` is one. */
+export const dimensionNames = ({ shape }: OperandSpec): string[] =>
+  shape.flatMap((dimension) =>
+    String(dimension).startsWith('...') ? String(dimension) : extentOf(dimension).names,
+  );
+
 type Operands<S> = { readonly [K in keyof S]: Tensor | undefined };
 
 /** Facts that stand beside the operands of one call. */
@@ -170,10 +200,15 @@ export class Signature<S extends Readonly<Record<string, OperandSpec>>> {
 
   /**
    * Nothing may be allocated or recorded before this.
+   * @returns what the dimensions are.
    * @throws ShapeError when an operand is missing, freed, on another device, of another dtype or shape, or a
    * number is not what it must be.
    */
-  check(operands: Operands<S>, numbers: Readonly<Record<string, number>> = {}, facts: CallFacts = {}): void {
+  check(
+    operands: Operands<S>,
+    numbers: Readonly<Record<string, number>> = {},
+    facts: CallFacts = {},
+  ): Extents {
     const fail = (problem: string): never => {
       const given = operands as Record<string, unknown>;
       const tensors = Object.entries(given).filter(([, operand]) => operand instanceof Tensor);
@@ -194,7 +229,7 @@ export class Signature<S extends Readonly<Record<string, OperandSpec>>> {
       const [value, source] = facts.extents[name]!;
       known.set(name, { value, source });
     }
-    this.checkShapes(operands, known, fail);
+    const extents = this.checkShapes(operands, known, fail);
     for (const name in this.options.atLeast) {
       const least = this.options.atLeast[name]!;
       const { value, source } = known.get(name)!;
@@ -212,6 +247,7 @@ export class Signature<S extends Readonly<Record<string, OperandSpec>>> {
       if (value % 4 !== 0) fail(`f16 needs whole groups of 4 in ${name}, which is ${value}`);
     }
     noteRead(() => this.plans.flatMap(({ name }) => operands[name] ?? []));
+    return extents;
   }
 
   private checkTensors(operands: Operands<S>, { gpu }: CallFacts, fail: (problem: string) => never): void {
@@ -243,7 +279,7 @@ export class Signature<S extends Readonly<Record<string, OperandSpec>>> {
     operands: Operands<S>,
     known: Map<string, Known>,
     fail: (problem: string) => never,
-  ): void {
+  ): Extents {
     const dots = new Map<string, { extents: readonly number[]; source: string }>();
     const later: { extent: Extent; value: number; source: string }[] = [];
     for (const plan of this.plans) {
@@ -309,6 +345,7 @@ export class Signature<S extends Readonly<Record<string, OperandSpec>>> {
         known.set(unknown[0]!, { value: solution, source });
       }
     }
+    return new Extents(known, dots);
   }
 
   private agree(

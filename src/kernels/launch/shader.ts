@@ -16,10 +16,12 @@ export interface ShaderDefinition<P extends Record<string, ParamType>> {
   /** At most 16 scalars; readable in WGSL as `p.name`. They are never constants, so loops stay loops. */
   params: P;
   /**
-   * WGSL types in binding order, storage buffers or textures; a name that begins with `out` or `io` is writable. An
+   * WGSL types in binding order, storage buffers or textures; a name that begins with `out` or `io` is writable, unless
+   * `writes` lists those that are. An
    * operand's dtype must be that of the elements: f16 where they are native halves or `Half2`, `Half4`, `Half8`.
    */
   buffers: Record<string, string>;
+  writes?: readonly string[];
   /** Where an operand's dtype is not that of the WGSL type: `{ A: 'f16' }` for halves in an `array<vec4u>`. */
   dtypes?: Readonly<Record<string, DType>>;
   subgroups?: boolean;
@@ -66,10 +68,12 @@ export class Shader<P extends Record<string, ParamType>> {
       format: /^texture_storage_2d<\s*(\w+)/.exec(type)?.[1],
     }));
     const fields = this.names.map((name) => `${name}: ${definition.params[name]}`).join(', ');
+    const { writes } = definition;
+    const written = (name: string) => (writes ? writes.includes(name) : /^(out|io)/.test(name));
     const buffers = entries.map(([name, type], i) =>
       type.startsWith('texture')
         ? `@group(0) @binding(${i}) var ${name}: ${type};`
-        : `@group(0) @binding(${i}) var<storage, ${/^(out|io)/.test(name) ? 'read_write' : 'read'}> ${name}: ${type};`,
+        : `@group(0) @binding(${i}) var<storage, ${written(name) ? 'read_write' : 'read'}> ${name}: ${type};`,
     );
     const lines = [
       ...(definition.subgroups ? ['enable subgroups;'] : []),
