@@ -7,10 +7,10 @@ import { systemReason } from '../src/files/reason.js';
 import type { Gpu } from '../src/gpu/gpu.js';
 import { type EncoderConfig, parseEncoderConfig } from '../src/models/config.js';
 import { TokenBatch } from '../src/models/token-batch.js';
+import { defaultLossScaling } from '../src/optim/loss-scale.js';
 import { printable } from '../src/show.js';
-import { defaultLossScaling } from '../src/train/loss-scale.js';
 import type { M3LossBatch } from '../src/train/losses/m3-loss.js';
-import type { AdamWOptions } from '../src/train/optimizer.js';
+import type { StoreAdamWOptions } from '../src/train/optimizer.js';
 import type { RunSettings } from '../src/train/run/run.js';
 import type { StepSettings } from '../src/train/step/train-step.js';
 import type { PresetName } from './options.js';
@@ -51,7 +51,7 @@ export function presetConfig(name: PresetName, layers?: number): EncoderConfig {
 }
 
 /** AdamW as FlagEmbedding's defaults have it. */
-export const adamW: AdamWOptions = {
+export const adamW: StoreAdamWOptions = {
   beta1: 0.9,
   beta2: 0.999,
   eps: 1e-8,

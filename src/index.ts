@@ -13,6 +13,7 @@ export { M3Model } from './models/m3.js';
 export type { M3Options } from './models/m3-parameters.js';
 export type { TextSettings } from './models/sentence-files.js';
 export { TokenBatch } from './models/token-batch.js';
+export type { StateSource, StateTensor } from './optim/state.js';
 export type { M3Embedding } from './retrieval/embedding.js';
 export { type EncodeTextsOptions, encodeTexts } from './retrieval/encode/encode-texts.js';
 export type { EncodedTexts, Representation } from './retrieval/encode/encoded.js';
@@ -98,8 +99,8 @@ export { TokenizerThreads, type TokenizerThreadsOptions } from './tokenizer/thre
 export { Tokenizer } from './tokenizer/tokenizer.js';
 export { type FinetuneArguments, parseFinetuneArguments } from './train/arguments.js';
 export { type M3LossBatch, type M3LossSettings, m3Loss } from './train/losses/m3-loss.js';
-export { AdamW, type AdamWOptions, type StepResult } from './train/optimizer.js';
-export type { AdamWState, StateSource, StateTensor } from './train/optimizer-state.js';
+export { type StepResult, StoreAdamW, type StoreAdamWOptions } from './train/optimizer.js';
+export type { AdamWState } from './train/optimizer-state.js';
 export {
   type Communicator,
   type Pending,

@@ -23,6 +23,13 @@ import {
 } from '../src/flags.js';
 import { editDistance, nearestName } from '../src/nearest-name.js';
 import {
+  constantSchedule,
+  constantWithWarmupSchedule,
+  cosineSchedule,
+  linearSchedule,
+  logWarmupSchedule,
+} from '../src/optim/schedules.js';
+import {
   compatNames,
   type FinetuneArguments,
   finetuneFlags,
@@ -31,15 +38,7 @@ import {
   resumeWish,
 } from '../src/train/arguments.js';
 import { parseDeepSpeed, readDeepSpeed } from '../src/train/deepspeed.js';
-import {
-  constantSchedule,
-  constantWithWarmupSchedule,
-  cosineSchedule,
-  learningRateOf,
-  linearSchedule,
-  logWarmupSchedule,
-  warmupStepsOf,
-} from '../src/train/schedules.js';
+import { learningRateOf, warmupStepsOf } from '../src/train/schedules.js';
 import { foreignTrainingArguments, trainingArgumentAliases } from '../src/train/training-arguments-names.js';
 
 let root = dirname(fileURLToPath(import.meta.url));

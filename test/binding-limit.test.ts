@@ -15,7 +15,7 @@ import { RowIndex } from '../src/tensor/row-index.js';
 import { scope } from '../src/tensor/scope.js';
 import { Tensor } from '../src/tensor/tensor.js';
 import { parseFinetuneArguments } from '../src/train/arguments.js';
-import { AdamW } from '../src/train/optimizer.js';
+import { StoreAdamW } from '../src/train/optimizer.js';
 import { silentReporter } from '../src/train/report.js';
 import { finetune } from '../src/train/trainer.js';
 import { SafetensorsFile } from '../src/weights/safetensors.js';
@@ -46,7 +46,7 @@ for (const weightDecay of [0.1, 0])
     for (const [name, data] of start) store.get(name).write(data);
     store.refreshHalves();
     const options = { beta1: 0.9, beta2: 0.99, eps: 1e-8, weightDecay, maxGradNorm: 0.5 };
-    const optimizer = new AdamW(store, options);
+    const optimizer = new StoreAdamW(store, options);
     const state = new Map(
       [...start].map(([name, data]) => [
         name,
@@ -247,7 +247,7 @@ test('more touched rows than a binding holds: merged pieces, their sum and the u
   const run = async (on: Gpu) => {
     const store = new ParameterStore(on, specs);
     store.get('table').write(data);
-    const optimizer = new AdamW(store, {
+    const optimizer = new StoreAdamW(store, {
       beta1: 0.9,
       beta2: 0.99,
       eps: 1e-8,

@@ -16,6 +16,8 @@ const ROOMS = [
   'own-kernels',
   'tokenizer',
   'weights',
+  'nn',
+  'optim',
   'hub',
   'models',
   'data',

@@ -28,7 +28,7 @@ import { CounterRandom } from '../src/tensor/random.js';
 import { RowIndex } from '../src/tensor/row-index.js';
 import { noGrad, scope } from '../src/tensor/scope.js';
 import { Tensor } from '../src/tensor/tensor.js';
-import { AdamW } from '../src/train/optimizer.js';
+import { StoreAdamW } from '../src/train/optimizer.js';
 
 let gpu: Gpu;
 before(async () => {
@@ -74,7 +74,7 @@ async function trained(table: boolean, use: Use, precision: FloatDType = 'f32') 
   ];
   const store = new ParameterStore(gpu, specs, precision);
   store.get('E').write(start);
-  const optimizer = new AdamW(store, options);
+  const optimizer = new StoreAdamW(store, options);
   const list = new RowIndex(gpu, ids);
   const norms: number[] = [];
   let gradient = new Float32Array();
@@ -251,7 +251,7 @@ const objective = (store: ParameterStore, list: RowIndex) =>
 
 test('a gradient set to undefined is zeros, and training goes on', async () => {
   const store = makeStore();
-  const optimizer = new AdamW(store, options);
+  const optimizer = new StoreAdamW(store, options);
   const list = list4();
   for (const name of ['w', 'b', 'table']) {
     const w = store.get(name);
@@ -302,7 +302,7 @@ test('a gradient set to undefined is zeros, and training goes on', async () => {
 for (const name of ['w', 'b', 'table'])
   test(`requiresGrad taken back freezes ${name}: no gradient, no update, no decay; given again it trains`, async () => {
     const store = makeStore('f16');
-    const optimizer = new AdamW(store, options);
+    const optimizer = new StoreAdamW(store, options);
     const list = list4();
     const step = async () => {
       scope(() => backward(objective(store, list)));
@@ -467,7 +467,7 @@ for (const name of ['w', 'fixed'])
       assert.equal((await column())[0], want, how);
     }
     // Written before a step that does not happen: the copy is of what was written.
-    const optimizer = new AdamW(store, options);
+    const optimizer = new StoreAdamW(store, options);
     w.write(new Float32Array(16).fill(11));
     store.get('v').grad!.write([Number.NaN]);
     assert.equal((await optimizer.step(1e-2)).skipped, true);
@@ -539,7 +539,7 @@ test('a step for which there is no memory changes nothing, and can be taken agai
     ];
     const store = new ParameterStore(small, specs);
     for (const { tensor } of store.parameters) tensor.write(new Float32Array(tensor.size).fill(0.5));
-    const optimizer = new AdamW(store, options);
+    const optimizer = new StoreAdamW(store, options);
     const index = new RowIndex(small, Uint32Array.of(3, 1));
     scope(() =>
       backward(add(sum(square(store.get('w'))), sum(square(gatherRows(store.get('table'), index))))),

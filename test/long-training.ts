@@ -6,7 +6,7 @@ import type { FloatDType } from '../src/kernels/launch/formats.js';
 import { parseEncoderConfig } from '../src/models/config.js';
 import { M3Model } from '../src/models/m3.js';
 import { RandomStreams } from '../src/tensor/random-streams.js';
-import { AdamW } from '../src/train/optimizer.js';
+import { StoreAdamW } from '../src/train/optimizer.js';
 import { forwardBackward } from '../src/train/step/train-step.js';
 
 /** A query, one passage of so many tokens, and a short one. */
@@ -37,7 +37,7 @@ export async function checkLongTraining(gpu: Gpu, precision: FloatDType, tokens:
     pad_token_id: 1,
   });
   const model = M3Model.random(gpu, config, { seed: 1, precision });
-  const optimizer = new AdamW(model.store, adamW);
+  const optimizer = new StoreAdamW(model.store, adamW);
   const before = await model.readWeights();
   const batch = lossBatch(gpu, config, longBatch(tokens, config.vocabSize));
   assert.equal(batch.tokens.packed.lengths[1], tokens);

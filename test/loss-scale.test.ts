@@ -10,12 +10,12 @@ import { ParameterStore } from '../src/autograd/parameters.js';
 import { MachineError } from '../src/errors.js';
 import { Gpu } from '../src/gpu/gpu.js';
 import type { FloatDType } from '../src/kernels/launch/formats.js';
+import type { LossScaling } from '../src/optim/loss-scale.js';
+import { defaultLossScaling, LossScaler } from '../src/optim/loss-scale.js';
 import { CounterRandom } from '../src/tensor/random.js';
 import { Tensor } from '../src/tensor/tensor.js';
 import { parseFinetuneArguments } from '../src/train/arguments.js';
-import type { LossScaling } from '../src/train/deepspeed.js';
-import { defaultLossScaling, LossScaler } from '../src/train/loss-scale.js';
-import { AdamW } from '../src/train/optimizer.js';
+import { StoreAdamW } from '../src/train/optimizer.js';
 import { type LogEntry, silentReporter } from '../src/train/report.js';
 import { finetune } from '../src/train/trainer.js';
 import { SafetensorsFile } from '../src/weights/safetensors.js';
@@ -204,7 +204,7 @@ for (const precision of ['f32', 'f16'] as FloatDType[])
         store.get(name).write(initial[i]!);
       });
       store.refreshHalves();
-      const optimizer = new AdamW(store, {
+      const optimizer = new StoreAdamW(store, {
         beta1: 0.9,
         beta2: 0.99,
         eps: 1e-8,

@@ -19,7 +19,7 @@ import { sizeOf } from '../src/tensor/shape.js';
 import { type DType, Tensor } from '../src/tensor/tensor.js';
 import type { Tokenizer } from '../src/tokenizer/tokenizer.js';
 import { teacherProbabilities } from '../src/train/losses/score-loss.js';
-import { AdamW } from '../src/train/optimizer.js';
+import { StoreAdamW } from '../src/train/optimizer.js';
 import { collate } from '../src/train/step/collate.js';
 
 let gpu: Gpu;
@@ -673,13 +673,13 @@ test('host functions refuse what does not fit', () => {
       maxGradNorm: [Number.NaN, undefined],
     }).flatMap(([name, values]) =>
       values.map((value): [string, RegExp, () => unknown] => [
-        'AdamW',
+        'StoreAdamW',
         new RegExp(`${name} must be`),
         () => {
           const store = new ParameterStore(gpu, [{ name: 'w', shape: [4], decay: false, trainable: true }]);
           try {
             const options = { beta1: 0.9, beta2: 0.999, eps: 1e-8, weightDecay: 0, maxGradNorm: 1 };
-            return new AdamW(store, { ...options, [name]: value });
+            return new StoreAdamW(store, { ...options, [name]: value });
           } finally {
             store.dispose();
           }
@@ -743,7 +743,13 @@ test('an average over no queries is none', async () => {
 
 test('a step of no rate or scale is refused before anything changes', async () => {
   const store = new ParameterStore(gpu, [{ name: 'w', shape: [4], decay: false, trainable: true }]);
-  const optimizer = new AdamW(store, { beta1: 0.9, beta2: 0.999, eps: 1e-8, weightDecay: 0, maxGradNorm: 1 });
+  const optimizer = new StoreAdamW(store, {
+    beta1: 0.9,
+    beta2: 0.999,
+    eps: 1e-8,
+    weightDecay: 0,
+    maxGradNorm: 1,
+  });
   for (const [rate, scale] of [
     [Number.NaN, 1],
     [undefined as unknown as number, 1],
@@ -754,7 +760,7 @@ test('a step of no rate or scale is refused before anything changes', async () =
     [1, -1],
     [1, Infinity],
   ] as const)
-    await assert.rejects(optimizer.step(rate, scale), /^ShapeError: AdamW\.step: \w+ must be/);
+    await assert.rejects(optimizer.step(rate, scale), /^ShapeError: StoreAdamW\.step: \w+ must be/);
   assert.equal(optimizer.steps, 0);
   assert.deepEqual([...(await store.get('w').toFloat32())], [0, 0, 0, 0]);
   optimizer.dispose();

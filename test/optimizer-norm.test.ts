@@ -6,7 +6,7 @@ import { ShapeError } from '../src/errors.js';
 import { Gpu } from '../src/gpu/gpu.js';
 import { CounterRandom } from '../src/tensor/random.js';
 import { Tensor } from '../src/tensor/tensor.js';
-import { AdamW } from '../src/train/optimizer.js';
+import { StoreAdamW } from '../src/train/optimizer.js';
 import { joinedNorm } from '../src/train/ranks/ownership.js';
 
 let gpu: Gpu;
@@ -40,7 +40,7 @@ function made(spoil?: { readonly name: 'words' | 'weight'; readonly value: numbe
     else tensor.grad!.write(own);
   }
   const options = { beta1: 0.9, beta2: 0.99, eps: 1e-8, weightDecay: 0.1, maxGradNorm: 0.5 };
-  return { store, optimizer: new AdamW(store, options) };
+  return { store, optimizer: new StoreAdamW(store, options) };
 }
 
 function dispose(...all: ReturnType<typeof made>[]): void {

@@ -10,7 +10,7 @@ import { Gpu } from '../src/gpu/gpu.js';
 import type { FloatDType } from '../src/kernels/launch/formats.js';
 import { CounterRandom } from '../src/tensor/random.js';
 import { Tensor } from '../src/tensor/tensor.js';
-import { AdamW } from '../src/train/optimizer.js';
+import { StoreAdamW } from '../src/train/optimizer.js';
 import { SafetensorsFile, SafetensorsWriter, writeSafetensors } from '../src/weights/safetensors.js';
 
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'dawntune-optimizer-'));
@@ -27,7 +27,7 @@ after(async () => {
 const WORDS = [900, 64] as const;
 const POSITIONS = [30, 64] as const;
 
-function made(precision: FloatDType): { store: ParameterStore; optimizer: AdamW } {
+function made(precision: FloatDType): { store: ParameterStore; optimizer: StoreAdamW } {
   const part = (name: string, start: number, shape: number[]) => ({ name, start, shape });
   const store = new ParameterStore(
     gpu,
@@ -47,7 +47,7 @@ function made(precision: FloatDType): { store: ParameterStore; optimizer: AdamW 
   for (const { tensor } of store.parameters)
     tensor.write(Float32Array.from({ length: tensor.size }, () => random.uniform() - 0.5));
   const options = { beta1: 0.9, beta2: 0.99, eps: 1e-8, weightDecay: 0.1, maxGradNorm: 0.5 };
-  return { store, optimizer: new AdamW(store, options) };
+  return { store, optimizer: new StoreAdamW(store, options) };
 }
 
 /** Steps [from, to): the gradients of each are a function of its number. */
@@ -68,7 +68,7 @@ async function train({ store, optimizer }: ReturnType<typeof made>, from: number
   }
 }
 
-async function save(optimizer: AdamW, file: string): Promise<void> {
+async function save(optimizer: StoreAdamW, file: string): Promise<void> {
   const tensors = optimizer.tensors();
   const writer = SafetensorsWriter.create(file, tensors);
   for (const { name, shape, read } of tensors) {

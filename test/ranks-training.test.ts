@@ -6,7 +6,7 @@ import { Gpu } from '../src/gpu/gpu.js';
 import type { M3Model } from '../src/models/m3.js';
 import type { ModelFolderContents } from '../src/models/model-folder.js';
 import { Tensor } from '../src/tensor/tensor.js';
-import { AdamW } from '../src/train/optimizer.js';
+import { StoreAdamW } from '../src/train/optimizer.js';
 import { broadcastModel } from '../src/train/ranks/broadcast-model.js';
 import type { Communicator } from '../src/train/ranks/communicator.js';
 import { EmulatedRanks } from '../src/train/ranks/emulated.js';
@@ -237,7 +237,7 @@ test("ranks draw dropout apart; rank 0's is that of a run on its own", async () 
   const gpu = gpus[0]!;
   const model = dropoutModel(gpu, 'f32');
   const { optimizer: options, learningRate, step } = settingsOf(run);
-  const optimizer = new AdamW(model.store, options);
+  const optimizer = new StoreAdamW(model.store, options);
   for (const rank of [0, 1]) {
     const batch = { ...shardBatch(model, rank, 0, first!), selfDistill: true };
     await forwardBackward(model, batch, step, { random: dropoutStreams(7, rank) });

@@ -14,7 +14,7 @@ import type { FloatDType } from '../src/kernels/launch/formats.js';
 import { CounterRandom } from '../src/tensor/random.js';
 import { scope } from '../src/tensor/scope.js';
 import { Tensor } from '../src/tensor/tensor.js';
-import { AdamW } from '../src/train/optimizer.js';
+import { StoreAdamW } from '../src/train/optimizer.js';
 import { EmulatedRanks } from '../src/train/ranks/emulated.js';
 import { joinedNorm, ownershipOf } from '../src/train/ranks/ownership.js';
 import { Shard } from '../src/train/ranks/shard.js';
@@ -40,7 +40,7 @@ interface Settings {
 
 interface Model {
   readonly store: ParameterStore;
-  readonly optimizer: AdamW;
+  readonly optimizer: StoreAdamW;
 }
 
 /** Few elements to a bucket: several of them, of which some leave ranks without a part. */
@@ -80,7 +80,7 @@ function made(
     tensor.write(weights?.[n] ?? Float32Array.from({ length: tensor.size }, () => random.uniform() - 0.5));
   for (const name of ['still', 'kept']) store.get(name).requiresGrad = false;
   const options = { beta1: 0.9, beta2: 0.99, eps: 1e-8, weightDecay, maxGradNorm: 0.5 };
-  return { store, optimizer: new AdamW(store, options, shard?.(store)) };
+  return { store, optimizer: new StoreAdamW(store, options, shard?.(store)) };
 }
 
 /** As sums over ranks are: the same on all of them, a function of the number of the step. */

@@ -6,7 +6,7 @@ import type { FloatDType } from '../src/kernels/launch/formats.js';
 import type { M3Model } from '../src/models/m3.js';
 import { RandomStreams } from '../src/tensor/random-streams.js';
 import type { M3LossBatch } from '../src/train/losses/m3-loss.js';
-import { AdamW } from '../src/train/optimizer.js';
+import { StoreAdamW } from '../src/train/optimizer.js';
 import { forwardBackward, type StepSettings } from '../src/train/step/train-step.js';
 import { drawnBatch, dropoutModel, settings } from './training-cases.js';
 
@@ -43,11 +43,11 @@ async function allocations(like: PlannedDevice, run: StarvedRun, refuse?: number
     return allocateTexture(...asked);
   };
   let model: M3Model | undefined;
-  let optimizer: AdamW | undefined;
+  let optimizer: StoreAdamW | undefined;
   let batch: M3LossBatch | undefined;
   const training = async () => {
     model = dropoutModel(gpu, run.precision, 1);
-    optimizer = new AdamW(model.store, options);
+    optimizer = new StoreAdamW(model.store, options);
     batch = drawnBatch(model, 2);
     const random = new RandomStreams(1);
     for (let n = 0; n < 2; n++) await forwardBackward(model, batch, run.settings, { random });

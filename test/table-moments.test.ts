@@ -4,10 +4,10 @@ import { after, before, test } from 'node:test';
 import { ParameterStore } from '../src/autograd/parameters.js';
 import { Gpu } from '../src/gpu/gpu.js';
 import type { FloatDType } from '../src/kernels/launch/formats.js';
+import { TableMoments } from '../src/optim/table-moments.js';
 import { CounterRandom } from '../src/tensor/random.js';
 import { Tensor } from '../src/tensor/tensor.js';
-import { AdamW } from '../src/train/optimizer.js';
-import { TableMoments } from '../src/train/table-moments.js';
+import { StoreAdamW } from '../src/train/optimizer.js';
 
 let gpu: Gpu;
 let small: Gpu;
@@ -57,7 +57,7 @@ for (const { name, rows, cols, on, precision = 'f32' } of cases)
         data.set([0, -0, 1e-40, -1e-40].slice(0, data.length));
         for (const store of stores) store.get(each).write(data);
       }
-      const optimizers = stores.map((store) => new AdamW(store, options));
+      const optimizers = stores.map((store) => new StoreAdamW(store, options));
       const few = () => drawn(random, rows, Math.ceil(rows / 10));
       const none = new Uint32Array();
       const steps: Step[] = [few(), none, few(), 'overflow', 'frozen', few(), 'all', none, few()];

@@ -7,7 +7,7 @@ import { after, before, test } from 'node:test';
 import { Gpu } from '../src/gpu/gpu.js';
 import type { MemoryReport } from '../src/gpu/memory.js';
 import type { FloatDType } from '../src/kernels/launch/formats.js';
-import type { AdamWOptions } from '../src/train/optimizer.js';
+import type { StoreAdamWOptions } from '../src/train/optimizer.js';
 import { planMemory, requireMemory } from '../src/train/run/memory-plan.js';
 import { joinedMemory, sharedWords } from '../src/train/run/ranks-memory.js';
 import { type RunSettings, TrainingRun } from '../src/train/run/run.js';
@@ -35,7 +35,7 @@ after(async () => {
   fs.rmSync(folder, { recursive: true, force: true });
 });
 
-const options: AdamWOptions = { beta1: 0.9, beta2: 0.999, eps: 1e-8, weightDecay: 0.01, maxGradNorm: 1 };
+const options: StoreAdamWOptions = { beta1: 0.9, beta2: 0.999, eps: 1e-8, weightDecay: 0.01, maxGradNorm: 1 };
 for (const precision of ['f32', 'f16'] as FloatDType[])
   for (const recompute of [false, true])
     for (const subBatchSize of [null, 4])

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { InputError } from '../src/errors.js';
 import { Gpu } from '../src/gpu/gpu.js';
-import { defaultLossScaling } from '../src/train/loss-scale.js';
+import { defaultLossScaling } from '../src/optim/loss-scale.js';
 import { type RunBatch, type RunSettings, type TakenStep, TrainingRun } from '../src/train/run/run.js';
 import { collateAhead } from '../src/train/step/collate.js';
 import { drawnBatch, dropoutModel, settings } from './training-cases.js';

@@ -10,12 +10,12 @@ import { TokenBatch } from '../src/models/token-batch.js';
 import { CounterRandom } from '../src/tensor/random.js';
 import { RandomStreams } from '../src/tensor/random-streams.js';
 import type { M3LossBatch } from '../src/train/losses/m3-loss.js';
-import { AdamW, type AdamWOptions } from '../src/train/optimizer.js';
+import { StoreAdamW, type StoreAdamWOptions } from '../src/train/optimizer.js';
 import { forwardBackward, type StepSettings } from '../src/train/step/train-step.js';
 import { golden } from './repository.js';
 import { settings } from './training-cases.js';
 
-const options: AdamWOptions = { beta1: 0.9, beta2: 0.999, eps: 1e-8, weightDecay: 0.01, maxGradNorm: 1 };
+const options: StoreAdamWOptions = { beta1: 0.9, beta2: 0.999, eps: 1e-8, weightDecay: 0.01, maxGradNorm: 1 };
 
 export const liveBytes = ({ live }: MemoryReport) => Object.values(live).reduce((a, b) => a + b, 0);
 
@@ -57,7 +57,7 @@ export async function held(
   longestFirst = true,
 ): Promise<MemoryReport[]> {
   const { gpu: on } = model;
-  const optimizer = new AdamW(model.store, options);
+  const optimizer = new StoreAdamW(model.store, options);
   const lengths = new CounterRandom(8, 0);
   const random = new RandomStreams(1);
   const reports: MemoryReport[] = [];

@@ -44,7 +44,7 @@ import { PackedSequences } from '../src/tensor/packed.js';
 import { RowIndex } from '../src/tensor/row-index.js';
 import { noGrad, scope } from '../src/tensor/scope.js';
 import { Tensor } from '../src/tensor/tensor.js';
-import { AdamW } from '../src/train/optimizer.js';
+import { StoreAdamW } from '../src/train/optimizer.js';
 import { golden } from './repository.js';
 
 let gpu: Gpu;
@@ -178,7 +178,7 @@ for (const precision of ['f32', 'f16'] as const)
       precision,
     );
     for (const { tensor } of store.parameters) tensor.write(data(16));
-    const optimizer = new AdamW(store, {
+    const optimizer = new StoreAdamW(store, {
       beta1: 0.9,
       beta2: 0.99,
       eps: 1e-8,
@@ -253,7 +253,13 @@ test('micro-batches add up, frozen weights may be shared by graphs across a step
     { name: 'v', shape: [4, 4], trainable: true, decay: true },
   ]);
   for (const { tensor } of store.parameters) tensor.write(data(16));
-  const optimizer = new AdamW(store, { beta1: 0.9, beta2: 0.99, eps: 1e-8, weightDecay: 0, maxGradNorm: 0 });
+  const optimizer = new StoreAdamW(store, {
+    beta1: 0.9,
+    beta2: 0.99,
+    eps: 1e-8,
+    weightDecay: 0,
+    maxGradNorm: 0,
+  });
   const [w, v] = [store.get('w'), store.get('v')];
   v.requiresGrad = false;
   await scope(async () => {

@@ -7,7 +7,7 @@ import { matmul } from '../../src/kernels/matmul/matmul.js';
 import { PackedSequences } from '../../src/tensor/packed.js';
 import { noGrad, scope } from '../../src/tensor/scope.js';
 import { Tensor } from '../../src/tensor/tensor.js';
-import { AdamW } from '../../src/train/optimizer.js';
+import { StoreAdamW } from '../../src/train/optimizer.js';
 import type { Library, Work } from './protocol.js';
 import {
   ADAM,
@@ -117,7 +117,7 @@ async function trainWork(gpu: Gpu, { rows, width, hidden }: TrainWorkload): Prom
   const x = Tensor.from(gpu, operand(SEEDS.x, rows * width), [rows, width]).keep();
   const target = Tensor.from(gpu, operand(SEEDS.target, rows * width), [rows, width]).keep();
   const { learningRate, beta1, beta2, eps } = ADAM;
-  const optimizer = new AdamW(store, { beta1, beta2, eps, weightDecay: 0, maxGradNorm: 0 });
+  const optimizer = new StoreAdamW(store, { beta1, beta2, eps, weightDecay: 0, maxGradNorm: 0 });
   const step = async (): Promise<Tensor> => {
     const loss = scope(() => {
       const y = linear(linearGelu(x, w1, b1), w2, b2);

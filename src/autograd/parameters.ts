@@ -143,7 +143,7 @@ export class Parameter extends Leaf {
 
   /**
    * The values of `count` elements from `start` on, f32, on the host. @throws RangeError where the weight is divided and
-   * nobody gathers it (`AdamW.withTensors`).
+   * nobody gathers it (`StoreAdamW.withTensors`).
    */
   async read(start = 0, count = this.tensor.size - start): Promise<Float32Array> {
     const { tensor } = this;

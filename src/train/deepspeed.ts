@@ -5,6 +5,7 @@
  */
 import { InputError } from '../errors.js';
 import { readJson } from '../files/json.js';
+import type { LossScaling } from '../optim/loss-scale.js';
 import { printable, show } from '../show.js';
 import type { FinetuneArguments } from './arguments.js';
 import {
@@ -19,19 +20,6 @@ import {
   type Range,
   WEIGHT_DECAY,
 } from './limits.js';
-
-/** How the loss is scaled so that half-precision gradients neither vanish nor overflow. */
-export type LossScaling =
-  | { readonly kind: 'static'; readonly scale: number }
-  | {
-      readonly kind: 'dynamic';
-      readonly initialScale: number;
-      /** Steps without overflow after which the scale doubles. */
-      readonly window: number;
-      /** Overflows it takes before the scale halves. */
-      readonly hysteresis: number;
-      readonly minimumScale: number;
-    };
 
 export interface DeepSpeedSettings {
   readonly precision: 'float32' | 'float16' | 'bfloat16';

@@ -4,18 +4,9 @@
  */
 import type { Parameter, ParameterPart, ParameterStore } from '../autograd/parameters.js';
 import { type AdamWSettings, adamW, clipFactor, globalNorm } from '../kernels/adamw.js';
-import { adamWRows, decayRows } from '../kernels/adamw-rows.js';
 import { rowSquareSums } from '../kernels/reduce.js';
-import { type NumberSpec, notNegative, positive, signature } from '../tensor/operands.js';
-import { keepAll, scope } from '../tensor/scope.js';
-import { type Shape, sizeOf } from '../tensor/shape.js';
-import { Tensor } from '../tensor/tensor.js';
 import {
-  type AdamWState,
-  DividedReads,
-  type DividedTensor,
   type Placement,
-  requireState,
   requireTensors,
   restoreSpans,
   type Span,
@@ -25,13 +16,19 @@ import {
   savedSpans,
   savedValues,
   WHOLE,
-} from './optimizer-state.js';
+} from '../optim/state.js';
+import { TableMoments } from '../optim/table-moments.js';
+import { prepareTableUpdate } from '../optim/table-update.js';
+import { type NumberSpec, notNegative, positive, signature } from '../tensor/operands.js';
+import { keepAll, scope } from '../tensor/scope.js';
+import { type Shape, sizeOf } from '../tensor/shape.js';
+import { Tensor } from '../tensor/tensor.js';
+import { type AdamWState, DividedReads, type DividedTensor, requireState } from './optimizer-state.js';
 import { allGatherNumbers } from './ranks/communicator.js';
 import { joinedNorm, type Ownership, ownsRow } from './ranks/ownership.js';
 import { placementOfRows, type Shard } from './ranks/shard.js';
-import { TableMoments } from './table-moments.js';
 
-export interface AdamWOptions {
+export interface StoreAdamWOptions {
   beta1: number;
   beta2: number;
   eps: number;
@@ -53,7 +50,7 @@ const beta: NumberSpec = {
 };
 
 const OPTIONS = signature(
-  'AdamW',
+  'StoreAdamW',
   {},
   {
     numbers: {
@@ -66,9 +63,9 @@ const OPTIONS = signature(
     },
   },
 );
-const STEP = signature('AdamW.step', {}, { numbers: { learningRate: notNegative, scale: positive } });
+const STEP = signature('StoreAdamW.step', {}, { numbers: { learningRate: notNegative, scale: positive } });
 const NORM = signature(
-  'AdamW.apply',
+  'StoreAdamW.apply',
   {},
   {
     numbers: {
@@ -101,7 +98,7 @@ function partOf({ name, parts }: Parameter): ParameterPart {
   return parts[0]!;
 }
 
-export class AdamW {
+export class StoreAdamW {
   /** Updates done. */
   steps = 0;
   private readonly moments: { m: Tensor; v: Tensor } | undefined;
@@ -116,7 +113,7 @@ export class AdamW {
    */
   constructor(
     private readonly store: ParameterStore,
-    private readonly options: AdamWOptions,
+    private readonly options: StoreAdamWOptions,
     private readonly shard?: Shard,
   ) {
     OPTIONS.check({}, { ...options });
@@ -199,7 +196,7 @@ export class AdamW {
     STEP.check({}, { learningRate, scale });
     if (norm !== undefined) NORM.check({}, { norm });
     else if (this.shard)
-      throw new RangeError('AdamW.apply: ranks that divide the moments must give the norm of all');
+      throw new RangeError('StoreAdamW.apply: ranks that divide the moments must give the norm of all');
     this.shard?.requireCovered(this.store);
     this.steps++;
     try {
@@ -256,18 +253,9 @@ export class AdamW {
       const { factor, norm } = clipFactor(whole, scale, options.maxGradNorm);
       // Memory that there may not be is asked for before anything is updated.
       const updates = rows.map(({ table, gradient }) => {
-        const { gpu, rows: count, cols } = table.tensor;
-        const moments = this.tableMoments.get(table)!;
-        const added = moments.without(gradient?.rows ?? new Uint32Array());
-        moments.reserve(moments.count + added.length);
-        const workspace = (shape: readonly number[]) => Tensor.empty(gpu, shape, 'u32', 'workspace');
-        return {
-          ...{ table, gradient, moments, added },
-          // As large for one row as for all that there is room for: a plan knows how many there are at most.
-          entries: workspace([moments.capacity, 4]),
-          except: options.weightDecay > 0 && table.decay ? workspace([Math.ceil(count / 32)]) : undefined,
-          values: gradient?.values ?? Tensor.zeros(gpu, [1, cols]),
-        };
+        const decays = options.weightDecay > 0 && table.decay;
+        const update = prepareTableUpdate(table.tensor, gradient, this.tableMoments.get(table)!, decays);
+        return { table, update };
       });
       if (store.weights && this.moments) {
         const { weights, weightsStart, masters, gradients, decayEnd, halves, size } = store;
@@ -302,17 +290,7 @@ export class AdamW {
           });
         if (!shard) store.noteHalvesUpdated();
       }
-      for (const { table, gradient, moments, added, entries, except, values } of updates) {
-        const own = settings(table.decay);
-        const weights = table.tensor;
-        moments.add(added);
-        const rows = gradient?.rows ?? new Uint32Array();
-        adamWRows({ weights, gradients: values, rows, blocks: moments.blocks, entries, factor }, own);
-        if (except && moments.count < weights.rows) {
-          except.write(moments.mask());
-          decayRows({ weights, except, factor }, own);
-        }
-      }
+      for (const { table, update } of updates) update(factor, settings(table.decay));
       // Those that do not lie in `halves`.
       if (!shard) store.refreshHalves();
       return norm;
@@ -339,7 +317,7 @@ export class AdamW {
    * @throws RangeError where ranks divide the moments: `withTensors` has them there.
    */
   tensors(): StateTensor[] {
-    if (this.shard) throw new RangeError('AdamW.tensors: ranks divide the moments; use withTensors');
+    if (this.shard) throw new RangeError('StoreAdamW.tensors: ranks divide the moments; use withTensors');
     return this.stateTensors(({ name, shape, spans }) => savedSpans(name, shape, spans));
   }
 

@@ -30,7 +30,7 @@ const once = <T>(make: () => T): (() => T) => {
 };
 
 const words = once(() => [
-  ...wordsOf('train/run', 'train/loss-scale.js'),
+  ...wordsOf('train/run', 'optim/loss-scale.js'),
   OPTIMIZER_FILE,
   '../x',
   '/etc/hosts',

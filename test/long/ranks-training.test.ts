@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { Gpu } from '../../src/gpu/gpu.js';
-import type { LossScaling } from '../../src/train/deepspeed.js';
+import type { LossScaling } from '../../src/optim/loss-scale.js';
 import { RankThreads } from '../../src/train/ranks/rank-threads.js';
 import { silentReporter } from '../../src/train/report.js';
 import {

@@ -12,9 +12,9 @@ import type { ParameterStore } from '../../autograd/parameters.js';
 import { gpuWait } from '../../gpu/wait.js';
 import { gatherRows } from '../../kernels/rows/gather.js';
 import { scatterRows } from '../../kernels/rows/scatter.js';
+import type { Placement } from '../../optim/state.js';
 import { scope } from '../../tensor/scope.js';
 import { bytesPerElement, Tensor } from '../../tensor/tensor.js';
-import type { Placement } from '../optimizer-state.js';
 import { type Communicator, PART_ALIGNMENT, type Pending, partOf } from './communicator.js';
 import { type Ownership, ownershipOf, rangesOfPart } from './ownership.js';
 

@@ -7,9 +7,9 @@ import type { M3Model, TokenizerFiles } from '../../models/m3.js';
 import type { CardDetails } from '../../models/model-card.js';
 import type { ModelFolderContents } from '../../models/model-folder.js';
 import { CHECKPOINT, type OutputFolder } from '../../models/output-folder.js';
+import type { StateTensor } from '../../optim/state.js';
 import { printable } from '../../show.js';
 import { FormatRangeError, type SavedFormat } from '../../weights/saved-weights.js';
-import type { StateTensor } from '../optimizer-state.js';
 import type { TrainerState } from './log.js';
 import { TRAINER_STATE, type TrainingState, writeTrainingState } from './training-state.js';
 

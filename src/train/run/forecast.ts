@@ -3,9 +3,10 @@
  * ask (batches that are dropped, rates of 0, intervals and starts that are never reached), one line each.
  */
 import { InputError } from '../../errors.js';
+import type { Schedule } from '../../optim/schedules.js';
 import { type FinetuneArguments, finetuneFlags, intervalInSteps } from '../arguments.js';
 import { COUNT } from '../limits.js';
-import { type Schedule, warmupOf, zeroRates } from '../schedules.js';
+import { warmupOf, zeroRates } from '../schedules.js';
 
 export interface RunSize {
   /** Batches that an epoch gives. */

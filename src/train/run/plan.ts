@@ -4,12 +4,14 @@
  */
 import { InputError } from '../../errors.js';
 import { decaysByDefault } from '../../models/m3-parameters.js';
+import type { LossScaling } from '../../optim/loss-scale.js';
+import { defaultLossScaling } from '../../optim/loss-scale.js';
+import type { Schedule } from '../../optim/schedules.js';
 import { show } from '../../show.js';
 import { type FinetuneArguments, intervalInSteps } from '../arguments.js';
-import type { DeepSpeedSettings, LossScaling } from '../deepspeed.js';
-import { defaultLossScaling } from '../loss-scale.js';
+import type { DeepSpeedSettings } from '../deepspeed.js';
 import type { LogEntry } from '../report.js';
-import { learningRateOf, type Schedule, warmupOf } from '../schedules.js';
+import { learningRateOf, warmupOf } from '../schedules.js';
 import type { StepSettings } from '../step/train-step.js';
 import type { BestSettings } from './best.js';
 import { metricNames } from './evaluation.js';

@@ -18,16 +18,18 @@ import type { Fields } from '../../files/json-fields.js';
 import { globalNorm } from '../../kernels/adamw.js';
 import type { M3Model } from '../../models/m3.js';
 import type { ScoredBatch } from '../../models/scores.js';
+import type { LossScaling } from '../../optim/loss-scale.js';
+import { type LossScaleEvent, LossScaler, type LossScalerState } from '../../optim/loss-scale.js';
+import type { Schedule } from '../../optim/schedules.js';
+import type { StateSource } from '../../optim/state.js';
 import { streamKey } from '../../tensor/random.js';
 import { RandomStreams } from '../../tensor/random-streams.js';
 import { scope } from '../../tensor/scope.js';
 import { Tensor } from '../../tensor/tensor.js';
-import type { LossScaling } from '../deepspeed.js';
 import { neverStops, type StopRequest, untilStopped } from '../interruption.js';
-import { type LossScaleEvent, LossScaler, type LossScalerState } from '../loss-scale.js';
 import type { M3LossBatch } from '../losses/m3-loss.js';
-import { AdamW, type AdamWOptions } from '../optimizer.js';
-import type { AdamWState, StateSource } from '../optimizer-state.js';
+import { StoreAdamW, type StoreAdamWOptions } from '../optimizer.js';
+import type { AdamWState } from '../optimizer-state.js';
 import type { Communicator, WireFormat } from '../ranks/communicator.js';
 import { GradientReducer, type Reduction } from '../ranks/reducer.js';
 import { inOrder } from '../ranks/rounds.js';
@@ -35,7 +37,6 @@ import { Shard } from '../ranks/shard.js';
 import { SingleCommunicator } from '../ranks/single.js';
 import { anyRank, joinedNumbers } from '../ranks/step-numbers.js';
 import { alikeOnAllRanks } from '../ranks/together.js';
-import type { Schedule } from '../schedules.js';
 import { lossesOf, microBatch, ownScoresOf, type StepSettings } from '../step/train-step.js';
 import { type Cursor, readCursor, START } from './cursor.js';
 import { Evaluation } from './evaluation.js';
@@ -43,7 +44,7 @@ import { adviceAfter, meanOf, type StepNumbers } from './step-outcome.js';
 import { RunTally, type TallyState } from './tally.js';
 
 export interface RunSettings {
-  readonly optimizer: AdamWOptions;
+  readonly optimizer: StoreAdamWOptions;
   readonly step: StepSettings;
   /** Batches of a step. */
   readonly window: number;
@@ -118,7 +119,7 @@ interface StepInFlight {
 }
 
 export class TrainingRun {
-  readonly optimizer: AdamW;
+  readonly optimizer: StoreAdamW;
   readonly scaler: LossScaler;
   readonly tally = new RunTally();
   /** Steps whose numbers are known. */
@@ -148,7 +149,7 @@ export class TrainingRun {
       this.reducer = new GradientReducer(model.store, communicator, { wire, ownPartsOnly: shardOptimizer });
       if (shardOptimizer) shard = new Shard(communicator, this.reducer.buckets);
     }
-    this.optimizer = new AdamW(model.store, settings.optimizer, shard);
+    this.optimizer = new StoreAdamW(model.store, settings.optimizer, shard);
     this.scaler = new LossScaler(settings.lossScaling);
     if (seed !== null) this.random = dropoutStreams(seed, communicator?.rank ?? 0);
     this.numbers = Tensor.zeros(model.gpu, [settings.window + 2], 'f32', 'workspace').keep();

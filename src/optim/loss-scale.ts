@@ -6,7 +6,19 @@
  */
 import { MachineError } from '../errors.js';
 import type { Fields } from '../files/json-fields.js';
-import type { LossScaling } from './deepspeed.js';
+
+/** How the loss is scaled so that half-precision gradients neither vanish nor overflow. */
+export type LossScaling =
+  | { readonly kind: 'static'; readonly scale: number }
+  | {
+      readonly kind: 'dynamic';
+      readonly initialScale: number;
+      /** Steps without overflow after which the scale doubles. */
+      readonly window: number;
+      /** Overflows it takes before the scale halves. */
+      readonly hysteresis: number;
+      readonly minimumScale: number;
+    };
 
 /** What `--fp16` does without a DeepSpeed file: PyTorch's GradScaler. */
 export const defaultLossScaling: LossScaling = {

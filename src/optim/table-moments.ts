@@ -7,7 +7,7 @@ import type { Parameter } from '../autograd/parameters.js';
 import { sizeClass } from '../gpu/memory.js';
 import type { MomentBlock } from '../kernels/adamw-rows.js';
 import { Tensor } from '../tensor/tensor.js';
-import type { Span } from './optimizer-state.js';
+import type { Span } from './state.js';
 
 /** Bytes of one moment in the least block and in the largest. */
 const LEAST = 4 << 20;

@@ -1,0 +1,55 @@
+/**
+ * Learning-rate schedules: a schedule maps the number of optimiser steps already taken (0 for the first step;
+ * skipped steps do not count) to a factor of the peak learning rate.
+ */
+
+export type Schedule = (completedSteps: number) => number;
+
+export interface ScheduleSize {
+  readonly warmupSteps: number;
+  /** Optimiser steps of the whole run. */
+  readonly totalSteps: number;
+}
+
+/**
+ * Rises from 0 by 1/w a step, then falls to 0 at the end of the run:
+ *   c < w: c / w;  else (total − c) / (total − w).   Hugging Face's `linear`.
+ */
+export function linearSchedule({ warmupSteps, totalSteps }: ScheduleSize): Schedule {
+  return (completed) =>
+    completed < warmupSteps
+      ? completed / Math.max(1, warmupSteps)
+      : Math.max(0, (totalSteps - completed) / Math.max(1, totalSteps - warmupSteps));
+}
+
+export const constantSchedule: Schedule = () => 1;
+
+/** Rises as `linearSchedule`, then stays at 1. */
+export function constantWithWarmupSchedule({ warmupSteps }: Pick<ScheduleSize, 'warmupSteps'>): Schedule {
+  return (completed) => (completed < warmupSteps ? completed / Math.max(1, warmupSteps) : 1);
+}
+
+/** Rises as `linearSchedule`, then follows half a cosine from 1 to 0. */
+export function cosineSchedule({ warmupSteps, totalSteps }: ScheduleSize): Schedule {
+  return (completed) => {
+    if (completed < warmupSteps) return completed / Math.max(1, warmupSteps);
+    const progress = (completed - warmupSteps) / Math.max(1, totalSteps - warmupSteps);
+    return Math.max(0, 0.5 * (1 + Math.cos(Math.PI * progress)));
+  };
+}
+
+/**
+ * DeepSpeed's logarithmic warm-up (`warmup_type: log`), one step late by its own counting: with l = completed − 1
+ * and w = max(2, warm-up),
+ *   l < 0: 0;  l < w: ln(l + 1) / ln(w);  else (total − l) / (total − w), or 1 when `decay` is false.
+ * The first two steps of a run therefore have learning rate 0.
+ */
+export function logWarmupSchedule({ warmupSteps, totalSteps }: ScheduleSize, decay = true): Schedule {
+  const warmup = Math.max(2, warmupSteps);
+  return (completed) => {
+    const last = completed - 1;
+    if (last < 0) return 0;
+    if (last < warmup) return Math.log(last + 1) / Math.log(warmup);
+    return decay ? Math.max(0, (totalSteps - last) / Math.max(1, totalSteps - warmup)) : 1;
+  };
+}
