@@ -10,6 +10,8 @@ export {
 } from './check-gradients.js';
 export { checkpoint } from './checkpoint.js';
 export { type GradOptions, grad, type TensorTree, valueAndGrad } from './grad.js';
+export * from './make.js';
+export type { MakeOptions } from './make-options.js';
 export type { TensorMethods } from './methods.js';
 export * from './ops/attention.js';
 export * from './ops/joins.js';

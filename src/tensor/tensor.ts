@@ -7,9 +7,11 @@
 import { MachineError, ShapeError } from '../errors.js';
 import type { Binding, Gpu, PoolBuffer, Purpose } from '../gpu/gpu.js';
 import { Version } from '../gpu/version.js';
+import { show } from '../show.js';
 import { f16ToF32 } from './dtype.js';
 import { clearElements, copyElements, type Elements, writeElements } from './halves.js';
 import {
+  type ArrayOf,
   bytesPerElement,
   checkDType,
   type DType,
@@ -19,6 +21,7 @@ import {
   type TensorArray,
   toTensorArray,
 } from './host-data.js';
+import { type NestedValues, nest } from './nested.js';
 import { adopt, type Disposable, disown, isTaped, noteRead } from './scope.js';
 import { asRows, checkShape, formatShape, type Shape, sizeOf } from './shape.js';
 
@@ -105,6 +108,8 @@ export class Tensor {
   node: TapeNode | undefined;
   /** What it is to training; undefined as long as no gradient was ever asked of it. */
   role: LeafRole | undefined;
+  /** A name for people, in `gpu.tensors()` and printing; views have none. */
+  label: string | undefined;
   owner: Set<Disposable> | undefined;
   private disposed = false;
   /** Kept, since most tensors are bound more than once. */
@@ -141,7 +146,7 @@ export class Tensor {
 
   /**
    * Host data, by default in its own format: Float32Array f32, Int32Array i32, Uint32Array u32, Uint16Array f16 (raw
-   * halves), Uint8Array bool, numbers f32, booleans bool. Numbers are converted to any other that has them.
+   * halves), Uint8Array bool, numbers and Float64Array f32, booleans bool. Numbers are converted to any other that has them.
    * @throws TypeError naming both when the data does not fit `dtype`.
    */
   static from(
@@ -223,9 +228,21 @@ export class Tensor {
     };
   }
 
-  /** Reads the tensor back as Float32Array, Int32Array, Uint32Array, Uint16Array (f16, raw halves) or Uint8Array (bool). */
-  async toArray(): Promise<TensorArray> {
+  /**
+   * Reads the tensor back as Float32Array, Int32Array, Uint32Array, Uint16Array (f16, raw halves) or Uint8Array (bool);
+   * with a dtype as the array of that. @throws ShapeError when the tensor is of another.
+   */
+  async toArray(): Promise<TensorArray>;
+  async toArray<D extends DType>(dtype: D): Promise<ArrayOf[D]>;
+  async toArray(dtype?: DType): Promise<TensorArray> {
+    if (dtype !== undefined && dtype !== this.dtype)
+      throw new ShapeError('toArray', `is ${this.dtype}, not ${show(dtype)}`, { tensor: this });
     return this.beginRead().wait();
+  }
+
+  /** Its values in nested lists as deep as it has dimensions: f16 as numbers, bools as booleans. */
+  async toNested(): Promise<NestedValues> {
+    return nest(this.dtype, await this.toArray(), this.shape);
   }
 
   /** What `toArray` reads, as it is after the work so far; it is waited for only when it is asked for, which is once. */
@@ -260,7 +277,7 @@ export class Tensor {
     throw new ShapeError('toFloat32', `${formatShape(this.shape)} is ${this.dtype}`);
   }
 
-  /** The one value of a tensor of size 1, as a number. */
+  /** The one value of a tensor of size 1, as a number: of a bool 1 or 0. @throws ShapeError of any other size. */
   async item(): Promise<number> {
     if (this.size !== 1)
       throw new ShapeError('item', `needs one element, shape is ${formatShape(this.shape)}`);

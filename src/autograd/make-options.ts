@@ -1,0 +1,50 @@
+/** What all functions that make tensors take beside their own: number format, gradient, name. */
+import { ShapeError } from '../errors.js';
+import { Gpu } from '../gpu/gpu.js';
+import { show } from '../show.js';
+import { checkDType } from '../tensor/host-data.js';
+import type { DType, Tensor } from '../tensor/tensor.js';
+
+export interface MakeOptions {
+  /** Number format; by default that of the data, and f32 of numbers. */
+  readonly dtype?: DType | undefined;
+  /** Asks for a gradient: of floats only. */
+  readonly requiresGrad?: boolean | undefined;
+  /** A name for `gpu.tensors()` and for printing. */
+  readonly label?: string | undefined;
+}
+
+const NAMES = ['dtype', 'requiresGrad', 'label'];
+
+/**
+ * Checks what all factories take, before anything is allocated, and gives the dtype.
+ * @throws ShapeError for what is no device, for options that there are not, and where integers should have gradients;
+ * TypeError for a dtype that there is not.
+ */
+export function checkMaking(
+  op: string,
+  gpu: Gpu,
+  options: MakeOptions,
+  byDefault: DType,
+  further: readonly string[] = [],
+): DType {
+  if (!(gpu instanceof Gpu)) throw new ShapeError(op, `the first argument must be a Gpu, found ${show(gpu)}`);
+  if (typeof options !== 'object' || options === null)
+    throw new ShapeError(op, `options must be an object, found ${show(options)}`);
+  const names = [...NAMES, ...further];
+  const unknown = Object.keys(options).find((name) => !names.includes(name));
+  if (unknown !== undefined)
+    throw new ShapeError(op, `no option ${show(unknown)}; there are ${names.join(', ')}`);
+  const { dtype = byDefault, requiresGrad } = options;
+  checkDType(dtype, op);
+  if (requiresGrad && dtype !== 'f32' && dtype !== 'f16')
+    throw new ShapeError(op, `only floats have gradients, not ${dtype}`);
+  return dtype;
+}
+
+/** Gives a new tensor what the options say of it. */
+export function made(x: Tensor, { requiresGrad, label }: MakeOptions): Tensor {
+  if (requiresGrad) x.requiresGrad = true;
+  if (label !== undefined) x.label = label;
+  return x;
+}

@@ -1,0 +1,231 @@
+/** Making tensors, reading and showing them, random ones, and who is still alive. */
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import * as ops from '../src/autograd/index.js';
+import { ShapeError } from '../src/errors.js';
+import { Gpu } from '../src/gpu/gpu.js';
+import type { NestedData, NestedValues } from '../src/tensor/nested.js';
+import { scope } from '../src/tensor/scope.js';
+import type { DType, Tensor } from '../src/tensor/tensor.js';
+
+let gpu: Gpu;
+/** Bindings of 4 kB: what is larger is made in pieces. */
+let limited: Gpu;
+before(async () => {
+  gpu = await Gpu.open();
+  limited = await Gpu.open({ maxBindingSize: 4096, maxWorkgroupsPerDimension: 8 });
+});
+after(async () => {
+  assert.equal(gpu.memory().liveBuffers + limited.memory().liveBuffers, 0);
+  await gpu.close();
+  await limited.close();
+});
+
+const every: DType[] = ['f32', 'f16', 'i32', 'u32', 'bool'];
+
+test('tensor takes lists, numbers and typed arrays, in the format of the data', async () => {
+  const cases: [data: NestedData, dtype: DType, shape: number[], nested?: NestedValues][] = [
+    [3, 'f32', []],
+    [true, 'bool', []],
+    [[], 'f32', [0]],
+    [[[], []], 'f32', [2, 0]],
+    [[1, 2, 3], 'f32', [3]],
+    [
+      [
+        [1, 2],
+        [3, 4],
+        [5, 6],
+      ],
+      'f32',
+      [3, 2],
+    ],
+    [[[[true, false]], [[false, false]]], 'bool', [2, 1, 2]],
+    [Float32Array.of(0.5, 2), 'f32', [2], [0.5, 2]],
+    [Float64Array.of(0.1, 2), 'f32', [2], [Math.fround(0.1), 2]],
+    [Int32Array.of(-1, 2), 'i32', [2], [-1, 2]],
+    [Uint32Array.of(2 ** 32 - 1), 'u32', [1], [2 ** 32 - 1]],
+    [Uint16Array.of(0x3c00, 0xc000), 'f16', [2], [1, -2]],
+    [Uint8Array.of(1, 0), 'bool', [2], [true, false]],
+    [
+      [Float32Array.of(1, 2), Float32Array.of(3, 4)],
+      'f32',
+      [2, 2],
+      [
+        [1, 2],
+        [3, 4],
+      ],
+    ],
+  ];
+  await scope(async () => {
+    for (const [data, dtype, shape, nested = data] of cases) {
+      const x = ops.tensor(gpu, data);
+      assert.equal(x.dtype, dtype);
+      assert.deepEqual(x.shape, shape);
+      assert.deepEqual(await x.toNested(), nested);
+    }
+    assert.deepEqual(await ops.tensor(gpu, [1, 2, 3, 4], { shape: [2, 2] }).toNested(), [
+      [1, 2],
+      [3, 4],
+    ]);
+    for (const dtype of ['f32', 'f16', 'i32', 'u32'] as const)
+      assert.deepEqual(await ops.tensor(gpu, [[3, 4]], { dtype }).toNested(), [[3, 4]]);
+    const leaf = ops.tensor(gpu, [1, 2], { requiresGrad: true, label: 'w' });
+    assert.ok(leaf.requiresGrad && leaf.label === 'w');
+  });
+});
+
+test('lists that are ragged, and values that do not fit, are refused with their place', () => {
+  const cyclic: unknown[] = [];
+  cyclic.push(cyclic);
+  const cases: [data: unknown, error: typeof ShapeError | typeof TypeError, says: RegExp, dtype?: DType][] = [
+    [[[1, 2], [3]], ShapeError, /ragged: data\[1\] is a list of 1, data\[0\] is a list of 2/],
+    [[[1, 2], 3], ShapeError, /ragged: data\[1\] is a number, data\[0\] is a list of 2/],
+    [[1, [2]], ShapeError, /ragged: data\[1\] is a list of 1, data\[0\] is a number/],
+    [
+      [
+        [[1], [2]],
+        [[1], 2],
+      ],
+      ShapeError,
+      /ragged: data\[1\]\[1\] is a number, data\[0\]\[0\] is a list of 1/,
+    ],
+    [[[], [1]], ShapeError, /ragged: data\[1\] is a list of 1, data\[0\] is a list of 0/],
+    [[Float32Array.of(1), Int32Array.of(1)], ShapeError, /data\[1\] is a Int32Array of 1/],
+    [[Float32Array.of(1), [1]], ShapeError, /data\[1\] is a list of 1, data\[0\] is a Float32Array of 1/],
+    [[Float32Array.of(1), Float32Array.of(1, 2)], ShapeError, /data\[1\] is a Float32Array of 2/],
+    [cyclic, ShapeError, /nested deeper than 32/],
+    ['12', TypeError, /data is "12", neither a number nor a boolean/],
+    [[['a']], TypeError, /data\[0\]\[0\] is "a"/],
+    [[new Array(2)], TypeError, /data\[0\]\[0\] is nothing/],
+    [undefined, TypeError, /data is nothing/],
+    [
+      [
+        [true, true],
+        [false, 1],
+      ],
+      TypeError,
+      /number at data\[1\]\[1\] does not fit a tensor of bool/,
+    ],
+    [[[1, true]], TypeError, /boolean at data\[0\]\[1\] does not fit a tensor of f32/],
+    [[[1], [1.5]], TypeError, /number 1.5 at data\[1\]\[0\] does not fit a tensor of i32/, 'i32'],
+    [-1, TypeError, /the number -1 does not fit a tensor of u32/, 'u32'],
+    [Uint8Array.of(1, 7), TypeError, /7 at data\[1\] is no bool/],
+    [Uint8Array.of(1, 7), TypeError, /Uint8Array \(bool\) does not fit a tensor of f32; .*Array.from/, 'f32'],
+    [new BigInt64Array(1), TypeError, /BigInt64Array is none of/],
+    [[1], TypeError, /tensor: no dtype f64/, 'f64' as DType],
+  ];
+  for (const [data, kind, says, dtype] of cases)
+    assert.throws(
+      () => ops.tensor(gpu, data as NestedData, { dtype }),
+      (error: Error) => {
+        assert.ok(error instanceof kind, `${says}: ${error}`);
+        assert.match(error.message, says);
+        return true;
+      },
+    );
+});
+
+test('values everywhere, of every format, in pieces too', async () => {
+  for (const device of [gpu, limited])
+    for (const dtype of every)
+      for (const shape of [[], [0], [7], [3, 1367]])
+        await scope(async () => {
+          const size = shape.reduce((a, b) => a * b, 1);
+          const some = dtype === 'bool' ? true : dtype === 'i32' ? -3 : 3;
+          const x = ops.full(device, shape, some, { dtype });
+          const cases: [Tensor, number | boolean][] = [
+            [ops.zeros(device, shape, { dtype }), dtype === 'bool' ? false : 0],
+            [ops.ones(device, shape, { dtype }), dtype === 'bool' ? true : 1],
+            [x, some],
+            [ops.zerosLike(x), dtype === 'bool' ? false : 0],
+            [ops.onesLike(x), dtype === 'bool' ? true : 1],
+            [ops.fullLike(x, some), some],
+          ];
+          for (const [tensor, value] of cases) {
+            assert.deepEqual([tensor.dtype, tensor.shape], [dtype, shape]);
+            const nested = [await tensor.toNested()].flat(3);
+            assert.equal(nested.length, size);
+            assert.ok(nested.every((each) => each === value));
+          }
+          assert.deepEqual(ops.emptyLike(x, { dtype: 'f32' }).dtype, 'f32');
+        });
+  await scope(async () => {
+    assert.equal((await ops.full(gpu, [1], -0).toArray('f32'))[0], -0);
+    assert.equal(ops.full(gpu, [1], true).dtype, 'bool');
+    for (const [value, dtype] of [
+      [0.5, 'i32'],
+      [1, 'bool'],
+      [true, 'f32'],
+    ] as const)
+      assert.throws(() => ops.full(gpu, [1], value, { dtype }), /^TypeError: full: .* does not fit/);
+  });
+});
+
+test('the identity, of every format, in pieces too', async () => {
+  for (const device of [gpu, limited])
+    for (const dtype of every)
+      for (const [rows, columns] of [
+        [3, 3],
+        [2, 5],
+        [45, 101],
+        [101, 45],
+        [3, 1],
+        [0, 4],
+      ] as const)
+        await scope(async () => {
+          const x = (await ops.eye(device, rows, columns, { dtype }).toNested()) as NestedValues[];
+          const [no, yes] = dtype === 'bool' ? [false, true] : [0, 1];
+          assert.deepEqual(
+            x,
+            Array.from({ length: rows }, (_, r) =>
+              Array.from({ length: columns }, (_, c) => (r === c ? yes : no)),
+            ),
+          );
+        });
+});
+
+test('sequences are those of float64, rounded once', async () => {
+  await scope(async () => {
+    assert.deepEqual(await ops.arange(gpu, 4).toNested(), [0, 1, 2, 3]);
+    assert.deepEqual(await ops.arange(gpu, 1, 4, { dtype: 'i32' }).toNested(), [1, 2, 3]);
+    assert.deepEqual(await ops.arange(gpu, 5, -1, -2, { dtype: 'i32' }).toNested(), [5, 3, 1]);
+    assert.deepEqual(await ops.arange(gpu, 3, 3).toNested(), []);
+    const tenths = await ops.arange(gpu, 0, 1, 0.1).toArray('f32');
+    assert.deepEqual(
+      tenths,
+      Float32Array.from({ length: 10 }, (_, i) => i * 0.1),
+    );
+    const many = await ops.arange(gpu, 2 ** 18 + 3, { dtype: 'u32' }).toArray('u32');
+    assert.ok(many.length === 2 ** 18 + 3 && many.every((value, i) => value === i));
+    const halves = ops.arange(gpu, 7, { dtype: 'f16' });
+    assert.deepEqual(await halves.toNested(), [0, 1, 2, 3, 4, 5, 6]);
+    assert.throws(
+      () => ops.arange(gpu, 0, 1, 0.5, { dtype: 'i32' }),
+      /0.5 of the sequence does not fit .* i32/,
+    );
+    assert.throws(() => ops.arange(gpu, -1, 2 ** 31, 1, { dtype: 'u32' }), TypeError);
+    assert.deepEqual(await ops.linspace(gpu, 0, 1, 5).toNested(), [0, 0.25, 0.5, 0.75, 1]);
+    assert.deepEqual(await ops.linspace(gpu, 2, 3, 1).toNested(), [2]);
+    assert.deepEqual(await ops.linspace(gpu, 2, 3, 0).toNested(), []);
+    const line = await ops.linspace(gpu, -0.1, 0.3, 1001).toArray('f32');
+    assert.deepEqual([line[0], line[1000]], [Math.fround(-0.1), Math.fround(0.3)]);
+  });
+});
+
+test('values are read as arrays of their format, or refused', async () => {
+  await scope(async () => {
+    for (const dtype of every) {
+      const x = ops.ones(gpu, [2], { dtype });
+      assert.deepEqual(await x.toArray(dtype), await x.toArray());
+      assert.equal(await ops.ones(gpu, [1, 1], { dtype }).item(), 1);
+      for (const other of every)
+        if (other !== dtype)
+          await assert.rejects(
+            x.toArray(other),
+            (error: Error) =>
+              error instanceof ShapeError && error.message.includes(`is ${dtype}, not "${other}"`),
+          );
+    }
+    await assert.rejects(ops.ones(gpu, [2]).item(), /item: needs one element/);
+  });
+});
