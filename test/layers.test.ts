@@ -28,7 +28,7 @@ const ROOMS = [
   'bench',
   'cli',
 ];
-const TOP = ['index.ts', 'bench/main.ts'];
+const TOP = ['index.ts', 'bench/index.ts', 'bench/main.ts'];
 const GROUND = ['errors.ts', 'show.ts', 'flags.ts', 'flag-help.ts', 'nearest-name.ts', 'progress.ts'];
 
 const below = (folder: string) =>
