@@ -13,7 +13,8 @@ export { M3Model } from './models/m3.js';
 export type { M3Options } from './models/m3-parameters.js';
 export type { TextSettings } from './models/sentence-files.js';
 export { TokenBatch } from './models/token-batch.js';
-export type { StateSource, StateTensor } from './optim/state.js';
+export type { StepResult } from './optim/optimizer.js';
+export type { StateSource } from './optim/state.js';
 export type { M3Embedding } from './retrieval/embedding.js';
 export { type EncodeTextsOptions, encodeTexts } from './retrieval/encode/encode-texts.js';
 export type { EncodedTexts, Representation } from './retrieval/encode/encoded.js';
@@ -99,7 +100,7 @@ export { TokenizerThreads, type TokenizerThreadsOptions } from './tokenizer/thre
 export { Tokenizer } from './tokenizer/tokenizer.js';
 export { type FinetuneArguments, parseFinetuneArguments } from './train/arguments.js';
 export { type M3LossBatch, type M3LossSettings, m3Loss } from './train/losses/m3-loss.js';
-export { type StepResult, StoreAdamW, type StoreAdamWOptions } from './train/optimizer.js';
+export { StoreAdamW, type StoreAdamWOptions } from './train/optimizer.js';
 export type { AdamWState } from './train/optimizer-state.js';
 export {
   type Communicator,
@@ -118,6 +119,7 @@ export { forwardBackward, type StepContext, type StepSettings } from './train/st
 export { finetune } from './train/trainer.js';
 export { openWeights } from './weights/open.js';
 export { SafetensorsFile, SafetensorsWriter, writeSafetensors } from './weights/safetensors.js';
+export type { StateTensor } from './weights/save-tensors.js';
 export type { SavedFormat } from './weights/saved-weights.js';
 export type { WeightSource } from './weights/source.js';
 export { readTorchFile, TorchFile, writeTorchFile } from './weights/torch-file.js';

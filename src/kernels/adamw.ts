@@ -23,6 +23,8 @@ export interface AdamWSettings {
   readonly beta2: number;
   readonly eps: number;
   readonly weightDecay: number;
+  /** Adam's decay (Kingma & Ba 2015): λ·w is added to the gradient, and the moments see it. In place of `weightDecay`; default 0. */
+  readonly penalty?: number;
 }
 
 export const PARAMS = {
@@ -84,6 +86,8 @@ export interface AdamWOperands {
 
 interface AdamWForm {
   readonly halves: boolean;
+  /** With a `penalty`. */
+  readonly coupled?: true;
 }
 
 interface AdamWSize {
@@ -107,9 +111,9 @@ export interface AdamWRange {
 }
 
 const adamWShader = (form: AdamWForm, each: Each) =>
-  shaderOf('adamW', { ...form, each }, ({ halves, each }) => ({
+  shaderOf('adamW', { ...form, each }, ({ halves, coupled, each }) => ({
     label: 'adamW',
-    params: PARAMS,
+    params: { ...PARAMS, ...(coupled ? { penalty: 'f32' as const } : {}) },
     buffers: {
       ioP: 'array<vec4f>',
       G: 'array<vec4f>',
@@ -121,7 +125,7 @@ const adamWShader = (form: AdamWForm, each: Each) =>
     body: elementMain(
       each,
       `${SKIP}
-  let g = G[i] * factor[0];
+  let g = G[i] * factor[0]${coupled ? ' + p.penalty * ioP[i]' : ''};
 ${updateOf('i', 'i')}
   ${halves ? store4('f16', 'outH', 'i', 'updated') : ''}`,
     ),
@@ -146,15 +150,19 @@ const variant = (each: Each, own: Pick<AdamWVariant, 'name' | 'why' | 'prior'>):
         factor: whole(factor),
         ...(halves ? { outH: part(halves) } : {}),
       },
-      (piece) => ({ ...parameters(settings), count: Math.ceil(piece.count / 4) }),
+      (piece) => ({
+        ...parameters(settings),
+        ...(form.coupled ? { penalty: settings.penalty! } : {}),
+        count: Math.ceil(piece.count / 4),
+      }),
       groupsOfFours,
     );
   },
 });
 
-const caseOf = (count: number, halves: boolean, use: 'check' | 'bench'): Case<AdamWForm, AdamWSize> => ({
-  name: `${count} f32${halves ? ' and halves' : ''}`,
-  form: { halves },
+const caseOf = (count: number, form: AdamWForm, use: 'check' | 'bench'): Case<AdamWForm, AdamWSize> => ({
+  name: `${count} f32${form.halves ? ' and halves' : ''}${form.coupled ? ', coupled decay' : ''}`,
+  form,
   size: { count },
   use,
 });
@@ -175,7 +183,13 @@ export const adamWFamily: Family<AdamWForm, AdamWSize, AdamWRun> = {
     }),
   ],
   sizeClass: () => 'any',
-  cases: [false, true].flatMap((halves) => [caseOf(1044, halves, 'check'), caseOf(1 << 22, halves, 'bench')]),
+  cases: [
+    ...[false, true].flatMap((halves) => [
+      caseOf(1044, { halves }, 'check'),
+      caseOf(1 << 22, { halves }, 'bench'),
+    ]),
+    caseOf(1044, { halves: false, coupled: true }, 'check'),
+  ],
   cost: ({ halves }, { count }) => ({ flops: 16 * count, bytes: (halves ? 30 : 28) * count }),
   // Of the halves: half a unit in their last place.
   tolerance: ({ halves }) => (halves ? 1e-3 : 1e-5),
@@ -190,20 +204,28 @@ export const adamWFamily: Family<AdamWForm, AdamWSize, AdamWRun> = {
     const moments = [draws.floats([count], 'f32', 0, 0.1), draws.floats([count], 'f32', 0.3, 0.5)] as const;
     const factor = draws.kept(Tensor.from(gpu, [0.5, 0], [2]));
     const halves = form.halves ? draws.empty([count], 'f16') : undefined;
-    const settings = { step: 3, learningRate: 1e-3, beta1: 0.9, beta2: 0.999, eps: 1e-8, weightDecay: 0.01 };
+    const settings = {
+      step: 3,
+      learningRate: 1e-3,
+      beta1: 0.9,
+      beta2: 0.999,
+      eps: 1e-8,
+      weightDecay: 0.01,
+      penalty: form.coupled ? 0.1 : 0,
+    };
     let runs = 0;
     const probes = Math.min(count, 1024);
     const updated = (from: number) => {
       const { rate, decay, scale2 } = parameters(settings);
-      const { beta1, beta2, eps } = settings;
+      const { beta1, beta2, eps, penalty } = settings;
       return Float64Array.from({ length: probes }, (_, i) => {
         let [w, m, v] = [weights, ...moments].map(({ values }) => values[from + i]!) as [
           number,
           number,
           number,
         ];
-        const g = gradients.values[from + i]! * 0.5;
         for (let run = 0; run < runs; run++) {
+          const g = gradients.values[from + i]! * 0.5 + penalty * w;
           m = beta1 * m + (1 - beta1) * g;
           v = beta2 * v + (1 - beta2) * g * g;
           w = w * decay - (rate * m) / (Math.sqrt(v) * scale2 + eps);
@@ -241,7 +263,7 @@ export function adamW(
   const { weights, gradients, moment1, moment2, factor, halves } = operands;
   ADAMW.check({ weights, gradients, moment1, moment2, factor, halves });
   const { gpu } = weights;
-  const form = { halves: halves !== undefined };
+  const form: AdamWForm = { halves: halves !== undefined, ...(settings.penalty ? { coupled: true } : {}) };
   runVariant(gpu, adamWFamily, form, { count: range.count }, { ...operands, settings, range });
 }
 

@@ -53,3 +53,24 @@ export function logWarmupSchedule({ warmupSteps, totalSteps }: ScheduleSize, dec
     return decay ? Math.max(0, (totalSteps - last) / Math.max(1, totalSteps - warmup)) : 1;
   };
 }
+
+/**
+ * Rises as `linearSchedule`, then falls from 1 to `end` as a power of what is left: ((1 − end)·(1 − progress)^power + end),
+ * and stays there. Hugging Face's `polynomial`, which gives the end as a rate.
+ */
+export function polynomialSchedule(
+  { warmupSteps, totalSteps }: ScheduleSize,
+  { power = 1, end = 0 }: { readonly power?: number; readonly end?: number } = {},
+): Schedule {
+  return (completed) => {
+    if (completed < warmupSteps) return completed / Math.max(1, warmupSteps);
+    if (completed >= totalSteps) return end;
+    const left = 1 - (completed - warmupSteps) / (totalSteps - warmupSteps);
+    return (1 - end) * left ** power + end;
+  };
+}
+
+/** γ^⌊c / stepSize⌋: falls by the factor every `stepSize` steps. PyTorch's `StepLR`. */
+export function stepSchedule(stepSize: number, gamma = 0.1): Schedule {
+  return (completed) => gamma ** Math.floor(completed / stepSize);
+}

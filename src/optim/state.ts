@@ -8,16 +8,8 @@ import { printable, show } from '../show.js';
 import type { HostArray } from '../tensor/dtype.js';
 import { formatShape, type Shape, sameShape, sizeOf } from '../tensor/shape.js';
 import type { Tensor } from '../tensor/tensor.js';
+import type { StateTensor } from '../weights/save-tensors.js';
 import type { TensorInfo } from '../weights/source.js';
-
-/** A tensor to be saved. */
-export interface StateTensor {
-  readonly name: string;
-  readonly shape: Shape;
-  readonly dtype: 'f32' | 'u32';
-  /** `count` elements from `start` on, row-major; by default all. Each call is a readback of its own. */
-  read(start?: number, count?: number): Promise<Float32Array | Uint32Array>;
-}
 
 /** Where saved tensors are read: a `SafetensorsFile` is one. */
 export interface StateSource {

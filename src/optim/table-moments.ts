@@ -3,7 +3,6 @@
  * with which a row can only decay. Of 250,002 words a run on few texts touches some thousands.
  */
 
-import type { Parameter } from '../autograd/parameters.js';
 import { sizeClass } from '../gpu/memory.js';
 import type { MomentBlock } from '../kernels/adamw-rows.js';
 import { Tensor } from '../tensor/tensor.js';
@@ -47,7 +46,7 @@ export class TableMoments {
   private used = 0;
 
   constructor(
-    private readonly table: Parameter,
+    private readonly table: { readonly tensor: Tensor },
     private readonly share: Share = { rank: 0, size: 1 },
   ) {
     const { rows } = table.tensor;

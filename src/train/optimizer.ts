@@ -5,13 +5,14 @@
 import type { Parameter, ParameterPart, ParameterStore } from '../autograd/parameters.js';
 import { type AdamWSettings, adamW, clipFactor, globalNorm } from '../kernels/adamw.js';
 import { rowSquareSums } from '../kernels/reduce.js';
+import { beta } from '../optim/adam.js';
+import type { StepResult } from '../optim/optimizer.js';
 import {
   type Placement,
   requireTensors,
   restoreSpans,
   type Span,
   type StateSource,
-  type StateTensor,
   savedRows,
   savedSpans,
   savedValues,
@@ -19,10 +20,11 @@ import {
 } from '../optim/state.js';
 import { TableMoments } from '../optim/table-moments.js';
 import { prepareTableUpdate } from '../optim/table-update.js';
-import { type NumberSpec, notNegative, positive, signature } from '../tensor/operands.js';
+import { notNegative, positive, signature } from '../tensor/operands.js';
 import { keepAll, scope } from '../tensor/scope.js';
 import { type Shape, sizeOf } from '../tensor/shape.js';
 import { Tensor } from '../tensor/tensor.js';
+import type { StateTensor } from '../weights/save-tensors.js';
 import { type AdamWState, DividedReads, type DividedTensor, requireState } from './optimizer-state.js';
 import { allGatherNumbers } from './ranks/communicator.js';
 import { joinedNorm, type Ownership, ownsRow } from './ranks/ownership.js';
@@ -36,18 +38,6 @@ export interface StoreAdamWOptions {
   /** Gradients are clipped to this global norm; 0: no clipping. */
   maxGradNorm: number;
 }
-
-export interface StepResult {
-  /** Global norm of the scaled gradients, before clipping. */
-  readonly norm: number;
-  /** The gradients were not finite: nothing was updated. */
-  readonly skipped: boolean;
-}
-
-const beta: NumberSpec = {
-  what: 'a number of at least 0 and below 1 in f32',
-  allows: (value) => value >= 0 && Math.fround(value) < 1,
-};
 
 const OPTIONS = signature(
   'StoreAdamW',

@@ -12,11 +12,10 @@ import { type JsonObject, readJsonObject } from '../../files/json.js';
 import { Fields } from '../../files/json-fields.js';
 import { PositionedFile } from '../../files/positioned.js';
 import type { ChoicesRecord } from '../../gpu/choices.js';
-import type { StateTensor } from '../../optim/state.js';
 import { printable, show } from '../../show.js';
-import { sizeOf } from '../../tensor/shape.js';
 import { WEIGHT_FILES } from '../../weights/open.js';
-import { SafetensorsFile, SafetensorsWriter } from '../../weights/safetensors.js';
+import { SafetensorsFile } from '../../weights/safetensors.js';
+import { type StateTensor, saveTensors } from '../../weights/save-tensors.js';
 import type { RunFingerprint } from './fingerprint.js';
 import type { LogMeans } from './log.js';
 import type { RunState } from './run.js';
@@ -28,8 +27,6 @@ export const TRAINER_STATE = 'trainer_state.json';
 const FORMAT = 2;
 /** The key of the checksum, which is the last. */
 const CHECKSUM = 'checksum';
-/** Elements of a tensor that are on the host at a time. */
-const PIECE = 4 << 20;
 /** Bytes of a file that are looked at at a time. */
 const CHUNK = 8 << 20;
 
@@ -49,18 +46,7 @@ export async function writeTrainingState(
   state: TrainingState,
   tensors: readonly StateTensor[],
 ): Promise<void> {
-  const writer = SafetensorsWriter.create(path.join(folder, OPTIMIZER_FILE), tensors);
-  try {
-    for (const tensor of tensors) {
-      const count = sizeOf(tensor.shape);
-      for (let start = 0; start < count; start += PIECE)
-        writer.write(tensor.name, await tensor.read(start, Math.min(PIECE, count - start)));
-    }
-    writer.finish();
-  } catch (error) {
-    writer.abort();
-    throw error;
-  }
+  await saveTensors(path.join(folder, OPTIMIZER_FILE), tensors);
   const files: Record<string, FileIdentity> = {};
   for (const name of filesIn(folder)) {
     files[name] = identityOf(path.join(folder, name));
