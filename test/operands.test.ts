@@ -21,6 +21,7 @@ import type { Tokenizer } from '../src/tokenizer/tokenizer.js';
 import { teacherProbabilities } from '../src/train/losses/score-loss.js';
 import { StoreAdamW } from '../src/train/optimizer.js';
 import { collate } from '../src/train/step/collate.js';
+import { factoriesWrong, type Wrong } from './op-tables/factories-wrong.js';
 
 let gpu: Gpu;
 let other: Gpu;
@@ -40,14 +41,6 @@ function tensor(text: string): Tensor {
   const result = Tensor.zeros(state === 'elsewhere' ? other : gpu, shape, dtype as DType);
   if (state === 'freed') result.dispose();
   return result;
-}
-
-interface Wrong {
-  /** Operands, made before buffers are counted and freed after. */
-  operands: string[];
-  call: (...operands: Tensor[]) => unknown;
-  /** In the message, besides op, shapes and dtypes. */
-  says: RegExp;
 }
 
 const drop = { seed: 1, stream: 0 };
@@ -70,6 +63,7 @@ const lexical = (w: Tensor, change: object = {}) =>
 
 /** By op. */
 const wrong: Record<string, Wrong[]> = {
+  ...factoriesWrong(() => gpu),
   matmul: [
     {
       operands: ['[8,64] f32', '[32,16] f16'],
@@ -517,53 +511,6 @@ const wrong: Record<string, Wrong[]> = {
     { operands: ['[4] u32'], call: (x) => ops.scale(x!, 2), says: /x must be/ },
   ],
 };
-/** Factories take a device, which must be one, and options, which must be known. */
-const factories = {
-  tensor: (gpu: Gpu, options?: object) => ops.tensor(gpu, [1, 2], options),
-  empty: (gpu: Gpu, options?: object) => ops.empty(gpu, [2], options),
-  zeros: (gpu: Gpu, options?: object) => ops.zeros(gpu, [2], options),
-  ones: (gpu: Gpu, options?: object) => ops.ones(gpu, [2], options),
-  full: (gpu: Gpu, options?: object) => ops.full(gpu, [2], 1, options),
-  eye: (gpu: Gpu, options?: object) => ops.eye(gpu, 2, 2, options),
-  arange: (gpu: Gpu, options?: object) => ops.arange(gpu, 2, options),
-  linspace: (gpu: Gpu, options?: object) => ops.linspace(gpu, 0, 1, 2, options),
-};
-for (const [name, make] of Object.entries(factories))
-  wrong[name] = [
-    { operands: [], call: () => make([2] as never), says: /the first argument must be a Gpu, found \[2\]/ },
-    { operands: [], call: () => make(gpu, { dtyp: 'i32' }), says: /no option "dtyp"; there are dtype/ },
-    {
-      operands: [],
-      call: () => make(gpu, { dtype: 'i32', requiresGrad: true }),
-      says: /only floats have gradients, not i32/,
-    },
-  ];
-const bad = [2, -1];
-wrong['tensor']!.push(
-  { operands: [], call: () => ops.tensor(gpu, [1, 2], { shape: [3] }), says: /2 values for shape \[3\]/ },
-  { operands: [], call: () => ops.tensor(gpu, [[1, 2]], { shape: [2] }), says: /lists of shape \[1,2\]/ },
-);
-for (const name of ['empty', 'zeros', 'ones'] as const)
-  wrong[name]!.push({ operands: [], call: () => ops[name](gpu, bad), says: /bad shape \[2,-1\]/ });
-wrong['full']!.push({ operands: [], call: () => ops.full(gpu, bad, 1), says: /bad shape/ });
-wrong['eye']!.push({ operands: [], call: () => ops.eye(gpu, 2.5), says: /bad shape/ });
-wrong['arange']!.push(
-  { operands: [], call: () => ops.arange(gpu, 3, 1), says: /steps of 1 do not lead from 3 to 1/ },
-  { operands: [], call: () => ops.arange(gpu, 0, 1, 0), says: /steps of 0/ },
-  { operands: [], call: () => ops.arange(gpu, Number.NaN), says: /end must be a finite number/ },
-  { operands: [], call: () => ops.arange(gpu, 2, { dtype: 'bool' }), says: /not bools/ },
-);
-wrong['linspace']!.push(
-  { operands: [], call: () => ops.linspace(gpu, 0, 1, 2, { dtype: 'u32' }), says: /must be f32 or f16/ },
-  { operands: [], call: () => ops.linspace(gpu, 0, 1, -1), says: /bad shape/ },
-);
-for (const name of ['emptyLike', 'zerosLike', 'onesLike'] as const)
-  wrong[name] = [
-    { operands: ['[4] f32 freed'], call: (x) => ops[name](x!), says: /already freed/ },
-    { operands: [], call: () => ops[name]([4] as never), says: /x must be a tensor/ },
-  ];
-wrong['fullLike'] = [{ operands: ['[4] f32 freed'], call: (x) => ops.fullLike(x!, 1), says: /freed/ }];
-
 for (const name of ['add', 'sub', 'mul', 'div', 'maximum'] as const)
   wrong[name] = [
     { operands: ['[2,3] f32', '[2,4] f32'], call: (a, b) => ops[name](a!, b!), says: /do not broadcast/ },

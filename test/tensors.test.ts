@@ -4,7 +4,12 @@ import { after, before, test } from 'node:test';
 import * as ops from '../src/autograd/index.js';
 import { ShapeError } from '../src/errors.js';
 import { Gpu } from '../src/gpu/gpu.js';
+import { nextBelow } from '../src/kernels/draw.js';
+import { normalOf } from '../src/kernels/normal-table.js';
+import { threefry4x32 } from '../src/kernels/random.js';
+import { f16ToF32, f32ToF16 } from '../src/tensor/dtype.js';
 import type { NestedData, NestedValues } from '../src/tensor/nested.js';
+import { RandomStreams } from '../src/tensor/random-streams.js';
 import { scope } from '../src/tensor/scope.js';
 import type { DType, Tensor } from '../src/tensor/tensor.js';
 
@@ -227,5 +232,153 @@ test('values are read as arrays of their format, or refused', async () => {
           );
     }
     await assert.rejects(ops.ones(gpu, [2]).item(), /item: needs one element/);
+  });
+});
+
+// ---- random ------------------------------------------------------------------------------------------------
+
+const { fround } = Math;
+/** Word of element e: the kernel's own, on the host. */
+const word = (seed: number, stream: number, kind: number, e: number) =>
+  threefry4x32([seed >>> 0, stream, kind, Math.floor(seed / 2 ** 32) >>> 0], [Math.floor(e / 4), 0, 0, 0])[
+    e % 4
+  ]!;
+const toHalf = (value: number) => f16ToF32(f32ToF16(Float32Array.of(value)))[0]!;
+/** 64 bits of element e. */
+const long = (seed: number, stream: number, e: number) =>
+  (BigInt(word(seed, stream, 4, 2 * e)) << 32n) | BigInt(word(seed, stream, 4, 2 * e + 1));
+
+test('random numbers are those of the host to the bit, whatever the size and the cuts', async () => {
+  const seed = 2 ** 40 + 11;
+  const [low, high] = [-0.7, 1.3];
+  const unit = (bits: number, e: number) => (word(seed, 3, 2, e) >>> (32 - bits)) * 2 ** -bits;
+  const within = (bits: number, e: number) =>
+    fround(fround(unit(bits, e) * fround(fround(high) - fround(low))) + fround(low));
+  const normal = (e: number) => fround(fround(normalOf(word(seed, 3, 3, e)) * fround(0.02)) + fround(0.3));
+  type Make = (gpu: Gpu, shape: number[]) => Tensor;
+  const random = { seed: { seed, stream: 3 } };
+  const cases: [string, Make, (e: number) => number | boolean][] = [
+    ['uniform', (g, s) => ops.uniform(g, s, { ...random, low, high }), (e) => within(24, e)],
+    [
+      'uniform f16',
+      (g, s) => ops.uniform(g, s, { ...random, low, high, dtype: 'f16' }),
+      (e) => toHalf(Math.min(within(11, e), nextBelow(fround(high), 'f16'))),
+    ],
+    ['normal', (g, s) => ops.normal(g, s, { ...random, mean: 0.3, std: 0.02 }), normal],
+    [
+      'normal f16',
+      (g, s) => ops.normal(g, s, { ...random, mean: 0.3, std: 0.02, dtype: 'f16' }),
+      (e) => toHalf(normal(e)),
+    ],
+    [
+      'randomInts',
+      (g, s) => ops.randomInts(g, s, -5, 1_000_000, random),
+      (e) => Number((long(seed, 3, e) * 1_000_005n) >> 64n) - 5,
+    ],
+    [
+      'randomInts u32',
+      (g, s) => ops.randomInts(g, s, 0, 2 ** 32, { ...random, dtype: 'u32' }),
+      (e) => Number(long(seed, 3, e) >> 32n),
+    ],
+    ...every.map((dtype): [string, Make, (e: number) => number | boolean] => [
+      `bernoulli ${dtype}`,
+      (g, s) => ops.bernoulli(g, s, 0.3, { ...random, dtype }),
+      (e) => {
+        const hit = word(seed, 3, 5, e) >= Math.round(0.7 * 2 ** 32);
+        return dtype === 'bool' ? hit : Number(hit);
+      },
+    ]),
+  ];
+  for (const [name, make, value] of cases)
+    await scope(async () => {
+      const want = Array.from({ length: 5003 }, (_, e) => value(e));
+      assert.deepEqual(await make(limited, [5003]).toNested(), want, `${name} in pieces`);
+      assert.deepEqual(await make(gpu, [5003]).toNested(), want, name);
+      assert.deepEqual(await make(gpu, [3, 5]).reshape([15]).toNested(), want.slice(0, 15), name);
+      assert.deepEqual(await make(gpu, [0]).toNested(), []);
+    });
+});
+
+test('the table of normal numbers is the quantile function', () => {
+  for (const [upper, quantile] of [
+    [0.4, 0.2533471031357997],
+    [0.1586552539314571, 1],
+    [0.025, 1.959963984540054],
+    [0.01, 2.3263478740408408],
+    [1e-3, 3.090232306167813],
+    [1e-6, 4.753424308822899],
+    [1e-8, 5.612001244174789],
+  ] as const) {
+    const bits = Math.round(upper * 2 ** 32);
+    // Between two words where few are left.
+    const slack = 3e-6 + 0.5 / 2 ** 32 / upper / quantile;
+    assert.ok(Math.abs(normalOf(bits) - quantile) < slack, `${upper}: ${normalOf(bits)}`);
+    assert.equal(normalOf((bits | 0x80000000) >>> 0), -normalOf(bits));
+  }
+  assert.ok(normalOf(0) > 6 && normalOf(0) < 6.3);
+});
+
+test('draws have the distribution that they are called by', async () => {
+  await scope(async () => {
+    const n = 200_000;
+    const moments = (x: ArrayLike<number>) => {
+      let [m1, m2, m4] = [0, 0, 0];
+      for (let i = 0; i < x.length; i++) {
+        m1 += x[i]! / x.length;
+        m2 += x[i]! ** 2 / x.length;
+        m4 += x[i]! ** 4 / x.length;
+      }
+      return [m1, m2, m4];
+    };
+    const near = (x: ArrayLike<number>, want: number[], slack: number[]) => {
+      const got = moments(x);
+      got.forEach((value, i) => {
+        assert.ok(Math.abs(value - want[i]!) < slack[i]!, `moments ${got}, not ${want}`);
+      });
+    };
+    near(await ops.normal(gpu, [n], { seed: 1 }).toArray('f32'), [0, 1, 3], [0.01, 0.014, 0.09]);
+    near(await ops.normal(gpu, [n], { seed: 1, dtype: 'f16' }).toFloat32(), [0, 1, 3], [0.01, 0.014, 0.09]);
+    near(await ops.uniform(gpu, [n], { seed: 1 }).toArray('f32'), [1 / 2, 1 / 3, 1 / 5], [3e-3, 3e-3, 3e-3]);
+    const faces = new Array<number>(6).fill(0);
+    for (const face of await ops.randomInts(gpu, [n], 1, 7, { seed: 4 }).toArray('i32')) faces[face - 1]!++;
+    const chi = faces.reduce((sum, count) => sum + (count - n / 6) ** 2 / (n / 6), 0);
+    assert.ok(chi < 20.5, `${faces}`); // p ≈ 0.001 of 5 degrees of freedom
+    for (const p of [0, 1e-11, 1]) {
+      const drawn = await ops.bernoulli(gpu, [1000], p, { seed: 2 }).toArray('bool');
+      assert.ok(drawn.every((value) => value === Math.round(p)));
+    }
+    const order = await ops.permutation(gpu, 1000, { seed: 5 }).toArray('i32');
+    assert.deepEqual(
+      order.toSorted(),
+      Int32Array.from({ length: 1000 }, (_, i) => i),
+    );
+    assert.ok(order.filter((value, i) => value === i).length < 10);
+    assert.deepEqual(await ops.permutation(gpu, 0, { seed: 5, dtype: 'u32' }).toNested(), []);
+    // Never the end of the range itself, where rounding would lead there.
+    const top = await ops.uniform(gpu, [5000], { seed: 1, low: 1, high: 1.002, dtype: 'f16' }).toFloat32();
+    assert.ok(top.every((value) => value >= 1 && value < 1.002));
+    assert.deepEqual(await ops.uniform(gpu, [2], { seed: 1, low: 3, high: 3 }).toNested(), [3, 3]);
+  });
+});
+
+test('a seed draws the same again, streams others each time, and the same after resuming', async () => {
+  await scope(async () => {
+    const draw = (seed: ops.RandomSource) => ops.normal(gpu, [8], { seed }).toNested();
+    assert.deepEqual(await draw(7), await draw(7));
+    assert.notDeepEqual(await draw(7), await draw(8));
+    assert.notDeepEqual(await draw(7), await draw(7 + 2 ** 32));
+    const streams = new RandomStreams(7);
+    const steps = [await draw(streams), await draw(streams), await draw(streams)];
+    assert.notDeepEqual(steps[0], steps[1]);
+    const resumed = new RandomStreams(7, 1);
+    assert.deepEqual([await draw(resumed), await draw(resumed)], steps.slice(1));
+    assert.deepEqual(await draw(new RandomStreams(7).next()), steps[0]);
+    // What is refused moves no counter.
+    assert.throws(() => ops.normal(gpu, [-1], { seed: streams }), ShapeError);
+    assert.equal(streams.counter, 3);
+    // Rows of a part of a batch are those of the whole.
+    const whole = (await ops.uniform(gpu, [6, 4], { seed: { seed: 1, stream: 2 } }).toNested()) as unknown[];
+    const part = await ops.uniform(gpu, [2, 4], { seed: { seed: 1, stream: 2, firstRow: 3 } }).toNested();
+    assert.deepEqual(part, whole.slice(3, 5));
   });
 });

@@ -9,6 +9,7 @@ export {
   GradientMismatch,
 } from './check-gradients.js';
 export { checkpoint } from './checkpoint.js';
+export * from './draw.js';
 export { type GradOptions, grad, type TensorTree, valueAndGrad } from './grad.js';
 export * from './make.js';
 export type { MakeOptions } from './make-options.js';
