@@ -1,5 +1,6 @@
 /** The flags of `npm run interop` and of `interop:*`, by their names. */
 import {
+  adapterFlag,
   boolean,
   choice,
   group,
@@ -56,6 +57,16 @@ export const scoreInteropFlags = group('Comparison', {
   pooling_method: withDefault(choice(['cls', 'mean']), 'cls', 'its dense vector'),
   reranker_name_or_path: optional(text('a folder'), 'a reranker; by default the two of the goldens'),
 });
+
+export const graphInteropFlags = {
+  ...group('Comparison', {
+    python: required(text('a path'), 'a Python with torch'),
+    graphs: withDefault(integer(1, 1_000_000), 500, 'how many are compared'),
+    seed: withDefault(integer(0, 1_000_000), 1, 'which graphs'),
+    most: withDefault(integer(1, 100), 12, 'operations of a graph at most'),
+  }),
+  ...adapterFlag,
+};
 
 export const evaluationInteropFlags = group('Comparison', {
   python: required(
