@@ -11,6 +11,7 @@ export const subgroup8: ForcedKernels = {
   layerNorm: 'rows8',
   layerNormGradient: 'rows4',
   layerNormAffine: 'wide',
+  rmsNorm: 'subgroup8',
   pointwise: 'four',
   softmax: 'subgroup8-vec4',
   crossEntropy: 'subgroup8-vec4',

@@ -6,7 +6,7 @@ import { attentionCases } from './op-tables/attention.js';
 import type { OpCase } from './op-tables/case.js';
 import { elementwiseCases } from './op-tables/elementwise.js';
 import { lossAndSoftmaxCases } from './op-tables/losses.js';
-import { layerNormCases } from './op-tables/norms.js';
+import { normCases } from './op-tables/norms.js';
 import { productCases } from './op-tables/products.js';
 import { reduceCases } from './op-tables/reduce.js';
 import { rowCases } from './op-tables/rows.js';
@@ -19,7 +19,7 @@ export const opTable: OpCase[] = [
   ...elementwiseCases,
   ...reduceCases,
   ...productCases,
-  ...layerNormCases,
+  ...normCases,
   ...attentionCases,
   ...rowCases,
   ...shapeCases,

@@ -3,8 +3,8 @@
  * operation is written once, as a function; what takes a list of tensors, or none, stays a function alone.
  */
 import { Tensor } from '../tensor/tensor.js';
-import * as layerNorm from './ops/layer-norm.js';
 import * as matmul from './ops/matmul.js';
+import * as norms from './ops/norms.js';
 import * as pointwise from './ops/pointwise.js';
 import * as reduce from './ops/reduce.js';
 import * as rows from './ops/rows.js';
@@ -15,7 +15,7 @@ import { backward, retainGrad } from './tape.js';
 const methods = {
   backward,
   retainGrad,
-  ...layerNorm,
+  ...norms,
   ...matmul,
   ...pointwise,
   ...reduce,

@@ -1,7 +1,7 @@
 /** What gradients need of shapes: ranges of elements, and broadcasting forth and back. */
-import { binary, cast, full } from '../kernels/pointwise.js';
 import { reduceAxes } from '../kernels/reduce.js';
-import { type Shape, sameShape } from '../tensor/shape.js';
+import { readStrided } from '../kernels/strided/strided.js';
+import { type Shape, sameShape, stridesOf } from '../tensor/shape.js';
 import { Tensor } from '../tensor/tensor.js';
 
 /** Elements from `start` on as a tensor of `shape`: a view where the adapter can bind there, else a copy. */
@@ -24,6 +24,6 @@ export function sumToShape(dy: Tensor, shape: Shape): Tensor {
 /** The opposite: `x`, of as many dimensions as `shape`, repeated where its extents are 1. */
 export function stretch(x: Tensor, shape: Shape): Tensor {
   if (sameShape(x.shape, shape)) return x;
-  if (x.dtype === 'f16') return cast(stretch(cast(x, 'f32'), shape), 'f16');
-  return binary('mul', full(x, shape, 1), x);
+  const strides = stridesOf(x.shape).map((step, i) => (x.shape[i] === shape[i] ? step : 0));
+  return readStrided(x, shape, { start: 0, strides });
 }

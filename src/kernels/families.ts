@@ -10,6 +10,7 @@ import { layerNormAffineFamily, layerNormFamily, layerNormGradientFamily } from 
 import { matmulFamily } from './matmul/matmul.js';
 import { maxSimFamily } from './maxsim/maxsim.js';
 import { copyFamily, fmaPeakFamily } from './peaks.js';
+import { rmsNormFamily } from './rms-norm.js';
 import { rowsFamily } from './row-reduction.js';
 import { gatherFamily, gatherGradientFamily } from './rows/gather.js';
 import { normalizeFamily } from './rows/normalize.js';
@@ -35,6 +36,7 @@ export const families: readonly AnyFamily[] = [
   layerNormFamily,
   layerNormGradientFamily,
   layerNormAffineFamily,
+  rmsNormFamily,
   elementsFamily,
   columnsFamily,
   softmaxFamily,

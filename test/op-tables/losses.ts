@@ -23,6 +23,28 @@ const softmaxCases: OpCase[] = [3, 21, 70].flatMap((cols): OpCase[] => [
   },
 ]);
 
+const axisCases: OpCase[] = (['softmax', 'logSoftmax'] as const).map((name, at) => ({
+  name: `${name} along axis ${at}`,
+  inputs: [[4, 5, 3]],
+  large: [[4, 50, 30]],
+  halves: [0],
+  run: (_, [x]) => ops[name](x!, at),
+  reference: ([x]) => {
+    const [outer, length, inner] = at === 0 ? [1, 4, 15] : [4, 5, 3];
+    const y = new Float64Array(60);
+    for (let o = 0; o < outer; o++)
+      for (let i = 0; i < inner; i++) {
+        const index = (l: number) => (o * length + l) * inner + i;
+        const row = Array.from({ length }, (_, l) => x![index(l)]!);
+        row.forEach((v, l) => {
+          const log = v - logSumExp(row);
+          y[index(l)] = name === 'softmax' ? Math.exp(log) : log;
+        });
+      }
+    return y;
+  },
+}));
+
 const P = (rows: number, cols: number) =>
   Float32Array.from({ length: rows * cols }, (_, i) => ((i * 7 + 3) % 5) / 10);
 
@@ -114,4 +136,4 @@ const lossCases: OpCase[] = [
   },
 ];
 
-export const lossAndSoftmaxCases: OpCase[] = [...softmaxCases, ...lossCases];
+export const lossAndSoftmaxCases: OpCase[] = [...softmaxCases, ...axisCases, ...lossCases];

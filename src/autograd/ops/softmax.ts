@@ -6,24 +6,44 @@ import * as distillation from '../../kernels/softmax/distillation.js';
 import * as groups from '../../kernels/softmax/groups.js';
 import * as kernels from '../../kernels/softmax/softmax.js';
 import { show } from '../../show.js';
-import { requireBeside } from '../../tensor/operands.js';
+import { floats, requireBeside, signature } from '../../tensor/operands.js';
 import { isTaped, scope } from '../../tensor/scope.js';
+import { normalizeAxis } from '../../tensor/shape.js';
 import { Tensor } from '../../tensor/tensor.js';
+import { inF32 } from '../precision.js';
 import { record, wantsGradient } from '../tape.js';
 import { div, scale } from './pointwise.js';
 import { mean, sum } from './reduce.js';
+import { transpose } from './shape.js';
 
-/** Over the last dimension. */
-export function softmax(x: Tensor): Tensor {
+const AXIS = {
+  softmax: signature('softmax', { x: floats('...', 'C') }),
+  logSoftmax: signature('logSoftmax', { x: floats('...', 'C') }),
+};
+
+/** The kernels are of the last axis, in f32: another one trades places with it, and back. */
+function alongAxis(op: 'softmax' | 'logSoftmax', x: Tensor, axis: number): Tensor {
+  AXIS[op].check({ x });
+  const at = normalizeAxis(op, axis, x);
+  if (at === x.shape.length - 1) return inF32(x, op === 'softmax' ? softmaxOfRows : logSoftmaxOfRows);
+  return scope(() => transpose(alongAxis(op, transpose(x, at, -1), -1), at, -1));
+}
+
+function softmaxOfRows(x: Tensor): Tensor {
   const y = kernels.softmax(x);
   return record('softmax', y, [y], [[x, (dy) => kernels.softmaxGradient(y, dy)]]);
 }
 
-/** Over the last dimension. */
-export function logSoftmax(x: Tensor): Tensor {
+function logSoftmaxOfRows(x: Tensor): Tensor {
   const y = kernels.logSoftmax(x);
   return record('logSoftmax', y, [y], [[x, (dy) => kernels.logSoftmaxGradient(y, dy)]]);
 }
+
+/** e^x / Σ e^x along an axis, by default the last, which alone is not copied. x: f32 or f16. @throws ShapeError. */
+export const softmax = (x: Tensor, axis = -1): Tensor => alongAxis('softmax', x, axis);
+
+/** x − log Σ e^x along an axis, by default the last, which alone is not copied. x: f32 or f16. @throws ShapeError. */
+export const logSoftmax = (x: Tensor, axis = -1): Tensor => alongAxis('logSoftmax', x, axis);
 
 /** Class numbers on the host, one a row. */
 export type HostTargets = ArrayLike<number>;

@@ -1,8 +1,11 @@
-/** LayerNorm with an optional residual added first. */
+/** Normalisation over the last dimension: LayerNorm with an optional residual added first, and RMSNorm. */
 import type { FloatDType } from '../../kernels/launch/formats.js';
 import * as kernels from '../../kernels/layer-norm/layer-norm.js';
+import * as rms from '../../kernels/rms-norm.js';
+import { f32, floats, notNegative, signature } from '../../tensor/operands.js';
 import { scope } from '../../tensor/scope.js';
 import type { Tensor } from '../../tensor/tensor.js';
+import { inF32 } from '../precision.js';
 import { record, sharedGradient } from '../tape.js';
 
 /**
@@ -35,4 +38,34 @@ export function layerNorm(
       ],
     );
   });
+}
+
+const RMS_NORM = signature(
+  'rmsNorm',
+  { x: floats('...', 'H'), gamma: f32('H') },
+  { numbers: { eps: notNegative } },
+);
+
+/**
+ * RMSNorm: x/√(mean(x²) + ε)·γ over the last dimension (Zhang & Sennrich 2019), PyTorch's `rms_norm`. x: [...,H] f32 or
+ * f16; gamma: [H] f32. The result is of x's format; ε is that of PyTorch for f32. @throws ShapeError.
+ */
+export function rmsNorm(x: Tensor, gamma: Tensor, eps = 2 ** -23): Tensor {
+  RMS_NORM.check({ x, gamma }, { eps });
+  // The kernels take halves in fours.
+  if (x.cols % 4 !== 0) return scope(() => inF32(x, (own) => rmsNormOfRows(own, gamma, eps)));
+  return scope(() => rmsNormOfRows(x, gamma, eps));
+}
+
+function rmsNormOfRows(x: Tensor, gamma: Tensor, eps: number): Tensor {
+  const { y, stats } = rms.rmsNorm(x, gamma, eps);
+  return record(
+    'rmsNorm',
+    y,
+    [],
+    [
+      [x, (dy) => rms.rmsNormGradient(dy, x, stats, gamma), [x, stats, gamma]],
+      [gamma, (dy) => kernels.layerNormAffineGradient(dy, x, stats).dGamma, [x, stats]],
+    ],
+  );
 }
