@@ -3,7 +3,15 @@
 import { bytesPerElement } from '../../tensor/tensor.js';
 import type { FloatDType } from '../launch/formats.js';
 import type { Case, Cost } from '../variants.js';
-import { type Layout, layoutOf, type MatmulForm, type MatmulSize, whole } from './form.js';
+import {
+  type Batches,
+  batchesOf,
+  type Layout,
+  layoutOf,
+  type MatmulForm,
+  type MatmulSize,
+  whole,
+} from './form.js';
 
 export const formOf = (
   layout: Layout,
@@ -11,6 +19,7 @@ export const formOf = (
   b: FloatDType,
   c: FloatDType,
   gelu = false,
+  batched = false,
 ): MatmulForm => ({
   transA: layout[0] === 'T',
   transB: layout[1] === 'T',
@@ -18,21 +27,26 @@ export const formOf = (
   b,
   c,
   gelu,
+  ...(batched && { batched }),
 });
 
 type MatmulCase = Case<MatmulForm, MatmulSize>;
+
+const batchNames = ({ batches, ofA, ofB }: Batches): string =>
+  `${batches}${ofA < batches ? ` (a: ${ofA})` : ''}${ofB < batches ? ` (b: ${ofB})` : ''}`;
 
 export function caseOf(
   use: MatmulCase['use'],
   form: MatmulForm,
   [M, K, N]: readonly [number, number, number],
+  batches?: Batches,
 ): MatmulCase {
   const dtypes = new Set([form.a, form.b, form.c]);
   const dtype = dtypes.size === 1 ? form.a : `${form.a}·${form.b}→${form.c}`;
   return {
-    name: `${M}×${K}×${N} ${layoutOf(form)} ${dtype}${form.gelu ? ' GELU' : ''}`,
+    name: `${batches ? `${batchNames(batches)} of ` : ''}${M}×${K}×${N} ${layoutOf(form)} ${dtype}${form.gelu ? ' GELU' : ''}`,
     form,
-    size: { M, N, K },
+    size: { M, N, K, ...batches },
     use,
   };
 }
@@ -70,6 +84,39 @@ const LINEARS = [
   [1728, 1024, 4096],
 ] as const;
 
+export const batchesWith = (
+  batches: number,
+  a: readonly [each: number, of: number] = [1, batches],
+  b = a,
+): Batches => ({
+  batches,
+  eachA: a[0],
+  ofA: a[1],
+  eachB: b[0],
+  ofB: b[1],
+});
+
+/** Formats and layouts of batches, each with matrices of its own, and with those that several products share. */
+const BATCHED_FORMS: readonly MatmulForm[] = [
+  formOf('NN', 'f32', 'f32', 'f32', false, true),
+  formOf('NT', 'f16', 'f16', 'f16', false, true),
+  formOf('TN', 'f16', 'f16', 'f32', false, true),
+  formOf('TT', 'f32', 'f32', 'f32', false, true),
+];
+const BATCHES: readonly (readonly [readonly [number, number, number], Batches])[] = [
+  [[5, 7, 3], batchesWith(4)],
+  [[33, 40, 28], batchesWith(6, [1, 6], [2, 3])],
+  [[13, 128, 24], batchesWith(6, [2, 3], [1, 2])],
+];
+
+/** Scores and values of 4 sequences in 32 heads, the gradient of the keys; and a few matrices of some size. */
+const HEADS: readonly (readonly [Layout, readonly [number, number, number], number])[] = [
+  ['NT', [128, 32, 128], 128],
+  ['NN', [128, 128, 32], 128],
+  ['TN', [128, 128, 32], 128],
+  ['NN', [512, 512, 512], 8],
+];
+
 export const CASES: readonly MatmulCase[] = [
   ...CHECKED_FORMS.flatMap((form) =>
     // Halves are written in fours.
@@ -91,16 +138,28 @@ export const CASES: readonly MatmulCase[] = [
       caseOf('bench', formOf('TN', dtype, dtype, 'f32'), [N, T, K]),
     ]),
   ),
+  ...BATCHED_FORMS.flatMap((form) =>
+    BATCHES.filter(([[, , N]]) => form.c === 'f32' || whole(N)).map(([shape, batches]) =>
+      caseOf('check', form, shape, batches),
+    ),
+  ),
+  ...(['f32', 'f16'] as const).flatMap((dtype) =>
+    HEADS.map(([layout, shape, batches]) =>
+      caseOf('bench', formOf(layout, dtype, dtype, dtype, false, true), shape, batchesWith(batches)),
+    ),
+  ),
   // The gradient of a small square weight: few tiles and a long sum.
   caseOf('bench', formOf('TN', 'f32', 'f32', 'f32'), [384, 1728, 384]),
   ...[512, 1024].map((n) => caseOf('bench', formOf('NN', 'f32', 'f32', 'f32'), [n, n, n])),
 ];
 
-export function cost({ a, b, c, gelu }: MatmulForm, { M, N, K }: MatmulSize): Cost {
+export function cost({ a, b, c, gelu }: MatmulForm, size: MatmulSize): Cost {
+  const { M, N, K } = size;
+  const { batches, ofA, ofB } = batchesOf(size);
   const width = bytesPerElement;
   return {
-    flops: 2 * M * N * K,
-    bytes: M * K * width[a] + K * N * width[b] + M * N * width[c] * (gelu ? 2 : 1),
+    flops: 2 * M * N * K * batches,
+    bytes: ofA * M * K * width[a] + ofB * K * N * width[b] + batches * M * N * width[c] * (gelu ? 2 : 1),
   };
 }
 

@@ -18,9 +18,21 @@ export interface MatmulForm {
   readonly c: FloatDType;
   /** gelu(A·B + bias) is wanted, and A·B + bias beside it. */
   readonly gelu: boolean;
+  /** Many products at once, of operands that fit a binding whole. */
+  readonly batched?: true | undefined;
 }
 
-export interface MatmulSize {
+/** Product i of many reads matrix ⌊i / eachA⌋ mod ofA of A, the same of B, and writes matrix i of C. */
+export interface Batches {
+  readonly batches: number;
+  readonly eachA: number;
+  readonly ofA: number;
+  readonly eachB: number;
+  readonly ofB: number;
+}
+
+/** M, N and K are those of one product; of a form that is not batched there is one. */
+export interface MatmulSize extends Partial<Batches> {
   readonly M: number;
   readonly N: number;
   readonly K: number;
@@ -66,6 +78,41 @@ export const PARAMS = {
   hasBias: 'u32',
   accumulate: 'u32',
 } as const;
+
+/** Parameters of batched forms beside the others; what they start from is of the first matrix. */
+const BATCH_PARAMS = { eachA: 'u32', ofA: 'u32', eachB: 'u32', ofB: 'u32' } as const;
+
+/** Those of a form. A shader finds its parameters by name, so what others give beside them does no harm. */
+export const paramsOf = <P extends Record<string, 'u32'>>(
+  { batched }: Pick<MatmulForm, 'batched'>,
+  params: P,
+): P => (batched ? { ...params, ...BATCH_PARAMS } : params);
+
+export const batchesOf = ({ batches = 1, eachA = 1, ofA = 1, eachB = 1, ofB = 1 }: MatmulSize): Batches => ({
+  batches,
+  eachA,
+  ofA,
+  eachB,
+  ofB,
+});
+
+/**
+ * WGSL: the elements that a product's matrices begin at. Parameters where there is one product; with batches, of which
+ * `group.z` is one, variables of the module (`declared`), which `main` sets first (`set`).
+ */
+export const startsOf = ({ batched }: Pick<MatmulForm, 'batched'>) =>
+  batched
+    ? {
+        A: 'startA',
+        B: 'startB',
+        C: 'startC',
+        declared: 'var<private> startA: u32; var<private> startB: u32; var<private> startC: u32;\n',
+        set: `startA = p.startA + group.z / p.eachA % p.ofA * (p.M * p.K);
+  startB = p.startB + group.z / p.eachB % p.ofB * (p.N * p.K);
+  startC = p.startC + group.z * (p.M * p.N);
+  `,
+      }
+    : { A: 'p.startA', B: 'p.startB', C: 'p.startC', declared: '', set: '' };
 
 /** A part of a product: rows, columns and inner dimension, each with its start. */
 export interface Piece extends MatmulSize {
@@ -130,21 +177,22 @@ export function piecesOf(
 export const rowsOf = (tensor: Tensor, cols: number, start: number, count: number): Tensor | Binding =>
   start === 0 && count * cols === tensor.size ? tensor : tensor.bindingRange(start * cols, count * cols);
 
-/** What a piece binds, and the parameters that say where it lies in that. */
+/** What a piece binds, and the parameters that say where it lies in that; of batched forms there is one piece. */
 export function partsOf(
-  { transA, transB }: MatmulForm,
-  { M, N, K }: MatmulSize,
+  { transA, transB, batched }: MatmulForm,
+  size: MatmulSize,
   { a, b, c, bias, preActivation, accumulate }: MatmulOperands,
   piece: Piece,
 ) {
+  const { M, N, K } = size;
   const [lda, ldb] = [transA ? M : K, transB ? K : N];
   const { m0, n0, k0 } = piece;
   return {
-    A: rowsOf(a, lda, transA ? k0 : m0, transA ? piece.K : piece.M),
-    B: rowsOf(b, ldb, transB ? n0 : k0, transB ? piece.N : piece.K),
+    A: batched ? a : rowsOf(a, lda, transA ? k0 : m0, transA ? piece.K : piece.M),
+    B: batched ? b : rowsOf(b, ldb, transB ? n0 : k0, transB ? piece.N : piece.K),
     // Without a bias something must be bound all the same.
     bias: bias ? (n0 === 0 && piece.N === N ? bias : bias.bindingRange(n0, piece.N)) : notRead(b),
-    C: rowsOf(c, N, m0, piece.M),
+    C: batched ? c : rowsOf(c, N, m0, piece.M),
     U: preActivation && rowsOf(preActivation, N, m0, piece.M),
     params: {
       M: piece.M,
@@ -158,14 +206,17 @@ export function partsOf(
       startC: n0,
       hasBias: bias && k0 === 0 ? 1 : 0,
       accumulate: accumulate || k0 > 0 ? 1 : 0,
+      ...(batched ? batchesOf(size) : undefined),
     },
   };
 }
 
 const notRead = (tensor: Tensor): Binding => ({ ...tensor.bindingRange(0, 4), dtype: undefined });
 
-/** Workgroups for tiles of `rows`×`columns`. */
-export const tileGrid = ({ M, N }: MatmulSize, rows: number, columns: number): [number, number] => [
-  Math.ceil(N / columns),
-  Math.ceil(M / rows),
-];
+/** Workgroups for tiles of `rows`×`columns` of each product. */
+export const tileGrid = (
+  { M, N }: Pick<MatmulSize, 'M' | 'N'>,
+  rows: number,
+  columns: number,
+  batches = 1,
+): [number, number, number] => [Math.ceil(N / columns), Math.ceil(M / rows), batches];

@@ -6,7 +6,7 @@ import { elementary } from '../elementary.js';
 import { load4, store4, vec4Type } from '../launch/formats.js';
 import { foldedGrid } from '../launch/grid.js';
 import { unaryFormulas } from '../pointwise.js';
-import { type MatmulForm, type MatmulSize, PARAMS } from './form.js';
+import { type MatmulForm, type MatmulSize, PARAMS, startsOf } from './form.js';
 
 /** `depth`: how much of K one workgroup sums; all of it, unless the sums of several workgroups are added afterwards. */
 export const GPU_PARAMS = { ...PARAMS, depth: 'u32' } as const;
@@ -22,11 +22,12 @@ const BAND_COLUMNS = 1024;
 
 /**
  * WGSL at the start of `main` (with `group` and `groups`, the workgroup's number and their count): `row0` and `col0` of the
- * tile, `first` and `end` of its part of K. Leaves where there is no such tile.
+ * tile, `first` and `end` of its part of K. Leaves where there is no such tile. The third dimension is that of the parts of
+ * K, or of the products of a batched form.
  */
-export function tileOrigin({ rows, columns }: TileExtent): string {
+export function tileOrigin({ rows, columns }: TileExtent, form: Pick<MatmulForm, 'batched'>): string {
   const band = Math.max(1, BAND_COLUMNS / columns);
-  return `let rowTiles = (p.M + ${rows - 1}u) / ${rows}u;
+  return `${startsOf(form).set}let rowTiles = (p.M + ${rows - 1}u) / ${rows}u;
   let colTiles = (p.N + ${columns - 1}u) / ${columns}u;
   let tile = group.y * groups.x + group.x;
   if (tile >= rowTiles * colTiles) { return; }
@@ -35,11 +36,11 @@ export function tileOrigin({ rows, columns }: TileExtent): string {
   let bandTiles = min(${band}u, colTiles - band * ${band}u);
   let row0 = inBand / bandTiles * ${rows}u;
   let col0 = (band * ${band}u + inBand % bandTiles) * ${columns}u;
-  let first = group.z * p.depth;
+  let first = ${form.batched ? '0u' : 'group.z * p.depth'};
   let end = min(p.K, first + p.depth);`;
 }
 
-/** Workgroups for all tiles, folded where one dimension cannot hold them, times the parts of K. */
+/** Workgroups for all tiles, folded where one dimension cannot hold them, times the parts of K or the products. */
 export function tileGrid(
   size: Pick<MatmulSize, 'M' | 'N'>,
   extent: TileExtent,
@@ -67,7 +68,7 @@ export function sumBuffers(form: Pick<MatmulForm, 'c' | 'gelu'>, partial: boolea
  * WGSL: `store(row, v, sum, part)` for four columns from 4v on, of what lies within C; and `finish(at, v, sum)`, the same for unit
  * `at` of C. GELU is taken of the pre-activation as it is stored: forward is then what the gradient differentiates.
  */
-export function sumStore(form: Pick<MatmulForm, 'c' | 'gelu'>, partial: boolean): string {
+export function sumStore(form: Pick<MatmulForm, 'c' | 'gelu' | 'batched'>, partial: boolean): string {
   if (partial)
     return `fn store(row: u32, v: u32, sum: vec4f, part: u32) {
   if (row < p.M && v < p.N / 4u) { outC[(part * p.M + row) * (p.N / 4u) + v] = sum; }
@@ -76,7 +77,8 @@ export function sumStore(form: Pick<MatmulForm, 'c' | 'gelu'>, partial: boolean)
     form.c === 'f16'
       ? `let u = packHalves(sum); outU[at] = u; let x = unpackHalves(u); sum = ${unaryFormulas.gelu.forward};`
       : `let x = sum; outU[at] = x; sum = ${unaryFormulas.gelu.forward};`;
-  return `${form.gelu ? elementary('vec4f') : ''}
+  const starts = startsOf(form);
+  return `${starts.declared}${form.gelu ? elementary('vec4f') : ''}
 fn finish(at: u32, v: u32, value: vec4f) {
   var sum = value;
   if (p.hasBias != 0u) { sum += bias[v]; }
@@ -85,6 +87,6 @@ fn finish(at: u32, v: u32, value: vec4f) {
   ${store4(form.c, 'outC', 'at', 'sum')}
 }
 fn store(row: u32, v: u32, sum: vec4f, part: u32) {
-  if (row < p.M && v < p.N / 4u) { finish((p.startC + row * p.ldc) / 4u + v, v, sum); }
+  if (row < p.M && v < p.N / 4u) { finish((${starts.C} + row * p.ldc) / 4u + v, v, sum); }
 }`;
 }

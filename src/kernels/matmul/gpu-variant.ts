@@ -6,7 +6,15 @@ import type { Capabilities } from '../../gpu/capabilities.js';
 import { Tensor } from '../../tensor/tensor.js';
 import { flatGroups, foldedGrid } from '../launch/grid.js';
 import type { Shader } from '../launch/shader.js';
-import { type MatmulForm, type MatmulSize, type MatmulVariant, partsOf, piecesOf, whole } from './form.js';
+import {
+  batchesOf,
+  type MatmulForm,
+  type MatmulSize,
+  type MatmulVariant,
+  partsOf,
+  piecesOf,
+  whole,
+} from './form.js';
 import { type GPU_PARAMS, tileCount, tileGrid } from './gpu-tiles.js';
 import { type PartExtent, partsOfK, splitWorkspace, sumShader } from './split-k.js';
 
@@ -25,7 +33,7 @@ export interface GpuVariant {
   tiling(facts: Capabilities, form: MatmulForm): Tiling | undefined;
   /** Splits K among workgroups, and supports only what is worth it. */
   readonly split?: boolean;
-  /** On a GPU, for a C of so many tiles. */
+  /** On a GPU, for so many tiles of C, or of all products. */
   prior(tiles: number): number;
 }
 
@@ -69,12 +77,12 @@ export function gpuVariant({ name, why, tiling, split = false, prior }: GpuVaria
     gpuOnly: true,
     supports(facts, form, size) {
       const known = kernels(facts, form).tiling;
-      if (!known || !comesInUnits(form, size, known.unit)) return false;
+      if (!known || !comesInUnits(form, size, known.unit) || (split && form.batched)) return false;
       return !split || partsOfK(size, known).parts > 1;
     },
     prior(facts, form, size) {
       const known = kernels(facts, form).tiling;
-      return facts.software || !known ? -1 : prior(tileCount(size, known));
+      return facts.software || !known ? -1 : prior(tileCount(size, known) * batchesOf(size).batches);
     },
     fuses: new Set(['gelu']),
     ...(split && {
@@ -99,7 +107,7 @@ export function gpuVariant({ name, why, tiling, split = false, prior }: GpuVaria
         const { parts, depth } = split
           ? partsOfK(piece, extent, maxBindingSize)
           : { parts: 1, depth: piece.K };
-        const grid = tileGrid(piece, extent, parts, limit);
+        const grid = tileGrid(piece, extent, size.batches ?? parts, limit);
         if (parts === 1) {
           known.product.run(gpu, [A, B, ...results], { ...params, depth }, grid);
           continue;
@@ -115,13 +123,14 @@ export function gpuVariant({ name, why, tiling, split = false, prior }: GpuVaria
 }
 
 /** A number of its own for each form. */
-const indexOf = ({ transA, transB, a, b, c, gelu }: MatmulForm): number =>
+const indexOf = ({ transA, transB, a, b, c, gelu, batched }: MatmulForm): number =>
   (transA ? 1 : 0) +
   (transB ? 2 : 0) +
   (a === 'f16' ? 4 : 0) +
   (b === 'f16' ? 8 : 0) +
   (c === 'f16' ? 16 : 0) +
-  (gelu ? 32 : 0);
+  (gelu ? 32 : 0) +
+  (batched ? 64 : 0);
 
 /** `make`, whose results are kept: every product asks for them, and to make them takes longer than to record a dispatch. */
 function remembered<T>(

@@ -12,6 +12,7 @@ import { elementary } from '../elementary.js';
 import { type FloatDType, load4, store4, vec4Type } from '../launch/formats.js';
 import { type Shader, shaderOf } from '../launch/shader.js';
 import { unaryFormulas } from '../pointwise.js';
+import { paramsOf, startsOf } from './form.js';
 import type { Reads } from './packed-operand.js';
 
 export interface CoreForm {
@@ -25,6 +26,7 @@ export interface CoreForm {
   readonly gelu: boolean;
   /** Rows of C are whole groups of four values, as they must be in f16. */
   readonly fours: boolean;
+  readonly batched?: true | undefined;
 }
 
 export const TILE_COLUMNS = 24;
@@ -52,7 +54,8 @@ const AXES = ['x', 'y', 'z', 'w'] as const;
 const range = (n: number) => Array.from({ length: n }, (_, i) => i);
 
 export function coreShader(form: CoreForm): Shader<typeof CORE_PARAMS> {
-  return shaderOf('matmul.packed', form, ({ reads, sum, rowGroups, packed, c, gelu, fours }) => {
+  return shaderOf('matmul.packed', form, ({ reads, sum, rowGroups, packed, c, gelu, fours, batched }) => {
+    const startC = startsOf({ batched }).C;
     const halves = packed === 'f16';
     const texture = reads === 'texture';
     const panelsB = TILE_COLUMNS / 8;
@@ -95,6 +98,12 @@ export function coreShader(form: CoreForm): Shader<typeof CORE_PARAMS> {
           '}',
         );
       }
+    // With batches the panels or rows of a matrix follow those of the one before.
+    const batchOf = (operand: 'A' | 'B') => `group.z / p.each${operand} % p.of${operand}`;
+    const extentOf = { A: 'p.M', B: 'p.N' };
+    const panelOf = (operand: 'A' | 'B') =>
+      batched ? `${batchOf(operand)} * ((${extentOf[operand]} + 7u) / 8u) + ` : '';
+    const rowOf = (operand: 'A' | 'B') => (batched ? `${batchOf(operand)} * ${extentOf[operand]} + ` : '');
     // Of a texture: unit and lane to x, panel and lane to y; plain rows have a row a texel row.
     const place = (operand: 'A' | 'B', first: string, count: number) =>
       texture
@@ -103,11 +112,11 @@ export function coreShader(form: CoreForm): Shader<typeof CORE_PARAMS> {
             `let k${operand} = select(8u, 1u, plain${operand}); let x${operand} = select(lane, 0u, plain${operand});`,
             ...range(count).map(
               (i) =>
-                `let y${operand}${i} = select(${first} + ${i}u, (${first} + ${i}u) * 8u + lane, plain${operand});`,
+                `let y${operand}${i} = select(${panelOf(operand)}${first} + ${i}u, ${rowOf(operand)}(${first} + ${i}u) * 8u + lane, plain${operand});`,
             ),
           ].join('\n  ')
         : range(count)
-            .map((i) => `let x${operand}${i} = (${first} + ${i}u) * p.units * 8u + lane;`)
+            .map((i) => `let x${operand}${i} = (${panelOf(operand)}${first} + ${i}u) * p.units * 8u + lane;`)
             .join('\n  ');
     const type = texture
       ? `texture_storage_2d<rgba32${halves ? 'uint' : 'float'}, read>`
@@ -121,7 +130,7 @@ export function coreShader(form: CoreForm): Shader<typeof CORE_PARAMS> {
   if (row >= p.M || v >= p.N / 4u) { return; }
   var sum = value;
   if (p.hasBias != 0u) { sum += bias[v]; }
-  let at = p.startC / 4u + row * (p.ldc / 4u) + v;
+  let at = ${startC} / 4u + row * (p.ldc / 4u) + v;
   if (p.accumulate != 0u) { sum += ${load4(c, 'outC', 'at')}; }
   ${gelu ? `${store4(c, 'outU', 'at', 'sum')} ${activated}` : ''}
   ${store4(c, 'outC', 'at', 'sum')}
@@ -131,15 +140,15 @@ export function coreShader(form: CoreForm): Shader<typeof CORE_PARAMS> {
   for (var e = 0u; e < 4u && 4u * v + e < p.N; e++) {
     var sum = value[e];
     if (p.hasBias != 0u) { sum += bias[4u * v + e]; }
-    let at = p.startC + row * p.ldc + 4u * v + e;
+    let at = ${startC} + row * p.ldc + 4u * v + e;
     if (p.accumulate != 0u) { sum += outC[at]; }
     ${gelu ? `outU[at] = sum; ${activated}` : ''}
     outC[at] = sum;
   }
 }`;
     return {
-      label: 'matmul',
-      params: CORE_PARAMS,
+      label: batched ? 'matmul.batched' : 'matmul',
+      params: paramsOf({ batched }, CORE_PARAMS),
       buffers: {
         A: type,
         B: type,
@@ -148,12 +157,12 @@ export function coreShader(form: CoreForm): Shader<typeof CORE_PARAMS> {
         ...(gelu ? { outU: result } : {}),
       },
       subgroups: true,
-      body: `${gelu ? elementary(fours ? 'vec4f' : 'f32') : ''}
+      body: `${batched ? 'var<private> startC: u32;\n' : ''}${gelu ? elementary(fours ? 'vec4f' : 'f32') : ''}
 ${halves ? 'fn fourOf(v: vec2u) -> vec4f { return vec4f(unpack2x16float(v.x), unpack2x16float(v.y)); }' : ''}
 ${epilogue}
 @compute @workgroup_size(8)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
-  let rowTiles = (p.M + ${8 * rowGroups - 1}u) / ${8 * rowGroups}u;
+  ${batched ? 'startC = p.startC + group.z * (p.M * p.N);\n  ' : ''}let rowTiles = (p.M + ${8 * rowGroups - 1}u) / ${8 * rowGroups}u;
   let columnTiles = (p.N + ${TILE_COLUMNS - 1}u) / ${TILE_COLUMNS}u;
   let tile = group.y * groups.x + group.x;
   if (tile >= rowTiles * columnTiles) { return; }

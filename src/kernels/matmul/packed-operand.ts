@@ -23,6 +23,8 @@ export interface Source {
   readonly start: number;
   readonly rows: number;
   readonly K: number;
+  /** Matrices of `rows` × `K`, one after the other, each of whole stored rows; without it there is one. */
+  readonly batches?: number | undefined;
   /** Rows of the other operand, each of which these are multiplied by. */
   readonly uses: number;
 }
@@ -63,12 +65,12 @@ const PANEL_UNITS = 256;
 const PANEL_USES = 2048;
 
 export function layoutFor(
-  source: Pick<Source, 'dtype' | 'byRows' | 'stride' | 'rows' | 'K' | 'uses'>,
+  source: Pick<Source, 'dtype' | 'byRows' | 'stride' | 'rows' | 'K' | 'uses' | 'batches'>,
   dtype: FloatDType,
   reads: Reads,
   maxTextureSize: number,
 ): PackLayout {
-  const { byRows, stride, rows, K } = source;
+  const { byRows, stride, rows, K, batches = 1 } = source;
   const width = K / unitOf(dtype);
   if (
     reads === 'texture' &&
@@ -78,14 +80,14 @@ export function layoutFor(
     width % 2 === 0 &&
     width <= PLAIN_UNITS &&
     !(width >= PANEL_UNITS && source.uses >= PANEL_USES) &&
-    Math.max(width + PLAIN_MARGIN, rows) <= maxTextureSize
+    Math.max(width + PLAIN_MARGIN, rows * batches) <= maxTextureSize
   )
-    return { reads, plain: true, dtype, width: width + PLAIN_MARGIN, height: rows };
+    return { reads, plain: true, dtype, width: width + PLAIN_MARGIN, height: rows * batches };
   const units = LANES * paddedUnits(K, dtype);
   // Widths in classes: a weight gradient adds up over tokens, of which no two batches have the same number.
   const wide =
     reads === 'texture' ? Math.min(maxTextureSize, sizeClass(units * UNIT_BYTES) / UNIT_BYTES) : units;
-  return { reads, plain: false, dtype, width: wide, height: Math.ceil(rows / LANES) };
+  return { reads, plain: false, dtype, width: wide, height: Math.ceil(rows / LANES) * batches };
 }
 
 /**
@@ -140,7 +142,7 @@ export function pack(gpu: Gpu, source: Source, layout: PackLayout): Packed {
 
 function copyRows(
   gpu: Gpu,
-  { part, stride, start, rows, K }: Source,
+  { part, stride, start, rows, K, batches = 1 }: Source,
   dtype: FloatDType,
   texture: RowTexture,
 ): void {
@@ -150,7 +152,7 @@ function copyRows(
     { ...binding, offset: binding.offset + skipped, size: binding.size - skipped },
     stride * bytesPerElement[dtype],
     K / unitOf(dtype),
-    rows,
+    rows * batches,
     texture,
   );
 }
@@ -167,6 +169,8 @@ export interface PackForm {
   readonly to: FloatDType;
   /** Stored rows begin at whole groups of four values. */
   readonly fours: boolean;
+  /** Of many matrices; a workgroup's third number is that of its matrix. */
+  readonly batched?: true | undefined;
 }
 
 const PARAMS = {
@@ -183,23 +187,27 @@ const PARAMS = {
 const WORKGROUP = 64;
 
 const packFormOf = (
-  source: Pick<Source, 'byRows' | 'dtype' | 'stride' | 'start'>,
+  source: Pick<Source, 'byRows' | 'dtype' | 'stride' | 'start' | 'batches'>,
   to: FloatDType,
 ): PackForm => ({
   byRows: source.byRows,
   from: source.dtype,
   to,
   fours: source.stride % 4 === 0 && source.start % 4 === 0,
+  ...(source.batches !== undefined && { batched: true }),
 });
 
-function packPanels(gpu: Gpu, source: Source, dtype: FloatDType, panels: number, target: Binding): void {
-  const { byRows, rows, K, stride, start, part } = source;
+function packPanels(gpu: Gpu, source: Source, dtype: FloatDType, height: number, target: Binding): void {
+  const { byRows, rows, K, stride, start, part, batches = 1 } = source;
+  const panels = height / batches;
   const units = paddedUnits(K, dtype);
   packShader(packFormOf(source, dtype)).run(
     gpu,
     [part, target],
     { rows, K, stride, start, units, panels },
-    byRows ? [Math.ceil((units * LANES) / WORKGROUP), panels] : [Math.ceil((panels * 2) / WORKGROUP), units],
+    byRows
+      ? [Math.ceil((units * LANES) / WORKGROUP), panels, batches]
+      : [Math.ceil((panels * 2) / WORKGROUP), units, batches],
   );
 }
 
@@ -234,7 +242,11 @@ fn fours(at: u32, column: u32) -> ${halves ? 'vec2u' : 'vec4f'} {
 
 export function packShader(form: PackForm): Shader<typeof PARAMS> {
   return shaderOf('matmul.pack', form, (form) => {
-    const { byRows, from, to } = form;
+    const { byRows, from, to, batched } = form;
+    const start = batched ? 'start' : 'p.start';
+    const declared = batched ? 'var<private> start: u32;\n' : '';
+    const set = batched ? `\n  start = p.start + id.z * (${byRows ? 'p.rows' : 'p.K'} * p.stride);` : '';
+    const before = batched ? `id.z * p.panels * p.units * ${LANES}u + ` : '';
     const halves = to === 'f16';
     const unit = halves ? 'vec4u' : 'vec4f';
     const parts = halves ? 2 : 1;
@@ -256,40 +268,40 @@ export function packShader(form: PackForm): Shader<typeof PARAMS> {
     );
     const four = halves ? 'vec2u' : 'vec4f';
     return {
-      label: `pack${byRows ? 'Rows' : 'Columns'}`,
+      label: `pack${byRows ? 'Rows' : 'Columns'}${batched ? '.batched' : ''}`,
       params: PARAMS,
       buffers: {
         X: form.fours ? vec4Type(from) : from === 'f16' ? 'array<Half2>' : 'array<f32>',
         outPanels: `array<${unit}>`,
       },
       body: byRows
-        ? `${foursOf(form, 'p.K')}
+        ? `${declared}${foursOf(form, 'p.K')}
 // A thread a unit: the lanes of a panel are neighbours.
 fn part(row: u32, k: u32) -> ${four} {
   if (k >= p.K) { return ${four}(); }
-  return fours(p.start + row * p.stride + k, k);
+  return fours(${start} + row * p.stride + k, k);
 }
 @compute @workgroup_size(${WORKGROUP})
-fn main(@builtin(global_invocation_id) id: vec3u) {
+fn main(@builtin(global_invocation_id) id: vec3u) {${set}
   if (id.x >= p.units * ${LANES}u) { return; }
   let row = min(id.y * ${LANES}u + id.x % ${LANES}u, p.rows - 1u);
   let k = (id.x / ${LANES}u) * ${along}u;
-  outPanels[id.y * p.units * ${LANES}u + id.x] = ${halves ? 'vec4u(part(row, k), part(row, k + 4u))' : 'part(row, k)'};
+  outPanels[${before}id.y * p.units * ${LANES}u + id.x] = ${halves ? 'vec4u(part(row, k), part(row, k + 4u))' : 'part(row, k)'};
 }`
-        : `${foursOf(form, 'p.rows')}
+        : `${declared}${foursOf(form, 'p.rows')}
 // A thread four rows of a unit, transposed in registers.
 fn line(k: u32, row: u32) -> ${four} {
   if (k >= p.K) { return ${four}(); }
-  return fours(p.start + k * p.stride + row, row);
+  return fours(${start} + k * p.stride + row, row);
 }
 @compute @workgroup_size(${WORKGROUP})
-fn main(@builtin(global_invocation_id) id: vec3u) {
+fn main(@builtin(global_invocation_id) id: vec3u) {${set}
   if (id.x >= 2u * p.panels) { return; }
   // Rows of whole fours end within the last: where they are not whole, what lies beyond is zero.
   let row = 4u * min(id.x, (p.rows - 1u) / 4u);
   let k = id.y * ${along}u;
   ${lines.map((line, q) => `let ${line} = line(k + ${q}u, row);`).join('\n  ')}
-  let at = ((id.x / 2u) * p.units + id.y) * ${LANES}u + 4u * (id.x % 2u);
+  let at = ${before}((id.x / 2u) * p.units + id.y) * ${LANES}u + 4u * (id.x % 2u);
   ${transposed.map((value, r) => `outPanels[at + ${r}u] = ${value};`).join('\n  ')}
 }`,
     };

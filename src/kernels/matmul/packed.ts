@@ -8,6 +8,7 @@ import type { Gpu } from '../../gpu/gpu.js';
 import type { FloatDType } from '../launch/formats.js';
 import { foldedGrid } from '../launch/grid.js';
 import {
+  batchesOf,
   type MatmulForm,
   type MatmulOperands,
   type MatmulSize,
@@ -55,10 +56,24 @@ function limitsOf(form: MatmulForm, { K }: MatmulSize, facts: Capabilities): Mat
   return { M: limit, N: limit, K: most };
 }
 
+/** Whether many products fit at once: each in one part, and the packs of all in textures, grids and `PACK_BYTES`. */
+function fitsBatches(form: MatmulForm, size: MatmulSize, facts: Capabilities): boolean {
+  const limits = limitsOf(form, size, facts);
+  const { ofA, ofB } = batchesOf(size);
+  const units = paddedUnits(size.K, packedDType(form));
+  const most = Math.min(facts.maxTextureSize, Math.min(PACK_BYTES, facts.maxBindingSize) / (units * 128));
+  return (
+    size.K <= limits.K &&
+    Math.max(size.M, size.N) <= limits.M &&
+    Math.max(ofA * Math.ceil(size.M / 8), ofB * Math.ceil(size.N / 8)) <= most
+  );
+}
+
 /** The operands of a part, as they are to be packed. */
 function sourcesOf(form: MatmulForm, size: MatmulSize, operands: MatmulOperands, piece: Piece) {
   const { A, B, params, ...others } = partsOf(form, size, operands, piece);
   const { K } = piece;
+  const { ofA, ofB } = batchesOf(size);
   const a: Source = {
     part: A,
     dtype: form.a,
@@ -67,6 +82,7 @@ function sourcesOf(form: MatmulForm, size: MatmulSize, operands: MatmulOperands,
     start: params.startA,
     rows: piece.M,
     K,
+    ...(form.batched && { batches: ofA }),
     uses: size.N,
   };
   const b: Source = {
@@ -77,6 +93,7 @@ function sourcesOf(form: MatmulForm, size: MatmulSize, operands: MatmulOperands,
     start: params.startB,
     rows: piece.N,
     K,
+    ...(form.batched && { batches: ofB }),
     uses: size.M,
   };
   return { a, b, params, ...others };
@@ -84,8 +101,16 @@ function sourcesOf(form: MatmulForm, size: MatmulSize, operands: MatmulOperands,
 
 function runPacked(kind: Kind, gpu: Gpu, form: MatmulForm, size: MatmulSize, operands: MatmulOperands): void {
   const { capabilities } = gpu;
+  const batches = batchesOf(size);
   const dtype = packedDType(form);
-  const core = coreShader({ ...kind, packed: dtype, c: form.c, gelu: form.gelu, fours: whole(size.N) });
+  const core = coreShader({
+    ...kind,
+    packed: dtype,
+    c: form.c,
+    gelu: form.gelu,
+    fours: whole(size.N),
+    ...(form.batched && { batched: true }),
+  });
   const tileRows = 8 * kind.rowGroups;
   // Column by column, so that B's part is packed once, and A's too where B fits in one.
   const pieces = piecesOf(gpu, form, size, limitsOf(form, size, capabilities)).sort(
@@ -112,6 +137,7 @@ function runPacked(kind: Kind, gpu: Gpu, form: MatmulForm, size: MatmulSize, ope
       const packedA = take('a', `${piece.m0} ${piece.k0}`, a);
       const units = paddedUnits(piece.K, dtype);
       const tiles = Math.ceil(piece.M / tileRows) * Math.ceil(piece.N / TILE_COLUMNS);
+      const [x, y] = foldedGrid(tiles, capabilities.maxWorkgroupsPerDimension);
       core.run(
         gpu,
         [packedA.operand, packedB.operand, bias, C, ...(U ? [U] : [])],
@@ -127,8 +153,9 @@ function runPacked(kind: Kind, gpu: Gpu, form: MatmulForm, size: MatmulSize, ope
           plainA: packedA.layout.plain ? 1 : 0,
           plainB: packedB.layout.plain ? 1 : 0,
           stores: (kind.rowGroups * TILE_COLUMNS) / 4,
+          ...(form.batched ? batches : undefined),
         },
-        foldedGrid(tiles, capabilities.maxWorkgroupsPerDimension),
+        [x, y, batches.batches],
       );
     }
   } finally {
@@ -142,18 +169,34 @@ function workspace(kind: Kind, facts: Capabilities, form: MatmulForm, size: Matm
   const limits = limitsOf(form, size, facts);
   const dtype = packedDType(form);
   const K = Math.min(size.K, limits.K);
-  const bytes = (from: FloatDType, byRows: boolean, rows: number, limit: number, uses: number) =>
+  const { ofA, ofB } = batchesOf(size);
+  const bytes = (
+    from: FloatDType,
+    byRows: boolean,
+    rows: number,
+    limit: number,
+    uses: number,
+    batches: number,
+  ) =>
     packBytes(
       layoutFor(
-        { dtype: from, byRows, stride: byRows ? size.K : rows, rows: Math.min(rows, limit), K, uses },
+        {
+          dtype: from,
+          byRows,
+          stride: byRows ? size.K : rows,
+          rows: Math.min(rows, limit),
+          K,
+          uses,
+          batches,
+        },
         dtype,
         kind.reads,
         facts.maxTextureSize,
       ),
       K,
     );
-  const a = bytes(form.a, !form.transA, size.M, limits.M, size.N);
-  const b = bytes(form.b, form.transB, size.N, limits.N, size.M);
+  const a = bytes(form.a, !form.transA, size.M, limits.M, size.N, ofA);
+  const b = bytes(form.b, form.transB, size.N, limits.N, size.M, ofB);
   return b.kept + Math.max(b.passing, a.kept + a.passing);
 }
 
@@ -166,21 +209,23 @@ function packedVariant(
   return {
     name,
     why,
-    supports: (facts, form, { N, K }) =>
+    supports: (facts, form, size) =>
       facts.subgroupMinSize >= 8 &&
-      K > 0 &&
-      (form.c === 'f32' || whole(N)) &&
+      size.K > 0 &&
+      (!form.batched || fitsBatches(form, size, facts)) &&
+      (form.c === 'f32' || whole(size.N)) &&
       // Of a product that adds up over parts the pre-activation is known after the last.
-      !(form.gelu && K > mostK(form, facts)),
+      !(form.gelu && size.K > mostK(form, facts)),
     prior: (facts, _, size) => (facts.software ? prior(facts, size) : -1),
     fuses: new Set(['gelu']),
     workspace: (facts, form, size) => workspace(kind, facts, form, size),
     shaders: (_, form) => {
       const dtype = packedDType(form);
-      const core = { ...kind, packed: dtype, c: form.c, gelu: form.gelu };
+      const many = form.batched && { batched: true as const };
+      const core = { ...kind, packed: dtype, c: form.c, gelu: form.gelu, ...many };
       const [a, b] = [
-        { byRows: !form.transA, from: form.a, to: dtype },
-        { byRows: form.transB, from: form.b, to: dtype },
+        { byRows: !form.transA, from: form.a, to: dtype, ...many },
+        { byRows: form.transB, from: form.b, to: dtype, ...many },
       ];
       return {
         packA: packShader({ ...a, fours: true }),

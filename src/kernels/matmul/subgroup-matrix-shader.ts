@@ -11,7 +11,7 @@
 import type { Capabilities, SubgroupMatrixConfig } from '../../gpu/capabilities.js';
 import type { FloatDType } from '../launch/formats.js';
 import type { ShaderDefinition } from '../launch/shader.js';
-import { layoutOf, type MatmulForm } from './form.js';
+import { layoutOf, type MatmulForm, paramsOf, startsOf } from './form.js';
 import { GPU_PARAMS, sumBuffers, sumStore, type TileExtent, tileOrigin } from './gpu-tiles.js';
 
 /** How a workgroup divides its tile. Everything that the source depends on beside the form. */
@@ -159,8 +159,8 @@ export function matrixShader(
     const name = buffer.toLowerCase();
     const units = slice.lines * slice.length;
     const rounds = range(Math.ceil(units / threads));
-    const [origin, limit, start, row] =
-      buffer === 'A' ? ['row0', 'p.M', 'p.startA', 'p.lda'] : ['col0', 'p.N', 'p.startB', 'p.ldb'];
+    const start = startsOf(form)[buffer];
+    const [origin, limit, row] = buffer === 'A' ? ['row0', 'p.M', 'p.lda'] : ['col0', 'p.N', 'p.ldb'];
     const each = (code: (round: number) => string) =>
       rounds
         .map((n) => {
@@ -240,8 +240,8 @@ export function matrixShader(
   }`)}`;
   };
   return {
-    label: `matmul${layoutOf(form)}.subgroupMatrix${M}x${N}x${K}${partial ? '.part' : ''}`,
-    params: GPU_PARAMS,
+    label: `matmul${layoutOf(form)}.subgroupMatrix${M}x${N}x${K}${partial ? '.part' : ''}${form.batched ? '.batched' : ''}`,
+    params: paramsOf(form, GPU_PARAMS),
     buffers: { A: A.type, B: B.type, ...sumBuffers(form, partial) },
     subgroups: true,
     enables: [...(factors === 'f16' ? (['f16'] as const) : []), 'chromium_experimental_subgroup_matrix'],
@@ -251,7 +251,7 @@ ${sumStore(form, partial)}
 @compute @workgroup_size(${threads})
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) index: u32,
   @builtin(subgroup_id) subgroup: u32, @builtin(subgroup_invocation_id) lane: u32, @builtin(subgroup_size) laneCount: u32) {
-  ${tileOrigin({ rows, columns })}
+  ${tileOrigin({ rows, columns }, form)}
   let areaRow = subgroup / ${subgroupsAcross}u * ${down * M}u;
   let areaColumn = subgroup % ${subgroupsAcross}u * ${across * N}u;
   ${range(down)

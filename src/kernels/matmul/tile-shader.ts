@@ -3,9 +3,9 @@
  * along K lie in workgroup memory as f32, two at a time: while one is multiplied the next is on its way through registers
  * into the other, so that a turn needs one barrier.
  */
-import { type FloatDType, vec4Type } from '../launch/formats.js';
+import { vec4Type } from '../launch/formats.js';
 import type { ShaderDefinition } from '../launch/shader.js';
-import type { MatmulForm } from './form.js';
+import { type MatmulForm, paramsOf, startsOf } from './form.js';
 import { GPU_PARAMS, sumBuffers, sumStore, type TileExtent, tileOrigin } from './gpu-tiles.js';
 
 /** Of C a workgroup, of K a turn, and of C a thread: `each`² values, 4 or 8 a side. */
@@ -42,8 +42,8 @@ interface Staging {
  * Beyond K come zeros; rows or columns beyond C may hold anything that is within the buffer.
  */
 function staging(
+  form: MatmulForm,
   buffer: 'A' | 'B',
-  dtype: FloatDType,
   alongK: boolean,
   extent: number,
   { depth }: TileShape,
@@ -52,8 +52,9 @@ function staging(
   offset: number,
 ): Staging {
   const name = buffer.toLowerCase();
-  const [origin, limit, start, row] =
-    buffer === 'A' ? ['row0', 'p.M', 'p.startA', 'p.lda'] : ['col0', 'p.N', 'p.startB', 'p.ldb'];
+  const dtype = buffer === 'A' ? form.a : form.b;
+  const start = startsOf(form)[buffer];
+  const [origin, limit, row] = buffer === 'A' ? ['row0', 'p.M', 'p.lda'] : ['col0', 'p.N', 'p.ldb'];
   const stored = dtype === 'f16' ? 'Half4' : 'vec4f';
   const value = (at: string) => (dtype === 'f16' ? `unpackHalves(${at})` : at);
   const step = stride(extent);
@@ -124,8 +125,8 @@ export function tileShader(
   const runs = each / 4;
   const threads = tileThreads(shape);
   const unitsOfA = (rows * depth) / (transA ? 4 : 16);
-  const a = staging('A', form.a, !transA, rows, shape, threads, 0);
-  const b = staging('B', form.b, transB, columns, shape, threads, unitsOfA % threads);
+  const a = staging(form, 'A', !transA, rows, shape, threads, 0);
+  const b = staging(form, 'B', transB, columns, shape, threads, unitsOfA % threads);
   const [strideA, strideB] = [stride(rows), stride(columns)];
   // A thread's rows and columns are runs of four, so that neighbours read neighbouring vec4s.
   const products = range(each).flatMap((r) =>
@@ -136,8 +137,8 @@ export function tileShader(
   const rowOf = (r: number) => `row0 + ${Math.floor(r / 4) * (rows / runs) + (r % 4)}u + y * 4u`;
   const unitOf = (v: number) => `col0 / 4u + ${v * (columns / each)}u + x`;
   return {
-    label: `matmul${transA ? 'T' : 'N'}${transB ? 'T' : 'N'}.tile${rows}x${columns}${partial ? '.part' : ''}`,
-    params: GPU_PARAMS,
+    label: `matmul${transA ? 'T' : 'N'}${transB ? 'T' : 'N'}.tile${rows}x${columns}${partial ? '.part' : ''}${form.batched ? '.batched' : ''}`,
+    params: paramsOf(form, GPU_PARAMS),
     buffers: { A: vec4Type(form.a), B: vec4Type(form.b), ...sumBuffers(form, partial) },
     body: `
 var<workgroup> sA: array<vec4f, ${2 * depth * strideA}>;
@@ -145,7 +146,7 @@ var<workgroup> sB: array<vec4f, ${2 * depth * strideB}>;
 ${sumStore(form, partial)}
 @compute @workgroup_size(${threads})
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) index: u32) {
-  ${tileOrigin(shape)}
+  ${tileOrigin(shape, form)}
   let x = index % ${columns / each}u;
   let y = index / ${columns / each}u;
   ${range(each)

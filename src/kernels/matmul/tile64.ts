@@ -10,8 +10,10 @@ import {
   type MatmulForm,
   type MatmulVariant,
   PARAMS,
+  paramsOf,
   partsOf,
   piecesOf,
+  startsOf,
   tileGrid,
 } from './form.js';
 
@@ -26,7 +28,12 @@ export const tile64: MatmulVariant = {
     const most = 64 * gpu.capabilities.maxWorkgroupsPerDimension;
     for (const piece of piecesOf(gpu, form, size, { M: most, N: most })) {
       const { A, B, bias, C, U, params } = partsOf(form, size, operands, piece);
-      shader(form).run(gpu, [A, B, bias, C, ...(U ? [U] : [])], params, tileGrid(piece, 64, 64));
+      shader(form).run(
+        gpu,
+        [A, B, bias, C, ...(U ? [U] : [])],
+        params,
+        tileGrid(piece, 64, 64, size.batches),
+      );
     }
   },
 };
@@ -51,31 +58,33 @@ function shader(form: MatmulForm): Shader<typeof PARAMS> {
       if (p.accumulate != 0u) { sum += ${form.c === 'f16' ? load4('f16', 'outC', at) : `outC[${at}]`}; }
       ${gelu ? activate(at) : ''}
       ${form.c === 'f16' ? store4('f16', 'outC', at, 'sum') : `outC[${at}] = sum;`}`;
-  return shaderOf('matmul.tile64', form, (form) => ({
-    label: `matmul${layoutOf(form)}.tile64`,
-    params: PARAMS,
-    buffers: {
-      A: type(form.a),
-      B: type(form.b),
-      bias: 'array<f32>',
-      outC: result,
-      ...(gelu ? { outU: result } : {}),
-    },
-    body: `${gelu ? elementary(form.c === 'f16' ? 'vec4f' : 'f32') : ''}
-// As[k][m], Bs[k][n]; rows padded by one vec4 against bank conflicts.
+  return shaderOf('matmul.tile64', form, (form) => {
+    const starts = startsOf(form);
+    return {
+      label: `matmul${layoutOf(form)}.tile64${form.batched ? '.batched' : ''}`,
+      params: paramsOf(form, PARAMS),
+      buffers: {
+        A: type(form.a),
+        B: type(form.b),
+        bias: 'array<f32>',
+        outC: result,
+        ...(gelu ? { outU: result } : {}),
+      },
+      body: `${gelu ? elementary(form.c === 'f16' ? 'vec4f' : 'f32') : ''}
+${starts.declared}// As[k][m], Bs[k][n]; rows padded by one vec4 against bank conflicts.
 var<workgroup> As: array<array<vec4f, 17>, 16>;
 var<workgroup> Bs: array<array<vec4f, 17>, 16>;
 fn readA(m: u32, k: u32) -> f32 {
   if (m >= p.M || k >= p.K) { return 0.0; }
-  ${read(form.a, 'A', `p.startA + ${transA ? 'k * p.lda + m' : 'm * p.lda + k'}`)}
+  ${read(form.a, 'A', `${starts.A} + ${transA ? 'k * p.lda + m' : 'm * p.lda + k'}`)}
 }
 fn readB(k: u32, n: u32) -> f32 {
   if (n >= p.N || k >= p.K) { return 0.0; }
-  ${read(form.b, 'B', `p.startB + ${transB ? 'n * p.ldb + k' : 'k * p.ldb + n'}`)}
+  ${read(form.b, 'B', `${starts.B} + ${transB ? 'n * p.ldb + k' : 'k * p.ldb + n'}`)}
 }
 @compute @workgroup_size(16, 16)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: vec3u, @builtin(local_invocation_index) index: u32) {
-  let row0 = group.y * 64u;
+  ${starts.set}let row0 = group.y * 64u;
   let col0 = group.x * 64u;
   var acc: array<vec4f, 4>;
   for (var k0 = 0u; k0 < p.K; k0 += 16u) {
@@ -111,14 +120,15 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
     ${
       form.c === 'f16'
         ? `let col = col0 + id.x * 4u;
-    if (col < p.N) {${epilogue('acc[r]', 'vec4f(bias[col], bias[col + 1u], bias[col + 2u], bias[col + 3u])', '(p.startC + row * p.ldc + col) / 4u')}
+    if (col < p.N) {${epilogue('acc[r]', 'vec4f(bias[col], bias[col + 1u], bias[col + 2u], bias[col + 3u])', `(${starts.C} + row * p.ldc + col) / 4u`)}
     }`
         : `for (var e = 0u; e < 4u; e++) {
       let col = col0 + id.x * 4u + e;
-      if (col >= p.N) { break; }${epilogue('acc[r][e]', 'bias[col]', 'p.startC + row * p.ldc + col')}
+      if (col >= p.N) { break; }${epilogue('acc[r][e]', 'bias[col]', `${starts.C} + row * p.ldc + col`)}
     }`
     }
   }
 }`,
-  }));
+    };
+  });
 }

@@ -7,7 +7,7 @@ import { Tensor } from '../../tensor/tensor.js';
 import type { FloatDType } from '../launch/formats.js';
 import { unaryFormulas } from '../pointwise.js';
 import type { Trial } from '../variants.js';
-import type { MatmulForm, MatmulOperands, MatmulSize } from './form.js';
+import { batchesOf, type MatmulForm, type MatmulOperands, type MatmulSize } from './form.js';
 import { matmulElement } from './reference.js';
 
 /** Elements of a result that are compared, when it has more: its edges, and some between. */
@@ -20,6 +20,7 @@ export function drawTrial(
   compute: (operands: MatmulOperands, variant: string | undefined) => void,
 ): Trial {
   const { M, N, K } = size;
+  const { batches, eachA, ofA, eachB, ofB } = batchesOf(size);
   const random = new CounterRandom(M * 31 + N * 17 + K, 0);
   const draw = (shape: number[], dtype: FloatDType) => {
     const values = Float32Array.from({ length: shape[0]! * shape[1]! }, () => random.uniform() - 0.5);
@@ -27,9 +28,9 @@ export function drawTrial(
     const halves = f32ToF16(values);
     return { values: f16ToF32(halves), tensor: Tensor.from(gpu, halves, shape, 'f16').keep() };
   };
-  const a = draw(form.transA ? [K, M] : [M, K], form.a);
-  const b = draw(form.transB ? [N, K] : [K, N], form.b);
-  const empty = () => Tensor.empty(gpu, [M, N], form.c).keep();
+  const a = draw(form.transA ? [ofA * K, M] : [ofA * M, K], form.a);
+  const b = draw(form.transB ? [ofB * N, K] : [ofB * K, N], form.b);
+  const empty = () => Tensor.empty(gpu, [batches * M, N], form.c).keep();
   const c = empty();
   const preActivation = form.gelu ? empty() : undefined;
   const outputs = preActivation ? [c, preActivation] : [c];
@@ -43,8 +44,15 @@ export function drawTrial(
         const got = await output.toFloat32();
         let top = 1e-6;
         let error = 0;
-        for (const at of probes(M, N)) {
-          const sum = matmulElement(a.values, b.values, { ...size, ...form }, Math.floor(at / N), at % N);
+        for (const at of probes(batches * M, N)) {
+          const batch = Math.floor(at / (M * N));
+          const sum = matmulElement(
+            matrix(a.values, Math.floor(batch / eachA) % ofA, M * K),
+            matrix(b.values, Math.floor(batch / eachB) % ofB, K * N),
+            { ...size, ...form },
+            Math.floor(at / N) % M,
+            at % N,
+          );
           const want = output === c && form.gelu ? unaryFormulas.gelu.host(sum) : sum;
           top = Math.max(top, Math.abs(want));
           const off = Math.abs(got[at]! - want);
@@ -60,6 +68,9 @@ export function drawTrial(
     },
   };
 }
+
+const matrix = (values: Float32Array, index: number, size: number): Float32Array =>
+  values.subarray(index * size, (index + 1) * size);
 
 function* probes(M: number, N: number): Generator<number> {
   if (M * N <= 4 * PROBES) {
