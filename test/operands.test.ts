@@ -76,20 +76,35 @@ const wrong: Record<string, Wrong[]> = {
       says: /inner dimensions/,
     },
     {
-      operands: ['[8,4] f32', '[2,4,4] f32'],
+      operands: ['[3,8,4] f32', '[2,4,4] f32'],
       call: (a, b) => ops.matmul(a!, b!),
-      says: /b must be \[K,N\], found 3 dimensions/,
+      says: /batch dimensions do not broadcast: a \[3,8,4\] f32 · b \[2,4,4\] f32$/,
+    },
+    {
+      operands: ['[2,8,4] f32', '[2,5,4] f32'],
+      call: (a, b) => ops.matmul(a!, b!),
+      says: /inner dimensions differ: a \[2,8,4\] f32 · b \[2,5,4\] f32$/,
+    },
+    {
+      operands: ['[8,4] f32', '[5] f32'],
+      call: (a, b) => ops.matmul(a!, b!),
+      says: /inner dimensions differ: a \[8,4\] f32 · b \[5\] f32$/,
+    },
+    {
+      operands: ['[8,4] f32', '[4] f32'],
+      call: (a, b) => ops.matmul(a!, b!, { transB: true }),
+      says: /a vector has no transpose/,
+    },
+    {
+      operands: ['[4] f32', '[4,4] f32'],
+      call: (a, b) => ops.matmul(a!, b!, { transA: true }),
+      says: /a must be \[K,M\], found 1 dimensions/,
     },
     { operands: ['[] f32', '[4,4] f32'], call: (a, b) => ops.matmul(a!, b!), says: /found 0 dimensions/ },
     {
       operands: ['[8,4] u32', '[4,4] f32'],
       call: (a, b) => ops.matmul(a!, b!),
       says: /a must be f32 or f16/,
-    },
-    {
-      operands: ['[8,4] f16', '[4,6] f16'],
-      call: (a, b) => ops.matmul(a!, b!),
-      says: /f16 needs whole groups of 4 in N/,
     },
     {
       operands: ['[8,4] f32', '[4,4] f32 elsewhere'],
@@ -100,6 +115,20 @@ const wrong: Record<string, Wrong[]> = {
       operands: ['[8,4] f32', '[4,4] f32 freed'],
       call: (a, b) => ops.matmul(a!, b!),
       says: /b was already freed/,
+    },
+  ],
+  dot: [
+    {
+      operands: ['[8] f32', '[7] f32'],
+      call: (a, b) => ops.dot(a!, b!),
+      says: /K is 8 in a \[K\] and 7 in b/,
+    },
+  ],
+  outer: [
+    {
+      operands: ['[8] f32', '[7,1] f32'],
+      call: (a, b) => ops.outer(a!, b!),
+      says: /b must be \[N\], found 2 dimensions/,
     },
   ],
   linear: [
@@ -123,7 +152,6 @@ const wrong: Record<string, Wrong[]> = {
       call: (x, w, b) => ops.linear(x!, w!, b),
       says: /different devices/,
     },
-    { operands: ['[3,8] f16', '[6,8] f32'], call: (x, w) => ops.linear(x!, w!), says: /groups of 4 in out/ },
     {
       operands: ['[3,8] f32', '[8] f32'],
       call: (x, w) => ops.linear(x!, w!),

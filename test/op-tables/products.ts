@@ -2,6 +2,7 @@
 import * as ops from '../../src/autograd/index.js';
 import { matmulReference } from '../../src/kernels/matmul/reference.js';
 import { unaryFormulas } from '../../src/kernels/pointwise.js';
+import { broadcastShapes, sizeOf } from '../../src/tensor/shape.js';
 import type { OpCase } from './case.js';
 
 const matmulCases: OpCase[] = (
@@ -23,10 +24,96 @@ const matmulCases: OpCase[] = (
   // 64 rows of an operand must be seen at once.
   binding: 69632,
   adds: 'all',
-  halves: K % 4 === 0 && N % 4 === 0 ? [0, 1] : undefined,
+  halves: [0, 1],
   run: (_, [a, b]) => ops.matmul(a!, b!, { transB }),
   reference: ([a, b]) => matmulReference(a!, b!, { M, N, K, transB }),
 }));
+
+/** The product of the last two dimensions, of batches that broadcast, and of vectors, in float64. */
+function batchedReference(
+  a: Float64Array,
+  b: Float64Array,
+  shapeA: readonly number[],
+  shapeB: readonly number[],
+  { transA = false, transB = false } = {},
+): Float64Array {
+  const [ofA, ofB] = [
+    shapeA.length === 1 ? [1, shapeA[0]!] : shapeA,
+    shapeB.length === 1 ? (transB ? [1, shapeB[0]!] : [shapeB[0]!, 1]) : shapeB,
+  ];
+  const [M, K] = transA ? [ofA.at(-1)!, ofA.at(-2)!] : [ofA.at(-2)!, ofA.at(-1)!];
+  const N = ofB.at(transB ? -2 : -1)!;
+  const batch = broadcastShapes(ofA.slice(0, -2), ofB.slice(0, -2))!;
+  const matrix = (x: Float64Array, shape: readonly number[], index: number) => {
+    let at = 0;
+    let stride = 1;
+    let left = index;
+    for (let d = batch.length - 1; d >= 0; d--) {
+      const extent = shape[shape.length - 2 - batch.length + d] ?? 1;
+      if (extent > 1) at += stride * (left % batch[d]!);
+      stride *= extent;
+      left = Math.floor(left / batch[d]!);
+    }
+    const size = shape.at(-1)! * shape.at(-2)!;
+    return x.subarray(at * size, (at + 1) * size);
+  };
+  return Float64Array.from(
+    Array.from({ length: sizeOf(batch) }, (_, i) => [
+      ...matmulReference(matrix(a, ofA, i), matrix(b, ofB, i), { M, N, K, transA, transB }),
+    ]).flat(),
+  );
+}
+
+const transposed = (shape: number[]): number[] => [...shape.slice(0, -2), shape.at(-1)!, shape.at(-2)!];
+
+/** Shapes of op(a) and op(b), how they are stored, and whether columns come in fours, as f16 in the kernel does. */
+const batchedCases: OpCase[] = (
+  [
+    ['each its own', [3, 5, 7], [3, 7, 6], false, false],
+    ['b for all, a transposed', [3, 9, 8], [8, 12], true, false],
+    ['a for all, both transposed', [5, 8], [4, 8, 4], true, true],
+    // Matrices of a that meet the same one of b, of which each is met by several groups of a's.
+    ['both broadcast', [2, 1, 3, 4, 8], [3, 1, 8, 12], false, true],
+    ['no simple rule', [2, 3, 2, 4, 8], [2, 1, 2, 8, 4], true, false],
+    ['vector and matrices', [8], [3, 8, 4], false, false],
+    ['matrices and vector', [3, 4, 8], [8], true, false],
+  ] as [string, number[], number[], boolean, boolean][]
+).map(([what, a, b, transA, transB]) => {
+  const stored = (shape: number[], trans: boolean) => (trans ? transposed(shape) : shape);
+  const [shapeA, shapeB] = [stored(a, transA), stored(b, transB)];
+  // As many as a dispatch is cut for, and more.
+  const more = (shape: number[]) => (shape.length > 2 ? [8 * shape[0]!, ...shape.slice(1)] : shape);
+  return {
+    name: `matmul of many, ${what}`,
+    inputs: [shapeA, shapeB],
+    large: [more(shapeA), more(shapeB)],
+    adds: 'all',
+    halves: [0, 1],
+    run: (_, [x, y]) => ops.matmul(x!, y!, { transA, transB }),
+    reference: ([x, y]) => batchedReference(x!, y!, shapeA, shapeB, { transA, transB }),
+  } satisfies OpCase;
+});
+
+const vectorCases: OpCase[] = [
+  {
+    name: 'dot',
+    inputs: [[50], [50]],
+    large: [[3000], [3000]],
+    adds: 'all',
+    halves: [0, 1],
+    run: (_, [a, b]) => ops.matmul(a!, b!),
+    reference: ([a, b]) => Float64Array.of(a!.reduce((sum, v, i) => sum + v * b![i]!, 0)),
+  },
+  {
+    name: 'outer',
+    inputs: [[9], [6]],
+    large: [[600], [60]],
+    adds: 'gradients',
+    halves: [0, 1],
+    run: (_, [a, b]) => ops.outer(a!, b!),
+    reference: ([a, b]) => Float64Array.from([...a!].flatMap((v) => [...b!].map((w) => v * w))),
+  },
+];
 
 const linearCases: OpCase[] = (
   [
@@ -42,7 +129,7 @@ const linearCases: OpCase[] = (
     large: [[...shape.slice(0, -1), 48, 4 * K], [4 * out, 4 * K], [4 * out]],
     binding: 69632,
     adds: 'all',
-    halves: K % 4 === 0 && out % 4 === 0 ? [0] : undefined,
+    halves: [0],
     run: (_, [x, w, b]) => ops.linear(x!, w!, b!),
     reference: ([x, w, b]) => matmulReference(x!, w!, { M: x!.length / K, N: out, K, transB: true }, b!),
   };
@@ -54,10 +141,16 @@ const linearGeluCases: OpCase[] = [12, 5].map((out) => ({
   large: [[1000, 8], [4 * out, 8], [4 * out]],
   binding: 69632,
   adds: 'gradients',
-  halves: out % 4 === 0 ? [0] : undefined,
+  halves: [0],
   run: (_, [x, w, b]) => ops.linearGelu(x!, w!, b!),
   reference: ([x, w, b]) =>
     matmulReference(x!, w!, { M: 9, N: out, K: 8, transB: true }, b!).map((v) => unaryFormulas.gelu.host(v)),
 }));
 
-export const productCases: OpCase[] = [...matmulCases, ...linearCases, ...linearGeluCases];
+export const productCases: OpCase[] = [
+  ...matmulCases,
+  ...batchedCases,
+  ...vectorCases,
+  ...linearCases,
+  ...linearGeluCases,
+];

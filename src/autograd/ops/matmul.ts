@@ -2,46 +2,142 @@
 
 import { ShapeError } from '../../errors.js';
 import { type FloatDType, floatDType } from '../../kernels/launch/formats.js';
-import { type MatmulOptions, matmul as matmulKernel } from '../../kernels/matmul/matmul.js';
-import { cast, unaryGradient } from '../../kernels/pointwise.js';
+import { matmul as matmulKernel } from '../../kernels/matmul/matmul.js';
+import { cast as castKernel, unary, unaryGradient } from '../../kernels/pointwise.js';
 import { columnSum } from '../../kernels/reduce.js';
 import { f32, floats, optional, signature } from '../../tensor/operands.js';
 import { scope } from '../../tensor/scope.js';
+import { broadcastShapes, sizeOf } from '../../tensor/shape.js';
 import { Tensor } from '../../tensor/tensor.js';
+import { sumToShape } from '../ranges.js';
 import { type Input, record, sharedGradient } from '../tape.js';
+import { cast, mul } from './pointwise.js';
+import { sum } from './reduce.js';
+import { reshape } from './shape.js';
 
-/**
- * A product that is the gradient of an operand of `dtype`. The kernel writes halves in fours; the operand, which it
- * only reads, may have any number of columns.
- */
-function productGradient(a: Tensor, b: Tensor, dtype: FloatDType, options: MatmulOptions): Tensor {
-  const columns = b.shape[options.transB ? 0 : 1]!;
-  if (dtype === 'f32' || columns % 4 === 0) return matmulKernel(a, b, { ...options, dtype });
-  return cast(matmulKernel(a, b, { ...options, dtype: 'f32' }), dtype);
+export interface MatmulFlags {
+  /** a is stored [...,K,M]. */
+  readonly transA?: boolean;
+  /** b is stored [...,N,K]. */
+  readonly transB?: boolean;
 }
 
-/** a·b, or with `transB` a·bᵀ. a: [...,K]; b: [K,N], or [N,K]. Returns [...,N]. */
-export function matmul(a: Tensor, b: Tensor, { transB = false } = {}): Tensor {
+const INNER = { meanings: { K: 'inner dimensions' } };
+const VECTOR_B = {
+  N: signature('matmul', { a: floats('...', 'K'), b: floats('K') }, INNER),
+  T: signature('matmul', { a: floats('...', 'K', 'M'), b: floats('K') }, INNER),
+};
+const VECTOR_A = {
+  N: signature('matmul', { a: floats('K'), b: floats('...', 'K', 'N') }, INNER),
+  T: signature('matmul', { a: floats('K'), b: floats('...', 'N', 'K') }, INNER),
+};
+
+/**
+ * The product of the last two dimensions, as torch.matmul: a [...,M,K] or with `transA` [...,K,M], b [...,K,N] or with
+ * `transB` [...,N,K], f32 or f16 each; what stands before broadcasts. Returns [...,M,N] of a's dtype, summed in f32; zeros
+ * where K is 0. Nothing is copied to be transposed or broadcast, and with a b of two dimensions all of a's are rows of one
+ * product.
+ *
+ * A vector a [K] is a row and a vector b [K] a column, which the result lacks; two vectors give a scalar. Halves are
+ * written in fours: an f16 result with other columns is computed in f32, in memory of its own, and rounded.
+ * @throws ShapeError where inner dimensions differ, batches do not broadcast, or a vector should be transposed.
+ */
+export function matmul(a: Tensor, b: Tensor, { transA = false, transB = false }: MatmulFlags = {}): Tensor {
+  if (b?.shape?.length === 1) {
+    if (transB) throw new ShapeError('matmul', 'a vector has no transpose: transB', { a, b });
+    VECTOR_B[transA ? 'T' : 'N'].check({ a, b });
+    if (a.shape.length === 1) return dot(a, b);
+    return scope(() => {
+      const y = matmul(a, reshape(b, [b.size, 1]), { transA });
+      return reshape(y, y.shape.slice(0, -1));
+    });
+  }
+  if (a?.shape?.length === 1 && b?.shape?.length > 1 && !transA) {
+    VECTOR_A[transB ? 'T' : 'N'].check({ a, b });
+    return scope(() => {
+      const y = matmul(reshape(a, [1, a.size]), b, { transB });
+      return reshape(y, [...y.shape.slice(0, -2), y.shape.at(-1)!]);
+    });
+  }
   return record(
     'matmul',
-    matmulKernel(a, b, { transB }),
+    matmulKernel(a, b, { transA, transB }),
     [],
     [
-      [a, (dy) => productGradient(dy, b, floatDType('matmul', a), { transB: !transB }).alias(a.shape), [b]],
+      [
+        a,
+        (dy) =>
+          transA
+            ? productGradient(b, dy, a, { transA: transB, transB: true })
+            : productGradient(dy, b, a, { transB: !transB }),
+        [b],
+      ],
       [
         b,
-        (dy) => {
-          const dy2 = dy.alias([dy.rows, dy.cols]);
-          const a2 = a.alias([a.rows, a.cols]);
-          const dtype = floatDType('matmul', b);
-          return transB
-            ? productGradient(dy2, a2, dtype, { transA: true })
-            : productGradient(a2, dy2, dtype, { transA: true });
-        },
+        (dy) =>
+          transB
+            ? productGradient(dy, a, b, { transA: true, transB: transA })
+            : productGradient(a, dy, b, { transA: !transA }),
         [a],
       ],
     ],
   );
+}
+
+/** f of both in f32, rounded once to the dtype of a. */
+const inF32 = (a: Tensor, b: Tensor, f: (a: Tensor, b: Tensor) => Tensor): Tensor => {
+  const wide = (x: Tensor) => (x.dtype === 'f16' ? cast(x, 'f32') : x);
+  return scope(() => {
+    const y = f(wide(a), wide(b));
+    return a.dtype === 'f16' ? cast(y, 'f16') : y;
+  });
+};
+
+const DOT = signature('dot', { a: floats('K'), b: floats('K') });
+
+/** Σ aᵢ·bᵢ of two vectors [K], a scalar of a's dtype. */
+export function dot(a: Tensor, b: Tensor): Tensor {
+  DOT.check({ a, b });
+  return inF32(a, b, (x, y) => sum(mul(x, y)));
+}
+
+const OUTER = signature('outer', { a: floats('M'), b: floats('N') });
+
+/** aᵢ·bⱼ of two vectors: [M], [N] → [M,N], of a's dtype. */
+export function outer(a: Tensor, b: Tensor): Tensor {
+  OUTER.check({ a, b });
+  return inF32(a, b, (x, y) => mul(reshape(x, [-1, 1]), y));
+}
+
+/**
+ * The gradient of an operand of a product, itself a product of x and y, summed over what broadcasting stretched. Where
+ * dimensions stand before the rows of both that are summed over, they are rows too, and the kernel adds them up.
+ */
+function productGradient(x: Tensor, y: Tensor, of: Tensor, options: MatmulFlags): Tensor {
+  const dtype = floatDType('matmul', of);
+  const [batchX, batchY] = [x.shape.slice(0, -2), y.shape.slice(0, -2)];
+  const batch = broadcastShapes(batchX, batchY)!;
+  // Dimensions at the end of the batch that the operand lacks and both factors have.
+  let folded = 0;
+  if (options.transA && !options.transB)
+    while (
+      folded < Math.min(batchX.length, batchY.length) &&
+      batchX.at(-1 - folded) === batchY.at(-1 - folded) &&
+      (of.shape.at(-3 - folded) ?? 1) === 1
+    )
+      folded++;
+  const rows = (z: Tensor) =>
+    z.alias([...z.shape.slice(0, -2 - folded), sizeOf(z.shape.slice(-2 - folded, -1)), z.shape.at(-1)!]);
+  const stretched = batch.slice(0, batch.length - folded);
+  const own = of.shape.slice(0, -2);
+  const sums = sizeOf(stretched) !== sizeOf(own.slice(0, Math.max(0, own.length - folded)));
+  const product = matmulKernel(rows(x), rows(y), { ...options, dtype: sums ? 'f32' : dtype });
+  if (!sums) return product.alias(of.shape);
+  const total = sumToShape(product, [
+    ...own.slice(0, Math.max(0, own.length - folded)),
+    ...of.shape.slice(-2),
+  ]);
+  return (dtype === 'f32' ? total : castKernel(total, dtype)).alias(of.shape);
 }
 
 /**
@@ -59,7 +155,7 @@ function linearGradients(
   // The weight itself too: an f16 copy is only as good as the weight that it was made of.
   const weights = compute === weight ? [weight] : [compute, weight];
   return [
-    [x, (dy) => productGradient(dProduct(dy), compute, own, {}).alias(x.shape), weights],
+    [x, (dy) => matmulKernel(dProduct(dy), compute, { dtype: own }).alias(x.shape), weights],
     [
       weight,
       (dy, sink) => {
@@ -84,7 +180,7 @@ function linearGradients(
  */
 function computeCopy(op: string, x: Tensor, weight: Tensor): Tensor {
   const copy = x.dtype === 'f16' || weight.dtype === 'f16' ? weight.role?.half() : undefined;
-  if (x.dtype === 'f16') return copy ?? cast(weight, 'f16');
+  if (x.dtype === 'f16') return copy ?? castKernel(weight, 'f16');
   if (copy === weight)
     throw new ShapeError(op, 'ranks have parts of the weight in f32: only f16 products read its copy', {
       x,
@@ -94,11 +190,7 @@ function computeCopy(op: string, x: Tensor, weight: Tensor): Tensor {
 }
 
 const linearSignature = (op: string) =>
-  signature(
-    op,
-    { x: floats('...', 'in'), weight: floats('out', 'in'), bias: optional(f32('out')) },
-    { foursInF16Result: ['out'] },
-  );
+  signature(op, { x: floats('...', 'in'), weight: floats('out', 'in'), bias: optional(f32('out')) });
 const LINEAR = linearSignature('linear');
 const LINEAR_GELU = linearSignature('linearGelu');
 
@@ -125,8 +217,14 @@ export function linearGelu(x: Tensor, weight: Tensor, bias?: Tensor): Tensor {
   LINEAR_GELU.check({ x, weight, bias }, {}, { result: x?.dtype });
   return scope(() => {
     const compute = computeCopy('linearGelu', x, weight);
-    const u = Tensor.empty(x.gpu, [...x.shape.slice(0, -1), weight.shape[0]!], floatDType('linear', x));
-    const y = matmulKernel(x, compute, { transB: true, bias, preActivation: u });
+    const dtype = floatDType('linear', x);
+    const columns = weight.shape[0]!;
+    // The kernel has room for a pre-activation of halves in fours only.
+    const fuses = dtype === 'f32' || columns % 4 === 0;
+    const u = fuses
+      ? Tensor.empty(x.gpu, [...x.shape.slice(0, -1), columns], dtype)
+      : matmulKernel(x, compute, { transB: true, bias });
+    const y = fuses ? matmulKernel(x, compute, { transB: true, bias, preActivation: u }) : unary('gelu', u);
     // Three gradients start from du.
     const dProduct = sharedGradient((dy) => unaryGradient('gelu', u, dy));
     return record('linearGelu', y, [u], linearGradients(x, weight, compute, bias, dProduct));
