@@ -109,3 +109,11 @@ test('texts are cut at 512 tokens, at what the folder says where that is less, o
     fs.rmSync(folder, { recursive: true, force: true });
   }
 });
+
+test('vectors are cut to no more than their width', async () => {
+  await assert.rejects(
+    open({ truncateDim: 65 }, []),
+    /^InputError: --truncate_dim: expected at most 64, the width of the model’s vectors, found 65$/,
+  );
+  await (await open({ truncateDim: 64 }, [])).close();
+});

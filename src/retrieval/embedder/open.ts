@@ -76,6 +76,7 @@ export async function openEmbedder(
         ...{ precision: args.fp16 ? 'f16' : 'f32', trainable: () => false, needs: heads },
       });
       tokenizer.requireRows(opened.model.config.vocabSize);
+      requireWidth(args.truncateDim, opened.model, heads);
       return opened.model;
     });
     for (const line of [...tokenizer.notices, ...model.notices]) note(line);
@@ -89,6 +90,19 @@ export async function openEmbedder(
     await close();
     throw error;
   }
+}
+
+/** @throws InputError for vectors that are cut to more than the widest has. */
+function requireWidth(
+  truncateDim: number | null,
+  model: M3Model,
+  heads: NonNullable<M3Options['needs']>,
+): void {
+  const widest = Math.max(model.config.hiddenSize, heads.includes('colbert_linear') ? model.colbertWidth : 0);
+  if (truncateDim !== null && truncateDim > widest)
+    throw new InputError(
+      `--truncate_dim: expected at most ${widest}, the width of the model’s vectors, found ${truncateDim}`,
+    );
 }
 
 /** Most tokens of a text where no flag says: FlagEmbedding's default, and never more than the model was made for. */
