@@ -11,22 +11,21 @@ import { shaderOf } from '../launch/shader.js';
 import { type Box, cut, isRun, rangeOf, type Side, simplified } from './box.js';
 
 /**
- * What a thread moves. `words4`, `words1`: so many words at once, where those lie together on both sides. Of halves that do
- * not fill words: `pairs`, a word of the result from two places; `halves`, half a word, of which the other half may be
- * another thread's.
+ * What a thread moves. `words4`, `words1`: so many words at once, where those lie together on both sides. `words16`, `words8`:
+ * four by four elements of 4 or of 2 bytes, of which rows lie together where they are read and columns where they are
+ * written, as in a transposition. Of halves that do not fill words: `pairs`, a word of the result from two places; `halves`,
+ * half a word, of which the other half may be another thread's.
  */
-type Unit = 'words4' | 'words1' | 'pairs' | 'halves';
+type Unit = 'words4' | 'words1' | 'words16' | 'words8' | 'pairs' | 'halves';
 
 interface CopyForm {
   readonly unit: Unit;
   readonly rank: number;
 }
 
-/** By the dimension, each with its extent and its steps on both sides. */
+/** Units; then by the dimension their number and their steps on both sides; then the steps within blocks. */
 const PARAMS = {
-  /** Of threads, and the number of the last unit. */
   count: 'u32',
-  last: 'u32',
   d1: 'u32',
   d2: 'u32',
   d3: 'u32',
@@ -40,6 +39,8 @@ const PARAMS = {
   y1: 'u32',
   y2: 'u32',
   y3: 'u32',
+  stepX: 'u32',
+  stepY: 'u32',
 } as const;
 
 /** WGSL: `placeOf(i)`, where unit i of a box of `rank` dimensions is read and written; starts and steps are modulo 2³². */
@@ -59,19 +60,53 @@ function placeOf(rank: number): string {
 
 const HALF_OF_X = `fn halfOfX(at: u32) -> u32 { return (X[at / 2u] >> (16u * (at % 2u))) & 0xffffu; }`;
 
-const MOVES: Readonly<
-  Record<Unit, { readonly functions?: string; readonly y?: string; readonly move: string }>
-> = {
-  words4: { move: 'let place = placeOf(i); outY[place.y] = X[place.x];' },
-  words1: { move: 'let place = placeOf(i); outY[place.y] = X[place.x];' },
+interface Move {
+  /** WGSL types of the elements of X, and of outY where it is another. */
+  readonly x: string;
+  readonly y?: string;
+  readonly functions?: string;
+  /** WGSL: unit i is moved. */
+  readonly move: string;
+  /** Units of a thread. */
+  readonly each?: number;
+}
+
+const rows = [0, 1, 2, 3] as const;
+
+/** Four rows are read, four columns are written. */
+const block = (x: string, column: (c: number) => string): Move => ({
+  x,
+  move: `let place = placeOf(i);
+  ${rows.map((r) => `let r${r} = X[place.x + ${r}u * p.stepX];`).join(' ')}
+  ${rows.map((c) => `outY[place.y + ${c}u * p.stepY] = ${x}(${column(c)});`).join('\n  ')}`,
+});
+
+const WORDS = 'let place = placeOf(i); outY[place.y] = X[place.x];';
+
+const MOVES: Readonly<Record<Unit, Move>> = {
+  words4: { x: 'vec4u', move: WORDS },
+  words1: { x: 'u32', move: WORDS },
+  words16: block('vec4u', (c) => rows.map((r) => `r${r}[${c}]`).join(', ')),
+  words8: block('vec2u', (c) =>
+    [0, 2]
+      .map((r) =>
+        c % 2 === 0
+          ? `(r${r}[${c >> 1}] & 0xffffu) | (r${r + 1}[${c >> 1}] << 16u)`
+          : `(r${r}[${c >> 1}] >> 16u) | (r${r + 1}[${c >> 1}] & 0xffff0000u)`,
+      )
+      .join(', '),
+  ),
   pairs: {
+    x: 'u32',
     functions: HALF_OF_X,
+    each: 2,
     move: `let place = placeOf(2u * i);
-  outY[place.y / 2u] = halfOfX(place.x) | (halfOfX(placeOf(min(2u * i + 1u, p.last)).x) << 16u);`,
+  outY[place.y / 2u] = halfOfX(place.x) | (halfOfX(placeOf(min(2u * i + 1u, p.count - 1u)).x) << 16u);`,
   },
   halves: {
+    x: 'u32',
+    y: 'atomic<u32>',
     functions: HALF_OF_X,
-    y: 'array<atomic<u32>>',
     move: `let place = placeOf(i);
   let shift = 16u * (place.y % 2u);
   // Of its word no thread changes the other half, so that the order is of no matter.
@@ -82,16 +117,15 @@ const MOVES: Readonly<
 
 const copyShader = (form: CopyForm) =>
   shaderOf('strided', form, ({ unit, rank }) => {
-    const { functions = '', y, move } = MOVES[unit];
-    const type = unit === 'words4' ? 'array<vec4u>' : 'array<u32>';
+    const { x, y = x, functions = '', each = 1, move } = MOVES[unit];
     return {
       label: 'strided',
       params: PARAMS,
-      buffers: { X: type, outY: y ?? type },
+      buffers: { X: `array<${x}>`, outY: `array<${y}>` },
       body: `${functions}
 ${placeOf(rank)}
 ${FLAT_MAIN}
-  if (i >= p.count) { return; }
+  if (${each === 1 ? 'i' : `${each}u * i`} >= p.count) { return; }
   ${move}
 }`,
     };
@@ -114,13 +148,71 @@ function fillsPairs({ dims, to: { start, strides } }: Box, out: Tensor): boolean
   return start === 0 && sizeOf(dims) === out.size;
 }
 
-const WORDS = { words4: 4, words1: 1 } as const;
+/** A box in units: extents and steps count units of both buffers. */
+interface Units {
+  readonly unit: Unit;
+  /** Elements of what the buffers are arrays of. */
+  readonly width: number;
+  readonly dims: readonly number[];
+  readonly from: readonly number[];
+  readonly to: readonly number[];
+  readonly stepX: number;
+  readonly stepY: number;
+}
 
-function unitOf(box: Box, from: Tensor, to: Tensor): { unit: Unit; width: number } {
+/** In blocks, where one dimension is read one behind the other and another written so, and all begins at whole fours. */
+function blocksOf({ dims, from, to }: Box, unit: Unit): Units | undefined {
+  const last = dims.length - 1;
+  const along = from.strides.findIndex((stride, d) => stride === 1 && d !== last);
+  if (along < 0 || to.strides[last] !== 1 || from.start % 4 !== 0 || to.start % 4 !== 0) return undefined;
+  const fours = (values: readonly number[], without: number) =>
+    values.every((value, d) => d === without || value % 4 === 0);
+  if (dims[along]! % 4 !== 0 || dims[last]! % 4 !== 0) return undefined;
+  if (!fours(from.strides, along) || !fours(to.strides, last)) return undefined;
+  const inBlocks = (d: number) => d === along || d === last;
+  return {
+    unit,
+    width: 4,
+    dims: dims.map((extent, d) => (inBlocks(d) ? extent / 4 : extent)),
+    from: from.strides.map((stride, d) => (d === along ? 1 : d === last ? stride : stride / 4)),
+    to: to.strides.map((stride, d) => (d === last ? 1 : d === along ? stride : stride / 4)),
+    stepX: from.strides[last]! / 4,
+    stepY: to.strides[along]! / 4,
+  };
+}
+
+function unitsOf(box: Box, from: Tensor, to: Tensor): Units {
   const perWord = 4 / bytesPerElement[from.dtype];
-  for (const unit of ['words4', 'words1'] as const)
-    if (fillsUnits(box, WORDS[unit] * perWord)) return { unit, width: WORDS[unit] * perWord };
-  return { unit: fillsPairs(box, to) ? 'pairs' : 'halves', width: 1 };
+  const { dims } = box;
+  const last = dims.length - 1;
+  for (const [unit, width] of [
+    ['words4', 4 * perWord],
+    ['words1', perWord],
+  ] as const) {
+    const inUnits = ({ strides }: Side) => strides.map((stride, d) => (d === last ? stride : stride / width));
+    if (fillsUnits(box, width) && !(width === 1 && blocksOf(box, 'words16')))
+      return {
+        unit,
+        width,
+        dims: dims.map((extent, d) => (d === last ? extent / width : extent)),
+        from: inUnits(box.from),
+        to: inUnits(box.to),
+        stepX: 0,
+        stepY: 0,
+      };
+  }
+  const unit = fillsPairs(box, to) ? 'pairs' : 'halves';
+  return (
+    blocksOf(box, perWord === 1 ? 'words16' : 'words8') ?? {
+      unit,
+      width: 1,
+      dims,
+      from: box.from.strides,
+      to: box.to.strides,
+      stepX: 0,
+      stepY: 0,
+    }
+  );
 }
 
 /** Bits of any format are words to these kernels. */
@@ -131,38 +223,34 @@ function bitsOf(tensor: Tensor, range: readonly [start: number, count: number]) 
   return { operand: whole(binding) as Operand, base };
 }
 
-function move(gpu: Gpu, box: Box, from: Tensor, to: Tensor): void {
-  const { unit, width } = unitOf(box, from, to);
-  const { dims } = box;
-  const X = bitsOf(from, rangeOf(dims, box.from));
-  const Y = bitsOf(to, rangeOf(dims, box.to));
-  const last = dims.length - 1;
-  // In units of `width` elements; the last dimension's steps are from one unit to the next.
-  const at = (values: readonly number[], d: number) => (d === last ? values[d]! : (values[d] ?? 0) / width);
-  const count = sizeOf(dims) / width;
-  const threads = unit === 'pairs' ? Math.ceil(count / 2) : count;
-  copyShader({ unit, rank: Math.max(1, dims.length) }).launch(
+function move(gpu: Gpu, box: Box, source: Tensor, target: Tensor): void {
+  const { unit, width, dims, from, to, stepX, stepY } = unitsOf(box, source, target);
+  const X = bitsOf(source, rangeOf(box.dims, box.from));
+  const Y = bitsOf(target, rangeOf(box.dims, box.to));
+  const count = sizeOf(dims);
+  copyShader({ unit, rank: dims.length }).launch(
     gpu,
     { X: X.operand, outY: Y.operand },
     () => ({
-      count: threads,
-      last: count - 1,
-      d1: dims[1] === undefined ? 1 : dims[1] / (last === 1 ? width : 1),
-      d2: dims[2] === undefined ? 1 : dims[2] / (last === 2 ? width : 1),
-      d3: dims[3] === undefined ? 1 : dims[3] / (last === 3 ? width : 1),
+      count,
+      d1: dims[1] ?? 1,
+      d2: dims[2] ?? 1,
+      d3: dims[3] ?? 1,
       startX: (box.from.start - X.base) / width,
-      x0: at(box.from.strides, 0),
-      x1: at(box.from.strides, 1),
-      x2: at(box.from.strides, 2),
-      x3: at(box.from.strides, 3),
+      x0: from[0]!,
+      x1: from[1] ?? 0,
+      x2: from[2] ?? 0,
+      x3: from[3] ?? 0,
       startY: (box.to.start - Y.base) / width,
-      y0: at(box.to.strides, 0),
-      y1: at(box.to.strides, 1),
-      y2: at(box.to.strides, 2),
-      y3: at(box.to.strides, 3),
+      y0: to[0]!,
+      y1: to[1] ?? 0,
+      y2: to[2] ?? 0,
+      y3: to[3] ?? 0,
+      stepX,
+      stepY,
     }),
-    () => flatGroups(threads),
-    () => ({ bytes: 2 * sizeOf(dims) * bytesPerElement[from.dtype], flops: 0 }),
+    () => flatGroups(Math.ceil(count / (MOVES[unit].each ?? 1))),
+    () => ({ bytes: 2 * sizeOf(box.dims) * bytesPerElement[source.dtype], flops: 0 }),
   );
 }
 
