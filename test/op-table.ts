@@ -5,6 +5,7 @@
 import { attentionCases } from './op-tables/attention.js';
 import type { OpCase } from './op-tables/case.js';
 import { elementwiseCases } from './op-tables/elementwise.js';
+import { indexingCases } from './op-tables/indexing.js';
 import { lossAndSoftmaxCases } from './op-tables/losses.js';
 import { normCases } from './op-tables/norms.js';
 import { productCases } from './op-tables/products.js';
@@ -23,6 +24,7 @@ export const opTable: OpCase[] = [
   ...attentionCases,
   ...rowCases,
   ...shapeCases,
+  ...indexingCases,
   ...lossAndSoftmaxCases,
   ...textScoreCases,
 ];

@@ -3,8 +3,10 @@
  * operation is written once, as a function; what takes a list of tensors, or none, stays a function alone.
  */
 import { Tensor } from '../tensor/tensor.js';
+import * as indexing from './ops/indexing.js';
 import * as matmul from './ops/matmul.js';
 import * as norms from './ops/norms.js';
+import * as order from './ops/order.js';
 import * as pointwise from './ops/pointwise.js';
 import * as reduce from './ops/reduce.js';
 import * as rows from './ops/rows.js';
@@ -15,8 +17,10 @@ import { backward, retainGrad } from './tape.js';
 const methods = {
   backward,
   retainGrad,
+  ...indexing,
   ...norms,
   ...matmul,
+  ...order,
   ...pointwise,
   ...reduce,
   ...rows,

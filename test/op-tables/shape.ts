@@ -208,4 +208,26 @@ const joins: OpCase[] = [
   },
 ];
 
-export const shapeCases: OpCase[] = [...moved, ...joins];
+const pads: OpCase[] = [
+  {
+    name: 'pad',
+    inputs: [[3, 5]],
+    large: [[30, 51]],
+    halves: [0],
+    run: (_, [x]) =>
+      x!.pad(
+        [
+          [1, 0],
+          [2, 1],
+        ],
+        -0.5,
+      ),
+    reference: ([x]) =>
+      Float64Array.from({ length: 4 * 8 }, (_, at) => {
+        const [i, j] = [Math.floor(at / 8) - 1, (at % 8) - 2];
+        return i >= 0 && j >= 0 && j < 5 ? x![i * 5 + j]! : -0.5;
+      }),
+  },
+];
+
+export const shapeCases: OpCase[] = [...moved, ...joins, ...pads];

@@ -4,11 +4,12 @@ import * as gather from '../../kernels/rows/gather.js';
 import * as normalize from '../../kernels/rows/normalize.js';
 import * as maxima from '../../kernels/rows/segment-max.js';
 import * as means from '../../kernels/rows/segment-mean.js';
-import { f32, requireBeside, signature } from '../../tensor/operands.js';
+import { f32, floats, integers, requireBeside, signature } from '../../tensor/operands.js';
 import type { PackedSequences } from '../../tensor/packed.js';
 import type { RowIndex } from '../../tensor/row-index.js';
 import { scope } from '../../tensor/scope.js';
 import { Tensor } from '../../tensor/tensor.js';
+import { selected } from '../picks.js';
 import { record } from '../tape.js';
 
 export interface GatherOptions {
@@ -23,12 +24,15 @@ export interface GatherOptions {
 const GATHER_ROWS = signature('gatherRows', { table: f32('V', 'C') });
 
 /**
- * out[i] = table[index[i]], PyTorch's `embedding`. table: [V,C], of any size; returns [n,C]. A table that collects
- * its gradient by rows gets that of the touched rows only, any other a dense one.
- * @throws ShapeError when a row or the padding row is not one of the table.
+ * out[i] = table[index[i]], PyTorch's `embedding`. table: [V,C] f32, of any size; index: row numbers from the host, or a u32
+ * or i32 tensor of any shape, for which the table may be f16 too; those the device alone knows, and one that is no row gives
+ * a row of NaN and gets no gradient. Returns [n,C], or [...index, C]. From numbers of the host a table that collects its
+ * gradient by rows gets that of the touched rows only; any other gradient is dense.
+ * @throws ShapeError when a row on the host or the padding row is not one of the table.
  */
-export function gatherRows(table: Tensor, index: RowIndex, options: GatherOptions = {}): Tensor {
-  requireBeside('gatherRows', 'index', 'a RowIndex', index, 'values', 'gpu');
+export function gatherRows(table: Tensor, index: RowIndex | Tensor, options: GatherOptions = {}): Tensor {
+  if (index instanceof Tensor) return gatherRowsAt(table, index, options.paddingIndex);
+  requireBeside('gatherRows', 'index', 'a RowIndex or a tensor', index, 'values', 'gpu');
   GATHER_ROWS.check({ table }, {}, { gpu: index.gpu });
   const shape = table.shape;
   index.check('gatherRows', table);
@@ -57,6 +61,14 @@ export function gatherRows(table: Tensor, index: RowIndex, options: GatherOption
       ],
     ],
   );
+}
+
+const GATHER_ROWS_AT = signature('gatherRows', { table: floats('V', 'C'), index: integers('...') });
+
+function gatherRowsAt(table: Tensor, index: Tensor, paddingIndex: number | undefined): Tensor {
+  GATHER_ROWS_AT.check({ table, index });
+  const padding = paddingRow(table, paddingIndex);
+  return selected('gatherRows', table, 0, index, padding);
 }
 
 /** Negative: counted from the end. */

@@ -3,7 +3,7 @@
  * Tensors lie in memory without gaps, so most of them are copies; each says which it is.
  */
 import { ShapeError } from '../../errors.js';
-import { cast } from '../../kernels/pointwise.js';
+import { filled } from '../../kernels/make.js';
 import { readStrided, writeStrided } from '../../kernels/strided/strided.js';
 import { show } from '../../show.js';
 import { anyDType, integer, signature, wholeNumber } from '../../tensor/operands.js';
@@ -159,10 +159,6 @@ export function flip(x: Tensor, axis: number | readonly number[] = x.shape.map((
 
 // ---- more of the same --------------------------------------------------------------------------------------------------
 
-/** The sum over what was stretched, in the gradient's own format. */
-const summedTo = (dy: Tensor, shape: Shape): Tensor =>
-  dy.dtype === 'f16' ? cast(sumToShape(cast(dy, 'f32'), shape), 'f16') : sumToShape(dy, shape);
-
 function stretched(op: string, x: Tensor, shape: Shape): Tensor {
   const own = x.shape;
   if (sameShape(shape, own)) return renamed(op, x, shape);
@@ -170,7 +166,7 @@ function stretched(op: string, x: Tensor, shape: Shape): Tensor {
   const lead = shape.length - own.length;
   const strides = shape.map((extent, at) => (at < lead || own[at - lead] !== extent ? 0 : steps[at - lead]!));
   const y = readStrided(x, shape, { start: 0, strides });
-  return record(op, y, [], [[x, (dy) => summedTo(dy, own)]]);
+  return record(op, y, [], [[x, (dy) => sumToShape(dy, own)]]);
 }
 
 const EXPAND = signature('expand', { x: anyDType('...') });
@@ -237,6 +233,32 @@ function repeated(
   const to = own.flatMap((extent, at) => pairOf(times(at), extent));
   const shape = own.map((extent, at) => times(at) * extent);
   return scope(() => renamed(op, stretched(op, renamed(op, x, between), to), shape));
+}
+
+const PAD = signature('pad', { x: anyDType('...') });
+
+/**
+ * x with `[before, after]` more elements of one value on each axis from the first on; null, and axes that are not named,
+ * for none. A copy. @throws ShapeError; TypeError for a value that x's format has not.
+ */
+export function pad(
+  x: Tensor,
+  widths: readonly (readonly [before: number, after: number] | null)[],
+  value: number | boolean = x.dtype === 'bool' ? false : 0,
+): Tensor {
+  PAD.check({ x });
+  const isWidth = (width: unknown) => Number.isSafeInteger(width) && (width as number) >= 0;
+  const fits = (pair: unknown) =>
+    pair === null || (Array.isArray(pair) && pair.length === 2 && pair.every(isWidth));
+  if (!Array.isArray(widths) || widths.length > x.shape.length || !widths.every(fits))
+    throw new ShapeError('pad', `needs [before, after] or null for each axis, found ${show(widths)}`, { x });
+  const own = x.shape;
+  const shape = own.map((extent, at) => extent + (widths[at]?.[0] ?? 0) + (widths[at]?.[1] ?? 0));
+  const strides = stridesOf(shape);
+  const side = { start: own.reduce((sum, _, at) => sum + (widths[at]?.[0] ?? 0) * strides[at]!, 0), strides };
+  const y = filled(x.gpu, shape, value, x.dtype, 'pad');
+  writeStrided(x, y, side);
+  return record('pad', y, [], [[x, (dy) => readStrided(dy, own, side)]]);
 }
 
 // ---- parts -------------------------------------------------------------------------------------------------------------

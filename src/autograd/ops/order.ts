@@ -1,0 +1,91 @@
+/** Order along an axis, and running sums. */
+import { ShapeError } from '../../errors.js';
+import { scatterDistinct } from '../../kernels/indexed/scatter.js';
+import { take } from '../../kernels/indexed/take.js';
+import { cast } from '../../kernels/pointwise.js';
+import * as kernels from '../../kernels/sort/merge.js';
+import { anyDType, integer, signature, wholeNumber } from '../../tensor/operands.js';
+import { scope } from '../../tensor/scope.js';
+import { normalizeAxis } from '../../tensor/shape.js';
+import type { Tensor } from '../../tensor/tensor.js';
+import { record } from '../tape.js';
+import { slice, transpose } from './shape.js';
+
+export interface Sorted {
+  /** Elements in their order; the gradient of each goes where it came from. */
+  readonly values: Tensor;
+  /** u32: where along the axis each was. */
+  readonly indices: Tensor;
+}
+
+export interface SortOptions {
+  /** Negative: from the end. */
+  readonly axis?: number;
+  readonly descending?: boolean;
+}
+
+/** The elements of each line of the last axis at positions that are named once, of the index's shape. */
+function picked(op: string, x: Tensor, indices: Tensor): Tensor {
+  const own = x.shape;
+  const [extent, picks] = [x.cols, indices.cols];
+  const size = { outer: x.rows, extent, inner: 1, picks, by: 'elements' } as const;
+  const gradient = (dy: Tensor) =>
+    dy.dtype === 'f16'
+      ? cast(scatterDistinct(cast(dy, 'f32'), indices, size, own), 'f16')
+      : scatterDistinct(dy, indices, size, own);
+  return record(op, take(x, indices, size, indices.shape), [indices], [[x, gradient]]);
+}
+
+const SORT = signature('sort', { x: anyDType('...') }, { numbers: { axis: integer } });
+const ARGSORT = signature('argsort', { x: anyDType('...') }, { numbers: { axis: integer } });
+
+/**
+ * Elements along an axis, by default the last, in ascending or descending order, and where they were; of equal ones the
+ * first stays first. A NaN is the largest, as in PyTorch. x: any dtype. A copy.
+ * @throws ShapeError; MachineError where a line, with 8 bytes an element, is larger than a binding.
+ */
+export function sort(x: Tensor, { axis = -1, descending = false }: SortOptions = {}): Sorted {
+  SORT.check({ x }, { axis });
+  const at = normalizeAxis('sort', axis, x);
+  return scope(() => {
+    const lines = transpose(x, at, -1);
+    const indices = kernels.argsort(lines, descending);
+    return { values: transpose(picked('sort', lines, indices), at, -1), indices: transpose(indices, at, -1) };
+  });
+}
+
+/** The `indices` of `sort` alone: u32, without gradient. @throws as `sort`. */
+export function argsort(x: Tensor, { axis = -1, descending = false }: SortOptions = {}): Tensor {
+  ARGSORT.check({ x }, { axis });
+  const at = normalizeAxis('argsort', axis, x);
+  return scope(() => transpose(kernels.argsort(transpose(x.detach(), at, -1), descending), at, -1));
+}
+
+export interface TopKOptions {
+  /** Negative: from the end. */
+  readonly axis?: number;
+  /** Rather than the smallest. */
+  readonly largest?: boolean;
+}
+
+const TOP_K = signature('topk', { x: anyDType('...') }, { numbers: { k: wholeNumber(), axis: integer } });
+
+/**
+ * The k largest or smallest elements along an axis, by default the last, best first, and where they were; of equal ones the
+ * first. A NaN is the largest. x: any dtype.
+ * @throws ShapeError when k is more than the axis has; MachineError as `sort`.
+ */
+export function topk(x: Tensor, k: number, { axis = -1, largest = true }: TopKOptions = {}): Sorted {
+  TOP_K.check({ x }, { k, axis });
+  const at = normalizeAxis('topk', axis, x);
+  if (k > x.shape[at]!) throw new ShapeError('topk', `no ${k} of ${x.shape[at]} elements`, { x });
+  return scope(() => {
+    const lines = transpose(x, at, -1);
+    const order = kernels.argsort(lines, largest);
+    const indices = slice(
+      order,
+      ...order.shape.map((_, d) => (d === order.shape.length - 1 ? ([0, k] as const) : null)),
+    );
+    return { values: transpose(picked('topk', lines, indices), at, -1), indices: transpose(indices, at, -1) };
+  });
+}
