@@ -9,6 +9,14 @@ import { ParameterStore } from '../src/autograd/parameters.js';
 import { ShapeError } from '../src/errors.js';
 import { Gpu } from '../src/gpu/gpu.js';
 import { maxSimLayout } from '../src/kernels/maxsim/layout.js';
+import {
+  type BinaryName,
+  binaryFormulas,
+  type FormulaName,
+  formulas,
+  type UnaryName,
+  unaryFormulas,
+} from '../src/kernels/pointwise.js';
 import type { M3Model } from '../src/models/m3.js';
 import { sparseMatches } from '../src/models/score-layout.js';
 import { evaluateRetrieval } from '../src/retrieval/evaluate/one-relevant.js';
@@ -522,8 +530,36 @@ const wrong: Record<string, Wrong[]> = {
     },
   ],
   cast: [
-    { operands: ['[4] u32'], call: (x) => ops.cast(x!, 'f16'), says: /x must be/ },
-    { operands: ['[4] f32'], call: (x) => ops.cast(x!, 'u32' as 'f16'), says: /no float/ },
+    { operands: ['[4] u32 freed'], call: (x) => ops.cast(x!, 'f16'), says: /freed/ },
+    { operands: ['[4] f32'], call: (x) => ops.cast(x!, 'i8' as 'f16'), says: /"i8", which is no format/ },
+  ],
+  clamp: [
+    { operands: ['[4] i32'], call: (x) => ops.clamp(x!, { min: 1 }), says: /x must be/ },
+    { operands: ['[4] f32'], call: (x) => ops.clamp(x!, {}), says: /needs min, max or both/ },
+    {
+      operands: ['[4] f32'],
+      call: (x) => ops.clamp(x!, { min: '1' as unknown as number }),
+      says: /low must be a number, found "1"/,
+    },
+  ],
+  where: [
+    {
+      operands: ['[4] f32', '[4] f32'],
+      call: (c, a) => ops.where(c!, a!, 1),
+      says: /condition must be bool/,
+    },
+    { operands: ['[4] bool', '[3] f32'], call: (c, a) => ops.where(c!, a!, 1), says: /do not broadcast/ },
+    {
+      operands: ['[4] bool', '[4] f32', '[4] i32'],
+      call: (c, a, b) => ops.where(c!, a!, b!),
+      says: /a and b must be of one dtype/,
+    },
+    { operands: ['[4] bool', '[4] u32'], call: (c, a) => ops.where(c!, a!, -1), says: /number of u32/ },
+    {
+      operands: ['[4] f32'],
+      call: (a) => ops.where(1 as unknown as Tensor, a!, 1),
+      says: /condition must be a tensor/,
+    },
   ],
   scale: [
     {
@@ -539,47 +575,46 @@ const wrong: Record<string, Wrong[]> = {
     { operands: ['[4] u32'], call: (x) => ops.scale(x!, 2), says: /x must be/ },
   ],
 };
-for (const name of ['add', 'sub', 'mul', 'div', 'maximum'] as const)
+/** A format that a row does not take, beside those that it does. */
+const refusedBy = (name: FormulaName) =>
+  (['u32', 'f32', 'bool'] as const).find((dtype) => !formulas[name].dtypes.includes(dtype));
+for (const name of Object.keys(binaryFormulas) as BinaryName[]) {
+  const run = (a: unknown, b: unknown) => ops[name](a as Tensor, b as Tensor);
+  const [own, refused] = [formulas[name].dtypes[0]!, refusedBy(name)];
   wrong[name] = [
-    { operands: ['[2,3] f32', '[2,4] f32'], call: (a, b) => ops[name](a!, b!), says: /do not broadcast/ },
-    {
-      operands: ['[2,4] f32', '[2,4] f16'],
-      call: (a, b) => ops[name](a!, b!),
-      says: /a and b must be of one dtype/,
-    },
-    { operands: ['[2,4] f16', '[4] f16'], call: (a, b) => ops[name](a!, b!), says: /f16 does not broadcast/ },
-    { operands: ['[2,4] u32', '[2,4] u32'], call: (a, b) => ops[name](a!, b!), says: /must be f32 or f16/ },
-    {
-      operands: ['[2,4] f32', '[2,4] f32 elsewhere'],
-      call: (a, b) => ops[name](a!, b!),
-      says: /different devices/,
-    },
-    { operands: ['[2,4] f32', '[2,4] f32 freed'], call: (a, b) => ops[name](a!, b!), says: /freed/ },
-    {
-      operands: ['[2,1,2,1,2] f32', '[1,2,1,2,1] f32'],
-      call: (a, b) => ops[name](a!, b!),
-      says: /four dimensions/,
-    },
+    { operands: [`[2,3] ${own}`, `[2,4] ${own}`], call: run, says: /do not broadcast/ },
+    { operands: [`[2,4] ${own}`, `[2,4] ${own} elsewhere`], call: run, says: /different devices/ },
+    { operands: [`[2,4] ${own}`, `[2,4] ${own} freed`], call: run, says: /b was already freed/ },
+    { operands: [`[2,4] ${own}`], call: (a) => run(a, undefined), says: /b must be a tensor, found nothing/ },
+    { operands: [], call: () => run(1, 2), says: /a must be a tensor, found 1/ },
   ];
-for (const name of [
-  'neg',
-  'exp',
-  'log',
-  'sqrt',
-  'square',
-  'reciprocal',
-  'tanh',
-  'sigmoid',
-  'relu',
-  'abs',
-  'gelu',
-  'geluTanh',
-] as const)
+  if (own === 'f32')
+    wrong[name].push({ operands: ['[4] f32', '[4] f16'], call: run, says: /a and b must be of one dtype/ });
+  if (refused)
+    wrong[name].push({ operands: [`[4] ${refused}`, `[4] ${refused}`], call: run, says: /a must be / });
+  if (formulas[name].dtypes.includes('u32'))
+    wrong[name].push(
+      { operands: ['[4] u32'], call: (a) => run(a, 0.5), says: /b must be a whole number of u32, found 0.5/ },
+      { operands: ['[4] u32'], call: (b) => run(-1, b), says: /a must be a whole number of u32, found -1/ },
+      { operands: ['[4] i32'], call: (b) => run(2 ** 31, b), says: /a must be a whole number of i32/ },
+    );
+  if (formulas[name].dtypes.includes('bool'))
+    wrong[name].push({
+      operands: ['[4] bool'],
+      call: (a) => run(a, 1),
+      says: /b must be a tensor beside bools/,
+    });
+}
+for (const name of Object.keys(unaryFormulas) as UnaryName[]) {
+  const run = ops[name] as (x: Tensor) => Tensor;
+  if (name === 'clamp') continue;
+  const refused = refusedBy(name)!;
   wrong[name] = [
-    { operands: ['[2,4] i32'], call: (x) => ops[name](x!), says: /x must be f32 or f16/ },
-    { operands: ['[2,4] f32 freed'], call: (x) => ops[name](x!), says: /freed/ },
-    { operands: [], call: () => ops[name](undefined as unknown as Tensor), says: /x must be a tensor/ },
+    { operands: [`[2,4] ${refused}`], call: (x) => run(x!), says: /x must be / },
+    { operands: [`[2,4] ${formulas[name].dtypes[0]} freed`], call: (x) => run(x!), says: /freed/ },
+    { operands: [], call: () => run(3 as unknown as Tensor), says: /x must be a tensor, found 3/ },
   ];
+}
 
 for (const [op, cases] of Object.entries(wrong))
   test(`${op} refuses what does not fit`, async () => {

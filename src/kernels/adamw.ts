@@ -6,9 +6,8 @@
 import { ShapeError } from '../errors.js';
 import { f16, f32, optional, signature } from '../tensor/operands.js';
 import { Tensor } from '../tensor/tensor.js';
-import { type Each, elementMain, groupsOfFours } from './elements.js';
 import { store4, vec4Type } from './launch/formats.js';
-import { FLAT_MAIN } from './launch/grid.js';
+import { type Each, elementMain, FLAT_MAIN, groupsOfFours } from './launch/grid.js';
 import { flat, whole } from './launch/operands.js';
 import { shaderOf } from './launch/shader.js';
 import { squareSums, sumAxis } from './reduce.js';

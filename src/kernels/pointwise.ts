@@ -1,46 +1,104 @@
 /**
- * Elementwise kernels of two operands, casts, sums in place and constants; those of one operand are in
- * elements.ts, all formulas in formulas.ts. f16 tensors are computed in f32 and rounded once, when written.
+ * Elementwise operations of one to three operands with NumPy broadcasting, casts, sums in place and constants. What is
+ * computed stands in formulas.ts, the kernels' texts in elementwise.ts.
  */
 import { ShapeError } from '../errors.js';
 import { show } from '../show.js';
-import { floats, signature } from '../tensor/operands.js';
-import { broadcastShapes, type Shape, sameShape, sizeOf, stridesOf } from '../tensor/shape.js';
-import { Tensor } from '../tensor/tensor.js';
+import {
+  anyDType,
+  anyNumber,
+  bools,
+  floats,
+  type NumberSpec,
+  type OperandSpec,
+  type Signature,
+  signature,
+  wholeNumber,
+} from '../tensor/operands.js';
+import { broadcastShapes, type Shape, sameShape } from '../tensor/shape.js';
+import { bytesPerElement, type DType, Tensor } from '../tensor/tensor.js';
+import { broadcastPlan, broadcastRange } from './broadcast.js';
 import { elementary } from './elementary.js';
-import { eachOf, elementMain, fours, groupsOfFours } from './elements.js';
-import { type BinaryName, binaryFormulas, byName, readsOperand } from './formulas.js';
-import { type FloatDType, floatDType, load4, store4, unitFor, unitOf, vec4Type } from './launch/formats.js';
-import { FLAT_MAIN, flatGroups } from './launch/grid.js';
-import { flat, type Operand, type Piece, type Range, windowed } from './launch/operands.js';
+import { eachOf, runElements } from './elements.js';
+import {
+  type ElementPart,
+  type ElementwiseForm,
+  flatDefinition,
+  type OperandKind,
+  type Rank,
+  type ReadName,
+  readsOf,
+  stretchedDefinition,
+} from './elementwise.js';
+import {
+  type BinaryName,
+  byName,
+  type FormulaName,
+  formulas,
+  type OperandName,
+  type UnaryName,
+} from './formulas.js';
+import { floatDType, load4, store4, unitFor, unitOf, vec4Type } from './launch/formats.js';
+import { elementMain, FLAT_MAIN, flatGroups, fours, groupsOfFours } from './launch/grid.js';
+import { flat, type Operand, whole, windowed } from './launch/operands.js';
 import { shaderOf } from './launch/shader.js';
 
-export { unary, unaryGradient } from './elements.js';
 export * from './formulas.js';
 
-const CAST = signature('cast', { x: floats('...') });
+const CAST = signature('cast', { x: anyDType('...') });
 
-/** x in another number format; x itself (another handle) when it is in that already. @throws ShapeError. */
-export function cast(x: Tensor, dtype: FloatDType): Tensor {
+/**
+ * x in another number format; x itself (another handle) when it is in that already. To floats: rounded to nearest. From
+ * floats to integers: towards zero, what is beyond the format's range to its end, a NaN to 0. Between i32 and u32: the
+ * same bits. To bool: whether it is not 0, as a NaN is. From bool: 0 or 1.
+ * @throws ShapeError.
+ */
+export function cast(x: Tensor, dtype: DType): Tensor {
   CAST.check({ x });
-  if (dtype !== 'f32' && dtype !== 'f16')
-    throw new ShapeError('cast', `to ${show(dtype)}, which is no float`, { x });
+  if (!Object.hasOwn(bytesPerElement, dtype))
+    throw new ShapeError('cast', `to ${show(dtype)}, which is no format`, { x });
   if (x.dtype === dtype) return x.detach();
   const y = Tensor.empty(x.gpu, x.shape, dtype);
   castInto(x, y);
   return y;
 }
 
+const isFloat = (dtype: DType): boolean => dtype === 'f32' || dtype === 'f16';
+const vectors = { i32: 'vec4i', u32: 'vec4u', f32: 'vec4f', f16: 'vec4f' } as const;
+
+/** WGSL: `v` in another format, both as `load4` gives them. */
+function converted(from: DType, to: DType): string {
+  if (isFloat(from) && isFloat(to)) return 'v';
+  if (to === 'bool') return isFloat(from) ? '!isZero(v)' : `v != ${vectors[from as 'i32']}()`;
+  const vector = vectors[to];
+  if (from === 'bool') return `select(${vector}(), ${vector}(1), v)`;
+  if (to === 'i32' && isFloat(from))
+    return 'select(select(select(vec4i(v), vec4i(2147483647), v >= vec4f(2147483648.0)), vec4i(-2147483648), v <= vec4f(-2147483648.0)), vec4i(), isNan(v))';
+  if (to === 'u32' && isFloat(from))
+    return 'select(select(vec4u(v), vec4u(4294967295u), v >= vec4f(4294967296.0)), vec4u(), isNan(v) | (v <= vec4f()))';
+  return isFloat(to) ? 'vec4f(v)' : `bitcast<${vector}>(v)`;
+}
+
 /** target = the first of source's values, in the target's number format. Shapes do not matter. */
 export function castInto(source: Tensor, target: Tensor): void {
-  const to = floatDType('cast', target);
-  const form = { from: floatDType('cast', source), to, each: eachOf(source.gpu, to, target.size) };
-  shaderOf('cast', form, ({ from, to, each }) => ({
-    label: 'cast',
-    params: { count: 'u32' } as const,
-    buffers: { X: vec4Type(from), outY: vec4Type(to) },
-    body: elementMain(each, store4(to, 'outY', 'i', load4(from, 'X', 'i'))),
-  })).launch(
+  const each = eachOf(source.gpu, target.dtype, target.size);
+  shaderOf('cast', { from: source.dtype, to: target.dtype, each }, ({ from, to, each }) => {
+    const value = converted(from, to);
+    const load = load4(from, 'X', 'i');
+    return {
+      label: 'cast',
+      params: { count: 'u32' } as const,
+      buffers: { X: vec4Type(from), outY: vec4Type(to) },
+      dtypes: { X: from, outY: to },
+      body: `${/isZero|isNan/.test(value) ? elementary('vec4f') : ''}${elementMain(
+        each,
+        value === 'v'
+          ? store4(to, 'outY', 'i', load)
+          : `let v = ${load};
+  ${store4(to, 'outY', 'i', value)}`,
+      )}`,
+    };
+  }).launch(
     source.gpu,
     { X: flat(source, { count: target.size }), outY: flat(target) },
     (piece) => ({ count: fours(piece) }),
@@ -48,234 +106,222 @@ export function castInto(source: Tensor, target: Tensor): void {
   );
 }
 
-/** One dimension list that both operands' strides fit, merged to at most four dimensions. */
-function broadcastPlan(
-  op: string,
-  shape: Shape,
-  [a, b]: readonly [Tensor, Tensor],
-): { dims: number[]; strides: number[][] } {
-  const rank = shape.length;
-  const operands = [a.shape, b.shape];
-  const strides = operands.map((operand) => {
-    const own = stridesOf(operand);
-    return shape.map((_, i) => {
-      const j = i - (rank - operand.length);
-      return j < 0 || operand[j] === 1 ? 0 : own[j]!;
-    });
-  });
-  const dims: number[] = [];
-  const merged: number[][] = operands.map(() => []);
-  for (let i = rank - 1; i >= 0; i--) {
-    const extent = shape[i]!;
-    if (extent === 1) continue;
-    const fits = dims.length > 0 && strides.every((stride, o) => stride[i] === merged[o]![0]! * dims[0]!);
-    if (fits) dims[0] = dims[0]! * extent;
-    else {
-      dims.unshift(extent);
-      strides.forEach((stride, o) => {
-        merged[o]!.unshift(stride[i]!);
-      });
-    }
-  }
-  if (dims.length > 4) throw new ShapeError(op, 'broadcasting needs more than four dimensions', { a, b });
-  while (dims.length < 4) {
-    dims.unshift(1);
-    for (const stride of merged) stride.unshift(0);
-  }
-  return { dims, strides: merged };
+/** An operand of an operation of two or three: a tensor, or a number beside one. */
+export type TensorOrNumber = Tensor | number;
+
+/** What an operation was computed from, in the order of its formula's operands, and the numbers beside them. */
+export interface ElementwiseOperands {
+  readonly operands: readonly TensorOrNumber[];
+  readonly numbers?: readonly number[] | undefined;
 }
 
-/** The elements of an operand of these strides that elements [start, start+count) of the result read, as one range. */
-function broadcastRange(dims: readonly number[], strides: readonly number[], { start, count }: Piece): Range {
-  if (count === 0) return [0, 0];
-  let [first, last] = [0, 0];
-  let block = sizeOf(dims);
-  let [from, to] = [start, start + count - 1];
-  let apart = false;
-  for (const [i, extent] of dims.entries()) {
-    block /= extent;
-    const [low, high] = [Math.floor(from / block), Math.floor(to / block)];
-    // Once the two differ, all of the dimensions within is read.
-    first += apart ? 0 : low * strides[i]!;
-    last += (apart ? extent - 1 : high) * strides[i]!;
-    apart ||= low !== high;
-    from -= low * block;
-    to -= high * block;
-  }
-  return [first, last - first + 1];
-}
-
-const BROADCAST_PARAMS = {
-  first: 'u32',
-  count: 'u32',
-  d1: 'u32',
-  d2: 'u32',
-  d3: 'u32',
-  a0: 'u32',
-  a1: 'u32',
-  a2: 'u32',
-  a3: 'u32',
-  b0: 'u32',
-  b1: 'u32',
-  b2: 'u32',
-  b3: 'u32',
-  baseA: 'u32',
-  baseB: 'u32',
-  base: 'u32',
-} as const;
-
-/** Which formula of a binary op: its value, or the gradient towards an operand. */
-type BinaryPart = 'value' | 'towards a' | 'towards b';
-
-const formulaOf = (name: BinaryName, part: BinaryPart): string => {
-  const { forward, gradients } = binaryFormulas[name];
-  return part === 'value' ? forward : gradients[part === 'towards a' ? 0 : 1];
+const ranges: Readonly<Record<'i32' | 'u32', NumberSpec>> = {
+  i32: {
+    what: 'a whole number of i32',
+    allows: (value) => Number.isInteger(value) && value >= -(2 ** 31) && value < 2 ** 31,
+  },
+  u32: { ...wholeNumber(0, 2 ** 32), what: 'a whole number of u32' },
 };
 
-const PARTS: readonly BinaryPart[] = ['value', 'towards a', 'towards b'];
+const dtypesOf = (name: FormulaName): OperandSpec => ({ ...anyDType('...'), dtypes: formulas[name].dtypes });
 
-/** What each formula reads: bindings that it does not would vanish from an automatic layout, so they are not declared. */
-const READS = byName(
-  binaryFormulas,
-  (name) =>
-    Object.fromEntries(
-      PARTS.map((part) => [
-        part,
-        (['a', 'b', 'dy'] as const).filter((operand) => readsOperand(formulaOf(name, part), operand)),
-      ]),
-    ) as Record<BinaryPart, ('a' | 'b' | 'dy')[]>,
-);
+/** One for each set of operands that are numbers: a bit an operand. */
+const signatures = byName(formulas, () => new Map<number, Signature<Record<string, OperandSpec>>>());
 
-const labelOf = (name: BinaryName, part: BinaryPart): string => (part === 'value' ? name : `${name}Gradient`);
-
-function runBinary(
-  name: BinaryName,
-  part: BinaryPart,
-  shape: Shape,
-  tensors: { readonly a: Tensor; readonly b: Tensor; readonly dy?: Tensor },
-): Tensor {
-  const { a, b, dy } = tensors;
-  const { gpu } = a;
-  const dtype = floatDType(name, dy ?? a);
-  const same = sameShape(a.shape, shape) && sameShape(b.shape, shape);
-  const plan = same ? undefined : broadcastPlan(labelOf(name, part), shape, [a, b]);
-  const out = Tensor.empty(gpu, shape, dtype);
-  const size = sizeOf(shape);
-  if (size === 0) return out;
-  const reads = READS[name][part];
-  if (!plan) {
-    const shader = shaderOf('binary', { name, part, dtype, each: eachOf(gpu, dtype, size) }, (form) => {
-      const formula = formulaOf(form.name, form.part);
-      const type = vec4Type(form.dtype);
-      const operands = READS[form.name][form.part];
-      return {
-        label: labelOf(form.name, form.part),
-        params: { count: 'u32' } as const,
-        buffers: {
-          ...Object.fromEntries(operands.map((operand) => [`in_${operand}`, type])),
-          outY: type,
-        },
-        body: `${elementary('vec4f')}
-${elementMain(
-  form.each,
-  `${operands.map((operand) => `let ${operand} = ${load4(form.dtype, `in_${operand}`, 'i')};`).join(' ')}
-  ${store4(form.dtype, 'outY', 'i', formula)}`,
-)}`,
-      };
-    });
-    const operands: Record<string, Operand> = { outY: flat(out) };
-    for (const operand of reads) operands[`in_${operand}`] = flat(tensors[operand]!);
-    shader.launch(gpu, operands, (piece) => ({ count: fours(piece) }), groupsOfFours);
-    return out;
-  }
-  const { dims } = plan;
-  const [sa, sb] = plan.strides as [number[], number[]];
-  const alike = (tensor: Tensor) => windowed(tensor, size, ({ start, count }) => [start, count]);
-  const operands: Record<string, Operand> = { outY: alike(out) };
-  for (const operand of reads)
-    operands[`in_${operand}`] =
-      operand === 'dy'
-        ? alike(dy!)
-        : windowed(tensors[operand], size, (piece) => broadcastRange(dims, operand === 'a' ? sa : sb, piece));
-  shaderOf('binaryBroadcast', { name, part }, (form) => {
-    const formula = formulaOf(form.name, form.part);
-    const index = {
-      a: 'x0 * p.a0 + x1 * p.a1 + x2 * p.a2 + x3 * p.a3 - p.baseA',
-      b: 'x0 * p.b0 + x1 * p.b1 + x2 * p.b2 + x3 * p.b3 - p.baseB',
-      dy: 'own - p.base',
-    };
-    const needed = READS[form.name][form.part];
-    return {
-      label: `${labelOf(form.name, form.part)}Broadcast`,
-      params: BROADCAST_PARAMS,
-      buffers: {
-        ...Object.fromEntries(needed.map((operand) => [`in_${operand}`, 'array<f32>'])),
-        outY: 'array<f32>',
-      },
-      body: `${elementary('f32')}
-${FLAT_MAIN}
-  if (i >= p.count) { return; }
-  let own = p.first + i;
-  let x3 = own % p.d3; let r3 = own / p.d3;
-  let x2 = r3 % p.d2; let r2 = r3 / p.d2;
-  let x1 = r2 % p.d1; let x0 = r2 / p.d1;
-  ${needed.map((operand) => `let ${operand} = in_${operand}[${index[operand]}];`).join(' ')}
-  outY[own - p.base] = ${formula};
-}`,
-    };
-  }).launch(
-    gpu,
-    operands,
-    ({ start, count }, base) => ({
-      first: start,
-      count,
-      d1: dims[1]!,
-      d2: dims[2]!,
-      d3: dims[3]!,
-      a0: sa[0]!,
-      a1: sa[1]!,
-      a2: sa[2]!,
-      a3: sa[3]!,
-      b0: sb[0]!,
-      b1: sb[1]!,
-      b2: sb[2]!,
-      b3: sb[3]!,
-      baseA: base['in_a'] ?? 0,
-      baseB: base['in_b'] ?? 0,
-      base: base['outY']!,
-    }),
-    ({ count }) => flatGroups(count),
+/** The format of an operation's operands; of two numbers beside a condition f32. */
+const operandDType = (name: FormulaName, operands: readonly TensorOrNumber[]): DType => {
+  const which = formulas[name].operands.findIndex(
+    (operand, n) => operand !== 'condition' && operands[n] instanceof Tensor,
   );
+  return which < 0 ? 'f32' : (operands[which] as Tensor).dtype;
+};
+
+/** @throws ShapeError. */
+function check(name: FormulaName, { operands, numbers = [] }: ElementwiseOperands): DType {
+  const row = formulas[name];
+  const given = Object.fromEntries(row.operands.map((operand, n) => [operand, operands[n]]));
+  const isNumber = (operand: OperandName): boolean =>
+    row.operands.length > 1 && operand !== 'condition' && typeof given[operand] === 'number';
+  const mask = row.operands.reduce((bits, operand, n) => bits | (isNumber(operand) ? 1 << n : 0), 0);
+  let found = signatures[name].get(mask);
+  if (!found) {
+    // With nothing but numbers it is the first that must be a tensor.
+    const named = row.operands.filter(
+      (operand, n) => !isNumber(operand) || (n === 0 && mask === 2 ** row.operands.length - 1),
+    );
+    const specs = named.map((operand) => [
+      operand,
+      { ...(operand === 'condition' ? bools('...') : dtypesOf(name)), shape: [`...${operand}`] },
+    ]);
+    found = signature(name, Object.fromEntries(specs) as Record<string, OperandSpec>, {
+      sameDType: named.filter((operand) => operand !== 'condition'),
+      numbers: Object.fromEntries(row.numbers.map((number) => [number, anyNumber])),
+    });
+    signatures[name].set(mask, found);
+  }
+  const tensors = Object.fromEntries(
+    Object.entries(given).filter(
+      ([operand]) => !isNumber(operand as OperandName) || mask === 2 ** row.operands.length - 1,
+    ),
+  ) as Record<string, Tensor>;
+  found.check(tensors, Object.fromEntries(row.numbers.map((number, n) => [number, numbers[n]!])));
+  const dtype = operandDType(name, operands);
+  for (const operand of row.operands) {
+    if (!isNumber(operand) || dtype === 'f32' || dtype === 'f16') continue;
+    const value = given[operand] as number;
+    if (dtype === 'bool')
+      throw new ShapeError(name, `${operand} must be a tensor beside bools, found ${show(value)}`, tensors);
+    if (!ranges[dtype].allows(value))
+      throw new ShapeError(name, `${operand} must be ${ranges[dtype].what}, found ${show(value)}`, tensors);
+  }
+  return dtype;
+}
+
+/** The shape that operands broadcast to. @throws ShapeError. */
+function resultShape(name: FormulaName, operands: readonly TensorOrNumber[]): Shape {
+  let shape: Shape | undefined;
+  for (const operand of operands) {
+    if (!(operand instanceof Tensor)) continue;
+    const both: Shape | undefined = shape ? broadcastShapes(shape, operand.shape) : operand.shape;
+    if (!both) {
+      const tensors = formulas[name].operands.map((own, n) => [own, operands[n]] as const);
+      const shown = tensors.filter((each): each is [OperandName, Tensor] => each[1] instanceof Tensor);
+      throw new ShapeError(name, 'shapes do not broadcast', Object.fromEntries(shown));
+    }
+    shape = both;
+  }
+  return shape!;
+}
+
+/**
+ * The operation of a row of formulas.ts, with NumPy broadcasting. A number takes the format of the tensors beside it.
+ * @throws ShapeError when formats or shapes do not fit, or a number is none of an integer format.
+ */
+export function elementwise(name: FormulaName, given: ElementwiseOperands): Tensor {
+  const dtype = check(name, given);
+  const shape = resultShape(name, given.operands);
+  const { gpu } = given.operands.find((operand) => operand instanceof Tensor)!;
+  const out = Tensor.empty(gpu, shape, formulas[name].result ?? dtype);
+  run({ op: name, part: 'value', dtype, out: out.dtype }, given, {}, out);
   return out;
 }
 
-const BINARY = byName(binaryFormulas, (name) =>
-  signature(name, { a: floats('...a'), b: floats('...b') }, { sameDType: ['a', 'b'] }),
-);
+/** What the gradient towards operand `which` reads: operands, `y`, `dy`. */
+export const gradientReads = (name: FormulaName, which: number, dtype: DType): readonly ReadName[] =>
+  readsOf(name, towards(name, which), dtype);
+
+const towards = (name: FormulaName, which: number): ElementPart => {
+  const operand = formulas[name].operands[which]!;
+  return operand === 'x' ? 'gradient' : `towards ${operand as 'a' | 'b'}`;
+};
 
 /**
- * NumPy broadcasting, of f32 and with at most four dimensions after those that can be seen as one are merged; of
- * f16 the shapes must be the same.
- * @throws ShapeError when the shapes do not broadcast.
+ * Gradient towards operand `which`, of the broadcast shape: where that is not the operand's own it is still to be summed,
+ * and so is f32 even of f16. `y`: the result, where the gradient reads it.
  */
-export function binary(name: BinaryName, a: Tensor, b: Tensor): Tensor {
-  BINARY[name].check({ a, b });
-  const shape = broadcastShapes(a.shape, b.shape);
-  if (!shape) throw new ShapeError(name, 'shapes do not broadcast', { a, b });
-  if (a.dtype === 'f16' && !sameShape(a.shape, b.shape))
-    throw new ShapeError(name, 'f16 does not broadcast', { a, b });
-  return runBinary(name, 'value', shape, { a, b });
+export function elementwiseGradient(
+  name: FormulaName,
+  which: number,
+  given: ElementwiseOperands,
+  dy: Tensor,
+  y?: Tensor,
+): Tensor {
+  const { shape } = given.operands[which] as Tensor;
+  const out = Tensor.empty(dy.gpu, dy.shape, sameShape(shape, dy.shape) ? dy.dtype : 'f32');
+  run({ op: name, part: towards(name, which), dtype: dy.dtype, out: out.dtype }, given, { y, dy }, out);
+  return out;
 }
 
-/** Which operands the gradient towards operand `which` reads. */
-export function gradientReads(name: BinaryName, which: 0 | 1): ('a' | 'b')[] {
-  return READS[name][which === 0 ? 'towards a' : 'towards b'].filter((operand) => operand !== 'dy');
+/** Writes `out`, by the kernel for operands of its shape where all have it. */
+function run(
+  form: Pick<ElementwiseForm, 'op' | 'part' | 'dtype' | 'out'>,
+  { operands, numbers = [] }: ElementwiseOperands,
+  results: { readonly y?: Tensor | undefined; readonly dy?: Tensor | undefined },
+  out: Tensor,
+): void {
+  const row = formulas[form.op];
+  const given: Partial<Record<ReadName, TensorOrNumber | undefined>> = { ...results };
+  for (const [n, operand] of row.operands.entries()) given[operand] = operands[n]!;
+  const beside = Object.fromEntries(row.numbers.map((number, n) => [number, numbers[n]!]));
+  if (out.size === 0) return;
+  const { gpu } = out;
+  const { op, part, dtype } = form;
+  if (row.operands[0] === 'x' && (form.out === 'f32' || form.out === 'f16')) {
+    const floating = { op: op as UnaryName, part: part as 'value' | 'gradient', dtype: form.out };
+    const tensors = given as { x: Tensor; y?: Tensor; dy?: Tensor };
+    runElements(gpu, floating, { ...tensors, out, numbers: beside });
+    return;
+  }
+  const reads = readsOf(op, part, dtype);
+  const kinds: Partial<Record<OperandName, OperandKind>> = {};
+  const launched: Record<string, Operand> = { outY: flat(out) };
+  const parameters: Record<string, number> = beside;
+  const stretched: [name: ReadName, tensor: Tensor][] = [];
+  for (const name of reads) {
+    const operand = given[name]!;
+    if (typeof operand === 'number') {
+      kinds[name as OperandName] = 'number';
+      parameters[name] = operand;
+    } else if (sameShape(operand.shape, out.shape)) launched[`in_${name}`] = flat(operand);
+    else {
+      kinds[name as OperandName] = 'stretched';
+      stretched.push([name, operand]);
+    }
+  }
+  if (stretched.length === 0) {
+    const each = eachOf(gpu, out.dtype, out.size);
+    shaderOf('elementwise', { ...form, ...kinds, each }, flatDefinition).launch(
+      gpu,
+      launched,
+      (piece) => ({ count: fours(piece), ...parameters }),
+      groupsOfFours,
+    );
+    return;
+  }
+  const { dims, masks } = broadcastPlan(
+    out.shape,
+    stretched.map(([, tensor]) => tensor.shape),
+  );
+  const rank: Rank = dims.length <= 2 ? 2 : dims.length <= 4 ? 4 : 'many';
+  const inner = rank === 'many' ? dims.length - 1 : rank - 1;
+  // From the last dimension on, and 1 where there are fewer.
+  const extents = Array.from({ length: inner }, (_, k) => dims[dims.length - 1 - k] ?? 1);
+  for (const [n, [name, tensor]] of stretched.entries())
+    launched[`in_${name}`] = windowed(tensor, out.size, (piece) => broadcastRange(dims, masks[n]!, piece));
+  const listed =
+    rank === 'many' ? Tensor.from(gpu, Uint32Array.from(extents), [inner], 'u32', 'workspace') : undefined;
+  if (listed) launched['extents'] = whole(listed);
+  shaderOf('stretched', { ...form, ...kinds, rank }, stretchedDefinition).launch(
+    gpu,
+    launched,
+    ({ start, count }, base) => ({
+      first: start,
+      count,
+      ...parameters,
+      ...Object.fromEntries(
+        stretched.flatMap(([name], n) => [
+          [`mask_${name}`, masks[n]!],
+          [`base_${name}`, base[`in_${name}`]!],
+        ]),
+      ),
+      ...(listed ? { inner } : Object.fromEntries(extents.map((extent, k) => [`extent${k}`, extent]))),
+    }),
+    groupsOfFours,
+  );
+  listed?.dispose();
 }
 
-/** Gradient towards operand `which` (0 or 1), of the broadcast shape: still to be summed to the operand's own. */
-export function binaryGradient(name: BinaryName, which: 0 | 1, a: Tensor, b: Tensor, dy: Tensor): Tensor {
-  return runBinary(name, which === 0 ? 'towards a' : 'towards b', dy.shape, { a, b, dy });
-}
+/** The gradient of a row of one operand that reads x, or nothing but dy. */
+export const unaryGradient = (name: UnaryName, x: Tensor, dy: Tensor): Tensor =>
+  elementwiseGradient(name, 0, { operands: [x] }, dy);
+
+/** A row of one operand. @throws ShapeError. */
+export const unary = (name: UnaryName, x: Tensor, ...numbers: number[]): Tensor =>
+  elementwise(name, { operands: [x], numbers });
+
+/** A row of two operands. @throws ShapeError. */
+export const binary = (name: BinaryName, a: TensorOrNumber, b: TensorOrNumber): Tensor =>
+  elementwise(name, { operands: [a, b] });
 
 const ADD_IN_PLACE = signature(
   'addInPlace',

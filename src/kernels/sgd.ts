@@ -5,7 +5,8 @@
 import { f32, optional, signature } from '../tensor/operands.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { SKIP } from './adamw.js';
-import { eachOf, elementMain, fours, groupsOfFours } from './elements.js';
+import { eachOf } from './elements.js';
+import { elementMain, fours, groupsOfFours } from './launch/grid.js';
 import { flat, whole } from './launch/operands.js';
 import { shaderOf } from './launch/shader.js';
 

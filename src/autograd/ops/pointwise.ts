@@ -1,16 +1,23 @@
-/** Elementwise ops; forward and gradient are the one-line formulas of `src/kernels/pointwise.ts`. */
+/**
+ * Elementwise operations. What they compute, and their gradients, are the rows of `src/kernels/formulas.ts`; here a row
+ * gets its function and its docstring. All take tensors of the formats that the row names and broadcast as NumPy does; a
+ * number beside a tensor takes the tensor's format, and for integers must be whole. Nothing is promoted: operands are of one
+ * format. f16 is computed in f32 and rounded once. Arithmetic of integers wraps.
+ */
+
+import { ShapeError } from '../../errors.js';
 import { dropMask, dropout as dropoutKernel } from '../../kernels/dropout.js';
-import { type FloatDType, floatDType } from '../../kernels/launch/formats.js';
 import {
   type BinaryName,
   binary,
-  binaryGradient,
   cast as castKernel,
+  elementwise,
+  elementwiseGradient,
+  type FormulaName,
+  formulas,
   gradientReads,
+  type TensorOrNumber,
   type UnaryName,
-  unary,
-  unaryFormulas,
-  unaryGradient,
 } from '../../kernels/pointwise.js';
 import type { RandomStream } from '../../kernels/random.js';
 import {
@@ -22,73 +29,227 @@ import {
   signature,
   wholeNumber,
 } from '../../tensor/operands.js';
-import type { Tensor } from '../../tensor/tensor.js';
+import { sameShape } from '../../tensor/shape.js';
+import { type DType, Tensor } from '../../tensor/tensor.js';
 import { sumToShape } from '../ranges.js';
-import { record } from '../tape.js';
+import { type Input, record } from '../tape.js';
 
-function unaryOp(name: UnaryName, x: Tensor, s?: number): Tensor {
-  const y = unary(name, x, s);
-  const saves = unaryFormulas[name].saves;
-  const saved = saves === 'x' ? x : saves === 'y' ? y : undefined;
-  return record(name, y, saved ? [saved] : [], [[x, (dy) => unaryGradient(name, saved, dy, s)]]);
+const isFloat = (dtype: DType): boolean => dtype === 'f32' || dtype === 'f16';
+
+function operation(
+  name: FormulaName,
+  operands: readonly TensorOrNumber[],
+  numbers: readonly number[] = [],
+): Tensor {
+  const given = { operands, numbers };
+  const y = elementwise(name, given);
+  const row = formulas[name];
+  // Of integers and bools, and towards them, there is no gradient.
+  if (!isFloat(y.dtype)) return record(name, y, [], []);
+  const inputs: Input[] = [];
+  for (const [which, operand] of operands.entries()) {
+    const formula = row.gradients[row.operands[which]!];
+    if (!(operand instanceof Tensor) || formula === undefined) continue;
+    const own = (gradient: Tensor): Tensor => {
+      if (sameShape(gradient.shape, operand.shape)) return gradient;
+      const sum = sumToShape(gradient, operand.shape);
+      return sum.dtype === operand.dtype ? sum : castKernel(sum, operand.dtype);
+    };
+    if (formula === 'dy') {
+      inputs.push([operand, (dy) => own(dy)]);
+      continue;
+    }
+    const reads = gradientReads(name, which, y.dtype);
+    const uses = row.operands.flatMap((each, n) => (reads.includes(each) ? [operands[n]!] : []));
+    const readsY = reads.includes('y');
+    inputs.push([
+      operand,
+      (dy) => own(elementwiseGradient(name, which, given, dy, readsY ? y : undefined)),
+      [...uses.filter((each) => each instanceof Tensor), ...(readsY ? [y] : [])],
+    ]);
+  }
+  return record(name, y, [], inputs);
 }
 
-function binaryOp(name: BinaryName, a: Tensor, b: Tensor): Tensor {
-  const y = binary(name, a, b);
-  const linear = name === 'add' || name === 'sub';
-  const uses = (which: 0 | 1) => {
-    const reads = linear ? [] : gradientReads(name, which);
-    return [...(reads.includes('a') ? [a] : []), ...(reads.includes('b') ? [b] : [])];
-  };
-  return record(
-    name,
-    y,
-    [],
-    [
-      [a, (dy) => sumToShape(linear ? dy : binaryGradient(name, 0, a, b, dy), a.shape), uses(0)],
-      [
-        b,
-        (dy) =>
-          sumToShape(
-            name === 'add' ? dy : name === 'sub' ? unary('neg', dy) : binaryGradient(name, 1, a, b, dy),
-            b.shape,
-          ),
-        uses(1),
-      ],
-    ],
-  );
+type Unary = (x: Tensor) => Tensor;
+
+/** Of two operands at least one is a tensor. */
+export interface BinaryOperation {
+  (a: number, b: Tensor): Tensor;
+  (a: Tensor, b: TensorOrNumber): Tensor;
 }
 
-export const add = (a: Tensor, b: Tensor): Tensor => binaryOp('add', a, b);
-export const sub = (a: Tensor, b: Tensor): Tensor => binaryOp('sub', a, b);
-export const mul = (a: Tensor, b: Tensor): Tensor => binaryOp('mul', a, b);
-export const div = (a: Tensor, b: Tensor): Tensor => binaryOp('div', a, b);
-export const maximum = (a: Tensor, b: Tensor): Tensor => binaryOp('maximum', a, b);
+const unaryOp =
+  (name: UnaryName): Unary =>
+  (x) =>
+    operation(name, [x]);
+const binaryOp =
+  (name: BinaryName): BinaryOperation =>
+  (a: TensorOrNumber, b: TensorOrNumber) =>
+    operation(name, [a, b]);
 
-export const neg = (x: Tensor): Tensor => unaryOp('neg', x);
-/** x · s for a host number s. */
-export const scale = (x: Tensor, s: number): Tensor => unaryOp('scale', x, s);
-/** x + s for a host number s. */
-export const shift = (x: Tensor, s: number): Tensor => unaryOp('shift', x, s);
-export const exp = (x: Tensor): Tensor => unaryOp('exp', x);
-export const log = (x: Tensor): Tensor => unaryOp('log', x);
-export const sqrt = (x: Tensor): Tensor => unaryOp('sqrt', x);
-export const square = (x: Tensor): Tensor => unaryOp('square', x);
-export const reciprocal = (x: Tensor): Tensor => unaryOp('reciprocal', x);
-export const tanh = (x: Tensor): Tensor => unaryOp('tanh', x);
-export const sigmoid = (x: Tensor): Tensor => unaryOp('sigmoid', x);
-export const relu = (x: Tensor): Tensor => unaryOp('relu', x);
-export const abs = (x: Tensor): Tensor => unaryOp('abs', x);
+// ---- Arithmetic ----
+
+/** a + b; of integers too. */
+export const add = binaryOp('add');
+/** a − b; of integers too. */
+export const sub = binaryOp('sub');
+/** a · b; of integers too. */
+export const mul = binaryOp('mul');
+/** a / b. Of integers towards zero, where a division by 0 gives a. */
+export const div = binaryOp('div');
+/** a − b·⌊a/b⌋, exact and with the sign of b (`torch.remainder`, `%` of Python). Of integers too, where 0 leaves 0. */
+export const remainder = binaryOp('remainder');
+/** aᵇ to a few units in the last place; of a negative a for whole b. A 1, and an exponent of 0, give 1 whatever the other is. */
+export const pow = binaryOp('pow');
+/** The larger of a and b; a NaN wins. A tie gives each half of the gradient. Of integers too. */
+export const maximum = binaryOp('maximum');
+/** The smaller of a and b; a NaN wins. A tie gives each half of the gradient. Of integers too. */
+export const minimum = binaryOp('minimum');
+/** −x; of integers too. */
+export const neg = unaryOp('neg');
+/** |x|, whose gradient at 0 is 0; of integers too. */
+export const abs = unaryOp('abs');
+/** −1, 0 or 1, and 0 of a NaN; of integers too. Its gradient is 0. */
+export const sign = unaryOp('sign');
+/** x²; of integers too. */
+export const square = unaryOp('square');
+/** 1/x. */
+export const reciprocal = unaryOp('reciprocal');
+/** √x. */
+export const sqrt = unaryOp('sqrt');
+/** 1/√x. */
+export const rsqrt = unaryOp('rsqrt');
+/** The largest whole number that is not above x; its gradient is 0, as of all that round. */
+export const floor = unaryOp('floor');
+/** The smallest whole number that is not below x. */
+export const ceil = unaryOp('ceil');
+/** The nearest whole number, of two the even one. */
+export const round = unaryOp('round');
+/** x without what follows the point. */
+export const trunc = unaryOp('trunc');
+
+// ---- Exponentials and logarithms ----
+
+/** eˣ. */
+export const exp = unaryOp('exp');
+/** eˣ − 1, good to the last places near 0 too. */
+export const expm1 = unaryOp('expm1');
+/** The natural logarithm. */
+export const log = unaryOp('log');
+/** The logarithm to base 2, exact for powers of 2. */
+export const log2 = unaryOp('log2');
+/** The logarithm to base 10. */
+export const log10 = unaryOp('log10');
+/** log(1 + x), good to the last places near 0 too. */
+export const log1p = unaryOp('log1p');
+
+// ---- Trigonometry ----
+
+/** The sine, to a few units in the last place however large x is (its reduction is exact); of infinities a NaN. */
+export const sin = unaryOp('sin');
+/** The cosine, as good as the sine. */
+export const cos = unaryOp('cos');
+/** The tangent, as good as the sine. */
+export const tan = unaryOp('tan');
+
+// ---- Activations ----
+
+/** The hyperbolic tangent. */
+export const tanh = unaryOp('tanh');
+/** 1/(1 + e⁻ˣ). */
+export const sigmoid = unaryOp('sigmoid');
+/** log(1 + eˣ). */
+export const softplus = unaryOp('softplus');
+/** The error function. */
+export const erf = unaryOp('erf');
+/** max(x, 0), whose gradient at 0 is 0. A NaN stays one, and its gradient flows. */
+export const relu = unaryOp('relu');
+/** x/(1 + e⁻ˣ), also called swish. */
+export const silu = unaryOp('silu');
 /** x·Φ(x) with the exact error function. */
-export const gelu = (x: Tensor): Tensor => unaryOp('gelu', x);
+export const gelu = unaryOp('gelu');
 /** The tanh approximation of GELU. */
-export const geluTanh = (x: Tensor): Tensor => unaryOp('geluTanh', x);
+export const geluTanh = unaryOp('geluTanh');
 
-/** x in another number format; its gradient comes back in x's own. */
-export function cast(x: Tensor, dtype: FloatDType): Tensor {
+// ---- Comparisons: bools, of which no gradient flows; a NaN is equal to nothing, and neither less nor greater ----
+
+/** a = b; of integers and bools too. */
+export const eq = binaryOp('eq');
+/** a ≠ b; of integers and bools too. */
+export const ne = binaryOp('ne');
+/** a < b; of integers too. */
+export const lt = binaryOp('lt');
+/** a ≤ b; of integers too. */
+export const le = binaryOp('le');
+/** a > b; of integers too. */
+export const gt = binaryOp('gt');
+/** a ≥ b; of integers too. */
+export const ge = binaryOp('ge');
+/** Where x is a NaN. */
+export const isNan = unaryOp('isNan');
+/** Where x is neither infinite nor a NaN. */
+// biome-ignore lint/suspicious/noShadowRestrictedNames: the global one is of numbers, and nobody wants it here
+export const isFinite = unaryOp('isFinite');
+/** Of bools: a and b. */
+export const logicalAnd = binaryOp('logicalAnd');
+/** Of bools: a or b. */
+export const logicalOr = binaryOp('logicalOr');
+/** Of bools: one of a and b, not both. */
+export const logicalXor = binaryOp('logicalXor');
+/** Of a bool: the other. */
+export const logicalNot = unaryOp('logicalNot');
+
+/** Below 0 x times `slope`, a number. @throws ShapeError. */
+export const leakyRelu = (x: Tensor, slope = 0.01): Tensor => operation('leakyRelu', [x], [slope]);
+/** Below 0 alpha·(eˣ − 1) (Clevert et al. 2016). @throws ShapeError. */
+export const elu = (x: Tensor, alpha = 1): Tensor => operation('elu', [x], [alpha]);
+
+/**
+ * x between `min` and `max`, either of which may be left out; where they cross it is `max`. A NaN stays one. The gradient
+ * flows where x lies between them; at the bounds, as in PyTorch, it does not.
+ * @throws ShapeError without a bound, or where one is no number.
+ */
+export function clamp(x: Tensor, { min, max }: { readonly min?: number; readonly max?: number }): Tensor {
+  if (min === undefined && max === undefined) throw new ShapeError('clamp', 'needs min, max or both', { x });
+  return operation('clamp', [x], [min ?? Number.NEGATIVE_INFINITY, max ?? Number.POSITIVE_INFINITY]);
+}
+
+/**
+ * a where `condition`, a bool, else b; all three broadcast. a and b are of one format, any; either or both may be numbers
+ * (both: the result is f32).
+ * @throws ShapeError.
+ */
+export const where = (condition: Tensor, a: TensorOrNumber, b: TensorOrNumber): Tensor =>
+  operation('where', [condition, a, b]);
+
+const NUMBER = {
+  scale: signature('scale', { x: floats('...') }, { numbers: { s: anyNumber } }),
+  shift: signature('shift', { x: floats('...') }, { numbers: { s: anyNumber } }),
+};
+
+/** x · s for a host number s: `mul`. */
+export function scale(x: Tensor, s: number): Tensor {
+  NUMBER.scale.check({ x }, { s });
+  return mul(x, s);
+}
+/** x + s for a host number s: `add`. */
+export function shift(x: Tensor, s: number): Tensor {
+  NUMBER.shift.check({ x }, { s });
+  return add(x, s);
+}
+
+/**
+ * x in another number format, copied unless it is in that already. To floats it is rounded to nearest; from floats to
+ * integers cut towards zero, with what lies beyond the format at the format's end and a NaN at 0; between i32 and u32 the
+ * bits stay. A bool is whether x is not 0 (a NaN is not), and 0 or 1 where it is cast. Between floats the gradient comes
+ * back in x's own format; otherwise none does.
+ * @throws ShapeError.
+ */
+export function cast(x: Tensor, dtype: DType): Tensor {
   const y = castKernel(x, dtype);
-  const own = floatDType('cast', x);
-  return record('cast', y, [], [[x, (dy) => castKernel(dy, own)]]);
+  if (!isFloat(x.dtype) || !isFloat(dtype)) return y;
+  return record('cast', y, [], [[x, (dy) => castKernel(dy, x.dtype)]]);
 }
 
 /** Another handle to x: whoever disposes of an op's result does not dispose of its operand. */
@@ -124,5 +285,5 @@ const SCALE_GRADIENT = signature('scaleGradient', { x: floats('...') }, { number
 export function scaleGradient(x: Tensor, factor: number): Tensor {
   SCALE_GRADIENT.check({ x }, { factor });
   if (factor === 1) return sameValues('scaleGradient', x);
-  return record('scaleGradient', x.detach(), [], [[x, (dy) => unary('scale', dy, factor)]]);
+  return record('scaleGradient', x.detach(), [], [[x, (dy) => binary('mul', dy, factor)]]);
 }

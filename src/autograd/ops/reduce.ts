@@ -6,7 +6,7 @@
 import { ShapeError } from '../../errors.js';
 import { axisSteps, type ReducedAxis } from '../../kernels/axis-passes.js';
 import { type Extreme, extremes, extremesGradient } from '../../kernels/extremes.js';
-import { full, unary } from '../../kernels/pointwise.js';
+import { binary, full } from '../../kernels/pointwise.js';
 import { reduceAxes } from '../../kernels/reduce.js';
 import { bools, floats, numbers, signature } from '../../tensor/operands.js';
 import { scope } from '../../tensor/scope.js';
@@ -42,7 +42,7 @@ export function mean(x: Tensor, axis?: Axes, keepDims = false): Tensor {
       [
         x,
         (dy) => {
-          const share = factor === 1 ? dy : unary('scale', dy, factor);
+          const share = factor === 1 ? dy : binary('mul', dy, factor);
           return stretch(share.alias(kept), own);
         },
       ],

@@ -41,16 +41,22 @@ fn packHalves(v: vec4f) -> vec2u {
   return vec2u(h.x | (h.y << 16u), h.z | (h.w << 16u));
 }`;
 
-/** WGSL type of a buffer of `dtype` whose unit is four values. */
-export const vec4Type = (dtype: FloatDType): string => (dtype === 'f16' ? 'array<Half4>' : 'array<vec4f>');
+const vectors = { f32: 'vec4f', f16: 'Half4', i32: 'vec4i', u32: 'vec4u', bool: 'vec4u' } as const;
 
-/** WGSL: four values from unit `index`, as vec4f. */
-export const load4 = (dtype: FloatDType, buffer: string, index: string): string =>
-  dtype === 'f16' ? `unpackHalves(${buffer}[${index}])` : `${buffer}[${index}]`;
+/** WGSL type of a buffer of `dtype` whose unit is four values. That of bools is one of u32, which its shader must say. */
+export const vec4Type = (dtype: DType): string => `array<${vectors[dtype]}>`;
 
-/** WGSL: `value`, a vec4f, to unit `index`. */
-export const store4 = (dtype: FloatDType, buffer: string, index: string, value: string): string =>
-  `${buffer}[${index}] = ${dtype === 'f16' ? `packHalves(${value})` : value};`;
+/** WGSL: four values from unit `index`, as vec4f, of integers as what they are and of bools as vec4<bool>. */
+export const load4 = (dtype: DType, buffer: string, index: string): string => {
+  if (dtype === 'f16') return `unpackHalves(${buffer}[${index}])`;
+  return dtype === 'bool' ? `(${buffer}[${index}] != vec4u())` : `${buffer}[${index}]`;
+};
+
+/** WGSL: `value`, of the type that `load4` gives, to unit `index`. */
+export const store4 = (dtype: DType, buffer: string, index: string, value: string): string => {
+  if (dtype === 'f16') return `${buffer}[${index}] = packHalves(${value});`;
+  return `${buffer}[${index}] = ${dtype === 'bool' ? `select(vec4u(), vec4u(1u), ${value})` : value};`;
+};
 
 /** What kernels over rows take from a row at a time: four columns where the width allows, else one (f32 only). */
 export type UnitName = 'v4' | 'v1';

@@ -1,10 +1,10 @@
 // four groups a thread in a loop: on CPUs a thread costs about as much as a load
-// a CPU: dtype=f32 op=scale part=value
+// a CPU: dtype=f32 op=neg part=value
 requires immediate_address_space;
-struct Params { count: u32, s: f32 }
+struct Params { count: u32 }
 var<immediate> p: Params;
-@group(0) @binding(0) var<storage, read_write> outY: array<vec4f>;
-@group(0) @binding(1) var<storage, read> S: array<vec4f>;
+@group(0) @binding(0) var<storage, read> in_x: array<vec4f>;
+@group(0) @binding(1) var<storage, read_write> outY: array<vec4f>;
 
 alias T = vec4f;
 alias Bits = vec4u;
@@ -65,14 +65,11 @@ fn geluTanhSlope(x: T) -> T {
   return 0.5 * (1.0 + t) + 0.5 * x * (1.0 - t * t) * (0.7978845608028654 * (1.0 + 0.134145 * (x * x)));
 }
 
-
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) local: u32) {
   let first = ((group.y * groups.x + group.x) * 64u + local) * 4u;
   for (var i = first; i < min(first + 4u, p.count); i++) {
-  let s = p.s;
-  
-  let x = S[i];
-  outY[i] = x * s;
+  let x = in_x[i];
+  outY[i] = -x;
   }
 }

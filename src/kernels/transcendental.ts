@@ -1,0 +1,252 @@
+/**
+ * WGSL functions that formulas name, beside those of elementary.ts, which every kernel over floats has: a kernel has of
+ * these only what its formula names. What they promise is tested over all of f32 (test/extremes.test.ts): a few units in
+ * the last place, infinities and NaN as IEEE 754 has them. Exact steps rest on products of 12-bit halves, which are exact
+ * whether or not a driver fuses them with the sums that follow.
+ */
+
+/** Over `T`, `Bits`, `Ints` and `Truth` of elementary.ts. */
+const floats: Readonly<Record<string, string>> = {
+  areNumbers: 'fn areNumbers(a: T, b: T) -> Truth { return !(isNan(a) | isNan(b)); }',
+  isFinite:
+    'fn isFinite(x: T) -> Truth { return (bitcast<Bits>(x) & Bits(0x7fffffffu)) < Bits(0x7f800000u); }',
+  minOf: 'fn minOf(a: T, b: T) -> T { return select(select(min(a, b), b, isNan(b)), a, isNan(a)); }',
+  signOf:
+    'fn signOf(x: T) -> T { return select(T(), select(T(1.0), T(-1.0), isNegative(x)), !(isZero(x) | isNan(x))); }',
+  // The built-in ones may lose the sign of a zero, and need not know NaN.
+  stepOf: `fn stepOf(x: T, to: T) -> T {
+  let whole = !((bitcast<Bits>(x) & Bits(0x7fffffffu)) < Bits(0x4b000000u)) | isZero(x);
+  return select(bitcast<T>(bitcast<Bits>(to) | (bitcast<Bits>(x) & Bits(0x80000000u))), x, whole);
+}`,
+  sigmoidOf: 'fn sigmoidOf(x: T) -> T { return 1.0 / (1.0 + expOf(-x)); }',
+  // x = k·ln 2 + r as in expOf, and eˣ − 1 = 2^k·(e^r − 1) + (2^k − 1).
+  expm1Of: `fn expm1Of(x: T) -> T {
+  let c = clamp(x, T(-18.0), T(18.0));
+  let k = round(c * 1.4426950408889634);
+  let r = (c - k * 0.693359375) + k * 0.00021219444170128554;
+  let q = r + r * r * ((((0.001395871862769127 * r + 0.008366772904992104) * r + 0.04166610166430473) * r + 0.16666539013385773) * r + 0.5);
+  let s = bitcast<T>((Ints(k) + Ints(127)) << Bits(23u));
+  let y = select(s * q + (s - 1.0), expOf(x), x > T(17.0));
+  return select(y, x, isNan(x) | (abs(x) < T(5.9604645e-8)));
+}`,
+  // Near 0 as logOf with its 1 + f; elsewhere what 1 + x rounds away is made up for.
+  log1pOf: `fn log1pOf(x: T) -> T {
+  let s = x / (2.0 + x);
+  let z = s * s;
+  let near = s * (2.0 + z * (((0.23538687825202942 * z + 0.28539666533470154) * z + 0.40000295639038086) * z + 0.6666666865348816));
+  let u = 1.0 + x;
+  let far = logOf(u) + select(T(), (x - (u - 1.0)) / u, (u > T()) & (x < T(1e10)));
+  let y = select(far, near, (x > T(-0.29)) & (x < T(0.41)));
+  return select(y, x, isZero(x));
+}`,
+  softplusOf: 'fn softplusOf(x: T) -> T { return maxOf(x, T()) + log1pOf(expOf(-abs(x))); }',
+  // As logOf: x = 2^e·(1 + f), and log(1 + f) = part.
+  LogParts: `struct LogParts { e: T, part: T, other: Truth }
+fn logParts(x: T) -> LogParts {
+  let bits = bitcast<Bits>(x);
+  let tiny = bits < Bits(0x00800000u);
+  let m = select(bits, bitcast<Bits>(T(bits)), tiny);
+  let e = bitcast<Ints>(m - Bits(0x3f3504f3u)) >> Bits(23u);
+  let f = bitcast<T>(m - (bitcast<Bits>(e) << Bits(23u))) - 1.0;
+  let s = f / (f + 2.0);
+  let z = s * s;
+  let r = s * (2.0 + z * (((0.23538687825202942 * z + 0.28539666533470154) * z + 0.40000295639038086) * z + 0.6666666865348816));
+  return LogParts(T(e) - select(T(), T(149.0), tiny), r, (bits >= Bits(0x7f800000u)) | isZero(x));
+}`,
+  log2Of: `fn log2Of(x: T) -> T {
+  let parts = logParts(x);
+  return select(parts.e + parts.part * 1.4426950408889634, logOf(x), parts.other);
+}`,
+  log10Of: `fn log10Of(x: T) -> T {
+  let parts = logParts(x);
+  let y = parts.e * 0.30078125 + (parts.e * 0.00024874566588550806 + parts.part * 0.4342944819032518);
+  return select(y, logOf(x), parts.other);
+}`,
+  highOf: 'fn highOf(x: T) -> T { return bitcast<T>(bitcast<Bits>(x) & Bits(0xfffff000u)); }',
+  powOf: `fn powOf(a: T, b: T) -> T {
+  let size = bitcast<Bits>(a) & Bits(0x7fffffffu);
+  let tiny = size < Bits(0x00800000u);
+  let m = select(size, bitcast<Bits>(T(size)), tiny);
+  let e = bitcast<Ints>(m - Bits(0x3f3504f3u)) >> Bits(23u);
+  let f = bitcast<T>(m - (bitcast<Bits>(e) << Bits(23u)));
+  // s = (f − 1)/(f + 1) in two parts, and log f = (2/3)·s·(3 + s² + …), also in two.
+  let u = f - 1.0;
+  let v = 1.0 / (f + 1.0);
+  let s = u * v;
+  let sHigh = highOf(s);
+  let dHigh = highOf(f + 1.0);
+  let sLow = v * ((u - sHigh * dHigh) - sHigh * (f - (dHigh - 1.0)));
+  let z = s * s;
+  let r = z * z * ((0.35140499472618103 * z + 0.4282011389732361) * z + 0.6000023484230042) + sLow * (sHigh + s);
+  let square = sHigh * sHigh;
+  let tHigh = highOf(3.0 + square + r);
+  let tLow = r - ((tHigh - 3.0) - square);
+  let product = sHigh * tHigh;
+  let rest = sLow * tHigh + tLow * s;
+  let pHigh = highOf(product + rest);
+  let pLow = rest - (pHigh - product);
+  // log2 |a| in two parts, with 2/(3·ln 2) in two.
+  let lHigh = 0.961669921875 * pHigh;
+  let lLow = 0.00012677205086220056 * pHigh + pLow * 0.9617966939259756;
+  let n = T(e) - select(T(), T(149.0), tiny);
+  let log = highOf((lHigh + lLow) + n);
+  let logLow = lLow - ((log - n) - lHigh);
+  // b times that, and its power of 2.
+  let bHigh = highOf(b);
+  let low = (b - bHigh) * log + b * logLow;
+  let high = bHigh * log;
+  let k = round(clamp(high + low, T(-160.0), T(130.0)));
+  let x = clamp((high - k) + low, T(-1.0), T(1.0)) * 0.6931471805599453;
+  let p = 1.0 + (x + x * x * ((((0.001395871862769127 * x + 0.008366772904992104) * x + 0.04166610166430473) * x + 0.16666539013385773) * x + 0.5));
+  let half = Ints(k) >> Bits(1u);
+  let y = p * bitcast<T>((half + Ints(127)) << Bits(23u)) * bitcast<T>((Ints(k) - half + Ints(127)) << Bits(23u));
+  // Zeros and infinities, of a and of b.
+  let power = bitcast<Bits>(b) & Bits(0x7fffffffu);
+  let grows = (size > Bits(0x3f800000u)) == !isNegative(b);
+  let limit = bitcast<T>(select(Bits(), Bits(0x7f800000u), grows));
+  let one = size == Bits(0x3f800000u);
+  let most = select(y, limit, (isZero(a) | (size == Bits(0x7f800000u)) | (power == Bits(0x7f800000u))) & !one);
+  // Of what is negative: a sign for odd b, and no number for what is not whole.
+  let negative = bitcast<Bits>(a) > Bits(0x7fffffffu);
+  let whole = (power >= Bits(0x4b000000u)) | (b == trunc(b));
+  let odd = whole & (power < Bits(0x4b800000u)) & ((Ints(clamp(b, T(-16777216.0), T(16777216.0))) & Ints(1)) == Ints(1));
+  let signed = bitcast<T>(bitcast<Bits>(select(most, T(1.0), one)) | select(Bits(), Bits(0x80000000u), negative & odd));
+  let noNumber = negative & !whole & !isZero(a) & (size != Bits(0x7f800000u));
+  let number = select(signed, nanOf(signed), isNan(a) | isNan(b) | noNumber);
+  return select(number, T(1.0), isZero(b) | (bitcast<Bits>(a) == Bits(0x3f800000u)));
+}`,
+  // The product's upper word, from its 16-bit parts.
+  upperProduct: `fn upperProduct(a: Bits, b: Bits) -> Bits {
+  let low = (a & Bits(0xffffu)) * (b & Bits(0xffffu));
+  let left = (a >> Bits(16u)) * (b & Bits(0xffffu)) + (low >> Bits(16u));
+  let right = (a & Bits(0xffffu)) * (b >> Bits(16u)) + (left & Bits(0xffffu));
+  return (a >> Bits(16u)) * (b >> Bits(16u)) + (left >> Bits(16u)) + (right >> Bits(16u));
+}`,
+  // Payne & Hanek 1983: x/(2π) modulo 1 in whole numbers, from those 96 bits of 1/(2π) that x's exponent asks for; so
+  // every finite x is reduced with the same relative error. angle + quadrant·π/2 is x up to whole turns.
+  Angle: `struct Angle { angle: T, quadrant: Bits }
+fn angleOf(x: T) -> Angle {
+  let size = bitcast<Bits>(x) & Bits(0x7fffffffu);
+  let m = (size << Bits(8u)) | Bits(0x80000000u);
+  let e = max(size >> Bits(23u), Bits(126u)) - Bits(126u);
+  let word = e >> Bits(5u);
+  let shift = e & Bits(31u);
+  let first = word == Bits(0u);
+  let second = word == Bits(1u);
+  let third = word == Bits(2u);
+  let w0 = select(select(select(Bits(0x7f09d5f4u), Bits(0x9391054au), third), Bits(0x28be60dbu), second), Bits(), first);
+  let w1 = select(select(select(Bits(0x7d4d3770u), Bits(0x7f09d5f4u), third), Bits(0x9391054au), second), Bits(0x28be60dbu), first);
+  let w2 = select(select(select(Bits(0x36d8a566u), Bits(0x7d4d3770u), third), Bits(0x7f09d5f4u), second), Bits(0x9391054au), first);
+  let w3 = select(select(select(Bits(0x4f10e410u), Bits(0x36d8a566u), third), Bits(0x7d4d3770u), second), Bits(0x7f09d5f4u), first);
+  let up = Bits(31u) - shift;
+  let high = (w0 << shift) | ((w1 >> Bits(1u)) >> up);
+  let middle = (w1 << shift) | ((w2 >> Bits(1u)) >> up);
+  let low = (w2 << shift) | ((w3 >> Bits(1u)) >> up);
+  // 64 bits of the fraction of a turn, of which the first two are the quadrant, to the nearest.
+  let carried = upperProduct(m, low);
+  let lower = m * middle + carried;
+  let upper = m * high + upperProduct(m, middle) + select(Bits(), Bits(1u), lower < carried);
+  let moved = upper + Bits(0x20000000u);
+  let signed = (moved & Bits(0x3fffffffu)) - Bits(0x20000000u);
+  let back = signed > Bits(0x7fffffffu);
+  let top = select(signed, ~signed + select(Bits(), Bits(1u), lower == Bits()), back);
+  let bottom = select(lower, ~lower + Bits(1u), back);
+  // Their size, with 31 bits from the highest that is set.
+  let far = top == Bits();
+  let a = select(top, bottom, far);
+  let b = select(bottom, Bits(), far);
+  let zeros = min(countLeadingZeros(a), Bits(31u));
+  let digits = ((a << zeros) | ((b >> Bits(1u)) >> (Bits(31u) - zeros))) >> Bits(1u);
+  let scale = bitcast<T>((Bits(96u) - zeros - select(Bits(), Bits(32u), far)) << Bits(23u));
+  let angle = T(Ints(digits)) * 6.283185307179586 * scale;
+  let negative = bitcast<Bits>(x) > Bits(0x7fffffffu);
+  let near = size < Bits(0x3f490fdbu);
+  let quadrant = moved >> Bits(30u);
+  return Angle(
+    select(select(angle, -angle, back != negative), x, near),
+    select(select(quadrant, Bits() - quadrant, negative), Bits(), near),
+  );
+}
+fn sineOf(r: T) -> T {
+  let z = r * r;
+  return select(r + r * z * ((-0.0001951878803083673 * z + 0.008332191966474056) * z - 0.16666655242443085), r, z < T(1e-8));
+}
+fn cosineOf(r: T) -> T {
+  let z = r * r;
+  return 1.0 - (0.5 * z - z * z * ((2.443297125864774e-05 * z - 0.0013887312961742282) * z + 0.04166664555668831));
+}
+fn sineAt(x: T, quarter: u32) -> T {
+  let parts = angleOf(x);
+  let quadrant = parts.quadrant + Bits(quarter);
+  let y = select(sineOf(parts.angle), cosineOf(parts.angle), (quadrant & Bits(1u)) == Bits(1u));
+  let signed = select(y, -y, (quadrant & Bits(2u)) == Bits(2u));
+  return select(signed, nanOf(x), (bitcast<Bits>(x) & Bits(0x7fffffffu)) >= Bits(0x7f800000u));
+}`,
+  sinOf: 'fn sinOf(x: T) -> T { return sineAt(x, 0u); }',
+  cosOf: 'fn cosOf(x: T) -> T { return sineAt(x, 1u); }',
+  tanOf: `fn tanOf(x: T) -> T {
+  let parts = angleOf(x);
+  let s = sineOf(parts.angle);
+  let c = cosineOf(parts.angle);
+  let turned = (parts.quadrant & Bits(1u)) == Bits(1u);
+  let y = select(s, -c, turned) / select(c, s, turned);
+  return select(select(y, x, isZero(x)), nanOf(x), (bitcast<Bits>(x) & Bits(0x7fffffffu)) >= Bits(0x7f800000u));
+}`,
+  // Of mantissas, eight bits of the quotient at a time: exact, however large the quotient is.
+  remainderOf: `fn remainderOf(a: T, b: T) -> T {
+  let sizeA = bitcast<Bits>(a) & Bits(0x7fffffffu);
+  let sizeB = bitcast<Bits>(b) & Bits(0x7fffffffu);
+  let eA = max(sizeA >> Bits(23u), Bits(1u));
+  let eB = max(sizeB >> Bits(23u), Bits(1u));
+  let mB = (sizeB & Bits(0x7fffffu)) | select(Bits(0x800000u), Bits(), sizeB < Bits(0x800000u));
+  var m = ((sizeA & Bits(0x7fffffu)) | select(Bits(0x800000u), Bits(), sizeA < Bits(0x800000u))) % mB;
+  var left = select(Bits(), eA - eB, eA > eB);
+  for (var step = 0u; step < 32u; step++) {
+    if (all(left == Bits())) { break; }
+    let bits = min(left, Bits(8u));
+    m = (m << bits) % mB;
+    left -= bits;
+  }
+  let smaller = select(T(m) * 1.1920928955078125e-7 * bitcast<T>(eB << Bits(23u)), abs(a), eA < eB);
+  let r = bitcast<T>(bitcast<Bits>(smaller) | (bitcast<Bits>(a) & Bits(0x80000000u)));
+  let other = (bitcast<Bits>(a) ^ bitcast<Bits>(b)) > Bits(0x7fffffffu);
+  let y = select(r, r + b, other & !isZero(r));
+  return select(y, nanOf(y), isZero(b) | (sizeA >= Bits(0x7f800000u)) | isNan(b));
+}`,
+  // ⌊a/b⌋, of which remainderOf is what is left.
+  floorQuotient: `fn floorQuotient(a: T, b: T) -> T {
+  let r = remainderOf(a, b);
+  let whole = round((a - r) / b);
+  let endless = (bitcast<Bits>(b) & Bits(0x7fffffffu)) == Bits(0x7f800000u);
+  let past = select(T(), T(-1.0), (bitcast<Bits>(r) & Bits(0x7fffffffu)) == Bits(0x7f800000u));
+  return select(select(whole, select(past, r, isNan(r)), endless), a / b, isZero(b));
+}`,
+};
+
+/** Over `T`, a vector of i32 or u32: arithmetic wraps, a division by 0 gives the dividend and leaves 0. */
+const integers: Readonly<Record<string, string>> = {
+  signOf: 'fn signOf(x: T) -> T { return select(T(), T(1), x > T()) - select(T(), T(1), x < T()); }',
+  remainderOf: `fn remainderOf(a: T, b: T) -> T {
+  let r = a % b;
+  return select(r, r + b, (r != T()) & ((r < T()) != (b < T())));
+}`,
+};
+
+/** WGSL: of these functions those that a formula names, and what they name in turn. */
+export function functionsOf(formula: string, dtype: 'floats' | 'integers'): string {
+  const library = dtype === 'floats' ? floats : integers;
+  const found = new Set<string>();
+  const visit = (text: string): void => {
+    for (const [name, body] of Object.entries(library)) {
+      const names = [name, ...[...body.matchAll(/fn (\w+)/g)].map(([, fn]) => fn!)];
+      if (found.has(name) || !names.some((each) => new RegExp(`\\b${each}\\(`).test(text))) continue;
+      found.add(name);
+      visit(body);
+    }
+  };
+  visit(formula);
+  return Object.keys(library)
+    .filter((name) => found.has(name))
+    .map((name) => `${library[name]!}\n`)
+    .join('');
+}
