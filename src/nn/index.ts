@@ -1,0 +1,22 @@
+/** Modules: layers with named parameters, first values, and state that PyTorch reads and writes. */
+export { Parameter } from '../autograd/parameters.js';
+export { MultiHeadAttention, type MultiHeadAttentionOptions } from './attention.js';
+export { constant_, kaimingUniform_, normal_, uniform_, xavierUniform_ } from './initialize.js';
+export {
+  Dropout,
+  Embedding,
+  type EmbeddingOptions,
+  type Ids,
+  type Layer,
+  LayerNorm,
+  Linear,
+  type LinearOptions,
+  type NormOptions,
+  type RandomOptions,
+  RMSNorm,
+  Sequential,
+} from './layers.js';
+export { Module, type ParameterOptions, parameter } from './module.js';
+export { defaultRandom, manualSeed } from './random.js';
+export type { LoadOptions, LoadReport, StateDict } from './state-dict.js';
+export { TransformerEncoder, TransformerEncoderLayer, type TransformerLayerOptions } from './transformer.js';

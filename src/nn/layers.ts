@@ -1,0 +1,223 @@
+/** The layers of torch.nn: linear, embedding, norms, dropout, and their sequence; names and first values are PyTorch's. */
+import { dropout, gatherRows, layerNorm, linear, reshape, rmsNorm } from '../autograd/index.js';
+import type { Parameter } from '../autograd/parameters.js';
+import { ShapeError } from '../errors.js';
+import type { Gpu } from '../gpu/gpu.js';
+import type { FloatDType } from '../kernels/launch/formats.js';
+import { show } from '../show.js';
+import { positive, probability, signature, wholeNumber } from '../tensor/operands.js';
+import type { RandomStreams } from '../tensor/random-streams.js';
+import { RowIndex } from '../tensor/row-index.js';
+import { noGrad, scope } from '../tensor/scope.js';
+import { Tensor } from '../tensor/tensor.js';
+import { constant_, kaimingUniform_, normal_, uniform_ } from './initialize.js';
+import { type Held, heldIn, Module, parameter } from './module.js';
+import { defaultRandom } from './random.js';
+
+/** Where first values are drawn; by default the device's own counter (`manualSeed`). */
+export interface RandomOptions {
+  readonly random?: RandomStreams | undefined;
+}
+
+export interface LinearOptions extends RandomOptions {
+  /** Default true. */
+  readonly bias?: boolean;
+  /** Of another module, [out, in]: tied, not copied. */
+  readonly weight?: Parameter;
+}
+
+const LINEAR = signature('Linear', {}, { numbers: { in: wholeNumber(), out: wholeNumber() } });
+
+/** x·Wᵀ + b. x: [..., in] f32 or f16; returns [..., out]. Weight and bias begin uniform in ±1/√in. */
+export class Linear extends Module {
+  readonly weight: Parameter;
+  readonly bias: Parameter | undefined;
+
+  /** @throws ShapeError for extents that are none, and a tied weight of another shape. */
+  constructor(gpu: Gpu, inFeatures: number, outFeatures: number, options: LinearOptions = {}) {
+    super();
+    LINEAR.check({}, { in: inFeatures, out: outFeatures });
+    const { bias = true, weight, random } = options;
+    const shape = [outFeatures, inFeatures];
+    if (weight && `${weight.shape}` !== `${shape}`)
+      throw new ShapeError('Linear', `a tied weight must be [${shape}]`, { weight: weight.tensor });
+    this.weight = weight ?? kaimingUniform_(parameter(gpu, shape), Math.sqrt(5), random);
+    const bound = inFeatures === 0 ? 0 : 1 / Math.sqrt(inFeatures);
+    this.bias = bias ? uniform_(parameter(gpu, [outFeatures]), -bound, bound, random) : undefined;
+  }
+
+  forward(x: Tensor, dtype?: FloatDType): Tensor {
+    return linear(x, this.weight.tensor, this.bias?.tensor, dtype);
+  }
+}
+
+export interface EmbeddingOptions extends RandomOptions {
+  /** The row of padding: zeros at first, and without gradient. Negative: from the end. */
+  readonly paddingIndex?: number;
+}
+
+/** Row numbers: a list of them, lists of equal lengths, or what `RowIndex` made of them. */
+export type Ids = RowIndex | ArrayLike<number> | readonly ArrayLike<number>[];
+
+const EMBEDDING = signature('Embedding', {}, { numbers: { rows: wholeNumber(), columns: wholeNumber() } });
+
+/** Rows of a table by their numbers: [n] ids give [n, dim], lists [a, b] of ids [a, b, dim]. Rows begin normal(0, 1). */
+export class Embedding extends Module {
+  readonly weight: Parameter;
+  private readonly paddingIndex: number | undefined;
+
+  /** @throws ShapeError for extents that are none, and a padding row that the table does not have. */
+  constructor(gpu: Gpu, rows: number, columns: number, { paddingIndex, random }: EmbeddingOptions = {}) {
+    super();
+    EMBEDDING.check({}, { rows, columns });
+    if (
+      paddingIndex !== undefined &&
+      !(Number.isInteger(paddingIndex) && paddingIndex >= -rows && paddingIndex < rows)
+    )
+      throw new ShapeError('Embedding', `padding index ${paddingIndex} of ${rows} rows`);
+    this.weight = normal_(parameter(gpu, [rows, columns], { table: true }), 0, 1, random);
+    this.paddingIndex = paddingIndex;
+    if (paddingIndex !== undefined) {
+      const row = paddingIndex < 0 ? rows + paddingIndex : paddingIndex;
+      noGrad(() => this.weight.tensor.write(new Float32Array(columns), row * columns));
+    }
+  }
+
+  /** @throws ShapeError for a number that is no row, and for lists of different lengths. */
+  forward(ids: Ids): Tensor {
+    const { tensor } = this.weight;
+    const options = { paddingIndex: this.paddingIndex };
+    if (ids instanceof RowIndex) return gatherRows(tensor, ids, options);
+    const { values, shape } = flatIds(ids);
+    const index = new RowIndex(tensor.gpu, values);
+    try {
+      return scope(() => reshape(gatherRows(tensor, index, options), [...shape, tensor.cols]));
+    } finally {
+      // What was recorded takes what it needs anew.
+      index.dispose();
+    }
+  }
+}
+
+/** @throws ShapeError unless they are whole numbers from 0 on, in lists of one length. */
+export function flatIds(ids: ArrayLike<number> | readonly ArrayLike<number>[]): {
+  values: Uint32Array;
+  shape: number[];
+} {
+  const fail = (problem: string): never => {
+    throw new ShapeError('Embedding', problem);
+  };
+  if (typeof ids !== 'object' || ids === null || typeof ids.length !== 'number')
+    return fail(`ids must be a list of row numbers, found ${show(ids)}`);
+  const lists = (
+    typeof ids[0] === 'object' ? Array.from(ids as ArrayLike<unknown>) : [ids]
+  ) as ArrayLike<number>[];
+  const length = lists[0]?.length ?? 0;
+  const values = new Uint32Array(lists.length * length);
+  for (const [n, list] of lists.entries()) {
+    if (list?.length !== length) fail(`list ${n} of ids has ${list?.length}, the first ${length}`);
+    for (let i = 0; i < length; i++) {
+      const id = list[i]!;
+      if (!(Number.isInteger(id) && id >= 0 && id < 2 ** 32)) fail(`${show(id)} is no row number`);
+      values[n * length + i] = id;
+    }
+  }
+  return { values, shape: lists[0] === ids ? [length] : [lists.length, length] };
+}
+
+export interface NormOptions {
+  /** Added to the variance. */
+  readonly eps?: number;
+  /** Default true. */
+  readonly bias?: boolean;
+}
+
+const NORM = signature('LayerNorm', {}, { numbers: { features: wholeNumber(), eps: positive } });
+
+/** (x − mean) / √(variance + ε)·γ + β over the last dimension, of `features` values; ε 1e-5. γ begins as 1, β as 0. */
+export class LayerNorm extends Module {
+  readonly weight: Parameter;
+  readonly bias: Parameter | undefined;
+  private readonly eps: number;
+  /** In place of β. */
+  private readonly zeros: Tensor | undefined;
+
+  constructor(gpu: Gpu, features: number, { eps = 1e-5, bias = true }: NormOptions = {}) {
+    super();
+    NORM.check({}, { features, eps });
+    this.eps = eps;
+    this.weight = constant_(parameter(gpu, [features]), 1);
+    this.bias = bias ? parameter(gpu, [features]) : undefined;
+    if (!bias)
+      this.zeros = this.registerBuffer('zeros', Tensor.zeros(gpu, [features]), { persistent: false });
+  }
+
+  /** With a residual, of (x + residual). */
+  forward(x: Tensor, residual?: Tensor, dtype?: FloatDType): Tensor {
+    return layerNorm(x, this.weight.tensor, this.bias?.tensor ?? this.zeros!, this.eps, residual, dtype);
+  }
+}
+
+const RMS_NORM = signature('RMSNorm', {}, { numbers: { features: wholeNumber(), eps: positive } });
+
+/** x / √(mean of squares + ε)·γ over the last dimension, of `features` values; ε 2⁻²³. γ begins as 1. */
+export class RMSNorm extends Module {
+  readonly weight: Parameter;
+  private readonly eps: number;
+
+  constructor(gpu: Gpu, features: number, { eps = 2 ** -23 }: Pick<NormOptions, 'eps'> = {}) {
+    super();
+    RMS_NORM.check({}, { features, eps });
+    this.eps = eps;
+    this.weight = constant_(parameter(gpu, [features]), 1);
+  }
+
+  forward(x: Tensor): Tensor {
+    return rmsNorm(x, this.weight.tensor, this.eps);
+  }
+}
+
+const DROPOUT = signature('Dropout', {}, { numbers: { probability } });
+
+/** While training, zeros with a probability, and what is left divided by 1 − p; else x itself. */
+export class Dropout extends Module {
+  private readonly random: RandomStreams | undefined;
+
+  constructor(
+    private readonly probability = 0.5,
+    { random }: RandomOptions = {},
+  ) {
+    super();
+    DROPOUT.check({}, { probability });
+    this.random = random;
+  }
+
+  forward(x: Tensor): Tensor {
+    if (!this.training || this.probability === 0) return x;
+    return dropout(x, this.probability, (this.random ?? defaultRandom(x.gpu)).next());
+  }
+}
+
+/** A module, or a function, of one tensor. */
+export type Layer = (Module & { forward(x: Tensor): Tensor }) | ((x: Tensor) => Tensor);
+
+/** One layer after the other; activations are the functions themselves: `new Sequential(new Linear(gpu, 2, 64), relu, …)`. */
+export class Sequential extends Module {
+  readonly layers: readonly Layer[];
+
+  constructor(...layers: Layer[]) {
+    super();
+    this.layers = layers;
+  }
+
+  /** By their places alone. */
+  protected override *held(): Generator<[name: string, value: Held]> {
+    yield* heldIn('Sequential', this.layers);
+  }
+
+  forward(x: Tensor): Tensor {
+    return scope(() =>
+      this.layers.reduce((y, layer) => (layer instanceof Module ? layer.forward(y) : layer(y)), x),
+    );
+  }
+}

@@ -1,0 +1,106 @@
+/** Transformer layers with the parameters of torch.nn.TransformerEncoder (Vaswani et al. 2017). Batches come first. */
+import { add, gelu, geluTanh, linearGelu, relu } from '../autograd/index.js';
+import { ShapeError } from '../errors.js';
+import type { Gpu } from '../gpu/gpu.js';
+import { show } from '../show.js';
+import { scope } from '../tensor/scope.js';
+import type { Tensor } from '../tensor/tensor.js';
+import { MultiHeadAttention } from './attention.js';
+import { Dropout, LayerNorm, Linear, type RandomOptions } from './layers.js';
+import { Module } from './module.js';
+
+const activations = { relu, gelu, geluTanh };
+
+export interface TransformerLayerOptions extends RandomOptions {
+  /** Width of the feed-forward's inner layer. Default 2048. */
+  readonly feedForward?: number;
+  /** While training: of attention's probabilities, the inner layer and both branches. Default 0.1. */
+  readonly dropout?: number;
+  /** Default relu. */
+  readonly activation?: keyof typeof activations;
+  /** Norms come before attention and feed-forward, not behind the sums. Default false. */
+  readonly normFirst?: boolean;
+  readonly layerNormEps?: number;
+  /** Of linear layers and norms. Default true. */
+  readonly bias?: boolean;
+}
+
+/** Self-attention and a feed-forward, each with a residual and a norm: [batch, length, dim] to the same. */
+export class TransformerEncoderLayer extends Module {
+  readonly selfAttn: MultiHeadAttention;
+  readonly linear1: Linear;
+  readonly linear2: Linear;
+  readonly norm1: LayerNorm;
+  readonly norm2: LayerNorm;
+  readonly dropout: Dropout;
+  readonly dropout1: Dropout;
+  readonly dropout2: Dropout;
+  private readonly activation: keyof typeof activations;
+  private readonly normFirst: boolean;
+
+  /** @throws ShapeError when the heads do not divide the dimension evenly, and for an activation that there is not. */
+  constructor(gpu: Gpu, dim: number, heads: number, options: TransformerLayerOptions = {}) {
+    super();
+    const { feedForward = 2048, dropout = 0.1, activation = 'relu', normFirst = false } = options;
+    const { layerNormEps = 1e-5, bias = true, random } = options;
+    if (!Object.hasOwn(activations, activation))
+      throw new ShapeError(
+        'TransformerEncoderLayer',
+        `activation must be ${Object.keys(activations).join(', ')}, found ${show(activation)}`,
+      );
+    this.activation = activation;
+    this.normFirst = normFirst;
+    this.selfAttn = new MultiHeadAttention(gpu, dim, heads, { dropout, bias, random });
+    this.linear1 = new Linear(gpu, dim, feedForward, { bias, random });
+    this.linear2 = new Linear(gpu, feedForward, dim, { bias, random });
+    this.norm1 = new LayerNorm(gpu, dim, { eps: layerNormEps, bias });
+    this.norm2 = new LayerNorm(gpu, dim, { eps: layerNormEps, bias });
+    this.dropout = new Dropout(dropout, { random });
+    this.dropout1 = new Dropout(dropout, { random });
+    this.dropout2 = new Dropout(dropout, { random });
+  }
+
+  forward(x: Tensor): Tensor {
+    return scope(() => {
+      if (this.normFirst) {
+        const attended = add(x, this.attend(this.norm1.forward(x)));
+        return add(attended, this.feed(this.norm2.forward(attended)));
+      }
+      const attended = this.norm1.forward(this.attend(x), x);
+      return this.norm2.forward(this.feed(attended), attended);
+    });
+  }
+
+  private attend(x: Tensor): Tensor {
+    return this.dropout1.forward(this.selfAttn.forward(x));
+  }
+
+  private feed(x: Tensor): Tensor {
+    const { weight, bias } = this.linear1;
+    const inner =
+      this.activation === 'gelu'
+        ? linearGelu(x, weight.tensor, bias?.tensor)
+        : activations[this.activation](this.linear1.forward(x));
+    return this.dropout2.forward(this.linear2.forward(this.dropout.forward(inner)));
+  }
+}
+
+/** Layers one after the other, and a norm behind the last where there is one. Their names: `layers.0.self_attn.in_proj_weight` … */
+export class TransformerEncoder extends Module {
+  readonly layers: readonly TransformerEncoderLayer[];
+  readonly norm: LayerNorm | undefined;
+
+  constructor(layers: readonly TransformerEncoderLayer[], norm?: LayerNorm) {
+    super();
+    this.layers = layers;
+    this.norm = norm;
+  }
+
+  /** [batch, length, dim] to the same. */
+  forward(x: Tensor): Tensor {
+    return scope(() => {
+      const y = this.layers.reduce((hidden, layer) => layer.forward(hidden), x);
+      return this.norm ? this.norm.forward(y) : y;
+    });
+  }
+}

@@ -1,0 +1,368 @@
+/** Modules: PyTorch's state dicts by name, its outputs and gradients; names, loading, first values, modes, lifetimes. */
+import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { after, before, test } from 'node:test';
+import type { RowGradients } from '../src/autograd/gradients.js';
+import { add, backward, mul, relu, square, sum } from '../src/autograd/index.js';
+import { InputError, ShapeError } from '../src/errors.js';
+import { Gpu } from '../src/gpu/gpu.js';
+import {
+  Dropout,
+  Embedding,
+  LayerNorm,
+  Linear,
+  Module,
+  MultiHeadAttention,
+  manualSeed,
+  type Parameter,
+  parameter,
+  RMSNorm,
+  Sequential,
+  TransformerEncoder,
+  TransformerEncoderLayer,
+} from '../src/nn/index.js';
+import { AdamW } from '../src/optim/index.js';
+import { RandomStreams } from '../src/tensor/random-streams.js';
+import { noGrad, scope } from '../src/tensor/scope.js';
+import { Tensor } from '../src/tensor/tensor.js';
+import { SafetensorsFile } from '../src/weights/safetensors.js';
+import { golden } from './repository.js';
+
+let gpu: Gpu;
+before(async () => {
+  gpu = await Gpu.open({ guardWords: 8 });
+});
+after(() => gpu.close());
+
+/** A test in a scope, behind which no buffer is left. Modules outlive scopes: `owned` ones are disposed of. */
+const scoped = (name: string, body: (own: <M extends Module>(module: M) => M) => Promise<unknown>) =>
+  test(name, async () => {
+    const live = gpu.memory().liveBuffers;
+    const owned: Module[] = [];
+    await scope(() =>
+      body((module) => {
+        owned.push(module);
+        return module;
+      }),
+    );
+    for (const module of owned) module.dispose();
+    assert.equal(gpu.memory().liveBuffers, live, 'no buffer is left behind');
+    await gpu.checkGuards();
+  });
+
+const read = async (tensor: Tensor) => [...(await tensor.toFloat32())];
+
+async function near(what: string, found: Tensor, want: Float32Array, tolerance = 1e-4): Promise<void> {
+  const values = await found.toFloat32();
+  assert.equal(values.length, want.length, what);
+  const top = Math.max(1e-3, ...want.map(Math.abs));
+  for (const [i, value] of values.entries())
+    assert.ok(Math.abs(value - want[i]!) <= tolerance * top, `${what}[${i}]: ${value} instead of ${want[i]}`);
+}
+
+/** What test/interop/modules.py wrote beside a state dict. */
+function expectations(name: string) {
+  const file = SafetensorsFile.open(golden('torch', `${name}.safetensors`));
+  after(() => file.close());
+  return file;
+}
+
+const [DIM, HEADS, WIDTH, LAYERS] = [8, 2, 8, 2];
+const small = { feedForward: WIDTH, dropout: 0 };
+
+const encoders = {
+  encoder: () =>
+    new TransformerEncoder(
+      Array.from({ length: LAYERS }, () => new TransformerEncoderLayer(gpu, DIM, HEADS, small)),
+    ),
+  'encoder-norm-first': () =>
+    new TransformerEncoder(
+      Array.from(
+        { length: LAYERS },
+        () => new TransformerEncoderLayer(gpu, DIM, HEADS, { ...small, normFirst: true, activation: 'gelu' }),
+      ),
+      new LayerNorm(gpu, DIM),
+    ),
+};
+
+for (const [name, make] of Object.entries(encoders))
+  scoped(
+    `torch.nn.TransformerEncoder loads by name; output and gradients are PyTorch's: ${name}`,
+    async (own) => {
+      const model = own(make());
+      assert.deepEqual(model.loadStateDict(golden('torch', `${name}.pt`)), { missing: [], unexpected: [] });
+      const expected = expectations(name);
+      const x = Tensor.from(gpu, expected.read('x'), [2, 5, DIM]);
+      x.requiresGrad = true;
+      const output = model.forward(x);
+      await near('output', output, expected.read('output'));
+      const weights = Float32Array.from({ length: output.size }, (_, n) => Math.cos(0.7 * n));
+      backward(sum(mul(output, Tensor.from(gpu, weights, output.shape))));
+      await near('dx', x.grad!, expected.read('dx'));
+      const names = [...model.namedParameters()].map(([parameter]) => parameter);
+      assert.deepEqual(
+        names.map((parameter) => `grad.${parameter}`).sort(),
+        expected
+          .names()
+          .filter((entry) => entry.startsWith('grad.'))
+          .sort(),
+      );
+      for (const [parameter, { tensor }] of model.namedParameters())
+        await near(parameter, tensor.grad!, expected.read(`grad.${parameter}`));
+      x.grad?.dispose();
+    },
+  );
+
+const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'dawntune-nn-'));
+after(() => fs.rmSync(folder, { recursive: true }));
+
+class Block extends Module {
+  readonly fcIn = new Linear(gpu, 3, 4);
+  readonly heads: Linear[];
+  readonly LayerNorm = new LayerNorm(gpu, 3);
+  readonly scale = parameter(gpu, [4]);
+  readonly mean: Tensor;
+  /** None of these is a part of it. */
+  readonly note = 'text';
+  readonly sizes = [1, 2];
+
+  constructor() {
+    super();
+    this.mean = this.registerBuffer('running_mean', Tensor.from(gpu, [1, 2], [2]));
+    this.registerBuffer('ids', Tensor.from(gpu, [1], [1], 'u32'), { persistent: false });
+    this.heads = [new Linear(gpu, 4, 2), new Linear(gpu, 4, 2, { bias: false })];
+  }
+}
+
+scoped('names come from properties, in their order, nested', async (own) => {
+  const block = own(new Block());
+  assert.deepEqual(
+    [...block.stateDict().keys()],
+    [
+      'scale',
+      'running_mean',
+      'fc_in.weight',
+      'fc_in.bias',
+      'heads.0.weight',
+      'heads.0.bias',
+      'heads.1.weight',
+      'LayerNorm.weight',
+      'LayerNorm.bias',
+    ],
+  );
+  assert.deepEqual(
+    [...block.namedBuffers()].map(([name]) => name),
+    ['running_mean'],
+  );
+  assert.equal(block.parameters().length, 8);
+  assert.deepEqual(
+    [...new Sequential(block.fcIn, relu, new Sequential(block.heads[0]!)).namedParameters()].map(
+      ([name]) => name,
+    ),
+    ['0.weight', '0.bias', '2.0.weight', '2.0.bias'],
+  );
+  class Mixed extends Module {
+    readonly parts = [block.fcIn, 3];
+  }
+  assert.throws(() => new Mixed().parameters(), /parts\.1 is no module/);
+  class Ring extends Module {
+    readonly self = this;
+  }
+  assert.throws(() => new Ring().parameters(), /contains itself/);
+});
+
+scoped('a state is saved and loaded: to the bit, by prefix, by other names, halves too', async (own) => {
+  const [one, two] = [own(new Block()), own(new Block())];
+  const file = path.join(folder, 'block.safetensors');
+  await one.save(file);
+  noGrad(() => two.mean.write([0, 0]));
+  two.loadStateDict(file);
+  for (const [name, tensor] of one.stateDict())
+    assert.deepEqual(await read(two.stateDict().get(name)!), await read(tensor), name);
+  const third = own(new Linear(gpu, 3, 4));
+  const source = SafetensorsFile.open(file);
+  third.loadStateDict(source, { prefix: 'fc_in.' });
+  source.close();
+  assert.deepEqual(await read(third.weight.tensor), await read(one.fcIn.weight.tensor));
+  const half = Tensor.from(gpu, [0.5, 0.25, 2, 1, 3, 4, 5, 6, 7, 8, 9, 10], [4, 3], 'f16');
+  third.loadStateDict({ w: half, b: one.scale.tensor }, { rename: (name) => name.slice(0, 1) });
+  assert.deepEqual((await read(third.weight.tensor)).slice(0, 3), [0.5, 0.25, 2]);
+});
+
+scoped('what does not fit is named in one error, and nothing was written', async (own) => {
+  const linear = own(new Linear(gpu, 3, 4));
+  const before = await read(linear.weight.tensor);
+  const wrong = {
+    weight: Tensor.zeros(gpu, [4, 3]),
+    bias: Tensor.zeros(gpu, [3]),
+    other: Tensor.zeros(gpu, [1]),
+  };
+  assert.throws(
+    () => linear.loadStateDict(wrong),
+    (error) =>
+      error instanceof InputError &&
+      /1 unexpected: "other"; 1 that do not fit: "bias" is \[3\], expected \[4\]/.test(error.message),
+  );
+  assert.throws(
+    () => linear.loadStateDict(golden('torch', 'encoder.pt')),
+    /2 missing: "weight", "bias"; 24 unexpected: /,
+  );
+  assert.throws(
+    () => linear.loadStateDict({ weight: Tensor.zeros(gpu, [4, 3], 'i32') }, { strict: false }),
+    /i32/,
+  );
+  assert.deepEqual(linear.loadStateDict({ other: wrong.other }, { strict: false }), {
+    missing: ['weight', 'bias'],
+    unexpected: ['other'],
+  });
+  assert.deepEqual(await read(linear.weight.tensor), before);
+});
+
+class Tied extends Module {
+  readonly tokens = new Embedding(gpu, 7, 4);
+  readonly head = new Linear(gpu, 4, 7, { bias: false, weight: this.tokens.weight });
+}
+
+scoped(
+  'tied parameters are one: in gradients, in the optimiser, under either name in a file',
+  async (own) => {
+    const model = own(new Tied());
+    assert.equal(model.parameters().length, 1);
+    assert.deepEqual([...model.stateDict().keys()], ['tokens.weight', 'head.weight']);
+    const values = Float32Array.from({ length: 28 }, (_, i) => i / 10);
+    for (const name of ['tokens.weight', 'head.weight'])
+      assert.deepEqual(model.loadStateDict({ [name]: Tensor.from(gpu, values, [7, 4]) }), {
+        missing: [],
+        unexpected: [],
+      });
+    backward(
+      sum(
+        square(
+          model.head.forward(
+            model.tokens.forward([
+              [1, 2],
+              [2, 6],
+            ]),
+          ),
+        ),
+      ),
+    );
+    const optimizer = new AdamW(model.namedParameters());
+    optimizer.step();
+    assert.ok((await read(model.head.weight.tensor)).every((value, i) => value !== values[i]));
+    optimizer.dispose();
+    assert.throws(
+      () => new Linear(gpu, 5, 7, { weight: model.tokens.weight }),
+      /tied weight must be \[7,5\]/,
+    );
+  },
+);
+
+scoped('an embedding: lists of ids, gradients by rows, padding', async (own) => {
+  const table = own(new Embedding(gpu, 6, 4, { paddingIndex: -1 }));
+  assert.deepEqual((await read(table.weight.tensor)).slice(20), [0, 0, 0, 0]);
+  const y = table.forward([Uint32Array.of(1, 5, 1), [3, 3, 5]]);
+  assert.deepEqual(y.shape, [2, 3, 4]);
+  assert.deepEqual(table.forward([2, 0]).shape, [2, 4]);
+  backward(sum(y));
+  const sink = table.weight.gradient as RowGradients;
+  assert.deepEqual([...sink.merged()!.rows], [1, 3]);
+  assert.deepEqual(
+    await read(table.weight.tensor.grad!),
+    [0, 0, 0, 0, 2, 2, 2, 2, 0, 0, 0, 0, 2, 2, 2, 2, 0, 0, 0, 0, 0, 0, 0, 0],
+  );
+  for (const [ids, says] of [
+    [[[1], [1, 2]], /list 1 of ids has 2, the first 1/],
+    [[1.5], /1.5 is no row/],
+    [[6], /row 6 of a table of 6/],
+    [3, /ids must be/],
+  ] as const)
+    assert.throws(() => table.forward(ids as never), says);
+});
+
+scoped('train and eval, freeze and unfreeze reach all modules', async (own) => {
+  const model = own(
+    new Sequential(new Linear(gpu, 4, 64), new Dropout(0.5), new Sequential(new Dropout(0.1))),
+  );
+  const x = Tensor.from(gpu, [1, 2, 3, 4], [1, 4]);
+  const zeros = async () => (await read(model.forward(x))).filter((value) => value === 0).length;
+  assert.ok((await zeros()) > 10);
+  model.eval();
+  assert.equal(await zeros(), 0);
+  assert.ok([...model.namedModules()].every(([, module]) => !module.training));
+  model.train().freeze();
+  assert.ok([...model.namedModules()].every(([, module]) => module.training));
+  assert.equal(model.forward(x).node, undefined);
+  model.unfreeze();
+  assert.ok(model.forward(x).node);
+  backward(sum(model.forward(x)));
+  model.zeroGrad();
+  assert.ok(model.parameters().every(({ tensor }) => tensor.grad === undefined));
+});
+
+scoped('first values are those of PyTorch, and a seed draws them again', async (own) => {
+  const spread = async ({ tensor }: Parameter) => {
+    const values = await read(tensor);
+    const mean = values.reduce((a, b) => a + b, 0) / values.length;
+    const most = Math.max(...values.map(Math.abs));
+    return { mean, most, deviation: Math.hypot(...values.map((v) => v - mean)) / Math.sqrt(values.length) };
+  };
+  const linear = own(new Linear(gpu, 64, 100));
+  for (const each of [linear.weight, linear.bias!]) {
+    const { most, deviation } = await spread(each);
+    assert.ok(most <= 1 / 8 && most > 0.11, `${most}`);
+    assert.ok(Math.abs(deviation * Math.sqrt(3) * 8 - 1) < 0.2, `${deviation}`);
+  }
+  const table = await spread(own(new Embedding(gpu, 100, 40)).weight);
+  assert.ok(Math.abs(table.mean) < 0.1 && Math.abs(table.deviation - 1) < 0.05);
+  const attention = own(new MultiHeadAttention(gpu, 32, 4));
+  const bound = Math.sqrt(6 / (4 * 32));
+  const projection = await spread(attention.inProjWeight);
+  assert.ok(projection.most <= bound && projection.most > 0.98 * bound);
+  assert.deepEqual(await spread(attention.inProjBias!), { mean: 0, most: 0, deviation: 0 });
+  assert.equal((await spread(attention.outProj.bias!)).most, 0);
+  assert.deepEqual(await read(own(new RMSNorm(gpu, 2)).weight.tensor), [1, 1]);
+  const drawn = async (make: () => Linear) => read(own(make()).weight.tensor);
+  const plain = () => new Linear(gpu, 5, 3);
+  manualSeed(gpu, 7);
+  const [first, second] = [await drawn(plain), await drawn(plain)];
+  assert.notDeepEqual(first, second);
+  manualSeed(gpu, 7);
+  assert.deepEqual(await drawn(plain), first);
+  assert.deepEqual(await drawn(() => new Linear(gpu, 5, 3, { random: new RandomStreams(7, 2) })), second);
+});
+
+scoped('a small model learns', async (own) => {
+  manualSeed(gpu, 1);
+  const model = own(new Sequential(new Linear(gpu, 2, 16), relu, new Linear(gpu, 16, 1)));
+  const optimizer = new AdamW(model.parameters(), { learningRate: 0.05 });
+  const x = Tensor.from(gpu, [0, 0, 0, 1, 1, 0, 1, 1], [4, 2]);
+  const target = Tensor.from(gpu, [0, -1, -1, 0], [4, 1]);
+  const losses: number[] = [];
+  for (let step = 0; step < 60; step++)
+    await scope(async () => {
+      const loss = sum(square(add(model.forward(x), target)));
+      optimizer.zeroGrad();
+      backward(loss);
+      optimizer.step();
+      if (step % 59 === 0) losses.push(await loss.item());
+    });
+  assert.ok(losses[1]! < 0.02, `${losses}`);
+  optimizer.dispose();
+});
+
+scoped('what cannot be made is refused', async () => {
+  const refuses = (call: () => unknown, says: RegExp) =>
+    assert.throws(call, (error) => error instanceof ShapeError && says.test(error.message));
+  refuses(() => new Linear(gpu, -1, 2), /in must be/);
+  refuses(() => new Dropout(1.5), /probability/);
+  refuses(() => new LayerNorm(gpu, 3, { eps: 0 }), /eps/);
+  refuses(() => new MultiHeadAttention(gpu, 6, 4), /do not divide/);
+  refuses(
+    () => new TransformerEncoderLayer(gpu, 4, 1, { activation: 'softmax' as never }),
+    /activation must be/,
+  );
+  refuses(() => new Embedding(gpu, 3, 2, { paddingIndex: 3 }), /padding index/);
+});
