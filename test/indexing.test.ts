@@ -123,6 +123,15 @@ test('rows of a million, and rows of nothing', () =>
       ops.backward(x.sort().values.sum());
       assert.equal(x.grad!.size, 0);
     }
+    // By the lists of long rows too a NaN is the best, and of equal ones the first.
+    const row = Float32Array.from({ length: 6000 }, (_, i) => Math.floor((i * 7919) % 1000));
+    row.set([Infinity, NaN, 999, NaN], 3001);
+    row[17] = -0;
+    const best = Tensor.from(gpu, Float32Array.from([...row, ...row.fill(NaN)]), [2, 6000]).topk(5);
+    const firsts = [0, 1, 2, 3, 4];
+    assert.deepEqual((await numbers(best.indices)).slice(0, 4), [3002, 3004, 3001, 321]);
+    assert.deepEqual((await numbers(best.indices)).slice(5), firsts);
+    assert.deepEqual((await numbers(best.values)).slice(0, 4), [NaN, NaN, Infinity, 999]);
     const none = Tensor.empty(gpu, [0], 'u32');
     const x = floats([1, 2, 3, 4], [2, 2]);
     x.requiresGrad = true;

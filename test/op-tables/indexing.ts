@@ -229,6 +229,14 @@ const orders: OpCase[] = [
     reference: ([x]) => ordered(x!, [4, 29, 1], true, 5).values,
   },
   {
+    name: 'topk of long rows',
+    inputs: [[2, 2500]],
+    large: [[40, 2500]],
+    binding: 65536,
+    run: (_, [x]) => x!.topk(5).values,
+    reference: ([x]) => ordered(x!, [2, 2500, 1], true, 5).values,
+  },
+  {
     name: 'topk smallest of columns',
     inputs: [[9, 4]],
     large: [[190, 9]],
@@ -237,4 +245,49 @@ const orders: OpCase[] = [
   },
 ];
 
-export const indexingCases: OpCase[] = [...gathers, ...scatters, integerSum, ...oneHots, ...orders];
+function running(
+  x: Float64Array,
+  [outer, length, inner]: [number, number, number],
+  reverse = false,
+): Float64Array {
+  const y = new Float64Array(x.length);
+  for (let o = 0; o < outer; o++)
+    for (let i = 0; i < inner; i++) {
+      let sum = 0;
+      for (let m = 0; m < length; m++) {
+        const at = (o * length + (reverse ? length - 1 - m : m)) * inner + i;
+        sum += x[at]!;
+        y[at] = sum;
+      }
+    }
+  return y;
+}
+
+const sums: OpCase[] = [
+  {
+    name: 'cumsum of rows',
+    inputs: [[3, 150]],
+    large: [[3, 2000]],
+    halves: [0],
+    run: (_, [x]) => x!.cumsum(-1),
+    reference: ([x]) => running(x!, [3, 150, 1]),
+  },
+  {
+    name: 'cumsum of columns, from the end',
+    inputs: [[2, 70, 3]],
+    large: [[2, 900, 3]],
+    run: (_, [x]) => x!.cumsum(1, { reverse: true }),
+    reference: ([x]) => running(x!, [2, 70, 3], true),
+  },
+  {
+    name: 'cumsum of integers',
+    inputs: [[5000]],
+    dtypes: ['i32'],
+    output: 'i32',
+    large: [[5000]],
+    run: (_, [x]) => x!.cumsum(0),
+    reference: ([x]) => running(x!, [1, 5000, 1]),
+  },
+];
+
+export const indexingCases: OpCase[] = [...sums, ...gathers, ...scatters, integerSum, ...oneHots, ...orders];

@@ -1,15 +1,17 @@
 /** Order along an axis, and running sums. */
 import { ShapeError } from '../../errors.js';
+import { cumsum as runningSums } from '../../kernels/cumsum.js';
 import { scatterDistinct } from '../../kernels/indexed/scatter.js';
 import { take } from '../../kernels/indexed/take.js';
 import { cast } from '../../kernels/pointwise.js';
+import { bestPositions } from '../../kernels/sort/best.js';
 import * as kernels from '../../kernels/sort/merge.js';
-import { anyDType, integer, signature, wholeNumber } from '../../tensor/operands.js';
+import { anyDType, integer, numbers, signature, wholeNumber } from '../../tensor/operands.js';
 import { scope } from '../../tensor/scope.js';
-import { normalizeAxis } from '../../tensor/shape.js';
+import { normalizeAxis, sizeOf } from '../../tensor/shape.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import { record } from '../tape.js';
-import { slice, transpose } from './shape.js';
+import { transpose } from './shape.js';
 
 export interface Sorted {
   /** Elements in their order; the gradient of each goes where it came from. */
@@ -81,11 +83,28 @@ export function topk(x: Tensor, k: number, { axis = -1, largest = true }: TopKOp
   if (k > x.shape[at]!) throw new ShapeError('topk', `no ${k} of ${x.shape[at]} elements`, { x });
   return scope(() => {
     const lines = transpose(x, at, -1);
-    const order = kernels.argsort(lines, largest);
-    const indices = slice(
-      order,
-      ...order.shape.map((_, d) => (d === order.shape.length - 1 ? ([0, k] as const) : null)),
-    );
+    const indices = bestPositions(lines, k, largest);
     return { values: transpose(picked('topk', lines, indices), at, -1), indices: transpose(indices, at, -1) };
   });
+}
+
+const CUMSUM = signature('cumsum', { x: numbers('...') }, { numbers: { axis: integer } });
+
+/**
+ * Σ of the elements up to each along an axis, itself included; `reverse`: of those from it on. x: f32, f16 (added up in f32),
+ * or i32 and u32, whose sums are modulo 2³². A copy. @throws ShapeError.
+ */
+export function cumsum(x: Tensor, axis: number, { reverse = false } = {}): Tensor {
+  CUMSUM.check({ x }, { axis });
+  const at = normalizeAxis('cumsum', axis, x);
+  const size = {
+    outer: sizeOf(x.shape.slice(0, at)),
+    length: x.shape[at]!,
+    inner: sizeOf(x.shape.slice(at + 1)),
+  };
+  const running = (of: Tensor, backwards: boolean) =>
+    of.dtype === 'f16'
+      ? scope(() => cast(runningSums(cast(of, 'f32'), size, backwards), 'f16'))
+      : runningSums(of, size, backwards);
+  return record('cumsum', running(x, reverse), [], [[x, (dy) => running(dy, !reverse)]]);
 }

@@ -155,6 +155,13 @@ fn cut(base: u32, n: u32, k: u32, slack: u32, lane: u32) -> vec2u {
   return vec2u(kept, floor_);
 }`;
 
+/** The rank that a list has of what is no number: just above that of infinity, so that there is room above it. */
+const NANS = `
+const NOT_A_NUMBER = 0xff800001u;
+fn isNan(x: f32) -> bool { return (bitcast<u32>(x) & 0x7fffffffu) > 0x7f800000u; }
+fn areNan(x: vec4f) -> vec4<bool> { return (bitcast<vec4u>(x) & vec4u(0x7fffffffu)) > vec4u(0x7f800000u); }
+`;
+
 const SCAN_PARAMS = {
   rows: 'u32',
   /** Entries from one row of the tile to the next. */
@@ -168,17 +175,23 @@ const SCAN_PARAMS = {
   capacity: 'u32',
 } as const;
 
-export const scanShader = (walk: Walk, columns: Columns): Shader<typeof SCAN_PARAMS> =>
-  shaderOf('topK.scan', { ...walk, columns }, ({ agreement, lanes, entries, columns }) => {
+/** What a scan reads: `nans`, that entries may be none, which are then the best of all. */
+export interface ScanForm {
+  readonly columns: Columns;
+  readonly nans?: true | undefined;
+}
+
+export const scanShader = (walk: Walk, { columns, nans }: ScanForm): Shader<typeof SCAN_PARAMS> =>
+  shaderOf('topK.scan', { ...walk, columns, nans }, ({ agreement, lanes, entries, columns, nans }) => {
     const four = columns === 4;
     const units = Array.from({ length: entries / columns }, (_, u) => u);
     // Asked of each vector of entries, since few hold one that passes; values stay in registers, as loads are dear.
     const taking = units.flatMap((u) =>
       Array.from({ length: columns }, (_, e) => {
         const value = four ? `v${u}[${e}]` : `v${u}`;
-        return `if (anyOf(${value} >= limit, lane)) {
+        return `if (anyOf(${value} >= limit${nans ? ` || isNan(${value})` : ''}, lane)) {
         let place = (first + ${u}u * LANES) * ${columns}u + ${e}u;
-        let key = rank(${value});
+        let key = ${nans ? `min(rank(${value}), NOT_A_NUMBER)` : `rank(${value})`};
         let taken = place < p.count && key > floor_;
         let slot = n + slotOf(taken, lane);
         n += slots(taken, lane);
@@ -198,7 +211,7 @@ export const scanShader = (walk: Walk, columns: Columns): Shader<typeof SCAN_PAR
       subgroups: agreement === 'subgroup',
       body: `const LANES = ${lanes}u;
 const STEP = ${entries}u * LANES;
-${RANKS}${AGREEMENTS[agreement]}${CUT}
+${RANKS}${nans ? NANS : ''}${AGREEMENTS[agreement]}${CUT}
 @diagnostic(off, subgroup_uniformity)
 ${rowMain({ lanes }, 'p.rows').trim()}
   let base = row * p.capacity;
@@ -211,7 +224,7 @@ ${rowMain({ lanes }, 'p.rows').trim()}
     let limit = unrank(max(floor_, LOWEST));
     let first = c / ${columns}u + lane;
     ${units.map((u) => `let v${u} = X[origin + min(first + ${u}u * LANES, final_)];`).join('\n    ')}
-    let passes = ${units.map((u) => `(v${u} >= ${four ? 'vec4f(limit)' : 'limit'})`).join(' | ')};
+    let passes = ${units.map((u) => `(v${u} >= ${four ? 'vec4f(limit)' : 'limit'})${nans ? ` | ${four ? 'areNan' : 'isNan'}(v${u})` : ''}`).join(' | ')};
     if (anyOf(${four ? 'any(passes)' : 'passes'}, lane)) {
       if (n + STEP > p.capacity) {
         let left = cut(base, n, p.k, min(p.k / 2u, (p.capacity - p.k - STEP) / 2u), lane);

@@ -17,6 +17,8 @@ interface TopKForm {
   readonly part: 'scan' | 'finish';
   /** Of a scan: entries that are read at once. */
   readonly columns: Columns;
+  /** Of a scan: entries may be no numbers, which are then the best. */
+  readonly nans?: true | undefined;
 }
 
 interface TopKSize {
@@ -46,12 +48,14 @@ export interface TileRange {
   readonly count?: number;
   /** Index of that first one: tiles of a row come by ascending index. */
   readonly first: number;
+  /** Entries may be no numbers, which are then the best of all; without it there are none. */
+  readonly nans?: boolean;
 }
 
 interface TopKOperands {
   readonly lists: TopKLists;
   /** [rows, stride] f32, of a scan. */
-  readonly tile?: { readonly scores: Tensor; readonly range: Required<TileRange> };
+  readonly tile?: { readonly scores: Tensor; readonly range: Required<Omit<TileRange, 'nans'>> };
   /** [rows, k] of a finish. */
   readonly out?: { readonly scores: Tensor; readonly indices: Tensor };
 }
@@ -69,9 +73,9 @@ const variant = (
   walk: Walk,
 ): TopKVariant => ({
   ...about,
-  shaders: (_, { part, columns }): ReturnType<TopKVariant['shaders']> =>
-    part === 'scan' ? { scan: scanShader(walk, columns) } : { finish: finishShader(walk) },
-  run(gpu, { columns }, { k }, { lists, tile, out }) {
+  shaders: (_, form): ReturnType<TopKVariant['shaders']> =>
+    form.part === 'scan' ? { scan: scanShader(walk, form) } : { finish: finishShader(walk) },
+  run(gpu, form, { k }, { lists, tile, out }) {
     const { rows, capacity, keys, indices, state } = lists;
     const running: Record<string, Operand> = {
       ioKeys: byRows(keys),
@@ -81,7 +85,7 @@ const variant = (
     if (tile) {
       const { start, count, first } = tile.range;
       const stride = tile.scores.cols;
-      scanShader(walk, columns).launch(
+      scanShader(walk, form).launch(
         gpu,
         { X: byRows(tile.scores), ...running },
         (piece) => ({ rows: piece.count, stride, start, count, first, k, capacity }),
@@ -254,7 +258,7 @@ const SCAN = signature(
 );
 
 /**
- * Takes entries of a tile into the lists. scores: [rows, N] f32, no NaN; the tiles of a row come by ascending index, so that
+ * Takes entries of a tile into the lists. scores: [rows, N] f32, a NaN only with `nans`; the tiles of a row come by ascending index, so that
  * an entry as good as the last of a full list never displaces it.
  * @throws ShapeError when the range does not lie in the rows.
  */
@@ -271,7 +275,7 @@ export function scanTopK(scores: Tensor, lists: TopKLists, range: TileRange): vo
   runVariant(
     scores.gpu,
     topKFamily,
-    formOf('scan', scores.cols, start),
+    { ...formOf('scan', scores.cols, start), nans: range.nans || undefined },
     { rows, cols: count, k },
     { lists, tile: { scores, range: { start, count, first } } },
   );
