@@ -268,6 +268,39 @@ const wrong: Record<string, Wrong[]> = {
       says: /probability must be/,
     },
   ],
+  scaledDotProductAttention: (
+    [
+      [{}, /d is 8 in q \[B,H,Lq,d\] and 4 in k/, '[1,2,3,8] f32', '[1,2,3,4] f32'],
+      [{}, /G is 2 in k \[B,G,Lk,d\] and 1 in v/, '[1,2,3,8] f32', '[1,2,3,8] f32', '[1,1,3,8] f32'],
+      [{}, /3 heads of queries cannot share 2 of keys/, '[1,3,3,8] f32', '[1,2,3,8] f32'],
+      [{}, /head dimension must be a multiple of 4/, '[1,2,3,6] f32', '[1,2,3,6] f32'],
+      [{}, /q and k must be of one dtype/, '[1,2,3,8] f32', '[1,2,3,8] f16'],
+      [{ sequences: 2 }, /Tq is 2 in the sequences/, '[3,2,8] f32', '[3,2,8] f32'],
+      [{ sequences: 3, layout: 'bhld' }, /layout is for four dimensions/, '[3,2,8] f32', '[3,2,8] f32'],
+      [{ sequences: 3 }, /sequences is for three dimensions/, '[1,2,3,8] f32', '[1,2,3,8] f32'],
+      [{ lengths: [4] }, /lengths must be whole numbers up to 3, found 4/, '[1,2,3,8] f32', '[1,2,3,8] f32'],
+      [{ lengths: [1, 2] }, /2 numbers for a batch of 1/, '[1,2,3,8] f32', '[1,2,3,8] f32'],
+      [{ scale: Number.NaN }, /scale must be a finite number/, '[1,2,3,8] f32', '[1,2,3,8] f32'],
+      [{ dropout: { ...drop, probability: 2 } }, /probability must be/, '[1,2,3,8] f32', '[1,2,3,8] f32'],
+      [
+        {},
+        /the bias cannot be broadcast to \[1,2,3,3\]/,
+        '[1,2,3,8] f32',
+        '[1,2,3,8] f32',
+        '[1,2,3,8] f32',
+        '[2,3] f32',
+      ],
+    ] as const
+  ).map(([options, says, q, k, v = k, bias]) => ({
+    operands: [q, k, v, ...(bias ? [bias] : [])],
+    call: (q?: Tensor, k?: Tensor, v?: Tensor, bias?: Tensor) =>
+      ops.scaledDotProductAttention(q!, k!, v!, {
+        ...options,
+        ...('sequences' in options ? { sequences: packed(options.sequences) } : {}),
+        ...(bias ? { bias } : {}),
+      } as ops.ScaledDotProductOptions),
+    says,
+  })),
   dropout: [
     ...[-0.1, 1.5, Number.NaN].map((p) => ({
       operands: ['[4,4] f32'],
@@ -760,6 +793,14 @@ test('what stands beside the operands must be there', () => {
   const live = gpu.memory().liveBuffers;
   const cases: [op: string, RegExp, () => unknown][] = [
     ['attention', /sequences must be a PackedSequences, found nothing/, () => ops.attention(x, none, 1)],
+    [
+      'scaledDotProductAttention',
+      /sequences must be a PackedSequences, for \[tokens, heads, dim\]/,
+      () =>
+        ops.scaledDotProductAttention(
+          ...([x, x, x].map((each) => each.alias([2, 3, 4])) as [Tensor, Tensor, Tensor]),
+        ),
+    ],
     ['segmentMean', /sequences must be a PackedSequences/, () => ops.segmentMean(x, none)],
     ['gatherRows', /index must be a RowIndex/, () => ops.gatherRows(x, [0, 1] as never)],
     ['maxSim', /layout must be one of maxSimLayout/, () => ops.maxSim(x, {} as never)],

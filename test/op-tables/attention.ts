@@ -1,26 +1,25 @@
 /** Of the table of ops: attention. */
 import * as ops from '../../src/autograd/index.js';
 import type { Gpu } from '../../src/gpu/gpu.js';
-import { attentionReference } from '../../src/kernels/attention/reference.js';
+import { attentionReference, outputOf } from '../../src/kernels/attention/reference.js';
 import { PackedSequences } from '../../src/tensor/packed.js';
 import { type OpCase, pending } from './case.js';
 
-export const attentionCases: OpCase[] = (
+const fusedCases: OpCase[] = (
   [
-    [[5], 1, 4],
-    [[3, 17, 1, 8], 4, 16],
-    [[9, 20, 33], 2, 32],
-    [[12, 5], 1, 64],
-    [[70, 3], 1, 20],
-  ] as [number[], number, number][]
-).map(([lengths, heads, d]) => {
+    [[5], 1, 4, false],
+    [[3, 17, 1, 8], 4, 16, true],
+    [[12, 5], 1, 64, false],
+    [[70, 3], 1, 20, false],
+  ] as [number[], number, number, boolean][]
+).map(([lengths, heads, d, causal]) => {
   const tokens = lengths.reduce((a, b) => a + b, 0);
   const times = tokens < 10 ? 16 : 6;
   const many = Array.from({ length: times }, () => lengths).flat();
   const { bounds } = new PackedSequences({} as Gpu, many);
   const mostRows = Math.max(...many.map((_, s) => bounds[s + 1]! - Math.floor(bounds[s]! / 64) * 64));
   return {
-    name: `attention lengths ${lengths} heads ${heads} dim ${d}`,
+    name: `attention lengths ${lengths} heads ${heads} dim ${d}${causal ? ' causal' : ''}`,
     inputs: [[tokens, 3 * heads * d]],
     large: [[times * tokens, 3 * heads * d]],
     // A sequence must be seen at once, from a row on that is a multiple of 64.
@@ -29,9 +28,125 @@ export const attentionCases: OpCase[] = (
     run: (gpu, [qkv]) => {
       const packed = new PackedSequences(gpu, qkv!.rows === tokens ? lengths : many);
       pending.push(packed);
-      return ops.attention(qkv!, packed, heads);
+      return ops.attention(qkv!, packed, heads, undefined, { causal });
     },
     reference: ([qkv]) =>
-      attentionReference(qkv!, new PackedSequences({} as Gpu, lengths).bounds, heads, heads * d),
+      attentionReference(qkv!, new PackedSequences({} as Gpu, lengths).bounds, heads, heads * d, causal),
   };
 });
+
+/** Queries, keys and values apart, of `batch` examples. */
+interface Apart {
+  readonly layout: 'bhld' | 'blhd';
+  readonly batch: number;
+  readonly heads: number;
+  readonly keyHeads: number;
+  readonly queries: number;
+  readonly keys: number;
+  readonly d: number;
+  readonly causal?: true;
+  /** Shape of the bias. */
+  readonly bias?: readonly number[];
+  readonly lengths?: readonly number[];
+  readonly keyLengths?: readonly number[];
+  readonly scale?: number;
+  readonly halves?: false;
+}
+
+function apartCase(own: Apart): OpCase {
+  const { layout, heads, keyHeads, queries, keys, d, causal, bias, lengths, keyLengths, scale } = own;
+  const shape = (batch: number, heads: number, length: number) =>
+    layout === 'bhld' ? [batch, heads, length, d] : [batch, length, heads, d];
+  const shapes = (batch: number) => [
+    shape(batch, heads, queries),
+    shape(batch, keyHeads, keys),
+    shape(batch, keyHeads, keys),
+    ...(bias
+      ? [bias.map((extent, i) => (i === bias.length - 4 && extent === own.batch ? batch : extent))]
+      : []),
+  ];
+  const at = (shape: readonly number[], b: number, h: number, i: number) =>
+    layout === 'bhld' ? ((b * shape[1]! + h) * shape[2]! + i) * d : ((b * shape[1]! + i) * shape[2]! + h) * d;
+  const times = 8;
+  return {
+    name: `scaledDotProductAttention ${layout} ${shape(own.batch, heads, queries)} keys ${keys} of ${keyHeads} heads${causal ? ' causal' : ''}${bias ? ` bias ${bias}` : ''}${lengths ? ` lengths ${lengths}` : ''}${keyLengths ? ` of keys ${keyLengths}` : ''}`,
+    inputs: shapes(own.batch),
+    large: shapes(times * own.batch),
+    binding: 4 * 4 * Math.max(heads, keyHeads) * Math.max(queries, keys) * d * own.batch,
+    ...(bias ? { constant: [3] } : {}),
+    ...(own.halves === false ? {} : { halves: [0, 1, 2] }),
+    run: (_, [q, k, v, bias]) => {
+      const many = q!.shape[0]! / own.batch;
+      const repeated = (lengths: readonly number[]) => Array.from({ length: many }, () => lengths).flat();
+      return ops.scaledDotProductAttention(q!, k!, v!, {
+        ...(layout === 'bhld' ? {} : { layout }),
+        ...(causal ? { causal } : {}),
+        ...(bias ? { bias } : {}),
+        ...(lengths ? { lengths: repeated(lengths) } : {}),
+        ...(keyLengths ? { keyLengths: repeated(keyLengths) } : {}),
+        ...(scale ? { scale } : {}),
+      });
+    },
+    reference: ([q, k, v, added]) => {
+      const [queryShape, keyShape] = [shape(own.batch, heads, queries), shape(own.batch, keyHeads, keys)];
+      const out = new Float64Array(q!.length);
+      for (let b = 0; b < own.batch; b++)
+        for (let h = 0; h < heads; h++) {
+          const key = (values: Float64Array) => (j: number, e: number) =>
+            values[at(keyShape, b, Math.floor((h * keyHeads) / heads), j) + e]!;
+          const biasAt = (i: number, j: number) => {
+            const index = [b, h, i, j].slice(-bias!.length);
+            return added![
+              bias!.reduce((sum, extent, n) => sum * extent + (extent === 1 ? 0 : index[n]!), 0)
+            ]!;
+          };
+          const rows = {
+            queries: lengths?.[b] ?? queries,
+            keys: keyLengths?.[b] ?? lengths?.[b] ?? keys,
+            headDim: d,
+            q: (i: number, e: number) => q![at(queryShape, b, h, i) + e]!,
+            k: key(k!),
+            v: key(v!),
+            scale,
+            causal,
+            bias: bias && biasAt,
+          };
+          for (let i = 0; i < rows.queries; i++) out.set(outputOf(rows, i), at(queryShape, b, h, i));
+        }
+      return out;
+    },
+  };
+}
+
+export const attentionCases: OpCase[] = [
+  ...fusedCases,
+  // Kernels of a form take long to compile: all that is said in numbers is said of two of them.
+  apartCase({ layout: 'blhd', batch: 2, heads: 16, keyHeads: 8, queries: 35, keys: 35, d: 8, causal: true }),
+  apartCase({
+    layout: 'bhld',
+    batch: 3,
+    heads: 4,
+    keyHeads: 2,
+    queries: 5,
+    keys: 5,
+    d: 8,
+    causal: true,
+    bias: [4, 1, 5],
+    lengths: [5, 2, 0],
+    halves: false,
+  }),
+  apartCase({
+    layout: 'blhd',
+    batch: 2,
+    heads: 16,
+    keyHeads: 8,
+    queries: 70,
+    keys: 43,
+    d: 8,
+    causal: true,
+    bias: [2, 1, 70, 43],
+    keyLengths: [0, 41],
+    scale: 0.5,
+    halves: false,
+  }),
+];

@@ -1,36 +1,86 @@
-/** Fused attention over packed sequences. Source: FlashAttention-2 (Dao 2023), kernels in `src/kernels/attention/`. */
+/** Fused attention. Source: FlashAttention-2 (Dao 2023), kernels in `src/kernels/attention/`. */
 import {
   type AttentionDropout,
   attentionGradient,
   attention as attentionKernel,
 } from '../../kernels/attention/attention.js';
+import {
+  type ScaledDotProductOptions,
+  scaledDotProduct,
+  scaledDotProductCall,
+  scaledDotProductGradient,
+} from '../../kernels/attention/scaled-dot-product.js';
 import { dropMask } from '../../kernels/dropout.js';
 import type { PackedSequences } from '../../tensor/packed.js';
 import { scope } from '../../tensor/scope.js';
 import type { Tensor } from '../../tensor/tensor.js';
-import { record } from '../tape.js';
+import { record, sharedGradient } from '../tape.js';
+import { cast } from './pointwise.js';
+
+export type { AttentionDropout, ScaledDotProductOptions };
+
+/** What of a draw takes part; what is no probability is the kernel's to refuse. As it is now: backward must draw the same. */
+function activeOf(dropout: AttentionDropout | undefined): AttentionDropout | undefined {
+  const drops = dropout && !(dropout.probability >= 0 && dropMask(dropout.probability).threshold === 0);
+  return drops ? { ...dropout } : undefined;
+}
 
 /**
  * softmax(q·kᵀ/√d)·v per sequence and head. qkv: [T, 3·heads·d], query, key and value of a token side by side;
- * d a multiple of 4 up to 128. Returns [T, heads·d]. Dropout acts on the probabilities.
+ * d a multiple of 4 up to 128. Returns [T, heads·d]. Dropout acts on the probabilities. With `causal` a token sees itself
+ * and those before it.
  */
 export function attention(
   qkv: Tensor,
   sequences: PackedSequences,
   heads: number,
   dropout?: AttentionDropout,
+  { causal = false }: { readonly causal?: boolean } = {},
 ): Tensor {
-  // What is no probability is the kernel's to refuse.
-  const drops = dropout && !(dropout.probability >= 0 && dropMask(dropout.probability).threshold === 0);
-  // As it is now: backward must draw the same.
-  const active = drops ? { ...dropout } : undefined;
+  const active = activeOf(dropout);
   return scope(() => {
-    const { out, logSumExp } = attentionKernel(qkv, sequences, heads, active);
+    const { out, logSumExp } = attentionKernel(qkv, sequences, heads, active, causal);
     return record(
       'attention',
       out,
       [qkv, out, logSumExp],
-      [[qkv, (dOut) => attentionGradient(qkv, out, logSumExp, dOut, sequences, heads, active)]],
+      [[qkv, (dOut) => attentionGradient(qkv, out, logSumExp, dOut, sequences, heads, active, causal)]],
+    );
+  });
+}
+
+/**
+ * softmax(q·kᵀ·scale + bias)·v, as PyTorch's `scaled_dot_product_attention`: never the whole matrix of scores in memory.
+ * q: [batch, heads, Lq, d], k and v: [batch, key heads, Lk, d] f32 or f16, all of one; or with `layout: 'blhd'` length
+ * before heads; or packed, [tokens, heads, d] with `sequences` and, where keys are others, `keySequences`. d is a multiple
+ * of 4 up to 128. A key head may serve several heads of queries that follow each other (grouped-query attention). Returns
+ * q's shape. A query that sees no key, by lengths or by a bias of −∞, has the result 0.
+ * @throws ShapeError when shapes, lengths or options do not fit, and for an option that the layout does not have.
+ */
+export function scaledDotProductAttention(
+  q: Tensor,
+  k: Tensor,
+  v: Tensor,
+  options: ScaledDotProductOptions = {},
+): Tensor {
+  return scope(() => {
+    const { dropout: _, ...rest } = options;
+    const dropout = activeOf(options.dropout);
+    const checked = scaledDotProductCall(q, k, v, { ...rest, ...(dropout ? { dropout } : {}) });
+    const given = checked.sources.bias;
+    const bias = given && cast(given, 'f32');
+    const call = { ...checked, sources: { ...checked.sources, bias } };
+    const { out, logSumExp } = scaledDotProduct(call);
+    const gradients = sharedGradient((dOut) => scaledDotProductGradient(call, out, logSumExp, dOut));
+    return record(
+      'scaledDotProductAttention',
+      out,
+      [q, k, v, out, logSumExp, ...(bias ? [bias] : [])],
+      [
+        [q, (dOut) => gradients(dOut).dq.alias(q.shape)],
+        [k, (dOut) => gradients(dOut).dk.alias(k.shape)],
+        [v, (dOut) => gradients(dOut).dv.alias(v.shape)],
+      ],
     );
   });
 }

@@ -26,11 +26,25 @@ const ATTENTION = signature(
   { qkv: floats('T', '3*heads*d') },
   { numbers: { heads: wholeNumber(1) } },
 );
-const DROPOUT = signature(
-  'attention',
-  { qkv: floats('...') },
-  { numbers: { probability, seed: integer, stream: integer, firstRow: wholeNumber() } },
-);
+/** @throws ShapeError when the draw is not one. */
+export function checkDropout(op: string, x: Tensor, dropout: AttentionDropout): void {
+  const { probability: p, seed, stream, firstRow = 0 } = dropout;
+  signature(
+    op,
+    { x: floats('...') },
+    { numbers: { probability, seed: integer, stream: integer, firstRow: wholeNumber() } },
+  ).check({ x }, { probability: p, seed, stream, firstRow });
+}
+
+/** @throws ShapeError for a head of which kernels have no form. */
+export function checkHeadDim(op: string, headDim: number, operands: Record<string, Tensor>): void {
+  if (headDim % 4 !== 0 || headDim > 128 || headDim === 0)
+    throw new ShapeError(
+      op,
+      `the head dimension must be a multiple of 4 up to 128, not ${headDim}`,
+      operands,
+    );
+}
 
 /** @throws ShapeError. */
 function checkOperands(
@@ -45,17 +59,8 @@ function checkOperands(
     { heads },
     { extents: { T: [sequences.tokens, 'the sequences'] }, gpu: sequences.gpu },
   );
-  if (dropout) {
-    const { probability, seed, stream, firstRow = 0 } = dropout;
-    DROPOUT.check({ qkv }, { probability, seed, stream, firstRow });
-  }
-  const headDim = qkv.cols / 3 / heads;
-  if (headDim % 4 !== 0 || headDim > 128 || headDim === 0)
-    throw new ShapeError(
-      'attention',
-      `the head dimension must be a multiple of 4 up to 128, not ${headDim}`,
-      { qkv },
-    );
+  if (dropout) checkDropout('attention', qkv, dropout);
+  checkHeadDim('attention', qkv.cols / 3 / heads, { qkv });
 }
 
 function formAndSize(
@@ -63,20 +68,26 @@ function formAndSize(
   sequences: TileSource,
   heads: number,
   dropout: AttentionDropout | undefined,
+  causal: boolean,
 ): [AttentionForm, AttentionSize] {
   const hidden = qkv.cols / 3;
   let longest = 0;
   const { bounds } = sequences;
   for (let s = 0; s + 1 < bounds.length; s++) longest = Math.max(longest, bounds[s + 1]! - bounds[s]!);
   return [
-    { headDim: hidden / heads, dtype: floatDType('attention', qkv), dropout: dropout !== undefined },
+    {
+      headDim: hidden / heads,
+      dtype: floatDType('attention', qkv),
+      dropout: dropout !== undefined,
+      ...(causal ? { causal } : {}),
+    },
     { tokens: qkv.rows, hidden, longest },
   ];
 }
 
 /**
  * qkv: [T, 3·heads·headDim] f32 or f16. Returns out [T, heads·headDim] of the same and the base-2 log-sum-exp
- * [T, heads] f32; scores, softmax and sums are f32.
+ * [T, heads] f32; scores, softmax and sums are f32. `causal`: a token sees itself and those before it.
  * @throws ShapeError unless the sequences have T tokens in all and headDim is a multiple of 4 up to 128.
  */
 export function attention(
@@ -84,10 +95,11 @@ export function attention(
   sequences: TileSource,
   heads: number,
   dropout?: AttentionDropout,
+  causal = false,
 ): { out: Tensor; logSumExp: Tensor } {
   checkOperands(qkv, sequences, heads, dropout);
   const { gpu } = qkv;
-  const [form, size] = formAndSize(qkv, sequences, heads, dropout);
+  const [form, size] = formAndSize(qkv, sequences, heads, dropout, causal);
   const out = Tensor.empty(gpu, [size.tokens, size.hidden], form.dtype);
   const logSumExp = Tensor.empty(gpu, [size.tokens, heads]);
   runVariant(gpu, forwardFamily, form, size, { qkv, sequences, dropout, out, logSumExp });
@@ -103,9 +115,10 @@ export function attentionGradient(
   sequences: TileSource,
   heads: number,
   dropout?: AttentionDropout,
+  causal = false,
 ): Tensor {
   const { gpu } = qkv;
-  const [form, size] = formAndSize(qkv, sequences, heads, dropout);
+  const [form, size] = formAndSize(qkv, sequences, heads, dropout, causal);
   const dqkv = Tensor.empty(gpu, qkv.shape, form.dtype);
   runVariant(gpu, gradientFamily, form, size, {
     qkv,

@@ -24,23 +24,29 @@ import { subgroup8, subgroup8Storage } from './emit-subgroup8.js';
 import { workgroup } from './emit-workgroup.js';
 import { type AttentionForm, type AttentionKernels, type GradientOperands, passOf } from './form.js';
 import { forwardFamily } from './forward.js';
-import { launchTiles } from './launch.js';
+import { copyHeads, launchTiles, layoutOf, type RowOperand, type RowOperands, sourcesOf } from './launch.js';
 import type { AttentionSize } from './layout.js';
+import type { Side } from './spans.js';
 
 export type GradientVariant = Variant<AttentionForm, AttentionSize, GradientOperands>;
 
-/** delta[t,h] = Σ_d out[t,h,d]·dOut[t,h,d]. */
-const deltaShader = ({ dtype }: AttentionForm) =>
-  shaderOf('attentionDelta', { dtype }, ({ dtype }) => ({
+/** delta[t,h] = Σ_d out[t,h,d]·dOut[t,h,d]; where all are apart it is kept beside the log-sum-exp. */
+const deltaShader = ({ dtype, apart }: AttentionForm) =>
+  shaderOf('attentionDelta', { dtype, apart }, ({ dtype, apart }) => ({
     label: 'attentionDelta',
     params: { count: 'u32', d4: 'u32' } as const,
-    buffers: { O: vec4Type(dtype), DO: vec4Type(dtype), outD: 'array<f32>' },
+    buffers: {
+      O: vec4Type(dtype),
+      DO: vec4Type(dtype),
+      ...(apart ? { L: 'array<f32>' } : {}),
+      outD: apart ? 'array<vec2f>' : 'array<f32>',
+    },
     body: `${FLAT_MAIN}
   if (i >= p.count) { return; }
   let base = i * p.d4;
   var sum = 0.0;
   for (var e = 0u; e < p.d4; e++) { sum += dot(${load4(dtype, 'O', 'base + e')}, ${load4(dtype, 'DO', 'base + e')}); }
-  outD[i] = sum;
+  outD[i] = ${apart ? 'vec2f(L[i], sum)' : 'sum'};
 }`,
   }));
 
@@ -56,27 +62,66 @@ function variantOf<Plan extends object>(kernels: AttentionKernels<Plan>): Gradie
       dq: passOf(kernels, facts, form, 'dq').shader,
       dkv: passOf(kernels, facts, form, 'dkv').shader,
     }),
-    run(gpu: Gpu, form, { tokens, hidden }, { qkv, sequences, dropout, out, logSumExp, dOut, dqkv }) {
-      const heads = hidden / form.headDim;
-      const delta = Tensor.empty(gpu, [tokens, heads]);
+    run(gpu: Gpu, form, _, operands) {
+      const { dropout, out, logSumExp, dOut } = operands;
+      const layout = layoutOf(form, operands);
+      const { heads } = layout.layout;
+      // Apart, each is beside its log-sum-exp.
+      const delta = Tensor.empty(gpu, [out.rows, (form.apart ? 2 : 1) * heads]);
       deltaShader(form).launch(
         gpu,
-        { O: byRows(out), DO: byRows(dOut), outD: byRows(delta) },
+        {
+          O: byRows(out),
+          DO: byRows(dOut),
+          ...(form.apart ? { L: byRows(logSumExp) } : {}),
+          outD: byRows(delta),
+        },
         ({ count }) => ({ count: count * heads, d4: form.headDim / 4 }),
         ({ count }) => flatGroups(count * heads),
       );
-      launchTiles(
-        gpu,
-        { reads: kernels.reads, form, sequences, heads, dropout },
-        (['dq', 'dkv'] as const).map((part) => passOf(kernels, gpu.capabilities, form, part)),
-        {
-          QKV: { tensor: qkv, parts: 3, use: 'source' },
-          DO: { tensor: dOut, parts: 1, use: 'source' },
-          L: { tensor: logSumExp, parts: 1, use: 'read' },
-          delta: { tensor: delta, parts: 1, use: 'read' },
-          outD: { tensor: dqkv, parts: 3, use: 'write' },
-        },
-      );
+      const row = (tensor: Tensor, use: RowOperand['use'], side: Side, parts: RowOperand['parts'] = 1) => ({
+        tensor,
+        use,
+        side,
+        parts,
+      });
+      const read = {
+        ...sourcesOf(operands),
+        DO: row(dOut, 'source', 'queries'),
+        ...(form.apart
+          ? { stats: row(delta, 'read', 'queries') }
+          : { L: row(logSumExp, 'read', 'queries'), delta: row(delta, 'read', 'queries') }),
+      };
+      const pass = (part: 'dq' | 'dkv', side: Side, ...written: string[]) => ({
+        ...passOf(kernels, gpu.capabilities, form, part),
+        side,
+        operands: [...Object.keys(read), ...written],
+      });
+      const batch = { reads: kernels.reads, form, dropout, ...layout };
+      if ('dqkv' in operands) {
+        launchTiles(gpu, batch, [pass('dq', 'queries', 'outD'), pass('dkv', 'keys', 'outD')], {
+          ...read,
+          outD: row(operands.dqkv, 'write', 'queries', 3),
+        });
+      } else {
+        const { dq, dk, dv, k } = operands;
+        const both = form.bias && Tensor.zeros(gpu, [k.rows, 2 * k.cols], form.dtype, 'workspace');
+        const written: RowOperands = both
+          ? { outDKV: row(both, 'write', 'keys', 2) }
+          : { outDK: row(dk, 'write', 'keys'), outDV: row(dv, 'write', 'keys') };
+        launchTiles(
+          gpu,
+          batch,
+          [pass('dq', 'queries', 'outDQ'), pass('dkv', 'keys', ...Object.keys(written))],
+          { ...read, outDQ: row(dq, 'write', 'queries'), ...written },
+        );
+        if (both) {
+          const rows = { base: 0, begin: 0, end: k.rows };
+          copyHeads(both, dk, 1, rows, { first: 0, count: 1, of: 2 }, 'take');
+          copyHeads(both, dv, 1, rows, { first: 1, count: 1, of: 2 }, 'take');
+          both.dispose();
+        }
+      }
       delta.dispose();
     },
   };

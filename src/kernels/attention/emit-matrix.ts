@@ -324,7 +324,7 @@ function dq(form: MatrixForm) {
   return {
     ...LANGUAGE,
     label: 'attentionDQ',
-    buffers: gradientBuffers(SOURCE, form),
+    buffers: gradientBuffers(SOURCE, form, 'dq'),
     body: `${w.head()}
   ${w.each.map((r) => `let lse${r} = ${w.ownRow('L', r)}; let delta${r} = ${w.ownRow('delta', r)};`).join('\n  ')}
   ${w.kept('d')}
@@ -351,7 +351,7 @@ function dkv(form: MatrixForm) {
   return {
     ...LANGUAGE,
     label: 'attentionDKV',
-    buffers: gradientBuffers(SOURCE, form),
+    buffers: gradientBuffers(SOURCE, form, 'dkv'),
     body: `${w.head()}
   ${w.kept('dk')}
   ${w.kept('dv')}
@@ -391,7 +391,7 @@ export const subgroupMatrix: AttentionKernels<MatrixPlan> = {
   reads: 'buffers',
   plan: planOf,
   rowsPerTile: (_, __, { rows }) => rows,
-  supports: (facts, form) => planOf(facts, form) !== undefined,
+  supports: (facts, form) => !form.apart && !form.causal && planOf(facts, form) !== undefined,
   prior: ({ software }) => (software ? -1 : 3),
   parts: { forward, dq, dkv },
 };

@@ -6,22 +6,15 @@
 import type { Capabilities } from '../../gpu/capabilities.js';
 import { bytesPerElement } from '../../tensor/tensor.js';
 import { store4 } from '../launch/formats.js';
-import { type AttentionForm, type AttentionKernels, forwardBuffers, gradientBuffers } from './form.js';
 import {
-  ALIGNED_ROWS,
-  type AttentionSize,
-  AXES,
-  BLOCK,
-  DROPOUT,
-  entry,
-  KEY,
-  LOG2E,
-  LOWEST,
-  PARAMS,
-  QUERY,
-  range,
-  VALUE,
-} from './layout.js';
+  type AttentionForm,
+  type AttentionKernels,
+  forwardBuffers,
+  gradientBuffers,
+  type Part,
+} from './form.js';
+import { ALIGNED_ROWS, type AttentionSize, AXES, BLOCK, DROPOUT, LOG2E, LOWEST, range } from './layout.js';
+import { type Place, paramsOf, sidesOf } from './sides.js';
 
 /** How textures are read: sampled ones with a level, storage ones without, in the format of their texels. */
 type Reads = 'sampled textures' | 'storage textures';
@@ -41,14 +34,17 @@ const rowsPerLane = (headDim: number) => (headDim <= 32 ? 2 : 1);
 const ofLane = (value: string, j: number) => `subgroupShuffle(${value}, lane0 + ${j}u)`;
 
 /** The pieces of code that the three kernels share, for one form. `r` counts a lane's rows, `j` those of the block. */
-function pieces({ headDim, dtype, dropout }: AttentionForm, reads: Reads) {
+function pieces(form: AttentionForm, part: Part, reads: Reads) {
+  const { headDim, dtype, dropout, bias } = form;
+  const sides = sidesOf(form, part);
+  const { from, to } = sides;
   const d4 = headDim / 4;
   const rows = range(rowsPerLane(headDim));
   const components = range(d4);
   const lines = (parts: string[], join = '\n  ') => parts.join(join);
 
-  const load = (source: 'QKV' | 'DO', row: string, column: string) =>
-    `textureLoad(${source}, vec2u(${column}, ${row})${reads === 'sampled textures' ? ', 0' : ''})`;
+  const load = ({ buffer, column }: Place, row: string, e: number) =>
+    `textureLoad(${buffer}, vec2u(${column} + ${e}u, ${row})${reads === 'sampled textures' ? ', 0' : ''})`;
 
   /** Declares `name{r}_{e}`, the vec4s of a lane's rows. */
   const registers = (name: string, initial: (r: number, e: number) => string, kind: 'let' | 'var' = 'var') =>
@@ -87,13 +83,12 @@ function pieces({ headDim, dtype, dropout }: AttentionForm, reads: Reads) {
    * sum = fma(factor, b, sum) for the (sum, factor) that `term` names.
    */
   const handRound = (
-    source: 'QKV' | 'DO',
-    column: string,
+    place: Place,
     term: (r: number, e: number, j: number, x: string) => [sum: string, factor: string],
   ) => {
     const code: string[] = [];
     for (const e of components) {
-      code.push(`{ let v = ${load(source, 'other', `${column} + ${e}u`)};`);
+      code.push(`{ let v = ${load(place, 'other', e)};`);
       for (const j of range(BLOCK))
         for (const x of AXES) {
           code.push(`{ let b = ${ofLane(`v.${x}`, j)};`);
@@ -119,18 +114,33 @@ function pieces({ headDim, dtype, dropout }: AttentionForm, reads: Reads) {
     row: (r: number) => `min(first + ${8 * r}u + lane, end - 1u)`,
     exists: (r: number) => `first + ${8 * r}u + lane < end`,
     /** `target{r}_{j}` += own{r} · row j of the block. */
-    dot: (target: string, own: string, source: 'QKV' | 'DO', column: string) =>
-      handRound(source, column, (r, e, j, x) => [`${target}${r}_${j}`, `${own}${r}_${e}.${x}`]),
+    dot: (target: string, own: string, place: Place) =>
+      handRound(place, (r, e, j, x) => [`${target}${r}_${j}`, `${own}${r}_${e}.${x}`]),
     /** `target{r}_{e}` += weight{r}_{j} · row j of the block. */
-    axpy: (target: string, weight: string, source: 'QKV' | 'DO', column: string) =>
-      handRound(source, column, (r, e, j, x) => [`${target}${r}_${e}.${x}`, `${weight}${r}_${j}`]),
+    axpy: (target: string, weight: string, place: Place) =>
+      handRound(place, (r, e, j, x) => [`${target}${r}_${e}.${x}`, `${weight}${r}_${j}`]),
+    ...sides,
     head: `
 ${dropout ? DROPOUT : ''}
-${entry(8, 'subgroup_invocation_id', d4)}
+${sides.entry(8, 'subgroup_invocation_id')}
   let lane0 = lane & 0xfffffff8u;`,
+    /** Whether own row r and row j of the block see each other. */
+    sees: (r: number, j: number) => `block + ${j}u < ${to}${sides.sees(`row${r}`, `block + ${j}u`)}`,
+    /** Reads the bias, in base 2, for `start`: in a loop, since 8 loads side by side compile for long. */
+    readBias: bias
+      ? lines(
+          rows.map(
+            (r) => `var bias${r}: array<f32, ${BLOCK}>;
+    for (var j = 0u; j < p.block; j++) { bias${r}[j] = ${sides.biasAt(`row${r}`, `min(block + j, ${to} - 1u)`)} * ${LOG2E}; }`,
+          ),
+          '\n    ',
+        )
+      : '',
+    /** What a score begins with: the bias or 0. */
+    start: (r: number, j: number) => (bias ? `bias${r}[${j}]` : '0.0'),
     /** Over the blocks of the other side: `other` is the lane's own row of the block. */
-    walk: `for (var block = begin; block < end; block += ${BLOCK}u) {
-    let other = min(block + lane, end - 1u);`,
+    walk: `${sides.open}for (var block = ${sides.first()}; block < ${sides.last(8 * rows.length)}; block += ${BLOCK}u) {
+    let other = min(block + lane, ${to} - 1u);`,
     store: (buffer: string, index: string, value: string) => store4(dtype, buffer, index, value),
     /** Multiplies `name{r}_{j}` by the mask of queries = own rows, keys = rows of the block. */
     dropKeys: (name: string) =>
@@ -140,7 +150,7 @@ ${entry(8, 'subgroup_invocation_id', d4)}
             rows.flatMap((r) =>
               [0, 4].map(
                 (n) => `{
-      let bits = randomBlock(row${r} - begin, block - begin + ${n}u, head, begin);
+      let bits = randomBlock(row${r} - begin, block - ${from} + ${n}u, head, begin);
       let halves = select(bits & vec4u(0xffffu), bits >> vec4u(16u), ((row${r} - begin) & 1u) == 1u);
       ${lines(
         range(4).map((x) => `${name}${r}_${n + x} *= keep(halves.${AXES[x]});`),
@@ -158,7 +168,7 @@ ${entry(8, 'subgroup_invocation_id', d4)}
           rows.flatMap((r) =>
             [0, 2, 4, 6].map(
               (n) =>
-                `let bits${r}_${n} = randomBlock(block - begin + ${n}u, row${r} - begin, head, begin)[(row${r} - begin) & 3u]; let keep${r}_${n} = keep(bits${r}_${n} & 0xffffu); let keep${r}_${n + 1} = keep(bits${r}_${n} >> 16u);`,
+                `let bits${r}_${n} = randomBlock(block - ${from} + ${n}u, row${r} - begin, head, ${from})[(row${r} - begin) & 3u]; let keep${r}_${n} = keep(bits${r}_${n} & 0xffffu); let keep${r}_${n + 1} = keep(bits${r}_${n} >> 16u);`,
             ),
           ),
           '\n    ',
@@ -167,26 +177,26 @@ ${entry(8, 'subgroup_invocation_id', d4)}
 }
 
 function forward(form: AttentionForm, reads: Reads) {
-  const w = pieces(form, reads);
+  const w = pieces(form, 'forward', reads);
   return {
     label: 'attention',
-    params: PARAMS,
+    params: paramsOf(form),
     buffers: forwardBuffers(textureType(reads, form), form),
     subgroups: true,
     body: `${w.head}
   ${w.rows.map((r) => `let row${r} = ${w.row(r)}; var m${r} = ${LOWEST}; var l${r} = 0.0;`).join('\n  ')}
-  ${w.registers('q', (r, e) => `${w.load('QKV', `row${r}`, `${QUERY} + ${e}u`)} * (p.scale * ${LOG2E})`, 'let')}
+  ${w.registers('q', (r, e) => `${w.load(w.Q, `row${r}`, e)} * (p.scale * ${LOG2E})`, 'let')}
   ${w.registers('o', () => 'vec4f()')}
   ${w.walk}
-    ${w.scalars('s', () => '0.0')}
-    ${w.dot('s', 'q', 'QKV', KEY)}
+    ${w.readBias}${w.scalars('s', w.start)}
+    ${w.dot('s', 'q', w.K)}
     ${w.rows
       .map(
         (r) => `var top${r} = m${r};
     ${range(BLOCK)
       .map(
         (j) =>
-          `s${r}_${j} = select(p.minusInfinity, s${r}_${j}, block + ${j}u < end); top${r} = max(top${r}, s${r}_${j});`,
+          `s${r}_${j} = select(p.minusInfinity, s${r}_${j}, ${w.sees(r, j)}); top${r} = max(top${r}, s${r}_${j});`,
       )
       .join('\n    ')}
     let shrink${r} = exp2(m${r} - top${r});
@@ -199,13 +209,13 @@ function forward(form: AttentionForm, reads: Reads) {
       )
       .join('\n    ')}
     ${w.dropKeys('s')}
-    ${w.axpy('o', 's', 'QKV', VALUE)}
+    ${w.axpy('o', 's', w.V)}
   }
   ${w.rows
     .map(
       (r) => `if (${w.exists(r)}) {
-    ${w.components.map((e) => w.store('outO', `row${r} * p.hidden4 + column + ${e}u`, `o${r}_${e} / l${r}`)).join(' ')}
-    outL[row${r} * p.heads + head] = m${r} + log2(l${r});
+    ${w.components.map((e) => w.store('outO', `row${r} * ${w.O.stride} + ${w.O.column} + ${e}u`, `o${r}_${e} / ${w.divisor(`l${r}`)}`)).join(' ')}
+    outL[row${r} * p.heads + head] = ${w.logSum(`m${r}`, `l${r}`)};
   }`,
     )
     .join('\n  ')}
@@ -214,39 +224,39 @@ function forward(form: AttentionForm, reads: Reads) {
 }
 
 function dq(form: AttentionForm, reads: Reads) {
-  const w = pieces(form, reads);
+  const w = pieces(form, 'dq', reads);
   return {
     label: 'attentionDQ',
-    params: PARAMS,
-    buffers: gradientBuffers(textureType(reads, form), form),
+    params: paramsOf(form),
+    buffers: gradientBuffers(textureType(reads, form), form, 'dq'),
     subgroups: true,
     body: `${w.head}
   ${w.rows
     .map(
       (r) =>
-        `let row${r} = ${w.row(r)}; let lse${r} = L[row${r} * p.heads + head]; let delta${r} = delta[row${r} * p.heads + head];`,
+        `let row${r} = ${w.row(r)}; let lse${r} = ${w.lse(`row${r}`)}; let delta${r} = ${w.delta(`row${r}`)};`,
     )
     .join('\n  ')}
-  ${w.registers('q', (r, e) => `${w.load('QKV', `row${r}`, `${QUERY} + ${e}u`)} * (p.scale * ${LOG2E})`, 'let')}
-  ${w.registers('g', (r, e) => w.load('DO', `row${r}`, `column + ${e}u`), 'let')}
+  ${w.registers('q', (r, e) => `${w.load(w.Q, `row${r}`, e)} * (p.scale * ${LOG2E})`, 'let')}
+  ${w.registers('g', (r, e) => w.load(w.DO, `row${r}`, e), 'let')}
   ${w.registers('d', () => 'vec4f()')}
   ${w.walk}
-    ${w.scalars('s', (r) => `-lse${r}`)}
-    ${w.dot('s', 'q', 'QKV', KEY)}
+    ${w.readBias}${w.scalars('s', (r, j) => (form.bias ? `${w.start(r, j)} - lse${r}` : `-lse${r}`))}
+    ${w.dot('s', 'q', w.K)}
     ${w.scalars('dp', () => '0.0')}
-    ${w.dot('dp', 'g', 'QKV', VALUE)}
+    ${w.dot('dp', 'g', w.V)}
     ${w.dropKeys('dp')}
     ${w.eachPair(
       (r, j) =>
-        `s${r}_${j} = select(0.0, exp2(s${r}_${j}) * (dp${r}_${j} - delta${r}) * p.scale, block + ${j}u < end);`,
+        `s${r}_${j} = select(0.0, exp2(s${r}_${j}) * (dp${r}_${j} - delta${r}) * p.scale, ${w.sees(r, j)});`,
     )}
-    ${w.axpy('d', 's', 'QKV', KEY)}
+    ${w.axpy('d', 's', w.K)}
   }
   ${w.rows
     .map(
       (r) =>
         `if (${w.exists(r)}) { ${w.components
-          .map((e) => w.store('outD', `row${r} * p.stride + ${QUERY} + ${e}u`, `d${r}_${e}`))
+          .map((e) => w.store(w.dQ.buffer, `row${r} * ${w.dQ.stride} + ${w.dQ.column} + ${e}u`, `d${r}_${e}`))
           .join(' ')} }`,
     )
     .join('\n  ')}
@@ -255,39 +265,39 @@ function dq(form: AttentionForm, reads: Reads) {
 }
 
 function dkv(form: AttentionForm, reads: Reads) {
-  const w = pieces(form, reads);
+  const w = pieces(form, 'dkv', reads);
   const kept = form.dropout ? (r: number, j: number) => ` * keep${r}_${j}` : () => '';
   return {
     label: 'attentionDKV',
-    params: PARAMS,
-    buffers: gradientBuffers(textureType(reads, form), form),
+    params: paramsOf(form),
+    buffers: gradientBuffers(textureType(reads, form), form, 'dkv'),
     subgroups: true,
     body: `${w.head}
   ${w.rows.map((r) => `let row${r} = ${w.row(r)};`).join('\n  ')}
-  ${w.registers('k', (r, e) => `${w.load('QKV', `row${r}`, `${KEY} + ${e}u`)} * (p.scale * ${LOG2E})`, 'let')}
-  ${w.registers('v', (r, e) => `${w.load('QKV', `row${r}`, `${VALUE} + ${e}u`)}`, 'let')}
+  ${w.registers('k', (r, e) => `${w.load(w.K, `row${r}`, e)} * (p.scale * ${LOG2E})`, 'let')}
+  ${w.registers('v', (r, e) => `${w.load(w.V, `row${r}`, e)}`, 'let')}
   ${w.registers('dk', () => 'vec4f()')}
   ${w.registers('dv', () => 'vec4f()')}
   ${w.walk}
-    let lse = L[other * p.heads + head]; let rowDelta = delta[other * p.heads + head];
-    ${w.scalars('s', () => '0.0')}
-    ${w.dot('s', 'k', 'QKV', QUERY)}
+    let lse = ${w.lse('other')}; let rowDelta = ${w.delta('other')};
+    ${w.readBias}${w.scalars('s', w.start)}
+    ${w.dot('s', 'k', w.Q)}
     ${w.dropQueries}
-    ${w.scalars('pr', (r, j) => `select(0.0, exp2(s${r}_${j} - ${ofLane('lse', j)}), block + ${j}u < end)`)}
+    ${w.scalars('pr', (r, j) => `select(0.0, exp2(s${r}_${j} - ${ofLane('lse', j)}), ${w.sees(r, j)})`)}
     ${w.scalars('w', (r, j) => `pr${r}_${j}${kept(r, j)}`)}
-    ${w.axpy('dv', 'w', 'DO', 'column')}
+    ${w.axpy('dv', 'w', w.DO)}
     ${w.scalars('dp', () => '0.0')}
-    ${w.dot('dp', 'v', 'DO', 'column')}
+    ${w.dot('dp', 'v', w.DO)}
     ${w.eachPair((r, j) => `pr${r}_${j} *= (dp${r}_${j}${kept(r, j)} - ${ofLane('rowDelta', j)}) * p.scale;`)}
-    ${w.axpy('dk', 'pr', 'QKV', QUERY)}
-  }
+    ${w.axpy('dk', 'pr', w.Q)}
+  }${w.close}
   ${w.rows
     .map(
       (r) =>
         `if (${w.exists(r)}) { ${w.components
           .map(
             (e) =>
-              `${w.store('outD', `row${r} * p.stride + ${KEY} + ${e}u`, `dk${r}_${e}`)} ${w.store('outD', `row${r} * p.stride + ${VALUE} + ${e}u`, `dv${r}_${e}`)}`,
+              `${w.store(w.dK.buffer, `row${r} * ${w.dK.stride} + ${w.dK.column} + ${e}u`, `dk${r}_${e}`)} ${w.store(w.dV.buffer, `row${r} * ${w.dV.stride} + ${w.dV.column} + ${e}u`, `dv${r}_${e}`)}`,
           )
           .join(' ')} }`,
     )
@@ -298,13 +308,15 @@ function dkv(form: AttentionForm, reads: Reads) {
 
 function supports(facts: Capabilities, { headDim, dtype }: AttentionForm, size: AttentionSize): boolean {
   const limit = facts.maxTextureSize;
+  const { hidden, keyHidden = hidden, longest, longestKeys = longest } = size;
   return (
     facts.subgroupMinSize >= 8 &&
     headDim <= 128 &&
     // Rows of a texture are copied in multiples of 256 bytes.
-    (size.hidden * bytesPerElement[dtype]) % 256 === 0 &&
-    size.longest + ALIGNED_ROWS <= limit &&
-    (3 * size.hidden) / 4 <= limit
+    (hidden * bytesPerElement[dtype]) % 256 === 0 &&
+    (keyHidden * bytesPerElement[dtype]) % 256 === 0 &&
+    Math.max(longest, longestKeys) + ALIGNED_ROWS <= limit &&
+    (3 * hidden) / 4 <= limit
   );
 }
 

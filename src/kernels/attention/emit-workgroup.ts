@@ -11,8 +11,15 @@
  * The four others of a thread lie 8 slots apart, so that 8 threads read from different banks.
  */
 import { load4, store4, vec4Type } from '../launch/formats.js';
-import { type AttentionForm, type AttentionKernels, forwardBuffers, gradientBuffers } from './form.js';
-import { DROPOUT, entry, KEY, LOG2E, LOWEST, PARAMS, QUERY, range, VALUE } from './layout.js';
+import {
+  type AttentionForm,
+  type AttentionKernels,
+  forwardBuffers,
+  gradientBuffers,
+  type Part,
+} from './form.js';
+import { DROPOUT, LOG2E, LOWEST, range } from './layout.js';
+import { type Place, paramsOf, sidesOf } from './sides.js';
 
 const THREADS = 128;
 const ROWS = 64;
@@ -26,9 +33,12 @@ const WEIGHTS = ROWS / 4 + 1;
 const OWN = range(4);
 
 /** The pieces of code that the three kernels share, for one form. `r` counts the thread's own rows. */
-function pieces({ headDim, dtype, dropout }: AttentionForm) {
+function pieces(form: AttentionForm, part: Part) {
+  const { headDim, dtype, dropout } = form;
   const d4 = headDim / 4;
-  const read = (source: string, stride: string) => `
+  const sides = sidesOf(form, part);
+  const { from, to } = sides;
+  const read = ({ buffer: source, stride }: Pick<Place, 'buffer' | 'stride'>) => `
 fn read${source}(row: u32, end: u32, column: u32, e: u32) -> vec4f {
   if (row >= end || e >= ${d4}u) { return vec4f(); }
   return ${load4(dtype, source, `row * ${stride} + column + e`)};
@@ -36,40 +46,54 @@ fn read${source}(row: u32, end: u32, column: u32, e: u32) -> vec4f {
   /** The chunk `c` of rows from `from` on; what is beyond the sequence or the head is 0. */
   const stage = (
     target: 'own' | 'other',
-    source: 'QKV' | 'DO',
-    column: string,
-    from: string,
+    { buffer, column }: Place,
     factor = '',
   ) => `for (var i = lane; i < ${(target === 'own' ? ROWS : OTHERS) * CHUNK}u; i += ${THREADS}u) {
       let n = i / ${CHUNK}u;
-      ${target}[${target === 'own' ? 'n' : slot('n')} * ${STRIDE}u + i % ${CHUNK}u] = read${source}(${from} + n, end, ${column}, c * ${CHUNK}u + i % ${CHUNK}u)${factor};
+      ${target}[${target === 'own' ? 'n' : slot('n')} * ${STRIDE}u + i % ${CHUNK}u] = read${buffer}(${target === 'own' ? 'first' : 'block'} + n, ${target === 'own' ? 'end' : to}, ${column}, c * ${CHUNK}u + i % ${CHUNK}u)${factor};
     }`;
   return {
     chunks: range(Math.ceil(d4 / CHUNK)),
-    head: (sources: readonly ('QKV' | 'DO')[]) => `
+    ...sides,
+    head: `
 ${dropout ? `${DROPOUT}\nfn keepEach(halves: vec4u) -> vec4f { return select(vec4f(), vec4f(p.keepScale), halves >= vec4u(p.threshold)); }` : ''}
-${sources.map((source) => read(source, source === 'QKV' ? 'p.stride' : 'p.hidden4')).join('')}
+${sides.sources.map(read).join('')}
 var<workgroup> own: array<vec4f, ${ROWS * STRIDE}>;
 var<workgroup> other: array<vec4f, ${OTHERS * STRIDE}>;
 var<workgroup> scratch: array<vec4f, ${THREADS}>;
-${entry(THREADS, 'local_invocation_index', d4)}
+${sides.entry(THREADS, 'local_invocation_index')}
   let ty = lane / 8u;
   let tx = lane % 8u;
   let row = first + 4u * ty;
   let chunks = (p.hidden4 / p.heads + ${CHUNK - 1}u) / ${CHUNK}u;`,
     /** Over the blocks of the other side; the thread's four others are `mine` and those after it. */
-    walk: `for (var block = begin; block < end; block += ${OTHERS}u) {
+    walk: `${sides.open}for (var block = ${sides.first()}; block < ${sides.last(ROWS)}; block += ${OTHERS}u) {
     let mine = block + 4u * tx;
-    let real = vec4u(mine) + vec4u(0u, 1u, 2u, 3u) < vec4u(end);`,
+    let real = vec4u(mine) + vec4u(0u, 1u, 2u, 3u) < vec4u(${to});`,
+    /** Whether own row r sees the thread's others. */
+    sees: (r: number) =>
+      form.causal
+        ? `(real & vec4<bool>(${OWN.map((j) => sides.sees(`row + ${r}u`, `mine + ${j}u`).slice(' && '.length)).join(', ')}))`
+        : 'real',
+    /** Adds the bias, in base 2, to `name{r}`: through `own`, in a loop, since 16 loads side by side compile for long. */
+    addBias: (name: string) =>
+      !form.bias
+        ? ''
+        : `for (var r = 0u; 2u * r < p.block; r++) {
+      own[(4u * ty + r) * ${STRIDE}u + tx] = vec4f(${OWN.map((j) => sides.biasAt(`min(row + r, end - 1u)`, `min(mine + ${j}u, ${to} - 1u)`)).join(', ')});
+    }
+    ${OWN.map((r) => `${name}${r} += own[(4u * ty + ${r}u) * ${STRIDE}u + tx] * ${LOG2E};`).join(' ')}
+    workgroupBarrier();`,
     /** Declares `name{r}`: own row r times the four others, over all components. */
     products: (
       name: string,
-      own: readonly ['QKV' | 'DO', string, string?],
-      other: readonly ['QKV' | 'DO', string],
+      own: Place,
+      other: Place,
+      factor = '',
     ) => `${OWN.map((r) => `var ${name}${r} = vec4f();`).join(' ')}
     for (var c = 0u; c < chunks; c++) {
-    ${stage('own', own[0], own[1], 'first', own[2])}
-    ${stage('other', other[0], other[1], 'block')}
+    ${stage('own', own, factor)}
+    ${stage('other', other)}
     workgroupBarrier();
     for (var e = 0u; e < p.block; e++) {
       ${OWN.map((j) => `let b${j} = other[(${8 * j}u + tx) * ${STRIDE}u + e];`).join(' ')}
@@ -86,12 +110,12 @@ ${entry(THREADS, 'local_invocation_index', d4)}
         )
         .join(' '),
     /** `target{r}_{c}` += Σ over the block of weight · row, for the thread's vec4 of every chunk. */
-    sums: (target: string, source: 'QKV' | 'DO', column: string) =>
+    sums: (target: string, place: Place) =>
       range(Math.ceil(d4 / CHUNK))
         .map(
           (chunk) => `{
     let c = ${chunk}u;
-    ${stage('other', source, column, 'block')}
+    ${stage('other', place)}
     workgroupBarrier();
     for (var n = 0u; n < 4u * p.block; n++) {
       let weight = own[n * ${WEIGHTS}u + ty];
@@ -109,8 +133,7 @@ ${entry(THREADS, 'local_invocation_index', d4)}
         .join('\n  '),
     /** Writes `value(r, c)` where row and column exist. */
     store: (
-      buffer: string,
-      base: string,
+      { buffer, stride, column }: Place,
       value: (r: number, c: number) => string,
       more = (_: number) => '',
     ) =>
@@ -119,7 +142,7 @@ ${entry(THREADS, 'local_invocation_index', d4)}
     ${range(Math.ceil(d4 / CHUNK))
       .map((c) => {
         const at = `${c * CHUNK}u + tx`;
-        const line = store4(dtype, buffer, `(row + ${r}u) * ${base} + ${at}`, value(r, c));
+        const line = store4(dtype, buffer, `(row + ${r}u) * ${stride} + ${column} + ${at}`, value(r, c));
         return (c + 1) * CHUNK <= d4 ? line : `if (${at} < ${d4}u) { ${line} }`;
       })
       .join(' ')} ${more(r)}
@@ -132,14 +155,14 @@ ${entry(THREADS, 'local_invocation_index', d4)}
         : [0, 2]
             .map(
               (r) =>
-                `{ let bits = randomBlock(row + ${r}u - begin, mine - begin, head, begin); ${name}${r} *= keepEach(bits & vec4u(0xffffu)); ${name}${r + 1} *= keepEach(bits >> vec4u(16u)); }`,
+                `{ let bits = randomBlock(row + ${r}u - begin, mine - ${from}, head, begin); ${name}${r} *= keepEach(bits & vec4u(0xffffu)); ${name}${r + 1} *= keepEach(bits >> vec4u(16u)); }`,
             )
             .join('\n    '),
     /** Declares `keep{r}`, the mask of keys = own rows, queries = the thread's others. */
     dropQueries: !dropout
       ? ''
-      : `let bits0 = randomBlock(mine - begin, row - begin, head, begin);
-    let bits2 = randomBlock(mine + 2u - begin, row - begin, head, begin);
+      : `let bits0 = randomBlock(mine - ${from}, row - begin, head, ${from});
+    let bits2 = randomBlock(mine + 2u - ${from}, row - begin, head, ${from});
     ${OWN.map((r) => `let keep${r} = keepEach(vec4u(bits0[${r}] & 0xffffu, bits0[${r}] >> 16u, bits2[${r}] & 0xffffu, bits2[${r}] >> 16u));`).join(' ')}`,
     kept: (r: number) => (dropout ? ` * keep${r}` : ''),
   };
@@ -148,22 +171,23 @@ ${entry(THREADS, 'local_invocation_index', d4)}
 /** Where row n of a block lies. */
 const slot = (n: string) => `((${n} % 4u) * 8u + ${n} / 4u)`;
 
+/** Of what the product of queries and keys takes in, so that scores are in base 2. */
 const SCALED = ` * (p.scale * ${LOG2E})`;
 
 function forward(form: AttentionForm) {
-  const w = pieces(form);
+  const w = pieces(form, 'forward');
   return {
     label: 'attention',
-    params: PARAMS,
+    params: paramsOf(form),
     buffers: forwardBuffers(vec4Type(form.dtype), form),
-    body: `${w.head(['QKV'])}
+    body: `${w.head}
   // Of the four own rows: the running maximum, and this thread's part of the sum.
   var m = vec4f(${LOWEST});
   var l = vec4f();
   ${w.accumulators('o')}
   ${w.walk}
-    ${w.products('s', ['QKV', QUERY, SCALED], ['QKV', KEY])}
-    ${OWN.map((r) => `s${r} = select(vec4f(p.minusInfinity), s${r}, real);`).join(' ')}
+    ${w.products('s', w.Q, w.K, SCALED)}${w.addBias('s')}
+    ${OWN.map((r) => `s${r} = select(vec4f(p.minusInfinity), s${r}, ${w.sees(r)});`).join(' ')}
     scratch[lane] = vec4f(${OWN.map((r) => `max(max(s${r}.x, s${r}.y), max(s${r}.z, s${r}.w))`).join(', ')});
     workgroupBarrier();
     var top = m;
@@ -175,76 +199,75 @@ function forward(form: AttentionForm) {
     ${w.chunks.map((c) => OWN.map((r) => `o${r}_${c} *= shrink[${r}];`).join(' ')).join('\n    ')}
     ${w.dropKeys('s')}
     ${w.share('s')}
-    ${w.sums('o', 'QKV', VALUE)}
+    ${w.sums('o', w.V)}
   }
   scratch[lane] = l;
   workgroupBarrier();
   l = vec4f();
   for (var i = 0u; i < p.block; i++) { l += scratch[ty * 8u + i]; }
   ${w.store(
-    'outO',
-    'p.hidden4 + column',
-    (r, c) => `o${r}_${c} / l[${r}]`,
-    (r) => `if (tx == 0u) { outL[(row + ${r}u) * p.heads + head] = m[${r}] + log2(l[${r}]); }`,
+    w.O,
+    (r, c) => `o${r}_${c} / ${w.divisor(`l[${r}]`)}`,
+    (r) => `if (tx == 0u) { outL[(row + ${r}u) * p.heads + head] = ${w.logSum(`m[${r}]`, `l[${r}]`)}; }`,
   )}
 }`,
   };
 }
 
 function dq(form: AttentionForm) {
-  const w = pieces(form);
-  const own = (buffer: string) =>
-    `vec4f(${OWN.map((r) => `${buffer}[min(row + ${r}u, end - 1u) * p.heads + head]`).join(', ')})`;
+  const w = pieces(form, 'dq');
+  const own = (value: (row: string) => string) =>
+    `vec4f(${OWN.map((r) => value(`min(row + ${r}u, end - 1u)`)).join(', ')})`;
   return {
     label: 'attentionDQ',
-    params: PARAMS,
-    buffers: gradientBuffers(vec4Type(form.dtype), form),
-    body: `${w.head(['QKV', 'DO'])}
-  let lse = ${own('L')};
-  let rowDelta = ${own('delta')};
+    params: paramsOf(form),
+    buffers: gradientBuffers(vec4Type(form.dtype), form, 'dq'),
+    body: `${w.head}
+  let lse = ${own(w.lse)};
+  let rowDelta = ${own(w.delta)};
   ${w.accumulators('d')}
   ${w.walk}
-    ${w.products('s', ['QKV', QUERY, SCALED], ['QKV', KEY])}
-    ${w.products('dp', ['DO', 'column'], ['QKV', VALUE])}
+    ${w.products('s', w.Q, w.K, SCALED)}${w.addBias('s')}
+    ${w.products('dp', w.DO, w.V)}
     ${w.dropKeys('dp')}
-    ${OWN.map((r) => `s${r} = select(vec4f(), exp2(s${r} - lse[${r}]) * (dp${r} - rowDelta[${r}]) * p.scale, real);`).join('\n    ')}
+    ${OWN.map((r) => `s${r} = select(vec4f(), exp2(s${r} - lse[${r}]) * (dp${r} - rowDelta[${r}]) * p.scale, ${w.sees(r)});`).join('\n    ')}
     ${w.share('s')}
-    ${w.sums('d', 'QKV', KEY)}
+    ${w.sums('d', w.K)}
   }
-  ${w.store('outD', `p.stride + ${QUERY}`, (r, c) => `d${r}_${c}`)}
+  ${w.store(w.dQ, (r, c) => `d${r}_${c}`)}
 }`,
   };
 }
 
 function dkv(form: AttentionForm) {
-  const w = pieces(form);
-  const others = (buffer: string) =>
-    `vec4f(${OWN.map((j) => `${buffer}[min(mine + ${j}u, end - 1u) * p.heads + head]`).join(', ')})`;
+  const w = pieces(form, 'dkv');
+  const others = (value: (row: string) => string) =>
+    `vec4f(${OWN.map((j) => value(`min(mine + ${j}u, ${w.to} - 1u)`)).join(', ')})`;
   return {
     label: 'attentionDKV',
-    params: PARAMS,
-    buffers: gradientBuffers(vec4Type(form.dtype), form),
-    body: `${w.head(['QKV', 'DO'])}
+    params: paramsOf(form),
+    buffers: gradientBuffers(vec4Type(form.dtype), form, 'dkv'),
+    body: `${w.head}
   ${w.accumulators('dk')}
   ${w.accumulators('dv')}
   ${w.walk}
-    let lse = ${others('L')};
-    let rowDelta = ${others('delta')};
-    ${w.products('s', ['QKV', KEY, SCALED], ['QKV', QUERY])}
-    ${w.products('dp', ['QKV', VALUE], ['DO', 'column'])}
+    let lse = ${others(w.lse)};
+    let rowDelta = ${others(w.delta)};
+    ${w.products('s', w.K, w.Q, SCALED)}${w.addBias('s')}
+    ${w.products('dp', w.V, w.DO)}
     ${w.dropQueries}
     ${OWN.map(
-      (r) => `s${r} = select(vec4f(), exp2(s${r} - lse), real);
+      (r) => `s${r} = select(vec4f(), exp2(s${r} - lse), ${w.sees(r)});
     dp${r} = s${r} * (dp${r}${w.kept(r)} - rowDelta) * p.scale;
     ${form.dropout ? `s${r} *= keep${r};` : ''}`,
     ).join('\n    ')}
     ${w.share('s')}
-    ${w.sums('dv', 'DO', 'column')}
+    ${w.sums('dv', w.DO)}
     ${w.share('dp')}
-    ${w.sums('dk', 'QKV', QUERY)}
-  }
-  ${w.store('outD', `p.stride + ${KEY}`, (r, c) => `dk${r}_${c}`)}
-  ${w.store('outD', `p.stride + ${VALUE}`, (r, c) => `dv${r}_${c}`)}
+    ${w.sums('dk', w.Q)}
+  }${w.close}
+  ${w.store(w.dK, (r, c) => `dk${r}_${c}`)}
+  ${w.store(w.dV, (r, c) => `dv${r}_${c}`)}
 }`,
   };
 }

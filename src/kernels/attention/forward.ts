@@ -17,7 +17,7 @@ import { subgroupMatrix } from './emit-matrix.js';
 import { subgroup8, subgroup8Storage } from './emit-subgroup8.js';
 import { workgroup } from './emit-workgroup.js';
 import { type AttentionForm, type AttentionKernels, type ForwardOperands, passOf } from './form.js';
-import { launchTiles } from './launch.js';
+import { launchTiles, layoutOf, sourcesOf } from './launch.js';
 import type { AttentionSize } from './layout.js';
 
 export type ForwardVariant = Variant<AttentionForm, AttentionSize, ForwardOperands>;
@@ -30,15 +30,17 @@ function variantOf<Plan extends object>(kernels: AttentionKernels<Plan>): Forwar
     supports: kernels.supports,
     prior: (facts, form) => kernels.prior(facts, form, 'forward'),
     shaders: (facts, form) => ({ forward: passOf(kernels, facts, form, 'forward').shader }),
-    run(gpu: Gpu, form, { hidden }, { qkv, sequences, dropout, out, logSumExp }) {
+    run(gpu: Gpu, form, _, operands) {
+      const { dropout, out, logSumExp } = operands;
+      const pass = passOf(kernels, gpu.capabilities, form, 'forward');
       launchTiles(
         gpu,
-        { reads: kernels.reads, form, sequences, heads: hidden / form.headDim, dropout },
-        [passOf(kernels, gpu.capabilities, form, 'forward')],
+        { reads: kernels.reads, form, dropout, ...layoutOf(form, operands) },
+        [{ ...pass, side: 'queries' }],
         {
-          QKV: { tensor: qkv, parts: 3, use: 'source' },
-          outO: { tensor: out, parts: 1, use: 'write' },
-          outL: { tensor: logSumExp, parts: 1, use: 'write' },
+          ...sourcesOf(operands),
+          outO: { tensor: out, parts: 1, use: 'write', side: 'queries' },
+          outL: { tensor: logSumExp, parts: 1, use: 'write', side: 'queries' },
         },
       );
     },

@@ -8,144 +8,270 @@ import type { Gpu, RowTexture } from '../../gpu/gpu.js';
 import { formatBytes } from '../../gpu/memory.js';
 import { bytesPerElement, Tensor } from '../../tensor/tensor.js';
 import { FLAT_MAIN, flatGroups } from '../launch/grid.js';
-import { flat, type Operand, whole, windowOf } from '../launch/operands.js';
-import { type Shader, shaderOf } from '../launch/shader.js';
-import type { AttentionForm, AttentionKernels } from './form.js';
-import { ALIGNED_ROWS, type AttentionDropout, type PARAMS, parameters, type TileSource } from './layout.js';
+import { flat, type Operand, whole, windowOf, windowRoom } from '../launch/operands.js';
+import { type ParamType, type Shader, shaderOf } from '../launch/shader.js';
+import type { ApartSources, AttentionForm, AttentionKernels, FusedSources } from './form.js';
+import { ALIGNED_ROWS, type AttentionDropout, parameters } from './layout.js';
+import { fusedLayout, type Layout, type Rows, type Side } from './spans.js';
 
-/** A tensor [T, parts · heads · width] that kernels see by windows of rows. */
+/** A tensor [rows, parts · heads · width] that kernels see by windows of rows; or a bias, of which they see elements. */
 export interface RowOperand {
   readonly tensor: Tensor;
+  readonly side: Side;
   /** 3 of qkv, whose rows are three times the heads side by side. */
-  readonly parts: 1 | 3;
+  readonly parts: 1 | 2 | 3;
   /** `source`: read from a texture where the kernels read from textures. */
-  readonly use: 'source' | 'read' | 'write';
+  readonly use: 'source' | 'read' | 'write' | 'bias';
 }
 
 export type RowOperands = Readonly<Record<string, RowOperand>>;
 
 export interface Pass {
-  readonly shader: Shader<typeof PARAMS>;
+  readonly shader: Shader<Record<string, ParamType>>;
   readonly rowsPerTile: number;
+  /** Whose rows its tiles are of. */
+  readonly side: Side;
+  /** The operands that its shader has, by default all. */
+  readonly operands?: readonly string[];
 }
 
 export interface Batch {
   readonly reads: AttentionKernels['reads'];
   readonly form: AttentionForm;
-  readonly sequences: TileSource;
-  readonly heads: number;
+  readonly layout: Layout;
+  readonly scale: number;
   readonly dropout: AttentionDropout | undefined;
 }
 
+/** Where the rows of sources lie, and the factor of their scores. */
+export const layoutOf = (
+  { headDim }: AttentionForm,
+  sources: FusedSources | ApartSources,
+): Pick<Batch, 'layout' | 'scale'> =>
+  'qkv' in sources
+    ? {
+        layout: fusedLayout(sources.sequences, sources.qkv.cols / 3 / headDim),
+        scale: 1 / Math.sqrt(headDim),
+      }
+    : { layout: sources.spans, scale: sources.scale };
+
+/** What all kernels read, by the names of their buffers. */
+export function sourcesOf(sources: FusedSources | ApartSources): RowOperands {
+  const source = (tensor: Tensor, side: Side, parts: 1 | 3 = 1): RowOperand => ({
+    tensor,
+    parts,
+    use: 'source',
+    side,
+  });
+  if ('qkv' in sources) return { QKV: source(sources.qkv, 'queries', 3) };
+  const { q, k, v, bias } = sources;
+  return {
+    Q: source(q, 'queries'),
+    K: source(k, 'keys'),
+    V: source(v, 'keys'),
+    ...(bias ? { Bias: { tensor: bias, parts: 1, use: 'bias', side: 'queries' } } : {}),
+  };
+}
+
+/** Rows of a group on one side, whose window begins at row `base`. */
+interface GroupRows extends Rows {
+  readonly base: number;
+}
+
 interface Group {
-  /** Sequences [first, after), which have rows [begin, end); their window begins at row base. */
+  /** Sequences [first, after). */
   readonly first: number;
   readonly after: number;
-  readonly base: number;
-  readonly begin: number;
-  readonly end: number;
+  readonly queries: GroupRows;
+  readonly keys: GroupRows;
   /** Whether its rows fit with all heads. */
   readonly fits: boolean;
 }
 
+/** Key heads side by side in the operands, and the query heads that share them. */
+interface Heads {
+  readonly firstHead: number;
+  readonly heads: number;
+  readonly firstKeyHead: number;
+  readonly keyHeads: number;
+}
+
 /** Runs the passes on all sequences and heads. */
 export function launchTiles(gpu: Gpu, batch: Batch, passes: readonly Pass[], operands: RowOperands): void {
-  const { heads } = batch;
+  const { heads, keyHeads } = batch.layout;
+  const all = { firstHead: 0, heads, firstKeyHead: 0, keyHeads };
   for (const group of groupsOf(gpu, batch, operands)) {
-    const rows = group.end - group.base;
     if (group.fits) {
-      launchGroup(gpu, batch, passes, group, { firstHead: 0, heads }, operands, group.base);
+      launchGroup(gpu, batch, passes, group, all, operands, group);
       continue;
     }
-    const together = headsThatFit(gpu, batch, rows, operands);
-    for (let firstHead = 0; firstHead < heads; firstHead += together) {
-      const some = { firstHead, heads: Math.min(together, heads - firstHead) };
+    const together = keyHeadsThatFit(gpu, batch, group, operands);
+    for (let firstKeyHead = 0; firstKeyHead < keyHeads; firstKeyHead += together) {
+      const some = headsFrom(batch.layout, firstKeyHead, together);
       const parts: Record<string, RowOperand> = {};
-      for (const name in operands) {
-        const { tensor, parts: count, use } = operands[name]!;
-        const part = Tensor.empty(gpu, [rows, (tensor.cols / heads) * some.heads], tensor.dtype, 'workspace');
-        if (use !== 'write') copyHeads(tensor, part, count, group, some, heads, 'take');
-        parts[name] = { tensor: part, parts: count, use };
-      }
-      launchGroup(gpu, batch, passes, group, some, parts, 0);
-      for (const name in operands) {
-        const { tensor, parts: count, use } = operands[name]!;
+      const each = (run: (operand: RowOperand, name: string, columns: Columns) => void) => {
+        for (const name in operands) {
+          const operand = operands[name]!;
+          const { side } = operand;
+          if (operand.use === 'bias') parts[name] = operand;
+          else
+            run(
+              operand,
+              name,
+              side === 'keys'
+                ? { first: firstKeyHead, count: some.keyHeads, of: keyHeads }
+                : { first: some.firstHead, count: some.heads, of: heads },
+            );
+        }
+      };
+      each((operand, name, columns) => {
+        const { tensor, parts: count, use, side } = operand;
+        const rows = group[side].end - group[side].base;
+        const part = Tensor.empty(
+          gpu,
+          [rows, (tensor.cols / columns.of) * columns.count],
+          tensor.dtype,
+          'workspace',
+        );
+        if (use !== 'write') copyHeads(tensor, part, count, group[side], columns, 'take');
+        parts[name] = { ...operand, tensor: part };
+      });
+      launchGroup(gpu, batch, passes, group, some, parts, { queries: { base: 0 }, keys: { base: 0 } });
+      each(({ tensor, parts: count, use, side }, name, columns) => {
         const part = parts[name]!.tensor;
-        if (use === 'write') copyHeads(tensor, part, count, group, some, heads, 'put');
+        if (use === 'write') copyHeads(tensor, part, count, group[side], columns, 'put');
         part.dispose();
-      }
+      });
     }
   }
 }
 
-/** Whether `rows` rows of all operands can be seen at once, `share` of their columns. */
-function fits({ reads }: Batch, gpu: Gpu, rows: number, operands: RowOperands, share = 1): boolean {
+function headsFrom({ heads, keyHeads }: Layout, firstKeyHead: number, most: number): Heads {
+  const members = heads / keyHeads;
+  const some = Math.min(most, keyHeads - firstKeyHead);
+  return { firstHead: firstKeyHead * members, heads: some * members, firstKeyHead, keyHeads: some };
+}
+
+/** Whether so many rows of all operands can be seen at once, `share` of their columns. */
+function fits(
+  { reads }: Batch,
+  gpu: Gpu,
+  rows: Readonly<Record<Side, number>>,
+  operands: RowOperands,
+  share = 1,
+): boolean {
   const { maxBindingSize, maxTextureSize } = gpu.capabilities;
-  return Object.values(operands).every(({ tensor, use }) =>
-    use === 'source' && reads !== 'buffers'
-      ? rows <= maxTextureSize
-      : rows * tensor.cols * share * bytesPerElement[tensor.dtype] <= maxBindingSize,
+  return Object.values(operands).every(
+    ({ tensor, use, side }) =>
+      use === 'bias' ||
+      (use === 'source' && reads !== 'buffers'
+        ? rows[side] <= maxTextureSize
+        : rows[side] * tensor.cols * share * bytesPerElement[tensor.dtype] <= maxBindingSize),
   );
 }
 
+/** Whether the bias of sequences [first, after) can be seen at once, of some heads. */
+function biasFits(
+  gpu: Gpu,
+  { layout }: Batch,
+  first: number,
+  after: number,
+  { firstHead, heads }: Pick<Heads, 'firstHead' | 'heads'>,
+  operands: RowOperands,
+): boolean {
+  const { Bias } = operands;
+  if (!Bias || Bias.tensor.bytes <= gpu.capabilities.maxBindingSize) return true;
+  return layout.biasRange(first, after, firstHead, heads)[1] <= windowRoom(Bias.tensor);
+}
+
 function groupsOf(gpu: Gpu, batch: Batch, operands: RowOperands): Group[] {
-  const { bounds } = batch.sequences;
-  const count = bounds.length - 1;
-  const tokens = bounds[count]!;
-  if (tokens === 0) return [];
-  if (fits(batch, gpu, tokens, operands))
-    return [{ first: 0, after: count, base: 0, begin: 0, end: tokens, fits: true }];
+  const { layout } = batch;
+  const { count, heads } = layout;
+  if (count === 0) return [];
+  const all = { firstHead: 0, heads };
+  const rowsOf = (side: Side, first: number, after: number, base?: number): GroupRows => {
+    const { begin } = layout.rows(side, first);
+    const { end } = layout.rows(side, after - 1);
+    return { begin, end, base: base ?? Math.floor(begin / ALIGNED_ROWS) * ALIGNED_ROWS };
+  };
+  const groupOf = (first: number, after: number, base?: number) => ({
+    first,
+    after,
+    queries: rowsOf('queries', first, after, base),
+    keys: rowsOf('keys', first, after, base),
+  });
+  const groupFits = ({ first, after, queries, keys }: Omit<Group, 'fits'>) =>
+    fits(batch, gpu, { queries: queries.end - queries.base, keys: keys.end - keys.base }, operands) &&
+    biasFits(gpu, batch, first, after, all, operands);
+  const whole = groupOf(0, count, 0);
+  if (whole.queries.end === 0 && whole.keys.end === 0) return [];
+  if (groupFits(whole)) return [{ ...whole, fits: true }];
   const groups: Group[] = [];
   for (let first = 0; first < count; ) {
-    const begin = bounds[first]!;
-    const base = Math.floor(begin / ALIGNED_ROWS) * ALIGNED_ROWS;
-    const fitsTo = (after: number) => fits(batch, gpu, bounds[after]! - base, operands);
-    let after = first + 1;
-    const alone = fitsTo(after);
-    while (alone && after < count && fitsTo(after + 1)) after++;
-    groups.push({ first, after, base, begin, end: bounds[after]!, fits: alone });
-    first = after;
+    let group = groupOf(first, first + 1);
+    const alone = groupFits(group);
+    while (alone && group.after < count) {
+      const more = groupOf(first, group.after + 1);
+      if (!groupFits(more)) break;
+      group = more;
+    }
+    groups.push({ ...group, fits: alone });
+    first = group.after;
   }
   return groups;
 }
 
-/** How many heads of `rows` rows can be seen at once. @throws ShapeError when it is none. */
-function headsThatFit(gpu: Gpu, batch: Batch, rows: number, operands: RowOperands): number {
-  const { reads, heads, form } = batch;
+/** How many key heads of a group's rows can be seen at once. @throws ShapeError when it is none. */
+function keyHeadsThatFit(gpu: Gpu, batch: Batch, group: Group, operands: RowOperands): number {
+  const { reads, form, layout } = batch;
+  const { heads, keyHeads } = layout;
+  const rows = {
+    queries: group.queries.end - group.queries.base,
+    keys: group.keys.end - group.keys.base,
+  };
   // Rows of a texture are copied in multiples of 256 bytes.
   const copied = (some: number) => (some * form.headDim * bytesPerElement[form.dtype]) % 256 === 0;
-  for (let some = heads - 1; some > 0; some--)
-    if ((reads === 'buffers' || copied(some)) && fits(batch, gpu, rows, operands, some / heads)) return some;
+  for (let some = keyHeads - 1; some > 0; some--) {
+    if (reads !== 'buffers' && !(copied(some) && copied((some * heads) / keyHeads))) continue;
+    if (!fits(batch, gpu, rows, operands, some / keyHeads)) continue;
+    let every = true;
+    for (let first = 0; first < keyHeads && every; first += some)
+      every = biasFits(gpu, batch, group.first, group.after, headsFrom(layout, first, some), operands);
+    if (every) return some;
+  }
   throw new ShapeError(
     'attention',
-    `one head of a sequence of ${rows} tokens takes more than the ${formatBytes(gpu.capabilities.maxBindingSize)} that this adapter can bind; use shorter texts`,
+    `one head of a sequence of ${Math.max(rows.queries, rows.keys)} tokens takes more than the ${formatBytes(gpu.capabilities.maxBindingSize)} that this adapter can bind; use shorter texts`,
   );
-}
-
-interface Heads {
-  readonly firstHead: number;
-  readonly heads: number;
 }
 
 /** The group's rows are those from row `from` of the operands on. */
 function launchGroup(
   gpu: Gpu,
-  { reads, form, sequences, dropout }: Batch,
+  { reads, form, layout, scale, dropout }: Batch,
   passes: readonly Pass[],
   group: Group,
   heads: Heads,
   operands: RowOperands,
-  from: number,
+  from: Readonly<Record<Side, { readonly base: number }>>,
 ): void {
-  const rows = group.end - group.base;
   const textures: RowTexture[] = [];
   try {
-    const bound: Record<string, Operand> = {};
+    const seen: Record<string, Operand> = {};
+    let biasBase = 0;
     for (const name in operands) {
-      const { tensor, use } = operands[name]!;
-      const range = () => tensor.bindingRange(from * tensor.cols, rows * tensor.cols);
+      const { tensor, use, side } = operands[name]!;
+      if (use === 'bias') {
+        const range = layout.biasRange(group.first, group.after, heads.firstHead, heads.heads);
+        const window = windowOf(tensor, ...range);
+        seen[name] = window.operand;
+        biasBase = window.base;
+        continue;
+      }
+      const rows = group[side].end - group[side].base;
+      const range = () => tensor.bindingRange(from[side].base * tensor.cols, rows * tensor.cols);
       if (use !== 'source' || reads === 'buffers') {
-        bound[name] = whole(rows === tensor.rows ? tensor : range());
+        seen[name] = whole(rows === tensor.rows ? tensor : range());
         continue;
       }
       const texture = gpu.rowTexture(
@@ -156,25 +282,39 @@ function launchGroup(
       );
       if (!texture) throw new ShapeError('attention', 'does not fit a texture', { x: tensor });
       textures.push(texture);
-      bound[name] = whole(texture);
+      seen[name] = whole(texture);
     }
     const most = gpu.capabilities.maxWorkgroupsPerDimension;
-    for (const { shader, rowsPerTile } of passes) {
-      const [begin, end] = tilesOf(sequences, group, rowsPerTile);
-      const table = windowOf(sequences.tiles(rowsPerTile), 4 * begin, 4 * (end - begin));
-      bound['tiles'] = table.operand;
+    for (const { shader, rowsPerTile, side, operands: names = Object.keys(operands) } of passes) {
+      const [begin, end] = tilesOf(layout, group, side, rowsPerTile);
+      if (begin === end) continue;
+      const words = layout.tileWords;
+      const tiles = layout.tiles(side, rowsPerTile);
+      const table = windowOf(tiles, words * begin, words * (end - begin));
+      const bound: Record<string, Operand> = { tiles: table.operand };
+      for (const name of names) bound[name] = seen[name]!;
+      const [own, other] = side === 'queries' ? [group.queries, group.keys] : [group.keys, group.queries];
       for (let firstTile = begin; firstTile < end; firstTile += most)
         shader.launch(
           gpu,
           bound,
           () =>
             parameters(
-              { ...heads, base: group.base, firstTile: firstTile - table.base / 4 },
+              {
+                ...heads,
+                base: own.base,
+                otherBase: other.base,
+                firstQuery: group.queries.base,
+                firstTile: firstTile - table.base / words,
+                biasBase,
+              },
               form.headDim,
+              scale,
               dropout,
             ),
-          () => [Math.min(most, end - firstTile), heads.heads],
+          () => [Math.min(most, end - firstTile), side === 'queries' ? heads.heads : heads.keyHeads],
         );
+      tiles.dispose();
     }
   } finally {
     for (const texture of textures) gpu.releaseTexture(texture);
@@ -182,24 +322,35 @@ function launchGroup(
 }
 
 /** The group's tiles [from, to) in the table of all. */
-function tilesOf({ bounds }: TileSource, { first, after }: Group, rowsPerTile: number): [number, number] {
+function tilesOf(
+  layout: Layout,
+  { first, after }: Group,
+  side: Side,
+  rowsPerTile: number,
+): [from: number, to: number] {
   let from = 0;
   let to = 0;
   for (let s = 0; s < after; s++) {
     if (s === first) from = to;
-    to += Math.ceil((bounds[s + 1]! - bounds[s]!) / rowsPerTile);
+    to += layout.tileCount(side, rowsPerTile, s);
   }
   return [from, to];
 }
 
+/** Heads side by side: `count` from `first` on, of all. */
+interface Columns {
+  readonly first: number;
+  readonly count: number;
+  readonly of: number;
+}
+
 /** Copies the columns of some heads from the rows of the group's window of `all` into `part`, or its own rows back. */
-function copyHeads(
+export function copyHeads(
   all: Tensor,
   part: Tensor,
   parts: number,
-  { base, begin, end }: Group,
-  { firstHead, heads }: Heads,
-  allHeads: number,
+  { base, begin, end }: GroupRows,
+  { first, count: heads, of: allHeads }: Columns,
   direction: 'take' | 'put',
 ): void {
   const rows = end - base;
@@ -255,7 +406,7 @@ function copyHeads(
       parts,
       width,
       allWidth: (perHead / unit) * allHeads,
-      column: (perHead / unit) * firstHead,
+      column: (perHead / unit) * first,
     }),
     ({ count }) => flatGroups(count * parts * width),
   );

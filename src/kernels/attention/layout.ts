@@ -46,7 +46,31 @@ export const PARAMS = {
   minusInfinity: 'f32',
 } as const;
 
-export type AttentionParams = { readonly [K in keyof typeof PARAMS]: number };
+/**
+ * The same where query, key and value are tensors of their own, after what is different: vec4s of a row of queries and of
+ * keys; heads of a row of queries; the rows that the operands of a tile's own side and of the other begin with; the element
+ * that the bias begins with.
+ */
+export const PARAMS_APART = {
+  hidden4: 'u32',
+  keyHidden4: 'u32',
+  heads: 'u32',
+  base: 'u32',
+  otherBase: 'u32',
+  firstTile: 'u32',
+  firstHead: 'u32',
+  scale: 'f32',
+  threshold: 'u32',
+  keepScale: 'f32',
+  seed: 'u32',
+  stream: 'u32',
+  firstRow: 'u32',
+  block: 'u32',
+  minusInfinity: 'f32',
+  biasBase: 'u32',
+} as const;
+
+export type AttentionParams = { readonly [K in keyof typeof PARAMS | keyof typeof PARAMS_APART]: number };
 
 /** The extents that the choice of a variant may depend on. */
 export interface AttentionSize {
@@ -55,6 +79,10 @@ export interface AttentionSize {
   readonly hidden: number;
   /** Tokens of the longest sequence. */
   readonly longest: number;
+  /** Of keys and values, where they are tensors of their own; undefined: as of queries. */
+  readonly keyTokens?: number | undefined;
+  readonly keyHidden?: number | undefined;
+  readonly longestKeys?: number | undefined;
 }
 
 /** Windows of rows begin at multiples of so many: any adapter can bind there. */
@@ -62,17 +90,23 @@ export const ALIGNED_ROWS = 64;
 
 /** What part of a batch one launch sees. */
 export interface Window {
-  /** The token that the operands begin with. */
+  /** The rows that the operands of the tiles' own side and of the other begin with. */
   readonly base: number;
+  readonly otherBase: number;
+  /** The row that the operands of queries begin with. */
+  readonly firstQuery: number;
   readonly firstTile: number;
-  /** Heads [firstHead, firstHead + heads), side by side in the operands. */
+  /** Heads [firstHead, firstHead + heads), side by side in the operands; of keys there are `keyHeads`. */
   readonly firstHead: number;
   readonly heads: number;
+  readonly keyHeads: number;
+  readonly biasBase: number;
 }
 
 export function parameters(
-  { base, firstTile, firstHead, heads }: Window,
+  { base, otherBase, firstQuery, firstTile, firstHead, heads, keyHeads, biasBase }: Window,
   headDim: number,
+  scale: number,
   dropout: AttentionDropout | undefined,
 ): AttentionParams {
   const { threshold, keepScale } = dropMask(dropout?.probability ?? 0);
@@ -80,18 +114,21 @@ export function parameters(
   return {
     stride: (3 * hidden) / 4,
     hidden4: hidden / 4,
+    keyHidden4: (keyHeads * headDim) / 4,
     heads,
     base,
+    otherBase,
     firstTile,
     firstHead,
-    scale: 1 / Math.sqrt(headDim),
+    scale,
     threshold,
     keepScale,
     seed: dropout?.seed ?? 0,
     stream: dropout?.stream ?? 0,
-    firstRow: (dropout?.firstRow ?? 0) + base,
+    firstRow: (dropout?.firstRow ?? 0) + firstQuery,
     block: BLOCK,
     minusInfinity: -Infinity,
+    biasBase,
   };
 }
 

@@ -1,76 +1,115 @@
-/** Float64 references of attention without dropout, whole and at single rows. */
+/** Float64 references of attention without dropout: one head of one sequence, and whole results. */
 
 type Numbers = ArrayLike<number>;
 
-interface Rows {
-  /** [T, 3·hidden]. */
-  readonly qkv: Numbers;
-  readonly heads: number;
-  readonly hidden: number;
+/** One head of one sequence. Components of queries i, of keys and values j. */
+export interface HeadRows {
+  readonly queries: number;
+  readonly keys: number;
+  readonly headDim: number;
+  q(i: number, e: number): number;
+  k(j: number, e: number): number;
+  v(j: number, e: number): number;
+  /** By default 1/√headDim. */
+  readonly scale?: number | undefined;
+  readonly causal?: boolean | undefined;
+  readonly bias?: ((i: number, j: number) => number) | undefined;
 }
 
-/** Tokens [begin, end) of one sequence. */
-interface Sequence {
-  readonly begin: number;
-  readonly end: number;
+/** Scores of query i with all keys; −∞ where it does not see the key. */
+function scoresOf(rows: HeadRows, i: number): number[] {
+  const { keys, headDim, q, k, scale = 1 / Math.sqrt(headDim), causal, bias } = rows;
+  return Array.from({ length: keys }, (_, j) => {
+    if (causal && j > i) return -Infinity;
+    let sum = 0;
+    for (let e = 0; e < headDim; e++) sum += q(i, e) * k(j, e);
+    return sum * scale + (bias?.(i, j) ?? 0);
+  });
 }
 
-const QUERY = 0;
-const KEY = 1;
-const VALUE = 2;
-
-/** Σ_e of part `a` of token i times part `b` of token j, of head h. */
-function product(
-  { qkv, heads, hidden }: Rows,
-  h: number,
-  i: number,
-  a: number,
-  j: number,
-  b: number,
-): number {
-  const d = hidden / heads;
-  const left = i * 3 * hidden + a * hidden + h * d;
-  const right = j * 3 * hidden + b * hidden + h * d;
-  let sum = 0;
-  for (let e = 0; e < d; e++) sum += qkv[left + e]! * qkv[right + e]!;
-  return sum;
-}
-
-/** Scores of query i with the keys of its sequence, of head h. */
-function scoresOf(rows: Rows, { begin, end }: Sequence, h: number, i: number): number[] {
-  const scale = Math.sqrt(rows.hidden / rows.heads);
-  const scores: number[] = [];
-  for (let j = begin; j < end; j++) scores.push(product(rows, h, i, QUERY, j, KEY) / scale);
-  return scores;
-}
-
-/** log2 Σ exp of the scores of query i and head h. */
-export function logSumExpAt(rows: Rows, sequence: Sequence, h: number, i: number): number {
-  const scores = scoresOf(rows, sequence, h, i);
+/** log2 Σ exp of the scores of query i. */
+export function logSumExpOf(rows: HeadRows, i: number): number {
+  const scores = scoresOf(rows, i);
   const top = Math.max(...scores);
   return top * Math.LOG2E + Math.log2(scores.reduce((sum, score) => sum + Math.exp(score - top), 0));
 }
 
-/** softmax over the keys of the sequence, of query i and head h. */
-function probabilities(rows: Rows, sequence: Sequence, h: number, i: number): number[] {
-  const scores = scoresOf(rows, sequence, h, i);
+/** softmax over the keys, of query i; zeros where it sees none. */
+function probabilities(rows: HeadRows, i: number): number[] {
+  const scores = scoresOf(rows, i);
   const top = Math.max(...scores);
+  if (top === -Infinity) return scores.map(() => 0);
   const weights = scores.map((score) => Math.exp(score - top));
   const total = weights.reduce((a, b) => a + b, 0);
   return weights.map((weight) => weight / total);
 }
 
-/** The result of token i: [hidden]. */
-export function attentionRow(rows: Rows, sequence: Sequence, i: number): Float64Array {
-  const { qkv, heads, hidden } = rows;
-  const d = hidden / heads;
-  const out = new Float64Array(hidden);
-  for (let h = 0; h < heads; h++)
-    probabilities(rows, sequence, h, i).forEach((weight, n) => {
-      const value = (sequence.begin + n) * 3 * hidden + VALUE * hidden + h * d;
-      for (let e = 0; e < d; e++) out[h * d + e]! += weight * qkv[value + e]!;
-    });
+/** The result of query i: [headDim]. */
+export function outputOf(rows: HeadRows, i: number): Float64Array {
+  const out = new Float64Array(rows.headDim);
+  probabilities(rows, i).forEach((weight, j) => {
+    for (let e = 0; e < rows.headDim; e++) out[e]! += weight * rows.v(j, e);
+  });
   return out;
+}
+
+/**
+ * Gradients by the components of q [queries, d], k and v [keys, d]. With P the probabilities and dP = dOut·Vᵀ: dV = Pᵀ·dOut,
+ * dS = P ∘ (dP − rowsum(P ∘ dP)), dQ = dS·K·scale, dK = dSᵀ·Q·scale.
+ */
+export function gradientOf(
+  rows: HeadRows,
+  dOut: (i: number, e: number) => number,
+): { dq: Float64Array; dk: Float64Array; dv: Float64Array } {
+  const { queries, keys, headDim: d, q, k, v, scale = 1 / Math.sqrt(d) } = rows;
+  const [dq, dk, dv] = [queries, keys, keys].map((n) => new Float64Array(n * d)) as [
+    Float64Array,
+    Float64Array,
+    Float64Array,
+  ];
+  for (let i = 0; i < queries; i++) {
+    const p = probabilities(rows, i);
+    const dp = p.map((_, j) => {
+      let sum = 0;
+      for (let e = 0; e < d; e++) sum += dOut(i, e) * v(j, e);
+      return sum;
+    });
+    const mean = p.reduce((sum, weight, j) => sum + weight * dp[j]!, 0);
+    p.forEach((weight, j) => {
+      const ds = weight * (dp[j]! - mean) * scale;
+      for (let e = 0; e < d; e++) {
+        dq[i * d + e]! += ds * k(j, e);
+        dk[j * d + e]! += ds * q(i, e);
+        dv[j * d + e]! += weight * dOut(i, e);
+      }
+    });
+  }
+  return { dq, dk, dv };
+}
+
+/** Of qkv [T, 3·hidden] head h of the sequence of tokens [begin, end). */
+export function fusedHead(
+  qkv: Numbers,
+  {
+    heads,
+    hidden,
+    begin,
+    end,
+    causal,
+  }: {
+    readonly heads: number;
+    readonly hidden: number;
+    readonly begin: number;
+    readonly end: number;
+    readonly causal?: boolean | undefined;
+  },
+  h: number,
+): HeadRows {
+  const headDim = hidden / heads;
+  const part = (n: number) => (i: number, e: number) =>
+    qkv[(begin + i) * 3 * hidden + n * hidden + h * headDim + e]!;
+  const length = end - begin;
+  return { queries: length, keys: length, headDim, q: part(0), k: part(1), v: part(2), causal };
 }
 
 /** out [T, hidden] of qkv [T, 3·hidden] with the sequences' bounds `cuSeqlens`. */
@@ -79,49 +118,14 @@ export function attentionReference(
   cuSeqlens: Numbers,
   heads: number,
   hidden: number,
+  causal = false,
 ): Float64Array {
   const out = new Float64Array(cuSeqlens[cuSeqlens.length - 1]! * hidden);
-  for (let s = 0; s + 1 < cuSeqlens.length; s++) {
-    const [begin, end] = [cuSeqlens[s]!, cuSeqlens[s + 1]!];
-    for (let i = begin; i < end; i++)
-      out.set(attentionRow({ qkv, heads, hidden }, { begin, end }, i), i * hidden);
-  }
+  for (let s = 0; s + 1 < cuSeqlens.length; s++)
+    for (let h = 0; h < heads; h++) {
+      const [begin, end] = [cuSeqlens[s]!, cuSeqlens[s + 1]!];
+      const rows = fusedHead(qkv, { heads, hidden, begin, end, causal }, h);
+      for (let i = begin; i < end; i++) out.set(outputOf(rows, i - begin), i * hidden + (h * hidden) / heads);
+    }
   return out;
-}
-
-/**
- * The gradient of head h of one sequence: dq, dk and dv, [end − begin, d] each. With P the probabilities and
- * dP = dOut·Vᵀ: dV = Pᵀ·dOut, dS = P ∘ (dP − rowsum(P ∘ dP)), dQ = dS·K/√d, dK = dSᵀ·Q/√d.
- */
-export function attentionGradientReference(
-  rows: Rows,
-  dOut: Numbers,
-  { begin, end }: Sequence,
-  h: number,
-): { dq: Float64Array; dk: Float64Array; dv: Float64Array } {
-  const { qkv, heads, hidden } = rows;
-  const d = hidden / heads;
-  const n = end - begin;
-  const [dq, dk, dv] = [new Float64Array(n * d), new Float64Array(n * d), new Float64Array(n * d)];
-  const at = (part: number, j: number, e: number) =>
-    qkv[(begin + j) * 3 * hidden + part * hidden + h * d + e]!;
-  for (let i = 0; i < n; i++) {
-    const p = probabilities(rows, { begin, end }, h, begin + i);
-    const outer = (e: number) => dOut[(begin + i) * hidden + h * d + e]!;
-    const dp = p.map((_, j) => {
-      let sum = 0;
-      for (let e = 0; e < d; e++) sum += outer(e) * at(VALUE, j, e);
-      return sum;
-    });
-    const mean = p.reduce((sum, weight, j) => sum + weight * dp[j]!, 0);
-    p.forEach((weight, j) => {
-      const ds = (weight * (dp[j]! - mean)) / Math.sqrt(d);
-      for (let e = 0; e < d; e++) {
-        dq[i * d + e]! += ds * at(KEY, j, e);
-        dk[j * d + e]! += ds * at(QUERY, i, e);
-        dv[j * d + e]! += weight * outer(e);
-      }
-    });
-  }
-  return { dq, dk, dv };
 }
