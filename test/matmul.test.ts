@@ -56,7 +56,10 @@ test('what is larger than a binding is computed in parts', async () => {
 });
 
 test('a plan takes the memory that a run takes', async () => {
+  const heads = { M: 60, N: 36, K: 32, batches: 24, eachA: 1, ofA: 24, eachB: 4, ofB: 6 };
   const cases: readonly (readonly ['NT' | 'TN', MatmulSize, RegExp])[] = [
+    ['NT', heads, /^packed|^tile/],
+    ['TN', { ...heads, K: 64 }, /^packed/],
     ['NT', { M: 300, N: 132, K: 256 }, /./],
     ['TN', { M: 300, N: 132, K: 256 }, /./],
     // Rows that are long and used often are packed too.
@@ -64,7 +67,7 @@ test('a plan takes the memory that a run takes', async () => {
     ['NT', { M: 2052, N: 44, K: 1028 }, /^packed/],
   ];
   for (const [layout, size, names] of cases) {
-    const form = formOf(layout, 'f32', 'f32', 'f32');
+    const form = formOf(layout, 'f32', 'f32', 'f32', false, size.batches !== undefined);
     for (const variant of variantsOn(gpu, form, size).filter(({ name }) => names.test(name))) {
       const peak = (device: Gpu) => {
         const trial = matmulFamily.trial(device, form, size);

@@ -139,6 +139,52 @@ const wrong: Record<string, Wrong[]> = {
       says: /b must be \[N\], found 2 dimensions/,
     },
   ],
+  einsum: [
+    {
+      operands: ['[2,3] f32', '[4,5] f32'],
+      call: (a, b) => ops.einsum('ij,jk->ik', a!, b),
+      says: /"ij,jk->ik": j is 3 and 4: a \[2,3\] f32 · b \[4,5\] f32$/,
+    },
+    {
+      operands: ['[2,3] f32'],
+      call: (a) => ops.einsum('ij,jk', a!),
+      says: /names 2 operands, found 1/,
+    },
+    {
+      operands: ['[2,3] f32'],
+      call: (a) => ops.einsum('ijk->k', a!),
+      says: /"ijk" names no tensor of 2 dimensions/,
+    },
+    {
+      operands: ['[2,3] f32'],
+      call: (a) => ops.einsum('ij->ijk', a!),
+      says: /k of the result is in no operand/,
+    },
+    { operands: ['[2,3] f32'], call: (a) => ops.einsum('ij->ii', a!), says: /i stands twice in the result/ },
+    { operands: ['[2,3] f32'], call: (a) => ops.einsum('i1->i', a!), says: /"1" is no letter/ },
+    { operands: ['[2,3] f32'], call: (a) => ops.einsum('ij->i->', a!), says: /-> stands there twice/ },
+    { operands: ['[2,3] f32'], call: (a) => ops.einsum('...i...->i', a!), says: /\.\.\. stands twice/ },
+    {
+      operands: ['[2,3] f32', '[4,3] f32'],
+      call: (a, b) => ops.einsum('...i,...i', a!, b),
+      says: /what \.\.\. stands for does not broadcast: 2 and 4/,
+    },
+    {
+      operands: ['[2,3] f32', '[2,3] f16'],
+      call: (a, b) => ops.einsum('ij,ij', a!, b),
+      says: /a and b must be of one dtype/,
+    },
+    {
+      operands: ['[2,3] f32'],
+      call: (a) => ops.einsum(5 as unknown as string, a!),
+      says: /needs an equation such as/,
+    },
+    {
+      operands: ['[2,3] f32'],
+      call: (a) => (ops.einsum as (...all: unknown[]) => Tensor)('ij,ij,ij', a, a, a),
+      says: /takes one or two operands, found 3/,
+    },
+  ],
   linear: [
     {
       operands: ['[3,8] f32', '[4,6] f32'],

@@ -3,6 +3,7 @@ import * as ops from '../../src/autograd/index.js';
 import { matmulReference } from '../../src/kernels/matmul/reference.js';
 import { unaryFormulas } from '../../src/kernels/pointwise.js';
 import { broadcastShapes, sizeOf } from '../../src/tensor/shape.js';
+import { namedSums } from '../named-sums.js';
 import type { OpCase } from './case.js';
 
 const matmulCases: OpCase[] = (
@@ -94,6 +95,31 @@ const batchedCases: OpCase[] = (
   } satisfies OpCase;
 });
 
+/** A product with its operands and its result in other orders, one that is none, and a diagonal of halves too. */
+const einsumCases: OpCase[] = (
+  [
+    ['bqhd,bkhd->qbhk', [2, 3, 2, 4], [2, 5, 2, 4]],
+    ['bi,bi->b', [3, 7], [3, 7]],
+    ['iji->j', [5, 4, 5]],
+  ] as [string, number[], number[]?][]
+).map(([equation, ...shapes]) => {
+  const [inputs, output] = equation.split('->').map((part) => part.split(','));
+  const given = shapes.filter((shape) => shape !== undefined);
+  return {
+    name: `einsum ${equation}`,
+    inputs: given,
+    large: given.map((shape) => (shape.length === 3 ? [5, 400, 5] : [30 * shape[0]!, ...shape.slice(1)])),
+    adds: 'all',
+    halves: given.map((_, i) => i),
+    run: (_, [a, b]) => ops.einsum(equation, a!, b),
+    reference: (values) =>
+      namedSums(
+        values.map((own, i) => ({ values: own, shape: given[i]!, axes: [...inputs![i]!] })),
+        [...output![0]!],
+      ).value,
+  } satisfies OpCase;
+});
+
 const vectorCases: OpCase[] = [
   {
     name: 'dot',
@@ -151,6 +177,7 @@ export const productCases: OpCase[] = [
   ...matmulCases,
   ...batchedCases,
   ...vectorCases,
+  ...einsumCases,
   ...linearCases,
   ...linearGeluCases,
 ];

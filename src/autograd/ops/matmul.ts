@@ -11,7 +11,8 @@ import { broadcastShapes, sizeOf } from '../../tensor/shape.js';
 import { Tensor } from '../../tensor/tensor.js';
 import { sumToShape } from '../ranges.js';
 import { type Input, record, sharedGradient } from '../tape.js';
-import { cast, mul } from './pointwise.js';
+import { inF32 } from './in-f32.js';
+import { mul } from './pointwise.js';
 import { sum } from './reduce.js';
 import { reshape } from './shape.js';
 
@@ -84,15 +85,6 @@ export function matmul(a: Tensor, b: Tensor, { transA = false, transB = false }:
   );
 }
 
-/** f of both in f32, rounded once to the dtype of a. */
-const inF32 = (a: Tensor, b: Tensor, f: (a: Tensor, b: Tensor) => Tensor): Tensor => {
-  const wide = (x: Tensor) => (x.dtype === 'f16' ? cast(x, 'f32') : x);
-  return scope(() => {
-    const y = f(wide(a), wide(b));
-    return a.dtype === 'f16' ? cast(y, 'f16') : y;
-  });
-};
-
 const DOT = signature('dot', { a: floats('K'), b: floats('K') });
 
 /** Σ aᵢ·bᵢ of two vectors [K], a scalar of a's dtype. */
@@ -101,12 +93,12 @@ export function dot(a: Tensor, b: Tensor): Tensor {
   return inF32(a, b, (x, y) => sum(mul(x, y)));
 }
 
-const OUTER = signature('outer', { a: floats('M'), b: floats('N') });
+const OUTER = signature('outer', { a: floats('M'), b: floats('N') }, { sameDType: ['a', 'b'] });
 
-/** aᵢ·bⱼ of two vectors: [M], [N] → [M,N], of a's dtype. */
+/** aᵢ·bⱼ of two vectors of one dtype: [M], [N] → [M,N]. */
 export function outer(a: Tensor, b: Tensor): Tensor {
   OUTER.check({ a, b });
-  return inF32(a, b, (x, y) => mul(reshape(x, [-1, 1]), y));
+  return scope(() => mul(reshape(a, [a.size, 1]), b));
 }
 
 /**
