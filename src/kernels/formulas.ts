@@ -39,7 +39,8 @@ const bool = (value: boolean): number => (value ? 1 : 0);
 const halfToEven = (x: number): number => {
   const low = Math.floor(x);
   const up = x - low > 0.5 || (x - low === 0.5 && low % 2 !== 0);
-  return Number.isFinite(x) ? low + (up ? 1 : 0) : x;
+  const nearest = Number.isFinite(x) ? low + (up ? 1 : 0) : x;
+  return nearest === 0 && x < 0 ? -0 : nearest;
 };
 
 export const unaryFormulas = {
@@ -194,7 +195,7 @@ export const binaryFormulas = {
     forward: 'powOf(a, b)',
     gradients: [
       'select(dy * (b * powOf(a, b - 1.0)), T(), isZero(b))',
-      'dy * select(y * logOf(a), T(), isZero(a) & !isNegative(b))',
+      'dy * select(y * logOf(a), T(), isZero(a) & !(isNegative(b) | isNan(b)))',
     ],
     range: [0.5, 2],
     host: (a, b) => (a === 1 || (a === -1 && Math.abs(b) === Number.POSITIVE_INFINITY) ? 1 : a ** b),

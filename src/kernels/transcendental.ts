@@ -124,20 +124,20 @@ fn logParts(x: T) -> LogParts {
 }`,
   // Payne & Hanek 1983: x/(2π) modulo 1 in whole numbers, from those 96 bits of 1/(2π) that x's exponent asks for; so
   // every finite x is reduced with the same relative error. angle + quadrant·π/2 is x up to whole turns.
-  Angle: `struct Angle { angle: T, quadrant: Bits }
+  Angle: `fn ofFive(n: Bits, a: Bits, b: Bits, c: Bits, d: Bits, e: Bits) -> Bits {
+  return select(select(select(select(e, d, n == Bits(3u)), c, n == Bits(2u)), b, n == Bits(1u)), a, n == Bits());
+}
+struct Angle { angle: T, quadrant: Bits }
 fn angleOf(x: T) -> Angle {
   let size = bitcast<Bits>(x) & Bits(0x7fffffffu);
   let m = (size << Bits(8u)) | Bits(0x80000000u);
   let e = max(size >> Bits(23u), Bits(126u)) - Bits(126u);
   let word = e >> Bits(5u);
   let shift = e & Bits(31u);
-  let first = word == Bits(0u);
-  let second = word == Bits(1u);
-  let third = word == Bits(2u);
-  let w0 = select(select(select(Bits(0x7f09d5f4u), Bits(0x9391054au), third), Bits(0x28be60dbu), second), Bits(), first);
-  let w1 = select(select(select(Bits(0x7d4d3770u), Bits(0x7f09d5f4u), third), Bits(0x9391054au), second), Bits(0x28be60dbu), first);
-  let w2 = select(select(select(Bits(0x36d8a566u), Bits(0x7d4d3770u), third), Bits(0x7f09d5f4u), second), Bits(0x9391054au), first);
-  let w3 = select(select(select(Bits(0x4f10e410u), Bits(0x36d8a566u), third), Bits(0x7d4d3770u), second), Bits(0x7f09d5f4u), first);
+  let w0 = ofFive(word, Bits(), Bits(0x28be60dbu), Bits(0x9391054au), Bits(0x7f09d5f4u), Bits(0x7d4d3770u));
+  let w1 = ofFive(word, Bits(0x28be60dbu), Bits(0x9391054au), Bits(0x7f09d5f4u), Bits(0x7d4d3770u), Bits(0x36d8a566u));
+  let w2 = ofFive(word, Bits(0x9391054au), Bits(0x7f09d5f4u), Bits(0x7d4d3770u), Bits(0x36d8a566u), Bits(0x4f10e410u));
+  let w3 = ofFive(word, Bits(0x7f09d5f4u), Bits(0x7d4d3770u), Bits(0x36d8a566u), Bits(0x4f10e410u), Bits(0x7f9458eau));
   let up = Bits(31u) - shift;
   let high = (w0 << shift) | ((w1 >> Bits(1u)) >> up);
   let middle = (w1 << shift) | ((w2 >> Bits(1u)) >> up);
