@@ -2,6 +2,9 @@
 
 import './methods.js';
 
+export * from '../tensor/compare.js';
+export * from '../tensor/format.js';
+export { ValuesDiffer } from '../tensor/mismatch.js';
 export {
   type CheckGradientsOptions,
   checkGradients,

@@ -3,6 +3,8 @@
  * operation is written once, as a function; what takes a list of tensors, or none, stays a function alone.
  */
 import type { FormulaName } from '../kernels/formulas.js';
+import * as compare from '../tensor/compare.js';
+import * as format from '../tensor/format.js';
 import { Tensor } from '../tensor/tensor.js';
 import * as indexing from './ops/indexing.js';
 import * as matmul from './ops/matmul.js';
@@ -20,6 +22,8 @@ const methods = {
   retainGrad,
   ...indexing,
   ...norms,
+  ...compare,
+  ...format,
   ...matmul,
   ...order,
   // A row of the formulas without a function would not compile here.

@@ -1,0 +1,18 @@
+/** What `assertClose` throws. */
+export class ValuesDiffer extends Error {
+  override name = 'ValuesDiffer';
+
+  constructor(
+    message: string,
+    /** Values that are not close. */
+    readonly count: number,
+    /** Of how many. */
+    readonly size: number,
+    /** Position of the first of them. */
+    readonly first: readonly number[],
+    /** Largest difference of two numbers that are not close; NaN when none of them are two finite numbers. */
+    readonly largest: number,
+  ) {
+    super(message);
+  }
+}
