@@ -4,7 +4,7 @@ export * from './autograd/index.js';
 export { Parameter, type ParameterSpec, ParameterStore } from './autograd/parameters.js';
 export { InputError, MachineError, ShapeError } from './errors.js';
 export type { Capabilities } from './gpu/capabilities.js';
-export { Gpu, type GpuOptions } from './gpu/gpu.js';
+export { Gpu, type GpuOptions, type LiveTensor } from './gpu/gpu.js';
 export type { DownloadOptions, DownloadProgress, DownloadReport } from './hub/download.js';
 export { type EncoderConfig, readEncoderConfig } from './models/config.js';
 export { CrossEncoder, type CrossEncoderOptions } from './models/cross-encoder.js';
@@ -90,7 +90,8 @@ export { openVectors, type VectorFile, writeNpy } from './retrieval/vectors/file
 export { memoryRows, type VectorRows } from './retrieval/vectors/rows.js';
 export { VectorSpool } from './retrieval/vectors/spool.js';
 export { type EnsureDriverOptions, type EnsuredDriver, ensureDriver } from './setup/setup.js';
-export type { HostData, TensorArray } from './tensor/host-data.js';
+export type { ArrayOf, HostData, TensorArray } from './tensor/host-data.js';
+export type { NestedData, NestedValues } from './tensor/nested.js';
 export { PackedSequences } from './tensor/packed.js';
 export { RandomStreams } from './tensor/random-streams.js';
 export { RowIndex } from './tensor/row-index.js';

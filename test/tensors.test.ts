@@ -1,6 +1,8 @@
 /** Making tensors, reading and showing them, random ones, and who is still alive. */
 import assert from 'node:assert/strict';
+import path from 'node:path';
 import { after, before, test } from 'node:test';
+import { inspect } from 'node:util';
 import * as ops from '../src/autograd/index.js';
 import { ShapeError } from '../src/errors.js';
 import { Gpu } from '../src/gpu/gpu.js';
@@ -235,6 +237,175 @@ test('values are read as arrays of their format, or refused', async () => {
   });
 });
 
+// ---- comparing, showing ------------------------------------------------------------------------------------
+
+test('close values are close as in NumPy', async () => {
+  const nan = Number.NaN;
+  const cases: [a: NestedData, b: NestedData, options: ops.CloseOptions, close: boolean][] = [
+    [[1, 2], [1, 2], {}, true],
+    [[1, 2], [1, 2.1], {}, false],
+    [[1, 2], [1.000009, 2], {}, true],
+    [[100], [101], { rtol: 0.01 }, true],
+    // Relative to b, not to a.
+    [[101], [100], { rtol: 0.00995 }, false],
+    [[0], [1e-9], {}, true],
+    [[0], [0.5], { atol: 0.5 }, true],
+    [[Infinity, -Infinity], [Infinity, -Infinity], {}, true],
+    [[Infinity], [-Infinity], {}, false],
+    [[1], [Infinity], {}, false],
+    [[nan], [nan], {}, false],
+    [[nan, 1], [nan, 1], { equalNan: true }, true],
+    [
+      [
+        [1, 2, 3],
+        [1, 2, 3],
+      ],
+      [1, 2, 3],
+      {},
+      true,
+    ],
+    [
+      [
+        [1, 2, 3],
+        [1, 2, 4],
+      ],
+      [1, 2, 3],
+      {},
+      false,
+    ],
+    [
+      [[1], [2]],
+      [
+        [1, 1],
+        [2, 2],
+      ],
+      {},
+      true,
+    ],
+    [[1, 1], 1, {}, true],
+    [[true, false], [1, 0], {}, true],
+    [Uint16Array.of(0x3c00), Uint16Array.of(0x3c00), {}, true],
+    [[], [], {}, true],
+  ];
+  await scope(async () => {
+    for (const [a, b, options, close] of cases) {
+      const x = ops.tensor(gpu, a);
+      assert.equal(await ops.allClose(x, b, options), close, `${a} and ${b}`);
+      assert.equal(await x.allClose(ops.tensor(gpu, b), options), close);
+    }
+    const x = ops.tensor(
+      gpu,
+      [
+        [1, 2],
+        [3, 4],
+      ],
+      { dtype: 'f16' },
+    );
+    await x.assertClose([
+      [1, 2],
+      [3, 4],
+    ]);
+    await assert.rejects(
+      x.assertClose([
+        [1, 2.5],
+        [4, 4],
+      ]),
+      (error: ops.ValuesDiffer) => {
+        assert.equal(
+          error.message,
+          '2 of 4 values are not within 1e-8 + 0.00001·|expected|: at [0,1] 2, expected 2.5; the largest difference is 1 at [1,0]',
+        );
+        assert.deepEqual([error.count, error.size, error.first, error.largest], [2, 4, [0, 1], 1]);
+        return true;
+      },
+    );
+    await assert.rejects(ops.assertClose(x, nan), /4 of 4 values .* at \[0,0\] 1, expected NaN$/);
+    await assert.rejects(x.assertClose([1, 2]), /assertClose: shapes differ: a \[2,2\] f16 · expected \[2\]/);
+    await assert.rejects(x.allClose([1, 2, 3]), /allClose: shapes do not broadcast/);
+    await assert.rejects(x.allClose(x, { atol: -1 }), /allClose: atol must be/);
+  });
+});
+
+test('a tensor says what it is, and its values when it is asked', async () => {
+  await scope(async () => {
+    const device = gpu.capabilities.name;
+    const x = ops.tensor(
+      gpu,
+      [
+        [1, 2],
+        [3, 4],
+      ],
+      { requiresGrad: true, label: 'w' },
+    );
+    assert.equal(inspect(x), `Tensor "w" [2,2] f32 (requires gradient) on ${device}`);
+    assert.ok(inspect([x]).includes(String(x)));
+    const y = x.square();
+    assert.equal(`${y}`, `Tensor [2,2] f32 (result of square) on ${device}`);
+    y.dispose();
+    assert.equal(`${y}`, `Tensor [2,2] f32 (freed) on ${device}`);
+    const cases: [NestedData, DType | undefined, string][] = [
+      [3, undefined, '3.'],
+      [[], undefined, '[]'],
+      [[true, false], undefined, '[ true, false]'],
+      [[-1, 20, 3], 'i32', '[-1, 20,  3]'],
+      [
+        [
+          [1, -2],
+          [3, 40],
+        ],
+        undefined,
+        '[[ 1., -2.],\n [ 3., 40.]]',
+      ],
+      [[1, 2.5, Number.NaN, -Infinity], 'f16', '[   1.0000,    2.5000,       NaN, -Infinity]'],
+      [[1e-7, 1], undefined, '[1.0000e-7, 1.0000e+0]'],
+      [
+        [
+          [[1], [2]],
+          [[3], [4]],
+        ],
+        'u32',
+        '[[[1],\n  [2]],\n\n [[3],\n  [4]]]',
+      ],
+    ];
+    for (const [data, dtype, text] of cases)
+      assert.equal(await ops.tensor(gpu, data, { dtype }).format(), text);
+    assert.equal(await ops.arange(gpu, 5000).format(), '[   0.,    1.,    2., ..., 4997., 4998., 4999.]');
+    assert.equal(
+      await ops.arange(gpu, 4000, { dtype: 'i32' }).reshape([1000, 4]).format({ edge: 1 }),
+      '[[   0, ...,    3],\n ...,\n [3996, ..., 3999]]',
+    );
+    assert.equal(await ops.arange(gpu, 6).format({ width: 12 }), '[0., 1.,\n 2., 3.,\n 4., 5.]');
+    const log = console.log;
+    const lines: string[] = [];
+    console.log = (line: string) => lines.push(line);
+    try {
+      await x.print({ precision: 1 });
+    } finally {
+      console.log = log;
+    }
+    assert.deepEqual(lines, [`${x}\n[[1., 2.],\n [3., 4.]]`]);
+  });
+});
+
+test('using frees where the block ends', async () => {
+  const before = gpu.memory().liveBuffers;
+  {
+    using x = ops.ones(gpu, [3]);
+    using y = x.sum();
+    assert.equal(await y.item(), 3);
+    assert.equal(gpu.memory().liveBuffers, before + 2);
+  }
+  assert.equal(gpu.memory().liveBuffers, before);
+  let own: Gpu;
+  {
+    await using opened = await Gpu.open();
+    own = opened;
+    using x = ops.ones(opened, [1]);
+    assert.equal(await x.item(), 1);
+  }
+  await assert.rejects(ops.ones(own, [1]).item());
+});
+
 // ---- random ------------------------------------------------------------------------------------------------
 
 const { fround } = Math;
@@ -381,4 +552,57 @@ test('a seed draws the same again, streams others each time, and the same after 
     const part = await ops.uniform(gpu, [2, 4], { seed: { seed: 1, stream: 2, firstRow: 3 } }).toNested();
     assert.deepEqual(part, whole.slice(3, 5));
   });
+});
+
+// ---- who is alive ------------------------------------------------------------------------------------------
+
+test('a device that tracks names every live tensor and the line that made it; closing it can ask for none', async () => {
+  assert.throws(() => gpu.tensors(), /opened without track/);
+  await assert.rejects(Gpu.open({ track: 1 as unknown as boolean }), /track must be true or false, found 1/);
+  const tracked = await Gpu.open({ track: true });
+  assert.deepEqual(tracked.tensors(), []);
+  const w = ops.tensor(tracked, [1, 2], { label: 'w', requiresGrad: true });
+  const view = w.detach();
+  // Several layers of the library lie between this line and the one that makes them.
+  w.square().sum();
+  const told = () =>
+    tracked
+      .tensors()
+      .map(({ kind, label, shape, dtype, bytes }) => `${kind} ${label} [${shape}] ${dtype} ${bytes}`);
+  assert.deepEqual(told(), [
+    'tensor w [2] f32 8',
+    'view undefined [2] f32 8',
+    'tensor undefined [2] f32 8',
+    'tensor undefined [] f32 4',
+  ]);
+  const places = tracked.tensors().map(({ place }) => place);
+  const here = path.join('dist', 'test', 'tensors.test.js');
+  assert.ok(
+    places.every((place) => place.startsWith(`${here}:`) && /:\d+:\d+$/.test(place)),
+    `${places}`,
+  );
+  const lines = places.map((place) => Number(place.split(':').at(-2)));
+  assert.deepEqual(
+    lines.map((line) => line - lines[0]!),
+    [0, 1, 3, 3],
+  );
+  w.dispose();
+  assert.equal(told()[0], 'tensor undefined [2] f32 8');
+  view.dispose();
+  // The graph that leads to y keeps what its gradient needs.
+  assert.equal(told()[0], 'held w [2] f32 8');
+  await assert.rejects(
+    tracked.close({ requireFreed: true }),
+    /^MachineError: Gpu.close: 3 tensors are alive: "w" \[2\] f32, held by a graph, 8 B, made at /,
+  );
+  const plain = await Gpu.open();
+  ops.ones(plain, [3]);
+  await assert.rejects(plain.close({ requireFreed: true }), /1 buffer is alive; Gpu.open\({ track: true }\)/);
+  const clean = await Gpu.open({ track: true });
+  await scope(async () => {
+    await Promise.resolve();
+    ops.ones(clean, [3]).square();
+    assert.ok(clean.tensors().every(({ place }) => place.startsWith(here)));
+  });
+  await clean.close({ requireFreed: true });
 });

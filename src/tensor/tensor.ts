@@ -1,3 +1,4 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 /**
  * Tensor: a shape and a dtype over a range of a pooled GPU buffer.
  *
@@ -5,7 +6,7 @@
  * scopes drop theirs at their end, the tape holds its own for what a gradient needs.
  */
 import { MachineError, ShapeError } from '../errors.js';
-import type { Binding, Gpu, PoolBuffer, Purpose } from '../gpu/gpu.js';
+import type { Binding, Gpu, Purpose } from '../gpu/gpu.js';
 import { Version } from '../gpu/version.js';
 import { show } from '../show.js';
 import { f16ToF32 } from './dtype.js';
@@ -24,32 +25,18 @@ import {
 import { type NestedValues, nest } from './nested.js';
 import { adopt, type Disposable, disown, isTaped, noteRead } from './scope.js';
 import { asRows, checkShape, formatShape, type Shape, sizeOf } from './shape.js';
+import { Storage } from './storage.js';
 
 export { bytesPerElement, type DType };
 
 /** Bound ranges are rounded up to whole vec4s; every allocation has the room. */
 const BINDING_GRANULE = 16;
 
-class Storage {
-  references = 1;
-  constructor(
-    readonly gpu: Gpu,
-    readonly entry: PoolBuffer,
-  ) {}
-
-  retain(): void {
-    if (this.references === 0) throw new MachineError('use of a tensor that was already freed');
-    this.references++;
-  }
-
-  release(): void {
-    if (--this.references === 0) this.gpu.pool.release(this.entry);
-  }
-}
-
 /** How a tensor was computed; `src/autograd` owns the meaning. Counted by the handles and nodes that lead to it. */
 export interface TapeNode {
   readonly id: number;
+  /** Of the operation. */
+  readonly name: string;
   retain(): void;
   release(): void;
 }
@@ -125,6 +112,7 @@ export class Tensor {
     readonly version: Version,
   ) {
     adopt(this);
+    storage.gpu.live?.made(this, storage);
   }
 
   // ---- making ----------------------------------------------------------------------------------------------
@@ -468,7 +456,30 @@ export class Tensor {
     this.node?.release();
     this.node = undefined;
     this.role?.dispose();
+    this.gpu.live?.disposed(this, this.storage);
     this.storage.release();
+  }
+
+  /** `using x = …` disposes of it where the block ends. */
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+
+  /** Shape, dtype, label, what it is to gradients, and the device; its values are the device's until they are read. */
+  toString(): string {
+    const facts = [
+      ...(this.freed || this.disposed ? ['freed'] : []),
+      ...(this.requiresGrad ? ['requires gradient'] : []),
+      ...(this.node ? [`result of ${this.node.name}`] : []),
+    ];
+    const label = this.label === undefined ? '' : ` "${this.label}"`;
+    const told = facts.length > 0 ? ` (${facts.join(', ')})` : '';
+    return `Tensor${label} ${formatShape(this.shape)} ${this.dtype}${told} on ${this.gpu.capabilities.name}`;
+  }
+
+  /** What `console.log` shows: `toString`, and no value, which would have to be waited for (`print`). */
+  [Symbol.for('nodejs.util.inspect.custom')](): string {
+    return this.toString();
   }
 
   /** The elements alone, without the room after them. */
