@@ -209,32 +209,32 @@ const cases: Record<string, Empty> = {
     run: ([t], gpu) => ops.gatherRows(t!, new RowIndex(gpu, Uint32Array.of(4, 0))),
     shape: [2, 0],
   },
-  'concatRows, none first': {
+  'concat, none first': {
     inputs: [
       [0, 4],
       [2, 4],
     ],
-    run: ([a, b]) => ops.concatRows([a!, b!]),
+    run: ([a, b]) => ops.concat([a!, b!]),
     shape: [2, 4],
     value: 2,
     gradient: 1,
   },
-  'concatRows, none last': {
+  'concat, none last': {
     inputs: [
       [64, 4],
       [0, 4],
     ],
-    run: ([a, b]) => ops.concatRows([a!, b!]),
+    run: ([a, b]) => ops.concat([a!, b!]),
     shape: [64, 4],
     value: 2,
     gradient: 1,
   },
-  'concatRows, none at all': {
+  'concat, none at all': {
     inputs: [
       [0, 4],
       [0, 4],
     ],
-    run: ([a, b]) => ops.concatRows([a!, b!]),
+    run: ([a, b]) => ops.concat([a!, b!]),
     shape: [0, 4],
     half: true,
   },

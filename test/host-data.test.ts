@@ -1,7 +1,7 @@
 /** Host data into tensors: the format follows the data, what does not fit is refused, neighbours keep their values. */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { backward, cast, concatRows, sliceRows, sum } from '../src/autograd/index.js';
+import { backward, cast, concat, sliceRows, sum } from '../src/autograd/index.js';
 import { ShapeError } from '../src/errors.js';
 import { Gpu } from '../src/gpu/gpu.js';
 import { f16ToF32, f32ToF16 } from '../src/tensor/dtype.js';
@@ -194,7 +194,7 @@ test('rows of an odd number of halves are cut and stacked, with gradients', asyn
     const x = Tensor.from(gpu, halves(1, 2, 3, 4, 5, 6, 7, 8, 9), [3, 3]);
     x.requiresGrad = true;
     const odd = Tensor.from(gpu, halves(-1, -2, -3), [1, 3]);
-    const stacked = concatRows([odd, sliceRows(x, 1, 3)]);
+    const stacked = concat([odd, sliceRows(x, 1, 3)]);
     assert.deepEqual([...(await stacked.toFloat32())], [-1, -2, -3, 4, 5, 6, 7, 8, 9]);
     backward(sum(cast(sliceRows(stacked, 1, 3), 'f32')));
     assert.deepEqual([...(await x.grad!.toFloat32())], [0, 0, 0, 1, 1, 1, 1, 1, 1]);

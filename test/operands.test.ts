@@ -566,17 +566,17 @@ const wrong: Record<string, Wrong[]> = {
       says: /C must be at least 1/,
     },
   ],
-  concatRows: [
-    { operands: ['[2,3] f32', '[2,4] f32'], call: (a, b) => ops.concatRows([a!, b!]), says: /differ/ },
-    { operands: ['[2,4] f32', '[2,4] f16'], call: (a, b) => ops.concatRows([a!, b!]), says: /one dtype/ },
-    { operands: ['[2,4] f32', '[4] f32'], call: (a, b) => ops.concatRows([a!, b!]), says: /differ/ },
-    { operands: ['[] f32', '[] f32'], call: (a, b) => ops.concatRows([a!, b!]), says: /found 0 dimensions/ },
+  concat: [
+    { operands: ['[2,3] f32', '[2,4] f32'], call: (a, b) => ops.concat([a!, b!]), says: /differ/ },
+    { operands: ['[2,4] f32', '[2,4] f16'], call: (a, b) => ops.concat([a!, b!]), says: /one dtype/ },
+    { operands: ['[2,4] f32', '[4] f32'], call: (a, b) => ops.concat([a!, b!]), says: /differ/ },
+    { operands: ['[] f32', '[] f32'], call: (a, b) => ops.concat([a!, b!]), says: /no axis 0 among 0 dim/ },
     {
       operands: ['[2,4] f32', '[2,4] f32 elsewhere'],
-      call: (a, b) => ops.concatRows([a!, b!]),
+      call: (a, b) => ops.concat([a!, b!]),
       says: /different devices/,
     },
-    { operands: ['[2,4] f32', '[2,4] f32 freed'], call: (a, b) => ops.concatRows([a!, b!]), says: /freed/ },
+    { operands: ['[2,4] f32', '[2,4] f32 freed'], call: (a, b) => ops.concat([a!, b!]), says: /freed/ },
   ],
   sliceRows: [
     { operands: ['[4,2] f32'], call: (x) => ops.sliceRows(x!, 1, 5), says: /no rows 1 to 5/ },
@@ -855,7 +855,7 @@ test('what stands beside the operands must be there', () => {
     ['dropout', /random must be/, () => ops.dropout(x, 0.5, none)],
     ['crossEntropy', /targets must be/, () => ops.crossEntropy(x, none)],
     ['reshape', /a shape must be a list/, () => ops.reshape(x, none)],
-    ['concatRows', /tensors must be a list/, () => ops.concatRows(none)],
+    ['concat', /tensors must be a list/, () => ops.concat(none)],
     ['checkpoint', /needs a function/, () => ops.checkpoint(none, x)],
     ['backward', /root must be a tensor/, () => ops.backward(none)],
     ['tensor', /a shape must be a list/, () => Tensor.from(gpu, [1, 2], '2' as never)],

@@ -388,7 +388,7 @@ export class Tensor {
     if ((source.node || source.requiresGrad) && isTaped())
       throw new ShapeError(
         'copyFrom',
-        'the source is on the tape, which a copy would cut; sliceRows() and concatRows() are recorded, detach() leaves the tape',
+        'the source is on the tape, which a copy would cut; sliceRows() and concat() are recorded, detach() leaves the tape',
         { source },
       );
     this.copyUnrecorded(source, start, from, count);

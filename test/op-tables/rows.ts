@@ -91,7 +91,7 @@ export const rowCases: OpCase[] = [
     reference: ([x]) => x!.slice(3, 12),
   },
   {
-    name: 'concatRows',
+    name: 'concat',
     inputs: [
       [2, 3],
       [1, 3],
@@ -100,7 +100,7 @@ export const rowCases: OpCase[] = [
       [400, 3],
       [300, 3],
     ],
-    run: (_, [a, b]) => ops.concatRows([a!, b!]),
+    run: (_, [a, b]) => ops.concat([a!, b!]),
     reference: ([a, b]) => Float64Array.from([...a!, ...b!]),
   },
   {

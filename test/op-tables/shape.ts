@@ -33,6 +33,14 @@ interface Moved {
 /** f16 of odd sizes too: halves then share words with others. */
 const moves: Moved[] = [
   {
+    name: 'roll',
+    from: [3, 7],
+    large: [50, 33],
+    run: (x) => x.roll(-2, 1),
+    to: [3, 7],
+    place: ([i, j]) => [i!, (j! + 2) % 7],
+  },
+  {
     name: 'reshape',
     from: [6, 4],
     large: [300, 4],
@@ -209,6 +217,18 @@ const joins: OpCase[] = [
 ];
 
 const pads: OpCase[] = [
+  {
+    name: 'tril and triu',
+    inputs: [[2, 5, 4]],
+    large: [[20, 15, 14]],
+    halves: [0],
+    run: (_, [x]) => x!.tril(1).triu(-2),
+    reference: ([x]) =>
+      x!.map((value, at) => {
+        const [i, j] = [Math.floor(at / 4) % 5, at % 4];
+        return j <= i + 1 && j >= i - 2 ? value : 0;
+      }),
+  },
   {
     name: 'pad',
     inputs: [[3, 5]],

@@ -20,6 +20,8 @@ import {
 import { Tensor } from '../../tensor/tensor.js';
 import { rangeOf, sumToShape } from '../ranges.js';
 import { record } from '../tape.js';
+import { concat } from './joins.js';
+import { le, where } from './pointwise.js';
 
 // ---- the same elements in the same order: views ------------------------------------------------------------------------
 
@@ -156,6 +158,47 @@ export function flip(x: Tensor, axis: number | readonly number[] = x.shape.map((
   };
   return record('flip', flipped(x), [], [[x, flipped]]);
 }
+
+const ROLL = signature('roll', { x: anyDType('...') }, { numbers: { shift: integer, axis: integer } });
+
+/** Moved along an axis by so many places, where what leaves at one end comes in at the other. A copy. @throws ShapeError. */
+export function roll(x: Tensor, shift: number, axis: number): Tensor {
+  ROLL.check({ x }, { shift, axis });
+  const at = normalizeAxis('roll', axis, x);
+  const extent = Math.max(1, x.shape[at]!);
+  const first = ((-shift % extent) + extent) % extent;
+  return scope(() => concat(split(x, [first, x.shape[at]! - first], at).reverse(), at));
+}
+
+const TRIANGLE = {
+  tril: signature('tril', { x: anyDType('...', 'rows', 'cols') }, { numbers: { diagonal: integer } }),
+  triu: signature('triu', { x: anyDType('...', 'rows', 'cols') }, { numbers: { diagonal: integer } }),
+};
+
+/** x where `keeps(row + diagonal, column)`, else 0. */
+function triangle(op: 'tril' | 'triu', x: Tensor, diagonal: number): Tensor {
+  TRIANGLE[op].check({ x }, { diagonal });
+  const [rows, cols] = x.shape.slice(-2) as [number, number];
+  const counted = (count: number, first: number, shape: Shape) =>
+    Tensor.from(
+      x.gpu,
+      Int32Array.from({ length: count }, (_, i) => first + i),
+      shape,
+    );
+  return scope(() => {
+    const [r, c] = [counted(rows, diagonal, [rows, 1]), counted(cols, 0, [1, cols])];
+    return where(
+      op === 'tril' ? le(c, r) : le(r, c),
+      x,
+      x.dtype === 'bool' ? Tensor.zeros(x.gpu, [], 'bool') : 0,
+    );
+  });
+}
+
+/** The last two axes' lower triangle, zeros above diagonal number `diagonal` (0: the main one, 1: that above). A copy. @throws ShapeError. */
+export const tril = (x: Tensor, diagonal = 0): Tensor => triangle('tril', x, diagonal);
+/** The last two axes' upper triangle, zeros below diagonal number `diagonal`. A copy. @throws ShapeError. */
+export const triu = (x: Tensor, diagonal = 0): Tensor => triangle('triu', x, diagonal);
 
 // ---- more of the same --------------------------------------------------------------------------------------------------
 

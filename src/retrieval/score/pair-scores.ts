@@ -5,7 +5,7 @@
  * ColBERT vectors (a megabyte each) would fill any disk.
  */
 
-import { concatRows } from '../../autograd/index.js';
+import { concat } from '../../autograd/index.js';
 import { MachineError, ShapeError } from '../../errors.js';
 import { maxSim } from '../../kernels/maxsim/maxsim.js';
 import { maxSimPairs, type TokenPair } from '../../kernels/maxsim/pair-layout.js';
@@ -294,7 +294,7 @@ interface ColbertPart {
 function startColbert(passages: Tensor, bounds: Uint32Array, part: ColbertPart) {
   const { gpu, cols } = passages;
   const rows = part.vectors.length / cols;
-  const vectors = concatRows([Tensor.from(gpu, part.vectors, [rows, cols], 'f32', 'workspace'), passages]);
+  const vectors = concat([Tensor.from(gpu, part.vectors, [rows, cols], 'f32', 'workspace'), passages]);
   const pairs = part.pairs.map(
     ({ query, text }): TokenPair => ({
       query: part.queries.get(query)!,

@@ -10,7 +10,7 @@
  */
 import {
   add,
-  concatRows,
+  concat,
   ownGroup,
   scale,
   scaleGradient,
@@ -195,7 +195,7 @@ async function crossDeviceLoss(
   const factor = settings.compat.has('cross-device') ? 1 : communicator.size;
   const gather = async (own: Tensor): Promise<Tensor> => {
     const parts = await allGatherFloats(communicator, await own.toFloat32());
-    return concatRows(
+    return concat(
       parts.map((part, rank) =>
         rank === communicator.rank
           ? scaleGradient(own, factor)
@@ -210,6 +210,6 @@ async function crossDeviceLoss(
   if (settings.kind === 'kl_div')
     return add(softCrossEntropy(ownGroup(local, group), teacher), positiveCrossEntropy(scores, group));
   const rows = await allGatherFloats(communicator, await teacher.toFloat32());
-  const all = concatRows(rows.map((part) => Tensor.from(teacher.gpu, part, [part.length / group, group])));
+  const all = concat(rows.map((part) => Tensor.from(teacher.gpu, part, [part.length / group, group])));
   return scoreLoss(scores, { group, own: false, teacher: all, kind: settings.kind });
 }
