@@ -89,7 +89,10 @@ const UNSQUEEZE = signature('unsqueeze', { x: anyDType('...') }, { numbers: { ax
 /** With an axis of extent 1 at `axis` of the result (negative: from its end). A view. @throws ShapeError. */
 export function unsqueeze(x: Tensor, axis: number): Tensor {
   UNSQUEEZE.check({ x }, { axis });
-  const at = normalizeAxis('unsqueeze', axis, { shape: [...x.shape, 1], dtype: x.dtype });
+  const rank = x.shape.length + 1;
+  const at = axis < 0 ? axis + rank : axis;
+  if (at < 0 || at >= rank)
+    throw new ShapeError('unsqueeze', `no axis ${axis} among ${rank} dimensions of the result`, { x });
   return renamed('unsqueeze', x, [...x.shape.slice(0, at), 1, ...x.shape.slice(at)]);
 }
 
