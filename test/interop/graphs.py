@@ -15,12 +15,15 @@ def evaluate(graph, dtype):
     """Of a graph in a format: values of all tensors, gradients of the leaves, and how near an operand is to a jump."""
     tensors, leaves, nearest = [], [], float('inf')
     for each in graph['tensors']:
+        if each.get('ids'):
+            tensors.append(torch.tensor(each['values'], dtype=torch.int64).reshape(each['shape']))
+            continue
         if 'values' in each:
             leaf = torch.tensor(each['values'], dtype=torch.float64).to(dtype).reshape(each['shape']).requires_grad_()
             leaves.append(leaf)
             tensors.append(leaf)
             continue
-        scope = {'torch': torch, 'F': F, 'gaps': gaps, 'x': [tensors[i] for i in each['inputs']], 'a': each['attributes']}
+        scope = {'torch': torch, 'F': F, 'gaps': gaps, 'dtype': dtype, 'x': [tensors[i] for i in each['inputs']], 'a': each['attributes']}
         if each.get('apart'):
             distances = eval(each['apart'], scope).detach()
             if distances.numel() > 0:
@@ -29,14 +32,14 @@ def evaluate(graph, dtype):
     total = torch.zeros([], dtype=dtype)
     for i, weights in graph['seeds']:
         total = total + (tensors[i] * torch.tensor(weights, dtype=torch.float64).to(dtype).reshape(tensors[i].shape)).sum()
-    gradients = torch.autograd.grad(total, leaves, allow_unused=True)
+    gradients = torch.autograd.grad(total, leaves, allow_unused=True) if total.requires_grad else [None] * len(leaves)
     gradients = [torch.zeros_like(leaf) if g is None else g for leaf, g in zip(leaves, gradients)]
     return tensors, gradients, nearest
 
 
 def scaled_difference(a, b):
     top = b.abs().max().item() if b.numel() > 0 else 0
-    return ((a.to(b.dtype) - b).abs().max().item() / max(top, 1e-6)) if b.numel() > 0 else 0
+    return ((a.to(b.dtype) - b).abs().max().item() / max(top, 1e-3)) if b.numel() > 0 else 0
 
 
 for line in sys.stdin:

@@ -6,6 +6,8 @@ import { Tensor } from '../../../src/tensor/tensor.js';
 export interface LeafRecord {
   readonly shape: readonly number[];
   readonly values: readonly number[];
+  /** Whole numbers, of which there is no gradient. */
+  readonly ids?: true;
 }
 
 /** Elements that a tensor of a graph has at most. */
@@ -14,7 +16,7 @@ const MOST = 400;
 export class Draw {
   /** All tensors: leaves and results, in the order in which they were made. */
   readonly tensors: Tensor[] = [];
-  /** Of each tensor the leaf that it is. */
+  /** Of a tensor the leaf that it is. */
   readonly leaves = new Map<number, LeafRecord>();
 
   constructor(
@@ -82,6 +84,15 @@ export class Draw {
     const tensor = Tensor.from(this.gpu, values, shape);
     tensor.requiresGrad = true;
     this.leaves.set(this.tensors.length, { shape: [...shape], values: [...values] });
+    this.tensors.push(tensor);
+    return tensor;
+  }
+
+  /** A new leaf of whole numbers below `count`, u32 or i32. */
+  ids(shape: Shape, count: number): Tensor {
+    const values = Array.from({ length: shape.reduce((a, b) => a * b, 1) }, () => this.below(count));
+    const tensor = Tensor.from(this.gpu, values, shape, this.one(['u32', 'i32'] as const));
+    this.leaves.set(this.tensors.length, { shape: [...shape], values, ids: true });
     this.tensors.push(tensor);
     return tensor;
   }

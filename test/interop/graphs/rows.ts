@@ -70,6 +70,7 @@ const reduction = (
   ...(apart === undefined ? {} : { apart }),
 });
 
+const TO_WHOLE = '(x[0] - x[0].round()).abs()';
 const TO_ZERO = 'x[0].abs()';
 const BETWEEN = '(x[0] - x[1]).abs()';
 /** Neighbours in order, along an axis that is the last of the expression. */
@@ -88,12 +89,94 @@ export const elementwiseRows: readonly GraphRow[] = [
   unary('abs', ops.abs, 'x[0].abs()', { apart: TO_ZERO }),
   unary('gelu', ops.gelu, 'F.gelu(x[0])'),
   unary('geluTanh', ops.geluTanh, "F.gelu(x[0], approximate='tanh')"),
+  unary('expm1', ops.expm1, 'x[0].expm1()'),
+  unary('log2', ops.log2, 'x[0].log2()', { from: [0.3, 3] }),
+  unary('log10', ops.log10, 'x[0].log10()', { from: [0.3, 3] }),
+  unary('log1p', ops.log1p, 'x[0].log1p()', { from: [-0.6, 3] }),
+  unary('rsqrt', ops.rsqrt, 'x[0].rsqrt()', { from: [0.3, 3] }),
+  unary('sin', ops.sin, 'x[0].sin()'),
+  unary('cos', ops.cos, 'x[0].cos()'),
+  unary('tan', ops.tan, 'x[0].tan()', { from: [-1.2, 1.2] }),
+  unary('erf', ops.erf, 'x[0].erf()'),
+  unary('softplus', ops.softplus, 'F.softplus(x[0])'),
+  unary('silu', ops.silu, 'F.silu(x[0])'),
+  unary('leakyRelu', (x) => ops.leakyRelu(x, 0.1), 'F.leaky_relu(x[0], 0.1)', { apart: TO_ZERO }),
+  unary('elu', (x) => ops.elu(x, 1.3), 'F.elu(x[0], 1.3)', { apart: TO_ZERO }),
+  unary('sign', ops.sign, 'x[0].sign()', { apart: TO_ZERO }),
+  unary('floor', ops.floor, 'x[0].floor()', { apart: TO_WHOLE }),
+  unary('ceil', ops.ceil, 'x[0].ceil()', { apart: TO_WHOLE }),
+  unary('round', ops.round, 'x[0].round()', {
+    apart: '(TO - TO.round()).abs()'.replaceAll('TO', '(x[0] + 0.5)'),
+  }),
+  unary('trunc', ops.trunc, 'x[0].trunc()', { apart: TO_WHOLE }),
+  unary('clamp', (x) => ops.clamp(x, { min: -0.7, max: 1.1 }), 'x[0].clamp(-0.7, 1.1)', {
+    apart: 'torch.minimum((x[0] + 0.7).abs(), (x[0] - 1.1).abs())',
+  }),
+  unary('clamp from below', (x) => ops.clamp(x, { min: 0.2 }), 'x[0].clamp(min=0.2)', {
+    apart: '(x[0] - 0.2).abs()',
+  }),
+  unary('add a number', (x) => ops.add(x, 1.5), 'x[0] + 1.5'),
+  unary('number less', (x) => ops.sub(0.3, x), '0.3 - x[0]'),
+  unary('number by', (x) => ops.div(2, x), '2 / x[0]', { from: [0.5, 2] }),
+  unary('power of a number', (x) => ops.pow(x, 3), 'x[0] ** 3'),
+  unary('number to a power', (x) => ops.pow(1.7, x), '1.7 ** x[0]'),
+  unary('maximum with a number', (x) => ops.maximum(x, 0.1), 'x[0].clamp(min=0.1)', {
+    apart: '(x[0] - 0.1).abs()',
+  }),
+  unary('isNan', ops.isNan, 'x[0].isnan()'),
+  unary('isFinite', ops.isFinite, 'x[0].isfinite()'),
+  unary('cast', (x) => ops.cast(ops.cast(x, 'i32'), 'f32'), 'x[0].trunc().detach()', { apart: TO_WHOLE }),
   unary('scale', (x) => ops.scale(x, 1.7), 'x[0] * 1.7'),
   unary('shift', (x) => ops.shift(x, -0.4), 'x[0] - 0.4'),
   binary('add', ops.add, 'x[0] + x[1]'),
   binary('sub', ops.sub, 'x[0] - x[1]'),
   binary('mul', ops.mul, 'x[0] * x[1]'),
   binary('div', ops.div, 'x[0] / x[1]', { second: [0.5, 2] }),
+  binary('pow', (a, b) => ops.pow(ops.add(ops.square(a), 0.5), b), '(x[0].square() + 0.5) ** x[1]'),
+  binary('remainder', ops.remainder, 'torch.remainder(x[0], x[1])', {
+    second: [0.5, 2],
+    apart: '(x[0] / x[1] - (x[0] / x[1]).round()).abs()',
+  }),
+  binary('minimum', ops.minimum, 'torch.minimum(x[0], x[1])', { apart: BETWEEN }),
+  ...(
+    [
+      ['eq', '=='],
+      ['ne', '!='],
+      ['lt', '<'],
+      ['le', '<='],
+      ['gt', '>'],
+      ['ge', '>='],
+    ] as const
+  ).map(([name, sign]) => binary(name, ops[name], `x[0] ${sign} x[1]`, { apart: BETWEEN })),
+  binary(
+    'logic',
+    (a, b) =>
+      ops.logicalXor(
+        ops.logicalAnd(ops.gt(a, 0), ops.logicalNot(ops.gt(b, 0))),
+        ops.logicalOr(ops.lt(a, b), ops.gt(a, 1)),
+      ),
+    '((x[0] > 0) & ~(x[1] > 0)) ^ ((x[0] < x[1]) | (x[0] > 1))',
+    {
+      apart:
+        'torch.stack(torch.broadcast_tensors(x[0].abs(), x[1].abs(), (x[0] - x[1]).abs(), (x[0] - 1).abs()))',
+    },
+  ),
+  binary(
+    'where',
+    (a, b) => ops.where(ops.gt(a, b), a, ops.mul(b, 2)),
+    'torch.where(x[0] > x[1], x[0], 2 * x[1])',
+    {
+      apart: BETWEEN,
+    },
+  ),
+  binary(
+    'where a number',
+    (a, b) => ops.where(ops.lt(a, b), -1.5, b),
+    'torch.where(x[0] < x[1], -1.5, x[1])',
+    {
+      apart: BETWEEN,
+    },
+  ),
   binary('maximum', ops.maximum, 'torch.maximum(x[0], x[1])', { apart: BETWEEN }),
 ];
 
@@ -102,6 +185,106 @@ export const reductionRows: readonly GraphRow[] = [
   reduction('mean', ops.mean, "x[0].mean(a['axes'], keepdim=a['keep'])"),
   reduction('max', ops.max, "x[0].amax(a['axes'], keepdim=a['keep'])", { apart: gaps('x[0].flatten()') }),
   reduction('min', ops.min, "x[0].amin(a['axes'], keepdim=a['keep'])", { apart: gaps('x[0].flatten()') }),
+];
+
+/** Along one axis, which is the last in what PyTorch is told. */
+const along = (
+  name: string,
+  ours: (x: Tensor, axis: number) => Tensor,
+  torch: string,
+  apart?: string,
+): GraphRow => ({
+  name,
+  draw: (draw) => {
+    const x = draw.ranked(1);
+    return { x: [x], a: { axis: draw.axis(x) } };
+  },
+  ours: ([x], { axis }) => ours(x!, axis),
+  torch,
+  ...(apart === undefined ? {} : { apart }),
+});
+
+const ALONG = gaps("x[0].transpose(a['axis'], -1)");
+
+export const orderRows: readonly GraphRow[] = [
+  along('argmax', ops.argmax, "x[0].argmax(a['axis'])", ALONG),
+  along('argmin', ops.argmin, "x[0].argmin(a['axis'])", ALONG),
+  along('sort', (x, axis) => ops.sort(x, { axis }).values, "x[0].sort(a['axis']).values", ALONG),
+  along(
+    'sort descending',
+    (x, axis) => ops.sort(x, { axis, descending: true }).values,
+    "x[0].sort(a['axis'], descending=True).values",
+    ALONG,
+  ),
+  along('argsort', (x, axis) => ops.argsort(x, { axis }), "x[0].argsort(a['axis'])", ALONG),
+  along(
+    'topk',
+    (x, axis) => ops.topk(x, Math.ceil(x.shape.at(axis)! / 2), { axis }).values,
+    "x[0].topk(-(-x[0].shape[a['axis']] // 2), a['axis']).values",
+    ALONG,
+  ),
+  {
+    name: 'gather',
+    draw: (draw) => {
+      const x = draw.ranked(1);
+      const axis = draw.axis(x);
+      const at = (axis + x.shape.length) % x.shape.length;
+      const shape = x.shape.map((extent, n) => (n === at ? 1 + draw.below(5) : 1 + draw.below(extent)));
+      return { x: [x, draw.ids(shape, x.shape[at]!)], a: { axis } };
+    },
+    ours: ([x, index], { axis }) => ops.gather(x!, axis, index!),
+    torch: "x[0].gather(a['axis'], x[1])",
+  },
+  {
+    name: 'indexSelect',
+    draw: (draw) => {
+      const x = draw.ranked(1);
+      const axis = draw.axis(x);
+      return { x: [x, draw.ids([1 + draw.below(6)], x.shape.at(axis)!)], a: { axis } };
+    },
+    ours: ([x, index], { axis }) => ops.indexSelect(x!, axis, index!),
+    torch: "x[0].index_select(a['axis'], x[1])",
+  },
+  {
+    name: 'gatherRows',
+    draw: (draw) => {
+      const table = draw.leaf([1 + draw.below(7), 1 + draw.below(6)]);
+      return { x: [table, draw.ids([1 + draw.below(9)], table.shape[0]!)] };
+    },
+    ours: ([table, index]) => ops.gatherRows(table!, index!),
+    torch: 'x[0][x[1]]',
+  },
+  {
+    name: 'scatterAdd',
+    draw: (draw) => {
+      const x = draw.ranked(1);
+      const axis = draw.axis(x);
+      const at = (axis + x.shape.length) % x.shape.length;
+      const shape = x.shape.map((extent, n) => (n === at ? 1 + draw.below(6) : extent));
+      return { x: [x, draw.ids(shape, x.shape[at]!), draw.leaf(shape)], a: { axis } };
+    },
+    ours: ([x, index, source], { axis }) => ops.scatterAdd(x!, axis, index!, source!),
+    torch: "x[0].scatter_add(a['axis'], x[1], x[2])",
+  },
+  {
+    name: 'indexAdd',
+    draw: (draw) => {
+      const x = draw.ranked(1);
+      const axis = draw.axis(x);
+      const at = (axis + x.shape.length) % x.shape.length;
+      const count = 1 + draw.below(5);
+      const source = draw.leaf(x.shape.map((extent, n) => (n === at ? count : extent)));
+      return { x: [x, draw.ids([count], x.shape[at]!), source], a: { axis } };
+    },
+    ours: ([x, index, source], { axis }) => ops.indexAdd(x!, axis, index!, source!),
+    torch: "x[0].index_add(a['axis'], x[1], x[2])",
+  },
+  {
+    name: 'oneHot',
+    draw: (draw) => ({ x: [draw.ids(draw.shape(), 5)] }),
+    ours: ([ids]) => ops.oneHot(ids!, 5),
+    torch: 'F.one_hot(x[0], 5).to(dtype)',
+  },
 ];
 
 export const shapeRows: readonly GraphRow[] = [
@@ -212,6 +395,25 @@ export const shapeRows: readonly GraphRow[] = [
     torch: "x[0][tuple(slice(*r) if isinstance(r, list) else r for r in a['ranges'])]",
   },
   {
+    name: 'pad',
+    draw: (draw) => {
+      const x = draw.ranked(1);
+      return { x: [x], a: { widths: x.shape.map(() => [draw.below(3), draw.below(3)]), value: 0.7 } };
+    },
+    ours: ([x], { widths, value }) => ops.pad(x!, widths, value),
+    torch: "F.pad(x[0], [w for pair in reversed(a['widths']) for w in pair], value=a['value'])",
+  },
+  {
+    name: 'chunk',
+    draw: (draw) => {
+      const x = draw.ranked(1);
+      const axis = draw.axis(x);
+      return { x: [x], a: { axis, count: 1 + draw.below(3) } };
+    },
+    ours: ([x], { count, axis }) => ops.chunk(x!, count, axis).at(-1)!,
+    torch: "x[0].chunk(a['count'], a['axis'])[-1]",
+  },
+  {
     name: 'concat',
     draw: (draw) => {
       const first = draw.ranked(1);
@@ -261,6 +463,78 @@ export const productRows: readonly GraphRow[] = [
     torch: 'x[0] @ x[1]',
   },
   {
+    name: 'matmul of batches',
+    draw: (draw) => {
+      const x = draw.ranked(2);
+      const [transA, transB, columns] = [draw.chance(0.5), draw.chance(0.5), 1 + draw.below(6)];
+      const inner = x.shape.at(transA ? -2 : -1)!;
+      const batch = draw.broadcasting(x.shape.slice(0, -2));
+      const y = draw.leaf([...batch, ...(transB ? [columns, inner] : [inner, columns])]);
+      return { x: [x, y], a: { transA, transB } };
+    },
+    ours: ([x, y], flags) => ops.matmul(x!, y!, flags),
+    torch: "(x[0].mT if a['transA'] else x[0]) @ (x[1].mT if a['transB'] else x[1])",
+  },
+  {
+    name: 'matmul of vectors',
+    draw: (draw) => {
+      const x = draw.ranked(1);
+      return { x: [x, draw.leaf([x.cols])] };
+    },
+    ours: ([x, y]) => ops.matmul(x!, y!),
+    torch: 'x[0] @ x[1]',
+  },
+  {
+    name: 'outer',
+    draw: (draw) => ({ x: [draw.leaf([1 + draw.below(6)]), draw.leaf([1 + draw.below(6)])] }),
+    ours: ([x, y]) => ops.outer(x!, y!),
+    torch: 'torch.outer(*x)',
+  },
+  {
+    name: 'dot',
+    draw: (draw) => {
+      const x = draw.leaf([1 + draw.below(9)]);
+      return { x: [x, draw.leaf(x.shape)] };
+    },
+    ours: ([x, y]) => ops.dot(x!, y!),
+    torch: 'torch.dot(*x)',
+  },
+  {
+    name: 'linearGelu',
+    draw: (draw) => {
+      const x = draw.ranked(1);
+      const out = 1 + draw.below(6);
+      return { x: [x, draw.leaf([out, x.cols]), draw.leaf([out])] };
+    },
+    ours: ([x, w, b]) => ops.linearGelu(x!, w!, b!),
+    torch: 'F.gelu(F.linear(*x))',
+  },
+  {
+    name: 'rmsNorm',
+    draw: (draw) => {
+      const x = draw.ranked(1);
+      return { x: [x, draw.leaf([x.cols])] };
+    },
+    ours: ([x, g]) => ops.rmsNorm(x!, g!, 1e-2),
+    torch: 'F.rms_norm(x[0], x[0].shape[-1:], x[1], 1e-2)',
+  },
+  {
+    name: 'normalizeRows',
+    draw: (draw) => ({ x: [draw.leaf([1 + draw.below(5), 1 + draw.below(6)])] }),
+    ours: ([x]) => ops.normalizeRows(x!),
+    torch: 'F.normalize(x[0], dim=-1)',
+  },
+  {
+    name: 'crossEntropy',
+    draw: (draw) => {
+      const classes = 2 + draw.below(5);
+      const x = draw.leaf([1 + draw.below(6), classes]);
+      return { x: [x, draw.ids([x.rows], classes)] };
+    },
+    ours: ([x, targets]) => ops.crossEntropy(x!, targets!),
+    torch: 'F.cross_entropy(*x)',
+  },
+  {
     name: 'linear',
     draw: (draw) => {
       const x = draw.ranked(1);
@@ -279,23 +553,14 @@ export const productRows: readonly GraphRow[] = [
     ours: ([x, g, b]) => ops.layerNorm(x!, g!, b!, 1e-2),
     torch: 'F.layer_norm(x[0], x[0].shape[-1:], x[1], x[2], 1e-2)',
   },
-  {
-    name: 'softmax',
-    draw: (draw) => ({ x: [draw.ranked(1)] }),
-    ours: ([x]) => ops.softmax(x!),
-    torch: 'x[0].softmax(-1)',
-  },
-  {
-    name: 'logSoftmax',
-    draw: (draw) => ({ x: [draw.ranked(1)] }),
-    ours: ([x]) => ops.logSoftmax(x!),
-    torch: 'x[0].log_softmax(-1)',
-  },
+  along('softmax', ops.softmax, "x[0].softmax(a['axis'])"),
+  along('logSoftmax', ops.logSoftmax, "x[0].log_softmax(a['axis'])"),
 ];
 
 export const graphRows: readonly GraphRow[] = [
   ...elementwiseRows,
   ...reductionRows,
+  ...orderRows,
   ...shapeRows,
   ...productRows,
 ];
