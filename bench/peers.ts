@@ -32,6 +32,7 @@ function workloadsOf(names: readonly (typeof workloadNames)[number][], sizes: re
   return names.flatMap((name): Workload[] => {
     if (name === 'matmul') return sizes.map((n) => ({ kind: 'matmul', n }));
     if (name === 'attention') return [{ kind: 'attention', texts: 2, tokens: 256, heads: 12, headDim: 64 }];
+    if (name === 'characters') return [{ kind: 'characters' }];
     return [{ kind: 'train', rows: 128, width: 256, hidden: 1024 }];
   });
 }

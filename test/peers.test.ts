@@ -7,6 +7,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { Worker } from 'node:worker_threads';
+import { CHARACTERS, characterBatch, characterParameters } from '../bench/peers/characters.js';
 import { open } from '../bench/peers/dawntune.js';
 import { peersFolder, requirePeers } from '../bench/peers/install.js';
 import { onnxModel } from '../bench/peers/onnx.js';
@@ -30,6 +31,26 @@ describe('what the libraries do', () => {
     const values = operand(2, 10_000, 0.5);
     assert.ok(values.every((value) => value >= -0.5 && value < 0.5));
     assert.ok(Math.abs(values.reduce((sum, value) => sum + value, 0) / values.length) < 0.01);
+  });
+
+  test('the character model has a text that can be learnt, and its parameters are those that PyTorch was given', () => {
+    const { inputs, targets } = characterBatch(3);
+    assert.deepEqual([...inputs.subarray(1, 128)], [...targets.subarray(0, 127)]);
+    assert.ok(inputs.every((character) => character >= 0 && character < CHARACTERS.vocabulary));
+    // What follows a character is one of three.
+    for (const [i, character] of inputs.entries())
+      assert.ok([3, 4, 5].some((more) => (7 * character + more) % CHARACTERS.vocabulary === targets[i]));
+    const parameters = characterParameters();
+    assert.equal(parameters.length, 2 + 12 * CHARACTERS.layers + 3);
+    for (const { name, shape, values } of parameters)
+      assert.equal(
+        values.length,
+        shape.reduce((a, b) => a * b, 1),
+        name,
+      );
+    // Untrained, it knows little more than nothing.
+    const losses = reference({ kind: 'characters' });
+    assert.ok(Math.abs(losses[0]! - Math.log(CHARACTERS.vocabulary)) < 0.3 && losses.at(-1)! < losses[0]!);
   });
 
   test('an error is relative to the largest value; what is missing or no number is no result', () => {

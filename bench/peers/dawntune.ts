@@ -8,6 +8,7 @@ import { PackedSequences } from '../../src/tensor/packed.js';
 import { noGrad, scope } from '../../src/tensor/scope.js';
 import { Tensor } from '../../src/tensor/tensor.js';
 import { StoreAdamW } from '../../src/train/optimizer.js';
+import { characterWork } from './dawntune-characters.js';
 import type { Library, Work } from './protocol.js';
 import {
   ADAM,
@@ -28,6 +29,8 @@ export async function open(_folder: string, adapter: string | null): Promise<Lib
     adapter: gpu.capabilities.name,
     async prepare(workload) {
       if (workload.kind === 'matmul') return matmulWork(gpu, workload);
+      if (workload.kind === 'characters')
+        return characterWork(gpu, () => variantsOf(gpu, ['matmul', 'attention']));
       return workload.kind === 'attention' ? attentionWork(gpu, workload) : trainWork(gpu, workload);
     },
   };

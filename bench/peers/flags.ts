@@ -12,7 +12,7 @@ import {
   withDefault,
 } from '../../src/flags.js';
 
-export const workloadNames = ['matmul', 'attention', 'train'] as const;
+export const workloadNames = ['matmul', 'attention', 'train', 'characters'] as const;
 
 export const peersFlags = {
   ...group('Peers', {

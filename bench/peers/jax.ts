@@ -2,6 +2,8 @@
 import { pathToFileURL } from 'node:url';
 import { gpuWait } from '../../src/gpu/wait.js';
 import { peerRequire, provideNavigator, versionOf } from './dawn.js';
+import { characterWork } from './jax-characters.js';
+import { adamUpdate, type Compute, type Jax, type JaxArray } from './jax-library.js';
 import type { Library, Work } from './protocol.js';
 import {
   ADAM,
@@ -14,38 +16,6 @@ import {
   type TrainWorkload,
   weightScale,
 } from './workloads.js';
-
-/** What is used of the library. */
-interface JaxArray {
-  readonly ref: JaxArray;
-  reshape(shape: readonly number[]): JaxArray;
-  data(): Promise<Float32Array>;
-  dispose(): void;
-  add(other: JaxArray | number): JaxArray;
-  sub(other: JaxArray | number): JaxArray;
-  mul(other: JaxArray | number): JaxArray;
-  div(other: JaxArray | number): JaxArray;
-}
-type Compute<Out> = (...inputs: JaxArray[]) => Out;
-interface Jax {
-  init(device: string): Promise<readonly string[]>;
-  defaultDevice(device: string): void;
-  jit<Out>(f: Compute<Out>): Compute<Out>;
-  valueAndGrad(f: Compute<JaxArray>, options: { argnums: number[] }): Compute<[JaxArray, JaxArray[]]>;
-  blockUntilReady<T>(arrays: T): Promise<T>;
-  numpy: {
-    array(values: Float32Array): JaxArray;
-    matmul(a: JaxArray, b: JaxArray): JaxArray;
-    mean(x: JaxArray): JaxArray;
-    square(x: JaxArray): JaxArray;
-    sqrt(x: JaxArray): JaxArray;
-    matrixTranspose(x: JaxArray): JaxArray;
-  };
-  nn: {
-    gelu(x: JaxArray, options: { approximate: boolean }): JaxArray;
-    dotProductAttention(q: JaxArray, k: JaxArray, v: JaxArray): JaxArray;
-  };
-}
 
 /** The library maps and filters iterators, which Node does since version 22. */
 function provideIteratorHelpers(): void {
@@ -73,6 +43,7 @@ export async function open(folder: string, adapter: string | null): Promise<Libr
     adapter: name,
     async prepare(workload) {
       if (workload.kind === 'matmul') return matmulWork(jax, workload);
+      if (workload.kind === 'characters') return characterWork(jax);
       return workload.kind === 'attention' ? attentionWork(jax, workload) : trainWork(jax, workload);
     },
   };
@@ -153,13 +124,8 @@ async function trainWork(jax: Jax, { rows, width, hidden }: TrainWorkload): Prom
     return np.mean(np.square(y.sub(wanted!)));
   };
   const gradients = jax.jit(jax.valueAndGrad(loss, { argnums: [0, 1, 2, 3] }));
-  const { learningRate, beta1, beta2, eps } = ADAM;
-  const update = jax.jit((...[w, g, m, v, c1, c2]: JaxArray[]) => {
-    const mean = m!.mul(beta1).add(g!.ref.mul(1 - beta1));
-    const square = v!.mul(beta2).add(np.square(g!).mul(1 - beta2));
-    const change = mean.ref.div(c1!).div(np.sqrt(square.ref.div(c2!)).add(eps));
-    return [w!.sub(change.mul(learningRate)), mean, square];
-  });
+  const update = adamUpdate(jax);
+  const { beta1, beta2 } = ADAM;
   let weights = start;
   let moments = shapes.map((shape) => [zeros(shape), zeros(shape)]);
   let steps = 0;

@@ -37,7 +37,8 @@ const open =
       version: versionOf(folder, 'onnxruntime-node'),
       adapter: null,
       async prepare(workload) {
-        if (workload.kind === 'train') throw new Error('onnxruntime-node does not train');
+        if (workload.kind === 'train' || workload.kind === 'characters')
+          throw new Error('onnxruntime-node does not train');
         if (workload.kind === 'matmul') return new OnnxWork(ort, provider, matmulPart(workload));
         const fused = new OnnxWork(ort, provider, fusedAttention(workload));
         // On some adapters the fused operator of the WebGPU provider gives wrong numbers.

@@ -2,6 +2,8 @@
 import { gpuWait } from '../../src/gpu/wait.js';
 import { peerRequire, provideNavigator } from './dawn.js';
 import type { Library, Work } from './protocol.js';
+import { characterWork } from './tfjs-characters.js';
+import type { Tf, TfTensor } from './tfjs-library.js';
 import {
   ADAM,
   type AttentionWorkload,
@@ -13,38 +15,6 @@ import {
   type TrainWorkload,
   weightScale,
 } from './workloads.js';
-
-/** What is used of the library. */
-interface TfTensor {
-  data(): Promise<Float32Array>;
-  dispose(): void;
-}
-interface Tf {
-  version_core: string;
-  setBackend(name: string): Promise<boolean>;
-  ready(): Promise<void>;
-  tensor(values: Float32Array, shape: readonly number[]): TfTensor;
-  variable(value: TfTensor): TfTensor;
-  matMul(a: TfTensor, b: TfTensor, transposeA?: boolean, transposeB?: boolean): TfTensor;
-  add(a: TfTensor, b: TfTensor | number): TfTensor;
-  sub(a: TfTensor, b: TfTensor): TfTensor;
-  mul(a: TfTensor, b: TfTensor | number): TfTensor;
-  softmax(x: TfTensor): TfTensor;
-  transpose(x: TfTensor, order: readonly number[]): TfTensor;
-  erf(x: TfTensor): TfTensor;
-  square(x: TfTensor): TfTensor;
-  mean(x: TfTensor): TfTensor;
-  slice(x: TfTensor, begin: readonly number[], size: readonly number[]): TfTensor;
-  tidy<T extends TfTensor>(body: () => T): T;
-  train: {
-    adam(
-      rate: number,
-      beta1: number,
-      beta2: number,
-      eps: number,
-    ): { minimize(f: () => TfTensor, returnCost: true): TfTensor };
-  };
-}
 
 export async function open(folder: string, adapter: string | null): Promise<Library> {
   const name = await provideNavigator(adapter);
@@ -58,6 +28,7 @@ export async function open(folder: string, adapter: string | null): Promise<Libr
     adapter: name,
     async prepare(workload) {
       if (workload.kind === 'matmul') return matmulWork(tf, workload);
+      if (workload.kind === 'characters') return characterWork(tf);
       return workload.kind === 'attention' ? attentionWork(tf, workload) : trainWork(tf, workload);
     },
   };

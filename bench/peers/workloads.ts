@@ -3,6 +3,10 @@
  * floating-point operations that the result needs, and float64 references of the part that is checked.
  */
 import { erf } from '../../src/kernels/pointwise.js';
+import { CHARACTER_LOSSES, CHARACTERS, characterFlops } from './characters.js';
+import { operand, weightScale } from './operands.js';
+
+export { operand, weightScale };
 
 /** C = A·B of n×n matrices in f32, rows side by side. */
 export interface MatmulWorkload {
@@ -30,7 +34,12 @@ export interface TrainWorkload {
   readonly hidden: number;
 }
 
-export type Workload = MatmulWorkload | AttentionWorkload | TrainWorkload;
+/** One Adam step of the character model (characters.ts). */
+export interface CharacterWorkload {
+  readonly kind: 'characters';
+}
+
+export type Workload = MatmulWorkload | AttentionWorkload | TrainWorkload | CharacterWorkload;
 
 export const ADAM = { learningRate: 1e-3, beta1: 0.9, beta2: 0.999, eps: 1e-8 };
 
@@ -40,26 +49,15 @@ export const CHECKED_STEPS = 3;
 /** Seeds of the operands. */
 export const SEEDS = { a: 1, b: 2, q: 3, k: 4, v: 5, x: 6, target: 7, w1: 8, w2: 9 };
 
-/** Element i of an operand: a hash of its index and seed, in [-scale, scale). Python evaluates the same (torch.ts). */
-export function operand(seed: number, count: number, scale = 1): Float32Array {
-  const values = new Float32Array(count);
-  for (let i = 0; i < count; i++) {
-    let h = Math.imul(i + Math.imul(seed, 0x1000193), 0x9e3779b1) >>> 0;
-    h = Math.imul(h ^ (h >>> 15), 0x85ebca77) >>> 0;
-    h = (h ^ (h >>> 13)) >>> 0;
-    values[i] = scale * (h / 2 ** 31 - 1);
-  }
-  return values;
-}
-
-/** Scale of a weight with so many inputs. */
-export const weightScale = (inputs: number): number => 1 / Math.sqrt(inputs);
-
 export function nameOf(workload: Workload): string {
   if (workload.kind === 'matmul') return `matmul ${workload.n}×${workload.n}×${workload.n}`;
   if (workload.kind === 'attention') {
     const { texts, tokens, heads, headDim } = workload;
     return `attention ${texts}×${tokens} tokens, ${heads} heads of ${headDim}`;
+  }
+  if (workload.kind === 'characters') {
+    const { layers, width, context, batch } = CHARACTERS;
+    return `training step of a character model, ${layers} layers, ${width} wide, ${batch}×${context} characters`;
   }
   return `training step, ${workload.rows}×${workload.width}→${workload.hidden}→${workload.width}`;
 }
@@ -69,13 +67,15 @@ export function flopsOf(workload: Workload): number {
   if (workload.kind === 'matmul') return 2 * workload.n ** 3;
   if (workload.kind === 'attention')
     return 4 * workload.texts * workload.heads * workload.tokens ** 2 * workload.headDim;
+  if (workload.kind === 'characters') return characterFlops();
   // Two products forward; backward three, for the gradient of x is not needed.
   const { rows, width, hidden } = workload;
   return 5 * 2 * rows * width * hidden;
 }
 
 /** Largest error that a right result may have, relative to the largest reference value. */
-export const toleranceOf = ({ kind }: Workload): number => (kind === 'train' ? 1e-4 : 2e-5);
+export const toleranceOf = ({ kind }: Workload): number =>
+  kind === 'train' || kind === 'characters' ? 1e-4 : 2e-5;
 
 /** Rows (of a matrix, or tokens of each text) whose values are compared: the first, one in the middle, the last. */
 export const probeRows = (rows: number): number[] => [...new Set([0, Math.floor(rows / 2), rows - 1])];
@@ -96,6 +96,7 @@ export function probed(result: Float32Array, groups: number, rows: number, width
 /** What a right result holds: the probed rows, or the losses of the checked steps. */
 export function reference(workload: Workload): number[] {
   if (workload.kind === 'matmul') return matmulReference(workload);
+  if (workload.kind === 'characters') return [...CHARACTER_LOSSES];
   return workload.kind === 'attention' ? attentionReference(workload) : trainReference(workload);
 }
 
