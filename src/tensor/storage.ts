@@ -21,3 +21,23 @@ export class Storage {
     this.gpu.pool.release(this.entry);
   }
 }
+
+/**
+ * What language and console do with a tensor. These members stand in a class of their own, since operations are declared as
+ * methods of `Tensor` from elsewhere (`src/autograd/methods.ts`): of a class with such declarations the compiler sees
+ * members that are named by symbols or does not, as it comes by.
+ */
+export abstract class Handle {
+  abstract dispose(): void;
+  abstract toString(): string;
+
+  /** `using x = …` disposes of it where the block ends. */
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+
+  /** What `console.log` shows: `toString`, and no value, which would have to be waited for (`print`). */
+  [Symbol.for('nodejs.util.inspect.custom')](): string {
+    return this.toString();
+  }
+}

@@ -25,7 +25,7 @@ import {
 import { type NestedValues, nest } from './nested.js';
 import { adopt, type Disposable, disown, isTaped, noteRead } from './scope.js';
 import { asRows, checkShape, formatShape, type Shape, sizeOf } from './shape.js';
-import { Storage } from './storage.js';
+import { Handle, Storage } from './storage.js';
 
 export { bytesPerElement, type DType };
 
@@ -90,7 +90,7 @@ function leafOf(tensor: Tensor): LeafRole {
   return tensor.role;
 }
 
-export class Tensor {
+export class Tensor extends Handle {
   /** How it was computed, when a gradient may flow through it. */
   node: TapeNode | undefined;
   /** What it is to training; undefined as long as no gradient was ever asked of it. */
@@ -111,6 +111,7 @@ export class Tensor {
     /** Counts the writes; shared by all views. */
     readonly version: Version,
   ) {
+    super();
     adopt(this);
     storage.gpu.live?.made(this, storage);
   }
@@ -449,7 +450,7 @@ export class Tensor {
     this.storage.release();
   }
 
-  dispose(): void {
+  override dispose(): void {
     if (this.disposed) return;
     this.disposed = true;
     disown(this);
@@ -460,13 +461,8 @@ export class Tensor {
     this.storage.release();
   }
 
-  /** `using x = …` disposes of it where the block ends. */
-  [Symbol.dispose](): void {
-    this.dispose();
-  }
-
   /** Shape, dtype, label, what it is to gradients, and the device; its values are the device's until they are read. */
-  toString(): string {
+  override toString(): string {
     const facts = [
       ...(this.freed || this.disposed ? ['freed'] : []),
       ...(this.requiresGrad ? ['requires gradient'] : []),
@@ -475,11 +471,6 @@ export class Tensor {
     const label = this.label === undefined ? '' : ` "${this.label}"`;
     const told = facts.length > 0 ? ` (${facts.join(', ')})` : '';
     return `Tensor${label} ${formatShape(this.shape)} ${this.dtype}${told} on ${this.gpu.capabilities.name}`;
-  }
-
-  /** What `console.log` shows: `toString`, and no value, which would have to be waited for (`print`). */
-  [Symbol.for('nodejs.util.inspect.custom')](): string {
-    return this.toString();
   }
 
   /** The elements alone, without the room after them. */
