@@ -14,6 +14,8 @@ export interface HeadRows {
   readonly scale?: number | undefined;
   readonly causal?: boolean | undefined;
   readonly bias?: ((i: number, j: number) => number) | undefined;
+  /** Probabilities of a query that sees no key, by default 0. */
+  readonly ofNone?: number | undefined;
 }
 
 /** Scores of query i with all keys; −∞ where it does not see the key. */
@@ -34,11 +36,11 @@ export function logSumExpOf(rows: HeadRows, i: number): number {
   return top * Math.LOG2E + Math.log2(scores.reduce((sum, score) => sum + Math.exp(score - top), 0));
 }
 
-/** softmax over the keys, of query i; zeros where it sees none. */
+/** softmax over the keys, of query i. */
 function probabilities(rows: HeadRows, i: number): number[] {
   const scores = scoresOf(rows, i);
   const top = Math.max(...scores);
-  if (top === -Infinity) return scores.map(() => 0);
+  if (top === -Infinity) return scores.map(() => rows.ofNone ?? 0);
   const weights = scores.map((score) => Math.exp(score - top));
   const total = weights.reduce((a, b) => a + b, 0);
   return weights.map((weight) => weight / total);
@@ -109,7 +111,16 @@ export function fusedHead(
   const part = (n: number) => (i: number, e: number) =>
     qkv[(begin + i) * 3 * hidden + n * hidden + h * headDim + e]!;
   const length = end - begin;
-  return { queries: length, keys: length, headDim, q: part(0), k: part(1), v: part(2), causal };
+  return {
+    queries: length,
+    keys: length,
+    headDim,
+    q: part(0),
+    k: part(1),
+    v: part(2),
+    causal,
+    ofNone: Number.NaN,
+  };
 }
 
 /** out [T, hidden] of qkv [T, 3·hidden] with the sequences' bounds `cuSeqlens`. */
