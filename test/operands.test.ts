@@ -314,6 +314,30 @@ const wrong: Record<string, Wrong[]> = {
       says: /probability must be/,
     },
   ],
+  rotary: [
+    { operands: ['[3,5] f32'], call: (x) => ops.rotary(x!), says: /5 components are no pairs/ },
+    { operands: ['[3,4] f16'], call: (x) => ops.rotary(x!), says: /a multiple of 8 components, found 4/ },
+    { operands: ['[3,4] f32'], call: (x) => ops.rotary(x!, 0.5), says: /offset must be a whole number/ },
+    { operands: ['[3,4] f32'], call: (x) => ops.rotary(x!, 0, { base: 0 }), says: /base must be/ },
+    { operands: ['[3,4] f32'], call: (x) => ops.rotary(x!, 0, { axis: -1 }), says: /axis -1 is none/ },
+    {
+      operands: ['[3,4] f32', '[2] u32'],
+      call: (x, positions) => ops.rotary(x!, positions!),
+      says: /2 positions for an axis of 3/,
+    },
+    {
+      operands: ['[3,4] f32', '[3] f32'],
+      call: (x, positions) => ops.rotary(x!, positions!),
+      says: /positions must be u32 or i32/,
+    },
+  ],
+  swiglu: [
+    {
+      operands: ['[3,4] f32', '[3,4] f16'],
+      call: (gate, up) => ops.swiglu(gate!, up!),
+      says: /gate and up must be of one dtype/,
+    },
+  ],
   scaledDotProductAttention: (
     [
       [{}, /d is 8 in q \[B,H,Lq,d\] and 4 in k/, '[1,2,3,8] f32', '[1,2,3,4] f32'],

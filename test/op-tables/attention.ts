@@ -3,6 +3,7 @@ import * as ops from '../../src/autograd/index.js';
 import type { Gpu } from '../../src/gpu/gpu.js';
 import { attentionReference, outputOf } from '../../src/kernels/attention/reference.js';
 import { PackedSequences } from '../../src/tensor/packed.js';
+import { Tensor } from '../../src/tensor/tensor.js';
 import { type OpCase, pending } from './case.js';
 
 const fusedCases: OpCase[] = (
@@ -118,8 +119,75 @@ function apartCase(own: Apart): OpCase {
   };
 }
 
+/** x [..., d] with positions along an axis before its last. */
+function rotaryCase(
+  shape: number[],
+  axis: number,
+  interleaved: boolean,
+  first: number,
+  halves: boolean,
+): OpCase {
+  const at = shape.length + axis;
+  const d = shape.at(-1)!;
+  const length = shape[at]!;
+  const inner = shape.slice(at + 1, -1).reduce((a, b) => a * b, 1);
+  const base = 500;
+  return {
+    name: `rotary [${shape}] axis ${axis}${interleaved ? ' interleaved' : ''} from ${first}`,
+    inputs: [shape],
+    large: [[300, ...shape.slice(1)]],
+    ...(halves ? { halves: [0] } : {}),
+    run: (gpu, [x]) =>
+      ops.rotary(
+        x!,
+        interleaved
+          ? Tensor.from(
+              gpu,
+              Int32Array.from({ length: x!.shape[at]! }, (_, i) => first + i),
+              [x!.shape[at]!],
+            )
+          : first,
+        { base, axis, interleaved },
+      ),
+    reference: ([x]) => {
+      const y = new Float64Array(x!.length);
+      for (let row = 0; row < y.length / d; row++)
+        for (let i = 0; i < d / 2; i++) {
+          const angle = (first + (Math.floor(row / inner) % length)) * base ** ((-2 * i) / d);
+          const [a, b] = [
+            row * d + (interleaved ? 2 * i : i),
+            row * d + (interleaved ? 2 * i + 1 : i + d / 2),
+          ];
+          y[a] = x![a]! * Math.cos(angle) - x![b]! * Math.sin(angle);
+          y[b] = x![a]! * Math.sin(angle) + x![b]! * Math.cos(angle);
+        }
+      return y;
+    },
+  };
+}
+
+const swigluCase: OpCase = {
+  name: 'swiglu',
+  inputs: [
+    [3, 8],
+    [3, 8],
+  ],
+  large: [
+    [300, 8],
+    [300, 8],
+  ],
+  halves: [0, 1],
+  run: (_, [gate, up]) => ops.swiglu(gate!, up!),
+  reference: ([gate, up]) => gate!.map((x, i) => (x / (1 + Math.exp(-x))) * up![i]!),
+};
+
 export const attentionCases: OpCase[] = [
   ...fusedCases,
+  swigluCase,
+  rotaryCase([2, 5, 8], -2, false, 7, true),
+  rotaryCase([2, 3, 2, 6], -3, false, -2, false),
+  rotaryCase([2, 3, 2, 12], -3, true, 10_000, true),
+  rotaryCase([4, 6], -2, true, 0, false),
   // Kernels of a form take long to compile: all that is said in numbers is said of two of them.
   apartCase({ layout: 'blhd', batch: 2, heads: 8, keyHeads: 4, queries: 35, keys: 35, d: 16, causal: true }),
   apartCase({

@@ -11,13 +11,15 @@ import {
   scaledDotProductGradient,
 } from '../../kernels/attention/scaled-dot-product.js';
 import { dropMask } from '../../kernels/dropout.js';
+import { type RotaryOptions, rotaryCall, rotary as rotaryKernel } from '../../kernels/rotary.js';
+import { floats, signature } from '../../tensor/operands.js';
 import type { PackedSequences } from '../../tensor/packed.js';
 import { scope } from '../../tensor/scope.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import { record, sharedGradient } from '../tape.js';
-import { cast } from './pointwise.js';
+import { cast, mul, silu } from './pointwise.js';
 
-export type { AttentionDropout, ScaledDotProductOptions };
+export type { AttentionDropout, RotaryOptions, ScaledDotProductOptions };
 
 /** What of a draw takes part; what is no probability is the kernel's to refuse. As it is now: backward must draw the same. */
 function activeOf(dropout: AttentionDropout | undefined): AttentionDropout | undefined {
@@ -83,4 +85,26 @@ export function scaledDotProductAttention(
       ],
     );
   });
+}
+
+/**
+ * Rotary positions: pairs of components of x [..., length, d] are turned by position · base^(−2i/d), as in RoFormer (Su et
+ * al. 2021). `positions`: u32 or i32 [length], or the first of as many in a row. Pairs are i and i + d/2, or with
+ * `interleaved` 2i and 2i+1; `axis` is that of positions, −3 where heads come after the length. Returns a copy; the gradient
+ * is turned back.
+ * @throws ShapeError unless d is even (f16: a multiple of 8, interleaved of 4).
+ */
+export function rotary(x: Tensor, positions: number | Tensor = 0, options: RotaryOptions = {}): Tensor {
+  const call = rotaryCall(x, positions, options);
+  return record('rotary', rotaryKernel(call, x), call.positions ? [call.positions] : [], [
+    [x, (dy) => rotaryKernel(call, dy, true)],
+  ]);
+}
+
+const SWIGLU = signature('swiglu', { gate: floats('...'), up: floats('...') }, { sameDType: ['gate', 'up'] });
+
+/** SwiGLU (Shazeer 2020): silu(gate) · up, of one shape and format. @throws ShapeError where they are not. */
+export function swiglu(gate: Tensor, up: Tensor): Tensor {
+  SWIGLU.check({ gate, up });
+  return scope(() => mul(silu(gate), up));
 }
