@@ -6,6 +6,7 @@ import type { FormulaName } from '../kernels/formulas.js';
 import * as compare from '../tensor/compare.js';
 import * as format from '../tensor/format.js';
 import { Tensor } from '../tensor/tensor.js';
+import * as attention from './ops/attention.js';
 import * as indexing from './ops/indexing.js';
 import * as matmul from './ops/matmul.js';
 import * as norms from './ops/norms.js';
@@ -18,6 +19,7 @@ import * as softmax from './ops/softmax.js';
 import { backward, retainGrad } from './tape.js';
 
 const methods = {
+  ...attention,
   backward,
   retainGrad,
   ...indexing,
