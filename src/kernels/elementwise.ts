@@ -7,15 +7,18 @@ import type { DType } from '../tensor/tensor.js';
 import { elementary } from './elementary.js';
 import { type FormulaName, formulas, type OperandName, readsOperand } from './formulas.js';
 import { load4, store4, vec4Type } from './launch/formats.js';
-import { type Each, elementMain, FLAT_MAIN } from './launch/grid.js';
+import { type Each, elementMain } from './launch/grid.js';
 import type { ParamType, ShaderDefinition } from './launch/shader.js';
 import { functionsOf } from './transcendental.js';
 
 /** What of an operation a kernel computes: its value, or the gradient towards an operand (towards `x` without a name). */
 export type ElementPart = 'value' | 'gradient' | 'towards a' | 'towards b';
 
-/** `flat`: of the result's shape; `stretched`: to be looked up; `number`: a parameter. */
-export type OperandKind = 'flat' | 'stretched' | 'number';
+/**
+ * `flat`: of the result's shape; `number`: a parameter. Of what broadcasting stretches, where the last dimension comes in
+ * fours: `fours`, which has it, and `single`, one element for all four; elsewhere `elements`, each looked up.
+ */
+export type OperandKind = 'flat' | 'number' | 'fours' | 'single' | 'elements';
 
 /** Names of what formulas read and kernels bind. */
 export type ReadName = OperandName | 'y' | 'dy';
@@ -111,33 +114,37 @@ export function flatDefinition(
 /** Dimensions that a kernel takes as parameters; of more it reads the extents from a buffer. */
 export type Rank = 2 | 4 | 'many';
 
-/** WGSL: four elements of a buffer, wherever they are. */
-function gather4(dtype: DType, buffer: string, at: string): string {
-  const each = (index: (component: string) => string) =>
-    ['x', 'y', 'z', 'w'].map((component) => `${buffer}[${index(component)}]`).join(', ');
-  if (dtype === 'f16')
-    return `halvesOf(vec4u(${each((c) => `${at}.${c} >> 1u`)}) >> ((${at} & vec4u(1u)) * 16u))`;
-  if (dtype === 'bool') return `(vec4u(${each((c) => `${at}.${c}`)}) != vec4u())`;
-  return `${valueTypes[dtype]}(${each((c) => `${at}.${c}`)})`;
+/** WGSL: a half from its word, by the element's number. */
+const half = (buffer: string, at: string): string =>
+  `unpack2x16float(${buffer}[${at} >> 1u] >> ((${at} & 1u) * 16u)).x`;
+
+/** WGSL: four values of an operand that is stretched. */
+function lookUp(kind: OperandKind, dtype: DType, buffer: string, at: string): string {
+  if (kind === 'fours') return load4(dtype, buffer, at);
+  const element = (at: string) => (dtype === 'f16' ? half(buffer, at) : `${buffer}[${at}]`);
+  const found =
+    kind === 'single' ? element(at) : ['x', 'y', 'z', 'w'].map((c) => element(`${at}.${c}`)).join(', ');
+  return dtype === 'bool' ? `(vec4u(${found}) != vec4u())` : `${valueTypes[dtype]}(${found})`;
 }
 
-const elements = {
+const elementTypes = {
   f32: 'array<f32>',
   f16: 'array<Half2>',
   i32: 'array<i32>',
   u32: 'array<u32>',
   bool: 'array<u32>',
-};
+} as const;
 
 /**
- * Over a result of which operands are stretched. Its elements are counted from the last dimension on (`extent` 0), a bit
- * of an operand's mask a dimension that the operand has.
+ * Over a result of which operands are stretched. Its elements, or its fours, are counted from the last dimension on
+ * (`extent` 0), a bit of an operand's mask a dimension that the operand has.
  */
 export function stretchedDefinition(
-  form: ElementwiseForm & { readonly rank: Rank },
+  form: ElementwiseForm & { readonly each: Each; readonly rank: Rank },
 ): ShaderDefinition<Record<string, ParamType>> {
   const { formula, tensors, dtypeOf, kindOf, params, dtypes, functions, lets } = partsOf(form);
-  const stretched = tensors.filter((name) => kindOf(name) === 'stretched');
+  const stretched = tensors.filter((name) => kindOf(name) !== 'flat');
+  const inFours = stretched.every((name) => kindOf(name) !== 'elements');
   const inner = form.rank === 'many' ? 0 : form.rank - 1;
   const dimension = (extent: string, k: string) => `{
     let extent = ${extent};
@@ -151,11 +158,16 @@ export function stretchedDefinition(
       ? `for (var k = 0u; k < p.inner; k++) ${dimension('extents[k]', 'k')}`
       : Array.from({ length: inner }, (_, k) => dimension(`p.extent${k}`, `${k}u`)).join('\n  ');
   const top = form.rank === 'many' ? 'p.inner' : `${inner}u`;
+  const [index, first] = inFours
+    ? ['u32', 'p.first + i']
+    : // Beyond the last element there is room for what is computed, but nothing to look up.
+      ['vec4u', 'p.first + min(vec4u(i * 4u) + vec4u(0u, 1u, 2u, 3u), vec4u(p.last))'];
   return {
     label: `${labelOf(form)}Broadcast`,
     params: {
       first: 'u32',
       count: 'u32',
+      ...(inFours ? {} : { last: 'u32' as const }),
       ...params,
       ...Object.fromEntries(
         stretched.flatMap((name) => [
@@ -169,35 +181,30 @@ export function stretchedDefinition(
     },
     buffers: {
       ...Object.fromEntries(
-        tensors.map((name) => [
-          `in_${name}`,
-          kindOf(name) === 'stretched' ? elements[dtypeOf(name)] : vec4Type(dtypeOf(name)),
-        ]),
+        tensors.map((name) => {
+          const types = ['flat', 'fours'].includes(kindOf(name)) ? vec4Type : (of: DType) => elementTypes[of];
+          return [`in_${name}`, types(dtypeOf(name))];
+        }),
       ),
       outY: vec4Type(form.out),
       ...(form.rank === 'many' ? { extents: 'array<u32>' } : {}),
     },
     dtypes,
-    body: `${functions}
-fn halvesOf(words: vec4u) -> vec4f {
-  return vec4f(unpack2x16float(words.x).x, unpack2x16float(words.y).x, unpack2x16float(words.z).x, unpack2x16float(words.w).x);
-}
-${FLAT_MAIN}
-  if (i >= (p.count + 3u) / 4u) { return; }
-  // Beyond the last element there is room for what is computed, but nothing to look up.
-  var rest = p.first + min(vec4u(i * 4u) + vec4u(0u, 1u, 2u, 3u), vec4u(p.count - 1u));
-  ${stretched.map((name) => `var at_${name} = vec4u(); var step_${name} = 1u;`).join('\n  ')}
+    body: `${functions}${elementMain(
+      form.each,
+      `var rest = ${first};
+  ${stretched.map((name) => `var at_${name} = ${index}(); var step_${name} = 1u;`).join('\n  ')}
   ${dimensions}
-  ${stretched.map((name) => `if (((p.mask_${name} >> ${top}) & 1u) == 1u) { at_${name} += rest * step_${name}; }\n  at_${name} -= vec4u(p.base_${name});`).join('\n  ')}
+  ${stretched.map((name) => `if (((p.mask_${name} >> ${top}) & 1u) == 1u) { at_${name} += rest * step_${name}; }\n  at_${name} -= ${index}(p.base_${name});`).join('\n  ')}
   ${lets.join('\n  ')}
   ${tensors
     .map((name) =>
-      kindOf(name) === 'stretched'
-        ? `let ${name} = ${gather4(dtypeOf(name), `in_${name}`, `at_${name}`)};`
-        : `let ${name} = ${load4(dtypeOf(name), `in_${name}`, 'i')};`,
+      kindOf(name) === 'flat'
+        ? `let ${name} = ${load4(dtypeOf(name), `in_${name}`, 'i')};`
+        : `let ${name} = ${lookUp(kindOf(name), dtypeOf(name), `in_${name}`, `at_${name}`)};`,
     )
     .join('\n  ')}
-  ${store4(form.out, 'outY', 'i', formula)}
-}`,
+  ${store4(form.out, 'outY', 'i', formula)}`,
+    )}`,
   };
 }

@@ -262,14 +262,11 @@ function run(
     if (typeof operand === 'number') {
       kinds[name as OperandName] = 'number';
       parameters[name] = operand;
-    } else if (sameShape(operand.shape, out.shape)) launched[`in_${name}`] = flat(operand);
-    else {
-      kinds[name as OperandName] = 'stretched';
-      stretched.push([name, operand]);
-    }
+    } else if (operand.size === out.size) launched[`in_${name}`] = flat(operand);
+    else stretched.push([name, operand]);
   }
+  const each = eachOf(gpu, out.dtype, out.size);
   if (stretched.length === 0) {
-    const each = eachOf(gpu, out.dtype, out.size);
     shaderOf('elementwise', { ...form, ...kinds, each }, flatDefinition).launch(
       gpu,
       launched,
@@ -282,26 +279,33 @@ function run(
     out.shape,
     stretched.map(([, tensor]) => tensor.shape),
   );
+  const inFours = (dims.at(-1) ?? 1) % 4 === 0;
   const rank: Rank = dims.length <= 2 ? 2 : dims.length <= 4 ? 4 : 'many';
   const inner = rank === 'many' ? dims.length - 1 : rank - 1;
   // From the last dimension on, and 1 where there are fewer.
   const extents = Array.from({ length: inner }, (_, k) => dims[dims.length - 1 - k] ?? 1);
-  for (const [n, [name, tensor]] of stretched.entries())
+  if (inFours) extents[0]! /= 4;
+  const widths = stretched.map(([name, tensor], n) => {
+    const hasLast = (masks[n]! & 1) === 1;
+    kinds[name as OperandName] = inFours ? (hasLast ? 'fours' : 'single') : 'elements';
     launched[`in_${name}`] = windowed(tensor, out.size, (piece) => broadcastRange(dims, masks[n]!, piece));
+    return inFours && hasLast ? 4 : 1;
+  });
   const listed =
     rank === 'many' ? Tensor.from(gpu, Uint32Array.from(extents), [inner], 'u32', 'workspace') : undefined;
   if (listed) launched['extents'] = whole(listed);
-  shaderOf('stretched', { ...form, ...kinds, rank }, stretchedDefinition).launch(
+  shaderOf('stretched', { ...form, ...kinds, each, rank }, stretchedDefinition).launch(
     gpu,
     launched,
     ({ start, count }, base) => ({
-      first: start,
-      count,
+      first: inFours ? start / 4 : start,
+      count: Math.ceil(count / 4),
+      last: count - 1,
       ...parameters,
       ...Object.fromEntries(
         stretched.flatMap(([name], n) => [
           [`mask_${name}`, masks[n]!],
-          [`base_${name}`, base[`in_${name}`]!],
+          [`base_${name}`, base[`in_${name}`]! / widths[n]!],
         ]),
       ),
       ...(listed ? { inner } : Object.fromEntries(extents.map((extent, k) => [`extent${k}`, extent]))),

@@ -108,12 +108,23 @@ const others: Shapes[] = [
     [[2, 2, 1100], [1100]],
   ],
   [
-    [[4, 3], []],
-    [[70, 30], []],
+    [[4, 4], []],
+    [[70, 32], []],
   ],
   [
     [[1], [2, 2]],
     [[1], [60, 40]],
+  ],
+  // Fours of the last dimension, of which one operand has none.
+  [
+    [
+      [3, 1, 8],
+      [2, 1],
+    ],
+    [
+      [40, 1, 48],
+      [3, 1],
+    ],
   ],
   // Six dimensions of which no two can be seen as one.
   [
