@@ -6,7 +6,7 @@ import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
 import type { Capabilities } from '../src/gpu/capabilities.js';
 import { Gpu } from '../src/gpu/gpu.js';
-import { formOf } from '../src/kernels/matmul/cases.js';
+import { batchesWith, formOf } from '../src/kernels/matmul/cases.js';
 import type { MatmulForm, MatmulSize } from '../src/kernels/matmul/form.js';
 import { gpuVariant } from '../src/kernels/matmul/gpu-variant.js';
 import { matmul, matmulFamily } from '../src/kernels/matmul/matmul.js';
@@ -45,6 +45,11 @@ for (const [form, size, split] of [
   // More columns than a band has.
   [formOf('NN', 'f32', 'f32', 'f32'), { M: 37, K: 20, N: 1100 }, false],
   [formOf('TN', 'f16', 'f16', 'f32'), { M: 20, K: 301, N: 36 }, true],
+  [
+    formOf('NT', 'f16', 'f16', 'f32', false, true),
+    { M: 20, K: 36, N: 28, ...batchesWith(6, [2, 3], [1, 2]) },
+    false,
+  ],
 ] as [MatmulForm, MatmulSize, boolean][]) {
   const name = `tiles in workgroup memory${split ? ', K split' : ''}: ${JSON.stringify(form)}`;
   test(name, async () => {
@@ -127,6 +132,14 @@ test('what GPUs are given', () => {
   assert.equal(chosen(NVIDIA, f32, { ...large, M: 1024, N: 1024 }), 'tile128x64');
   assert.equal(chosen(NVIDIA, f32, few), 'splitK');
   assert.equal(chosen(least, f16, few), 'splitK');
+  // Many tiles of many products, which each have one; large ones, or few with a long K, are computed one by one.
+  const many = (form: MatmulForm): MatmulForm => ({ ...form, batched: true });
+  const heads = { M: 128, N: 128, K: 64, ...batchesWith(384) };
+  assert.equal(chosen(NVIDIA, many(f16), heads), 'subgroupMatrixWide');
+  assert.equal(chosen(NVIDIA, many(f32), heads), 'tile128x128');
+  assert.equal(chosen(least, many(f32), { ...heads, N: 127 }), 'tile64');
+  assert.equal(chosen(NVIDIA, many(f16), { ...large, ...batchesWith(4) }), 'loop');
+  assert.equal(chosen(NVIDIA, many(f32), { ...few, ...batchesWith(2) }), 'loop');
   // Rows that do not come in fours.
   assert.equal(chosen(NVIDIA, f32, { M: 300, N: 301, K: 1024 }), 'tile64');
   for (const name of ['tile128x64', 'splitK', 'subgroupMatrix'])

@@ -38,11 +38,14 @@ const EINSUM = signature(
  * @throws ShapeError for an equation that does not say what to do, or does not fit the operands.
  */
 export function einsum(equation: string, a: Tensor, b?: Tensor, ...more: never[]): Tensor {
-  if (typeof equation !== 'string')
-    throw new ShapeError('einsum', `needs an equation such as 'ij,jk->ik', found ${show(equation)}`);
-  if (more.length > 0)
-    throw new ShapeError('einsum', `takes one or two operands, found ${more.length + 2}: nest calls`);
   EINSUM.check({ a, b });
+  if (typeof equation !== 'string')
+    throw new ShapeError('einsum', `needs an equation such as 'ij,jk->ik', found ${show(equation)}`, {
+      a,
+      b,
+    });
+  if (more.length > 0)
+    throw new ShapeError('einsum', `takes one or two operands, found ${more.length + 2}`, { a, b });
   const tensors = b ? [a, b] : [a];
   const { inputs, output } = parse(equation, tensors, (problem) => {
     throw new ShapeError('einsum', `${show(equation)}: ${problem}`, { a, b });

@@ -23,7 +23,9 @@ import {
   piecesOf,
   whole,
 } from './form.js';
+import { tileCount } from './gpu-tiles.js';
 import { packedBuffer, packedTextureChain, packedTextureTree } from './packed.js';
+import { ENOUGH_WORKGROUPS } from './split-k.js';
 import { matrixVariants } from './subgroup-matrix.js';
 import { tileVariants } from './tile.js';
 import { tile64 } from './tile64.js';
@@ -181,7 +183,7 @@ function batchedProducts(a: Tensor, b: Tensor, form: MatmulForm): Tensor {
   return c;
 }
 
-/** Of products this large the launches cost nothing, and each can be computed by what suits it best. */
+/** Of products this large the launches cost a CPU nothing. */
 const LARGE = 1 << 27;
 
 /** One by one, by what is chosen for each. */
@@ -189,9 +191,13 @@ const loop: MatmulVariant = {
   name: 'loop',
   why: 'many products, each by itself: large ones, and those with so long a K that others do not take them',
   supports: (_, form) => form.batched === true,
-  prior(facts, _, { M, N, K }) {
-    if (M * N * K >= LARGE) return 40;
-    return facts.software && facts.subgroupMinSize >= 8 && K > 0 ? 20 : 0;
+  prior(facts, _, { M, N, K, batches = 1 }) {
+    if (facts.software) return M * N * K >= LARGE ? 40 : facts.subgroupMinSize >= 8 && K > 0 ? 20 : 0;
+    // One keeps a GPU busy, or all of them do not unless K is split.
+    if (tileCount({ M, N }, { rows: 128, columns: 128 }) >= ENOUGH_WORKGROUPS) return 40;
+    return tileCount({ M, N }, { rows: 64, columns: 64 }) * batches < ENOUGH_WORKGROUPS / 2 && K >= 1024
+      ? 20
+      : 0;
   },
   shaders: () => ({}),
   run(gpu, form, size, operands) {

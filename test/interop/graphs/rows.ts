@@ -485,6 +485,41 @@ export const productRows: readonly GraphRow[] = [
     torch: 'x[0] @ x[1]',
   },
   {
+    name: 'matmul of a vector and matrices',
+    draw: (draw) => {
+      const x = draw.ranked(2);
+      return { x: [draw.leaf([x.shape.at(-2)!]), x] };
+    },
+    ours: ([x, y]) => ops.matmul(x!, y!),
+    torch: 'x[0] @ x[1]',
+  },
+  {
+    name: 'einsum of two',
+    draw: (draw) => {
+      const x = draw.ranked(1);
+      const own = [...'ijklmnop'].slice(0, x.shape.length);
+      const common = own.filter(() => draw.chance(0.5));
+      const others = ['u', 'v'].slice(draw.below(3));
+      const second = draw.shuffled([...common, ...others]);
+      const extents = second.map((axis) => x.shape[own.indexOf(axis)] ?? 1 + draw.below(4));
+      const output = draw.shuffled([...own, ...others].filter(() => draw.chance(0.6)));
+      const equation = `${own.join('')},${second.join('')}->${output.join('')}`;
+      return { x: [x, draw.leaf(extents)], a: { equation } };
+    },
+    ours: ([x, y], { equation }) => ops.einsum(equation, x!, y!),
+    torch: "torch.einsum(a['equation'], x[0], x[1])",
+  },
+  {
+    name: 'einsum of one, a diagonal, dots',
+    draw: (draw) => {
+      const n = 1 + draw.below(4);
+      const x = draw.leaf([...draw.shape(), n, 1 + draw.below(3), n]);
+      return { x: [x], a: { equation: draw.one(['...iji->ij...', '...iji', '...iji->j', '...iji->...']) } };
+    },
+    ours: ([x], { equation }) => ops.einsum(equation, x!),
+    torch: "torch.einsum(a['equation'], x[0])",
+  },
+  {
     name: 'outer',
     draw: (draw) => ({ x: [draw.leaf([1 + draw.below(6)]), draw.leaf([1 + draw.below(6)])] }),
     ours: ([x, y]) => ops.outer(x!, y!),
