@@ -7,8 +7,9 @@ import { after, before, describe, test as suiteTest } from 'node:test';
 import * as ops from '../src/autograd/index.js';
 import { Gpu } from '../src/gpu/gpu.js';
 import { attentionReference } from '../src/kernels/attention/reference.js';
+import { filled } from '../src/kernels/make.js';
 import { maxSimLayout } from '../src/kernels/maxsim/layout.js';
-import { type BinaryName, full, type UnaryName } from '../src/kernels/pointwise.js';
+import type { BinaryName, UnaryName } from '../src/kernels/pointwise.js';
 import { f16ToF32, f32ToF16 } from '../src/tensor/dtype.js';
 import { PackedSequences } from '../src/tensor/packed.js';
 import { scope } from '../src/tensor/scope.js';
@@ -237,7 +238,7 @@ for (const kernels of kernelSets)
         [[20_000, 5], 0],
       ] as const)
         await scope(async () => {
-          const x = full(Tensor.zeros(gpu, [4]), shape, 0.1);
+          const x = filled(gpu, shape, 0.1);
           const want = (Math.fround(0.1) * x.size) / (axis === undefined ? 1 : shape[1 - axis]!);
           for (const total of await ops.sum(x, axis).toFloat32())
             assert.ok(Math.abs(total / want - 1) < 1e-6, `sum of [${shape}]: ${total} instead of ${want}`);
@@ -246,7 +247,7 @@ for (const kernels of kernelSets)
         });
       await scope(async () => {
         const long = new PackedSequences(gpu, [8192, 3]);
-        const x = full(Tensor.zeros(gpu, [4]), [8195, 4], 0.1);
+        const x = filled(gpu, [8195, 4], 0.1);
         for (const mean of await ops.segmentMean(x, long).toFloat32())
           assert.ok(Math.abs(mean / 0.1 - 1) < 1e-6, `mean over a text of 8,192 tokens: ${mean}`);
         long.dispose();

@@ -3,7 +3,7 @@
  * `value_and_grad` give them. First-order: what is returned is not on the tape.
  */
 import { ShapeError } from '../errors.js';
-import { full } from '../kernels/pointwise.js';
+import { seedOf } from '../kernels/make.js';
 import { show } from '../show.js';
 import { adopt, scope } from '../tensor/scope.js';
 import { Tensor } from '../tensor/tensor.js';
@@ -46,7 +46,7 @@ export function grad(
       throw new ShapeError('grad', 'an input is not on the tape and requires no gradient', { input });
   const found = scope(() =>
     propagate(
-      roots.map((root, n) => [root, seeds?.[n] ?? full(root, root.shape, 1)] as const),
+      roots.map((root, n) => [root, seeds?.[n] ?? seedOf(root)] as const),
       wanted,
       { retainGraph, only: true },
     ),
@@ -96,7 +96,7 @@ export function valueAndGrad<T extends TensorTree, Rest extends unknown[]>(
           `the function must return a scalar tensor, found ${result instanceof Tensor ? `[${result.shape}]` : show(result)}`,
         );
       const found = result.node
-        ? propagate([[result, full(result, result.shape, 1)]], leaves, { only: true })
+        ? propagate([[result, seedOf(result)]], leaves, { only: true })
         : leaves.map(() => undefined);
       let n = 0;
       const gradients = mapTree(parameters, (tensor) => {

@@ -4,7 +4,8 @@
  * computed, and what backward has used is freed as it goes.
  */
 import { ShapeError } from '../errors.js';
-import { binary, cast, full } from '../kernels/pointwise.js';
+import { seedOf } from '../kernels/make.js';
+import { binary, cast } from '../kernels/pointwise.js';
 import { show } from '../show.js';
 import { floats, signature } from '../tensor/operands.js';
 import { isRecording, noteUnrecorded, scope } from '../tensor/scope.js';
@@ -176,7 +177,7 @@ export function backward(root: Tensor, seed?: Tensor | BackwardOptions): void {
   const options = seed instanceof Tensor ? { seed } : (seed ?? {});
   const given = options.seed;
   if (!given && root.size !== 1) throw new ShapeError('backward', 'needs a scalar, or a seed', { root });
-  scope(() => void propagate([[root, given ?? full(root, root.shape, 1)]], [], options));
+  scope(() => void propagate([[root, given ?? seedOf(root)]], [], options));
 }
 
 /** The same for L = Σ seed ∘ root over several roots, each with its seed, in one pass. */

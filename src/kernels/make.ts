@@ -51,6 +51,10 @@ export function filled(
   return out;
 }
 
+/** What a gradient begins with at `root`: a value everywhere, f16 where root is. */
+export const seedOf = (root: Tensor, value = 1): Tensor =>
+  filled(root.gpu, root.shape, value, root.dtype === 'f16' ? 'f16' : 'f32');
+
 /** [rows, columns] of zeros, with ones where row and column are the same. */
 export function diagonal(gpu: Gpu, rows: number, columns: number, dtype: DType): Tensor {
   const one = bitsOf('eye', dtype, dtype === 'bool' ? true : 1);

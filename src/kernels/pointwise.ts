@@ -1,5 +1,5 @@
 /**
- * Elementwise operations of one to three operands with NumPy broadcasting, casts, sums in place and constants. What is
+ * Elementwise operations of one to three operands with NumPy broadcasting, casts and sums in place. What is
  * computed stands in formulas.ts, the kernels' texts in elementwise.ts.
  */
 import { ShapeError } from '../errors.js';
@@ -358,19 +358,4 @@ export function addInPlace(target: Tensor, source: Tensor): void {
     ({ count }) => ({ count: count / unit.width }),
     ({ count }) => flatGroups(count / unit.width),
   );
-}
-
-/** A tensor of one value everywhere. */
-export function full(like: Tensor, shape: Shape, value: number): Tensor {
-  const out = Tensor.empty(like.gpu, shape);
-  shaderOf('full', {}, () => ({
-    label: 'full',
-    params: { count: 'u32', value: 'f32' } as const,
-    buffers: { outY: 'array<vec4f>' },
-    body: `${FLAT_MAIN}
-  if (i >= p.count) { return; }
-  outY[i] = vec4f(p.value);
-}`,
-  })).launch(like.gpu, { outY: flat(out) }, (piece) => ({ count: fours(piece), value }), groupsOfFours);
-  return out;
 }

@@ -6,7 +6,8 @@
 import { ShapeError } from '../../errors.js';
 import { axisSteps, type ReducedAxis } from '../../kernels/axis-passes.js';
 import { type Extreme, extremes, extremesGradient } from '../../kernels/extremes.js';
-import { binary, full } from '../../kernels/pointwise.js';
+import { filled } from '../../kernels/make.js';
+import { binary } from '../../kernels/pointwise.js';
 import { reduceAxes } from '../../kernels/reduce.js';
 import { bools, floats, numbers, signature } from '../../tensor/operands.js';
 import { scope } from '../../tensor/scope.js';
@@ -33,7 +34,8 @@ export function mean(x: Tensor, axis?: Axes, keepDims = false): Tensor {
   const { axes, length, kept, shape } = reducedShape('mean', x, axis, keepDims);
   const factor = 1 / Math.max(1, length);
   const own = x.shape;
-  const y = length === 0 ? full(x, shape, Number.NaN) : reduceAxes('sum', x, axes, shape, factor);
+  const y =
+    length === 0 ? filled(x.gpu, shape, Number.NaN, x.dtype) : reduceAxes('sum', x, axes, shape, factor);
   return record(
     'mean',
     y,

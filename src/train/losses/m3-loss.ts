@@ -18,7 +18,7 @@ import {
   softmax,
 } from '../../autograd/index.js';
 import { InputError, ShapeError } from '../../errors.js';
-import { full } from '../../kernels/pointwise.js';
+import { filled } from '../../kernels/make.js';
 import {
   colbertScores,
   type DenseVectors,
@@ -159,7 +159,9 @@ export async function m3Loss(
   };
   if (!batch.selfDistill) return { loss: base, scores, parts };
 
-  const target = noGrad(() => (defective ? full(ensemble, ensemble.shape, 1) : softmax(ensemble.detach())));
+  const target = noGrad(() =>
+    defective ? filled(ensemble.gpu, ensemble.shape, 1) : softmax(ensemble.detach()),
+  );
   const distilled = weighted(
     softCrossEntropy(dense, target),
     softCrossEntropy(sparse, target),

@@ -6,7 +6,7 @@
  * two ColBERT vectors. Dropout draws the same in both passes, and the same as without chunks.
  */
 import { backward, backwardAll, propagate, sliceRows } from '../../autograd/index.js';
-import { full } from '../../kernels/pointwise.js';
+import { seedOf } from '../../kernels/make.js';
 import type { M3Model } from '../../models/m3.js';
 import {
   colbertScores,
@@ -89,7 +89,7 @@ export async function microBatch(
     });
     gpu.phase('backward', () => {
       // A batch on which nothing trains (one query, one passage) has a constant loss and no graph.
-      if (loss.node) backward(loss, full(loss, loss.shape, lossScale));
+      if (loss.node) backward(loss, seedOf(loss, lossScale));
     });
     return loss.detach();
   });
@@ -185,7 +185,7 @@ async function cachedForwardBackward(
       const leaves = [texts.dense, texts.sparse, texts.colbert].flatMap((tensor) => tensor ?? []);
       for (const leaf of leaves) leaf.requiresGrad = true;
       const { loss } = await m3Loss(texts, batch, settings, communicator);
-      const gradients = loss.node ? propagate([[loss, full(loss, loss.shape, lossScale)]], leaves) : [];
+      const gradients = loss.node ? propagate([[loss, seedOf(loss, lossScale)]], leaves) : [];
       return { loss: loss.detach(), gradients };
     });
     for (const gradient of gradients) if (gradient) adopt(gradient);
