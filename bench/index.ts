@@ -8,6 +8,7 @@ export { bench } from './bench.js';
 export type { Times } from './kernels/measure.js';
 export { quantile } from './report/statistics.js';
 
+/** How long `time` may take. */
 export interface TimeOptions {
   /** To spend on samples, about; 1. */
   readonly seconds?: number;

@@ -10,6 +10,7 @@ export class InputError extends Error {
   override name = 'InputError';
 }
 
+/** The machine could not do it: no adapter, no memory, a device or a rank that is gone. */
 export class MachineError extends Error {
   readonly exitCode = 1;
   override name = 'MachineError';

@@ -9,6 +9,7 @@ import { InputError } from './errors.js';
 import { nearestName } from './nearest-name.js';
 import { printable, show } from './show.js';
 
+/** How the words of a flag become a value. */
 export interface ValueType<T> {
   /** Completes "expected …" in an error. */
   readonly expects: string;
@@ -24,6 +25,7 @@ export interface ValueType<T> {
   words?(value: T): string;
 }
 
+/** A flag of a command: its type, default and help. */
 export interface Flag<T> {
   readonly type: ValueType<T>;
   /** Undefined: the flag must be given. */
@@ -48,6 +50,7 @@ export interface ForeignFlag {
   readonly beside?: { readonly flag: string; readonly holds: readonly string[] };
 }
 
+/** Flags of a command by name. */
 // biome-ignore lint/suspicious/noExplicitAny: a table mixes value types; FlagValues recovers each one
 export type FlagTable = Record<string, Flag<any>>;
 
@@ -56,6 +59,7 @@ export type CamelCase<S extends string> = S extends `${infer Head}_${infer Tail}
   ? `${Head}${Capitalize<CamelCase<Tail>>}`
   : S;
 
+/** Values of a table of flags, by names in camel case. */
 export type FlagValues<Table extends FlagTable> = {
   -readonly [Name in keyof Table & string as CamelCase<Name>]: Table[Name] extends Flag<infer T> ? T : never;
 };

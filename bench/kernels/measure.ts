@@ -7,6 +7,7 @@ import type { Gpu } from '../../src/gpu/gpu.js';
 import type { Trial } from '../../src/kernels/variants.js';
 import { scope } from '../../src/tensor/scope.js';
 
+/** What `time` found. */
 export interface Times {
   /** Seconds of one run, by host clock: sorted. */
   readonly samples: readonly number[];

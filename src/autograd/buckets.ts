@@ -10,6 +10,7 @@ export interface ElementRange {
   readonly end: number;
 }
 
+/** Parameters whose gradients are complete together, for reductions during backward. */
 export interface GradientBucket {
   /** Its gradients are final when backward has passed this stage and all later ones. */
   readonly stage: number;

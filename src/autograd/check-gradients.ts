@@ -10,6 +10,7 @@ import { formatShape } from '../tensor/shape.js';
 import { Tensor } from '../tensor/tensor.js';
 import { propagate } from './tape.js';
 
+/** Step and tolerances of `checkGradients`. */
 export interface CheckGradientsOptions {
   /** By how much an element is moved to either side. Default 1e-2: f32 has seven digits, of which half are lost. */
   readonly eps?: number;

@@ -9,6 +9,7 @@ import { adopt, scope } from '../tensor/scope.js';
 import { Tensor } from '../tensor/tensor.js';
 import { propagate } from './tape.js';
 
+/** Seeds of the outputs, and whether the graph of `grad` can be used again. */
 export interface GradOptions {
   /** dL/d(output), one for each output; by default ones, and then each output must be a scalar. */
   readonly seeds?: readonly Tensor[] | undefined;

@@ -5,6 +5,7 @@ import { show } from '../show.js';
 import { checkDType } from '../tensor/host-data.js';
 import type { DType, Tensor } from '../tensor/tensor.js';
 
+/** Number format of a tensor that is made. */
 export interface MakeOptions {
   /** Number format; by default that of the data, and f32 of numbers. */
   readonly dtype?: DType | undefined;

@@ -15,6 +15,7 @@ import { checkShape, formatShape, type Shape, sameShape } from '../tensor/shape.
 import { type DType, Tensor } from '../tensor/tensor.js';
 import { checkMaking, type MakeOptions, made } from './make-options.js';
 
+/** Shape and number format of `tensor`. */
 export interface TensorOptions extends MakeOptions {
   /** Of values that are given in one list; by default the shape is that of the lists. */
   readonly shape?: Shape | undefined;

@@ -23,6 +23,7 @@ export interface ParameterPart {
   readonly shape: Shape;
 }
 
+/** Name, shape and first values of a parameter. */
 export interface ParameterSpec {
   readonly name: string;
   readonly shape: Shape;
@@ -221,6 +222,7 @@ export interface TableParameter extends Parameter {
 const collectsRows = (parameter: Parameter): parameter is TableParameter =>
   parameter.gradient instanceof RowGradients;
 
+/** A model's parameters by name, in flat buffers of values and of gradients. */
 export class ParameterStore {
   readonly parameters: readonly Parameter[];
   /** Elements of the flat buffers of weights and gradients of trainable dense parameters, which are equally laid out. */

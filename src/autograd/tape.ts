@@ -159,6 +159,7 @@ export function record(
   return output;
 }
 
+/** The seed of `backward`, and whether the graph can be used again. */
 export interface BackwardOptions {
   /** dL/d(root), of its shape and dtype; by default ones, and then the root must be a scalar. */
   readonly seed?: Tensor | undefined;
@@ -207,6 +208,7 @@ const BACKWARD = signature(
   { sameDType: ['root', 'seed'] },
 );
 
+/** Whether the graph of `propagate` can be used again, and whether sinks get anything. */
 export interface PropagateOptions {
   readonly retainGraph?: boolean | undefined;
   /** No sink gets anything: what leads to none of `wanted` is not gone through, and can be later. */

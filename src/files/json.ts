@@ -10,6 +10,7 @@ import { printable, show } from '../show.js';
 import { kindOf } from './kind.js';
 import { PositionedFile } from './positioned.js';
 
+/** An object that was read from JSON. */
 export type JsonObject = Record<string, unknown>;
 
 export interface JsonLimits {

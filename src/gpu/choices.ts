@@ -7,6 +7,7 @@
 /** Families by name with the variant each is to use where the adapter supports it; `fallback`: the first of every family. */
 export type ForcedKernels = 'fallback' | Readonly<Record<string, string>>;
 
+/** Kernel choices as they are written to a file. */
 export interface ChoicesRecord {
   readonly forced?: ForcedKernels | undefined;
   /** Variant by `family form sizeClass`. */
@@ -23,6 +24,7 @@ export interface Decision {
   readonly variant: { readonly name: string };
 }
 
+/** Which variant of each kernel family a device runs: forced, tuned, or by rule. */
 export class KernelChoices {
   private readonly winners = new Map<string, string>();
   /** Decisions that were made on this device, by family, form and exact size; `choose` in src/kernels/variants.ts keeps them. */

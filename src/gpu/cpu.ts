@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import os from 'node:os';
 
+/** The processor that a software adapter computes on. */
 export interface CpuFacts {
   readonly model: string;
   /** 32 vector registers and gathers that its compilers use; where the system does not tell, false. */

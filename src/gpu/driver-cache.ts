@@ -14,6 +14,7 @@ import { systemReason } from '../files/reason.js';
 import { printable, show } from '../show.js';
 import { ELF_HEAD, elfBytes, elfSegments } from './elf.js';
 
+/** Software drivers that set-up can install. */
 export type SoftwareDriverName = 'lavapipe' | 'swiftshader';
 
 /** What `manifest.json` in a cached driver's folder says; all paths are relative to that folder. */

@@ -35,6 +35,7 @@ import { type PendingGather, type PendingRead, Transfer } from './transfer.js';
 import { gpuWait } from './wait.js';
 import './webgpu.js';
 
+/** Which adapter `Gpu.open` takes, and within which limits. */
 export interface GpuOptions {
   /** Substring of the adapter's raw name (case-sensitive); the first match wins. */
   adapter?: string;
@@ -98,6 +99,7 @@ function checkOptions(options: GpuOptions): void {
 const isCount = (value: number, limit: number): boolean =>
   Number.isInteger(value) && value > 0 && value <= limit;
 
+/** A device, its memory and what is recorded for it. Tensors live on one. */
 export class Gpu {
   readonly pool: BufferPool;
   private readonly faults: DeviceFaults;

@@ -12,6 +12,7 @@
 import { MachineError } from '../errors.js';
 import { GPUBufferUsage, GPUTextureUsage } from './webgpu.js';
 
+/** What memory is for, as `Gpu.memory` tells it. */
 export type Purpose = 'weights' | 'gradients' | 'optimizer' | 'activations' | 'workspace';
 
 /** What the pool hands out. */
@@ -49,6 +50,7 @@ export interface ReadbackBuffer extends PoolEntry {
   readonly buffer: GPUBuffer;
 }
 
+/** Format of a texture of rows. */
 export type RowFormat = 'rgba32float' | 'rgba16float' | 'rgba32uint';
 
 /** Bytes of one texel. */
@@ -60,6 +62,7 @@ export interface RowTexture extends PoolEntry {
   readonly view: GPUTextureView;
 }
 
+/** What a device's tensors take: now, kept for reuse, and at most. */
 export interface MemoryReport {
   /** Bytes handed out, by purpose. They depend on what is live only, not on what the pool held before. */
   readonly live: Record<Purpose, number>;
@@ -100,6 +103,7 @@ export function sizeClass(bytes: number): number {
 
 let nextSerial = 1;
 
+/** A device's memory: buffers and textures that are handed out, accounted for by purpose, and used again. */
 export class BufferPool {
   /**
    * Free entries by kind and size, in descending order of their serials. The one that was made first is handed out

@@ -34,6 +34,7 @@ export interface LaunchSpan {
   end: number;
 }
 
+/** Something that the host did while a profile was taken, and how long it took. */
 export interface HostPhase {
   readonly name: string;
   begin: number;
@@ -47,6 +48,7 @@ export interface Submission {
   readonly end: number;
 }
 
+/** One kernel's dispatches in a profile, added up. */
 export interface ProfileRow {
   readonly kernel: string;
   readonly variant: string | undefined;
@@ -81,6 +83,7 @@ export interface Window {
 
 type Sums = { -readonly [K in keyof ProfileRow]: ProfileRow[K] };
 
+/** What a device did from `startProfile` to `stopProfile`. */
 export class Profile {
   readonly times: boolean;
   readonly nanoseconds: number;

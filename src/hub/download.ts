@@ -20,6 +20,7 @@ import { neededFiles } from './needed-files.js';
 import { type HubOptions, type HubSettings, hubSettings } from './settings.js';
 import type { Transport } from './transport.js';
 
+/** How far a download has come. */
 export interface DownloadProgress {
   readonly model: string;
   /** In the repository. */
@@ -29,12 +30,14 @@ export interface DownloadProgress {
   readonly totalBytes: number;
 }
 
+/** Who is told of a download. */
 export interface DownloadReport {
   /** For people, one line. */
   note(line: string): void;
   progress?(progress: DownloadProgress): void;
 }
 
+/** Which revision of a hub's model, and who is told of the download. */
 export interface DownloadOptions extends HubOptions {
   /** A branch, a tag or a commit; `main` by default. */
   readonly revision?: string | null;

@@ -12,6 +12,7 @@ import { type SavedDType, torchNameOf } from '../weights/saved-weights.js';
 import { requireModelFolder } from './hub-cache.js';
 import { CONFIG_FILE } from './model-folder.js';
 
+/** The sizes of an XLM-RoBERTa or BERT encoder, from its folder's `config.json`. */
 export interface EncoderConfig {
   readonly family: 'xlm-roberta' | 'bert';
   readonly hiddenSize: number;

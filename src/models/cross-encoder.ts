@@ -27,6 +27,7 @@ import {
 import { CONFIG_FILE, watchFolder } from './model-folder.js';
 import type { TokenBatch } from './token-batch.js';
 
+/** Precision of a CrossEncoder. */
 export interface CrossEncoderOptions {
   /** f16: the encoder's layers compute on f16 copies of the weights; the classifier stays in f32. Default f32. */
   readonly precision?: FloatDType;
@@ -54,6 +55,7 @@ const HEADS: Record<EncoderConfig['family'], readonly HeadPart[]> = {
 /** What stands before the encoder's names in the store, and before the head's. */
 const [ENCODER, HEAD] = ['model.', 'head.'];
 
+/** A reranker: an encoder with a head that scores a query and a text together. `open` reads its folder. */
 export class CrossEncoder {
   private constructor(
     readonly gpu: Gpu,

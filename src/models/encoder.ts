@@ -25,6 +25,7 @@ import type { Tensor } from '../tensor/tensor.js';
 import type { EncoderConfig } from './config.js';
 import type { TokenBatch } from './token-batch.js';
 
+/** How an encoder runs: dropout, recomputation, which rows are wanted. */
 export interface EncodeOptions {
   /** Draw dropout from here; without it (inference) there is none. */
   dropout?: RandomStreams | undefined;

@@ -12,6 +12,7 @@ import { encoderParameters } from './encoder.js';
 import type { TextSettings } from './sentence-files.js';
 import type { Pooling } from './token-batch.js';
 
+/** What an M3 model computes, with its defaults. */
 export interface M3Settings {
   pooling: Pooling;
   /** L2-normalise dense and ColBERT vectors. */

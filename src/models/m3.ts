@@ -42,6 +42,9 @@ export interface TokenizerFiles {
   readonly files: ReadonlyMap<string, Uint8Array>;
 }
 
+/**
+ * A BGE-M3 model: an encoder with dense, lexical and multi-vector heads. `open` reads its folder, `save` writes one.
+ */
 export class M3Model {
   readonly config: EncoderConfig;
   readonly settings: M3Settings;

@@ -23,6 +23,7 @@ export interface BaseModel {
   readonly languages: readonly string[];
 }
 
+/** What a model's card tells. */
 export interface CardDetails {
   readonly base?: BaseModel | undefined;
   /** Markdown sections on how it came to be: data, settings, losses, scores. */

@@ -17,6 +17,7 @@ import {
 } from '../weights/saved-weights.js';
 import { type TorchEntry, writeTorchFile } from '../weights/torch-file.js';
 
+/** What is written into the folder of a model. */
 export interface ModelFolderContents {
   readonly config: JsonObject;
   readonly tensors: readonly WrittenTensor[];

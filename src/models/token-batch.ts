@@ -5,8 +5,10 @@ import { PackedSequences } from '../tensor/packed.js';
 import { RowIndex } from '../tensor/row-index.js';
 import type { EncoderConfig } from './config.js';
 
+/** How a sequence's vector is made of its tokens'. */
 export type Pooling = 'cls' | 'mean' | 'last_token';
 
+/** Texts as token ids on the device, packed, with the positions that pooling takes. */
 export class TokenBatch {
   readonly packed: PackedSequences;
   /** [T], all texts. */

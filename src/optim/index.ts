@@ -1,4 +1,6 @@
 /** Optimisers over parameters and tensors, learning-rate schedules, clipping, loss scaling. */
+export type { Fields } from '../files/json-fields.js';
+export type { MomentBlock } from '../kernels/adamw-rows.js';
 export { Adam, type AdamSettings, AdamW } from './adam.js';
 export {
   defaultLossScaling,
@@ -7,16 +9,20 @@ export {
   type LossScalerState,
   type LossScaling,
 } from './loss-scale.js';
+export type { MomentLayout, MomentNames, Moments } from './moments.js';
 export {
   type CommonSettings,
   clipGradNorm,
   type Given,
   type Group,
   type GroupOptions,
+  type Member,
   Optimizer,
   type ScaledStepOptions,
+  type StepGradient,
   type StepResult,
   type Trainable,
+  type Update,
 } from './optimizer.js';
 export {
   constantSchedule,
@@ -30,3 +36,5 @@ export {
   stepSchedule,
 } from './schedules.js';
 export { SGD, type SGDSettings } from './sgd.js';
+export type { Span } from './state.js';
+export type { TableMoments } from './table-moments.js';

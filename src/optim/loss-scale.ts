@@ -34,6 +34,7 @@ const FIXED_PATIENCE = 10;
 
 const LARGEST = 2 ** 100;
 
+/** What a step did to the scale. */
 export interface LossScaleEvent {
   readonly event: 'overflow' | 'loss_scale';
   /** The scale from the next step on, and that of this step. */
@@ -41,6 +42,7 @@ export interface LossScaleEvent {
   readonly previous_loss_scale: number;
 }
 
+/** What is saved of a LossScaler. */
 export interface LossScalerState {
   readonly scale: number;
   readonly good: number;
@@ -48,6 +50,7 @@ export interface LossScalerState {
   readonly overflows: number;
 }
 
+/** Loss scaling for f16: the scale falls where gradients overflow and rises after steps that did not. */
 export class LossScaler {
   /** Of the next step; 1 without scaling. */
   scale: number;

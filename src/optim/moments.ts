@@ -19,6 +19,7 @@ export interface MomentLayout {
   readonly byRows: boolean;
 }
 
+/** What an optimiser keeps of one tensor: its moments, dense or by the rows that were touched. */
 export class Moments {
   /** Updates of the tensor, skipped ones not among them. */
   steps = 0;

@@ -28,6 +28,7 @@ export type Trainable = Parameter | Tensor;
 /** One of them by itself or with a name, under which its state is saved; else that is its number. */
 export type Given = Trainable | readonly [name: string, trainable: Trainable];
 
+/** Settings that every optimiser has. */
 export interface CommonSettings {
   /** The rate of each step, or a schedule of it by the number of steps that were done (0 at first). */
   learningRate: number | Schedule;
@@ -41,6 +42,7 @@ export type GroupOptions<S> = Partial<S> & { readonly parameters: Iterable<Given
 /** A group as the optimiser has it. Its settings may be changed between steps. */
 export type Group<S> = S & { readonly parameters: readonly Tensor[] };
 
+/** Norm of the gradient, and whether the step was taken. */
 export interface StepResult {
   /** Global norm of the scaled gradients, before clipping. */
   readonly norm: number;
@@ -48,6 +50,7 @@ export interface StepResult {
   readonly skipped: boolean;
 }
 
+/** How a step treats gradients that were scaled. */
 export interface ScaledStepOptions {
   /** Multiplies the gradients: 1/loss scale, 1/micro-batches. Default 1. */
   readonly scale?: number;
@@ -86,6 +89,7 @@ const isGroup = (item: unknown): boolean => typeof item === 'object' && item !==
 const isNamed = (given: Given): given is readonly [string, Trainable] =>
   Array.isArray(given) && given.length === 2 && typeof given[0] === 'string';
 
+/** What all optimisers have: groups, clipping, their state saved and restored. */
 export abstract class Optimizer<S extends CommonSettings> {
   readonly groups: readonly Group<S>[];
   /** Steps done; those that were skipped are none. */

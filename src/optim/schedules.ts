@@ -5,6 +5,7 @@
 
 export type Schedule = (completedSteps: number) => number;
 
+/** How many steps a schedule has, and how many of them warm up. */
 export interface ScheduleSize {
   readonly warmupSteps: number;
   /** Optimiser steps of the whole run. */
@@ -22,6 +23,7 @@ export function linearSchedule({ warmupSteps, totalSteps }: ScheduleSize): Sched
       : Math.max(0, (totalSteps - completed) / Math.max(1, totalSteps - warmupSteps));
 }
 
+/** The same factor at every step. */
 export const constantSchedule: Schedule = () => 1;
 
 /** Rises as `linearSchedule`, then stays at 1. */

@@ -13,6 +13,7 @@ import {
   type Update,
 } from './optimizer.js';
 
+/** Settings of SGD: momentum and its kinds. */
 export interface SGDSettings extends CommonSettings {
   /** What is left of the momentum in a step; 0, the default: there is none. */
   momentum: number;

@@ -41,6 +41,7 @@ export type GradientFunction<I extends OperandSpecs, O extends OperandSpecs, P e
   params: { readonly [Name in keyof P]: number },
 ) => Tensor;
 
+/** What a kernel is called, takes, makes, and how its gradients are computed. */
 export interface KernelOperands<I extends OperandSpecs, O extends OperandSpecs, P extends KernelParams> {
   /** In errors, profiles and on the tape. */
   readonly name: string;
@@ -63,6 +64,7 @@ export interface KernelOperands<I extends OperandSpecs, O extends OperandSpecs, 
   };
 }
 
+/** What `defineKernel` takes: operands, and a source, which is a body or a whole shader with a grid. */
 export type KernelDefinition<
   I extends OperandSpecs,
   O extends OperandSpecs,

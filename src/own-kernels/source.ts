@@ -46,6 +46,7 @@ export interface GridSource {
   readonly types?: Readonly<Record<string, string>>;
 }
 
+/** WGSL for every element, for every row, or with a grid of its own. */
 export type KernelSource = BodySource | GridSource;
 
 /** An operand's array: a bool is a word, halves lie two a word. */

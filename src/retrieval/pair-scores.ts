@@ -11,6 +11,7 @@ function sameWidth(op: string, a: Float32Array, b: Float32Array, widthA: number,
     });
 }
 
+/** Inner product of two dense vectors. */
 export function denseScore(a: M3Embedding, b: M3Embedding): number {
   sameWidth('denseScore', a.dense, b.dense, a.dense.length, b.dense.length);
   let sum = 0;
@@ -18,6 +19,7 @@ export function denseScore(a: M3Embedding, b: M3Embedding): number {
   return sum;
 }
 
+/** Σ over the shared tokens of the products of their weights. */
 export function lexicalScore(a: M3Embedding, b: M3Embedding): number {
   let sum = 0;
   for (const [id, weight] of a.lexical) sum += weight * (b.lexical.get(id) ?? 0);

@@ -8,6 +8,7 @@ import { requireText, type Tokenizer } from '../tokenizer/tokenizer.js';
 export type TextRole = (typeof ROLES)[number];
 const ROLES = ['query', 'document', 'text'] as const;
 
+/** Instructions and lengths of texts. */
 export interface TextOptions {
   /** Most tokens of a text, special ones included; default: what the model's folder says, else its tokenizer. */
   maxLength?: number | undefined;

@@ -95,6 +95,7 @@ function say(line: string): void {
   process.stderr.write(`dawntune setup: ${line}\n`);
 }
 
+/** Which driver `ensureDriver` installs, and who is told. */
 export interface EnsureDriverOptions {
   /** This software driver and no other; by default whatever serves, and lavapipe before SwiftShader where none does. */
   readonly driver?: SoftwareDriverName | undefined;
@@ -106,6 +107,7 @@ export interface EnsureDriverOptions {
   readonly progress?: ((line: string) => void) | undefined;
 }
 
+/** What `ensureDriver` found or did. */
 export interface EnsuredDriver {
   /** Name of the adapter that there is now. */
   readonly adapter: string;

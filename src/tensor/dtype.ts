@@ -7,7 +7,9 @@
  */
 import { ShapeError } from '../errors.js';
 
+/** Number formats of files that are floats. */
 export type FloatFileDType = 'f64' | 'f32' | 'f16' | 'bf16';
+/** Number formats of files. */
 export type FileDType = FloatFileDType | 'i64' | 'i32' | 'i16' | 'i8' | 'u64' | 'u32' | 'u16' | 'u8' | 'bool';
 
 /** Elements of a `FileDType` on the host: f16 and bf16 are raw bits in a Uint16Array, bool is a Uint8Array. */

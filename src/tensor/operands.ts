@@ -13,6 +13,7 @@ import { show } from '../show.js';
 import { noteRead } from './scope.js';
 import { type DType, Tensor } from './tensor.js';
 
+/** Dtypes and shape of an operand. */
 export interface OperandSpec {
   readonly shape: readonly (string | number)[];
   readonly dtypes: readonly DType[];
@@ -23,9 +24,13 @@ const of =
   (...dtypes: DType[]) =>
   (...shape: (string | number)[]): OperandSpec => ({ shape, dtypes, optional: false });
 
+/** An operand of f32: `f32('N', 'C')`. */
 export const f32 = of('f32');
+/** An operand of f16. */
 export const f16 = of('f16');
+/** An operand of u32. */
 export const u32 = of('u32');
+/** An operand of i32. */
 export const i32 = of('i32');
 /** f32 or f16. */
 export const floats = of('f32', 'f16');

@@ -7,6 +7,7 @@ import type { Gpu } from '../gpu/gpu.js';
 import { show } from '../show.js';
 import { Tensor } from './tensor.js';
 
+/** Sequences of different lengths, one after another without padding: where each begins. */
 export class PackedSequences {
   /** [S+1]: sequence s holds tokens bounds[s]..bounds[s+1]−1. */
   readonly bounds: Uint32Array;

@@ -8,6 +8,7 @@ import type { Gpu } from '../gpu/gpu.js';
 import { show } from '../show.js';
 import { Tensor } from './tensor.js';
 
+/** Positions grouped by what they belong to, on the device. */
 export interface Segments {
   readonly order: Tensor;
   readonly starts: Tensor;
@@ -101,6 +102,7 @@ class SortedRows {
   }
 }
 
+/** Row numbers, known on the host and on the device, with what their gradients need. */
 export class RowIndex {
   /** As they were given: what happens to the caller's list later is no concern of a recorded gather. */
   readonly values: Uint32Array;

@@ -2,6 +2,7 @@
 import { ShapeError } from '../errors.js';
 import { show } from '../show.js';
 
+/** Extents of the dimensions; a scalar has none. */
 export type Shape = readonly number[];
 
 /** @throws ShapeError naming `op` unless all extents are whole numbers of at least 0. */

@@ -21,6 +21,7 @@ export interface TypedId {
   readonly type: number;
 }
 
+/** Two texts as the token ids of one sequence. */
 export interface EncodedPair {
   readonly ids: Uint32Array;
   /** As long as `ids`; undefined where the tokenizer gives a model no types. */

@@ -9,6 +9,7 @@ import { show } from '../show.js';
 import { asError, type ThreadAnswer, type ThreadData, type ThreadRequest } from './thread-messages.js';
 import { requireText, type Tokenizer } from './tokenizer.js';
 
+/** How many threads, and what they tokenize. */
 export interface TokenizerThreadsOptions {
   /** 0 to 64; 0: the tokenizer itself works, in the thread that asks. */
   threads: number;
@@ -93,6 +94,7 @@ class Thread {
   }
 }
 
+/** A tokenizer on several threads, for bulk work. */
 export class TokenizerThreads {
   private readonly threads: readonly Thread[];
 

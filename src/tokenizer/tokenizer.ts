@@ -31,6 +31,7 @@ import { TextCache } from './text-cache.js';
 import { bertTokenizerJson, readVocabulary } from './vocab-txt.js';
 import { type WordSplitter, wordSplitterFrom } from './words.js';
 
+/** How a Tokenizer is opened. */
 export interface TokenizerOptions {
   /** What the cache of texts may hold, in characters plus ids; 0 keeps nothing. Default 2^24 (about 50 MB). */
   cacheSize?: number;
@@ -47,6 +48,7 @@ export interface TokenizerSource {
   readonly lowerCase?: boolean;
 }
 
+/** A Hugging Face tokenizer: texts to token ids and back. `open` reads a model's folder. */
 export class Tokenizer {
   readonly clsId: number;
   readonly sepId: number;

@@ -326,6 +326,7 @@ export const finetuneFlags = {
 /** Keys are the flags in camel case: `--train_group_size` is `trainGroupSize`. */
 export type FinetuneArguments = FlagValues<typeof finetuneFlags>;
 
+/** Arguments of `finetune` as they were given, with what had no effect. */
 export interface ParsedArguments {
   readonly args: FinetuneArguments;
   /** One line each, for people: what was accepted but has no effect, or less than it seems. */

@@ -30,6 +30,7 @@ import { allGatherNumbers } from './ranks/communicator.js';
 import { joinedNorm, type Ownership, ownsRow } from './ranks/ownership.js';
 import { placementOfRows, type Shard } from './ranks/shard.js';
 
+/** Settings of StoreAdamW. */
 export interface StoreAdamWOptions {
   beta1: number;
   beta2: number;
@@ -88,6 +89,7 @@ function partOf({ name, parts }: Parameter): ParameterPart {
   return parts[0]!;
 }
 
+/** AdamW (Loshchilov and Hutter 2019) over a ParameterStore's parameters. */
 export class StoreAdamW {
   /** Updates done. */
   steps = 0;

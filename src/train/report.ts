@@ -4,10 +4,12 @@ import { formatBytes } from '../gpu/memory.js';
 import type { DownloadProgress } from '../hub/download.js';
 import { messageLine, printable } from '../show.js';
 
+/** A line of the training log. */
 export interface LogEntry {
   readonly [key: string]: number | string;
 }
 
+/** Who is told of a training run. */
 export interface Reporter {
   /** For people, one line. */
   note(line: string): void;

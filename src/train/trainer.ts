@@ -45,6 +45,7 @@ import { requireSameInputs } from './run/same-inputs.js';
 import { openCheckpoint, TRAINING_STATE } from './run/training-state.js';
 import { collateAhead } from './step/collate.js';
 
+/** What a run of `finetune` came to. */
 export interface FinetuneResult {
   readonly steps: number;
   readonly log: readonly LogEntry[];

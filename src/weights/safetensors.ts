@@ -122,6 +122,7 @@ export class SafetensorsFile implements WeightSource {
 
 // ---- writing -----------------------------------------------------------------------------------------------
 
+/** Shape and number format of a tensor that is to be written. */
 export interface TensorSpec {
   readonly name: string;
   readonly dtype: FileDType;

@@ -11,6 +11,7 @@ import { fileDTypeBytes } from '../tensor/dtype.js';
 import { type Shape, sizeOf } from '../tensor/shape.js';
 import { SafetensorsWriter } from './safetensors.js';
 
+/** Number formats that weights are saved in. */
 export type SavedDType = 'f32' | 'f16' | 'bf16';
 
 /** As `torch_dtype` in config.json and `--save_dtype` have it. */
@@ -20,6 +21,7 @@ export const torchNameOf: Readonly<Record<SavedDType, 'float32' | 'float16' | 'b
   bf16: 'bfloat16',
 };
 
+/** How weights are written: number format and files. */
 export interface SavedFormat {
   /** Default f32. f16 and bf16 are rounded to nearest, ties to even. */
   readonly dtype?: SavedDType;
@@ -27,6 +29,7 @@ export interface SavedFormat {
   readonly maxShardBytes?: number;
 }
 
+/** A tensor of a model that is to be written. */
 export interface WrittenTensor {
   readonly name: string;
   readonly shape: Shape;

@@ -1,6 +1,7 @@
 /** Named weights to read, whatever file they are in. Which names a model needs and what they mean belongs to the model. */
 import type { FileDType } from '../tensor/dtype.js';
 
+/** Shape and number format of a stored tensor. */
 export interface TensorInfo {
   readonly shape: readonly number[];
   readonly dtype: FileDType;
@@ -15,6 +16,7 @@ export interface StoredBytes {
   readonly length: number;
 }
 
+/** Tensors by name, read when they are asked for: a safetensors file, a PyTorch file, a folder of shards. */
 export interface WeightSource {
   names(): string[];
   has(name: string): boolean;

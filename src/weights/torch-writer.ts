@@ -6,7 +6,8 @@ import { encode } from '../tensor/dtype.js';
 import { formatShape, type Shape, sizeOf, stridesOf } from '../tensor/shape.js';
 import { ORDERED_DICT, REBUILD_TENSOR } from './unpickler.js';
 
-type TorchDType = 'f32' | 'f16' | 'bf16';
+/** Number formats that are written to PyTorch files. */
+export type TorchDType = 'f32' | 'f16' | 'bf16';
 
 const storageOf: Readonly<Record<TorchDType, string>> = {
   f32: 'torch FloatStorage',
@@ -14,6 +15,7 @@ const storageOf: Readonly<Record<TorchDType, string>> = {
   bf16: 'torch BFloat16Storage',
 };
 
+/** A tensor that is to be written to a PyTorch file. */
 export interface TorchEntry {
   readonly name: string;
   readonly shape: Shape;

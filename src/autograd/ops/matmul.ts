@@ -16,6 +16,7 @@ import { mul } from './pointwise.js';
 import { sum } from './reduce.js';
 import { reshape } from './shape.js';
 
+/** Which operands of `matmul` are transposed. */
 export interface MatmulFlags {
   /** a is stored [...,K,M]. */
   readonly transA?: boolean;

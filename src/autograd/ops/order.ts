@@ -13,6 +13,7 @@ import type { Tensor } from '../../tensor/tensor.js';
 import { record } from '../tape.js';
 import { transpose } from './shape.js';
 
+/** What a sort gives: the values in order, and where each stood. */
 export interface Sorted {
   /** Elements in their order; the gradient of each goes where it came from. */
   readonly values: Tensor;
@@ -20,6 +21,7 @@ export interface Sorted {
   readonly indices: Tensor;
 }
 
+/** Axis and direction of a sort. */
 export interface SortOptions {
   /** Negative: from the end. */
   readonly axis?: number;
@@ -63,6 +65,7 @@ export function argsort(x: Tensor, { axis = -1, descending = false }: SortOption
   return scope(() => transpose(kernels.argsort(transpose(x.detach(), at, -1), descending), at, -1));
 }
 
+/** Axis and kind of `topk`. */
 export interface TopKOptions {
   /** Negative: from the end. */
   readonly axis?: number;

@@ -71,7 +71,8 @@ function operation(
   return record(name, y, [], inputs);
 }
 
-type Unary = (x: Tensor) => Tensor;
+/** An operation of one tensor. */
+export type UnaryOperation = (x: Tensor) => Tensor;
 
 /** Of two operands at least one is a tensor. */
 export interface BinaryOperation {
@@ -80,7 +81,7 @@ export interface BinaryOperation {
 }
 
 const unaryOp =
-  (name: UnaryName): Unary =>
+  (name: UnaryName): UnaryOperation =>
   (x) =>
     operation(name, [x]);
 const binaryOp =

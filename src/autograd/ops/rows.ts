@@ -12,6 +12,7 @@ import { Tensor } from '../../tensor/tensor.js';
 import { selected } from '../picks.js';
 import { record } from '../tape.js';
 
+/** Rows that get no gradient. */
 export interface GatherOptions {
   /**
    * This row is read, but gets no gradient from here: PyTorch's `padding_idx`, from −V on as there. What other ops

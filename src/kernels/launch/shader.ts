@@ -9,6 +9,7 @@ import { HALVES } from './formats.js';
 import { foldedGrid, type Grid } from './grid.js';
 import { type Operand, type Piece, partOf, piecesOf } from './operands.js';
 
+/** Types that a parameter of a kernel can have. */
 export type ParamType = 'u32' | 'i32' | 'f32';
 
 export interface ShaderDefinition<P extends Record<string, ParamType>> {

@@ -43,6 +43,7 @@ export interface MaxSimBlock {
   readonly parts: readonly MaxSimPart[];
 }
 
+/** Tokens of one text among those of a batch. */
 export interface TokenRange {
   readonly begin: number;
   readonly end: number;

@@ -23,6 +23,7 @@ export interface EmbedderSurroundings {
   readonly openGpu?: ((options?: Omit<GpuOptions, 'adapter'>) => Promise<Gpu>) | undefined;
 }
 
+/** A model with its tokenizer, ready to encode texts. */
 export interface Embedder {
   readonly folder: string;
   readonly gpu: Gpu;

@@ -5,6 +5,7 @@ import type { Tokenizer } from '../../tokenizer/tokenizer.js';
 import type { M3Embedding } from '../embedding.js';
 import { type EncodeStreamOptions, encodeStream } from './stream.js';
 
+/** Settings of `encodeTexts`. */
 export type EncodeTextsOptions = Omit<EncodeStreamOptions, 'representations' | 'start'>;
 
 /**

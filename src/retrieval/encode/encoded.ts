@@ -2,6 +2,7 @@
 
 /** In the order in which they are named. */
 export const representations = ['dense', 'sparse', 'colbert'] as const;
+/** What a text is encoded as: `dense`, `sparse` or `colbert`. */
 export type Representation = (typeof representations)[number];
 
 /** Consecutive texts of the input. What nobody asked for is undefined. */

@@ -13,6 +13,7 @@ import { representations as all, type EncodedTexts, type Representation } from '
 import { startBatch, type Wanted, WindowValues } from './values.js';
 import { packed, type Window, Windows } from './windows.js';
 
+/** Settings of `encodeStream`. */
 export interface EncodeStreamOptions extends TextOptions {
   /** Whose prompt goes before the texts; default: `text`, the folder's default prompt. */
   role?: TextRole | undefined;

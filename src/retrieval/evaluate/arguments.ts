@@ -26,6 +26,7 @@ import { type Metric, metricName, metricsAt, parseMetric } from './metrics.js';
 
 /** What ranks. `hybrid` is a weighted sum of the other three. */
 export const retrievalModes = ['dense', 'sparse', 'colbert', 'hybrid'] as const;
+/** By what `evaluate` ranks. */
 export type RetrievalMode = (typeof retrievalModes)[number];
 
 const MOST = 1_000_000;
@@ -166,6 +167,7 @@ export const evaluateFlags = {
 
 export const evaluateAliases = embedderAliases;
 
+/** Flags of `dawntune evaluate` as values; `parseEvaluateArguments` makes them of words. */
 export type EvaluateArguments = FlagValues<typeof evaluateFlags>;
 
 /** @throws InputError, one line that names the flag, what was expected and what was found. */

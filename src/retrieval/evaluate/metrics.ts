@@ -18,6 +18,7 @@ export type MetricKind = (typeof metricKinds)[number];
 /** Those that mean something of a whole ranking. */
 const UNCUT: ReadonlySet<string> = new Set<MetricKind>(['ndcg', 'map', 'mrr']);
 
+/** A metric at a cutoff, e.g. nDCG@10. */
 export interface Metric {
   readonly kind: MetricKind;
   /** Infinity: the whole ranking. */
@@ -27,6 +28,7 @@ export interface Metric {
 /** FlagEmbedding divides their sums by the number of judged queries, not of those that have an answer. */
 const OVER_ALL: ReadonlySet<MetricKind> = new Set<MetricKind>(['mrr', 'recall_cap']);
 
+/** As it is written: `nDCG@10`. */
 export function metricName({ kind, k }: Metric): string {
   return k === Number.POSITIVE_INFINITY ? kind : `${kind}_at_${k}`;
 }

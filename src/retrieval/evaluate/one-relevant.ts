@@ -7,6 +7,7 @@ import { type RetrievalMode, retrievalModes } from './arguments.js';
 import { evaluateRun, means, parseMetric } from './metrics.js';
 import { type HybridWeights, hybridRanking, type Ranking, retrieve } from './retrieve.js';
 
+/** Metrics of a retrieval task with one relevant text a query. */
 export interface RetrievalMetrics {
   /** Share of queries whose passage comes first. */
   readonly recallAt1: number;
@@ -14,6 +15,7 @@ export interface RetrievalMetrics {
   readonly ndcgAt10: number;
 }
 
+/** Queries, texts, and which text answers which query. */
 export interface RetrievalTask {
   readonly queries: readonly string[];
   readonly candidates: readonly string[];

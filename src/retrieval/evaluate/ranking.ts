@@ -9,6 +9,7 @@ import { show } from '../../show.js';
 /** Per query the judged documents with their relevance, a whole number: relevant from 1 on, its gain in nDCG. */
 export type Qrels = ReadonlyMap<string, ReadonlyMap<string, number>>;
 
+/** A document that was found, and its score. */
 export interface Hit {
   readonly doc: string;
   readonly score: number;

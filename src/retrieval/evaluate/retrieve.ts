@@ -31,6 +31,7 @@ export interface Candidates {
   readonly colbert: Float32Array;
 }
 
+/** What each mode found for each query. */
 export interface Retrieved {
   readonly dense: readonly Ranking[] | undefined;
   readonly sparse: readonly Ranking[] | undefined;
@@ -38,6 +39,7 @@ export interface Retrieved {
   readonly candidates: readonly Candidates[] | undefined;
 }
 
+/** Queries, the corpus they are searched in, and how. */
 export interface RetrievalRequest {
   readonly corpus: { readonly ids: { readonly length: number }; texts(): Iterable<string> };
   readonly queries: readonly string[];
@@ -67,6 +69,7 @@ export interface RetrievalSettings {
   readonly batchTokens?: number | undefined;
 }
 
+/** What `retrieve` needs besides the request. */
 export interface RetrievalSurroundings {
   readonly settings: RetrievalSettings;
   readonly communicator?: Communicator | undefined;

@@ -5,6 +5,7 @@
 import { ShapeError } from '../../errors.js';
 import { CounterRandom } from '../../tensor/random.js';
 
+/** Difference of two systems over the same queries, and how likely it is by chance. */
 export interface PairedTest {
   /** Pairs, and those of them that differ. */
   readonly pairs: number;
@@ -19,6 +20,7 @@ export interface PairedTest {
   readonly t: number | null;
 }
 
+/** How many assignments `pairedTest` draws, and from which seed. */
 export interface PairedTestOptions {
   /** Assignments of signs that are drawn; where there are no more than that, all are counted. */
   permutations?: number;

@@ -7,6 +7,7 @@ import { type Metric, queryMetrics } from './metrics.js';
 import type { Hit, Qrels } from './ranking.js';
 import { type Candidates, type HybridWeights, hybridRanking } from './retrieve.js';
 
+/** The hybrid weights that were found, and what they reach. */
 export interface TunedWeights {
   readonly weights: HybridWeights;
   /** Mean of the metric with them. */

@@ -139,6 +139,7 @@ export const mineFlags = {
   ...embedderFlags,
 };
 
+/** Flags of `dawntune mine` as values; `parseMineArguments` makes them of words. */
 export type MineArguments = FlagValues<typeof mineFlags>;
 
 /** @throws InputError, one line that names the flag. */

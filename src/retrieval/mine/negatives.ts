@@ -5,6 +5,7 @@
  */
 import { CounterRandom } from '../../tensor/random.js';
 
+/** Which of the texts that a search finds count as negatives. */
 export interface NegativeRules {
   /** Ranks from 0, `lowest` included and `highest` not, counted before anything is left out. */
   readonly range: { readonly lowest: number; readonly highest: number };
@@ -25,6 +26,7 @@ export interface NegativeRules {
   readonly seed: number;
 }
 
+/** A row of training data with mined negatives. */
 export interface MinedRow {
   /** Its number in the input, which names its random numbers. */
   readonly row: number;
@@ -39,6 +41,7 @@ export interface MinedRow {
   readonly poolSize: number;
 }
 
+/** Negatives of a row, and how many candidates the rules left out. */
 export interface Negatives {
   /** Distinct places in the pool, in the order in which they are written. */
   readonly places: readonly number[];

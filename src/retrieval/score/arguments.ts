@@ -134,6 +134,7 @@ const OF_RERANKERS = Object.keys(rerankerFlags).filter((name) => name !== 'reran
 /** What scores of a model are multiplied by, where nothing is told: 1/0.02, τ of training by default. */
 const MODEL_SCALE = 50;
 
+/** Flags of `dawntune score` as values; `parseScoreArguments` makes them of words. */
 export type ScoreArguments = Omit<FlagValues<typeof scoreFlags>, 'inputFile' | 'outputFile' | 'scale'> & {
   readonly inputFile: string;
   readonly outputFile: string;

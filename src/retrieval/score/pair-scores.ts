@@ -24,6 +24,7 @@ import { type TextOptions, textReading } from '../texts.js';
 import { InvertedPairs, type Pairs } from './pairs.js';
 import { SpooledQueries } from './queries.js';
 
+/** Queries and texts, and the pairs of them that are scored. */
 export interface PairTexts {
   /** In the order of their numbers; read once. */
   readonly queries: Iterable<string> | AsyncIterable<string>;
@@ -31,6 +32,7 @@ export interface PairTexts {
   readonly pairs: Pairs;
 }
 
+/** Settings of `scorePairs`. */
 export interface PairScoreOptions {
   /** What is computed; default: all. */
   readonly representations?: ReadonlySet<Representation>;

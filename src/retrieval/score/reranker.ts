@@ -14,6 +14,7 @@ import type { Communicator } from '../../train/ranks/communicator.js';
 import { BATCH_TOKENS } from '../encode/stream.js';
 import { packed, sharedInTurns } from '../encode/windows.js';
 
+/** Settings of `rerankPairs`. */
 export interface RerankOptions {
   /** Most tokens of a pair, special ones included; never more than the model has positions. Default 512. */
   readonly maxLength?: number;

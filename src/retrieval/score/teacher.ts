@@ -2,6 +2,7 @@
 import type { Representation } from '../encode/encoded.js';
 
 export const scoreModes = ['dense', 'sparse', 'colbert', 'hybrid'] as const;
+/** By what a teacher scores: one of M3's heads, or all of them. */
 export type ScoreMode = (typeof scoreModes)[number];
 
 /** Of the dense, the lexical and the ColBERT score. */

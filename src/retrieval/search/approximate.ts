@@ -56,6 +56,7 @@ export interface IndexSettings {
   readonly expansionAdd: number;
 }
 
+/** Settings of `buildApproximateIndex`. */
 export interface BuildOptions extends Partial<Omit<IndexSettings, 'metric'>> {
   readonly metric: Metric;
   /** 0: as many as there are cores. With 1, two indexes of one corpus are alike. */
@@ -177,6 +178,7 @@ function readRecord(file: string): IndexRecord {
   return record as IndexRecord;
 }
 
+/** Settings of a search in an ApproximateIndex. */
 export interface ApproximateOptions {
   readonly k: number;
   /** Candidates that are looked at for each query; more find more of the true neighbours, and take longer. */

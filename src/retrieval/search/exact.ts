@@ -29,6 +29,7 @@ import { planSearch, type SearchPlan } from './plan.js';
 import { NO_ROW, rankCandidates } from './ranking.js';
 import { gatherTiles, ownTiles } from './shares.js';
 
+/** Settings of `searchExact`. */
 export interface SearchOptions {
   readonly metric: Metric;
   /** Neighbours of each query. */

@@ -62,6 +62,7 @@ export class InvertedIndexBuilder {
   }
 }
 
+/** Lexical weights by token id, for exact sparse search. Made by an InvertedIndexBuilder. */
 export class InvertedIndex {
   /** Of the query at hand: the sum of each document, and which documents have one. */
   private readonly sums: Float64Array;

@@ -5,8 +5,10 @@ import type { VectorRows } from '../vectors/rows.js';
 
 /** `ip`: inner product; `cosine`: of the vectors at length 1; `l2`: squared distance, of which the smallest is best. */
 export const METRICS = ['ip', 'cosine', 'l2'] as const;
+/** What neighbours are near by: inner product, cosine, or Euclidean distance. */
 export type Metric = (typeof METRICS)[number];
 
+/** The best of a search: their numbers and scores, a row a query. */
 export interface Neighbours {
   /** Neighbours of each query: as many as were asked for, or as the corpus has rows. */
   readonly k: number;

@@ -66,6 +66,7 @@ export const splitFlags = {
   ...debugFlag,
 };
 
+/** Flags of `dawntune split` as values; `parseSplitArguments` makes them of words. */
 export type SplitArguments = FlagValues<typeof splitFlags>;
 
 /** @throws InputError, one line that names the flag. */

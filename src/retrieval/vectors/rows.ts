@@ -4,6 +4,7 @@
  */
 import { ShapeError } from '../../errors.js';
 
+/** Vectors that can be read in ranges of rows, from memory or a file. */
 export interface VectorRows {
   readonly count: number;
   /** Values of a vector. */

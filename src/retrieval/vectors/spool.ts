@@ -7,6 +7,7 @@ import { NamelessFile } from '../../files/nameless-file.js';
 import { bytesOf } from '../../tensor/dtype.js';
 import { requireRows, type VectorRows } from './rows.js';
 
+/** Where a VectorSpool lies and what it holds. */
 export interface SpoolOptions {
   /** Values of a vector. */
   readonly width: number;

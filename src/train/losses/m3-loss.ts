@@ -40,6 +40,7 @@ import {
   teacherProbabilities,
 } from './score-loss.js';
 
+/** How M3's loss is put together: temperature, weights, distillation. */
 export interface M3LossSettings {
   temperature: number;
   unified: boolean;
@@ -68,6 +69,7 @@ export interface M3LossBatch extends ScoredBatch {
   readonly selfDistill: boolean;
 }
 
+/** Scores of queries with texts, by each of the three heads and together. */
 export interface M3Scores {
   readonly dense: Tensor;
   readonly sparse?: Tensor;

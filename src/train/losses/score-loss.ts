@@ -15,6 +15,7 @@ import type { Gpu } from '../../gpu/gpu.js';
 import { show } from '../../show.js';
 import { Tensor } from '../../tensor/tensor.js';
 
+/** The loss by which a teacher's scores are learnt, by FlagEmbedding's names. */
 export type DistillationKind = 'kl_div' | 'm3_kd_loss';
 
 /** mean_b (logsumexp X_b − X_b,b·step): the positive of row b is column b·step (step 0: own groups only). */

@@ -37,6 +37,7 @@ export class RankError extends MachineError {
   }
 }
 
+/** What ranks do together: sums, gathers, broadcasts and barriers, each called by all of them in one order. */
 export interface Communicator {
   /** From 0. */
   readonly rank: number;

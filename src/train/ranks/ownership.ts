@@ -5,6 +5,7 @@
 import { type ElementRange, type GradientBucket, joinedRanges } from '../../autograd/buckets.js';
 import { partOf } from './communicator.js';
 
+/** Which part of the parameters a rank updates. */
 export interface Ownership {
   readonly rank: number;
   readonly size: number;

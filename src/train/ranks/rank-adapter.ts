@@ -12,6 +12,7 @@ import { allGatherJson, type Communicator } from './communicator.js';
 import { requireDistinct } from './distinct.js';
 import { together } from './together.js';
 
+/** Which adapters ranks take. */
 export interface WantedAdapters {
   /** `--nproc_per_node`; 1 where it was not given. */
   readonly nprocPerNode: number;

@@ -20,6 +20,7 @@ import {
   threadsWorld,
 } from './threads-transport.js';
 
+/** How many ranks, what they run, and how long one may be silent. */
 export interface RankThreadsOptions {
   readonly size: number;
   /** A RankModule, by its URL. */
@@ -47,6 +48,7 @@ const CLEAN_MILLISECONDS = 1000;
 /** How often the request to stop is looked at. */
 const STOP_MILLISECONDS = 50;
 
+/** Ranks as threads of this process, each with a device. */
 export class RankThreads<Result> {
   private readonly world: ThreadsWorld;
   private readonly threads: readonly RankThread[];

@@ -27,6 +27,7 @@ export interface OwnedRange extends ElementRange {
 const IN_HAND = 3;
 const ROW_BYTES = 16 << 20;
 
+/** A rank's part of the parameters and of the optimiser's state. */
 export class Shard {
   /** Of each rank, ascending. */
   private readonly ranges: readonly (readonly OwnedRange[])[];

@@ -3,6 +3,7 @@ import type { Communicator, Pending, RankFailure, WireFormat } from './communica
 import { pendingOf, RankError, requireRank } from './communicator.js';
 import { roundToBf16 } from './sums.js';
 
+/** The communicator of a world of one rank. */
 export class SingleCommunicator implements Communicator {
   readonly rank = 0;
   readonly size = 1;

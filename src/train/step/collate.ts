@@ -7,6 +7,7 @@ import { TokenBatch } from '../../models/token-batch.js';
 import type { TokenizerThreads } from '../../tokenizer/threads.js';
 import type { Tokenizer } from '../../tokenizer/tokenizer.js';
 
+/** How `collate` makes batches of tokens of rows. */
 export interface CollateOptions {
   queryMaxLen: number;
   passageMaxLen: number;

@@ -23,6 +23,7 @@ import { Tensor } from '../../tensor/tensor.js';
 import { type M3LossBatch, type M3LossSettings, type M3Scores, m3Loss } from '../losses/m3-loss.js';
 import type { Communicator } from '../ranks/communicator.js';
 
+/** How a training step computes: recomputation, chunks, and the loss. */
 export interface StepSettings extends M3LossSettings {
   /** Recompute each layer in backward (`--gradient_checkpointing`). */
   readonly recompute: boolean;
@@ -37,6 +38,7 @@ export interface StepWatch {
   readonly onScores?: ((texts: Representations, scores: M3Scores) => Promise<void>) | undefined;
 }
 
+/** What stands beside a training step: random streams, loss scale, communicator, who is told. */
 export interface StepContext {
   /** Draws dropout; without it there is none. */
   readonly random?: RandomStreams | undefined;

@@ -1,0 +1,121 @@
+/**
+ * The API reference by typedoc, of the declarations that the package's entry points have: what programs see. `npm run
+ * docs` writes it, a test asks whether it is whole.
+ */
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import {
+  Application,
+  type DeclarationReflection,
+  Logger,
+  LogLevel,
+  type ProjectReflection,
+  ReflectionKind,
+} from 'typedoc';
+
+/** Constants and helper types that a type of the public names is computed from, and that say nothing by themselves. */
+const COMPUTED_FROM = [
+  'evaluateFlags',
+  'finetuneFlags',
+  'mineFlags',
+  'scoreFlags',
+  'splitFlags',
+  'METRICS',
+  'ROLES',
+  'representations',
+  'retrievalModes',
+  'scoreModes',
+  'methods',
+  'Method',
+  'IsUnion',
+  'CamelCase',
+  '__global.GPUDevice',
+  '__global.GPUBuffer',
+  '__global.GPUTexture',
+  '__global.GPUTextureView',
+];
+
+class Messages extends Logger {
+  readonly lines: string[] = [];
+
+  override log(message: string, level: LogLevel): void {
+    super.log(message, level);
+    if (level >= LogLevel.Warn) this.lines.push(message);
+  }
+}
+
+export interface ApiReference {
+  readonly project: ProjectReflection;
+  /** Exported names without a docstring, `dawntune/kernels: f32`. */
+  readonly undocumented: readonly string[];
+  /** What is wrong with types and links: a type of a public signature that no entry point exports. */
+  readonly problems: readonly string[];
+  /** Writes the pages. */
+  write(folder: string): Promise<void>;
+}
+
+/** Reads the declarations of the built package. @param root of the repository. */
+export async function readApi(root: string): Promise<ApiReference> {
+  const { name, exports } = JSON.parse(fs.readFileSync(path.join(root, 'package.json'), 'utf8')) as {
+    name: string;
+    exports: Record<string, { types: string }>;
+  };
+  const entryPoints = Object.values(exports).map(({ types }) => path.join(root, types));
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'dawntune-api-'));
+  try {
+    const tsconfig = path.join(folder, 'tsconfig.json');
+    const compilerOptions = {
+      target: 'es2023',
+      lib: ['es2023', 'esnext.disposable'],
+      types: [],
+      module: 'nodenext',
+      strict: true,
+      skipLibCheck: true,
+    };
+    fs.writeFileSync(tsconfig, JSON.stringify({ compilerOptions, files: entryPoints }));
+    const app = await Application.bootstrap({
+      name,
+      entryPoints,
+      tsconfig,
+      basePath: root,
+      readme: path.join(root, 'README.md'),
+      disableSources: true,
+      excludePrivate: true,
+      // The consumer test compiles the declarations.
+      skipErrorChecking: true,
+      intentionallyNotExported: COMPUTED_FROM,
+      validation: { notExported: true, invalidLink: true, notDocumented: false },
+    });
+    const messages = new Messages();
+    app.logger = messages;
+    const project = await app.convert();
+    if (!project) throw new Error(`typedoc made nothing: ${messages.lines.join('; ')}`);
+    app.validate(project);
+    // Modules are named by their folders; programs know them by what they import.
+    const undocumented: string[] = [];
+    for (const module of project.getChildrenByKind(ReflectionKind.Module)) {
+      const [key] =
+        Object.entries(exports).find(([, { types }]) => types.endsWith(`/${module.name}/index.d.ts`)) ?? [];
+      if (key !== undefined) module.name = `${name}${key.slice(1)}`;
+      for (const child of module.children ?? [])
+        if (!isDocumented(child)) undocumented.push(`${module.name}: ${child.name}`);
+    }
+    return {
+      project,
+      undocumented,
+      problems: messages.lines,
+      write: (folder) => app.generateDocs(project, folder),
+    };
+  } finally {
+    fs.rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+/** A function by the docstring of one of its signatures, anything else by its own. */
+function isDocumented(name: DeclarationReflection): boolean {
+  if (name.kindOf(ReflectionKind.Reference)) return true;
+  const type = name.type as { declaration?: DeclarationReflection } | undefined;
+  const signatures = [...(name.signatures ?? []), ...(type?.declaration?.signatures ?? [])];
+  return name.hasComment() || signatures.some((signature) => signature.hasComment());
+}
