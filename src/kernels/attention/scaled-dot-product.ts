@@ -17,6 +17,7 @@ import { forwardFamily } from './forward.js';
 import type { AttentionDropout, AttentionSize } from './layout.js';
 import { type BiasSteps, type Span, Spans } from './spans.js';
 
+/** What attention leaves out, adds and scales by. */
 export interface ScaledDotProductOptions {
   /** Query i sees keys 0 … i of its sequence: the top left corner, as PyTorch's `is_causal`, also of unequal lengths. */
   readonly causal?: boolean;
