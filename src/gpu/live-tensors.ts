@@ -6,6 +6,7 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { formatBytes } from './memory.js';
 
+/** A tensor that lives, as a device opened with `track` names it. */
 export interface LiveTensor {
   readonly label: string | undefined;
   readonly shape: readonly number[];

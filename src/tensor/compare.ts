@@ -9,6 +9,7 @@ import { flatten, type NestedData, readerOf } from './nested.js';
 import { broadcastShapes, formatShape, type Shape, sameShape, sizeOf, stridesOf } from './shape.js';
 import { Tensor } from './tensor.js';
 
+/** How far apart values may be and count as equal. */
 export interface CloseOptions {
   /** Of |b|; by default 1e-5. */
   readonly rtol?: number | undefined;

@@ -7,6 +7,7 @@ import { readerOf } from './nested.js';
 import { type Shape, sizeOf } from './shape.js';
 import { type DType, Tensor } from './tensor.js';
 
+/** How many values of a tensor are written, and with how many digits. */
 export interface FormatOptions {
   /** Decimals of numbers; by default 4. */
   readonly precision?: number | undefined;
