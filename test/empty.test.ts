@@ -6,7 +6,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import * as ops from '../src/autograd/index.js';
 import { Gpu } from '../src/gpu/gpu.js';
-import { sparseMatches } from '../src/models/score-layout.js';
+import { sparseMatches } from '../src/kernels/sparse-matches.js';
 import { f32ToF16 } from '../src/tensor/dtype.js';
 import { PackedSequences } from '../src/tensor/packed.js';
 import { RowIndex } from '../src/tensor/row-index.js';

@@ -17,8 +17,8 @@ import {
   type UnaryName,
   unaryFormulas,
 } from '../src/kernels/pointwise.js';
+import { sparseMatches } from '../src/kernels/sparse-matches.js';
 import type { M3Model } from '../src/models/m3.js';
-import { sparseMatches } from '../src/models/score-layout.js';
 import { evaluateRetrieval } from '../src/retrieval/evaluate/one-relevant.js';
 import { PackedSequences } from '../src/tensor/packed.js';
 import { RowIndex } from '../src/tensor/row-index.js';
@@ -390,7 +390,7 @@ const wrong: Record<string, Wrong[]> = {
     },
   ],
   softmax: [
-    { operands: ['[4,4] f16'], call: (x) => ops.softmax(x!), says: /x must be f32/ },
+    { operands: ['[4,4] i32'], call: (x) => ops.softmax(x!), says: /x must be f32/ },
     { operands: ['[4,4] f32 freed'], call: (x) => ops.softmax(x!), says: /already freed/ },
   ],
   logSoftmax: [{ operands: ['[4,4] u32'], call: (x) => ops.logSoftmax(x!), says: /x must be f32/ }],
@@ -469,6 +469,51 @@ const wrong: Record<string, Wrong[]> = {
     { operands: ['[2,6] f32'], call: (x) => ops.ownGroup(x!, 1.5), says: /G must be a whole number/ },
     { operands: ['[2,6] f32'], call: (x) => ops.ownGroup(x!, 0), says: /G must be/ },
     { operands: ['[12] f32'], call: (x) => ops.ownGroup(x!, 3), says: /x must be/ },
+  ],
+  lateInteraction: [
+    {
+      operands: ['[3,4] f32', '[6,4] f32'],
+      call: (q, p) => withLists([3], (a) => withLists([5], (b) => ops.lateInteraction(q!, p!, a, b))),
+      says: /P is 5 in the passages and 6 in passageVectors|P is 6 in passageVectors/,
+    },
+    {
+      operands: ['[3,4] f32', '[6,4] f32'],
+      call: (q, p) =>
+        withLists([1, 2], (a) =>
+          withLists([2, 2, 2], (b) => ops.lateInteraction(q!, p!, a, b, { ownGroup: true })),
+        ),
+      says: /3 passages are no equal groups for 2 queries/,
+    },
+    {
+      operands: ['[3,4] f32', '[6,4] f32'],
+      call: (q, p) =>
+        withLists([3], (a) =>
+          withLists([6], (b) => ops.lateInteraction(q!, p!, a, b, { reduction: 'max' as never })),
+        ),
+      says: /reduction must be mean or sum/,
+    },
+  ],
+  lexicalScores: [
+    {
+      operands: ['[3] f32', '[6] f32'],
+      call: (q, p) =>
+        withLists([3], (a) =>
+          withLists([6], (b) =>
+            ops.lexicalScores(q!, p!, { ids: [1, 2, 3], sequences: a }, { ids: [1], sequences: b }),
+          ),
+        ),
+      says: /1 ids for 6 tokens of the passages/,
+    },
+    {
+      operands: ['[3] f32', '[1] f32'],
+      call: (q, p) =>
+        withLists([3], (a) =>
+          withLists([1], (b) =>
+            ops.lexicalScores(q!, p!, { ids: [1, 2, -3], sequences: a }, { ids: [1], sequences: b }),
+          ),
+        ),
+      says: /ids must be a whole number .* found -3/,
+    },
   ],
   max: [
     { operands: ['[3,0] f32'], call: (x) => ops.max(x!, 1), says: /of nothing there is none/ },

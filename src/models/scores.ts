@@ -10,8 +10,8 @@ import {
   sparseScores,
 } from '../autograd/index.js';
 import { maxSimLayout } from '../kernels/maxsim/layout.js';
+import { sparseMatches } from '../kernels/sparse-matches.js';
 import { Tensor } from '../tensor/tensor.js';
-import { sparseMatches } from './score-layout.js';
 import type { TokenBatch } from './token-batch.js';
 
 /** B queries, then B·G passages query-major, packed in one batch. */

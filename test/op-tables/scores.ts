@@ -3,7 +3,7 @@ import * as ops from '../../src/autograd/index.js';
 import type { Gpu } from '../../src/gpu/gpu.js';
 import { maxSimLayout } from '../../src/kernels/maxsim/layout.js';
 import { maxSimReference } from '../../src/kernels/maxsim/reference.js';
-import { sparseMatches } from '../../src/models/score-layout.js';
+import { sparseMatches } from '../../src/kernels/sparse-matches.js';
 import { PackedSequences } from '../../src/tensor/packed.js';
 import { type OpCase, pending } from './case.js';
 
@@ -82,4 +82,72 @@ const sparseCases: OpCase[] = [false, true].map((own) => ({
   },
 }));
 
-export const textScoreCases: OpCase[] = [...scoreCases, ...sparseCases];
+/** Of those texts the first two are queries; as operands of their own. */
+const packedOf = (gpu: Gpu, lengths: readonly number[]): PackedSequences => {
+  const packed = new PackedSequences(gpu, lengths);
+  pending.push(packed);
+  return packed;
+};
+
+const lateCases: OpCase[] = [false, true].map((own) => {
+  const [queries, passages] = [LENGTHS.slice(0, 2), LENGTHS.slice(2)];
+  const tokens = (lengths: readonly number[]) => lengths.reduce((a, b) => a + b, 0);
+  return {
+    name: `lateInteraction${own ? ' own group summed' : ''}`,
+    inputs: [
+      [tokens(queries), 6],
+      [tokens(passages), 6],
+    ],
+    large: [
+      [tokens(queries), 24],
+      [tokens(passages), 24],
+    ],
+    adds: 'gradients',
+    run: (gpu, [q, p]) =>
+      ops.lateInteraction(q!, p!, packedOf(gpu, queries), packedOf(gpu, passages), {
+        ownGroup: own,
+        reduction: own ? 'sum' : 'mean',
+      }),
+    reference: ([q, p]) => {
+      const text = (v: Float64Array, lengths: readonly number[], s: number) =>
+        v.subarray(6 * tokens(lengths.slice(0, s)), 6 * tokens(lengths.slice(0, s + 1)));
+      const scores: number[] = [];
+      for (let b = 0; b < 2; b++)
+        for (let j = own ? b * 3 : 0; j < (own ? b * 3 + 3 : 6); j++)
+          scores.push(
+            maxSimReference(text(q!, queries, b), text(p!, passages, j), 6, false) * (own ? queries[b]! : 1),
+          );
+      return Float64Array.from(scores);
+    },
+  };
+});
+
+const lexicalCases: OpCase[] = [false, true].map((own) => {
+  const cut = ID_LENGTHS[0]! + ID_LENGTHS[1]!;
+  const of = sparseCases[Number(own)]!;
+  return {
+    name: `lexicalScores${own ? ' own group' : ''}`,
+    inputs: [[cut], [IDS.length - cut]],
+    large: [[42 * cut], [42 * (IDS.length - cut)]],
+    adds: 'all',
+    range: [0.1, 1],
+    run: (gpu, [q, p]) => {
+      const times = q!.size / cut;
+      const repeated = (list: number[]) => Array.from({ length: times }, () => list).flat();
+      const texts = (ids: number[], lengths: number[]) => ({
+        ids: repeated(ids),
+        sequences: packedOf(gpu, repeated(lengths)),
+      });
+      return ops.lexicalScores(
+        q!,
+        p!,
+        texts(IDS.slice(0, cut), ID_LENGTHS.slice(0, 2)),
+        texts(IDS.slice(cut), ID_LENGTHS.slice(2)),
+        { ownGroup: own, special: [0, 1, 2, 3] },
+      );
+    },
+    reference: ([q, p]) => of.reference([Float64Array.from([...q!, ...p!])]),
+  };
+});
+
+export const textScoreCases: OpCase[] = [...scoreCases, ...sparseCases, ...lateCases, ...lexicalCases];

@@ -12,9 +12,9 @@ import { type Operand, type Range, windowed } from '../launch/operands.js';
 export interface MaxSimLayout {
   /** Rows of the vectors that the layout was made for. */
   readonly vectors: number;
-  /** [queries, 4] u32: first token after CLS, end, first scored passage, row of `best` of the first token. */
+  /** [queries, 4] u32: first token that takes part, end, first scored passage, row of `best` of the first token. */
   readonly queries: Tensor;
-  /** [passages, 4] u32: first token after CLS, end, 1 if the maximum is floored at 0, unused. */
+  /** [passages, 4] u32: first token that takes part, end, 1 if the maximum is floored at 0, unused. */
   readonly passages: Tensor;
   /** [rows, 2] u32 per query token: its token position, its query. */
   readonly tokens: Tensor;
@@ -107,23 +107,33 @@ export interface MaxSimOptions extends PairOptions {
   blockBytes?: number;
   /** Columns of the vectors, where one binding may be too small for all of them. */
   width?: number;
+  /** Whether the first token of each text (CLS) takes part; by default not. */
+  firstToken?: boolean;
 }
 
 export function maxSimLayout(
   packed: PackedSequences,
-  { queries, ownGroup = false, floor, blockBytes = BLOCK_BYTES, width = 0 }: MaxSimOptions,
+  {
+    queries,
+    ownGroup = false,
+    floor,
+    blockBytes = BLOCK_BYTES,
+    width = 0,
+    firstToken = false,
+  }: MaxSimOptions,
 ): MaxSimLayout {
   const { bounds } = packed;
   const { passages, columns } = pairsOf('maxSim', packed, { queries, ownGroup });
   if (floor && floor.length !== passages)
     throw new ShapeError('maxSim', `floors of ${floor.length} passages for ${passages}`);
-  const key = `maxSim.${queries}.${ownGroup}.${floor ? floor.map(Number).join('') : ''}`;
-  // Every text before it has a row per token but for its CLS.
-  const rowOf = (query: number) => bounds[query]! - query;
+  const key = `maxSim.${queries}.${ownGroup}.${firstToken}.${floor ? floor.map(Number).join('') : ''}`;
+  const skipped = firstToken ? 0 : 1;
+  // Every text before it has a row per token but for those that are skipped.
+  const rowOf = (query: number) => bounds[query]! - skipped * query;
   const queryList: number[] = [];
   const tokenList: number[] = [];
   for (let b = 0; b < queries; b++) {
-    const first = bounds[b]! + 1;
+    const first = bounds[b]! + skipped;
     const end = bounds[b + 1]!;
     queryList.push(first, end, ownGroup ? b * columns : 0, rowOf(b));
     for (let t = first; t < end; t++) tokenList.push(t, b);
@@ -202,7 +212,7 @@ export function maxSimLayout(
   }
   const passageList: number[] = [];
   for (let j = 0; j < passages; j++)
-    passageList.push(bounds[queries + j]! + 1, bounds[queries + j + 1]!, floor?.[j] ? 1 : 0, 0);
+    passageList.push(bounds[queries + j]! + skipped, bounds[queries + j + 1]!, floor?.[j] ? 1 : 0, 0);
   const device = (name: string, list: number[], width: number) =>
     packed.cache(`${key}.${name}`, () => [Uint32Array.from(list), [list.length / width, width]]);
   return {

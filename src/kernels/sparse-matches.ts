@@ -3,10 +3,10 @@
  * A batch is packed as queries first, then passages query-major.
  */
 import { ShapeError } from '../errors.js';
-import { type PairOptions, pairsOf } from '../kernels/maxsim/layout.js';
-import type { SparseMatches } from '../kernels/sparse.js';
 import type { PackedSequences } from '../tensor/packed.js';
 import type { Tensor } from '../tensor/tensor.js';
+import { type PairOptions, pairsOf } from './maxsim/layout.js';
+import type { SparseMatches } from './sparse.js';
 
 /** Distinct ids of every text with the positions that hold them, as kernels' segments. */
 export interface IdGroups {
@@ -19,7 +19,7 @@ export interface IdGroups {
 /** Ids per position of the whole batch; `special` ids never match. */
 export function sparseMatches(
   packed: PackedSequences,
-  ids: Uint32Array,
+  ids: ArrayLike<number>,
   { queries, ownGroup = false, special }: PairOptions & { special: readonly number[] },
 ): { groups: IdGroups; matches: SparseMatches; groupCount: number } {
   const { bounds } = packed;
