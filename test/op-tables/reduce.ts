@@ -3,7 +3,7 @@ import * as ops from '../../src/autograd/index.js';
 import type { Gpu } from '../../src/gpu/gpu.js';
 import { stridesOf } from '../../src/tensor/shape.js';
 import type { DType, Tensor } from '../../src/tensor/tensor.js';
-import type { OpCase } from './case.js';
+import { logSumExp, type OpCase } from './case.js';
 
 type Axis = number | readonly number[] | undefined;
 
@@ -62,6 +62,11 @@ export const reducedCases = ({ name, run, of, axes, dtype, output, adds, range, 
 const total = (values: Float64Array) => values.reduce((a, b) => a + b, 0);
 const largest = (values: Float64Array) => Math.max(...values);
 const smallest = (values: Float64Array) => Math.min(...values);
+const product = (values: Float64Array) => values.reduce((a, b) => a * b, 1);
+const deviation = (values: Float64Array, correction: number) => {
+  const mean = total(values) / values.length;
+  return values.reduce((sum, v) => sum + (v - mean) ** 2, 0) / (values.length - correction);
+};
 /** Runs that need one axis, or all. */
 const along =
   (f: (x: Tensor, axis?: number) => Tensor) =>
@@ -101,4 +106,71 @@ export const reduceCases: OpCase[] = [
   },
   { name: 'any', run: ops.any, of: largest, axes: [1, 2], dtype: 'bool' as const },
   { name: 'all', run: ops.all, of: smallest, axes: [0, [1, 2]], dtype: 'bool' as const },
+  {
+    name: 'countNonzero',
+    run: ops.countNonzero,
+    of: (values: Float64Array) => values.filter((v) => v !== 0).length,
+    axes: [[0, 1]],
+    dtype: 'i32' as const,
+    output: 'u32' as const,
+    range: [-1, 1] as [number, number],
+  },
+  {
+    name: 'countNonzero',
+    run: ops.countNonzero,
+    of: total,
+    axes: [2],
+    dtype: 'bool' as const,
+    output: 'u32' as const,
+  },
+  {
+    name: 'prod',
+    run: ops.prod,
+    of: product,
+    axes: [1, [0, 2]],
+    adds: true,
+    range: [0.8, 1.3] as [number, number],
+  },
+  {
+    name: 'prod',
+    run: ops.prod,
+    of: (values: Float64Array) => values.reduce((a, b) => Math.imul(a, b), 1),
+    axes: [2],
+    dtype: 'i32' as const,
+  },
+  {
+    name: 'variance',
+    run: ops.variance,
+    of: (values: Float64Array) => deviation(values, 1),
+    axes: [2, [0, 1]],
+    adds: true,
+  },
+  {
+    name: 'std',
+    run: (x: Tensor, axis: Axis) => ops.std(x, axis, true, { correction: 0 }),
+    of: (values: Float64Array) => Math.sqrt(deviation(values, 0)),
+    axes: [1],
+    adds: true,
+  },
+  ...([1, 2, 3] as const).map((p) => ({
+    name: `norm of ${p}`,
+    run: (x: Tensor, axis: Axis) => ops.norm(x, p, axis),
+    of: (values: Float64Array) => values.reduce((sum, v) => sum + Math.abs(v) ** p, 0) ** (1 / p),
+    axes: [[1, 2] as const, 0].slice(0, p === 2 ? 2 : 1),
+    adds: true,
+  })),
+  {
+    name: 'norm of Infinity',
+    run: (x: Tensor, axis: Axis) => ops.norm(x, Number.POSITIVE_INFINITY, axis),
+    of: (values: Float64Array) => largest(values.map(Math.abs)),
+    axes: [1],
+  },
+  {
+    name: 'logSumExp',
+    run: ops.logSumExp,
+    of: (values: Float64Array) => logSumExp([...values]),
+    axes: [1, [0, 2]],
+    adds: true,
+    range: [-5, 5] as [number, number],
+  },
 ].flatMap((each: Reduced) => reducedCases(each));
