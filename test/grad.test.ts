@@ -4,8 +4,11 @@ import { after, before, test } from 'node:test';
 import {
   add,
   backward,
+  cachedBackward,
   checkGradients,
   checkpoint,
+  concat,
+  dropout,
   exp,
   GradientMismatch,
   grad,
@@ -20,6 +23,7 @@ import {
 } from '../src/autograd/index.js';
 import { ShapeError } from '../src/errors.js';
 import { Gpu } from '../src/gpu/gpu.js';
+import { RandomStreams } from '../src/tensor/random-streams.js';
 import { noGrad, scope } from '../src/tensor/scope.js';
 import { Tensor } from '../src/tensor/tensor.js';
 
@@ -189,4 +193,49 @@ scoped('checkGradients: passes what is right, and tells where what is wrong is',
       return true;
     },
   );
+});
+
+scoped("gradient caching: in chunks as at once, dropout and the loss's own leaves included", async () => {
+  const w = Tensor.from(gpu, [0.3, -0.5, 0.9, 0.1, 0.7, -0.2, 0.4, 0.8], [4, 2]);
+  const temperature = Tensor.from(gpu, [0.5], [1, 1]);
+  for (const leaf of [w, temperature]) leaf.requiresGrad = true;
+  const random = new RandomStreams(3, 5);
+  const chunks = [
+    [1, 2, 3, 4],
+    [4, 3, 2, 1, 0, 1, 0, 1],
+    [2, 2, 1, 1],
+  ].map((values) => Tensor.from(gpu, values, [values.length / 4, 4]));
+  const encode = (x: Tensor) => {
+    const h = matmul(dropout(x, 0.25, random.next()), w);
+    return [square(h), h];
+  };
+  const loss = (a: Tensor, b: Tensor) => sum(mul(matmul(a, b, { transB: true }), temperature));
+  const gradients = async () => {
+    const found = [await read(w.grad), await read(temperature.grad)];
+    for (const leaf of [w, temperature]) leaf.zeroGrad();
+    return found;
+  };
+  const parts = chunks.map(encode);
+  const plain = loss(concat(parts.map(([a]) => a!)), concat(parts.map(([, b]) => b!)));
+  backward(plain, Tensor.from(gpu, [4], []));
+  const [want, counter] = [await gradients(), random.counter];
+  random.counter = 5;
+  const cached = await cachedBackward(chunks, encode, loss, { random, scale: 4 });
+  assert.equal(random.counter, counter);
+  assert.equal(cached.node, undefined);
+  assert.ok(Math.abs((await cached.item()) - (await plain.item())) < 1e-4);
+  const found = await gradients();
+  for (const [n, values] of found.entries())
+    for (const [i, value] of values.entries())
+      assert.ok(Math.abs(value - want[n]![i]!) < 1e-4 * Math.max(...want[n]!.map(Math.abs)), `${n}[${i}]`);
+  await assert.rejects(cachedBackward([], encode, loss), /at least one chunk/);
+  await assert.rejects(
+    cachedBackward(chunks, encode, (a) => a),
+    /must be a scalar/,
+  );
+  await assert.rejects(
+    cachedBackward(chunks, () => [3 as never], loss),
+    /must give tensors/,
+  );
+  for (const leaf of [w, temperature]) leaf.zeroGrad();
 });

@@ -14,6 +14,7 @@ export {
 export { checkpoint } from './checkpoint.js';
 export * from './draw.js';
 export { type GradOptions, grad, type TensorTree, valueAndGrad } from './grad.js';
+export { type CachedBackwardOptions, cachedBackward } from './gradient-cache.js';
 export * from './make.js';
 export type { MakeOptions } from './make-options.js';
 export type { TensorMethods } from './methods.js';

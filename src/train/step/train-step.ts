@@ -5,7 +5,8 @@
  * those gradients seed. The gradient is that of the whole batch; the memory is that of one chunk and, per token,
  * two ColBERT vectors. Dropout draws the same in both passes, and the same as without chunks.
  */
-import { backward, backwardAll, propagate, sliceRows } from '../../autograd/index.js';
+import { lossGradients, seedRows } from '../../autograd/gradient-cache.js';
+import { backward } from '../../autograd/index.js';
 import { seedOf } from '../../kernels/make.js';
 import type { M3Model } from '../../models/m3.js';
 import {
@@ -18,7 +19,7 @@ import {
   type ScoredBatch,
 } from '../../models/scores.js';
 import type { RandomStreams } from '../../tensor/random-streams.js';
-import { adopt, noGrad, scope } from '../../tensor/scope.js';
+import { noGrad, scope } from '../../tensor/scope.js';
 import { Tensor } from '../../tensor/tensor.js';
 import { type M3LossBatch, type M3LossSettings, type M3Scores, m3Loss } from '../losses/m3-loss.js';
 import type { Communicator } from '../ranks/communicator.js';
@@ -185,26 +186,22 @@ async function cachedForwardBackward(
     const { loss, gradients } = await scope(async () => {
       const texts = noGrad(() => representAll(model, batch, settings, context, chunks, rewind));
       const leaves = [texts.dense, texts.sparse, texts.colbert].flatMap((tensor) => tensor ?? []);
-      for (const leaf of leaves) leaf.requiresGrad = true;
-      const { loss } = await m3Loss(texts, batch, settings, communicator);
-      const gradients = loss.node ? propagate([[loss, seedOf(loss, lossScale)]], leaves) : [];
-      return { loss: loss.detach(), gradients };
+      const lossOf = async () => (await m3Loss(texts, batch, settings, communicator)).loss;
+      return lossGradients(leaves, lossOf, lossScale);
     });
-    for (const gradient of gradients) if (gradient) adopt(gradient);
     for (const chunk of chunks) {
       rewind();
       const last = chunk === chunks.at(-1);
       const own = last ? context : { ...context, onBackward: undefined };
       encodeChunk(model, batch, settings, own, chunk, (texts, { first, end }) => {
         const [dense, sparse, colbert] = gradients;
-        const roots: [Tensor, Tensor][] = [];
-        const seed = (root: Tensor | undefined, gradient: Tensor | undefined, from: number, to: number) => {
-          if (root?.node && gradient) roots.push([root, noGrad(() => sliceRows(gradient, from, to))]);
-        };
-        seed(texts.dense, dense, chunk.from, chunk.to);
-        seed(texts.sparse, sparse, first, end);
-        seed(texts.colbert, colbert, first, end);
-        if (roots.length > 0) backwardAll(roots);
+        const rows = { from: chunk.from, to: chunk.to };
+        const tokens = { from: first, to: end };
+        seedRows([
+          { root: texts.dense, gradient: dense, ...rows },
+          { root: texts.sparse, gradient: sparse, ...tokens },
+          { root: texts.colbert, gradient: colbert, ...tokens },
+        ]);
       });
     }
     return loss;
