@@ -5,7 +5,18 @@ import os from 'node:os';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
 import type { RowGradients } from '../src/autograd/gradients.js';
-import { add, backward, mul, relu, square, sum } from '../src/autograd/index.js';
+import {
+  add,
+  backward,
+  concat,
+  crossEntropy,
+  mul,
+  relu,
+  reshape,
+  slice,
+  square,
+  sum,
+} from '../src/autograd/index.js';
 import { InputError, ShapeError } from '../src/errors.js';
 import { Gpu } from '../src/gpu/gpu.js';
 import {
@@ -114,6 +125,70 @@ for (const [name, make] of Object.entries(encoders))
       x.grad?.dispose();
     },
   );
+
+/** As `Decoder` of test/interop/modules.py. */
+class Decoder extends Module {
+  readonly tokens = new Embedding(gpu, 11, DIM);
+  readonly positions = new Embedding(gpu, 6, DIM);
+  readonly layers = Array.from(
+    { length: LAYERS },
+    () => new TransformerEncoderLayer(gpu, DIM, HEADS, { ...small, normFirst: true, activation: 'gelu' }),
+  );
+  readonly norm = new LayerNorm(gpu, DIM);
+  readonly head = new Linear(gpu, DIM, 11, { bias: false, weight: this.tokens.weight });
+
+  forward(ids: readonly ArrayLike<number>[]): Tensor {
+    const positions = this.positions.forward(Array.from(ids[0]!, (_, n) => n));
+    const x = add(this.tokens.forward(ids), positions);
+    const y = this.layers.reduce((hidden, layer) => layer.forward(hidden, { causal: true }), x);
+    return this.head.forward(this.norm.forward(y));
+  }
+}
+
+scoped("a causal decoder of torch loads by name; output, loss and gradients are PyTorch's", async (own) => {
+  const model = own(new Decoder());
+  model.loadStateDict(golden('torch', 'decoder.pt'));
+  const expected = expectations('decoder');
+  const flat = [...(expected.readRaw('ids') as Int32Array)];
+  const ids = [flat.slice(0, 6), flat.slice(6)];
+  const logits = model.forward(ids);
+  await near('output', logits, expected.read('output'));
+  const rows = ids.map((_, n) => reshape(slice(logits, n, [0, 5]), [5, 11]));
+  const loss = crossEntropy(
+    concat(rows),
+    ids.flatMap((list) => list.slice(1)),
+  );
+  await near('loss', loss, expected.read('loss'));
+  backward(loss);
+  for (const [parameter, { tensor }] of model.namedParameters())
+    await near(parameter, tensor.grad!, expected.read(`grad.${parameter}`));
+});
+
+scoped('attention: padding is as if it were not there; a context, a bias', async (own) => {
+  const attend = own(new MultiHeadAttention(gpu, DIM, HEADS)).eval();
+  const values = Float32Array.from({ length: 2 * 5 * DIM }, (_, n) => Math.sin(1.1 * n));
+  const x = Tensor.from(gpu, values, [2, 5, DIM]);
+  const three = Tensor.from(gpu, values.subarray(0, 3 * DIM), [1, 3, DIM]);
+  const alone = await attend.forward(three, { causal: true }).toFloat32();
+  const padded = attend.forward(x, { causal: true, lengths: [3, 5] });
+  await near('padded', slice(padded, 0, [0, 3]), alone, 1e-5);
+  const self = await attend.forward(x).toFloat32();
+  await near('context', attend.forward(x, { context: x }), self, 1e-5);
+  const mask = Tensor.from(
+    gpu,
+    Float32Array.from({ length: 25 }, (_, n) => (n % 5 > n / 5 ? -Infinity : 0)),
+    [5, 5],
+  );
+  await near(
+    'bias',
+    attend.forward(x, { bias: mask }),
+    await attend.forward(x, { causal: true }).toFloat32(),
+    1e-5,
+  );
+  const few = attend.forward(x, { context: three.reshape([1, 3, DIM]).expand([2, 3, DIM]), lengths: [2, 3] });
+  assert.deepEqual(few.shape, [2, 5, DIM]);
+  assert.throws(() => attend.forward(three, { context: Tensor.zeros(gpu, [1, 2, 4]) }), ShapeError);
+});
 
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'dawntune-nn-'));
 after(() => fs.rmSync(folder, { recursive: true }));

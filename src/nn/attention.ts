@@ -1,5 +1,13 @@
 /** Multi-head attention with the parameters of torch.nn.MultiheadAttention, over the fused kernels. Batches come first. */
-import { attention, linear, reshape } from '../autograd/index.js';
+import {
+  type AttentionDropout,
+  attention,
+  linear,
+  reshape,
+  type ScaledDotProductOptions,
+  scaledDotProductAttention,
+  sliceRows,
+} from '../autograd/index.js';
 import type { Parameter } from '../autograd/parameters.js';
 import { ShapeError } from '../errors.js';
 import type { Gpu } from '../gpu/gpu.js';
@@ -25,6 +33,21 @@ const MADE = signature(
   { numbers: { dim: wholeNumber(1), heads: wholeNumber(1), dropout: probability } },
 );
 const X = signature('MultiHeadAttention', { x: floats('batch', 'length', 'dim') });
+const CROSS = signature(
+  'MultiHeadAttention',
+  { x: floats('batch', 'length', 'dim'), context: floats('batch', 'keys', 'dim') },
+  { sameDType: ['x', 'context'] },
+);
+
+/** Which keys a query attends to. */
+export interface AttendOptions {
+  /** Query i sees keys 0 … i. */
+  readonly causal?: boolean | undefined;
+  /** Tokens of each example that are there; what follows is padding, which nothing sees and whose result is arbitrary. */
+  readonly lengths?: ArrayLike<number> | undefined;
+  /** Added to the scaled scores, f32: [batch or 1, heads or 1, length, keys], or less of these from the right. −∞ masks. */
+  readonly bias?: Tensor | undefined;
+}
 
 /**
  * softmax(q·kᵀ/√d)·v over several heads, of projections of the inputs, projected back. PyTorch's names: `in_proj_weight`
@@ -56,31 +79,61 @@ export class MultiHeadAttention extends Module {
     if (this.outProj.bias) constant_(this.outProj.bias, 0);
   }
 
-  /** Every token attends to all of its example. x: [batch, length, dim]; returns the same. */
-  forward(x: Tensor): Tensor {
-    X.check({ x });
+  /**
+   * x: [batch, length, dim]; returns the same. Its tokens attend to each other, or to those of `context`, [batch, keys,
+   * dim], whose `lengths` are then meant. @throws ShapeError for operands and options that do not fit.
+   */
+  forward(x: Tensor, options: AttendOptions & { readonly context?: Tensor | undefined } = {}): Tensor {
+    const { context, causal = false, lengths, bias } = options;
+    if (context) CROSS.check({ x, context });
+    else X.check({ x });
     return scope(() => {
-      const [batch, length, dim] = x.shape as [number, number, number];
-      const qkv = linear(
-        reshape(x, [batch * length, dim]),
-        this.inProjWeight.tensor,
-        this.inProjBias?.tensor,
-      );
       const drops = this.training && this.dropout > 0;
       const random = drops ? (this.random ?? defaultRandom(x.gpu)).next() : undefined;
-      const sequences = new PackedSequences(x.gpu, new Array(length === 0 ? 0 : batch).fill(length));
-      try {
-        const context = attention(
-          qkv,
-          sequences,
-          this.heads,
-          random && { probability: this.dropout, ...random },
-        );
-        return reshape(this.outProj.forward(context), x.shape);
-      } finally {
-        // What was recorded takes what it needs anew.
-        sequences.dispose();
-      }
+      const dropout = random && { probability: this.dropout, ...random };
+      const attended =
+        context || lengths || bias
+          ? this.apart(x, context ?? x, {
+              causal,
+              ...(bias ? { bias } : {}),
+              ...(dropout ? { dropout } : {}),
+              ...(lengths ? (context ? { keyLengths: lengths } : { lengths }) : {}),
+            })
+          : this.packed(x, causal, dropout);
+      return reshape(this.outProj.forward(attended), x.shape);
     });
+  }
+
+  /** All tokens of all examples: query, key and value side by side, as one product leaves them. */
+  private packed(x: Tensor, causal: boolean, dropout: AttentionDropout | undefined): Tensor {
+    const [batch, length, dim] = x.shape as [number, number, number];
+    const { inProjWeight: weight, inProjBias: bias } = this;
+    const qkv = linear(reshape(x, [batch * length, dim]), weight.tensor, bias?.tensor);
+    const sequences = new PackedSequences(x.gpu, new Array(length === 0 ? 0 : batch).fill(length));
+    try {
+      return attention(qkv, sequences, this.heads, dropout, { causal });
+    } finally {
+      // What was recorded takes what it needs anew.
+      sequences.dispose();
+    }
+  }
+
+  private apart(x: Tensor, context: Tensor, options: ScaledDotProductOptions): Tensor {
+    const dim = x.shape[2]!;
+    const { inProjWeight: weight, inProjBias: bias, heads } = this;
+    const project = (from: Tensor, n: number) =>
+      reshape(
+        linear(
+          from,
+          sliceRows(weight.tensor, n * dim, (n + 1) * dim),
+          bias && sliceRows(bias.tensor, n * dim, (n + 1) * dim),
+        ),
+        [...from.shape.slice(0, 2), heads, dim / heads],
+      );
+    const y = scaledDotProductAttention(project(x, 0), project(context, 1), project(context, 2), {
+      ...options,
+      layout: 'blhd',
+    });
+    return reshape(y, x.shape);
   }
 }

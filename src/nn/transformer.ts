@@ -5,7 +5,7 @@ import type { Gpu } from '../gpu/gpu.js';
 import { show } from '../show.js';
 import { scope } from '../tensor/scope.js';
 import type { Tensor } from '../tensor/tensor.js';
-import { MultiHeadAttention } from './attention.js';
+import { type AttendOptions, MultiHeadAttention } from './attention.js';
 import { Dropout, LayerNorm, Linear, type RandomOptions } from './layers.js';
 import { Module } from './module.js';
 
@@ -60,19 +60,20 @@ export class TransformerEncoderLayer extends Module {
     this.dropout2 = new Dropout(dropout, { random });
   }
 
-  forward(x: Tensor): Tensor {
+  /** With `causal` it is a layer of a decoder. @throws ShapeError for operands and options that do not fit. */
+  forward(x: Tensor, options: AttendOptions = {}): Tensor {
     return scope(() => {
       if (this.normFirst) {
-        const attended = add(x, this.attend(this.norm1.forward(x)));
+        const attended = add(x, this.attend(this.norm1.forward(x), options));
         return add(attended, this.feed(this.norm2.forward(attended)));
       }
-      const attended = this.norm1.forward(this.attend(x), x);
+      const attended = this.norm1.forward(this.attend(x, options), x);
       return this.norm2.forward(this.feed(attended), attended);
     });
   }
 
-  private attend(x: Tensor): Tensor {
-    return this.dropout1.forward(this.selfAttn.forward(x));
+  private attend(x: Tensor, options: AttendOptions): Tensor {
+    return this.dropout1.forward(this.selfAttn.forward(x, options));
   }
 
   private feed(x: Tensor): Tensor {
@@ -96,10 +97,10 @@ export class TransformerEncoder extends Module {
     this.norm = norm;
   }
 
-  /** [batch, length, dim] to the same. */
-  forward(x: Tensor): Tensor {
+  /** [batch, length, dim] to the same. @throws ShapeError for operands and options that do not fit. */
+  forward(x: Tensor, options: AttendOptions = {}): Tensor {
     return scope(() => {
-      const y = this.layers.reduce((hidden, layer) => layer.forward(hidden), x);
+      const y = this.layers.reduce((hidden, layer) => layer.forward(hidden, options), x);
       return this.norm ? this.norm.forward(y) : y;
     });
   }
