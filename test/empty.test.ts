@@ -93,6 +93,41 @@ const cases: Record<string, Empty> = {
     shape: [3, 5],
     value: 0,
   },
+  'matmul, no batch': {
+    inputs: [
+      [0, 3, 8],
+      [0, 8, 4],
+    ],
+    run: ([a, b]) => ops.matmul(a!, b!),
+    shape: [0, 3, 4],
+  },
+  'matmul, no batch of one operand': {
+    inputs: [
+      [3, 8],
+      [0, 8, 4],
+    ],
+    run: ([a, b]) => ops.matmul(a!, b!),
+    shape: [0, 3, 4],
+  },
+  'matmul of many, nothing between': {
+    inputs: [
+      [2, 3, 0],
+      [2, 0, 5],
+    ],
+    run: ([a, b]) => ops.matmul(a!, b!),
+    shape: [2, 3, 5],
+    value: 0,
+  },
+  'dot of nothing': { inputs: [[0], [0]], run: ([a, b]) => ops.dot(a!, b!), shape: [], value: 0 },
+  'einsum over nothing': {
+    inputs: [
+      [2, 0],
+      [0, 3],
+    ],
+    run: ([a, b]) => ops.einsum('ij,jk->ki', a!, b!),
+    shape: [3, 2],
+    value: 0,
+  },
   'matmul, no columns': {
     inputs: [
       [3, 8],

@@ -138,6 +138,32 @@ async function compare(drawn: Drawn, seed: number, dtype: 'f32' | 'f16'): Promis
   });
 }
 
+test('the gradient of one matrix that many products share is added up in its own memory where it is large', async () => {
+  // 17 products of 1024×1024: more than what is kept to be summed.
+  const [n, many] = [1024, 17];
+  const random = new CounterRandom(9, 0);
+  const draw = (count: number) => Float32Array.from({ length: count }, () => random.uniform() - 0.5);
+  const [b, seed] = [draw(many * n), draw(many * n)];
+  await scope(async () => {
+    const a = Tensor.zeros(gpu, [n, n]);
+    a.requiresGrad = true;
+    const y = matmul(a, Tensor.from(gpu, b, [many, n, 1]));
+    const weights = Tensor.from(gpu, seed, [many, n, 1]);
+    gpu.pool.resetPeak();
+    const before = gpu.memory().peak;
+    backward(y, weights);
+    assert.ok(gpu.memory().peak - before < 32e6, `${gpu.memory().peak - before} bytes`);
+    const got = await a.grad!.toFloat32();
+    for (let i = 0; i < 50; i++) {
+      const [m, k] = [random.int(n), random.int(n)];
+      let want = 0;
+      for (let j = 0; j < many; j++) want += seed[j * n + m]! * b[j * n + k]!;
+      assert.ok(Math.abs(got[m * n + k]! - want) < 1e-5);
+    }
+    a.grad!.dispose();
+  });
+});
+
 for (const [what, draw] of [
   ['matmul', drawMatmul],
   ['einsum', drawEinsum],

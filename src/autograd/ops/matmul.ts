@@ -7,9 +7,9 @@ import { cast as castKernel, unary, unaryGradient } from '../../kernels/pointwis
 import { columnSum } from '../../kernels/reduce.js';
 import { f32, floats, optional, signature } from '../../tensor/operands.js';
 import { scope } from '../../tensor/scope.js';
-import { broadcastShapes, sizeOf } from '../../tensor/shape.js';
+import { broadcastShapes, sizeOf, stridesOf } from '../../tensor/shape.js';
 import { Tensor } from '../../tensor/tensor.js';
-import { sumToShape } from '../ranges.js';
+import { rangeOf, sumToShape } from '../ranges.js';
 import { type Input, record, sharedGradient } from '../tape.js';
 import { inF32 } from './in-f32.js';
 import { mul } from './pointwise.js';
@@ -123,14 +123,46 @@ function productGradient(x: Tensor, y: Tensor, of: Tensor, options: MatmulFlags)
     z.alias([...z.shape.slice(0, -2 - folded), sizeOf(z.shape.slice(-2 - folded, -1)), z.shape.at(-1)!]);
   const stretched = batch.slice(0, batch.length - folded);
   const own = of.shape.slice(0, -2);
-  const sums = sizeOf(stretched) !== sizeOf(own.slice(0, Math.max(0, own.length - folded)));
+  const kept = own.slice(0, Math.max(0, own.length - folded));
+  const count = sizeOf(stretched);
+  const sums = count !== sizeOf(kept);
+  const matrix = of.shape.at(-2)! * of.shape.at(-1)!;
+  if (sums && sizeOf(kept) === 1 && count * matrix > MOST_SUMMED)
+    return summedProducts(rows(x), rows(y), of, stretched, options);
   const product = matmulKernel(rows(x), rows(y), { ...options, dtype: sums ? 'f32' : dtype });
   if (!sums) return product.alias(of.shape);
-  const total = sumToShape(product, [
-    ...own.slice(0, Math.max(0, own.length - folded)),
-    ...of.shape.slice(-2),
-  ]);
+  const total = sumToShape(product, [...kept, ...of.shape.slice(-2)]);
   return (dtype === 'f32' ? total : castKernel(total, dtype)).alias(of.shape);
+}
+
+/** Elements of products that are kept in order to be added up, 64 MB. */
+const MOST_SUMMED = 1 << 24;
+
+/** The same towards one matrix that many products share, added up in its memory one after the other. */
+function summedProducts(
+  x: Tensor,
+  y: Tensor,
+  of: Tensor,
+  batch: readonly number[],
+  options: MatmulFlags,
+): Tensor {
+  const total = Tensor.empty(of.gpu, of.shape.slice(-2));
+  const strides = stridesOf(batch);
+  for (let i = 0; i < sizeOf(batch); i++) {
+    // The matrix that product i reads, of a batch that broadcasts.
+    const matrixOf = (z: Tensor) => {
+      const extents = z.shape.slice(0, -2);
+      const own = stridesOf(extents);
+      const at = extents.reduce((sum, extent, d) => {
+        const among = d + batch.length - extents.length;
+        return sum + (extent === 1 ? 0 : (Math.floor(i / strides[among]!) % extent) * own[d]!);
+      }, 0);
+      const shape = z.shape.slice(-2);
+      return rangeOf(z, at * sizeOf(shape), shape);
+    };
+    scope(() => void matmulKernel(matrixOf(x), matrixOf(y), { ...options, out: total, accumulate: i > 0 }));
+  }
+  return (of.dtype === 'f16' ? castKernel(total, 'f16') : total).alias(of.shape);
 }
 
 /**
