@@ -73,8 +73,14 @@ function apartCase(own: Apart): OpCase {
     name: `scaledDotProductAttention ${layout} ${shape(own.batch, heads, queries)} keys ${keys} of ${keyHeads} heads${causal ? ' causal' : ''}${bias ? ` bias ${bias}` : ''}${lengths ? ` lengths ${lengths}` : ''}${keyLengths ? ` of keys ${keyLengths}` : ''}`,
     inputs: shapes(own.batch),
     large: shapes(times * own.batch),
-    binding: 4 * 4 * Math.max(heads, keyHeads) * Math.max(queries, keys) * d * own.batch,
-    ...(bias ? { constant: [3] } : {}),
+    // Of one sequence everything must be seen at once, from a row on that is a multiple of 64; of the bias a matrix.
+    binding: Math.max(
+      4096,
+      4 * d * (layout === 'bhld' ? (heads / keyHeads) * queries + 63 : heads * (queries + 63)),
+      8 * d * (layout === 'bhld' ? keys + 63 : keyHeads * (keys + 63)),
+    ),
+    ...(bias && bias.at(-2) !== queries ? { constant: [3] } : {}),
+    ...(bias ? { adds: 'gradients' as const } : {}),
     ...(own.halves === false ? {} : { halves: [0, 1, 2] }),
     run: (_, [q, k, v, bias]) => {
       const many = q!.shape[0]! / own.batch;

@@ -1,4 +1,5 @@
 /** Fused attention. Source: FlashAttention-2 (Dao 2023), kernels in `src/kernels/attention/`. */
+import { ShapeError } from '../../errors.js';
 import {
   type AttentionDropout,
   attentionGradient,
@@ -16,7 +17,7 @@ import { floats, signature } from '../../tensor/operands.js';
 import type { PackedSequences } from '../../tensor/packed.js';
 import { scope } from '../../tensor/scope.js';
 import type { Tensor } from '../../tensor/tensor.js';
-import { record, sharedGradient } from '../tape.js';
+import { record, sharedGradient, wantsGradient } from '../tape.js';
 import { cast, mul, silu } from './pointwise.js';
 
 export type { AttentionDropout, RotaryOptions, ScaledDotProductOptions };
@@ -56,7 +57,8 @@ export function attention(
  * q: [batch, heads, Lq, d], k and v: [batch, key heads, Lk, d] f32 or f16, all of one; or with `layout: 'blhd'` length
  * before heads; or packed, [tokens, heads, d] with `sequences` and, where keys are others, `keySequences`. d is a multiple
  * of 4 up to 128. A key head may serve several heads of queries that follow each other (grouped-query attention). Returns
- * q's shape. A query that sees no key, by lengths or by a bias of −∞, has the result 0.
+ * q's shape. A query that sees no key, by lengths or by a bias of −∞, has the result 0. The bias has a gradient where each
+ * query and key has one of its own.
  * @throws ShapeError when shapes, lengths or options do not fit, and for an option that the layout does not have.
  */
 export function scaledDotProductAttention(
@@ -70,10 +72,19 @@ export function scaledDotProductAttention(
     const dropout = activeOf(options.dropout);
     const checked = scaledDotProductCall(q, k, v, { ...rest, ...(dropout ? { dropout } : {}) });
     const given = checked.sources.bias;
+    if (given && wantsGradient(given) && checked.sharedBias)
+      throw new ShapeError(
+        'scaledDotProductAttention',
+        'a bias that all queries or all keys share has no gradient; expand it, or detach it',
+        { q, k, bias: given },
+      );
     const bias = given && cast(given, 'f32');
     const call = { ...checked, sources: { ...checked.sources, bias } };
     const { out, logSumExp } = scaledDotProduct(call);
-    const gradients = sharedGradient((dOut) => scaledDotProductGradient(call, out, logSumExp, dOut));
+    const trainsBias = bias !== undefined && wantsGradient(bias);
+    const gradients = sharedGradient((dOut) =>
+      scaledDotProductGradient(call, out, logSumExp, dOut, trainsBias),
+    );
     return record(
       'scaledDotProductAttention',
       out,
@@ -82,6 +93,7 @@ export function scaledDotProductAttention(
         [q, (dOut) => gradients(dOut).dq.alias(q.shape)],
         [k, (dOut) => gradients(dOut).dk.alias(k.shape)],
         [v, (dOut) => gradients(dOut).dv.alias(v.shape)],
+        ...(bias ? [[bias, (dOut: Tensor) => gradients(dOut).dBias] as const] : []),
       ],
     );
   });

@@ -21,7 +21,7 @@ import {
 } from './cases.js';
 import { subgroupMatrix } from './emit-matrix.js';
 import { subgroup8, subgroup8Storage } from './emit-subgroup8.js';
-import { workgroup } from './emit-workgroup.js';
+import { BIAS_TILE, biasGradient, workgroup } from './emit-workgroup.js';
 import { type AttentionForm, type AttentionKernels, type GradientOperands, passOf } from './form.js';
 import { forwardFamily } from './forward.js';
 import { copyHeads, launchTiles, layoutOf, type RowOperand, type RowOperands, sourcesOf } from './launch.js';
@@ -61,6 +61,7 @@ function variantOf<Plan extends object>(kernels: AttentionKernels<Plan>): Gradie
       delta: deltaShader(form),
       dq: passOf(kernels, facts, form, 'dq').shader,
       dkv: passOf(kernels, facts, form, 'dkv').shader,
+      ...(form.bias ? { dBias: shaderOf('attention.dBias', form, biasGradient) } : {}),
     }),
     run(gpu: Gpu, form, _, operands) {
       const { dropout, out, logSumExp, dOut } = operands;
@@ -115,6 +116,20 @@ function variantOf<Plan extends object>(kernels: AttentionKernels<Plan>): Gradie
           [pass('dq', 'queries', 'outDQ'), pass('dkv', 'keys', ...Object.keys(written))],
           { ...read, outDQ: row(dq, 'write', 'queries'), ...written },
         );
+        if (operands.dBias)
+          launchTiles(
+            gpu,
+            { ...batch, reads: 'buffers' },
+            [
+              {
+                shader: shaderOf('attention.dBias', form, biasGradient),
+                rowsPerTile: 1,
+                side: 'queries',
+                biasTile: BIAS_TILE,
+              },
+            ],
+            { ...read, ioDBias: row(operands.dBias, 'bias', 'queries') },
+          );
         if (both) {
           const rows = { base: 0, begin: 0, end: k.rows };
           copyHeads(both, dk, 1, rows, { first: 0, count: 1, of: 2 }, 'take');

@@ -52,24 +52,33 @@ fn read${source}(row: u32, end: u32, column: u32, e: u32) -> vec4f {
       let n = i / ${CHUNK}u;
       ${target}[${target === 'own' ? 'n' : slot('n')} * ${STRIDE}u + i % ${CHUNK}u] = read${buffer}(${target === 'own' ? 'first' : 'block'} + n, ${target === 'own' ? 'end' : to}, ${column}, c * ${CHUNK}u + i % ${CHUNK}u)${factor};
     }`;
-  return {
-    chunks: range(Math.ceil(d4 / CHUNK)),
-    ...sides,
-    head: `
+  const declarations = `
 ${dropout ? `${DROPOUT}\nfn keepEach(halves: vec4u) -> vec4f { return select(vec4f(), vec4f(p.keepScale), halves >= vec4u(p.threshold)); }` : ''}
 ${sides.sources.map(read).join('')}
 var<workgroup> own: array<vec4f, ${ROWS * STRIDE}>;
 var<workgroup> other: array<vec4f, ${OTHERS * STRIDE}>;
-var<workgroup> scratch: array<vec4f, ${THREADS}>;
+var<workgroup> scratch: array<vec4f, ${THREADS}>;`;
+  const chunks = `let chunks = (p.hidden4 / p.heads + ${CHUNK - 1}u) / ${CHUNK}u;`;
+  const others = `let mine = block + 4u * tx;
+    let real = vec4u(mine) + vec4u(0u, 1u, 2u, 3u) < vec4u(${to});`;
+  return {
+    chunks: range(Math.ceil(d4 / CHUNK)),
+    ...sides,
+    declarations,
+    countChunks: chunks,
+    others,
+    head: `${declarations}
 ${sides.entry(THREADS, 'local_invocation_index')}
   let ty = lane / 8u;
   let tx = lane % 8u;
   let row = first + 4u * ty;
-  let chunks = (p.hidden4 / p.heads + ${CHUNK - 1}u) / ${CHUNK}u;`,
+  ${chunks}`,
     /** Over the blocks of the other side; the thread's four others are `mine` and those after it. */
     walk: `${sides.open}for (var block = ${sides.first()}; block < ${sides.last(ROWS)}; block += ${OTHERS}u) {
-    let mine = block + 4u * tx;
-    let real = vec4u(mine) + vec4u(0u, 1u, 2u, 3u) < vec4u(${to});`,
+    ${others}`,
+    /** A number of each own row, as a vec4. */
+    ofOwn: (value: (row: string) => string) =>
+      `vec4f(${OWN.map((r) => value(`min(row + ${r}u, end - 1u)`)).join(', ')})`,
     /** Whether own row r sees the thread's others. */
     sees: (r: number) =>
       form.causal
@@ -216,15 +225,13 @@ function forward(form: AttentionForm) {
 
 function dq(form: AttentionForm) {
   const w = pieces(form, 'dq');
-  const own = (value: (row: string) => string) =>
-    `vec4f(${OWN.map((r) => value(`min(row + ${r}u, end - 1u)`)).join(', ')})`;
   return {
     label: 'attentionDQ',
     params: paramsOf(form),
     buffers: gradientBuffers(vec4Type(form.dtype), form, 'dq'),
     body: `${w.head}
-  let lse = ${own(w.lse)};
-  let rowDelta = ${own(w.delta)};
+  let lse = ${w.ofOwn(w.lse)};
+  let rowDelta = ${w.ofOwn(w.delta)};
   ${w.accumulators('d')}
   ${w.walk}
     ${w.products('s', w.Q, w.K, SCALED)}${w.addBias('s')}
@@ -271,6 +278,65 @@ function dkv(form: AttentionForm) {
 }`,
   };
 }
+
+/**
+ * The gradient of a bias: a workgroup owns 64 queries by 32 keys of one of its matrices, and adds up dS of all pairs of
+ * sequence and head that take it, in the order of the table (`Spans.pairs`).
+ */
+export function biasGradient(form: AttentionForm) {
+  const w = pieces(form, 'dq');
+  const out = gradientBuffers(vec4Type(form.dtype), form, 'dq');
+  delete out['outDQ'];
+  return {
+    label: 'attentionDBias',
+    params: paramsOf(form),
+    buffers: { ...out, ioDBias: 'array<f32>' },
+    body: `${w.declarations}
+@compute @workgroup_size(${THREADS})
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
+  let entry = tiles[2u * (p.firstTile + group.z)];
+  let extents = tiles[2u * (p.firstTile + group.z) + 1u];
+  let firstQuery = ${ROWS}u * group.y;
+  let firstKey = ${OTHERS}u * group.x;
+  let ty = lane / 8u;
+  let tx = lane % 8u;
+  ${w.countChunks}
+  let bias = entry.z - p.biasBase;
+  ${OWN.map((r) => `var sum${r} = vec4f();`).join(' ')}
+  for (var pair = entry.x; pair < entry.y; pair++) {
+    let rows = tiles[2u * pair];
+    let place = tiles[2u * pair + 1u];
+    let begin = rows.x - p.base; let end = rows.y - p.base;
+    let ${w.from} = rows.z - p.otherBase; let ${w.to} = rows.w - p.otherBase;
+    let first = begin + firstQuery;
+    let block = ${w.from} + firstKey;
+    if (first >= end || block >= ${w.last(ROWS)}) { continue; }
+    let row = first + 4u * ty;
+    let head = place.x;
+    let column = head * ${form.headDim / 4}u;
+    let keyColumn = place.y * ${form.headDim / 4}u;
+    let lse = ${w.ofOwn(w.lse)};
+    let rowDelta = ${w.ofOwn(w.delta)};
+    ${w.others}
+    ${w.products('s', w.Q, w.K, SCALED)}${w.addBias('s')}
+    ${w.products('dp', w.DO, w.V)}
+    ${w.dropKeys('dp')}
+    ${OWN.map((r) => `sum${r} += select(vec4f(), exp2(s${r} - lse[${r}]) * (dp${r} - rowDelta[${r}]), ${w.sees(r)} & vec4<bool>(row + ${r}u < end));`).join('\n    ')}
+  }
+  ${OWN.map((r) => `own[(4u * ty + ${r}u) * ${STRIDE}u + tx] = sum${r};`).join(' ')}
+  workgroupBarrier();
+  for (var i = lane; i < ${ROWS * OTHERS}u; i += ${THREADS}u) {
+    let query = i / ${OTHERS}u; let key = i % ${OTHERS}u;
+    if (firstQuery + query < extents.x && firstKey + key < extents.y) {
+      ioDBias[bias + (firstQuery + query) * extents.z + (firstKey + key) * extents.w] += own[query * ${STRIDE}u + key / 4u][key % 4u];
+    }
+  }
+}`,
+  };
+}
+
+/** Queries and keys of a matrix of the bias that a workgroup owns. */
+export const BIAS_TILE = [ROWS, OTHERS] as const;
 
 export const workgroup: AttentionKernels = {
   name: 'workgroup',

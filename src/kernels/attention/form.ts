@@ -147,5 +147,7 @@ export type GradientOperands = Results & {
         readonly dq: Tensor;
         readonly dk: Tensor;
         readonly dv: Tensor;
+        /** f32, of the shape of the bias: added to. Of a bias that has all queries and keys. */
+        readonly dBias?: Tensor | undefined;
       })
   );

@@ -7,7 +7,7 @@ import { ShapeError } from '../../errors.js';
 import type { Gpu, RowTexture } from '../../gpu/gpu.js';
 import { formatBytes } from '../../gpu/memory.js';
 import { bytesPerElement, Tensor } from '../../tensor/tensor.js';
-import { FLAT_MAIN, flatGroups } from '../launch/grid.js';
+import { FLAT_MAIN, flatGroups, type Grid } from '../launch/grid.js';
 import { flat, type Operand, whole, windowOf, windowRoom } from '../launch/operands.js';
 import { type ParamType, type Shader, shaderOf } from '../launch/shader.js';
 import type { ApartSources, AttentionForm, AttentionKernels, FusedSources } from './form.js';
@@ -33,6 +33,8 @@ export interface Pass {
   readonly side: Side;
   /** The operands that its shader has, by default all. */
   readonly operands?: readonly string[];
+  /** Its workgroups own tiles of so many queries by so many keys of the bias, instead of rows. */
+  readonly biasTile?: readonly [queries: number, keys: number];
 }
 
 export interface Batch {
@@ -285,16 +287,12 @@ function launchGroup(
       seen[name] = whole(texture);
     }
     const most = gpu.capabilities.maxWorkgroupsPerDimension;
-    for (const { shader, rowsPerTile, side, operands: names = Object.keys(operands) } of passes) {
-      const [begin, end] = tilesOf(layout, group, side, rowsPerTile);
-      if (begin === end) continue;
-      const words = layout.tileWords;
-      const tiles = layout.tiles(side, rowsPerTile);
-      const table = windowOf(tiles, words * begin, words * (end - begin));
-      const bound: Record<string, Operand> = { tiles: table.operand };
-      for (const name of names) bound[name] = seen[name]!;
+    for (const pass of passes) {
+      const { shader, rowsPerTile, side, operands: names = Object.keys(operands), biasTile } = pass;
       const [own, other] = side === 'queries' ? [group.queries, group.keys] : [group.keys, group.queries];
-      for (let firstTile = begin; firstTile < end; firstTile += most)
+      const bound: Record<string, Operand> = {};
+      for (const name of names) bound[name] = seen[name]!;
+      const launch = (firstTile: number, grid: Grid) =>
         shader.launch(
           gpu,
           bound,
@@ -305,15 +303,35 @@ function launchGroup(
                 base: own.base,
                 otherBase: other.base,
                 firstQuery: group.queries.base,
-                firstTile: firstTile - table.base / words,
+                firstTile,
                 biasBase,
               },
               form.headDim,
               scale,
               dropout,
             ),
-          () => [Math.min(most, end - firstTile), side === 'queries' ? heads.heads : heads.keyHeads],
+          () => grid,
         );
+      if (biasTile && layout.pairs) {
+        const { table, matrices, queries, keys } = layout.pairs(group, heads);
+        bound['tiles'] = whole(table);
+        const grid = [Math.ceil(keys / biasTile[1]), Math.ceil(queries / biasTile[0])] as const;
+        for (let first = 0; first < matrices; first += most)
+          launch(first, [...grid, Math.min(most, matrices - first)]);
+        table.dispose();
+        continue;
+      }
+      const [begin, end] = tilesOf(layout, group, side, rowsPerTile);
+      if (begin === end) continue;
+      const words = layout.tileWords;
+      const tiles = layout.tiles(side, rowsPerTile);
+      const table = windowOf(tiles, words * begin, words * (end - begin));
+      bound['tiles'] = table.operand;
+      for (let firstTile = begin; firstTile < end; firstTile += most)
+        launch(firstTile - table.base / words, [
+          Math.min(most, end - firstTile),
+          side === 'queries' ? heads.heads : heads.keyHeads,
+        ]);
       tiles.dispose();
     }
   } finally {

@@ -82,6 +82,8 @@ export interface ScaledDotProduct {
   readonly shape: readonly number[];
   /** Whether some rows belong to no sequence. */
   readonly gaps: boolean;
+  /** Whether all queries, or all keys, share the bias. */
+  readonly sharedBias: boolean;
 }
 
 /** Rows of each example or sequence: where they begin, and how many there are. */
@@ -185,6 +187,7 @@ export function scaledDotProductCall(
     dropout,
     shape: q.shape,
     gaps,
+    sharedBias: (steps.query === 0 && longest > 1) || (steps.key === 0 && longestKeys > 1),
   };
 }
 
@@ -290,16 +293,21 @@ export function scaledDotProduct(call: ScaledDotProduct): { out: Tensor; logSumE
   return { out: out.alias(shape), logSumExp };
 }
 
-/** dq, dk and dv of dOut, as rows; `out` and `logSumExp` are those of the forward pass. */
+/**
+ * dq, dk and dv of dOut, as rows; with `biasGradient` that of the bias too. `out` and `logSumExp` are those of the forward
+ * pass.
+ */
 export function scaledDotProductGradient(
   call: ScaledDotProduct,
   out: Tensor,
   logSumExp: Tensor,
   dOut: Tensor,
-): { dq: Tensor; dk: Tensor; dv: Tensor } {
+  biasGradient: boolean,
+): { dq: Tensor; dk: Tensor; dv: Tensor; dBias: Tensor | undefined } {
   const { form, size, sources, dropout } = call;
-  const { q, k, v } = sources;
+  const { q, k, v, bias } = sources;
   const [dq, dk, dv] = [made(call, q), made(call, k), made(call, v)];
+  const dBias = biasGradient && bias ? Tensor.zeros(q.gpu, bias.shape) : undefined;
   runVariant(q.gpu, gradientFamily, form, size, {
     ...sources,
     dropout,
@@ -309,6 +317,7 @@ export function scaledDotProductGradient(
     dq,
     dk,
     dv,
+    dBias,
   });
-  return { dq, dk, dv };
+  return { dq, dk, dv, dBias };
 }

@@ -89,6 +89,48 @@ export class Spans {
     return end === 0 ? [0, 0] : [start, end - start];
   }
 
+  /**
+   * For the gradient of the bias: which pairs of span and query head take each of its matrices, of spans [first, after) and
+   * heads [firstHead, firstHead + heads), of keys from firstKeyHead on. Two vec4u a matrix, (first pair, last + 1, element
+   * that it begins with, 0) and (queries, keys, steps to the next of each); then two a pair, (query rows, key rows) and
+   * (head and key head within the operands, those steps). Pairs are counted from the beginning of the table.
+   */
+  pairs(
+    { first, after }: { readonly first: number; readonly after: number },
+    { firstHead, heads, firstKeyHead }: Record<'firstHead' | 'heads' | 'firstKeyHead', number>,
+  ): { table: Tensor; matrices: number; queries: number; keys: number } {
+    const { gpu, steps, members, memberRows } = this;
+    const matrices = new Map<number, { pairs: number[][]; queries: number; keys: number }>();
+    for (const { queries, keys, bias } of this.all.slice(first, after)) {
+      const [rows, columns] = [queries.end - queries.begin, keys.end - keys.begin];
+      if (rows === 0 || columns === 0) continue;
+      for (let n = 0; n < (memberRows > 0 ? members : heads); n++) {
+        const [head, shift] = memberRows > 0 ? [0, n * memberRows] : [n, 0];
+        const keyHead = memberRows > 0 ? 0 : Math.floor((firstHead + n) / members) - firstKeyHead;
+        const at = bias + (memberRows > 0 ? n : firstHead + n) * steps.head;
+        let matrix = matrices.get(at);
+        if (!matrix) matrices.set(at, (matrix = { pairs: [], queries: 0, keys: 0 }));
+        matrix.queries = Math.max(matrix.queries, rows);
+        matrix.keys = Math.max(matrix.keys, columns);
+        matrix.pairs.push([
+          ...[queries.begin + shift, queries.end + shift, keys.begin, keys.end],
+          ...[head, keyHead, steps.query, steps.key],
+        ]);
+      }
+    }
+    const list: number[] = [];
+    let [pair, mostQueries, mostKeys] = [matrices.size, 0, 0];
+    for (const [at, { pairs, queries, keys }] of matrices) {
+      list.push(pair, pair + pairs.length, at, 0, queries, keys, steps.query, steps.key);
+      pair += pairs.length;
+      mostQueries = Math.max(mostQueries, queries);
+      mostKeys = Math.max(mostKeys, keys);
+    }
+    for (const { pairs } of matrices.values()) for (const each of pairs) list.push(...each);
+    const table = Tensor.from(gpu, Uint32Array.from(list), [list.length / 8, 8], 'u32', 'workspace');
+    return { table, matrices: matrices.size, queries: mostQueries, keys: mostKeys };
+  }
+
   tileCount(side: Side, rowsPerTile: number, s: number): number {
     const { begin, end } = this.all[s]![side];
     return Math.ceil((end - begin) / rowsPerTile) * (side === 'queries' ? this.below : 1);
@@ -120,7 +162,8 @@ export class Spans {
 export type Layout = Pick<
   Spans,
   'count' | 'heads' | 'keyHeads' | 'tileWords' | 'rows' | 'tileCount' | 'tiles' | 'biasRange'
->;
+> &
+  Partial<Pick<Spans, 'pairs'>>;
 
 /** Of rows in which query, key and value lie side by side. */
 export function fusedLayout(sequences: TileSource, heads: number): Layout {
