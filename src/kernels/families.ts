@@ -21,6 +21,7 @@ import { distillationFamily } from './softmax/distillation.js';
 import { groupFamily } from './softmax/groups.js';
 import { softmaxFamily } from './softmax/softmax.js';
 import { sparseFamily } from './sparse.js';
+import { stridedFamily } from './strided/kernel.js';
 import { topKFamily } from './top-k/top-k.js';
 import type { Family } from './variants.js';
 
@@ -54,6 +55,7 @@ export const families: readonly AnyFamily[] = [
   maxFamily,
   topKFamily,
   dropoutFamily,
+  stridedFamily,
   copyFamily,
   fmaPeakFamily,
 ];
