@@ -237,6 +237,74 @@ test('values are read as arrays of their format, or refused', async () => {
   });
 });
 
+test('values of every format are written, copied, seen through views and slots, and cleared', async () => {
+  for (const dtype of every)
+    await scope(async () => {
+      const [no, yes] = dtype === 'bool' ? [false, true] : [0, 1];
+      const x = ops.zeros(gpu, [6], { dtype });
+      x.write([yes, no, yes] as number[], 1);
+      assert.deepEqual(await x.toNested(), [no, yes, no, yes, no, no]);
+      const y = ops.ones(gpu, [2, 3], { dtype });
+      y.copyFrom(x, 3, 1, 3);
+      assert.deepEqual(await y.toNested(), [
+        [yes, yes, yes],
+        [yes, no, yes],
+      ]);
+      y.copyFrom(y.detach(), 0, 3, 3);
+      assert.deepEqual(await y.view([6]).toNested(), [yes, no, yes, yes, no, yes]);
+      assert.deepEqual(await y.sliceRows(1, 2).toNested(), [[yes, no, yes]]);
+      const slot = ops.zeros(gpu, [256], { dtype }).slot(128, [2]);
+      slot.write([yes, yes] as number[]);
+      assert.deepEqual(await slot.toNested(), [yes, yes]);
+      assert.throws(() => slot.slot(1, [1]), /slot: begins at a multiple of 128, not at 1/);
+      assert.throws(() => slot.slot(0, [3]), /slot: no 3 values at 0: tensor \[2\]/);
+      slot.fillZero();
+      assert.deepEqual(await slot.toNested(), [no, no]);
+      const wrong: NestedData = dtype === 'bool' ? 1 : true;
+      assert.throws(
+        () => x.write([wrong] as number[]),
+        /^TypeError: write: .* at 0 does not fit a tensor of/,
+      );
+      for (const other of every)
+        if (other !== dtype)
+          assert.throws(() => x.copyFrom(ops.ones(gpu, [2], { dtype: other })), /copyFrom: copies no/);
+    });
+});
+
+test('whoever uses a freed tensor is told which, and where', async () => {
+  const gone = ops.ones(gpu, [2, 2], { label: 'gone' });
+  const x = ops.ones(gpu, [2, 2]);
+  gone.dispose();
+  const uses: [op: string, use: () => unknown][] = [
+    ['read', () => gone.toArray()],
+    ['read', () => gone.toNested()],
+    ['read', () => gone.view([1]).item()],
+    ['write', () => gone.write([1])],
+    ['fillZero', () => gone.fillZero()],
+    ['copyFrom', () => gone.copyFrom(x)],
+    ['copyFrom', () => x.copyFrom(gone)],
+    ['view', () => gone.view([4])],
+    ['detach', () => gone.detach()],
+    ['slot', () => gone.slot(0, [1])],
+    ['add', () => x.add(gone)],
+    ['reshape', () => gone.reshape([4])],
+    ['read', () => gone.allClose(x)],
+    ['read', () => gone.format()],
+    ['zerosLike', () => ops.zerosLike(gone)],
+    ['sum', () => gone.sum()],
+  ];
+  for (const [op, use] of uses)
+    await assert.rejects(
+      async () => use(),
+      (error: Error) => {
+        assert.ok(error instanceof ShapeError, `${op}: ${error}`);
+        assert.match(error.message, new RegExp(`^(${op}|view): .*already freed.*\\[2,2\\] f32`));
+        return true;
+      },
+    );
+  x.dispose();
+});
+
 // ---- comparing, showing ------------------------------------------------------------------------------------
 
 test('close values are close as in NumPy', async () => {

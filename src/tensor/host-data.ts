@@ -101,6 +101,22 @@ export function toTensorArray(
 export const deviceWords = (data: TensorArray): TensorArray =>
   data instanceof Uint8Array ? Uint32Array.from(data) : data;
 
+/** What the device holds, as a host reads it. */
+export function arrayOf(dtype: DType, buffer: ArrayBuffer): TensorArray {
+  switch (dtype) {
+    case 'f32':
+      return new Float32Array(buffer);
+    case 'i32':
+      return new Int32Array(buffer);
+    case 'u32':
+      return new Uint32Array(buffer);
+    case 'f16':
+      return new Uint16Array(buffer);
+    case 'bool':
+      return Uint8Array.from(new Uint32Array(buffer));
+  }
+}
+
 export function kindOf(value: unknown): string {
   if (value === null || typeof value !== 'object') return value === null ? 'null' : typeof value;
   return value.constructor?.name ?? 'object';

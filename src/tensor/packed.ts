@@ -78,4 +78,8 @@ export class PackedSequences {
     for (const tensor of this.cached.values()) tensor.dispose();
     this.cached.clear();
   }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
 }

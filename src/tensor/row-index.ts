@@ -158,6 +158,10 @@ export class RowIndex {
     for (const sorted of this.sorted.values()) sorted.dispose();
   }
 
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+
   private sort(without?: number): SortedRows {
     // A row that does not occur needs no order of its own.
     const key = without !== undefined && this.values.includes(without) ? without : undefined;

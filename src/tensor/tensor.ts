@@ -5,7 +5,7 @@
  * Row-major and contiguous; reshapes and aligned row ranges share storage. Storage is counted by its handles:
  * scopes drop theirs at their end, the tape holds its own for what a gradient needs.
  */
-import { MachineError, ShapeError } from '../errors.js';
+import { ShapeError } from '../errors.js';
 import type { Binding, Gpu, Purpose } from '../gpu/gpu.js';
 import { Version } from '../gpu/version.js';
 import { show } from '../show.js';
@@ -13,6 +13,7 @@ import { f16ToF32 } from './dtype.js';
 import { clearElements, copyElements, type Elements, writeElements } from './halves.js';
 import {
   type ArrayOf,
+  arrayOf,
   bytesPerElement,
   checkDType,
   type DType,
@@ -31,6 +32,9 @@ export { bytesPerElement, type DType };
 
 /** Bound ranges are rounded up to whole vec4s; every allocation has the room. */
 const BINDING_GRANULE = 16;
+
+/** Elements at which parts of a flat tensor begin: halves too can be bound there on every adapter. */
+const SLOT_GRANULE = 128;
 
 /** How a tensor was computed; `src/autograd` owns the meaning. Counted by the handles and nodes that lead to it. */
 export interface TapeNode {
@@ -196,7 +200,7 @@ export class Tensor extends Handle {
 
   /** The range a kernel binds, rounded up to whole vec4s. */
   binding(): Binding {
-    this.check();
+    this.check('binding');
     this.bound ??= {
       ...this.whole(),
       size: Math.max(BINDING_GRANULE, Math.ceil(this.bytes / BINDING_GRANULE) * BINDING_GRANULE),
@@ -206,7 +210,7 @@ export class Tensor extends Handle {
 
   /** A binding of `count` elements from element `start`; its offset must be aligned for the adapter. */
   bindingRange(start: number, count: number): Binding {
-    this.check();
+    this.check('binding');
     const width = bytesPerElement[this.dtype];
     return {
       ...this.whole(),
@@ -236,25 +240,11 @@ export class Tensor extends Handle {
 
   /** What `toArray` reads, as it is after the work so far; it is waited for only when it is asked for, which is once. */
   beginRead(): { wait(): Promise<TensorArray> } {
-    this.check();
+    this.check('read');
     const { dtype, size } = this;
     if (size === 0) return { wait: async () => toTensorArray('toArray', dtype, []) };
     const reading = this.gpu.beginRead(this.whole());
-    const wait = async (): Promise<TensorArray> => {
-      const buffer = await reading.wait();
-      switch (dtype) {
-        case 'f32':
-          return new Float32Array(buffer);
-        case 'i32':
-          return new Int32Array(buffer);
-        case 'u32':
-          return new Uint32Array(buffer);
-        case 'f16':
-          return new Uint16Array(buffer);
-        case 'bool':
-          return Uint8Array.from(new Uint32Array(buffer));
-      }
-    };
+    const wait = async () => arrayOf(dtype, await reading.wait());
     return { wait };
   }
 
@@ -322,11 +312,12 @@ export class Tensor extends Handle {
 
   /** Another handle to the same tensor, outside the tape. */
   detach(): Tensor {
-    return this.alias(this.shape);
+    return this.alias(this.shape, 'detach');
   }
 
   /** Same storage, another shape, outside the tape: for kernels and gradients. */
   alias(shape: Shape, op = 'view'): Tensor {
+    this.check(op);
     checkShape(op, shape, this);
     if (sizeOf(shape) !== this.size)
       throw new ShapeError(op, `${this.size} elements are no ${formatShape(shape)}`, { x: this });
@@ -339,6 +330,7 @@ export class Tensor extends Handle {
    * whole vec4s do not fit (then copy).
    */
   aliasAt(start: number, shape: Shape): Tensor | undefined {
+    this.check('view');
     checkShape('view', shape, this);
     const width = bytesPerElement[this.dtype];
     const size = sizeOf(shape);
@@ -355,9 +347,16 @@ export class Tensor extends Handle {
   /**
    * A tensor of its own that lies in this flat one from element `start` on, a multiple of 128: what is written to
    * others in it is not written to this. What follows it up to whole vec4s is padding that may be bound.
+   * @throws ShapeError when it does not lie there.
    */
   slot(start: number, shape: Shape): Tensor {
+    this.check('slot');
+    checkShape('slot', shape, this);
     this.checkRange('slot', start, sizeOf(shape));
+    if (start % SLOT_GRANULE !== 0)
+      throw new ShapeError('slot', `begins at a multiple of ${SLOT_GRANULE}, not at ${start}`, {
+        tensor: this,
+      });
     const width = bytesPerElement[this.dtype];
     const offset = this.byteOffset + start * width;
     this.storage.retain();
@@ -373,7 +372,7 @@ export class Tensor extends Handle {
    * the result of an op on the tape.
    */
   write(data: HostData, start = 0): void {
-    this.check();
+    this.check('write');
     this.checkWritable('write');
     const array = toTensorArray('write', this.dtype, data);
     this.checkRange('write', start, array.length);
@@ -397,8 +396,8 @@ export class Tensor extends Handle {
 
   /** `copyFrom` for kernels and gradients, on the tape or not. */
   copyUnrecorded(source: Tensor, start = 0, from = 0, count = source.size - from): void {
-    source.check();
-    this.check();
+    source.check('copyFrom');
+    this.check('copyFrom');
     noteRead(() => [source]);
     if (source.dtype !== this.dtype || source.gpu !== this.gpu)
       throw new ShapeError(
@@ -424,7 +423,7 @@ export class Tensor extends Handle {
 
   /** @throws ShapeError for the result of an op on the tape. */
   fillZero(): void {
-    this.check();
+    this.check('fillZero');
     this.checkWritable('fillZero');
     clearElements(this.allElements(), this.size);
   }
@@ -505,11 +504,16 @@ export class Tensor extends Handle {
       count < 0 ||
       start + count > this.size
     )
-      throw new ShapeError(op, `${count} values at ${start} of ${formatShape(this.shape)} ${this.dtype}`);
+      throw new ShapeError(op, `no ${count} values at ${start}`, { tensor: this });
   }
 
-  private check(): void {
-    if (this.storage.references === 0)
-      throw new MachineError(`use of a freed tensor of shape ${formatShape(this.shape)}`);
+  /** @throws ShapeError when its memory was given back. */
+  private check(op: string): void {
+    if (this.freed)
+      throw new ShapeError(
+        op,
+        `was already freed${this.label === undefined ? '' : ` ("${this.label}")`}: keep() it, or return it from its scope`,
+        { tensor: this },
+      );
   }
 }
