@@ -8,7 +8,6 @@ import type { RowGradients } from '../src/autograd/gradients.js';
 import {
   add,
   backward,
-  concat,
   crossEntropy,
   mul,
   relu,
@@ -20,6 +19,7 @@ import {
 import { InputError, ShapeError } from '../src/errors.js';
 import { Gpu } from '../src/gpu/gpu.js';
 import {
+  DecoderLayer,
   Dropout,
   Embedding,
   LayerNorm,
@@ -145,24 +145,47 @@ class Decoder extends Module {
   }
 }
 
-scoped("a causal decoder of torch loads by name; output, loss and gradients are PyTorch's", async (own) => {
-  const model = own(new Decoder());
-  model.loadStateDict(golden('torch', 'decoder.pt'));
-  const expected = expectations('decoder');
-  const flat = [...(expected.readRaw('ids') as Int32Array)];
-  const ids = [flat.slice(0, 6), flat.slice(6)];
-  const logits = model.forward(ids);
-  await near('output', logits, expected.read('output'));
-  const rows = ids.map((_, n) => reshape(slice(logits, n, [0, 5]), [5, 11]));
-  const loss = crossEntropy(
-    concat(rows),
-    ids.flatMap((list) => list.slice(1)),
-  );
-  await near('loss', loss, expected.read('loss'));
-  backward(loss);
-  for (const [parameter, { tensor }] of model.namedParameters())
-    await near(parameter, tensor.grad!, expected.read(`grad.${parameter}`));
-});
+/** As transformers' `LlamaForCausalLM`, whose names begin with `model.` but for the head's. */
+class Llama extends Module {
+  readonly model = Object.assign(new (class extends Module {})(), {
+    embedTokens: new Embedding(gpu, 11, DIM),
+    layers: Array.from(
+      { length: LAYERS },
+      () => new DecoderLayer(gpu, DIM, HEADS, { keyHeads: 1, feedForward: 12 }),
+    ),
+    norm: new RMSNorm(gpu, DIM, { eps: 1e-6 }),
+  });
+  readonly lmHead = new Linear(gpu, DIM, 11, { bias: false });
+
+  forward(ids: readonly ArrayLike<number>[]): Tensor {
+    const { embedTokens, layers, norm } = this.model;
+    return this.lmHead.forward(
+      norm.forward(layers.reduce((x, layer) => layer.forward(x), embedTokens.forward(ids))),
+    );
+  }
+}
+
+for (const [name, make] of [
+  ['decoder', () => new Decoder()],
+  ['llama', () => new Llama()],
+] as const)
+  scoped(`a causal ${name} of torch loads by name; output, loss and gradients are PyTorch's`, async (own) => {
+    const model = own(make());
+    model.loadStateDict(golden('torch', `${name}.pt`));
+    const expected = expectations(name);
+    const flat = [...(expected.readRaw('ids') as Int32Array)];
+    const ids = [flat.slice(0, 6), flat.slice(6)];
+    const logits = model.forward(ids);
+    await near('output', logits, expected.read('output'));
+    const loss = crossEntropy(
+      reshape(slice(logits, null, [0, -1]), [10, 11]),
+      ids.flatMap((list) => list.slice(1)),
+    );
+    await near('loss', loss, expected.read('loss'));
+    backward(loss);
+    for (const [parameter, { tensor }] of model.namedParameters())
+      await near(parameter, tensor.grad!, expected.read(`grad.${parameter}`));
+  });
 
 scoped('attention: padding is as if it were not there; a context, a bias', async (own) => {
   const attend = own(new MultiHeadAttention(gpu, DIM, HEADS)).eval();
@@ -348,6 +371,15 @@ scoped('an embedding: lists of ids, gradients by rows, padding', async (own) => 
     await read(table.weight.tensor.grad!),
     [0, 0, 0, 0, 2, 2, 2, 2, 0, 0, 0, 0, 2, 2, 2, 2, 0, 0, 0, 0, 0, 0, 0, 0],
   );
+  assert.throws(() => table.forward(Tensor.zeros(gpu, [2], 'u32')), /padding row is known on the host/);
+  const plain = own(new Embedding(gpu, 3, 4));
+  const ids = [
+    [2, 0],
+    [1, 1],
+  ];
+  const onDevice = plain.forward(Tensor.from(gpu, Uint32Array.from(ids.flat()), [2, 2]));
+  assert.deepEqual(onDevice.shape, [2, 2, 4]);
+  assert.deepEqual(await read(onDevice), await read(plain.forward(ids)));
   for (const [ids, says] of [
     [[[1], [1, 2]], /list 1 of ids has 2, the first 1/],
     [[1.5], /1.5 is no row/],
@@ -435,6 +467,7 @@ scoped('what cannot be made is refused', async () => {
   refuses(() => new Dropout(1.5), /probability/);
   refuses(() => new LayerNorm(gpu, 3, { eps: 0 }), /eps/);
   refuses(() => new MultiHeadAttention(gpu, 6, 4), /do not divide/);
+  refuses(() => new DecoderLayer(gpu, 8, 4, { keyHeads: 3 }), /do not divide/);
   refuses(
     () => new TransformerEncoderLayer(gpu, 4, 1, { activation: 'softmax' as never }),
     /activation must be/,

@@ -1,6 +1,14 @@
 /** Modules: layers with named parameters, first values, and state that PyTorch reads and writes. */
 export { Parameter } from '../autograd/parameters.js';
 export { type AttendOptions, MultiHeadAttention, type MultiHeadAttentionOptions } from './attention.js';
+export {
+  type DecodeOptions,
+  DecoderLayer,
+  type DecoderLayerOptions,
+  RotaryAttention,
+  type RotaryAttentionOptions,
+  SwiGLU,
+} from './decoder.js';
 export { constant_, kaimingUniform_, normal_, uniform_, xavierUniform_ } from './initialize.js';
 export {
   Dropout,

@@ -1,5 +1,5 @@
 /** The layers of torch.nn: linear, embedding, norms, dropout, and their sequence; names and first values are PyTorch's. */
-import { dropout, gatherRows, layerNorm, linear, reshape, rmsNorm } from '../autograd/index.js';
+import { dropout, gatherRows, indexSelect, layerNorm, linear, reshape, rmsNorm } from '../autograd/index.js';
 import type { Parameter } from '../autograd/parameters.js';
 import { ShapeError } from '../errors.js';
 import type { Gpu } from '../gpu/gpu.js';
@@ -56,8 +56,8 @@ export interface EmbeddingOptions extends RandomOptions {
   readonly paddingIndex?: number;
 }
 
-/** Row numbers: a list of them, lists of equal lengths, or what `RowIndex` made of them. */
-export type Ids = RowIndex | ArrayLike<number> | readonly ArrayLike<number>[];
+/** Row numbers: a list of them, lists of equal lengths, what `RowIndex` made of them, or u32 or i32 on the device, of any shape. */
+export type Ids = RowIndex | Tensor | ArrayLike<number> | readonly ArrayLike<number>[];
 
 const EMBEDDING = signature('Embedding', {}, { numbers: { rows: wholeNumber(), columns: wholeNumber() } });
 
@@ -83,9 +83,17 @@ export class Embedding extends Module {
     }
   }
 
-  /** @throws ShapeError for a number that is no row, and for lists of different lengths. */
+  /**
+   * Ids on the host give a gradient of the rows that they name, ids on the device a dense one.
+   * @throws ShapeError for a number that is no row, for lists of different lengths, for ids on the device with a padding row.
+   */
   forward(ids: Ids): Tensor {
     const { tensor } = this.weight;
+    if (ids instanceof Tensor) {
+      if (this.paddingIndex !== undefined)
+        throw new ShapeError('Embedding', 'a padding row is known on the host: so must the ids be', { ids });
+      return indexSelect(tensor, 0, ids);
+    }
     const options = { paddingIndex: this.paddingIndex };
     if (ids instanceof RowIndex) return gatherRows(tensor, ids, options);
     const { values, shape } = flatIds(ids);

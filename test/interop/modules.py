@@ -3,7 +3,7 @@
   python test/interop/modules.py test/golden/torch
 
 Writes a state dict by torch.save for each model, and a safetensors file with the input, the output, the loss and every
-gradient. Needs torch and safetensors.
+gradient. Needs torch, safetensors and transformers.
 """
 import sys
 from pathlib import Path
@@ -83,3 +83,22 @@ ids = torch.tensor([[1, 4, 2, 9, 9, 3], [0, 10, 5, 5, 1, 7]])
 logits = model(ids)
 loss = nn.functional.cross_entropy(logits[:, :-1].reshape(-1, VOCABULARY), ids[:, 1:].reshape(-1))
 write("decoder", model, {"ids": ids.to(torch.int32)}, logits, loss)
+
+
+def llama():
+    """Root-mean-square norms, rotary positions, two heads of queries to one of keys, SwiGLU; names as transformers has them."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    config = LlamaConfig(vocab_size=VOCABULARY, hidden_size=DIM, intermediate_size=12, num_hidden_layers=LAYERS,
+                         num_attention_heads=HEADS, num_key_value_heads=1, max_position_embeddings=16,
+                         rms_norm_eps=1e-6, tie_word_embeddings=False, attn_implementation="eager")
+    model = LlamaForCausalLM(config)
+    randomize(model)
+    torch.save(model.state_dict(), folder / "llama.pt")
+    ids = torch.tensor([[1, 4, 2, 9, 9, 3], [0, 10, 5, 5, 1, 7]])
+    logits = model(ids).logits
+    loss = nn.functional.cross_entropy(logits[:, :-1].reshape(-1, VOCABULARY), ids[:, 1:].reshape(-1))
+    write("llama", model, {"ids": ids.to(torch.int32)}, logits, loss)
+
+
+llama()

@@ -1,0 +1,129 @@
+/**
+ * The decoder layer of Llama (Touvron et al. 2023): root-mean-square norms before each branch, rotary positions, grouped
+ * heads, SwiGLU, no biases. Names are transformers', so that its state dicts load. Batches come first.
+ */
+import { add, reshape, rotary, scaledDotProductAttention, swiglu } from '../autograd/index.js';
+import { ShapeError } from '../errors.js';
+import type { Gpu } from '../gpu/gpu.js';
+import { floats, positive, signature, wholeNumber } from '../tensor/operands.js';
+import { scope } from '../tensor/scope.js';
+import type { Tensor } from '../tensor/tensor.js';
+import type { AttendOptions } from './attention.js';
+import { Linear, type RandomOptions, RMSNorm } from './layers.js';
+import { Module } from './module.js';
+
+export interface RotaryAttentionOptions extends RandomOptions {
+  /** Heads of keys and values, each for several of queries that follow each other; by default as many. */
+  readonly keyHeads?: number;
+  /** Of the angles of rotary positions. Default 10000. */
+  readonly ropeBase?: number;
+}
+
+export type DecodeOptions = Pick<AttendOptions, 'lengths'> & {
+  /** Position of the first token. Default 0. */
+  readonly start?: number | undefined;
+};
+
+const ATTENTION = signature(
+  'RotaryAttention',
+  {},
+  { numbers: { dim: wholeNumber(1), heads: wholeNumber(1), keyHeads: wholeNumber(1), ropeBase: positive } },
+);
+const X = signature('RotaryAttention', { x: floats('batch', 'length', 'dim') });
+
+/** Causal self-attention with rotary positions: [batch, length, dim] to the same. */
+export class RotaryAttention extends Module {
+  readonly qProj: Linear;
+  readonly kProj: Linear;
+  readonly vProj: Linear;
+  readonly oProj: Linear;
+  private readonly headDim: number;
+  private readonly base: number;
+
+  /** @throws ShapeError when heads do not divide the dimension evenly, or those of keys not those of queries. */
+  constructor(gpu: Gpu, dim: number, heads: number, options: RotaryAttentionOptions = {}) {
+    super();
+    const { keyHeads = heads, ropeBase = 10000, random } = options;
+    ATTENTION.check({}, { dim, heads, keyHeads, ropeBase });
+    if (dim % heads !== 0 || heads % keyHeads !== 0)
+      throw new ShapeError(
+        'RotaryAttention',
+        `${heads} heads, and ${keyHeads} of keys, do not divide a dimension of ${dim} evenly`,
+      );
+    this.headDim = dim / heads;
+    this.base = ropeBase;
+    const linear = (from: number, to: number) => new Linear(gpu, from, to, { bias: false, random });
+    this.qProj = linear(dim, dim);
+    this.kProj = linear(dim, keyHeads * this.headDim);
+    this.vProj = linear(dim, keyHeads * this.headDim);
+    this.oProj = linear(dim, dim);
+  }
+
+  /** @throws ShapeError for operands and options that do not fit. */
+  forward(x: Tensor, { lengths, start = 0 }: DecodeOptions = {}): Tensor {
+    X.check({ x });
+    return scope(() => {
+      const inHeads = (y: Tensor) =>
+        reshape(y, [...y.shape.slice(0, 2), y.shape[2]! / this.headDim, this.headDim]);
+      const turned = (y: Tensor) => rotary(inHeads(y), start, { axis: -3, base: this.base });
+      const y = scaledDotProductAttention(
+        turned(this.qProj.forward(x)),
+        turned(this.kProj.forward(x)),
+        inHeads(this.vProj.forward(x)),
+        { layout: 'blhd', causal: true, ...(lengths ? { lengths } : {}) },
+      );
+      return this.oProj.forward(reshape(y, x.shape));
+    });
+  }
+}
+
+/** down(silu(gate(x)) · up(x)): Shazeer 2020, "GLU Variants Improve Transformer". [..., dim] to the same. */
+export class SwiGLU extends Module {
+  readonly gateProj: Linear;
+  readonly upProj: Linear;
+  readonly downProj: Linear;
+
+  constructor(gpu: Gpu, dim: number, feedForward: number, { random }: RandomOptions = {}) {
+    super();
+    this.gateProj = new Linear(gpu, dim, feedForward, { bias: false, random });
+    this.upProj = new Linear(gpu, dim, feedForward, { bias: false, random });
+    this.downProj = new Linear(gpu, feedForward, dim, { bias: false, random });
+  }
+
+  forward(x: Tensor): Tensor {
+    return scope(() => this.downProj.forward(swiglu(this.gateProj.forward(x), this.upProj.forward(x))));
+  }
+}
+
+export interface DecoderLayerOptions extends RotaryAttentionOptions {
+  /** Width of the feed-forward's inner layer; by default four times the dimension. */
+  readonly feedForward?: number;
+  /** Of both norms. Default 1e-6. */
+  readonly normEps?: number;
+}
+
+/** A layer of a causal model: x + attention(norm(x)), then the same with the feed-forward. [batch, length, dim] to the same. */
+export class DecoderLayer extends Module {
+  readonly selfAttn: RotaryAttention;
+  readonly mlp: SwiGLU;
+  readonly inputLayernorm: RMSNorm;
+  readonly postAttentionLayernorm: RMSNorm;
+
+  /** @throws ShapeError for extents and heads that do not fit. */
+  constructor(gpu: Gpu, dim: number, heads: number, options: DecoderLayerOptions = {}) {
+    super();
+    const { feedForward = 4 * dim, normEps: eps = 1e-6, ...attention } = options;
+    this.selfAttn = new RotaryAttention(gpu, dim, heads, attention);
+    this.mlp = new SwiGLU(gpu, dim, feedForward, { random: options.random });
+    this.inputLayernorm = new RMSNorm(gpu, dim, { eps });
+    this.postAttentionLayernorm = new RMSNorm(gpu, dim, { eps });
+  }
+
+  /** @throws ShapeError for operands and options that do not fit. */
+  forward(x: Tensor, options: DecodeOptions = {}): Tensor {
+    return scope(() => {
+      const attended = add(x, this.selfAttn.forward(this.inputLayernorm.forward(x), options));
+      return add(attended, this.mlp.forward(this.postAttentionLayernorm.forward(attended)));
+    });
+  }
+}
