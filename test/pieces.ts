@@ -67,7 +67,7 @@ export function testPieces(kernels: ForcedKernels | undefined, f16: boolean): vo
       for (const device of devices.values()) await (await device).close();
     });
     for (const op of opTable) {
-      if (f16 && !op.halves) continue;
+      if (op.likeOthers || (f16 && !op.halves)) continue;
       const halves = f16 ? op.halves! : [];
       test(op.name, async (t) => {
         const unlimited = await deviceOf(Infinity);

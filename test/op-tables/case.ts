@@ -28,6 +28,11 @@ export interface OpCase {
   /** Largest error of the result and of gradients, relative to the largest reference value. */
   tolerance?: number;
   gradientTolerance?: number;
+  /**
+   * Its kernels are those of another row with another formula in them: it is run whole, with the kernels that the device
+   * chooses, and the other row stands for it with those that are forced, and in pieces.
+   */
+  likeOthers?: boolean;
   /** Inputs that may be f16 (the others stay f32): the op is then tested in mixed precision too. */
   halves?: number[] | undefined;
 }
