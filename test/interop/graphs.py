@@ -11,6 +11,14 @@ def gaps(x):
     return x.sort(-1).values.diff(dim=-1)
 
 
+def prod(x, axes, keep):
+    """Over several axes, which PyTorch does over one alone."""
+    axes = sorted((axis % x.dim() for axis in axes), reverse=True)
+    for axis in axes:
+        x = x.prod(axis, keepdim=keep)
+    return x
+
+
 def evaluate(graph, dtype):
     """Of a graph in a format: values of all tensors, gradients of the leaves, and how near an operand is to a jump."""
     tensors, leaves, nearest = [], [], float('inf')
@@ -23,7 +31,7 @@ def evaluate(graph, dtype):
             leaves.append(leaf)
             tensors.append(leaf)
             continue
-        scope = {'torch': torch, 'F': F, 'gaps': gaps, 'dtype': dtype, 'x': [tensors[i] for i in each['inputs']], 'a': each['attributes']}
+        scope = {'torch': torch, 'F': F, 'gaps': gaps, 'prod': prod, 'dtype': dtype, 'x': [tensors[i] for i in each['inputs']], 'a': each['attributes']}
         if each.get('apart'):
             distances = eval(each['apart'], scope).detach()
             if distances.numel() > 0:

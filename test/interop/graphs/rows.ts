@@ -148,19 +148,18 @@ export const elementwiseRows: readonly GraphRow[] = [
       ['ge', '>='],
     ] as const
   ).map(([name, sign]) => binary(name, ops[name], `x[0] ${sign} x[1]`, { apart: BETWEEN })),
-  binary(
-    'logic',
-    (a, b) =>
-      ops.logicalXor(
-        ops.logicalAnd(ops.gt(a, 0), ops.logicalNot(ops.gt(b, 0))),
-        ops.logicalOr(ops.lt(a, b), ops.gt(a, 1)),
-      ),
-    '((x[0] > 0) & ~(x[1] > 0)) ^ ((x[0] < x[1]) | (x[0] > 1))',
-    {
-      apart:
-        'torch.stack(torch.broadcast_tensors(x[0].abs(), x[1].abs(), (x[0] - x[1]).abs(), (x[0] - 1).abs()))',
-    },
+  ...(
+    [
+      ['logicalAnd', '&'],
+      ['logicalOr', '|'],
+      ['logicalXor', '^'],
+    ] as const
+  ).map(([name, sign]) =>
+    binary(name, (a, b) => ops[name](ops.gt(a, 0), ops.lt(a, b)), `(x[0] > 0) ${sign} (x[0] < x[1])`, {
+      apart: 'torch.stack(torch.broadcast_tensors(x[0].abs(), (x[0] - x[1]).abs()))',
+    }),
   ),
+  unary('logicalNot', (x) => ops.logicalNot(ops.gt(x, 0)), '~(x[0] > 0)', { apart: TO_ZERO }),
   binary(
     'where',
     (a, b) => ops.where(ops.gt(a, b), a, ops.mul(b, 2)),
@@ -181,6 +180,44 @@ export const elementwiseRows: readonly GraphRow[] = [
 ];
 
 export const reductionRows: readonly GraphRow[] = [
+  reduction('prod', ops.prod, "prod(x[0], a['axes'], a['keep'])"),
+  reduction(
+    'variance',
+    (x, axes, keep) => ops.variance(x, axes, keep),
+    "x[0].var(a['axes'], keepdim=a['keep'])",
+    {
+      least: 2,
+    },
+  ),
+  reduction(
+    'std',
+    (x, axes, keep) => ops.std(x, axes, keep, { correction: 0 }),
+    "x[0].std(a['axes'], correction=0, keepdim=a['keep'])",
+    { least: 2, apart: "x[0].std(a['axes'], correction=0)" },
+  ),
+  ...[1, 2, 3].map((p) =>
+    reduction(
+      `norm ${p}`,
+      (x, axes, keep) => ops.norm(x, p, axes, keep),
+      `torch.linalg.vector_norm(x[0], ${p}, a['axes'], keepdim=a['keep'])`,
+      { apart: TO_ZERO },
+    ),
+  ),
+  reduction('logSumExp', ops.logSumExp, "x[0].logsumexp(a['axes'], keepdim=a['keep'])"),
+  reduction(
+    'countNonzero',
+    (x, axes) => ops.countNonzero(ops.gt(x, 0), axes),
+    "(x[0] > 0).count_nonzero(a['axes'])",
+    { apart: TO_ZERO },
+  ),
+  ...(['any', 'all'] as const).map((name) =>
+    reduction(
+      name,
+      (x, axes, keep) => ops[name](ops.gt(x, 0.5), axes, keep),
+      `(x[0] > 0.5).${name}(tuple(a['axes']), keepdim=a['keep'])`,
+      { apart: '(x[0] - 0.5).abs()' },
+    ),
+  ),
   reduction('sum', ops.sum, "x[0].sum(a['axes'], keepdim=a['keep'])"),
   reduction('mean', ops.mean, "x[0].mean(a['axes'], keepdim=a['keep'])"),
   reduction('max', ops.max, "x[0].amax(a['axes'], keepdim=a['keep'])", { apart: gaps('x[0].flatten()') }),
@@ -207,6 +244,7 @@ const along = (
 const ALONG = gaps("x[0].transpose(a['axis'], -1)");
 
 export const orderRows: readonly GraphRow[] = [
+  along('cumsum', (x, axis) => ops.cumsum(x, axis), "x[0].cumsum(a['axis'])"),
   along('argmax', ops.argmax, "x[0].argmax(a['axis'])", ALONG),
   along('argmin', ops.argmin, "x[0].argmin(a['axis'])", ALONG),
   along('sort', (x, axis) => ops.sort(x, { axis }).values, "x[0].sort(a['axis']).values", ALONG),
@@ -393,6 +431,33 @@ export const shapeRows: readonly GraphRow[] = [
     },
     ours: ([x], { ranges }) => ops.slice(x!, ...ranges),
     torch: "x[0][tuple(slice(*r) if isinstance(r, list) else r for r in a['ranges'])]",
+  },
+  {
+    name: 'roll',
+    draw: (draw) => {
+      const x = draw.ranked(1);
+      return { x: [x], a: { by: draw.below(7) - 3, axis: draw.axis(x) } };
+    },
+    ours: ([x], { by, axis }) => ops.roll(x!, by, axis),
+    torch: "x[0].roll(a['by'], a['axis'])",
+  },
+  ...(['tril', 'triu'] as const).map(
+    (name): GraphRow => ({
+      name,
+      draw: (draw) => ({ x: [draw.ranked(2)], a: { diagonal: draw.below(5) - 2 } }),
+      ours: ([x], { diagonal }) => ops[name](x!, diagonal),
+      torch: `x[0].${name}(a['diagonal'])`,
+    }),
+  ),
+  {
+    name: 'sliceRows',
+    draw: (draw) => {
+      const x = draw.ranked(1);
+      const start = draw.below(x.shape[0]!);
+      return { x: [x], a: { start, end: start + 1 + draw.below(x.shape[0]! - start) } };
+    },
+    ours: ([x], { start, end }) => ops.sliceRows(x!, start, end),
+    torch: "x[0][a['start']:a['end']]",
   },
   {
     name: 'pad',
@@ -640,6 +705,54 @@ export const productRows: readonly GraphRow[] = [
     },
     ours: ([x], { equation }) => ops.einsum(equation, x!),
     torch: "torch.einsum(a['equation'], x[0])",
+  },
+  {
+    name: 'scaledDotProductAttention',
+    draw: (draw) => {
+      const [batch, shared, length, d] = [
+        1 + draw.below(2),
+        1 + draw.below(2),
+        1 + draw.below(6),
+        4 * (1 + draw.below(2)),
+      ];
+      const causal = draw.chance(0.5);
+      const keys = causal ? length : 1 + draw.below(6);
+      const groups = 1 + draw.below(2);
+      const q = draw.leaf([batch, shared * groups, length, d]);
+      const side = () => draw.leaf([batch, shared, keys, d]);
+      return { x: [q, side(), side()], a: { causal } };
+    },
+    ours: ([q, k, v], { causal }) => ops.scaledDotProductAttention(q!, k!, v!, { causal }),
+    torch: "F.scaled_dot_product_attention(*x, is_causal=a['causal'], enable_gqa=True)",
+  },
+  {
+    name: 'swiglu',
+    draw: (draw) => {
+      const x = draw.any();
+      return { x: [x, draw.leaf(x.shape)] };
+    },
+    ours: ([gate, up]) => ops.swiglu(gate!, up!),
+    torch: 'F.silu(x[0]) * x[1]',
+  },
+  {
+    name: 'rotary',
+    draw: (draw) => ({
+      x: [draw.leaf([1 + draw.below(3), 1 + draw.below(5), 2 * (1 + draw.below(3))])],
+      a: { first: draw.below(9) },
+    }),
+    ours: ([x], { first }) => ops.rotary(x!, first),
+    // The two halves are the parts of complex numbers, which are turned.
+    torch:
+      "(lambda h: (lambda z: torch.cat([z.real, z.imag], -1))(torch.complex(x[0][..., :h], x[0][..., h:]) * torch.polar(torch.ones((), dtype=dtype), (torch.arange(x[0].shape[-2], dtype=dtype) + a['first'])[:, None] * 10000.0 ** (-torch.arange(h, dtype=dtype) / h))))(x[0].shape[-1] // 2)",
+  },
+  {
+    name: 'softCrossEntropy',
+    draw: (draw) => {
+      const shape = [1 + draw.below(5), 2 + draw.below(5)];
+      return { x: [draw.leaf(shape), draw.leaf(shape, [0, 1])] };
+    },
+    ours: ([x, probabilities]) => ops.softCrossEntropy(x!, probabilities!),
+    torch: '-(x[1] * x[0].log_softmax(-1)).sum(-1).mean()',
   },
   {
     name: 'outer',
