@@ -170,7 +170,7 @@ for (const [what, draw] of [
 ] as const)
   test(`${what} of random shapes is what float64 says, in f32 and f16, values and gradients`, async () => {
     const live = gpu.memory().liveBuffers;
-    for (let seed = 0; seed < 60; seed++) {
+    for (let seed = 0; seed < 45; seed++) {
       const random = new CounterRandom(seed, 0);
       await compare(draw(random), seed, seed % 3 === 2 ? 'f16' : 'f32');
     }

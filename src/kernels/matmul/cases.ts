@@ -96,17 +96,13 @@ export const batchesWith = (
   ofB: b[1],
 });
 
-/** Formats and layouts of batches, each with matrices of its own, and with those that several products share. */
-const BATCHED_FORMS: readonly MatmulForm[] = [
-  formOf('NN', 'f32', 'f32', 'f32', false, true),
-  formOf('NT', 'f16', 'f16', 'f16', false, true),
-  formOf('TN', 'f16', 'f16', 'f32', false, true),
-  formOf('TT', 'f32', 'f32', 'f32', false, true),
-];
-const BATCHES: readonly (readonly [readonly [number, number, number], Batches])[] = [
-  [[5, 7, 3], batchesWith(4)],
-  [[33, 40, 28], batchesWith(6, [1, 6], [2, 3])],
-  [[13, 128, 24], batchesWith(6, [2, 3], [1, 2])],
+/** Batches, each with matrices of its own, and with those that several products share; not all formats of all, which compile. */
+const BATCHES: readonly (readonly [MatmulForm, readonly [number, number, number], Batches])[] = [
+  [formOf('NN', 'f32', 'f32', 'f32', false, true), [33, 40, 28], batchesWith(6, [1, 6], [2, 3])],
+  [formOf('TT', 'f32', 'f32', 'f32', false, true), [5, 7, 3], batchesWith(4)],
+  [formOf('NT', 'f16', 'f16', 'f16', false, true), [33, 40, 28], batchesWith(6, [2, 3], [1, 2])],
+  [formOf('NT', 'f16', 'f16', 'f16', false, true), [13, 128, 24], batchesWith(4)],
+  [formOf('TN', 'f16', 'f16', 'f32', false, true), [13, 128, 24], batchesWith(6, [2, 3], [1, 2])],
 ];
 
 /** Scores and values of 4 sequences in 32 heads, the gradient of the keys; and a few matrices of some size. */
@@ -138,11 +134,7 @@ export const CASES: readonly MatmulCase[] = [
       caseOf('bench', formOf('TN', dtype, dtype, 'f32'), [N, T, K]),
     ]),
   ),
-  ...BATCHED_FORMS.flatMap((form) =>
-    BATCHES.filter(([[, , N]]) => form.c === 'f32' || whole(N)).map(([shape, batches]) =>
-      caseOf('check', form, shape, batches),
-    ),
-  ),
+  ...BATCHES.map(([form, shape, batches]) => caseOf('check', form, shape, batches)),
   ...(['f32', 'f16'] as const).flatMap((dtype) =>
     HEADS.map(([layout, shape, batches]) =>
       caseOf('bench', formOf(layout, dtype, dtype, dtype, false, true), shape, batchesWith(batches)),
