@@ -433,6 +433,26 @@ const wrong: Record<string, Wrong[]> = {
       call: (x, t) => ops.crossEntropy(x!, t!),
       says: /C must be at least 1/,
     },
+    {
+      operands: ['[2,3,5] f32', '[2,5] u32'],
+      call: (x, t) => ops.crossEntropy(x!, t!),
+      says: /rows is \[2,3\] in x .* and \[2,5\] in targets/,
+    },
+    {
+      operands: ['[2,5] f32', '[4] f32'],
+      call: (x, w) => ops.crossEntropy(x!, [0, 1], { weight: w! }),
+      says: /C is 5 in x .* 4 in weight/,
+    },
+    {
+      operands: ['[2,5] f32'],
+      call: (x) => ops.crossEntropy(x!, [0, 1], { labelSmoothing: 2 }),
+      says: /labelSmoothing must be a probability/,
+    },
+    {
+      operands: ['[2,5] f32'],
+      call: (x) => ops.crossEntropy(x!, [0, 1], { reduction: 'batchmean' as never }),
+      says: /reduction must be/,
+    },
   ],
   softCrossEntropy: [
     { operands: ['[2,3] f32', '[3,2] f32'], call: (x, p) => ops.softCrossEntropy(x!, p!), says: /differ/ },
@@ -469,6 +489,90 @@ const wrong: Record<string, Wrong[]> = {
     { operands: ['[2,6] f32'], call: (x) => ops.ownGroup(x!, 1.5), says: /G must be a whole number/ },
     { operands: ['[2,6] f32'], call: (x) => ops.ownGroup(x!, 0), says: /G must be/ },
     { operands: ['[12] f32'], call: (x) => ops.ownGroup(x!, 3), says: /x must be/ },
+  ],
+  ...Object.fromEntries(
+    (['mseLoss', 'l1Loss', 'huberLoss', 'bceWithLogits', 'klDivergence'] as const).map((name) => [
+      name,
+      [
+        { operands: ['[3] f32', '[1] f32'], call: (x, y) => ops[name](x!, y!), says: /dimensions differ/ },
+        { operands: ['[3] f32', '[3] i32'], call: (x, y) => ops[name](x!, y!), says: /target must be f32/ },
+        {
+          operands: ['[3] f32', '[3] f32'],
+          call: (x, y) => ops[name](x!, y!, { reduction: 'average' as never }),
+          says: /reduction must be mean or sum or none/,
+        },
+      ] satisfies Wrong[],
+    ]),
+  ),
+  cosineSimilarity: [
+    { operands: ['[3] i32', '[3] f32'], call: (a, b) => ops.cosineSimilarity(a!, b!), says: /a must be f32/ },
+    {
+      operands: ['[3] f32', '[3] f32'],
+      call: (a, b) => ops.cosineSimilarity(a!, b!, -1, -1),
+      says: /eps must be/,
+    },
+  ],
+  cosineEmbeddingLoss: [
+    {
+      operands: ['[3,2] f32', '[3,2] f32', '[2] i32'],
+      call: (a, b, t) => ops.cosineEmbeddingLoss(a!, b!, t!),
+      says: /dimensions differ/,
+    },
+  ],
+  multipleNegativesRanking: [
+    {
+      operands: ['[3,2] f32', '[2,2] f32'],
+      call: (a, b) => ops.multipleNegativesRanking(a!, b!),
+      says: />=B is 2 in candidates .* not at least 3/,
+    },
+    {
+      operands: ['[3,2] f32', '[3,2] f32'],
+      call: (a, b) => ops.multipleNegativesRanking(a!, b!, { similarity: 'euclidean' as never }),
+      says: /similarity must be cosine or dot/,
+    },
+    {
+      operands: ['[3,2] f32', '[3,2] f32'],
+      call: (a, b) => ops.multipleNegativesRanking(a!, b!, { scale: 0 }),
+      says: /scale must be a finite number above 0/,
+    },
+  ],
+  tripletLoss: [
+    {
+      operands: ['[3,2] f32', '[3,2] f32', '[3,1] f32'],
+      call: (a, b, c) => ops.tripletLoss(a!, b!, c!),
+      says: /dimensions differ/,
+    },
+    {
+      operands: ['[3,2] f32', '[3,2] f32', '[3,2] f32'],
+      call: (a, b, c) => ops.tripletLoss(a!, b!, c!, { distance: 'far' as never }),
+      says: /distance must be euclidean or cosine/,
+    },
+  ],
+  countNonzero: [{ operands: ['[3] f32'], call: (x) => ops.countNonzero(x!, 1), says: /no axis 1/ }],
+  prod: [{ operands: ['[3] bool'], call: (x) => ops.prod(x!), says: /x must be f32/ }],
+  variance: [
+    { operands: ['[3] i32'], call: (x) => ops.variance(x!), says: /x must be f32/ },
+    {
+      operands: ['[3] f32'],
+      call: (x) => ops.variance(x!, 0, false, { correction: -1 }),
+      says: /correction must be/,
+    },
+  ],
+  std: [
+    {
+      operands: ['[3] f32'],
+      call: (x) => ops.std(x!, 0, false, { correction: -1 }),
+      says: /correction must be/,
+    },
+  ],
+  norm: [
+    { operands: ['[3] f32'], call: (x) => ops.norm(x!, 0), says: /p must be a number other than 0/ },
+    { operands: ['[0] f32'], call: (x) => ops.norm(x!, Infinity), says: /of nothing there is none/ },
+  ],
+  logSumExp: [{ operands: ['[3] i32'], call: (x) => ops.logSumExp(x!), says: /x must be f32/ }],
+  rmsNorm: [
+    { operands: ['[2,3] f32', '[2] f32'], call: (x, g) => ops.rmsNorm(x!, g!), says: /H is 3 in x/ },
+    { operands: ['[2,3] f32', '[3] f32'], call: (x, g) => ops.rmsNorm(x!, g!, -1), says: /eps must be/ },
   ],
   lateInteraction: [
     {

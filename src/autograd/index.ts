@@ -22,6 +22,7 @@ export * from './ops/attention.js';
 export * from './ops/einsum.js';
 export * from './ops/indexing.js';
 export * from './ops/joins.js';
+export * from './ops/losses.js';
 export * from './ops/matmul.js';
 export * from './ops/norms.js';
 export * from './ops/on-backward.js';

@@ -8,6 +8,7 @@ import * as format from '../tensor/format.js';
 import { Tensor } from '../tensor/tensor.js';
 import * as attention from './ops/attention.js';
 import * as indexing from './ops/indexing.js';
+import * as losses from './ops/losses.js';
 import * as matmul from './ops/matmul.js';
 import * as norms from './ops/norms.js';
 import * as order from './ops/order.js';
@@ -26,6 +27,7 @@ const methods = {
   ...norms,
   ...compare,
   ...format,
+  ...losses,
   ...matmul,
   ...order,
   // A row of the formulas without a function would not compile here.

@@ -136,4 +136,188 @@ const lossCases: OpCase[] = [
   },
 ];
 
-export const lossAndSoftmaxCases: OpCase[] = [...softmaxCases, ...axisCases, ...lossCases];
+const mean = (values: ArrayLike<number>) => Array.from(values).reduce((a, b) => a + b, 0) / values.length;
+const same = (x: Float64Array, y: Float64Array, f: (a: number, b: number, column: number) => number) =>
+  Float64Array.of(mean(x.map((v, i) => f(v, y[i]!, i % 5))));
+const cosine = (a: ArrayLike<number>, b: ArrayLike<number>) => {
+  const dot = (x: ArrayLike<number>, y: ArrayLike<number>) =>
+    Array.from(x).reduce((sum, v, i) => sum + v * y[i]!, 0);
+  return dot(a, b) / Math.sqrt(dot(a, a) * dot(b, b));
+};
+const distance = (a: number[], b: number[]) => Math.hypot(...a.map((v, i) => v - b[i]! + 1e-6));
+
+const WEIGHTS = [0.5, 2, 1, 3, 1.5];
+const SMOOTHING = 0.2;
+/** Every third row is ignored. */
+const classesOf = (rows: number) =>
+  Array.from({ length: rows }, (_, r) => (r % 3 === 1 ? -100 : TARGETS[r % 3]!));
+/** Loss and weight of each row, with weights and smoothing. */
+const smoothed = (x: Float64Array, rows: number) =>
+  rowsOf(x, 5).map((row, r) => {
+    const target = classesOf(rows)[r]!;
+    if (target < 0) return [0, 0] as const;
+    const logs = row.map((v) => logSumExp(row) - v);
+    const even = logs.reduce((sum, v, c) => sum + v * WEIGHTS[c]!, 0) / 5;
+    return [(1 - SMOOTHING) * WEIGHTS[target]! * logs[target]! + SMOOTHING * even, WEIGHTS[target]!] as const;
+  });
+const total = (values: number[]) => values.reduce((a, b) => a + b, 0);
+
+/** Of elements alone: an input, a target, and the function of the two that is averaged. */
+const elementLoss = (
+  name: string,
+  run: (x: Tensor, y: Tensor) => Tensor,
+  f: (x: number, y: number, column: number) => number,
+  ranges?: [number, number][],
+): OpCase => ({
+  name,
+  inputs: [
+    [3, 5],
+    [3, 5],
+  ],
+  large: [
+    [300, 5],
+    [300, 5],
+  ],
+  adds: 'all',
+  output: 'f32',
+  halves: [0, 1],
+  ...(ranges ? { ranges } : {}),
+  run: (_, [x, y]) => run(x!, y!),
+  reference: ([x, y]) => same(x!, y!, f),
+});
+
+const softplus = (x: number) => Math.log1p(Math.exp(-Math.abs(x))) + Math.max(x, 0);
+const vectors = (
+  rows: number[],
+  large: number[],
+): Pick<OpCase, 'inputs' | 'large' | 'adds' | 'output' | 'halves'> => ({
+  inputs: rows.map((r) => [r, 6]),
+  large: large.map((r) => [r, 6]),
+  adds: 'all',
+  output: 'f32',
+  halves: rows.map((_, i) => i),
+});
+
+const moreLossCases: OpCase[] = [
+  ...(['mean', 'none'] as const).map(
+    (reduction): OpCase => ({
+      name: `crossEntropy weighted and smoothed, ${reduction}`,
+      inputs: [[2, 3, 5]],
+      large: [[20, 30, 5]],
+      adds: reduction === 'none' ? 'gradients' : 'all',
+      output: 'f32',
+      halves: [0],
+      run: (gpu, [x]) => {
+        const targets = classesOf(x!.rows);
+        return ops.crossEntropy(
+          x!,
+          reduction === 'mean' ? targets : Tensor.from(gpu, targets, x!.shape.slice(0, -1), 'i32'),
+          { reduction, labelSmoothing: SMOOTHING, weight: Tensor.from(gpu, WEIGHTS, [5]) },
+        );
+      },
+      reference: ([x]) => {
+        const rows = smoothed(x!, 6);
+        const losses = rows.map(([loss]) => loss);
+        if (reduction === 'none') return Float64Array.from(losses);
+        return Float64Array.of(total(losses) / total(rows.map(([, weight]) => weight)));
+      },
+    }),
+  ),
+  elementLoss('mseLoss', ops.mseLoss, (x, y) => (x - y) ** 2),
+  elementLoss('l1Loss', ops.l1Loss, (x, y) => Math.abs(x - y), [
+    [-1, 0.4],
+    [0.5, 1],
+  ]),
+  elementLoss(
+    'huberLoss',
+    (x, y) => ops.huberLoss(x, y, { delta: 0.7 }),
+    (x, y) => {
+      const d = Math.abs(x - y);
+      return d <= 0.7 ? 0.5 * d * d : 0.7 * (d - 0.35);
+    },
+  ),
+  elementLoss(
+    'bceWithLogits',
+    (x, y) =>
+      ops.bceWithLogits(x, y, {
+        posWeight: Tensor.from(x.gpu, WEIGHTS, [5]),
+        weight: Tensor.from(x.gpu, [2], [1]),
+      }),
+    (x, y, c) => 2 * ((1 - y) * softplus(x) + WEIGHTS[c]! * y * softplus(-x)),
+    [
+      [-3, 3],
+      [0.1, 0.9],
+    ],
+  ),
+  elementLoss('klDivergence', ops.klDivergence, (x, y) => y * (Math.log(y) - x), [
+    [-3, 0],
+    [0.1, 0.9],
+  ]),
+  elementLoss(
+    'klDivergence of logarithms',
+    (x, y) => ops.klDivergence(x, y, { logTarget: true, reduction: 'batchmean' }),
+    (x, y) => 5 * Math.exp(y) * (y - x),
+    [
+      [-3, 0],
+      [-3, 0],
+    ],
+  ),
+  {
+    name: 'cosineSimilarity',
+    ...vectors([4, 4], [300, 300]),
+    run: (_, [a, b]) => ops.cosineSimilarity(a!, b!),
+    reference: ([a, b]) => Float64Array.from(rowsOf(a!, 6), (row, r) => cosine(row, rowsOf(b!, 6)[r]!)),
+  },
+  {
+    name: 'cosineEmbeddingLoss',
+    ...vectors([4, 4], [300, 300]),
+    run: (gpu, [a, b]) => {
+      const signs = Array.from({ length: a!.rows }, (_, r) => (r % 2 === 0 ? 1 : -1));
+      return ops.cosineEmbeddingLoss(a!, b!, Tensor.from(gpu, signs, [a!.rows], 'i32'), { margin: -0.9 });
+    },
+    reference: ([a, b]) =>
+      Float64Array.of(
+        mean(
+          rowsOf(a!, 6).map((row, r) => {
+            const own = cosine(row, rowsOf(b!, 6)[r]!);
+            return r % 2 === 0 ? 1 - own : Math.max(0, own + 0.9);
+          }),
+        ),
+      ),
+  },
+  ...[false, true].map(
+    (symmetric): OpCase => ({
+      name: `multipleNegativesRanking${symmetric ? ' symmetric' : ''}`,
+      ...vectors([3, 3, 3], [40, 40, 40]),
+      // The product sees its operands whole; grids are cut.
+      binding: 16384,
+      run: (_, [a, p, n]) => ops.multipleNegativesRanking(a!, [p!, n!], { scale: 5, symmetric }),
+      reference: ([a, p, n]) => {
+        const all = [...rowsOf(p!, 6), ...rowsOf(n!, 6)];
+        const scores = rowsOf(a!, 6).map((row) => all.map((other) => 5 * cosine(row, other)));
+        const forth = mean(scores.map((row, r) => logSumExp(row) - row[r]!));
+        const back = mean([0, 1, 2].map((r) => logSumExp(scores.map((row) => row[r]!)) - scores[r]![r]!));
+        return Float64Array.of(symmetric ? (forth + back) / 2 : forth);
+      },
+    }),
+  ),
+  ...(['euclidean', 'cosine'] as const).map(
+    (how): OpCase => ({
+      name: `tripletLoss ${how}`,
+      ...vectors([4, 4, 4], [300, 300, 300]),
+      run: (_, [a, p, n]) => ops.tripletLoss(a!, p!, n!, { margin: 4, distance: how }),
+      reference: ([a, p, n]) =>
+        Float64Array.of(
+          mean(
+            rowsOf(a!, 6).map((row, r) => {
+              const apart = (other: number[]) =>
+                how === 'cosine' ? 1 - cosine(row, other) : distance(row, other);
+              return Math.max(0, apart(rowsOf(p!, 6)[r]!) - apart(rowsOf(n!, 6)[r]!) + 4);
+            }),
+          ),
+        ),
+    }),
+  ),
+];
+
+export const lossAndSoftmaxCases: OpCase[] = [...softmaxCases, ...axisCases, ...lossCases, ...moreLossCases];

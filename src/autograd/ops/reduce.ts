@@ -191,7 +191,9 @@ export interface VarianceOptions {
   correction?: number;
 }
 
-const VARIANCE = signature('variance', { x: floats('...') }, { numbers: { correction: notNegative } });
+const moment = (op: string) => signature(op, { x: floats('...') }, { numbers: { correction: notNegative } });
+const VARIANCE = moment('variance');
+const STD = moment('std');
 
 /**
  * Σ (x − mean)² / (n − correction), of the differences from the mean in a second pass. x: f32 or f16. Where no more than
@@ -218,7 +220,7 @@ export function variance(
 
 /** √variance, whose gradient where it is 0 is 0. x: f32 or f16. */
 export function std(x: Tensor, axis?: Axes, keepDims = false, options: VarianceOptions = {}): Tensor {
-  VARIANCE.check({ x }, { correction: options.correction ?? 1 });
+  STD.check({ x }, { correction: options.correction ?? 1 });
   return scope(() => inF32(x, (own) => root(variance(own, axis, keepDims, options))));
 }
 
@@ -243,7 +245,8 @@ const NORM = signature(
 export function norm(x: Tensor, p = 2, axis?: Axes, keepDims = false): Tensor {
   NORM.check({ x }, { p });
   if (x.dtype === 'f16') return scope(() => inF32(x, (own) => norm(own, p, axis, keepDims)));
-  const { axes, kept, shape } = reducedShape('norm', x, axis, keepDims);
+  const { axes, length, kept, shape } = reducedShape('norm', x, axis, keepDims);
+  if (Math.abs(p) === Number.POSITIVE_INFINITY) checkExtreme('norm', x, length);
   if (p === Number.POSITIVE_INFINITY) return scope(() => max(abs(x), axis, keepDims));
   if (p === Number.NEGATIVE_INFINITY) return scope(() => min(abs(x), axis, keepDims));
   return scope(() => {
