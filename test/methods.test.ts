@@ -1,10 +1,14 @@
 /** Operations as methods of tensors. */
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
 import { test } from 'node:test';
 import * as ops from '../src/autograd/index.js';
 import { Gpu } from '../src/gpu/gpu.js';
+import { formulas } from '../src/kernels/formulas.js';
 import { scope } from '../src/tensor/scope.js';
 import { Tensor } from '../src/tensor/tensor.js';
+import { repositoryRoot } from './repository.js';
 
 test('a method is the function of its name with the tensor as first operand', async () => {
   const gpu = await Gpu.open();
@@ -44,4 +48,13 @@ test('bools are kept as words of 0 and 1', async () => {
     assert.throws(() => Tensor.from(gpu, [true, 1 as unknown as boolean], [2]), /number at 1/);
   });
   await gpu.close();
+});
+
+test('the library documentation lists every elementwise operation with the formats that its row has', () => {
+  const text = readFileSync(path.join(repositoryRoot, 'docs', 'library.md'), 'utf8');
+  const listed = new Map<string, string>();
+  for (const [, names, formats] of text.matchAll(/^\| [^|]*\| (`[^|]*) \| ([^|]*) \|$/gm))
+    for (const [, name] of names!.matchAll(/`(\w+)`/g)) listed.set(name!, formats!);
+  for (const [name, { dtypes }] of Object.entries(formulas))
+    assert.equal(listed.get(name), dtypes.length === 5 ? 'all' : dtypes.join(', '), name);
 });
