@@ -14,6 +14,7 @@ import { concat } from './ops/joins.js';
 import { sliceRows } from './ops/shape.js';
 import { backwardAll, propagate } from './tape.js';
 
+/** What `cachedBackward` takes beside its functions. */
 export interface CachedBackwardOptions {
   /** What `encode` draws from, dropout above all: the second time it draws the same. */
   readonly random?: RandomStreams | undefined;

@@ -19,6 +19,7 @@ export interface RotaryAttentionOptions extends RandomOptions {
   readonly ropeBase?: number;
 }
 
+/** What a decoder's layer is told beside its input. */
 export type DecodeOptions = Pick<AttendOptions, 'lengths'> & {
   /** Position of the first token. Default 0. */
   readonly start?: number | undefined;

@@ -133,6 +133,7 @@ export function flatIds(ids: ArrayLike<number> | readonly ArrayLike<number>[]): 
   return { values, shape: lists[0] === ids ? [length] : [lists.length, length] };
 }
 
+/** Of a norm over the last dimension. */
 export interface NormOptions {
   /** Added to the variance. */
   readonly eps?: number;

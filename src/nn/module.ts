@@ -32,6 +32,7 @@ export function* heldIn(
       throw new ShapeError(owner, `${prefix}${n} is no module, no parameter and no function`);
 }
 
+/** What a parameter is to an optimiser, and how its gradient is collected. */
 export interface ParameterOptions extends Partial<Pick<ParameterSpec, 'decay' | 'table'>> {}
 
 /**
@@ -47,6 +48,10 @@ export function parameter(
   return Parameter.alone(gpu, { name: 'parameter', shape: [...shape], decay, table, trainable: true });
 }
 
+/**
+ * What all modules are: `class Net extends Module { readonly fc = new Linear(gpu, 2, 3); forward(x) { … } }`. Subclasses have a
+ * `forward` of their own.
+ */
 export abstract class Module {
   /** Whether dropout drops; see `train` and `eval`. */
   training = true;

@@ -17,6 +17,7 @@ export type StateDict =
   | ReadonlyMap<string, Tensor>
   | { readonly [name: string]: Tensor };
 
+/** How names are matched when a state is loaded. */
 export interface LoadOptions {
   /** What is missing or unexpected is an error. Default true. */
   readonly strict?: boolean;
@@ -26,6 +27,7 @@ export interface LoadOptions {
   readonly rename?: (name: string) => string;
 }
 
+/** What did not match when a state was loaded. */
 export interface LoadReport {
   /** Here and not in the source, as they are called there. */
   readonly missing: readonly string[];
