@@ -1,7 +1,7 @@
 /**
  * Sums of elements at places that an index on the device names. Every place of the result has one thread, which adds up what
- * comes there in the order of the index: no atomics, the same sum in the same order every time. Few picks each thread looks
- * through; many are sorted by their place, so that each place has a segment.
+ * comes there in the order of the index: no atomics, the same sum in the same order every time. Of short lines each place
+ * looks through its few picks; else picks are sorted by their place, so that each place has a segment.
  */
 import { type DType, Tensor } from '../../tensor/tensor.js';
 import { FLAT_MAIN, flatGroups } from '../launch/grid.js';
@@ -15,8 +15,9 @@ import { indexRange, type Picks } from './layout.js';
 /** What sums are made of; halves are cast before. */
 export type SummedDType = Extract<DType, 'f32' | 'i32' | 'u32'>;
 
-/** Picks that every thread looks through, rather than having them sorted. */
+/** Picks that every thread looks through, rather than having them sorted, and places of a line where that is done. */
 const FEW = 16;
+const SHORT = 64;
 
 interface Sums {
   readonly source: Tensor;
@@ -103,116 +104,83 @@ function placesOf(index: Tensor, { inner, picks, extent }: Picks): Tensor {
   return places;
 }
 
-/** [places+1] u32: where among sorted pairs those of each place begin. */
-function startsOf(pairs: Tensor, places: number): Tensor {
-  const count = pairs.size / 2;
-  const starts = Tensor.empty(pairs.gpu, [places + 1], 'u32', 'workspace');
-  // Part by part: what lies before a place in one part is added to what does in those before.
-  for (const part of partsOf('scatterAdd.starts', pairs.gpu, byRows(pairs, { rows: count })))
-    shaderOf('scatterAdd.starts', {}, () => ({
-      label: 'scatterAdd.starts',
-      params: { count: 'u32', first: 'u32', length: 'u32', begin: 'u32' } as const,
-      buffers: { pairs: 'array<vec2u>', ioY: 'array<u32>' },
-      body: `${FLAT_MAIN}
-  if (i >= p.count) { return; }
-  var low = 0u;
-  var high = p.length;
-  while (low < high) {
-    let tried = (low + high) / 2u;
-    if (pairs[tried].x < p.first + i) { low = tried + 1u; } else { high = tried; }
-  }
-  var before = 0u;
-  if (p.begin > 0u) { before = ioY[i]; }
-  ioY[i] = before + low;
-}`,
-    })).launch(
-      pairs.gpu,
-      { pairs: part.operand, ioY: flat(starts) },
-      (piece) => ({ count: piece.count, first: piece.start, length: part.count, begin: part.start }),
-      (piece) => flatGroups(piece.count),
-    );
-  return starts;
-}
-
-/** `ahead`: entries of the index before those of the pairs. */
+/**
+ * Adds the elements of sorted pairs to their places. Of the pairs of a place the first has the threads that add up all of
+ * them, in their order, so that places which no pair names cost nothing. `ahead`: entries of the index before those of the
+ * pairs.
+ */
 function addSegments(
   pairs: Tensor,
   ahead: number,
-  { source, out, picks: { inner, picks, extent }, accumulate }: Sums,
+  { source, out, picks: { outer, inner, picks, extent } }: Sums,
 ): void {
   const { gpu } = out;
-  const starts = startsOf(pairs, extent);
   const form = { dtype: typeOf(out.dtype), four: inner % 4 === 0 && out.dtype === 'f32' };
   const width = form.four ? 4 : 1;
+  const columns = inner / width;
   const shader = shaderOf('scatterAdd.segments', form, ({ dtype, four }) => {
     const type = four ? 'vec4f' : dtype;
     return {
       label: 'scatterAdd.segments',
       params: {
         count: 'u32',
-        first: 'u32',
+        entries: 'u32',
         inner: 'u32',
         picks: 'u32',
         extent: 'u32',
-        accumulate: 'u32',
-        baseS: 'u32',
+        ahead: 'u32',
         firstX: 'u32',
         endX: 'u32',
-        firstK: 'u32',
-        endK: 'u32',
-        ahead: 'u32',
+        firstY: 'u32',
+        endY: 'u32',
       } as const,
-      buffers: { X: `array<${type}>`, pairs: 'array<vec2u>', starts: 'array<u32>', ioY: `array<${type}>` },
+      buffers: { X: `array<${type}>`, pairs: 'array<vec2u>', ioY: `array<${type}>` },
       body: `
 fn valueOf(k: u32, column: u32) -> ${type} {
-  let at = column + (pairs[k - p.firstK].y + p.ahead) * p.inner;
+  let at = column + (p.ahead + pairs[k].y) * p.inner;
   if (at < p.firstX || at >= p.endX) { return ${type}(); }
   return X[at - p.firstX];
 }
 ${FLAT_MAIN}
   if (i >= p.count) { return; }
-  let at = p.first + i;
-  let place = at / p.inner % p.extent;
-  let column = at / p.inner / p.extent * p.picks * p.inner + at % p.inner;
-  let begin = max(starts[place - p.baseS], p.firstK);
-  let end = min(starts[place + 1u - p.baseS], p.endK);
-  ${threadSum('sum', type, ['begin', 'end', '1u'], (k) => `valueOf(${k}, column)`)}
-  if (p.accumulate != 0u) { sum += ioY[i]; }
-  ioY[i] = sum;
+  let k = i / p.inner % p.entries;
+  let place = pairs[k].x;
+  if (place >= p.extent || (k > 0u && pairs[k - 1u].x == place)) { return; }
+  let block = i / p.inner / p.entries;
+  let at = (block * p.extent + place) * p.inner + i % p.inner;
+  if (at < p.firstY || at >= p.endY) { return; }
+  // The pairs of the place end before the first of another.
+  var end = k + 1u;
+  var high = p.entries;
+  while (end < high) {
+    let tried = (end + high) / 2u;
+    if (pairs[tried].x == place) { end = tried + 1u; } else { high = tried; }
+  }
+  let column = block * p.picks * p.inner + i % p.inner;
+  ${threadSum('sum', type, ['k', 'end', '1u'], (c) => `valueOf(${c}, column)`)}
+  ioY[at - p.firstY] += sum;
 }`,
     };
   });
-  const places = { outer: 1, extent, inner, picks: extent, by: 'rows' } as const;
-  for (const listed of partsOf('scatterAdd', gpu, byRows(pairs, { rows: pairs.size / 2 })))
+  for (const to of partsOf('scatterAdd', gpu, flat(out, { each: width })))
     for (const from of partsOf('scatterAdd', gpu, flat(source, { each: width })))
       shader.launch(
         gpu,
-        {
-          X: from.operand,
-          pairs: listed.operand,
-          starts: windowed(starts, out.size / width, ({ start, count }) => {
-            const [first, seen] = indexRange(places, start * width, count * width);
-            return [first, seen === 0 ? 0 : seen + 1];
-          }),
-          ioY: flat(out, { each: width }),
-        },
-        ({ start, count }, base) => ({
-          count,
-          first: start,
-          inner: inner / width,
+        { X: from.operand, pairs: byRows(pairs, { rows: pairs.size / 2 }), ioY: to.operand },
+        ({ count }) => ({
+          count: outer * count * columns,
+          entries: count,
+          inner: columns,
           picks,
           extent,
-          accumulate: accumulate || !listed.first || !from.first ? 1 : 0,
-          baseS: base['starts']!,
+          ahead,
           firstX: from.start,
           endX: from.start + from.count,
-          firstK: listed.start,
-          endK: listed.start + listed.count,
-          ahead,
+          firstY: to.start,
+          endY: to.start + to.count,
         }),
-        ({ count }) => flatGroups(count),
+        ({ count }) => flatGroups(outer * count * columns),
       );
-  starts.dispose();
 }
 
 /**
@@ -227,12 +195,14 @@ export function scatterAdd(sums: Sums): void {
   const block = 4 * picks.picks * inner;
   if (
     picks.picks <= FEW &&
+    extent <= SHORT &&
     (outer === 1 || block <= 4 * windowRoom(source)) &&
     block <= source.gpu.capabilities.maxBindingSize
   ) {
     lookThrough(sums);
     return;
   }
+  if (!sums.accumulate) out.fillZero();
   if (picks.by === 'rows') {
     addSorted(index, true, sums);
     return;
@@ -249,11 +219,11 @@ export function scatterAdd(sums: Sums): void {
 /** In parts of the index whose pairs a binding shows, one after the other. `bits`: the index may be i32. */
 function addSorted(index: Tensor, bits: boolean, sums: Sums): void {
   const room = 8 * Math.floor(index.gpu.capabilities.maxBindingSize / 64);
-  for (let start = 0; start < Math.max(1, index.size); start += room) {
+  for (let start = 0; start < index.size; start += room) {
     const length = Math.min(room, index.size - start);
     const part = readStrided(index, [length], { start, strides: [1] });
     const pairs = sortedPairs(part, { rows: 1, length, descending: false, bits });
-    addSegments(pairs, start, { ...sums, accumulate: sums.accumulate || start > 0 });
+    addSegments(pairs, start, sums);
     pairs.dispose();
     part.dispose();
   }
