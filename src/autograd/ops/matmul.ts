@@ -221,7 +221,7 @@ const LINEAR_GELU = linearSignature('linearGelu');
 
 /**
  * x·Wᵀ + bias, PyTorch's Linear. x: [...,in] f32 or f16; weight: [out,in] f32 (f16 products read its f16 copy); bias: [out] f32.
- * Returns [...,out] of `dtype`, by default x's.
+ * Returns [...,out] of `dtype`, by default x's; in f16 a width of fours needs no memory beside it (see `matmul`).
  */
 export function linear(x: Tensor, weight: Tensor, bias?: Tensor, dtype?: FloatDType): Tensor {
   LINEAR.check({ x, weight, bias }, {}, { result: dtype ?? x?.dtype });
