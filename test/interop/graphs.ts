@@ -18,9 +18,12 @@ import { Tensor } from '../../src/tensor/tensor.js';
 import { repositoryRoot } from '../repository.js';
 import { graphInteropFlags } from './flags.js';
 import { Draw } from './graphs/draw.js';
+import { lossRows } from './graphs/loss-rows.js';
 import { graphRows } from './graphs/rows.js';
 
 const TOLERANCE = 1e-4;
+
+const allRows = [...graphRows, ...lossRows];
 
 type Answer =
   | { readonly rejected: string }
@@ -48,7 +51,7 @@ async function make(gpu: Gpu, seed: number, most: number): Promise<Made> {
     const nodes: { name: string; inputs: number[]; attributes: object; torch: string; apart?: string }[] = [];
     const at = new Map<number, (typeof nodes)[number]>();
     for (let n = 1 + draw.below(most); n > 0; n--) {
-      const row = draw.one(graphRows);
+      const row = draw.one(allRows);
       const drawn = row.draw(draw);
       if (!drawn) continue;
       const { x, a = {} } = drawn;
@@ -183,11 +186,11 @@ async function main(argv: readonly string[]): Promise<number> {
   }
   python.stdin.end();
   await gpu.close();
-  const missing = graphRows.filter(({ name }) => !tried.has(name)).map(({ name }) => name);
+  const missing = allRows.filter(({ name }) => !tried.has(name)).map(({ name }) => name);
   process.stdout.write(
     `${done} graphs, ${wrong} differences; largest ${worst.toExponential(1)} of the largest value\n` +
       `drawn again: ${[...rejected].map(([reason, count]) => `${reason} ${count}`).join(', ') || 'none'}\n` +
-      `${tried.size} of ${graphRows.length} operations, each ${Math.min(...tried.values())} to ${Math.max(...tried.values())} times\n` +
+      `${tried.size} of ${allRows.length} operations, each ${Math.min(...tried.values())} to ${Math.max(...tried.values())} times\n` +
       (missing.length > 0 ? `not tried: ${missing.join(', ')}\n` : ''),
   );
   return wrong > 0 ? 1 : 0;
