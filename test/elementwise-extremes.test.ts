@@ -231,6 +231,12 @@ test('numbers take the format of the tensor beside them, and rank of any kind is
     assert.equal(gpu.memory().liveBuffers - live, 1);
     ops.backward(product.sum());
     assert.deepEqual([...(await a.grad!.toFloat32())], [2, 2]);
+    // A disposed tensor is refused by what is not recorded too, though its memory lives on in a view.
+    const view = a.detach();
+    a.dispose();
+    for (const use of [() => ops.add(a, 1), () => ops.lt(a, 1), () => ops.cast(a, 'i32')])
+      assert.throws(use, /operand was already disposed/);
+    assert.deepEqual([...(await view.toFloat32())], [1, 2]);
     // 2^12 elements in twelve dimensions, of which each operand has every other one.
     const odd = Array.from({ length: 12 }, (_, i) => (i % 2 ? 2 : 1));
     const even = odd.map((extent) => 3 - extent);

@@ -36,6 +36,14 @@ import { type Input, record } from '../tape.js';
 
 const isFloat = (dtype: DType): boolean => dtype === 'f32' || dtype === 'f16';
 
+/** What no gradient flows through is not recorded; a disposed operand is refused all the same. */
+function withoutGradient(name: string, y: Tensor, operands: readonly TensorOrNumber[]): Tensor {
+  const gone = operands.find((operand) => operand instanceof Tensor && operand.isDisposed);
+  if (!gone) return y;
+  y.dispose();
+  throw new ShapeError(name, 'an operand was already disposed', { operand: gone as Tensor });
+}
+
 function operation(
   name: FormulaName,
   operands: readonly TensorOrNumber[],
@@ -45,7 +53,7 @@ function operation(
   const y = elementwise(name, given);
   const row = formulas[name];
   // Of integers and bools, and towards them, there is no gradient.
-  if (!isFloat(y.dtype)) return record(name, y, [], []);
+  if (!isFloat(y.dtype)) return withoutGradient(name, y, operands);
   const inputs: Input[] = [];
   for (const [which, operand] of operands.entries()) {
     const formula = row.gradients[row.operands[which]!];
@@ -211,7 +219,10 @@ export const elu = (x: Tensor, alpha = 1): Tensor => operation('elu', [x], [alph
  * flows where x lies between them; at the bounds, as in PyTorch, it does not.
  * @throws ShapeError without a bound, or where one is no number.
  */
-export function clamp(x: Tensor, { min, max }: { readonly min?: number; readonly max?: number }): Tensor {
+export function clamp(
+  x: Tensor,
+  { min, max }: { readonly min?: number | undefined; readonly max?: number | undefined } = {},
+): Tensor {
   if (min === undefined && max === undefined) throw new ShapeError('clamp', 'needs min, max or both', { x });
   return operation('clamp', [x], [min ?? Number.NEGATIVE_INFINITY, max ?? Number.POSITIVE_INFINITY]);
 }
@@ -249,7 +260,7 @@ export function shift(x: Tensor, s: number): Tensor {
  */
 export function cast(x: Tensor, dtype: DType): Tensor {
   const y = castKernel(x, dtype);
-  if (!isFloat(x.dtype) || !isFloat(dtype)) return y;
+  if (!isFloat(x.dtype) || !isFloat(dtype)) return withoutGradient('cast', y, [x]);
   return record('cast', y, [], [[x, (dy) => castKernel(dy, x.dtype)]]);
 }
 
