@@ -18,7 +18,7 @@ export type { CpuFacts } from './gpu/cpu.js';
 export type { SoftwareDriverName } from './gpu/driver-cache.js';
 export type { PlannedDevice } from './gpu/gpu.js';
 export { Gpu, type GpuOptions, type LiveTensor } from './gpu/gpu.js';
-export type { LiveTensors } from './gpu/live-tensors.js';
+export type { LiveTensors, TrackedHandle } from './gpu/live-tensors.js';
 export type {
   BufferPool,
   MemoryReport,

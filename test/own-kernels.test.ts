@@ -41,16 +41,13 @@ let total = rowSum(sum, lane);
 if (lane == 0u) { norms[row] = total; }
 for (var c = lane; c < p.C; c += 64u) { y[row * p.C + c] = w[c] * x[row * p.C + c] / total; }`,
   gradient: {
-    x: {
-      each: 'N',
-      body: `var sum = 0.0;
+    x: `var sum = 0.0;
 for (var c = lane; c < p.C; c += 64u) { sum += dy[row * p.C + c] * w[c] * x[row * p.C + c]; }
 let inner = rowSum(sum, lane) / norms[row];
 for (var c = lane; c < p.C; c += 64u) {
   let at = row * p.C + c;
   dx[at] = (dy[at] * w[c] - sign(x[at]) * inner) / norms[row];
 }`,
-    },
     w: (dy, { x, norms }) => sum(mul(dy, mul(x, norms.view([norms.size, 1]).reciprocal())), 0),
   },
 });

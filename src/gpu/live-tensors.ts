@@ -45,6 +45,7 @@ const factsOf = ({ label, shape, dtype, bytes }: TrackedHandle, place: string): 
   place,
 });
 
+/** The tensors that are alive on a device, and where they were made. */
 export class LiveTensors {
   private readonly memories = new Map<object, Memory>();
 

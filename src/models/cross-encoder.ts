@@ -55,7 +55,7 @@ const HEADS: Record<EncoderConfig['family'], readonly HeadPart[]> = {
 /** What stands before the encoder's names in the store, and before the head's. */
 const [ENCODER, HEAD] = ['model.', 'head.'];
 
-/** A reranker: an encoder with a head that scores a query and a text together. `open` reads its folder. */
+/** A reranker: an encoder with a head that scores a query and a text together. `load` reads its folder. */
 export class CrossEncoder {
   private constructor(
     readonly gpu: Gpu,

@@ -43,7 +43,7 @@ export interface TokenizerFiles {
 }
 
 /**
- * A BGE-M3 model: an encoder with dense, lexical and multi-vector heads. `open` reads its folder, `save` writes one.
+ * A BGE-M3 model: an encoder with dense, lexical and multi-vector heads. `load` reads its folder, `save` writes one.
  */
 export class M3Model {
   readonly config: EncoderConfig;

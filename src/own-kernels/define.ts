@@ -19,7 +19,7 @@ import { isTaped, noGrad, scope } from '../tensor/scope.js';
 import { formatShape, sameShape } from '../tensor/shape.js';
 import { Tensor } from '../tensor/tensor.js';
 import { KernelError } from './errors.js';
-import { CompiledSource, type KernelSource, type SourceContext } from './source.js';
+import { type BodySource, CompiledSource, type KernelSource, type SourceContext } from './source.js';
 
 /** Operands by name, each with its dtype and shape: `{ x: f32('...', 'C'), ids: u32('N') }`. */
 export type OperandSpecs = Readonly<Record<string, OperandSpec>>;
@@ -56,8 +56,8 @@ export interface KernelOperands<I extends OperandSpecs, O extends OperandSpecs, 
   readonly params?: P;
   /**
    * Of the first result, by input. WGSL writes `dx`, the gradient of the input `x`, and may read inputs, results and
-   * `dy`, the gradient of the result `y`; what it does not mention is not kept for backward. A text is a body; a function
-   * may compute with any operation.
+   * `dy`, the gradient of the result `y`; what it does not mention is not kept for backward. A text is a body that is
+   * run as the kernel's own, with its `each` and `functions`; a function may compute with any operation.
    */
   readonly gradient?: {
     readonly [Name in keyof I]?: string | KernelSource | GradientFunction<I, O, P>;
@@ -138,10 +138,17 @@ export function defineKernel<
     results: outputNames,
     params,
   });
+  // A gradient that is a body alone is run as the kernel is, and sees its functions.
+  const { each, functions } = definition as Partial<BodySource>;
+  const shared = {
+    ...(each === undefined ? {} : { each }),
+    ...(functions === undefined ? {} : { functions }),
+  };
   const gradients = new Map<string, CompiledSource | GradientFunction<I, O, P>>();
   for (const [input, given] of Object.entries(gradient as Record<string, unknown>)) {
     if (given === undefined) continue;
-    const backward = gradientOf(given as string | KernelSource | GradientFunction<I, O, P>, input, {
+    const source = typeof given === 'string' ? { ...shared, body: given } : given;
+    const backward = gradientOf(source as KernelSource | GradientFunction<I, O, P>, input, {
       kernel: name,
       where: `gradient of ${input}, `,
       operands,
@@ -216,11 +223,7 @@ export function defineKernel<
 }
 
 /** The source of a gradient: of the operands, and of the two that are gradients. @throws KernelError. */
-function gradientOf<G>(
-  given: string | KernelSource | G,
-  input: string,
-  context: SourceContext,
-): CompiledSource | G {
+function gradientOf<G>(source: KernelSource | G, input: string, context: SourceContext): CompiledSource | G {
   const { kernel, operands } = context;
   const [first] = context.results as [string];
   const spec = operands[input];
@@ -234,15 +237,14 @@ function gradientOf<G>(
         kernel,
         `a gradient of ${input}, and ${what} is ${dtypes[0]}: f32 alone has one here`,
       );
-  if (typeof given === 'function') return given as G;
-  const source = typeof given === 'string' ? { body: given } : (given as KernelSource);
+  if (typeof source === 'function') return source as G;
   if (typeof source !== 'object' || source === null)
     throw new KernelError(
       kernel,
-      `the gradient of ${input} must be WGSL or a function, found ${show(given)}`,
+      `the gradient of ${input} must be WGSL or a function, found ${show(source)}`,
     );
   const [dx, dy] = [`d${input}`, `d${first}`];
-  return new CompiledSource(source, {
+  return new CompiledSource(source as KernelSource, {
     ...context,
     operands: { ...operands, [dy]: operands[first]!, [dx]: spec },
     results: [dx],

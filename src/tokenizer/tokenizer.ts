@@ -48,7 +48,7 @@ export interface TokenizerSource {
   readonly lowerCase?: boolean;
 }
 
-/** A Hugging Face tokenizer: texts to token ids and back. `open` reads a model's folder. */
+/** A Hugging Face tokenizer: texts to token ids and back. `load` reads a model's folder. */
 export class Tokenizer {
   readonly clsId: number;
   readonly sepId: number;
