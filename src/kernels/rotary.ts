@@ -12,6 +12,7 @@ import { FLAT_MAIN, flatGroups } from './launch/grid.js';
 import { byRows, whole } from './launch/operands.js';
 import { shaderOf } from './launch/shader.js';
 
+/** How `rotary` turns: the base of its angles, and which components are a pair. */
 export interface RotaryOptions {
   /** Of the angles, by default 10000. */
   readonly base?: number;

@@ -186,6 +186,7 @@ export function prod(x: Tensor, axis?: Axes, keepDims = false): Tensor {
   return record('prod', y, [], [[x, gradient, [x]]]);
 }
 
+/** What the squares of `variance` and `std` are divided by. */
 export interface VarianceOptions {
   /** Bessel's correction: what is taken off the number of values that the squares are divided by. By default 1. */
   correction?: number;
