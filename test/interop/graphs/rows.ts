@@ -3,7 +3,7 @@
  * PyTorch, a Python expression of operands `x` and attributes `a`.
  */
 import * as ops from '../../../src/autograd/index.js';
-import { Tensor } from '../../../src/tensor/tensor.js';
+import type { Tensor } from '../../../src/tensor/tensor.js';
 import type { Draw } from './draw.js';
 
 export type Attributes = Readonly<Record<string, unknown>>;
@@ -267,7 +267,7 @@ export const orderRows: readonly GraphRow[] = [
       const x = draw.ranked(1);
       const axis = draw.axis(x);
       const at = (axis + x.shape.length) % x.shape.length;
-      const shape = x.shape.map((extent, n) => (n === at ? 1 + draw.below(5) : 1 + draw.below(extent)));
+      const shape = x.shape.map((extent, n) => (n === at ? 1 + draw.below(30) : 1 + draw.below(extent)));
       return { x: [x, draw.ids(shape, x.shape[at]!)], a: { axis } };
     },
     ours: ([x, index], { axis }) => ops.gather(x!, axis, index!),
@@ -278,7 +278,7 @@ export const orderRows: readonly GraphRow[] = [
     draw: (draw) => {
       const x = draw.ranked(1);
       const axis = draw.axis(x);
-      return { x: [x, draw.ids([1 + draw.below(6)], x.shape.at(axis)!)], a: { axis } };
+      return { x: [x, draw.ids([1 + draw.below(30)], x.shape.at(axis)!)], a: { axis } };
     },
     ours: ([x, index], { axis }) => ops.indexSelect(x!, axis, index!),
     torch: "x[0].index_select(a['axis'], x[1])",
@@ -298,7 +298,7 @@ export const orderRows: readonly GraphRow[] = [
       const x = draw.ranked(1);
       const axis = draw.axis(x);
       const at = (axis + x.shape.length) % x.shape.length;
-      const shape = x.shape.map((extent, n) => (n === at ? 1 + draw.below(6) : extent));
+      const shape = x.shape.map((extent, n) => (n === at ? 1 + draw.below(30) : extent));
       return { x: [x, draw.ids(shape, x.shape[at]!), draw.leaf(shape)], a: { axis } };
     },
     ours: ([x, index, source], { axis }) => ops.scatterAdd(x!, axis, index!, source!),
@@ -310,7 +310,7 @@ export const orderRows: readonly GraphRow[] = [
       const x = draw.ranked(1);
       const axis = draw.axis(x);
       const at = (axis + x.shape.length) % x.shape.length;
-      const count = 1 + draw.below(5);
+      const count = 1 + draw.below(30);
       const source = draw.leaf(x.shape.map((extent, n) => (n === at ? count : extent)));
       return { x: [x, draw.ids([count], x.shape[at]!), source], a: { axis } };
     },
@@ -517,128 +517,6 @@ export const shapeRows: readonly GraphRow[] = [
   },
 ];
 
-/** An index into the places of an axis, of this shape; PyTorch's are of 64 bits. */
-const indexOf = (draw: Draw, x: Tensor, axis: number, shape: readonly number[]) => ({
-  shape,
-  values: Array.from({ length: shape.reduce((a, b) => a * b, 1) }, () => draw.below(x.shape.at(axis)!)),
-});
-interface IndexRecord {
-  readonly shape: readonly number[];
-  readonly values: readonly number[];
-}
-const indexTensor = ({ gpu }: Tensor, { shape, values }: IndexRecord) =>
-  Tensor.from(gpu, Uint32Array.from(values), shape);
-const INDEX = "torch.tensor(a['index']['values'], dtype=torch.int64).reshape(a['index']['shape'])";
-const GAPS_ALONG = gaps("x[0].movedim(a['axis'], -1)");
-
-/** x's shape with another extent along an axis. */
-const shapeWith = (x: Tensor, axis: number, extent: number) =>
-  x.shape.map((own, at) => (at === (axis < 0 ? axis + x.shape.length : axis) ? extent : own));
-
-export const indexRows: readonly GraphRow[] = [
-  {
-    name: 'gather',
-    draw: (draw) => {
-      const x = draw.ranked(1);
-      const axis = draw.axis(x);
-      const shape = shapeWith(x, axis, 1 + draw.below(30)).map((extent, at) =>
-        x.shape[at] === extent ? 1 + draw.below(extent) : extent,
-      );
-      return { x: [x], a: { axis, index: indexOf(draw, x, axis, shape) } };
-    },
-    ours: ([x], { axis, index }) => ops.gather(x!, axis, indexTensor(x!, index)),
-    torch: `x[0].gather(a['axis'], ${INDEX})`,
-  },
-  {
-    name: 'indexSelect',
-    draw: (draw) => {
-      const x = draw.ranked(1);
-      const axis = draw.axis(x);
-      return { x: [x], a: { axis, index: indexOf(draw, x, axis, [1 + draw.below(30)]) } };
-    },
-    ours: ([x], { axis, index }) => ops.indexSelect(x!, axis, indexTensor(x!, index)),
-    torch: `x[0].index_select(a['axis'], ${INDEX})`,
-  },
-  {
-    name: 'scatterAdd',
-    draw: (draw) => {
-      const x = draw.ranked(1);
-      const axis = draw.axis(x);
-      const source = draw.leaf(shapeWith(x, axis, 1 + draw.below(30)));
-      return { x: [x, source], a: { axis, index: indexOf(draw, x, axis, source.shape) } };
-    },
-    ours: ([x, source], { axis, index }) => ops.scatterAdd(x!, axis, indexTensor(x!, index), source!),
-    torch: `x[0].scatter_add(a['axis'], ${INDEX}, x[1])`,
-  },
-  {
-    name: 'indexAdd',
-    draw: (draw) => {
-      const x = draw.ranked(1);
-      const axis = draw.axis(x);
-      const count = 1 + draw.below(30);
-      const source = draw.leaf(shapeWith(x, axis, count));
-      return { x: [x, source], a: { axis, index: indexOf(draw, x, axis, [count]) } };
-    },
-    ours: ([x, source], { axis, index }) => ops.indexAdd(x!, axis, indexTensor(x!, index), source!),
-    torch: `x[0].index_add(a['axis'], ${INDEX}, x[1])`,
-  },
-  {
-    name: 'sort',
-    draw: (draw) => {
-      const x = draw.ranked(1);
-      return { x: [x], a: { axis: draw.axis(x), descending: draw.chance(0.5) } };
-    },
-    ours: ([x], a) => ops.sort(x!, a).values,
-    torch: "x[0].sort(a['axis'], descending=a['descending'])[0]",
-    apart: GAPS_ALONG,
-  },
-  {
-    name: 'topk',
-    draw: (draw) => {
-      const x = draw.ranked(1);
-      const axis = draw.axis(x);
-      const k = 1 + draw.below(x.shape.at(axis)!);
-      return { x: [x], a: { axis, k, largest: draw.chance(0.5) } };
-    },
-    ours: ([x], { axis, k, largest }) => ops.topk(x!, k, { axis, largest }).values,
-    torch: "x[0].topk(a['k'], a['axis'], a['largest'])[0]",
-    apart: GAPS_ALONG,
-  },
-  {
-    name: 'cumsum',
-    draw: (draw) => {
-      const x = draw.ranked(1);
-      return { x: [x], a: { axis: draw.axis(x) } };
-    },
-    ours: ([x], { axis }) => ops.cumsum(x!, axis),
-    torch: "x[0].cumsum(a['axis'])",
-  },
-  {
-    name: 'pad',
-    draw: (draw) => {
-      const x = draw.ranked(1);
-      return { x: [x], a: { widths: x.shape.map(() => [draw.below(3), draw.below(2)]) } };
-    },
-    ours: ([x], { widths }) => ops.pad(x!, widths, 0.5),
-    torch: "F.pad(x[0], [n for pair in reversed(a['widths']) for n in pair], value=0.5)",
-  },
-  {
-    name: 'roll',
-    draw: (draw) => {
-      const x = draw.ranked(1);
-      return { x: [x], a: { shift: draw.below(9) - 4, axis: draw.axis(x) } };
-    },
-    ours: ([x], { shift, axis }) => ops.roll(x!, shift, axis),
-    torch: "x[0].roll(a['shift'], a['axis'])",
-  },
-  {
-    name: 'tril',
-    draw: (draw) => ({ x: [draw.ranked(2)], a: { diagonal: draw.below(5) - 2 } }),
-    ours: ([x], { diagonal }) => ops.tril(x!, diagonal),
-    torch: "x[0].tril(a['diagonal'])",
-  },
-];
-
 export const productRows: readonly GraphRow[] = [
   {
     name: 'matmul',
@@ -832,6 +710,5 @@ export const graphRows: readonly GraphRow[] = [
   ...reductionRows,
   ...orderRows,
   ...shapeRows,
-  ...indexRows,
   ...productRows,
 ];
