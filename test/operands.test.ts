@@ -257,9 +257,9 @@ const wrong: Record<string, Wrong[]> = {
       says: /differ/,
     },
     {
-      operands: ['[4,6] f16', '[6] f32', '[6] f32'],
+      operands: ['[4,6] f16', '[6] f32', '[4] f32'],
       call: (x, g, b) => ops.layerNorm(x!, g!, b!),
-      says: /groups of 4 in H/,
+      says: /H is 6 in x .* 4 in beta/,
     },
     {
       operands: ['[4,8] f32', '[8] f16', '[8] f32'],

@@ -36,7 +36,7 @@ const layerNormCases: OpCase[] = [
     large: [[rows! + 400, 6 * cols!], [6 * cols!], [6 * cols!]],
     binding: 65536,
     adds: 'gradients',
-    halves: cols! % 4 === 0 ? [0] : undefined,
+    halves: [0],
     run: (_, [x, g, b]) => ops.layerNorm(x!, g!, b!, 1e-5),
     reference: ([x, g, b]) => layerNormReference(x!, g!, b!, cols!, 1e-5),
   } satisfies OpCase,
@@ -46,7 +46,7 @@ const layerNormCases: OpCase[] = [
     large: [[rows! + 400, 6 * cols!], [6 * cols!], [6 * cols!], [rows! + 400, 6 * cols!]],
     binding: 65536,
     adds: 'gradients',
-    halves: cols! % 4 === 0 ? [0, 3] : undefined,
+    halves: [0, 3],
     run: (_, [x, g, b, r]) => ops.layerNorm(x!, g!, b!, 1e-5, r),
     reference: ([x, g, b, r]) =>
       layerNormReference(

@@ -2,11 +2,18 @@
 import type { FloatDType } from '../../kernels/launch/formats.js';
 import * as kernels from '../../kernels/layer-norm/layer-norm.js';
 import * as rms from '../../kernels/rms-norm.js';
-import { f32, floats, notNegative, signature } from '../../tensor/operands.js';
+import { f32, floats, notNegative, optional, signature } from '../../tensor/operands.js';
 import { scope } from '../../tensor/scope.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import { inF32 } from '../precision.js';
 import { record, sharedGradient } from '../tape.js';
+import { cast } from './pointwise.js';
+
+const LAYER_NORM = signature(
+  'layerNorm',
+  { x: floats('...', 'H'), gamma: f32('H'), beta: f32('H'), residual: optional(floats('...', 'H')) },
+  { numbers: { eps: notNegative } },
+);
 
 /**
  * LayerNorm(x + residual)·γ + β over the last dimension. x, residual: [...,H], each f32 or f16; gamma, beta: [H] f32.
@@ -20,6 +27,15 @@ export function layerNorm(
   residual?: Tensor,
   dtype?: FloatDType,
 ): Tensor {
+  const halves = [x?.dtype, residual?.dtype, dtype].includes('f16');
+  if (halves && x.cols % 4 !== 0) {
+    LAYER_NORM.check({ x, gamma, beta, residual }, { eps }, { result: dtype });
+    // The kernels take halves in fours.
+    const full = (of: Tensor) => cast(of, 'f32');
+    return scope(() =>
+      cast(layerNorm(full(x), gamma, beta, eps, residual && full(residual)), dtype ?? x.dtype),
+    );
+  }
   return scope(() => {
     const { y, sum, stats } = kernels.layerNorm(x, residual, gamma, beta, eps, dtype);
     // x and the residual get the same gradient.
