@@ -4,9 +4,6 @@
  * hold a tie, or whose numbers are no sensible f32, are drawn again. Exits with 1 where something differs by more than 1e-4 of
  * the largest value, or where an operation that fits throws.
  */
-import { spawn } from 'node:child_process';
-import path from 'node:path';
-import { createInterface } from 'node:readline';
 import { backwardAll } from '../../src/autograd/index.js';
 import { MachineError } from '../../src/errors.js';
 import { renderHelp, usageLine, wantsHelp } from '../../src/flag-help.js';
@@ -15,24 +12,15 @@ import { Gpu } from '../../src/gpu/gpu.js';
 import { messageLine } from '../../src/show.js';
 import { scope } from '../../src/tensor/scope.js';
 import { Tensor } from '../../src/tensor/tensor.js';
-import { repositoryRoot } from '../repository.js';
 import { graphInteropFlags } from './flags.js';
 import { Draw } from './graphs/draw.js';
 import { lossRows } from './graphs/loss-rows.js';
+import { differenceOf, Oracle } from './graphs/oracle.js';
 import { graphRows } from './graphs/rows.js';
 
 const TOLERANCE = 1e-4;
 
 const allRows = [...graphRows, ...lossRows];
-
-type Answer =
-  | { readonly rejected: string }
-  | { readonly error: string }
-  | {
-      readonly values: readonly number[][];
-      readonly shapes: readonly number[][];
-      readonly gradients: readonly number[][];
-    };
 
 interface Made {
   readonly graph: object;
@@ -104,20 +92,6 @@ async function make(gpu: Gpu, seed: number, most: number): Promise<Made> {
   });
 }
 
-/** The largest difference relative to the largest value. */
-function differenceOf(got: readonly number[], want: readonly number[]): number {
-  if (got.length !== want.length) return Infinity;
-  // A gradient that is 0 but for rounding is not measured by itself.
-  let [difference, top] = [0, 1e-3];
-  for (const [i, value] of want.entries()) {
-    const own = Math.abs(got[i]! - value);
-    if (Number.isNaN(own)) return Infinity;
-    difference = Math.max(difference, own);
-    top = Math.max(top, Math.abs(value));
-  }
-  return difference / top;
-}
-
 async function main(argv: readonly string[]): Promise<number> {
   if (wantsHelp(argv)) {
     process.stdout.write(
@@ -126,12 +100,7 @@ async function main(argv: readonly string[]): Promise<number> {
     return 0;
   }
   const { values: options } = parseFlags(graphInteropFlags, argv);
-  const script = path.join(repositoryRoot, 'test', 'interop', 'graphs.py');
-  const python = spawn(options.python, [script], { stdio: ['pipe', 'pipe', 'inherit'] });
-  const answers = createInterface({ input: python.stdout })[Symbol.asyncIterator]();
-  const failed = new Promise<never>((_, reject) => {
-    python.on('error', (error) => reject(new MachineError(`${options.python}: ${error.message}`)));
-  });
+  const oracle = new Oracle(options.python);
   const gpu = await Gpu.open(options.adapter ? { adapter: options.adapter } : {});
   const tried = new Map<string, number>();
   const rejected = new Map<string, number>();
@@ -151,10 +120,7 @@ async function main(argv: readonly string[]): Promise<number> {
       continue;
     }
     if (made.names.length === 0) continue;
-    python.stdin.write(`${JSON.stringify(made.graph)}\n`);
-    const { value: line } = await Promise.race([answers.next(), failed]);
-    if (line === undefined) throw new MachineError(`${options.python}: ended early`);
-    const answer = JSON.parse(line) as Answer;
+    const answer = await oracle.ask(made.graph);
     if ('rejected' in answer) {
       rejected.set(answer.rejected, (rejected.get(answer.rejected) ?? 0) + 1);
       continue;
@@ -184,7 +150,7 @@ async function main(argv: readonly string[]): Promise<number> {
         );
     }
   }
-  python.stdin.end();
+  oracle.close();
   await gpu.close();
   const missing = allRows.filter(({ name }) => !tried.has(name)).map(({ name }) => name);
   process.stdout.write(

@@ -705,10 +705,56 @@ export const productRows: readonly GraphRow[] = [
   along('logSoftmax', ops.logSoftmax, "x[0].log_softmax(a['axis'])"),
 ];
 
+/** [batch, heads, length, 4]; keys of their own length, a head for one query head or for two. */
+const attentionRows: readonly GraphRow[] = [
+  {
+    name: 'scaledDotProductAttention',
+    draw: (draw) => {
+      const [batch, keyHeads, queries, keys] = [1, 1, 1, 1].map((least) => least + draw.below(3)) as [
+        number,
+        number,
+        number,
+        number,
+      ];
+      const heads = keyHeads * (1 + draw.below(2));
+      const [k, v] = [draw.leaf([batch, keyHeads, keys, 4]), draw.leaf([batch, keyHeads, keys, 4])];
+      const bias = draw.chance(0.5) ? [draw.leaf([draw.one([1, heads]), queries, keys])] : [];
+      return {
+        x: [draw.leaf([batch, heads, queries, 4]), k, v, ...bias],
+        a: { causal: draw.chance(0.5), scale: draw.one([0.3, 1]) },
+      };
+    },
+    ours: ([q, k, v, bias], { causal, scale }) =>
+      ops.scaledDotProductAttention(q!, k!, v!, { causal, scale, ...(bias ? { bias } : {}) }),
+    torch:
+      "(lambda hide: F.scaled_dot_product_attention(*x[:3], attn_mask=hide if len(x) < 4 else x[3] + hide, scale=a['scale'], enable_gqa=True))(torch.full((x[0].shape[2], x[1].shape[2]), -torch.inf if a['causal'] else 0.0, dtype=dtype).triu(1))",
+  },
+  {
+    name: 'rotary',
+    draw: (draw) => ({
+      x: [draw.leaf([1 + draw.below(3), 1 + draw.below(5), 2 * (1 + draw.below(4))])],
+      a: { first: draw.below(50), interleaved: draw.chance(0.5) },
+    }),
+    ours: ([x], { first, interleaved }) => ops.rotary(x!, first, { interleaved }),
+    torch:
+      "(lambda p, d: (lambda c, s, e, o: torch.stack([e * c - o * s, e * s + o * c], -1 if a['interleaved'] else -2).reshape(x[0].shape))((p * d).cos(), (p * d).sin(), *((x[0][..., 0::2], x[0][..., 1::2]) if a['interleaved'] else x[0].chunk(2, -1))))(torch.arange(x[0].shape[-2], dtype=dtype)[:, None] + a['first'], 10000 ** (-torch.arange(0, x[0].shape[-1], 2, dtype=dtype) / x[0].shape[-1]))",
+  },
+  {
+    name: 'swiglu',
+    draw: (draw) => {
+      const gate = draw.any();
+      return { x: [gate, draw.leaf(gate.shape)] };
+    },
+    ours: ([gate, up]) => ops.swiglu(gate!, up!),
+    torch: 'F.silu(x[0]) * x[1]',
+  },
+];
+
 export const graphRows: readonly GraphRow[] = [
   ...elementwiseRows,
   ...reductionRows,
   ...orderRows,
   ...shapeRows,
   ...productRows,
+  ...attentionRows,
 ];
