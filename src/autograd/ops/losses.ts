@@ -53,6 +53,7 @@ import { reshape, slice, transpose } from './shape.js';
 /** What a loss makes of its values. */
 export type Reduction = 'mean' | 'sum' | 'none';
 
+/** How the values of a loss become one. */
 export interface LossOptions {
   reduction?: Reduction;
 }
@@ -78,6 +79,7 @@ const full = (x: Tensor): Tensor => (x.dtype === 'f16' ? cast(x, 'f32') : x);
 /** Class numbers on the host, one a row. */
 export type HostTargets = ArrayLike<number>;
 
+/** Which targets of a cross-entropy count, and how much. */
 export interface CrossEntropyOptions extends LossOptions {
   /** Rows with this target count for nothing. */
   ignoreIndex?: number;
@@ -237,6 +239,7 @@ export function huberLoss(
 
 // ---- probabilities -----------------------------------------------------------------------------------------------------
 
+/** Weights of `bceWithLogits`. */
 export interface BceOptions extends LossOptions {
   /** Of each value; broadcasts to x's shape. */
   weight?: Tensor;
@@ -272,6 +275,7 @@ export function bceWithLogits(
   });
 }
 
+/** Form and reduction of `klDivergence`. */
 export interface KlOptions {
   /** The target is logarithms too. */
   logTarget?: boolean;
@@ -349,6 +353,7 @@ export function cosineEmbeddingLoss(
   });
 }
 
+/** Similarity, scale and symmetry of a ranking loss. */
 export interface RankingOptions {
   /** What similarities are multiplied by, one over the temperature. */
   scale?: number;
@@ -394,6 +399,7 @@ export function multipleNegativesRanking(
   });
 }
 
+/** Margin and distance of `tripletLoss`. */
 export interface TripletOptions extends LossOptions {
   margin?: number;
   /** ‖a − b + 1e-6‖ as PyTorch's `pairwise_distance`, or 1 − cos(a, b). */
