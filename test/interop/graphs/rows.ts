@@ -585,45 +585,6 @@ export const productRows: readonly GraphRow[] = [
     torch: "torch.einsum(a['equation'], x[0])",
   },
   {
-    name: 'scaledDotProductAttention',
-    draw: (draw) => {
-      const [batch, shared, length, d] = [
-        1 + draw.below(2),
-        1 + draw.below(2),
-        1 + draw.below(6),
-        4 * (1 + draw.below(2)),
-      ];
-      const causal = draw.chance(0.5);
-      const keys = causal ? length : 1 + draw.below(6);
-      const groups = 1 + draw.below(2);
-      const q = draw.leaf([batch, shared * groups, length, d]);
-      const side = () => draw.leaf([batch, shared, keys, d]);
-      return { x: [q, side(), side()], a: { causal } };
-    },
-    ours: ([q, k, v], { causal }) => ops.scaledDotProductAttention(q!, k!, v!, { causal }),
-    torch: "F.scaled_dot_product_attention(*x, is_causal=a['causal'], enable_gqa=True)",
-  },
-  {
-    name: 'swiglu',
-    draw: (draw) => {
-      const x = draw.any();
-      return { x: [x, draw.leaf(x.shape)] };
-    },
-    ours: ([gate, up]) => ops.swiglu(gate!, up!),
-    torch: 'F.silu(x[0]) * x[1]',
-  },
-  {
-    name: 'rotary',
-    draw: (draw) => ({
-      x: [draw.leaf([1 + draw.below(3), 1 + draw.below(5), 2 * (1 + draw.below(3))])],
-      a: { first: draw.below(9) },
-    }),
-    ours: ([x], { first }) => ops.rotary(x!, first),
-    // The two halves are the parts of complex numbers, which are turned.
-    torch:
-      "(lambda h: (lambda z: torch.cat([z.real, z.imag], -1))(torch.complex(x[0][..., :h], x[0][..., h:]) * torch.polar(torch.ones((), dtype=dtype), (torch.arange(x[0].shape[-2], dtype=dtype) + a['first'])[:, None] * 10000.0 ** (-torch.arange(h, dtype=dtype) / h))))(x[0].shape[-1] // 2)",
-  },
-  {
     name: 'softCrossEntropy',
     draw: (draw) => {
       const shape = [1 + draw.below(5), 2 + draw.below(5)];
