@@ -12,7 +12,7 @@ export const kernelSummaries = {
   embedding: 'rows gathered from a table, and the gradient of that',
   losses: 'what losses are made of: cross-entropies, distillation, lexical scores, ColBERT’s MaxSim',
   reduce: 'sums, means, maxima and lengths of rows, and their best entries',
-  copy: 'what the adapter can do at most: copies, and arithmetic without memory',
+  copy: 'copies, in steps too, and what the adapter can do at most',
 } as const;
 
 export type KernelSuiteName = keyof typeof kernelSummaries;
