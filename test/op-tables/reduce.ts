@@ -129,7 +129,7 @@ export const reduceCases: OpCase[] = [
     of: product,
     axes: [1, [0, 2]],
     adds: true,
-    range: [0.8, 1.3] as [number, number],
+    range: [0.9, 1.1] as [number, number],
   },
   {
     name: 'prod',
