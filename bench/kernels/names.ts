@@ -27,7 +27,7 @@ const MEMBERS: readonly (readonly [KernelSuiteName, RegExp])[] = [
   ['adamw', /adamW|norm$|clip/i],
   ['embedding', /gather|embedding|scatter/i],
   ['reduce', /^(rows|columns|sum|max|topK|mean|reduce|segment|normalize)/i],
-  ['copy', /^(copy|fmaPeak|fill|cast)/i],
+  ['copy', /^(copy|fmaPeak|fill|cast|strided)/i],
   ['gelu', /gelu|elements|unary|binary|pointwise|dropout|scale/i],
 ];
 
