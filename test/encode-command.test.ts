@@ -251,7 +251,10 @@ test('what is no text is refused, with its place, and leaves no file', async () 
     [['--output', '-', '--representations', 'dense,dense'], /--representations: expected/],
     [['--output', '-', at('nowhere.txt')], /nowhere\.txt: cannot read: no such file/],
     [['--output', at('none/x.npy'), at('one.txt')], /--output: .*cannot write/],
-    [['--output', '-', at('one.txt'), '--truncate_dim', '65'], /truncate.*1 to 64/i],
+    [
+      ['--output', '-', at('one.txt'), '--truncate_dim', '65'],
+      /--truncate_dim: expected at most 64, .* found 65/,
+    ],
   ] as [string[], RegExp][])
     await assert.rejects(async () => encode(...words), wrong, words.join(' '));
   const { notices } = parseEncodeArguments([

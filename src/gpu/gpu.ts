@@ -53,7 +53,7 @@ export interface GpuOptions {
   maxWorkgroupsPerDimension?: number;
   /** Which kernel variants to use where the adapter supports them; by default those that suit it. */
   kernels?: ForcedKernels;
-  /** Keeps where every tensor was made, for `tensors()`; takes some 20 µs for each. Off by default, and then free. */
+  /** Keeps where every tensor was made, for `tensors()`; looks at the stack for each. Off by default, and then free. */
   track?: boolean;
   /** Words behind every buffer that `checkGuards` finds unwritten: lets tests see writes out of bounds. */
   guardWords?: number;

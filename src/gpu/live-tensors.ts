@@ -1,6 +1,6 @@
 /**
  * Which tensors are alive, and where they were made: for programs that look for what they forgot to free. Kept only when
- * the device was opened with `track`, since looking at the stack takes some 20 µs for each tensor.
+ * the device was opened with `track`, since looking at the stack takes time for each tensor.
  */
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';

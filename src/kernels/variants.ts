@@ -33,6 +33,8 @@ export interface Variant<Form extends object, Size extends object, Operands> {
   readonly fuses?: ReadonlySet<string>;
   /** Bytes of scratch memory that a run takes from the pool, which planning and the bench report. */
   workspace?(facts: Capabilities, form: Form, size: Size): number;
+  /** It runs other variants of its family and has no shaders of its own. */
+  readonly composed?: true;
   /** Every shader that a run may dispatch, by its part in it. Its source is made from the form (and fixed facts) alone. */
   shaders(facts: Capabilities, form: Form): Readonly<Record<string, { readonly source: ShaderSource }>>;
   run(gpu: Gpu, form: Form, size: Size, operands: Operands): void;

@@ -190,6 +190,7 @@ const LARGE = 1 << 27;
 const loop: MatmulVariant = {
   name: 'loop',
   why: 'many products, each by itself: large ones, and those with so long a K that others do not take them',
+  composed: true,
   supports: (_, form) => form.batched === true,
   prior(facts, _, { M, N, K, batches = 1 }) {
     if (facts.software) return M * N * K >= LARGE ? 40 : facts.subgroupMinSize >= 8 && K > 0 ? 20 : 0;
