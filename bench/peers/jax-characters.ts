@@ -1,9 +1,7 @@
 /** The character model on jax-js: compiled gradients, and Adam in a few compiled lines, since the library has no optimiser. */
-import { gpuWait } from '../../src/gpu/wait.js';
 import { CHARACTER_LOSSES, CHARACTERS, characterBatch, characterParameters } from './characters.js';
-import { adamUpdate, type Jax, type JaxArray } from './jax-library.js';
+import { type Jax, type JaxArray, trainingWork } from './jax-library.js';
 import type { Work } from './protocol.js';
-import { ADAM } from './workloads.js';
 
 export async function characterWork(jax: Jax): Promise<Work> {
   const np = jax.numpy;
@@ -14,13 +12,9 @@ export async function characterWork(jax: Jax): Promise<Work> {
     shape.length === 2 && name !== 'tokens' && name !== 'positions';
   const array = (values: Float32Array | Int32Array, shape: readonly number[]) =>
     np.array(values).reshape(shape);
-  let weights = specs.map((spec) => {
+  const weights = specs.map((spec) => {
     const values = array(spec.values, spec.shape);
     return isWeight(spec) ? np.matrixTranspose(values) : values;
-  });
-  let moments = weights.map(({ shape }) => {
-    const zeros = () => array(new Float32Array(shape.reduce((a, b) => a * b, 1)), shape);
-    return [zeros(), zeros()];
   });
 
   /** What is used more than once is a reference each time but the last; here every use takes one, and the rest goes at the end. */
@@ -47,36 +41,9 @@ export async function characterWork(jax: Jax): Promise<Work> {
     const picked = jax.nn.logSoftmax(logits, -1).mul(jax.nn.oneHot(targets, vocabulary));
     return np.sum(picked).mul(-1 / (batch * context));
   };
-  const gradients = jax.jit(jax.valueAndGrad(loss, { argnums: specs.map((_, i) => i) }));
-  const update = adamUpdate(jax);
-  const { beta1, beta2 } = ADAM;
-  let steps = 0;
-  const step = (): JaxArray => {
-    const { inputs, targets } = characterBatch(steps++);
-    const [value, slopes] = gradients(
-      ...weights.map(({ ref }) => ref),
-      array(inputs, [batch, context]),
-      array(targets, [batch, context]),
-    );
-    const corrections = [beta1, beta2].map((beta) => np.array(Float32Array.of(1 - beta ** steps)));
-    const updated = weights.map((weight, i) =>
-      update(weight, slopes[i]!, ...moments[i]!, ...corrections.map(({ ref }) => ref)),
-    );
-    for (const each of corrections) each.dispose();
-    weights = updated.map((each) => each[0]!);
-    moments = updated.map((each) => each.slice(1));
-    return value;
+  const operandsOf = (step: number) => {
+    const { inputs, targets } = characterBatch(step);
+    return [inputs, targets].map((each) => array(each, [batch, context]));
   };
-  const losses: number[] = [];
-  for (const _ of CHARACTER_LOSSES) losses.push((await gpuWait(step().data()))[0]!);
-  return {
-    result: async () => losses,
-    async run(times) {
-      for (let i = 0; i < times; i++) step().dispose();
-      await gpuWait(jax.blockUntilReady(weights.map(({ ref }) => ref)));
-    },
-    dispose() {
-      for (const each of [...weights, ...moments.flat()]) each.dispose();
-    },
-  };
+  return trainingWork(jax, weights, loss, operandsOf, CHARACTER_LOSSES.length);
 }

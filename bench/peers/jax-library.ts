@@ -1,4 +1,6 @@
 /** What `bench peers` uses of jax-js, and the optimiser that the library does not have. */
+import { gpuWait } from '../../src/gpu/wait.js';
+import type { Work } from './protocol.js';
 import { ADAM } from './workloads.js';
 
 /** What is used of the library. */
@@ -40,7 +42,7 @@ export interface Jax {
 }
 
 /** One step of Adam for a weight, compiled: (weight, gradient, first moment, second moment, 1 − β1ᵗ, 1 − β2ᵗ) → the first three anew. */
-export function adamUpdate(jax: Jax): Compute<JaxArray[]> {
+function adamUpdate(jax: Jax): Compute<JaxArray[]> {
   const np = jax.numpy;
   const { learningRate, beta1, beta2, eps } = ADAM;
   return jax.jit((...[w, g, m, v, c1, c2]: JaxArray[]) => {
@@ -49,4 +51,50 @@ export function adamUpdate(jax: Jax): Compute<JaxArray[]> {
     const change = mean.ref.div(c1!).div(np.sqrt(square.ref.div(c2!)).add(eps));
     return [w!.sub(change.mul(learningRate)), mean, square];
   });
+}
+
+/**
+ * Training from these weights on, as work of a peer: `loss` of the weights and of what `operandsOf` gives for each step, whose
+ * arrays it consumes. The losses of the first `checked` steps are its result.
+ */
+export async function trainingWork(
+  jax: Jax,
+  start: readonly JaxArray[],
+  loss: Compute<JaxArray>,
+  operandsOf: (step: number) => readonly JaxArray[],
+  checked: number,
+): Promise<Work> {
+  const np = jax.numpy;
+  const gradients = jax.jit(jax.valueAndGrad(loss, { argnums: start.map((_, i) => i) }));
+  const update = adamUpdate(jax);
+  const { beta1, beta2 } = ADAM;
+  let weights = [...start];
+  let moments = start.map(({ shape }) => {
+    const zeros = () => np.array(new Float32Array(shape.reduce((a, b) => a * b, 1))).reshape(shape);
+    return [zeros(), zeros()];
+  });
+  let steps = 0;
+  const step = (): JaxArray => {
+    const [value, slopes] = gradients(...weights.map(({ ref }) => ref), ...operandsOf(steps++));
+    const corrections = [beta1, beta2].map((beta) => np.array(Float32Array.of(1 - beta ** steps)));
+    const updated = weights.map((weight, i) =>
+      update(weight, slopes[i]!, ...moments[i]!, ...corrections.map(({ ref }) => ref)),
+    );
+    for (const each of corrections) each.dispose();
+    weights = updated.map((each) => each[0]!);
+    moments = updated.map((each) => each.slice(1));
+    return value;
+  };
+  const losses: number[] = [];
+  while (losses.length < checked) losses.push((await gpuWait(step().data()))[0]!);
+  return {
+    result: async () => losses,
+    async run(times) {
+      for (let i = 0; i < times; i++) step().dispose();
+      await gpuWait(jax.blockUntilReady(weights.map(({ ref }) => ref)));
+    },
+    dispose() {
+      for (const each of [...weights, ...moments.flat()]) each.dispose();
+    },
+  };
 }

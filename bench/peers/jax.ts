@@ -3,10 +3,9 @@ import { pathToFileURL } from 'node:url';
 import { gpuWait } from '../../src/gpu/wait.js';
 import { peerRequire, provideNavigator, versionOf } from './dawn.js';
 import { characterWork } from './jax-characters.js';
-import { adamUpdate, type Compute, type Jax, type JaxArray } from './jax-library.js';
+import { type Compute, type Jax, type JaxArray, trainingWork } from './jax-library.js';
 import type { Library, Work } from './protocol.js';
 import {
-  ADAM,
   type AttentionWorkload,
   CHECKED_STEPS,
   type MatmulWorkload,
@@ -111,7 +110,6 @@ async function trainWork(jax: Jax, { rows, width, hidden }: TrainWorkload): Prom
     np.matrixTranspose(array(jax, operand(seed, to * from, weightScale(from)), [to, from]));
   const zeros = (shape: readonly number[]) =>
     array(jax, new Float32Array(shape.reduce((a, b) => a * b, 1)), shape);
-  const shapes = [[width, hidden], [hidden], [hidden, width], [width]];
   const start = [
     transposed(SEEDS.w1, hidden, width),
     zeros([hidden]),
@@ -123,31 +121,5 @@ async function trainWork(jax: Jax, { rows, width, hidden }: TrainWorkload): Prom
     const y = np.matmul(h, w2!).add(b2!);
     return np.mean(np.square(y.sub(wanted!)));
   };
-  const gradients = jax.jit(jax.valueAndGrad(loss, { argnums: [0, 1, 2, 3] }));
-  const update = adamUpdate(jax);
-  const { beta1, beta2 } = ADAM;
-  let weights = start;
-  let moments = shapes.map((shape) => [zeros(shape), zeros(shape)]);
-  let steps = 0;
-  const step = (): JaxArray => {
-    steps++;
-    const [value, slopes] = gradients(...weights.map(({ ref }) => ref), x.ref, target.ref);
-    const corrections = [beta1, beta2].map((beta) => np.array(Float32Array.of(1 - beta ** steps)));
-    const updated = weights.map((weight, i) =>
-      update(weight, slopes[i]!, ...moments[i]!, ...corrections.map(({ ref }) => ref)),
-    );
-    for (const each of corrections) each.dispose();
-    weights = updated.map((each) => each[0]!);
-    moments = updated.map((each) => each.slice(1));
-    return value;
-  };
-  const losses: number[] = [];
-  for (let i = 0; i < CHECKED_STEPS; i++) losses.push((await gpuWait(step().data()))[0]!);
-  return {
-    result: async () => losses,
-    async run(times) {
-      for (let i = 0; i < times; i++) step().dispose();
-      await gpuWait(jax.blockUntilReady(weights.map(({ ref }) => ref)));
-    },
-  };
+  return trainingWork(jax, start, loss, () => [x.ref, target.ref], CHECKED_STEPS);
 }

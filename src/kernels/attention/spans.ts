@@ -32,7 +32,7 @@ export interface BiasSteps {
 export type Side = 'queries' | 'keys';
 
 /** u32 of a tile in the tables. */
-export const TILE_WORDS = 16;
+const TILE_WORDS = 16;
 
 export class Spans {
   readonly tileWords: number = TILE_WORDS;

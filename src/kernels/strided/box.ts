@@ -18,7 +18,7 @@ export interface Box {
 }
 
 /** Dimensions that a kernel counts in: as many as its parameters have room for. */
-export const MOST_DIMENSIONS = 4;
+const MOST_DIMENSIONS = 4;
 
 /**
  * The same box in as few dimensions as can be, the largest steps of the result first: extents of 1 are left out, what is

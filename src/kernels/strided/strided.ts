@@ -15,13 +15,7 @@ const WORKGROUP = 256;
  * distinct, and the two tensors, of one dtype, lie in different buffers; steps may be negative, those of reads 0. What is a
  * run of elements on both sides is a copy of the device.
  */
-export function copyStrided(
-  dims: readonly number[],
-  from: Tensor,
-  read: Side,
-  to: Tensor,
-  write: Side,
-): void {
+function copyStrided(dims: readonly number[], from: Tensor, read: Side, to: Tensor, write: Side): void {
   if (dims.includes(0)) return;
   const box = simplified({ dims, from: read, to: write });
   if (isRun(box)) {
