@@ -18,6 +18,7 @@ import type { Capabilities } from '../../gpu/capabilities.js';
 import { store4 } from '../launch/formats.js';
 import { type AttentionForm, type AttentionKernels, forwardBuffers, gradientBuffers } from './form.js';
 import { DROPOUT, entry, KEY, LOG2E, LOWEST, PARAMS, QUERY, range, VALUE } from './layout.js';
+import { divisor, logSum } from './sides.js';
 
 /** Rows of a block, and columns of products that pass through `scores` at a time. */
 const OTHERS = 32;
@@ -308,10 +309,10 @@ function forward(form: MatrixForm) {
     ${w.passages
       .map(
         (c) =>
-          `if (${(c * OTHERS) / 4}u + tx < ${form.headDim / 4}u) { ${store4('f16', 'outO', `(row + ${r}u) * p.hidden4 + column + ${(c * OTHERS) / 4}u + tx`, `o${r}_${c} / l${r}`)} }`,
+          `if (${(c * OTHERS) / 4}u + tx < ${form.headDim / 4}u) { ${store4('f16', 'outO', `(row + ${r}u) * p.hidden4 + column + ${(c * OTHERS) / 4}u + tx`, `o${r}_${c} / ${divisor(`l${r}`)}`)} }`,
       )
       .join(' ')}
-    if (tx == 0u) { outL[(row + ${r}u) * p.heads + head] = m${r} + log2(l${r}); }
+    if (tx == 0u) { outL[(row + ${r}u) * p.heads + head] = ${logSum(`m${r}`, `l${r}`)}; }
   }`,
     )
     .join('\n  ')}

@@ -14,7 +14,7 @@ import {
   type Part,
 } from './form.js';
 import { ALIGNED_ROWS, type AttentionSize, AXES, BLOCK, DROPOUT, LOG2E, LOWEST, range } from './layout.js';
-import { type Place, paramsOf, sidesOf } from './sides.js';
+import { divisor, logSum, type Place, paramsOf, sidesOf } from './sides.js';
 
 /** How textures are read: sampled ones with a level, storage ones without, in the format of their texels. */
 type Reads = 'sampled textures' | 'storage textures';
@@ -214,8 +214,8 @@ function forward(form: AttentionForm, reads: Reads) {
   ${w.rows
     .map(
       (r) => `if (${w.exists(r)}) {
-    ${w.components.map((e) => w.store('outO', `row${r} * ${w.O.stride} + ${w.O.column} + ${e}u`, `o${r}_${e} / ${w.divisor(`l${r}`)}`)).join(' ')}
-    outL[row${r} * p.heads + head] = ${w.logSum(`m${r}`, `l${r}`)};
+    ${w.components.map((e) => w.store('outO', `row${r} * ${w.O.stride} + ${w.O.column} + ${e}u`, `o${r}_${e} / ${divisor(`l${r}`)}`)).join(' ')}
+    outL[row${r} * p.heads + head] = ${logSum(`m${r}`, `l${r}`)};
   }`,
     )
     .join('\n  ')}

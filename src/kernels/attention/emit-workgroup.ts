@@ -19,7 +19,7 @@ import {
   type Part,
 } from './form.js';
 import { DROPOUT, LOG2E, LOWEST, range } from './layout.js';
-import { type Place, paramsOf, sidesOf } from './sides.js';
+import { divisor, logSum, type Place, paramsOf, sidesOf } from './sides.js';
 
 const THREADS = 128;
 const ROWS = 64;
@@ -216,8 +216,8 @@ function forward(form: AttentionForm) {
   for (var i = 0u; i < p.block; i++) { l += scratch[ty * 8u + i]; }
   ${w.store(
     w.O,
-    (r, c) => `o${r}_${c} / ${w.divisor(`l[${r}]`)}`,
-    (r) => `if (tx == 0u) { outL[(row + ${r}u) * p.heads + head] = ${w.logSum(`m[${r}]`, `l[${r}]`)}; }`,
+    (r, c) => `o${r}_${c} / ${divisor(`l[${r}]`)}`,
+    (r) => `if (tx == 0u) { outL[(row + ${r}u) * p.heads + head] = ${logSum(`m[${r}]`, `l[${r}]`)}; }`,
   )}
 }`,
   };

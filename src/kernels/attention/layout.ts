@@ -140,7 +140,7 @@ export const VALUE = '2u * p.hidden4 + column';
 /** Softmax runs in base 2, with log2(e) folded into the scores. */
 export const { LOG2E } = Math;
 
-/** Of f32: where the running maximum starts. A row of -∞ stays below it and ends as 0 / 0, a NaN, as in PyTorch. */
+/** Of f32: where the running maximum starts. Scores of −∞ stay below it, so that of nothing else a row adds up to 0. */
 export const LOWEST = '-0x1.fffffep+127';
 
 export const range = (n: number): number[] => Array.from({ length: n }, (_, i) => i);

@@ -14,8 +14,6 @@ export interface HeadRows {
   readonly scale?: number | undefined;
   readonly causal?: boolean | undefined;
   readonly bias?: ((i: number, j: number) => number) | undefined;
-  /** Probabilities of a query that sees no key, by default 0. */
-  readonly ofNone?: number | undefined;
 }
 
 /** Scores of query i with all keys; −∞ where it does not see the key. */
@@ -36,11 +34,11 @@ export function logSumExpOf(rows: HeadRows, i: number): number {
   return top * Math.LOG2E + Math.log2(scores.reduce((sum, score) => sum + Math.exp(score - top), 0));
 }
 
-/** softmax over the keys, of query i. */
+/** softmax over the keys, of query i; all 0 where it sees no key or its scores are all −∞. */
 function probabilities(rows: HeadRows, i: number): number[] {
   const scores = scoresOf(rows, i);
   const top = Math.max(...scores);
-  if (top === -Infinity) return scores.map(() => rows.ofNone ?? 0);
+  if (top === -Infinity) return scores.map(() => 0);
   const weights = scores.map((score) => Math.exp(score - top));
   const total = weights.reduce((a, b) => a + b, 0);
   return weights.map((weight) => weight / total);
@@ -119,7 +117,6 @@ export function fusedHead(
     k: part(1),
     v: part(2),
     causal,
-    ofNone: Number.NaN,
   };
 }
 

@@ -49,10 +49,15 @@ export interface Sides {
   /** Of a query's row: the log-sum-exp, and Σ out·dOut. */
   lse(row: string): string;
   delta(row: string): string;
-  /** What the result is divided by, and the log-sum-exp, of a running maximum and sum. */
-  divisor(sum: string): string;
-  logSum(top: string, sum: string): string;
 }
+
+/**
+ * WGSL: what the result is divided by, and the log-sum-exp, of a running maximum and sum. A query that sees no key, or whose
+ * scores are all −∞, has the result 0 and passes nothing back.
+ */
+export const divisor = (sum: string): string => `select(${sum}, 1.0, ${sum} == 0.0)`;
+export const logSum = (top: string, sum: string): string =>
+  `select(${top} + log2(${sum}), -p.minusInfinity, ${sum} == 0.0)`;
 
 export const paramsOf = ({ apart }: AttentionForm): Readonly<Record<string, ParamType>> =>
   apart ? PARAMS_APART : PARAMS;
@@ -101,8 +106,6 @@ export function sidesOf(form: AttentionForm, part: Part): Sides {
       close: '',
       lse: (row) => `L[${row} * p.heads + head]`,
       delta: (row) => `delta[${row} * p.heads + head]`,
-      divisor: (sum) => sum,
-      logSum: (top, sum) => `${top} + log2(${sum})`,
     };
   }
   const query = (buffer: string): Place => ({ buffer, stride: 'p.hidden4', column: 'column' });
@@ -157,8 +160,5 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(${laneOf}) lane: u32${more
     close: keysOwn ? '\n  }' : '',
     lse: (row) => `stats[${row} * p.heads + head].x`,
     delta: (row) => `stats[${row} * p.heads + head].y`,
-    // A query that sees no key has the result 0, and passes nothing back.
-    divisor: (sum) => `select(${sum}, 1.0, ${sum} == 0.0)`,
-    logSum: (top, sum) => `select(${top} + log2(${sum}), -p.minusInfinity, ${sum} == 0.0)`,
   };
 }

@@ -183,11 +183,11 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) la
     }
   }
   if (first + 0u + lane < end) {
-    outO[row0 * p.hidden4 + column + 0u] = o0_0 / l0; outO[row0 * p.hidden4 + column + 1u] = o0_1 / l0; outO[row0 * p.hidden4 + column + 2u] = o0_2 / l0; outO[row0 * p.hidden4 + column + 3u] = o0_3 / l0; outO[row0 * p.hidden4 + column + 4u] = o0_4 / l0; outO[row0 * p.hidden4 + column + 5u] = o0_5 / l0; outO[row0 * p.hidden4 + column + 6u] = o0_6 / l0; outO[row0 * p.hidden4 + column + 7u] = o0_7 / l0;
-    outL[row0 * p.heads + head] = m0 + log2(l0);
+    outO[row0 * p.hidden4 + column + 0u] = o0_0 / select(l0, 1.0, l0 == 0.0); outO[row0 * p.hidden4 + column + 1u] = o0_1 / select(l0, 1.0, l0 == 0.0); outO[row0 * p.hidden4 + column + 2u] = o0_2 / select(l0, 1.0, l0 == 0.0); outO[row0 * p.hidden4 + column + 3u] = o0_3 / select(l0, 1.0, l0 == 0.0); outO[row0 * p.hidden4 + column + 4u] = o0_4 / select(l0, 1.0, l0 == 0.0); outO[row0 * p.hidden4 + column + 5u] = o0_5 / select(l0, 1.0, l0 == 0.0); outO[row0 * p.hidden4 + column + 6u] = o0_6 / select(l0, 1.0, l0 == 0.0); outO[row0 * p.hidden4 + column + 7u] = o0_7 / select(l0, 1.0, l0 == 0.0);
+    outL[row0 * p.heads + head] = select(m0 + log2(l0), -p.minusInfinity, l0 == 0.0);
   }
   if (first + 8u + lane < end) {
-    outO[row1 * p.hidden4 + column + 0u] = o1_0 / l1; outO[row1 * p.hidden4 + column + 1u] = o1_1 / l1; outO[row1 * p.hidden4 + column + 2u] = o1_2 / l1; outO[row1 * p.hidden4 + column + 3u] = o1_3 / l1; outO[row1 * p.hidden4 + column + 4u] = o1_4 / l1; outO[row1 * p.hidden4 + column + 5u] = o1_5 / l1; outO[row1 * p.hidden4 + column + 6u] = o1_6 / l1; outO[row1 * p.hidden4 + column + 7u] = o1_7 / l1;
-    outL[row1 * p.heads + head] = m1 + log2(l1);
+    outO[row1 * p.hidden4 + column + 0u] = o1_0 / select(l1, 1.0, l1 == 0.0); outO[row1 * p.hidden4 + column + 1u] = o1_1 / select(l1, 1.0, l1 == 0.0); outO[row1 * p.hidden4 + column + 2u] = o1_2 / select(l1, 1.0, l1 == 0.0); outO[row1 * p.hidden4 + column + 3u] = o1_3 / select(l1, 1.0, l1 == 0.0); outO[row1 * p.hidden4 + column + 4u] = o1_4 / select(l1, 1.0, l1 == 0.0); outO[row1 * p.hidden4 + column + 5u] = o1_5 / select(l1, 1.0, l1 == 0.0); outO[row1 * p.hidden4 + column + 6u] = o1_6 / select(l1, 1.0, l1 == 0.0); outO[row1 * p.hidden4 + column + 7u] = o1_7 / select(l1, 1.0, l1 == 0.0);
+    outL[row1 * p.heads + head] = select(m1 + log2(l1), -p.minusInfinity, l1 == 0.0);
   }
 }

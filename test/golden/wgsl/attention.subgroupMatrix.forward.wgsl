@@ -136,22 +136,22 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
     workgroupBarrier();
   l0 = 0.0; l0 += told[(own0 + 0u) * 8u + 0u]; l0 += told[(own0 + 0u) * 8u + 1u]; l0 += told[(own0 + 0u) * 8u + 2u]; l0 += told[(own0 + 0u) * 8u + 3u]; l0 += told[(own0 + 0u) * 8u + 4u]; l0 += told[(own0 + 0u) * 8u + 5u]; l0 += told[(own0 + 0u) * 8u + 6u]; l0 += told[(own0 + 0u) * 8u + 7u];
   if (row + 0u < end) {
-    if (0u + tx < 8u) { outO[(row + 0u) * p.hidden4 + column + 0u + tx] = packHalves(o0_0 / l0); }
-    if (tx == 0u) { outL[(row + 0u) * p.heads + head] = m0 + log2(l0); }
+    if (0u + tx < 8u) { outO[(row + 0u) * p.hidden4 + column + 0u + tx] = packHalves(o0_0 / select(l0, 1.0, l0 == 0.0)); }
+    if (tx == 0u) { outL[(row + 0u) * p.heads + head] = select(m0 + log2(l0), -p.minusInfinity, l0 == 0.0); }
   }
   l1 = 0.0; l1 += told[(own0 + 1u) * 8u + 0u]; l1 += told[(own0 + 1u) * 8u + 1u]; l1 += told[(own0 + 1u) * 8u + 2u]; l1 += told[(own0 + 1u) * 8u + 3u]; l1 += told[(own0 + 1u) * 8u + 4u]; l1 += told[(own0 + 1u) * 8u + 5u]; l1 += told[(own0 + 1u) * 8u + 6u]; l1 += told[(own0 + 1u) * 8u + 7u];
   if (row + 1u < end) {
-    if (0u + tx < 8u) { outO[(row + 1u) * p.hidden4 + column + 0u + tx] = packHalves(o1_0 / l1); }
-    if (tx == 0u) { outL[(row + 1u) * p.heads + head] = m1 + log2(l1); }
+    if (0u + tx < 8u) { outO[(row + 1u) * p.hidden4 + column + 0u + tx] = packHalves(o1_0 / select(l1, 1.0, l1 == 0.0)); }
+    if (tx == 0u) { outL[(row + 1u) * p.heads + head] = select(m1 + log2(l1), -p.minusInfinity, l1 == 0.0); }
   }
   l2 = 0.0; l2 += told[(own0 + 2u) * 8u + 0u]; l2 += told[(own0 + 2u) * 8u + 1u]; l2 += told[(own0 + 2u) * 8u + 2u]; l2 += told[(own0 + 2u) * 8u + 3u]; l2 += told[(own0 + 2u) * 8u + 4u]; l2 += told[(own0 + 2u) * 8u + 5u]; l2 += told[(own0 + 2u) * 8u + 6u]; l2 += told[(own0 + 2u) * 8u + 7u];
   if (row + 2u < end) {
-    if (0u + tx < 8u) { outO[(row + 2u) * p.hidden4 + column + 0u + tx] = packHalves(o2_0 / l2); }
-    if (tx == 0u) { outL[(row + 2u) * p.heads + head] = m2 + log2(l2); }
+    if (0u + tx < 8u) { outO[(row + 2u) * p.hidden4 + column + 0u + tx] = packHalves(o2_0 / select(l2, 1.0, l2 == 0.0)); }
+    if (tx == 0u) { outL[(row + 2u) * p.heads + head] = select(m2 + log2(l2), -p.minusInfinity, l2 == 0.0); }
   }
   l3 = 0.0; l3 += told[(own0 + 3u) * 8u + 0u]; l3 += told[(own0 + 3u) * 8u + 1u]; l3 += told[(own0 + 3u) * 8u + 2u]; l3 += told[(own0 + 3u) * 8u + 3u]; l3 += told[(own0 + 3u) * 8u + 4u]; l3 += told[(own0 + 3u) * 8u + 5u]; l3 += told[(own0 + 3u) * 8u + 6u]; l3 += told[(own0 + 3u) * 8u + 7u];
   if (row + 3u < end) {
-    if (0u + tx < 8u) { outO[(row + 3u) * p.hidden4 + column + 0u + tx] = packHalves(o3_0 / l3); }
-    if (tx == 0u) { outL[(row + 3u) * p.heads + head] = m3 + log2(l3); }
+    if (0u + tx < 8u) { outO[(row + 3u) * p.hidden4 + column + 0u + tx] = packHalves(o3_0 / select(l3, 1.0, l3 == 0.0)); }
+    if (tx == 0u) { outL[(row + 3u) * p.heads + head] = select(m3 + log2(l3), -p.minusInfinity, l3 == 0.0); }
   }
 }

@@ -90,15 +90,15 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
   l = vec4f();
   for (var i = 0u; i < p.block; i++) { l += scratch[ty * 8u + i]; }
   if (row + 0u < end) {
-    outO[(row + 0u) * p.hidden4 + column + 0u + tx] = o0_0 / l[0]; if (tx == 0u) { outL[(row + 0u) * p.heads + head] = m[0] + log2(l[0]); }
+    outO[(row + 0u) * p.hidden4 + column + 0u + tx] = o0_0 / select(l[0], 1.0, l[0] == 0.0); if (tx == 0u) { outL[(row + 0u) * p.heads + head] = select(m[0] + log2(l[0]), -p.minusInfinity, l[0] == 0.0); }
   }
   if (row + 1u < end) {
-    outO[(row + 1u) * p.hidden4 + column + 0u + tx] = o1_0 / l[1]; if (tx == 0u) { outL[(row + 1u) * p.heads + head] = m[1] + log2(l[1]); }
+    outO[(row + 1u) * p.hidden4 + column + 0u + tx] = o1_0 / select(l[1], 1.0, l[1] == 0.0); if (tx == 0u) { outL[(row + 1u) * p.heads + head] = select(m[1] + log2(l[1]), -p.minusInfinity, l[1] == 0.0); }
   }
   if (row + 2u < end) {
-    outO[(row + 2u) * p.hidden4 + column + 0u + tx] = o2_0 / l[2]; if (tx == 0u) { outL[(row + 2u) * p.heads + head] = m[2] + log2(l[2]); }
+    outO[(row + 2u) * p.hidden4 + column + 0u + tx] = o2_0 / select(l[2], 1.0, l[2] == 0.0); if (tx == 0u) { outL[(row + 2u) * p.heads + head] = select(m[2] + log2(l[2]), -p.minusInfinity, l[2] == 0.0); }
   }
   if (row + 3u < end) {
-    outO[(row + 3u) * p.hidden4 + column + 0u + tx] = o3_0 / l[3]; if (tx == 0u) { outL[(row + 3u) * p.heads + head] = m[3] + log2(l[3]); }
+    outO[(row + 3u) * p.hidden4 + column + 0u + tx] = o3_0 / select(l[3], 1.0, l[3] == 0.0); if (tx == 0u) { outL[(row + 3u) * p.heads + head] = select(m[3] + log2(l[3]), -p.minusInfinity, l[3] == 0.0); }
   }
 }
