@@ -12,9 +12,11 @@ import {
   exp,
   GradientMismatch,
   grad,
+  log,
   matmul,
   mul,
   record,
+  reshape,
   retainGrad,
   scale,
   square,
@@ -220,7 +222,7 @@ scoped("gradient caching: in chunks as at once, dropout and the loss's own leave
   backward(plain, Tensor.from(gpu, [4], []));
   const [want, counter] = [await gradients(), random.counter];
   random.counter = 5;
-  const cached = await cachedBackward(chunks, encode, loss, { random, scale: 4 });
+  const cached = await cachedBackward(chunks, encode, loss, { scale: 4 });
   assert.equal(random.counter, counter);
   assert.equal(cached.node, undefined);
   assert.ok(Math.abs((await cached.item()) - (await plain.item())) < 1e-4);
@@ -238,4 +240,94 @@ scoped("gradient caching: in chunks as at once, dropout and the loss's own leave
     /must give tensors/,
   );
   for (const leaf of [w, temperature]) leaf.zeroGrad();
+});
+
+scoped('valueAndGrad has a graph of its own, wherever it is called', async () => {
+  const x = from(1, 2);
+  const gradientOf = () => valueAndGrad((y: Tensor) => sum(mul(square(y), y)))(x)[1];
+  const [plain, unrecorded, inGradient] = [gradientOf(), noGrad(gradientOf), leaf(1, 1)];
+  // A gradient of somebody's own that takes one: what else that goes through has none of it.
+  const bystander = leaf(3, 3);
+  const cube = record(
+    'cube',
+    from(1, 8),
+    [],
+    [
+      [
+        inGradient,
+        (dy) => mul(dy, valueAndGrad((y: Tensor) => sum(mul(mul(square(y), y), bystander)))(x)[1]),
+      ],
+    ],
+  );
+  backward(sum(cube));
+  assert.deepEqual(await read(plain), [3, 12]);
+  assert.deepEqual(await read(unrecorded), [3, 12]);
+  assert.deepEqual(await read(inGradient.grad), [9, 36]);
+  assert.equal(bystander.grad, undefined);
+});
+
+scoped(
+  'a gradient of a gradient is refused where it would be zeros, and what is detached is not',
+  async () => {
+    const cubes = (y: Tensor) => sum(mul(square(y), y));
+    const inner = (y: Tensor) => valueAndGrad(cubes)(y)[1];
+    const refused: Record<string, (y: Tensor) => Tensor> = {
+      'of the operand': (y) => sum(inner(y)),
+      'of what is computed of it': (y) => sum(inner(square(y))),
+      'beside a value that has one': (y) => add(cubes(y), sum(inner(y))),
+      'by grad': (y) => sum(grad(cubes(y), y)[0]!),
+    };
+    for (const [name, f] of Object.entries(refused))
+      assert.throws(
+        () => valueAndGrad(f)(from(1, 2)),
+        (error) => error instanceof ShapeError && /first order/.test(error.message),
+        name,
+      );
+    const taken = valueAndGrad((y: Tensor) => sum(mul(y, inner(y.detach()))))(from(1, 2))[1];
+    assert.deepEqual(await read(taken), [3, 12]);
+    assert.deepEqual(await read(inner(square(leaf(1, 2)))), [3, 48]);
+  },
+);
+
+scoped('gradients that are returned lie in memory of their own', async () => {
+  const [a, b, seed] = [leaf(1, 2), leaf(3, 4), from(5, 6)];
+  const byGrad = () => grad(add(a, b), [a, b, a], { seeds: [seed] });
+  const byValue = () => valueAndGrad((y: Tensor[]) => sum(mul(add(y[0]!, y[1]!), seed)))([a, b])[1];
+  for (const make of [byGrad, byValue]) {
+    const [first, ...others] = make() as [Tensor, ...Tensor[]];
+    first.write([0, 0]);
+    for (const other of [...others, seed]) assert.deepEqual(await read(other), [5, 6]);
+  }
+});
+
+scoped('differences that are no numbers are no gradients, wherever they are', async () => {
+  for (const values of [
+    [0.001, 1, 2],
+    [1, 0.001, 2],
+    [1, 2, 0.001],
+  ])
+    await assert.rejects(checkGradients(log, [from(...values)]), GradientMismatch);
+  await assert.rejects(checkGradients(log, from(1) as never), /inputs must be a list/);
+});
+
+scoped('cachedBackward draws again what the device drew for modules too', async () => {
+  const x = [from(1, 2, 3, 4), from(4, 3, 2, 1), from(2, 2, 2, 2)].map((row) => reshape(row, [1, 4]));
+  const w = leaf(...Array.from({ length: 16 }, (_, n) => n / 8));
+  for (const streams of [1, 2]) {
+    const all = Array.from({ length: streams }, (_, n) => new RandomStreams(n));
+    const encode = (chunk: Tensor) =>
+      all.reduce((y, random) => dropout(y, 0.5, random.next()), matmul(chunk, reshape(w, [4, 4])));
+    backward(sum(square(concat(x.map(encode)))));
+    const want = await read(w.grad);
+    w.zeroGrad();
+    for (const random of all) random.counter = 0;
+    await cachedBackward(x, encode, (y) => sum(square(y)));
+    assert.deepEqual(
+      all.map(({ counter }) => counter),
+      new Array(streams).fill(3),
+    );
+    for (const [n, value] of (await read(w.grad)).entries())
+      assert.ok(Math.abs(value - want[n]!) <= 1e-5 * Math.max(...want.map(Math.abs)));
+    w.zeroGrad();
+  }
 });

@@ -69,6 +69,7 @@ export async function checkGradients(
   if (typeof f !== 'function') throw new ShapeError(op, `needs a function, found ${show(f)}`);
   if (!(eps > 0 && tolerance > 0 && Number.isInteger(samples) && samples > 0))
     throw new ShapeError(op, 'eps, tolerance and samples must be above 0');
+  if (!Array.isArray(inputs)) throw new ShapeError(op, `inputs must be a list, found ${show(inputs)}`);
   for (const input of inputs)
     if (!(input instanceof Tensor) || input.dtype !== 'f32')
       throw new ShapeError(op, 'differences need f32 inputs', input instanceof Tensor ? { input } : {});
@@ -115,8 +116,8 @@ export async function checkGradients(
         move(kept[at]!);
         const difference = (up - down) / (high - low);
         const error = Math.abs(difference - gradient[at]!) / top;
-        // NaN is the worst there is.
-        if (!(error <= worst.error)) worst = { at, error, difference };
+        // NaN is the worst there is, and stays it.
+        if (!(error <= worst.error || Number.isNaN(worst.error))) worst = { at, error, difference };
       }
       checks.push({
         input: n,

@@ -5,7 +5,7 @@
  */
 import { ShapeError } from '../errors.js';
 import { show } from '../show.js';
-import { adopt, type Counter, isRecording, rehearse, scope, withGrad } from '../tensor/scope.js';
+import { adopt, type Counter, isRecording, rehearse, replay, scope, withGrad } from '../tensor/scope.js';
 import { Tensor } from '../tensor/tensor.js';
 import { reshape } from './ops/shape.js';
 import { propagate, record, wantsGradient } from './tape.js';
@@ -54,21 +54,15 @@ export function checkpoint(fn: (...inputs: Tensor[]) => Tensor, ...inputs: Tenso
   const wants = inputs.map(wantsGradient);
   let gradients: (Tensor | undefined)[] = [];
   const rerun = (dy: Tensor) => {
-    const after = new Map([...counters.keys()].map((counter) => [counter, counter.counter]));
-    for (const [counter, before] of counters) counter.counter = before;
-    try {
-      const again = inputs.map((original, i) => {
-        const input = original.detach();
-        if (wants[i]) input.requiresGrad = true;
-        return input;
-      });
-      const result = withGrad(() => scope(() => fn(...again)));
-      // What trains in it may have nothing to do with what it returns.
-      gradients = result.node ? propagate([[result, dy]], again) : [];
-      for (const gradient of gradients) if (gradient) adopt(gradient);
-    } finally {
-      for (const [counter, value] of after) counter.counter = value;
-    }
+    const again = inputs.map((original, i) => {
+      const input = original.detach();
+      if (wants[i]) input.requiresGrad = true;
+      return input;
+    });
+    const result = replay(counters, () => withGrad(() => scope(() => fn(...again))));
+    // What trains in it may have nothing to do with what it returns.
+    gradients = result.node ? propagate([[result, dy]], again) : [];
+    for (const gradient of gradients) if (gradient) adopt(gradient);
   };
   return record(
     'checkpoint',

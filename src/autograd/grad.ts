@@ -5,7 +5,7 @@
 import { ShapeError } from '../errors.js';
 import { seedOf } from '../kernels/make.js';
 import { show } from '../show.js';
-import { adopt, scope } from '../tensor/scope.js';
+import { adopt, scope, withGrad } from '../tensor/scope.js';
 import { Tensor } from '../tensor/tensor.js';
 import { propagate } from './tape.js';
 
@@ -23,6 +23,36 @@ const list = (op: string, name: string, value: Tensor | readonly Tensor[]): read
     throw new ShapeError(op, `${name} must be a tensor or a list of tensors, found ${show(value)}`);
   return tensors;
 };
+
+/** The leaves of `valueAndGrad`s whose functions are running: their gradients go through what those compute. */
+const differentiated = new Set<Tensor>();
+
+/** @throws ShapeError within the function of a `valueAndGrad`, for what it is computed from: its gradient would be cut off. */
+function refuseSecondOrder(op: string, tensors: readonly Tensor[]): void {
+  if (differentiated.size === 0) return;
+  for (const input of tensors)
+    if (input.node || differentiated.has(input))
+      throw new ShapeError(
+        op,
+        'gradients are of first order: within the function of a valueAndGrad its gradient would flow through this one; detach() what it is taken of',
+        { input },
+      );
+}
+
+/** No two of them, and none of them and a seed, in the same memory: whoever writes one writes no other. */
+function ownMemory(gradients: readonly Tensor[], seeds: readonly Tensor[] = []): Tensor[] {
+  const own: Tensor[] = [];
+  for (const gradient of gradients) {
+    let given = gradient;
+    if ([...own, ...seeds].some((other) => other.sharesStorage(gradient))) {
+      given = Tensor.empty(gradient.gpu, gradient.shape, gradient.dtype, 'gradients');
+      given.copyUnrecorded(gradient);
+    } else adopt(gradient);
+    own.push(given);
+  }
+  for (const gradient of gradients) if (!own.includes(gradient)) gradient.dispose();
+  return own;
+}
 
 /**
  * dL/d(input) for each of the inputs, where L = Σ seed ∘ output over all outputs; each of its input's shape and dtype. Inputs
@@ -45,6 +75,7 @@ export function grad(
   for (const input of wanted)
     if (!input.node && !input.requiresGrad)
       throw new ShapeError('grad', 'an input is not on the tape and requires no gradient', { input });
+  refuseSecondOrder('grad', wanted);
   const found = scope(() =>
     propagate(
       roots.map((root, n) => [root, seeds?.[n] ?? seedOf(root)] as const),
@@ -57,14 +88,7 @@ export function grad(
     for (const gradient of found) gradient?.dispose();
     throw new ShapeError('grad', 'no output depends on an input', { input: unreached });
   }
-  // One handle each, should an input be named twice; all of the caller's scope.
-  const given = new Set<Tensor>();
-  return found.map((gradient) => {
-    const own = given.has(gradient!) ? gradient!.detach() : gradient!;
-    if (own === gradient) adopt(own);
-    given.add(gradient!);
-    return own;
-  });
+  return ownMemory(found as Tensor[], seeds);
 }
 
 /** A tensor, or arrays and plain objects of them. */
@@ -74,8 +98,8 @@ export type TensorTree = Tensor | readonly TensorTree[] | { readonly [name: stri
  * The function that computes `f` and its gradient with respect to its first operand, a tensor or a tree of tensors (f32 or
  * f16): `(parameters, ...rest) → [value, gradients]`. `f` is synchronous and returns a scalar; the gradients have the
  * structure of the first operand, zeros where `f` does not depend on a tensor. The tensors given need not require gradients, and
- * their `grad` is not touched.
- * @throws ShapeError when `f` returns no scalar tensor.
+ * their `grad` is not touched. Under `noGrad` too: it has a graph of its own.
+ * @throws ShapeError when `f` returns no scalar tensor, and within the function of another for what that one differentiates.
  */
 export function valueAndGrad<T extends TensorTree, Rest extends unknown[]>(
   f: (parameters: T, ...rest: Rest) => Tensor,
@@ -84,13 +108,23 @@ export function valueAndGrad<T extends TensorTree, Rest extends unknown[]>(
   return (parameters, ...rest) =>
     scope(() => {
       const leaves: Tensor[] = [];
+      mapTree(parameters, (tensor) => {
+        refuseSecondOrder('valueAndGrad', [tensor]);
+        return tensor;
+      });
       const own = mapTree(parameters, (tensor) => {
         const leaf = tensor.detach();
         leaf.requiresGrad = true;
         leaves.push(leaf);
         return leaf;
       });
-      const result = f(own, ...rest);
+      for (const leaf of leaves) differentiated.add(leaf);
+      let result: Tensor;
+      try {
+        result = withGrad(() => f(own, ...rest));
+      } finally {
+        for (const leaf of leaves) differentiated.delete(leaf);
+      }
       if (!(result instanceof Tensor) || result.size !== 1)
         throw new ShapeError(
           'valueAndGrad',
@@ -99,12 +133,11 @@ export function valueAndGrad<T extends TensorTree, Rest extends unknown[]>(
       const found = result.node
         ? propagate([[result, seedOf(result)]], leaves, { only: true })
         : leaves.map(() => undefined);
-      let n = 0;
-      const gradients = mapTree(parameters, (tensor) => {
-        const gradient = found[n++];
-        if (gradient) adopt(gradient);
-        return gradient ?? Tensor.zeros(tensor.gpu, tensor.shape, tensor.dtype, 'gradients');
-      });
+      const reached = ownMemory(found.filter((gradient) => gradient !== undefined));
+      let [n, next] = [0, 0];
+      const gradients = mapTree(parameters, (tensor) =>
+        found[n++] ? reached[next++]! : Tensor.zeros(tensor.gpu, tensor.shape, tensor.dtype, 'gradients'),
+      );
       return [result.detach(), gradients];
     });
 }

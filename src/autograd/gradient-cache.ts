@@ -7,8 +7,7 @@
 import { ShapeError } from '../errors.js';
 import { seedOf } from '../kernels/make.js';
 import { show } from '../show.js';
-import type { RandomStreams } from '../tensor/random-streams.js';
-import { adopt, noGrad, scope } from '../tensor/scope.js';
+import { adopt, type Counter, noGrad, noteDraws, replay, scope } from '../tensor/scope.js';
 import { Tensor } from '../tensor/tensor.js';
 import { concat } from './ops/joins.js';
 import { sliceRows } from './ops/shape.js';
@@ -16,8 +15,6 @@ import { backwardAll, propagate } from './tape.js';
 
 /** What `cachedBackward` takes beside its functions. */
 export interface CachedBackwardOptions {
-  /** What `encode` draws from, dropout above all: the second time it draws the same. */
-  readonly random?: RandomStreams | undefined;
   /** Multiplies the gradients. Default 1. */
   readonly scale?: number | undefined;
 }
@@ -25,7 +22,8 @@ export interface CachedBackwardOptions {
 /**
  * Adds the gradient of `loss(representations)` to the leaves that `encode` uses; returns the loss, a scalar without a graph.
  * `encode` gives a chunk's representations, a tensor or a list of them, of a row (first dimension) for each of its items or more; it is
- * called twice for every chunk and must compute the same. `loss` is given them of all chunks, one after the other, and
+ * called twice for every chunk and must compute the same: what it draws from `RandomStreams`, as modules do for dropout, is
+ * drawn again. `loss` is given them of all chunks, one after the other, and
  * returns a scalar, or a promise of it. Tensors of the loss's own (a temperature) get their gradients too.
  * @throws ShapeError when there are no chunks, when chunks give different numbers of tensors, for a loss that is no scalar.
  */
@@ -33,7 +31,7 @@ export async function cachedBackward<Chunk>(
   chunks: readonly Chunk[],
   encode: (chunk: Chunk) => Tensor | readonly Tensor[],
   loss: (...representations: Tensor[]) => Tensor | Promise<Tensor>,
-  { random, scale = 1 }: CachedBackwardOptions = {},
+  { scale = 1 }: CachedBackwardOptions = {},
 ): Promise<Tensor> {
   const op = 'cachedBackward';
   if (chunks.length === 0) throw new ShapeError(op, 'needs at least one chunk');
@@ -45,14 +43,8 @@ export async function cachedBackward<Chunk>(
     return list;
   };
   return scope(async () => {
-    const draws: (number | undefined)[] = [];
-    const parts = noGrad(() =>
-      chunks.map((chunk) => {
-        draws.push(random?.counter);
-        return scope(() => encoded(chunk));
-      }),
-    );
-    const after = random?.counter;
+    const draws = chunks.map(() => new Map<Counter, number>());
+    const parts = chunks.map((chunk, n) => noteDraws(draws[n]!, () => scope(() => encoded(chunk))));
     const kinds = parts[0]!.length;
     if (parts.some((part) => part.length !== kinds))
       throw new ShapeError(op, 'chunks have different numbers of representations');
@@ -64,10 +56,9 @@ export async function cachedBackward<Chunk>(
     for (const tensor of whole) tensor.dispose();
     const begins = new Array<number>(kinds).fill(0);
     for (const [n, chunk] of chunks.entries()) {
-      if (random) random.counter = draws[n]!;
       scope(() =>
         seedRows(
-          encoded(chunk).map((root, kind) => {
+          replay(draws[n]!, () => encoded(chunk)).map((root, kind) => {
             const from = begins[kind]!;
             begins[kind] = from + root.shape[0]!;
             return { root, gradient: found.gradients[kind], from, to: begins[kind]! };
@@ -75,7 +66,6 @@ export async function cachedBackward<Chunk>(
         ),
       );
     }
-    if (random) random.counter = after!;
     return found.loss;
   });
 }

@@ -236,7 +236,9 @@ export function propagate(
   wanted: readonly Tensor[],
   { retainGraph = false, only = false }: PropagateOptions = {},
 ): (Tensor | undefined)[] {
-  const outer = walking;
+  const before = walking;
+  // Gradients that are asked for while a backward goes on, by a gradient of somebody's own, are no part of it.
+  const outer = only ? undefined : before;
   const sinks = outer?.sinks ?? new Set<GradientSink>();
   const found = new Map<Tensor, Tensor>();
   const own = new Set(wanted);
@@ -257,7 +259,7 @@ export function propagate(
     done = true;
     return wanted.map((tensor) => found.get(tensor));
   } finally {
-    walking = outer;
+    walking = before;
     if (!done) for (const gradient of found.values()) gradient.dispose();
   }
 }

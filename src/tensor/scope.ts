@@ -122,6 +122,23 @@ export function noGrad<T>(body: () => T): T {
   return storage.run({ ...context, recording: false, rehearsing: false, rehearsal }, body);
 }
 
+/** Runs `body` without recording gradients; into `counters` goes what it drew from, each as it was before (`replay`). */
+export function noteDraws<T>(counters: Map<Counter, number>, body: () => T): T {
+  const rehearsal: Rehearsal = { counters, read() {}, unrecorded() {} };
+  return storage.run({ ...current(), recording: false, rehearsing: false, rehearsal }, body);
+}
+
+/** Runs the synchronous `body` once more: it draws what it drew when these were noted; afterwards counters are as they are now. */
+export function replay<T>(counters: ReadonlyMap<Counter, number>, body: () => T): T {
+  const after = new Map([...counters.keys()].map((counter) => [counter, counter.counter]));
+  for (const [counter, before] of counters) counter.counter = before;
+  try {
+    return body();
+  } finally {
+    for (const [counter, value] of after) counter.counter = value;
+  }
+}
+
 /** Runs `body` with recording, even inside `noGrad`: for what brings its own graph. */
 export function withGrad<T>(body: () => T): T {
   return storage.run({ ...current(), recording: true, rehearsal: undefined, rehearsing: false }, body);
