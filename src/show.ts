@@ -84,6 +84,11 @@ function renderObject(value: object, depth: number): string {
     const members = value.slice(0, MOST_MEMBERS).map((member) => render(member, depth - 1));
     return `[${members.join(',')}${value.length > MOST_MEMBERS ? ',…' : ''}]`;
   }
+  const kind = Object.getPrototypeOf(value) as { constructor?: { name?: unknown } } | null;
+  const name = kind?.constructor?.name;
+  // What an object of a class holds says less than what it is: a tensor, a promise that nobody waited for.
+  if (typeof name === 'string' && name !== '' && name !== 'Object')
+    return `${/^[AEIOU]/.test(name) ? 'an' : 'a'} ${printable(shortened(name))}`;
   if (depth === 0) return '{…}';
   const members: string[] = [];
   // Not Object.entries: an object of a million members should not be listed for the sake of five.

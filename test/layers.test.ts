@@ -29,7 +29,15 @@ const ROOMS = [
   'cli',
 ];
 const TOP = ['index.ts', 'bench/index.ts', 'bench/main.ts'];
-const GROUND = ['errors.ts', 'show.ts', 'flags.ts', 'flag-help.ts', 'nearest-name.ts', 'progress.ts'];
+const GROUND = [
+  'errors.ts',
+  'show.ts',
+  'flags.ts',
+  'flag-help.ts',
+  'nearest-name.ts',
+  'options.ts',
+  'progress.ts',
+];
 
 const below = (folder: string) =>
   fs

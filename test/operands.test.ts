@@ -30,6 +30,7 @@ import { teacherProbabilities } from '../src/train/losses/score-loss.js';
 import { StoreAdamW } from '../src/train/optimizer.js';
 import { collate } from '../src/train/step/collate.js';
 import { factoriesWrong, type Wrong } from './op-tables/factories-wrong.js';
+import { callsWithOptions } from './op-tables/options.js';
 
 let gpu: Gpu;
 let other: Gpu;
@@ -1296,6 +1297,47 @@ test('sizes stay those of the shapes', () => {
   assert.deepEqual([none.rows, none.cols], [3, 0]);
   none.dispose();
 });
+
+for (const [name, before] of Object.entries(callsWithOptions))
+  test(`${name} refuses options that there are not`, () =>
+    scope(async () => {
+      const given = before(gpu);
+      const live = gpu.memory().liveBuffers;
+      const call = async (options: unknown) =>
+        (ops[name as keyof typeof ops] as (...operands: unknown[]) => unknown)(...given, options);
+      const refused = async (options: unknown, says: RegExp) =>
+        assert.rejects(call(options), (error: unknown) => {
+          assert.ok(error instanceof ShapeError, `${error}`);
+          assert.match(error.message, says);
+          return true;
+        });
+      await refused({ nonsense: 1 }, /no option "nonsense".*; there (is|are) /);
+      const known = await call({ nonsense: 1 }).catch(
+        (error: Error) => /there (?:is|are) (.*)/.exec(error.message)![1]!,
+      );
+      const option = String(known).split(', ').at(-1)!;
+      const snake = `${option.replace(/[A-Z]/g, (letter) => `_${letter}`)}_`.toLowerCase();
+      await refused({ [snake]: undefined }, new RegExp(`the nearest is ${option};`));
+      // A lone number in the place of options is one more number of the sequence.
+      for (const other of name === 'arange' ? [null] : [null, 3, 'sum', [1], true])
+        await refused(other, /must be (an object|a RandomStream|a seed)/);
+      assert.equal(gpu.memory().liveBuffers, live);
+    }));
+
+test('elementwise operations refuse more operands, but for what map and reduce of lists give', () =>
+  scope(() => {
+    for (const [name, { operands, dtypes }] of Object.entries(formulas)) {
+      if (!['x', 'a'].includes(operands[0]!) || formulas[name as FormulaName].numbers.length > 0) continue;
+      const tensors = operands.map(() => Tensor.zeros(gpu, [2], dtypes[0]!));
+      const run = (...more: unknown[]) =>
+        (ops[name as FormulaName] as (...all: unknown[]) => unknown)(...tensors, ...more);
+      for (const more of [[tensors[0]], [{ alpha: 2 }], [0], [0, 1]])
+        assert.throws(() => run(...more), /takes [12] operands?, found/, name);
+      run(0, tensors);
+    }
+    const [a, b] = [Tensor.zeros(gpu, [2]), Tensor.zeros(gpu, [2])];
+    [a, b, a].map(ops.exp).reduce(ops.add);
+  }));
 
 test('backward refuses seeds and gradients that do not fit', () =>
   scope(() => {

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import { InputError } from '../src/errors.js';
 import { messageLine, messageLines, printable, show } from '../src/show.js';
 
 /** What moves a cursor, recolours, reorders or hides what follows, and half characters. */
@@ -70,4 +71,10 @@ test('members are shown to a depth, and only the value’s own', () => {
 test('names of files stay as they are but for what a terminal obeys', () => {
   assert.equal(printable('/data/日本語/é 😀.jsonl'), '/data/日本語/é 😀.jsonl');
   assert.equal(printable('a\u001b[31m\u202e\ud800b'), 'a\\u001b[31m\\u202e\\ud800b');
+});
+
+test('what is an object of a class is shown as that', () => {
+  assert.equal(show(Promise.resolve(1)), 'a Promise');
+  assert.equal(show([new Map([[1, 2]])]), '[a Map]');
+  assert.equal(show(new InputError('x')), 'an InputError');
 });

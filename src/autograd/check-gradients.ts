@@ -3,6 +3,7 @@
  * The sums over outputs are taken in float64, so that what is left of error is the function's own rounding.
  */
 import { ShapeError } from '../errors.js';
+import { OptionNames } from '../options.js';
 import { show } from '../show.js';
 import { CounterRandom } from '../tensor/random.js';
 import { adopt, noGrad, scope, withGrad } from '../tensor/scope.js';
@@ -53,6 +54,13 @@ function describe({ input, shape, checked, error, worst, passed }: GradientCheck
   return `  input ${input} ${formatShape(shape)}: ${passed ? 'ok' : 'WRONG'}, ${checked} elements, largest error ${error.toExponential(1)}, ${at}`;
 }
 
+const OPTIONS = new OptionNames<CheckGradientsOptions>({
+  eps: true,
+  tolerance: true,
+  samples: true,
+  seed: true,
+});
+
 /**
  * Compares the gradient of Σ r ∘ f(inputs), r drawn, with its central differences for each input. `f` is synchronous, returns
  * one f32 tensor, and computes the same whenever it is called; inputs: f32, moved by `eps` and put back. Where `f` has a
@@ -63,8 +71,9 @@ function describe({ input, shape, checked, error, worst, passed }: GradientCheck
 export async function checkGradients(
   f: (...inputs: Tensor[]) => Tensor,
   inputs: readonly Tensor[],
-  { eps = 1e-2, tolerance = 1e-2, samples = 64, seed = 0 }: CheckGradientsOptions = {},
+  options: CheckGradientsOptions = {},
 ): Promise<GradientCheck[]> {
+  const { eps = 1e-2, tolerance = 1e-2, samples = 64, seed = 0 } = OPTIONS.read('checkGradients', options);
   const op = 'checkGradients';
   if (typeof f !== 'function') throw new ShapeError(op, `needs a function, found ${show(f)}`);
   if (!(eps > 0 && tolerance > 0 && Number.isInteger(samples) && samples > 0))

@@ -5,12 +5,13 @@
 import { ShapeError } from '../errors.js';
 import type { Gpu } from '../gpu/gpu.js';
 import { type Draw, drawInto } from '../kernels/draw.js';
+import { OptionNames } from '../options.js';
 import { show } from '../show.js';
 import { CounterRandom } from '../tensor/random.js';
 import { type RandomStream, RandomStreams } from '../tensor/random-streams.js';
 import { checkShape, type Shape } from '../tensor/shape.js';
 import { type DType, Tensor } from '../tensor/tensor.js';
-import { checkMaking, type MakeOptions, made } from './make-options.js';
+import { checkMaking, MAKING, type MakeOptions, made } from './make-options.js';
 
 /**
  * Where random numbers come from: a whole number draws the same ones each time; `RandomStreams` others each time, and
@@ -21,6 +22,24 @@ export type RandomSource = number | RandomStreams | RandomStream;
 export interface DrawOptions extends MakeOptions {
   readonly seed: RandomSource;
 }
+
+const DRAW_OPTIONS = new OptionNames<DrawOptions>({ ...MAKING, seed: true });
+
+/** Range of `uniform`. */
+export interface UniformOptions extends DrawOptions {
+  readonly low?: number;
+  readonly high?: number;
+}
+
+const UNIFORM_OPTIONS = new OptionNames<UniformOptions>({ ...MAKING, seed: true, low: true, high: true });
+
+/** Mean and standard deviation of `normal`. */
+export interface NormalOptions extends DrawOptions {
+  readonly mean?: number;
+  readonly std?: number;
+}
+
+const NORMAL_OPTIONS = new OptionNames<NormalOptions>({ ...MAKING, seed: true, mean: true, std: true });
 
 const isWhole = (value: unknown): value is number => Number.isSafeInteger(value);
 
@@ -43,16 +62,16 @@ function checkNumber(op: string, name: string, value: unknown, fits = true): voi
 }
 
 /** @throws ShapeError when the options, the shape, the dtype or the seed do not fit. */
-function drawn(
+function drawn<O extends DrawOptions>(
   op: string,
   gpu: Gpu,
   shape: Shape,
-  options: DrawOptions,
+  options: O,
   [byDefault, ...others]: readonly [DType, ...DType[]],
-  own: readonly string[],
+  names: OptionNames<O>,
   draw: (dtype: DType) => Draw,
 ): Tensor {
-  const dtype = checkMaking(op, gpu, options, byDefault, ['seed', ...own]);
+  const dtype = checkMaking(op, gpu, options, byDefault, names);
   const dtypes = [byDefault, ...others];
   if (!dtypes.includes(dtype)) throw new ShapeError(op, `must be ${dtypes.join(' or ')}, not ${dtype}`);
   checkShape(op, shape);
@@ -73,13 +92,9 @@ function drawn(
  * Independent numbers, uniform in [low, high): f32 of 24 random bits, or f16 of 11, never `high` itself.
  * @throws ShapeError for integers, and unless low ≤ high.
  */
-export function uniform(
-  gpu: Gpu,
-  shape: Shape,
-  options: DrawOptions & { readonly low?: number; readonly high?: number },
-): Tensor {
+export function uniform(gpu: Gpu, shape: Shape, options: UniformOptions): Tensor {
   const op = 'uniform';
-  return drawn(op, gpu, shape, options, ['f32', 'f16'], ['low', 'high'], () => {
+  return drawn(op, gpu, shape, options, ['f32', 'f16'], UNIFORM_OPTIONS, () => {
     const { low = 0, high = 1 } = options;
     checkNumber(op, 'low', low);
     checkNumber(op, 'high', high);
@@ -93,13 +108,9 @@ export function uniform(
  * 2·10⁻⁶ (kernels/normal-table.ts); none is more than 6.3 deviations from the mean.
  * @throws ShapeError for integers, and for a negative deviation.
  */
-export function normal(
-  gpu: Gpu,
-  shape: Shape,
-  options: DrawOptions & { readonly mean?: number; readonly std?: number },
-): Tensor {
+export function normal(gpu: Gpu, shape: Shape, options: NormalOptions): Tensor {
   const op = 'normal';
-  return drawn(op, gpu, shape, options, ['f32', 'f16'], ['mean', 'std'], () => {
+  return drawn(op, gpu, shape, options, ['f32', 'f16'], NORMAL_OPTIONS, () => {
     const { mean = 0, std = 1 } = options;
     checkNumber(op, 'mean', mean);
     checkNumber(op, 'std', std, std >= 0);
@@ -113,7 +124,7 @@ export function normal(
  */
 export function randomInts(gpu: Gpu, shape: Shape, low: number, high: number, options: DrawOptions): Tensor {
   const op = 'randomInts';
-  return drawn(op, gpu, shape, options, ['i32', 'u32'], [], (dtype) => {
+  return drawn(op, gpu, shape, options, ['i32', 'u32'], DRAW_OPTIONS, (dtype) => {
     const least = dtype === 'u32' ? 0 : -(2 ** 31);
     if (!(isWhole(low) && isWhole(high) && least <= low && low < high && high <= least + 2 ** 32))
       throw new ShapeError(op, `no ${dtype} from ${show(low)} to below ${show(high)}`);
@@ -124,7 +135,7 @@ export function randomInts(gpu: Gpu, shape: Shape, low: number, high: number, op
 /** Independent draws, true (1 of numbers) with a probability from 0 to 1: bool, or any other dtype. @throws ShapeError. */
 export function bernoulli(gpu: Gpu, shape: Shape, probability: number, options: DrawOptions): Tensor {
   const op = 'bernoulli';
-  return drawn(op, gpu, shape, options, ['bool', 'f32', 'f16', 'i32', 'u32'], [], () => {
+  return drawn(op, gpu, shape, options, ['bool', 'f32', 'f16', 'i32', 'u32'], DRAW_OPTIONS, () => {
     if (typeof probability !== 'number' || !(probability >= 0 && probability <= 1))
       throw new ShapeError(op, `probability must be a probability from 0 to 1, found ${show(probability)}`);
     return { kind: 'bernoulli', probability };
@@ -140,7 +151,7 @@ const PERMUTATION = 0x7065_726d;
  */
 export function permutation(gpu: Gpu, size: number, options: DrawOptions): Tensor {
   const op = 'permutation';
-  const dtype = checkMaking(op, gpu, options, 'i32', ['seed']);
+  const dtype = checkMaking(op, gpu, options, 'i32', DRAW_OPTIONS);
   if (dtype !== 'i32' && dtype !== 'u32') throw new ShapeError(op, `must be i32 or u32, not ${dtype}`);
   checkShape(op, [size]);
   const { seed, stream } = streamOf(op, options.seed);

@@ -4,6 +4,7 @@
  */
 import { ShapeError } from '../errors.js';
 import { seedOf } from '../kernels/make.js';
+import { OptionNames } from '../options.js';
 import { show } from '../show.js';
 import { adopt, scope, withGrad } from '../tensor/scope.js';
 import { Tensor } from '../tensor/tensor.js';
@@ -23,6 +24,8 @@ const list = (op: string, name: string, value: Tensor | readonly Tensor[]): read
     throw new ShapeError(op, `${name} must be a tensor or a list of tensors, found ${show(value)}`);
   return tensors;
 };
+
+const GRAD_OPTIONS = new OptionNames<GradOptions>({ seeds: true, retainGraph: true });
 
 /** The leaves of `valueAndGrad`s whose functions are running: their gradients go through what those compute. */
 const differentiated = new Set<Tensor>();
@@ -63,8 +66,9 @@ function ownMemory(gradients: readonly Tensor[], seeds: readonly Tensor[] = []):
 export function grad(
   outputs: Tensor | readonly Tensor[],
   inputs: Tensor | readonly Tensor[],
-  { seeds, retainGraph }: GradOptions = {},
+  options: GradOptions = {},
 ): Tensor[] {
+  const { seeds, retainGraph } = GRAD_OPTIONS.read('grad', options);
   const roots = list('grad', 'outputs', outputs);
   const wanted = list('grad', 'inputs', inputs);
   if (seeds && seeds.length !== roots.length)

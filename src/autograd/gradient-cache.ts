@@ -6,6 +6,7 @@
  */
 import { ShapeError } from '../errors.js';
 import { seedOf } from '../kernels/make.js';
+import { OptionNames } from '../options.js';
 import { show } from '../show.js';
 import { adopt, type Counter, noGrad, noteDraws, replay, scope } from '../tensor/scope.js';
 import { Tensor } from '../tensor/tensor.js';
@@ -19,6 +20,8 @@ export interface CachedBackwardOptions {
   readonly scale?: number | undefined;
 }
 
+const OPTIONS = new OptionNames<CachedBackwardOptions>({ scale: true });
+
 /**
  * Adds the gradient of `loss(representations)` to the leaves that `encode` uses; returns the loss, a scalar without a graph.
  * `encode` gives a chunk's representations, a tensor or a list of them, of a row (first dimension) for each of its items or more; it is
@@ -31,8 +34,9 @@ export async function cachedBackward<Chunk>(
   chunks: readonly Chunk[],
   encode: (chunk: Chunk) => Tensor | readonly Tensor[],
   loss: (...representations: Tensor[]) => Tensor | Promise<Tensor>,
-  { scale = 1 }: CachedBackwardOptions = {},
+  options: CachedBackwardOptions = {},
 ): Promise<Tensor> {
+  const { scale = 1 } = OPTIONS.read('cachedBackward', options);
   const op = 'cachedBackward';
   if (chunks.length === 0) throw new ShapeError(op, 'needs at least one chunk');
   const encoded = (chunk: Chunk): readonly Tensor[] => {

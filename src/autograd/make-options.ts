@@ -1,6 +1,7 @@
 /** What all functions that make tensors take beside their own: number format, gradient, name. */
 import { ShapeError } from '../errors.js';
 import { Gpu } from '../gpu/gpu.js';
+import { OptionNames } from '../options.js';
 import { show } from '../show.js';
 import { checkDType } from '../tensor/host-data.js';
 import type { DType, Tensor } from '../tensor/tensor.js';
@@ -15,28 +16,25 @@ export interface MakeOptions {
   readonly label?: string | undefined;
 }
 
-const NAMES = ['dtype', 'requiresGrad', 'label'];
+/** Of what all factories take; those that take more spread it into theirs. */
+export const MAKING = { dtype: true, requiresGrad: true, label: true } as const;
+
+const MAKE_OPTIONS = new OptionNames<MakeOptions>(MAKING);
 
 /**
  * Checks what all factories take, before anything is allocated, and gives the dtype.
  * @throws ShapeError for what is no device, for options that there are not, and where integers should have gradients;
  * TypeError for a dtype that there is not.
  */
-export function checkMaking(
+export function checkMaking<O extends MakeOptions>(
   op: string,
   gpu: Gpu,
-  options: MakeOptions,
+  options: O,
   byDefault: DType,
-  further: readonly string[] = [],
+  names: { read(op: string, given: O): MakeOptions } = MAKE_OPTIONS,
 ): DType {
   if (!(gpu instanceof Gpu)) throw new ShapeError(op, `the first argument must be a Gpu, found ${show(gpu)}`);
-  if (typeof options !== 'object' || options === null)
-    throw new ShapeError(op, `options must be an object, found ${show(options)}`);
-  const names = [...NAMES, ...further];
-  const unknown = Object.keys(options).find((name) => !names.includes(name));
-  if (unknown !== undefined)
-    throw new ShapeError(op, `no option ${show(unknown)}; there are ${names.join(', ')}`);
-  const { dtype = byDefault, requiresGrad } = options;
+  const { dtype = byDefault, requiresGrad } = names.read(op, options);
   checkDType(dtype, op);
   if (requiresGrad && dtype !== 'f32' && dtype !== 'f16')
     throw new ShapeError(op, `only floats have gradients, not ${dtype}`);

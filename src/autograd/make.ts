@@ -7,19 +7,22 @@
 import { ShapeError } from '../errors.js';
 import type { Gpu } from '../gpu/gpu.js';
 import { diagonal, filled } from '../kernels/make.js';
+import { OptionNames } from '../options.js';
 import { show } from '../show.js';
 import { dtypeOf, toTensorArray } from '../tensor/host-data.js';
 import { flatten, type NestedData, placeIn } from '../tensor/nested.js';
 import { anyDType, signature } from '../tensor/operands.js';
 import { checkShape, formatShape, type Shape, sameShape } from '../tensor/shape.js';
 import { type DType, Tensor } from '../tensor/tensor.js';
-import { checkMaking, type MakeOptions, made } from './make-options.js';
+import { checkMaking, MAKING, type MakeOptions, made } from './make-options.js';
 
 /** Shape and number format of `tensor`. */
 export interface TensorOptions extends MakeOptions {
   /** Of values that are given in one list; by default the shape is that of the lists. */
   readonly shape?: Shape | undefined;
 }
+
+const TENSOR_OPTIONS = new OptionNames<TensorOptions>({ ...MAKING, shape: true });
 
 /**
  * A tensor of host data: a number, a boolean, lists of them nested as deep as the shape has dimensions, a typed array, or
@@ -31,9 +34,9 @@ export interface TensorOptions extends MakeOptions {
  */
 export function tensor(gpu: Gpu, data: NestedData, options: TensorOptions = {}): Tensor {
   const op = 'tensor';
-  checkMaking(op, gpu, options, 'f32', ['shape']);
+  checkMaking(op, gpu, options, 'f32', TENSOR_OPTIONS);
   const flat = flatten(op, data);
-  const dtype = checkMaking(op, gpu, options, dtypeOf(flat.data), ['shape']);
+  const dtype = checkMaking(op, gpu, options, dtypeOf(flat.data), TENSOR_OPTIONS);
   const { shape = flat.shape } = options;
   checkShape(op, shape);
   if (flat.shape.length > 1 && !sameShape(shape, flat.shape))

@@ -6,6 +6,7 @@
 import { ShapeError } from '../errors.js';
 import { seedOf } from '../kernels/make.js';
 import { binary, cast } from '../kernels/pointwise.js';
+import { OptionNames } from '../options.js';
 import { show } from '../show.js';
 import { floats, signature } from '../tensor/operands.js';
 import { isRecording, noteUnrecorded, scope } from '../tensor/scope.js';
@@ -167,6 +168,8 @@ export interface BackwardOptions {
   readonly retainGraph?: boolean | undefined;
 }
 
+const BACKWARD_OPTIONS = new OptionNames<BackwardOptions>({ seed: true, retainGraph: true });
+
 /**
  * Gives dL/d(leaf) to the sink (`grad`) of every leaf that `requiresGrad`, where L = Σ seed ∘ root (seed defaults to ones, and
  * root to a scalar). The second operand is a seed, or options. The graph is used up, unless it is retained: a second call on
@@ -175,10 +178,12 @@ export interface BackwardOptions {
 export function backward(root: Tensor, seed?: Tensor | BackwardOptions): void {
   if (!(root instanceof Tensor))
     throw new ShapeError('backward', `root must be a tensor, found ${show(root)}`);
-  const options = seed instanceof Tensor ? { seed } : (seed ?? {});
-  const given = options.seed;
+  const { seed: given, retainGraph } =
+    seed instanceof Tensor
+      ? { seed }
+      : BACKWARD_OPTIONS.read('backward', seed === undefined ? {} : seed, 'a seed, or options,');
   if (!given && root.size !== 1) throw new ShapeError('backward', 'needs a scalar, or a seed', { root });
-  scope(() => void propagate([[root, given ?? seedOf(root)]], [], options));
+  scope(() => void propagate([[root, given ?? seedOf(root)]], [], { retainGraph }));
 }
 
 /** The same for L = Σ seed ∘ root over several roots, each with its seed, in one pass. */
@@ -227,6 +232,8 @@ interface Walk {
 
 let walking: Walk | undefined;
 
+const PROPAGATE_OPTIONS = new OptionNames<PropagateOptions>({ retainGraph: true, only: true });
+
 /**
  * Propagates the seeds down to leaves. Tensors in `wanted`, leaves or not, get their gradient returned (undefined: none
  * reaches them; the caller disposes of it); of all other leaves their sinks get it, unless `only` those are asked for.
@@ -234,8 +241,9 @@ let walking: Walk | undefined;
 export function propagate(
   roots: readonly (readonly [root: Tensor, seed: Tensor])[],
   wanted: readonly Tensor[],
-  { retainGraph = false, only = false }: PropagateOptions = {},
+  options: PropagateOptions = {},
 ): (Tensor | undefined)[] {
+  const { retainGraph = false, only = false } = PROPAGATE_OPTIONS.read('propagate', options);
   const before = walking;
   // Gradients that are asked for while a backward goes on, by a gradient of somebody's own, are no part of it.
   const outer = only ? undefined : before;

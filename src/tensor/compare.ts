@@ -3,6 +3,7 @@
  * request. Both are read back and compared in float64. What is exported here are methods of tensors too.
  */
 import { ShapeError } from '../errors.js';
+import { OptionNames } from '../options.js';
 import { f16ToF32 } from './dtype.js';
 import { ValuesDiffer } from './mismatch.js';
 import { flatten, type NestedData, readerOf } from './nested.js';
@@ -83,7 +84,10 @@ function compare(a: Values, b: Values, shape: Shape, options: CloseOptions): Dif
   return { size, count, shape, first, largest };
 }
 
-function checkTolerances(op: string, { rtol = 0, atol = 0 }: CloseOptions): void {
+const OPTIONS = new OptionNames<CloseOptions>({ rtol: true, atol: true, equalNan: true });
+
+function checkTolerances(op: string, options: CloseOptions): void {
+  const { rtol = 0, atol = 0 } = OPTIONS.read(op, options);
   for (const [name, value] of Object.entries({ rtol, atol }))
     if (typeof value !== 'number' || !(value >= 0))
       throw new ShapeError(op, `${name} must be a number of at least 0, found ${value}`);

@@ -2,6 +2,7 @@
  * A tensor's values as text, as NumPy and PyTorch print them: brackets, columns of one width, and dots where there are many.
  * What is exported here are methods of tensors too.
  */
+import { OptionNames } from '../options.js';
 import type { TensorArray } from './host-data.js';
 import { readerOf } from './nested.js';
 import { type Shape, sizeOf } from './shape.js';
@@ -18,6 +19,8 @@ export interface FormatOptions {
   /** Characters of a line; by default 80. */
   readonly width?: number | undefined;
 }
+
+const OPTIONS = new OptionNames<FormatOptions>({ precision: true, threshold: true, edge: true, width: true });
 
 /** How numbers of floats are written: all alike, as those that are shown want it. */
 function floatWriter(values: readonly number[], precision: number): (value: number) => string {
@@ -105,6 +108,7 @@ async function readShown(
  * each axis. Waits for what computes them.
  */
 export async function format(x: Tensor, options: FormatOptions = {}): Promise<string> {
+  OPTIONS.read('format', options);
   return formatValues(x.dtype, x.shape, await readShown(x, options), options);
 }
 

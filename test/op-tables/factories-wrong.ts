@@ -41,7 +41,7 @@ export function factoriesWrong(device: () => Gpu): Record<string, Wrong[]> {
       {
         operands: [],
         call: () => factory(device(), { dtyp: 'i32' }),
-        says: /no option "dtyp"; there are dtype/,
+        says: /no option "dtyp", the nearest is dtype; there are dtype/,
       },
       {
         operands: [],

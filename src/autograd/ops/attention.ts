@@ -13,6 +13,7 @@ import {
 } from '../../kernels/attention/scaled-dot-product.js';
 import { dropMask } from '../../kernels/dropout.js';
 import { type RotaryOptions, rotaryCall, rotary as rotaryKernel } from '../../kernels/rotary.js';
+import { OptionNames } from '../../options.js';
 import { floats, signature } from '../../tensor/operands.js';
 import type { PackedSequences } from '../../tensor/packed.js';
 import { scope } from '../../tensor/scope.js';
@@ -22,11 +23,26 @@ import { cast, mul, silu } from './pointwise.js';
 
 export type { AttentionDropout, RotaryOptions, ScaledDotProductOptions };
 
+const DROPOUT = new OptionNames<AttentionDropout>({
+  probability: true,
+  seed: true,
+  stream: true,
+  firstRow: true,
+});
+
 /** What of a draw takes part; what is no probability is the kernel's to refuse. As it is now: backward must draw the same. */
-function activeOf(dropout: AttentionDropout | undefined): AttentionDropout | undefined {
+function activeOf(op: string, dropout: AttentionDropout | undefined): AttentionDropout | undefined {
+  if (dropout !== undefined) DROPOUT.read(op, dropout, 'dropout');
   const drops = dropout && !(dropout.probability >= 0 && dropMask(dropout.probability).threshold === 0);
   return drops ? { ...dropout } : undefined;
 }
+
+/** Which tokens see which. */
+export interface AttentionOptions {
+  readonly causal?: boolean;
+}
+
+const ATTENTION_OPTIONS = new OptionNames<AttentionOptions>({ causal: true });
 
 /**
  * softmax(q·kᵀ/√d)·v per sequence and head. qkv: [T, 3·heads·d], query, key and value of a token side by side;
@@ -38,9 +54,10 @@ export function attention(
   sequences: PackedSequences,
   heads: number,
   dropout?: AttentionDropout,
-  { causal = false }: { readonly causal?: boolean } = {},
+  options: AttentionOptions = {},
 ): Tensor {
-  const active = activeOf(dropout);
+  const { causal = false } = ATTENTION_OPTIONS.read('attention', options);
+  const active = activeOf('attention', dropout);
   return scope(() => {
     const { out, logSumExp } = attentionKernel(qkv, sequences, heads, active, causal);
     return record(
@@ -51,6 +68,18 @@ export function attention(
     );
   });
 }
+
+const SDPA_OPTIONS = new OptionNames<ScaledDotProductOptions>({
+  causal: true,
+  bias: true,
+  scale: true,
+  dropout: true,
+  layout: true,
+  lengths: true,
+  keyLengths: true,
+  sequences: true,
+  keySequences: true,
+});
 
 /**
  * softmax(q·kᵀ·scale + bias)·v, as PyTorch's `scaled_dot_product_attention`: never the whole matrix of scores in memory.
@@ -68,8 +97,8 @@ export function scaledDotProductAttention(
   options: ScaledDotProductOptions = {},
 ): Tensor {
   return scope(() => {
-    const { dropout: _, ...rest } = options;
-    const dropout = activeOf(options.dropout);
+    const { dropout: drawn, ...rest } = SDPA_OPTIONS.read('scaledDotProductAttention', options);
+    const dropout = activeOf('scaledDotProductAttention', drawn);
     const checked = scaledDotProductCall(q, k, v, { ...rest, ...(dropout ? { dropout } : {}) });
     const given = checked.sources.bias;
     if (given && wantsGradient(given) && checked.sharedBias)
@@ -99,6 +128,8 @@ export function scaledDotProductAttention(
   });
 }
 
+const ROTARY_OPTIONS = new OptionNames<RotaryOptions>({ base: true, interleaved: true, axis: true });
+
 /**
  * Rotary positions: pairs of components of x [..., length, d] are turned by position · base^(−2i/d), as in RoFormer (Su et
  * al. 2021). `positions`: u32 or i32 [length], or the first of as many in a row. Pairs are i and i + d/2, or with
@@ -107,7 +138,7 @@ export function scaledDotProductAttention(
  * @throws ShapeError unless d is even (f16: a multiple of 8, interleaved of 4).
  */
 export function rotary(x: Tensor, positions: number | Tensor = 0, options: RotaryOptions = {}): Tensor {
-  const call = rotaryCall(x, positions, options);
+  const call = rotaryCall(x, positions, ROTARY_OPTIONS.read('rotary', options));
   return record('rotary', rotaryKernel(call, x), call.positions ? [call.positions] : [], [
     [x, (dy) => rotaryKernel(call, dy, true)],
   ]);

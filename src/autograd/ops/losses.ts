@@ -7,6 +7,7 @@ import { filled } from '../../kernels/make.js';
 import { binary, unary } from '../../kernels/pointwise.js';
 import * as entropy from '../../kernels/softmax/cross-entropy.js';
 import { logSoftmax as logSoftmaxKernel } from '../../kernels/softmax/softmax.js';
+import { OptionNames } from '../../options.js';
 import { show } from '../../show.js';
 import {
   anyDType,
@@ -58,6 +59,8 @@ export interface LossOptions {
   reduction?: Reduction;
 }
 
+const LOSS_OPTIONS = new OptionNames<LossOptions>({ reduction: true });
+
 function checkReduction(
   op: string,
   reduction: string,
@@ -95,6 +98,13 @@ const CROSS_ENTROPY = signature(
   { numbers: { labelSmoothing: probability } },
 );
 
+const CROSS_ENTROPY_OPTIONS = new OptionNames<CrossEntropyOptions>({
+  reduction: true,
+  ignoreIndex: true,
+  weight: true,
+  labelSmoothing: true,
+});
+
 /**
  * logsumexp X_r − X_r,target(r) of each row whose target is not `ignoreIndex` (−100 as in PyTorch), 0 of the others; the mean
  * is over the rows that count, weighted by their classes' weights, and NaN where none counts. x: [R,C], or with more
@@ -107,8 +117,14 @@ const CROSS_ENTROPY = signature(
 export function crossEntropy(
   x: Tensor,
   targets: Tensor | HostTargets,
-  { ignoreIndex = -100, weight, labelSmoothing = 0, reduction = 'mean' }: CrossEntropyOptions = {},
+  options: CrossEntropyOptions = {},
 ): Tensor {
+  const {
+    ignoreIndex = -100,
+    weight,
+    labelSmoothing = 0,
+    reduction = 'mean',
+  } = CROSS_ENTROPY_OPTIONS.read('crossEntropy', options);
   const onDevice = targets instanceof Tensor;
   if (!onDevice) requireBeside('crossEntropy', 'targets', 'class numbers, one a row', targets, 'length');
   // Of a matrix the kernels check more.
@@ -200,17 +216,24 @@ const MSE = pair('mseLoss');
 const L1 = pair('l1Loss');
 
 /** (x − target)², by default the mean. x, target: of one shape, f32 or f16. @throws ShapeError. */
-export function mseLoss(x: Tensor, target: Tensor, { reduction = 'mean' }: LossOptions = {}): Tensor {
+export function mseLoss(x: Tensor, target: Tensor, options: LossOptions = {}): Tensor {
+  const { reduction = 'mean' } = LOSS_OPTIONS.read('mseLoss', options);
   MSE.check({ x, target });
   checkReduction('mseLoss', reduction, { x, target });
   return scope(() => reduced(square(sub(full(x), full(target))), reduction));
 }
 
 /** |x − target|, by default the mean. x, target: of one shape, f32 or f16. @throws ShapeError. */
-export function l1Loss(x: Tensor, target: Tensor, { reduction = 'mean' }: LossOptions = {}): Tensor {
+export function l1Loss(x: Tensor, target: Tensor, options: LossOptions = {}): Tensor {
+  const { reduction = 'mean' } = LOSS_OPTIONS.read('l1Loss', options);
   L1.check({ x, target });
   checkReduction('l1Loss', reduction, { x, target });
   return scope(() => reduced(abs(sub(full(x), full(target))), reduction));
+}
+
+/** Reduction of `huberLoss`, and where it turns from squares to lines. */
+export interface HuberOptions extends LossOptions {
+  delta?: number;
 }
 
 const HUBER = signature(
@@ -219,15 +242,14 @@ const HUBER = signature(
   { numbers: { delta: positive } },
 );
 
+const HUBER_OPTIONS = new OptionNames<HuberOptions>({ reduction: true, delta: true });
+
 /**
  * ½d² where d = |x − target| is at most `delta`, else delta·(d − ½delta) (Huber 1964), by default the mean. x, target: of one
  * shape, f32 or f16. @throws ShapeError.
  */
-export function huberLoss(
-  x: Tensor,
-  target: Tensor,
-  { delta = 1, reduction = 'mean' }: LossOptions & { delta?: number } = {},
-): Tensor {
+export function huberLoss(x: Tensor, target: Tensor, options: HuberOptions = {}): Tensor {
+  const { delta = 1, reduction = 'mean' } = HUBER_OPTIONS.read('huberLoss', options);
   HUBER.check({ x, target }, { delta });
   checkReduction('huberLoss', reduction, { x, target });
   return scope(() => {
@@ -254,15 +276,14 @@ const BCE = signature('bceWithLogits', {
   posWeight: optional(floats('...posWeight')),
 });
 
+const BCE_OPTIONS = new OptionNames<BceOptions>({ reduction: true, weight: true, posWeight: true });
+
 /**
  * −p·t·log σ(x) − (1 − t)·log(1 − σ(x)) with p = `posWeight`, times `weight`, by default the mean: PyTorch's
  * `binary_cross_entropy_with_logits`, which no large x overflows. x, target: of one shape, f32 or f16. @throws ShapeError.
  */
-export function bceWithLogits(
-  x: Tensor,
-  target: Tensor,
-  { weight, posWeight, reduction = 'mean' }: BceOptions = {},
-): Tensor {
+export function bceWithLogits(x: Tensor, target: Tensor, options: BceOptions = {}): Tensor {
+  const { weight, posWeight, reduction = 'mean' } = BCE_OPTIONS.read('bceWithLogits', options);
   BCE.check({ x, target, weight, posWeight });
   checkReduction('bceWithLogits', reduction, { x, target });
   return scope(() => {
@@ -285,15 +306,14 @@ export interface KlOptions {
 
 const KL = pair('klDivergence');
 
+const KL_OPTIONS = new OptionNames<KlOptions>({ logTarget: true, reduction: true });
+
 /**
  * target·(log target − x) for logarithms x, PyTorch's `kl_div`: by default the mean over elements as there, which is not the
  * divergence; 'batchmean' is. x, target: of one shape, f32 or f16. @throws ShapeError.
  */
-export function klDivergence(
-  x: Tensor,
-  target: Tensor,
-  { logTarget = false, reduction = 'mean' }: KlOptions = {},
-): Tensor {
+export function klDivergence(x: Tensor, target: Tensor, options: KlOptions = {}): Tensor {
+  const { logTarget = false, reduction = 'mean' } = KL_OPTIONS.read('klDivergence', options);
   KL.check({ x, target });
   checkReduction('klDivergence', reduction, { x, target }, ['mean', 'sum', 'none', 'batchmean']);
   if (reduction === 'batchmean' && x.shape.length === 0)
@@ -328,11 +348,18 @@ export function cosineSimilarity(a: Tensor, b: Tensor, axis = -1, eps = 1e-8): T
   });
 }
 
+/** Reduction of `cosineEmbeddingLoss`, and how alike others may be. */
+export interface CosineEmbeddingOptions extends LossOptions {
+  margin?: number;
+}
+
 const COSINE_EMBEDDING = signature(
   'cosineEmbeddingLoss',
   { a: floats('...', 'C'), b: floats('...', 'C'), target: anyDType('...') },
   { numbers: { margin: anyNumber } },
 );
+
+const COSINE_EMBEDDING_OPTIONS = new OptionNames<CosineEmbeddingOptions>({ reduction: true, margin: true });
 
 /**
  * 1 − cos(a, b) where the target is 1, max(0, cos(a, b) − margin) where it is −1, by default the mean. a, b: [...,C] f32 or
@@ -342,8 +369,9 @@ export function cosineEmbeddingLoss(
   a: Tensor,
   b: Tensor,
   target: Tensor,
-  { margin = 0, reduction = 'mean' }: LossOptions & { margin?: number } = {},
+  options: CosineEmbeddingOptions = {},
 ): Tensor {
+  const { margin = 0, reduction = 'mean' } = COSINE_EMBEDDING_OPTIONS.read('cosineEmbeddingLoss', options);
   COSINE_EMBEDDING.check({ a, b, target }, { margin });
   checkReduction('cosineEmbeddingLoss', reduction, { a, b, target });
   return scope(() => {
@@ -369,6 +397,8 @@ const RANKING = signature(
   { numbers: { scale: positive } },
 );
 
+const RANKING_OPTIONS = new OptionNames<RankingOptions>({ scale: true, similarity: true, symmetric: true });
+
 /**
  * Mean cross-entropy of each anchor with its own candidate among all: InfoNCE with the batch's other candidates for negatives
  * (van den Oord et al. 2018), `MultipleNegativesRankingLoss` of sentence-transformers. anchors: [B,D]; candidates: [≥B,D], the
@@ -379,7 +409,11 @@ export function multipleNegativesRanking(
   candidates: Tensor | readonly Tensor[],
   options: RankingOptions = {},
 ): Tensor {
-  const { scale: factor = 20, similarity = 'cosine', symmetric = false } = options;
+  const {
+    scale: factor = 20,
+    similarity = 'cosine',
+    symmetric = false,
+  } = RANKING_OPTIONS.read('multipleNegativesRanking', options);
   return scope(() => {
     const all = Array.isArray(candidates) ? concat(candidates) : (candidates as Tensor);
     RANKING.check({ anchors, candidates: all }, { scale: factor });
@@ -412,6 +446,8 @@ const TRIPLET = signature(
   { numbers: { margin: anyNumber } },
 );
 
+const TRIPLET_OPTIONS = new OptionNames<TripletOptions>({ reduction: true, margin: true, distance: true });
+
 /**
  * max(0, d(anchor, positive) − d(anchor, negative) + margin), by default the mean (Schroff et al. 2015); the margin is 1 as in
  * PyTorch (5 in sentence-transformers). [...,C] each, f32 or f16. @throws ShapeError.
@@ -420,8 +456,13 @@ export function tripletLoss(
   anchor: Tensor,
   positive: Tensor,
   negative: Tensor,
-  { margin = 1, distance = 'euclidean', reduction = 'mean' }: TripletOptions = {},
+  options: TripletOptions = {},
 ): Tensor {
+  const {
+    margin = 1,
+    distance = 'euclidean',
+    reduction = 'mean',
+  } = TRIPLET_OPTIONS.read('tripletLoss', options);
   const operands = { anchor, positive, negative };
   TRIPLET.check(operands, { margin });
   checkReduction('tripletLoss', reduction, operands);

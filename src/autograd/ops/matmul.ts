@@ -5,6 +5,7 @@ import { type FloatDType, floatDType } from '../../kernels/launch/formats.js';
 import { matmul as matmulKernel } from '../../kernels/matmul/matmul.js';
 import { cast as castKernel, unary, unaryGradient } from '../../kernels/pointwise.js';
 import { columnSum } from '../../kernels/reduce.js';
+import { OptionNames } from '../../options.js';
 import { f32, floats, optional, signature } from '../../tensor/operands.js';
 import { scope } from '../../tensor/scope.js';
 import { broadcastShapes, sizeOf, stridesOf } from '../../tensor/shape.js';
@@ -34,6 +35,8 @@ const VECTOR_A = {
   T: signature('matmul', { a: floats('K'), b: floats('...', 'N', 'K') }, INNER),
 };
 
+const FLAGS = new OptionNames<MatmulFlags>({ transA: true, transB: true });
+
 /**
  * The product of the last two dimensions, as torch.matmul: a [...,M,K] or with `transA` [...,K,M], b [...,K,N] or with
  * `transB` [...,N,K], f32 or f16 each; what stands before broadcasts. Returns [...,M,N] of a's dtype, summed in f32; zeros
@@ -44,7 +47,8 @@ const VECTOR_A = {
  * written in fours: an f16 result with other columns is computed in f32, in memory of its own, and rounded.
  * @throws ShapeError where inner dimensions differ, batches do not broadcast, or a vector should be transposed.
  */
-export function matmul(a: Tensor, b: Tensor, { transA = false, transB = false }: MatmulFlags = {}): Tensor {
+export function matmul(a: Tensor, b: Tensor, options: MatmulFlags = {}): Tensor {
+  const { transA = false, transB = false } = FLAGS.read('matmul', options);
   if (b?.shape?.length === 1) {
     if (transB) throw new ShapeError('matmul', 'a vector has no transpose: transB', { a, b });
     VECTOR_B[transA ? 'T' : 'N'].check({ a, b });

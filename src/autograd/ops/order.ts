@@ -6,6 +6,7 @@ import { take } from '../../kernels/indexed/take.js';
 import { cast } from '../../kernels/pointwise.js';
 import { bestPositions } from '../../kernels/sort/best.js';
 import * as kernels from '../../kernels/sort/merge.js';
+import { OptionNames } from '../../options.js';
 import { anyDType, integer, numbers, signature, wholeNumber } from '../../tensor/operands.js';
 import { scope } from '../../tensor/scope.js';
 import { normalizeAxis, sizeOf } from '../../tensor/shape.js';
@@ -43,12 +44,15 @@ function picked(op: string, x: Tensor, indices: Tensor): Tensor {
 const SORT = signature('sort', { x: anyDType('...') }, { numbers: { axis: integer } });
 const ARGSORT = signature('argsort', { x: anyDType('...') }, { numbers: { axis: integer } });
 
+const SORT_OPTIONS = new OptionNames<SortOptions>({ axis: true, descending: true });
+
 /**
  * Elements along an axis, by default the last, in ascending or descending order, and where they were; of equal ones the
  * first stays first. A NaN is the largest, as in PyTorch. x: any dtype. A copy.
  * @throws ShapeError; MachineError where a line, with 8 bytes an element, is larger than a binding.
  */
-export function sort(x: Tensor, { axis = -1, descending = false }: SortOptions = {}): Sorted {
+export function sort(x: Tensor, options: SortOptions = {}): Sorted {
+  const { axis = -1, descending = false } = SORT_OPTIONS.read('sort', options);
   SORT.check({ x }, { axis });
   const at = normalizeAxis('sort', axis, x);
   return scope(() => {
@@ -59,7 +63,8 @@ export function sort(x: Tensor, { axis = -1, descending = false }: SortOptions =
 }
 
 /** The `indices` of `sort` alone: u32, without gradient. @throws as `sort`. */
-export function argsort(x: Tensor, { axis = -1, descending = false }: SortOptions = {}): Tensor {
+export function argsort(x: Tensor, options: SortOptions = {}): Tensor {
+  const { axis = -1, descending = false } = SORT_OPTIONS.read('argsort', options);
   ARGSORT.check({ x }, { axis });
   const at = normalizeAxis('argsort', axis, x);
   return scope(() => transpose(kernels.argsort(transpose(x.detach(), at, -1), descending), at, -1));
@@ -75,12 +80,15 @@ export interface TopKOptions {
 
 const TOP_K = signature('topk', { x: anyDType('...') }, { numbers: { k: wholeNumber(), axis: integer } });
 
+const TOP_K_OPTIONS = new OptionNames<TopKOptions>({ axis: true, largest: true });
+
 /**
  * The k largest or smallest elements along an axis, by default the last, best first, and where they were; of equal ones the
  * first. A NaN is the largest. x: any dtype.
  * @throws ShapeError when k is more than the axis has; MachineError as `sort`.
  */
-export function topk(x: Tensor, k: number, { axis = -1, largest = true }: TopKOptions = {}): Sorted {
+export function topk(x: Tensor, k: number, options: TopKOptions = {}): Sorted {
+  const { axis = -1, largest = true } = TOP_K_OPTIONS.read('topk', options);
   TOP_K.check({ x }, { k, axis });
   const at = normalizeAxis('topk', axis, x);
   if (k > x.shape[at]!) throw new ShapeError('topk', `no ${k} of ${x.shape[at]} elements`, { x });
@@ -93,11 +101,19 @@ export function topk(x: Tensor, k: number, { axis = -1, largest = true }: TopKOp
 
 const CUMSUM = signature('cumsum', { x: numbers('...') }, { numbers: { axis: integer } });
 
+/** Direction of `cumsum`. */
+export interface CumsumOptions {
+  readonly reverse?: boolean;
+}
+
+const CUMSUM_OPTIONS = new OptionNames<CumsumOptions>({ reverse: true });
+
 /**
  * Σ of the elements up to each along an axis, itself included; `reverse`: of those from it on. x: f32, f16 (added up in f32),
  * or i32 and u32, whose sums are modulo 2³². A copy. @throws ShapeError.
  */
-export function cumsum(x: Tensor, axis: number, { reverse = false } = {}): Tensor {
+export function cumsum(x: Tensor, axis: number, options: CumsumOptions = {}): Tensor {
+  const { reverse = false } = CUMSUM_OPTIONS.read('cumsum', options);
   CUMSUM.check({ x }, { axis });
   const at = normalizeAxis('cumsum', axis, x);
   const size = {

@@ -20,6 +20,8 @@ import {
   type UnaryName,
 } from '../../kernels/pointwise.js';
 import type { RandomStream } from '../../kernels/random.js';
+import { OptionNames } from '../../options.js';
+import { show } from '../../show.js';
 import {
   anyNumber,
   probability as aProbability,
@@ -88,14 +90,27 @@ export interface BinaryOperation {
   (a: Tensor, b: TensorOrNumber): Tensor;
 }
 
+/**
+ * More operands than an operation takes would go unnoticed in JavaScript. A place and a list behind them are those that
+ * `map` and `reduce` of lists give: `losses.reduce(add)`.
+ */
+function refuseMore(name: string, takes: number, more: readonly unknown[]): void {
+  if (more.length === 2 && typeof more[0] === 'number' && Array.isArray(more[1])) return;
+  throw new ShapeError(name, `takes ${takes} operand${takes > 1 ? 's' : ''}, found ${show(more[0])} besides`);
+}
+
 const unaryOp =
   (name: UnaryName): UnaryOperation =>
-  (x) =>
-    operation(name, [x]);
+  (x: Tensor, ...more: unknown[]) => {
+    if (more.length > 0) refuseMore(name, 1, more);
+    return operation(name, [x]);
+  };
 const binaryOp =
   (name: BinaryName): BinaryOperation =>
-  (a: TensorOrNumber, b: TensorOrNumber) =>
-    operation(name, [a, b]);
+  (a: TensorOrNumber, b: TensorOrNumber, ...more: unknown[]) => {
+    if (more.length > 0) refuseMore(name, 2, more);
+    return operation(name, [a, b]);
+  };
 
 // ---- Arithmetic ----
 
@@ -214,15 +229,21 @@ export const leakyRelu = (x: Tensor, slope = 0.01): Tensor => operation('leakyRe
 /** Below 0 alpha·(eˣ − 1) (Clevert et al. 2016). @throws ShapeError. */
 export const elu = (x: Tensor, alpha = 1): Tensor => operation('elu', [x], [alpha]);
 
+/** Bounds of `clamp`: either or both. */
+export interface ClampBounds {
+  readonly min?: number | undefined;
+  readonly max?: number | undefined;
+}
+
+const BOUNDS = new OptionNames<ClampBounds>({ min: true, max: true });
+
 /**
  * x between `min` and `max`, either of which may be left out; where they cross it is `max`. A NaN stays one. The gradient
  * flows where x lies between them; at the bounds, as in PyTorch, it does not.
  * @throws ShapeError without a bound, or where one is no number.
  */
-export function clamp(
-  x: Tensor,
-  { min, max }: { readonly min?: number | undefined; readonly max?: number | undefined } = {},
-): Tensor {
+export function clamp(x: Tensor, options: ClampBounds = {}): Tensor {
+  const { min, max } = BOUNDS.read('clamp', options);
   if (min === undefined && max === undefined) throw new ShapeError('clamp', 'needs min, max or both', { x });
   return operation('clamp', [x], [min ?? Number.NEGATIVE_INFINITY, max ?? Number.POSITIVE_INFINITY]);
 }
@@ -275,10 +296,12 @@ const DROPOUT = signature(
   { numbers: { probability: aProbability, seed: integer, stream: integer, firstRow: wholeNumber() } },
 );
 
+const STREAM = new OptionNames<RandomStream>({ seed: true, stream: true, firstRow: true });
+
 /** Inverted dropout; the mask is a function of `random` and the position, so backward draws it again. */
 export function dropout(x: Tensor, probability: number, random: RandomStream): Tensor {
   requireBeside('dropout', 'random', 'a seed and a stream', random);
-  const { seed, stream, firstRow = 0 } = random;
+  const { seed, stream, firstRow = 0 } = STREAM.read('dropout', random, 'random');
   DROPOUT.check({ x }, { probability, seed, stream, firstRow });
   if (dropMask(probability).threshold === 0) return sameValues('dropout', x);
   // As it is now: backward must draw the same.

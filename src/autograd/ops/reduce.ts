@@ -9,6 +9,7 @@ import { type Extreme, extremes, extremesGradient } from '../../kernels/extremes
 import { filled } from '../../kernels/make.js';
 import { binary, elementwise, unary } from '../../kernels/pointwise.js';
 import { reduceAxes } from '../../kernels/reduce.js';
+import { OptionNames } from '../../options.js';
 import { anyDType, bools, floats, notNegative, numbers, signature } from '../../tensor/operands.js';
 import { scope } from '../../tensor/scope.js';
 import type { Tensor } from '../../tensor/tensor.js';
@@ -196,16 +197,14 @@ const moment = (op: string) => signature(op, { x: floats('...') }, { numbers: { 
 const VARIANCE = moment('variance');
 const STD = moment('std');
 
+const VARIANCE_OPTIONS = new OptionNames<VarianceOptions>({ correction: true });
+
 /**
  * Σ (x − mean)² / (n − correction), of the differences from the mean in a second pass. x: f32 or f16. Where no more than
  * `correction` values are left it is no number.
  */
-export function variance(
-  x: Tensor,
-  axis?: Axes,
-  keepDims = false,
-  { correction = 1 }: VarianceOptions = {},
-): Tensor {
+export function variance(x: Tensor, axis?: Axes, keepDims = false, options: VarianceOptions = {}): Tensor {
+  const { correction = 1 } = VARIANCE_OPTIONS.read('variance', options);
   VARIANCE.check({ x }, { correction });
   if (x.dtype === 'f16') return scope(() => inF32(x, (own) => variance(own, axis, keepDims, { correction })));
   const { axes, length, kept, shape } = reducedShape('variance', x, axis, keepDims);
@@ -221,7 +220,8 @@ export function variance(
 
 /** √variance, whose gradient where it is 0 is 0. x: f32 or f16. */
 export function std(x: Tensor, axis?: Axes, keepDims = false, options: VarianceOptions = {}): Tensor {
-  STD.check({ x }, { correction: options.correction ?? 1 });
+  const { correction = 1 } = VARIANCE_OPTIONS.read('std', options);
+  STD.check({ x }, { correction });
   return scope(() => inF32(x, (own) => root(variance(own, axis, keepDims, options))));
 }
 

@@ -4,6 +4,7 @@ import * as gather from '../../kernels/rows/gather.js';
 import * as normalize from '../../kernels/rows/normalize.js';
 import * as maxima from '../../kernels/rows/segment-max.js';
 import * as means from '../../kernels/rows/segment-mean.js';
+import { OptionNames } from '../../options.js';
 import { f32, floats, integers, requireBeside, signature } from '../../tensor/operands.js';
 import type { PackedSequences } from '../../tensor/packed.js';
 import type { RowIndex } from '../../tensor/row-index.js';
@@ -21,6 +22,8 @@ export interface GatherOptions {
   paddingIndex?: number | undefined;
 }
 
+const GATHER_OPTIONS = new OptionNames<GatherOptions>({ paddingIndex: true });
+
 /** Row numbers are known on the host, which compares them with the table. */
 const GATHER_ROWS = signature('gatherRows', { table: f32('V', 'C') });
 
@@ -32,12 +35,13 @@ const GATHER_ROWS = signature('gatherRows', { table: f32('V', 'C') });
  * @throws ShapeError when a row on the host or the padding row is not one of the table.
  */
 export function gatherRows(table: Tensor, index: RowIndex | Tensor, options: GatherOptions = {}): Tensor {
-  if (index instanceof Tensor) return gatherRowsAt(table, index, options.paddingIndex);
+  const { paddingIndex } = GATHER_OPTIONS.read('gatherRows', options);
+  if (index instanceof Tensor) return gatherRowsAt(table, index, paddingIndex);
   requireBeside('gatherRows', 'index', 'a RowIndex or a tensor', index, 'values', 'gpu');
   GATHER_ROWS.check({ table }, {}, { gpu: index.gpu });
   const shape = table.shape;
   index.check('gatherRows', table);
-  const padding = paddingRow(table, options.paddingIndex);
+  const padding = paddingRow(table, paddingIndex);
   return record(
     'gatherRows',
     gather.gatherRows(table, index.ids),

@@ -11,6 +11,7 @@ import {
   sparseScores as sparseScoresKernel,
 } from '../../kernels/sparse.js';
 import { sparseMatches } from '../../kernels/sparse-matches.js';
+import { OptionNames } from '../../options.js';
 import { show } from '../../show.js';
 import { f32, requireBeside, signature, wholeNumber } from '../../tensor/operands.js';
 import { PackedSequences } from '../../tensor/packed.js';
@@ -106,6 +107,8 @@ const LATE_INTERACTION = signature('lateInteraction', {
   passageVectors: f32('P', 'C'),
 });
 
+const LATE_INTERACTION_OPTIONS = new OptionNames<LateInteractionOptions>({ ownGroup: true, reduction: true });
+
 /**
  * ColBERT's score (Khattab & Zaharia 2020) of each query with each passage: for every token of the query the largest product
  * with a token of the passage, averaged or summed. All tokens take part; leave out what should not.
@@ -118,8 +121,9 @@ export function lateInteraction(
   passageVectors: Tensor,
   queries: PackedSequences,
   passages: PackedSequences,
-  { reduction = 'mean', ...pairs }: LateInteractionOptions = {},
+  options: LateInteractionOptions = {},
 ): Tensor {
+  const { reduction = 'mean', ...pairs } = LATE_INTERACTION_OPTIONS.read('lateInteraction', options);
   const facts = tokenCounts('lateInteraction', queries, passages);
   LATE_INTERACTION.check({ queryVectors, passageVectors }, {}, facts);
   if (reduction !== 'mean' && reduction !== 'sum')
@@ -156,6 +160,8 @@ export interface LexicalOptions extends ScoredPairs {
 
 const LEXICAL_SCORES = signature('lexicalScores', { queryWeights: f32('Q'), passageWeights: f32('P') });
 
+const LEXICAL_OPTIONS = new OptionNames<LexicalOptions>({ ownGroup: true, special: true });
+
 /**
  * Σ over the ids that a query and a passage share of the product of their weights; an id that a text has several times
  * weighs what the largest of them does (BGE-M3's sparse score). queryWeights: [tokens of queries] f32, passageWeights: [tokens
@@ -167,8 +173,9 @@ export function lexicalScores(
   passageWeights: Tensor,
   queries: LexicalTokens,
   passages: LexicalTokens,
-  { special = [], ...pairs }: LexicalOptions = {},
+  options: LexicalOptions = {},
 ): Tensor {
+  const { special = [], ...pairs } = LEXICAL_OPTIONS.read('lexicalScores', options);
   requireBeside('lexicalScores', 'queries', 'ids and sequences', queries, 'ids', 'sequences');
   requireBeside('lexicalScores', 'passages', 'ids and sequences', passages, 'ids', 'sequences');
   const operands = { queryWeights, passageWeights };

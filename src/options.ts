@@ -1,0 +1,42 @@
+/**
+ * Options of a call: an object, and nothing in it that the function does not know, since a name that is spelled wrong would
+ * otherwise be no option at all and go unnoticed. Stands beside errors.ts, below all rooms.
+ */
+import { ShapeError } from './errors.js';
+import { nearestName } from './nearest-name.js';
+import { show } from './show.js';
+
+/** Names by which Python's libraries know options too: `ignore_index` is near to `ignoreIndex`. */
+const words = (name: string): string => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+
+/** The names of a function's options. All of them, and no others, or it does not compile. */
+export class OptionNames<O extends object> {
+  private readonly known: Readonly<Record<string, true>>;
+
+  constructor(names: { readonly [Name in keyof O]-?: true }) {
+    this.known = Object.assign(Object.create(null), names);
+  }
+
+  /**
+   * The options that a call was given, which a function reads from nowhere else.
+   * @throws ShapeError for what is no object, and for a name that is none of these.
+   */
+  read(op: string, given: O, what = 'options'): O {
+    if (typeof given !== 'object' || given === null || Array.isArray(given) || ArrayBuffer.isView(given))
+      throw new ShapeError(op, `${what} must be an object, found ${show(given)}`);
+    for (const name in given) if (!(name in this.known)) this.refuse(op, given, name, what);
+    return given;
+  }
+
+  private refuse(op: string, given: object, name: string, what: string): never {
+    if (Object.getPrototypeOf(given) !== Object.prototype && Object.getPrototypeOf(given) !== null)
+      throw new ShapeError(op, `${what} must be an object of options, found ${show(given)}`);
+    const names = Object.keys(this.known);
+    const nearest = nearestName(words(name), names.map(words));
+    const near = names.find((each) => words(each) === nearest);
+    throw new ShapeError(
+      op,
+      `no option ${show(name)}${near === undefined ? '' : `, the nearest is ${near}`}; there ${names.length === 1 ? 'is' : 'are'} ${names.join(', ')}`,
+    );
+  }
+}
