@@ -98,20 +98,27 @@ const encoders = {
     ),
 };
 
-for (const [name, make] of Object.entries(encoders))
+/** Relative to the largest value: in f32, and where products are of halves, eleven bits, and several follow each other. */
+const tolerances = { f32: 1e-4, f16: 2e-2 };
+const perPrecision = <C extends readonly unknown[]>(cases: readonly C[]) =>
+  cases.flatMap((each) => (['f32', 'f16'] as const).map((precision) => [...each, precision] as const));
+
+for (const [name, make, precision] of perPrecision(Object.entries(encoders)))
   scoped(
-    `torch.nn.TransformerEncoder loads by name; output and gradients are PyTorch's: ${name}`,
+    `torch.nn.TransformerEncoder loads by name; output and gradients are PyTorch's: ${name}, ${precision}`,
     async (own) => {
-      const model = own(make());
+      const model = own(make()).to(precision);
+      const tolerance = tolerances[precision];
       assert.deepEqual(model.loadStateDict(golden('torch', `${name}.pt`)), { missing: [], unexpected: [] });
       const expected = expectations(name);
       const x = Tensor.from(gpu, expected.read('x'), [2, 5, DIM]);
       x.requiresGrad = true;
       const output = model.forward(x);
-      await near('output', output, expected.read('output'));
+      assert.equal(output.dtype, 'f32');
+      await near('output', output, expected.read('output'), tolerance);
       const weights = Float32Array.from({ length: output.size }, (_, n) => Math.cos(0.7 * n));
       backward(sum(mul(output, Tensor.from(gpu, weights, output.shape))));
-      await near('dx', x.grad!, expected.read('dx'));
+      await near('dx', x.grad!, expected.read('dx'), tolerance);
       const names = [...model.namedParameters()].map(([parameter]) => parameter);
       assert.deepEqual(
         names.map((parameter) => `grad.${parameter}`).sort(),
@@ -121,7 +128,7 @@ for (const [name, make] of Object.entries(encoders))
           .sort(),
       );
       for (const [parameter, { tensor }] of model.namedParameters())
-        await near(parameter, tensor.grad!, expected.read(`grad.${parameter}`));
+        await near(parameter, tensor.grad!, expected.read(`grad.${parameter}`), tolerance);
       x.grad?.dispose();
     },
   );
@@ -165,26 +172,28 @@ class Llama extends Module {
   }
 }
 
-for (const [name, make] of [
+for (const [name, make, precision] of perPrecision([
   ['decoder', () => new Decoder()],
   ['llama', () => new Llama()],
-] as const)
-  scoped(`a causal ${name} of torch loads by name; output, loss and gradients are PyTorch's`, async (own) => {
-    const model = own(make());
+] as const))
+  scoped(`a causal ${name} of torch loads by name; all is PyTorch's: ${precision}`, async (own) => {
+    const model = own(make()).to(precision);
+    const tolerance = tolerances[precision];
     model.loadStateDict(golden('torch', `${name}.pt`));
     const expected = expectations(name);
     const flat = [...(expected.readRaw('ids') as Int32Array)];
     const ids = [flat.slice(0, 6), flat.slice(6)];
     const logits = model.forward(ids);
-    await near('output', logits, expected.read('output'));
+    assert.equal(logits.dtype, precision);
+    await near('output', logits, expected.read('output'), tolerance);
     const loss = crossEntropy(
       reshape(slice(logits, null, [0, -1]), [10, 11]),
       ids.flatMap((list) => list.slice(1)),
     );
-    await near('loss', loss, expected.read('loss'));
+    await near('loss', loss, expected.read('loss'), tolerance);
     backward(loss);
     for (const [parameter, { tensor }] of model.namedParameters())
-      await near(parameter, tensor.grad!, expected.read(`grad.${parameter}`));
+      await near(parameter, tensor.grad!, expected.read(`grad.${parameter}`), tolerance);
   });
 
 scoped('attention: padding is as if it were not there; a context, a bias', async (own) => {

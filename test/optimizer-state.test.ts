@@ -145,7 +145,7 @@ test('moments of no step, and of no row, are a state too', async () => {
 
 interface Saved {
   name: string;
-  dtype: 'f32' | 'u32';
+  dtype: 'f32' | 'f16' | 'u32';
   shape: readonly number[];
   data: Float32Array | Uint32Array;
 }

@@ -30,7 +30,7 @@ for (const table of [false, true])
       const spec = { name: 'E', shape: [V, C], table, trainable: true, decay: false, product: true };
       const list = new RowIndex(gpu, ids);
       const x = Tensor.from(gpu, new Float32Array(2 * C).fill(0.5), [2, C]);
-      const alone = Parameter.alone(gpu, spec, precision);
+      const alone = Parameter.alone(gpu, spec);
       const store = new ParameterStore(gpu, [spec], precision);
       assert.equal(alone.tensor.grad, undefined);
       for (const E of [alone.tensor, store.get('E')]) {

@@ -34,7 +34,7 @@ export interface ParameterSpec {
   readonly trainable: boolean;
   /** An embedding table: its gradient is collected by rows. */
   readonly table?: boolean;
-  /** A matrix that products read: in mixed precision it has an f16 copy. */
+  /** A matrix that products read: an f16 store has room for its f16 copy beside those of the others, where the optimiser writes it. */
   readonly product?: boolean;
   /**
    * When forward first uses it: backward completes the gradients of later stages first (`ParameterStore.buckets`).
@@ -57,7 +57,10 @@ function checkSpec(op: string, { name, shape, table, stage }: ParameterSpec): vo
     );
 }
 
-/** A named tensor, where its gradient arrives, and its copy in the format that products read. */
+/**
+ * A named tensor, f32, where its gradient arrives, and the f16 copy of it that products of halves read: made for the first of
+ * them, and written again when the weight was.
+ */
 export class Parameter extends Leaf {
   readonly name: string;
   readonly shape: Shape;
@@ -74,12 +77,12 @@ export class Parameter extends Leaf {
 
   /**
    * A parameter in no store, zeros at first: its gradient is its own, made when the first one arrives, and a table's is
-   * collected by rows. `precision` f16: a product's gets an f16 copy. Disposing of its tensor frees all of it.
+   * collected by rows. Disposing of its tensor frees all of it.
    * @throws ShapeError when the shape is none, or a table's is not of rows and columns.
    */
-  static alone(gpu: Gpu, spec: ParameterSpec, precision: FloatDType = 'f32'): Parameter {
+  static alone(gpu: Gpu, spec: ParameterSpec): Parameter {
     checkSpec('Parameter', spec);
-    return keepAll(() => apart(gpu, spec, precision));
+    return keepAll(() => apart(gpu, spec));
   }
 
   constructor(
@@ -108,13 +111,27 @@ export class Parameter extends Leaf {
     return this.copy !== undefined && this.halved !== this.tensor.version.current;
   }
 
-  override half(): Tensor | undefined {
+  override half(): Tensor {
     if (this.isDivided) return this.tensor;
-    if (this.copy && this.isStale) {
+    this.copy ??= Tensor.empty(this.tensor.gpu, this.shape, 'f16', 'weights').keep();
+    if (this.isStale) {
       castInto(this.tensor, this.copy);
       this.noteHalved();
     }
     return this.copy;
+  }
+
+  /** The f16 copy as the weight is now, if there is one: whoever writes the weight can write it too, and say so (`noteHalved`). */
+  get currentHalf(): Tensor | undefined {
+    return this.copy && this.half();
+  }
+
+  /** Frees the f16 copy until a product of halves wants one again; of a store it lies among others, and stays. */
+  forgetHalf(): void {
+    if (this.offset !== undefined) return;
+    this.copy?.dispose();
+    this.copy = undefined;
+    this.halved = undefined;
   }
 
   /** Whoever wrote the weight wrote the copy too. */
@@ -201,12 +218,10 @@ export class Parameter extends Leaf {
 }
 
 /** A parameter that lies in no flat buffer. */
-function apart(gpu: Gpu, spec: ParameterSpec, precision: FloatDType): Parameter {
+function apart(gpu: Gpu, spec: ParameterSpec): Parameter {
   const tensor = Tensor.zeros(gpu, spec.shape, 'f32', 'weights');
   const gradient = spec.table ? new RowGradients(tensor) : new DenseGradient(tensor);
-  const half =
-    precision === 'f16' && spec.product ? Tensor.empty(gpu, spec.shape, 'f16', 'weights') : undefined;
-  return new Parameter(spec, tensor, spec.trainable ? gradient : undefined, half, undefined);
+  return new Parameter(spec, tensor, spec.trainable ? gradient : undefined, undefined, undefined);
 }
 
 /** Elements: 256 bytes of f16, which any adapter can bind at. */
@@ -244,7 +259,7 @@ export class ParameterStore {
   readonly decayEnd: number;
   private readonly byName = new Map<string, Parameter>();
 
-  /** `precision` f16: what products read gets an f16 copy; weights and gradients are f32 anyway. */
+  /** `precision` f16: what products read gets its f16 copy at once; weights and gradients are f32 anyway. */
   constructor(
     readonly gpu: Gpu,
     specs: readonly ParameterSpec[],
@@ -286,13 +301,12 @@ export class ParameterStore {
         precision === 'f16' && halvesEnd > 0 ? Tensor.empty(gpu, [halvesEnd], 'f16', 'weights') : undefined;
       const parameters = specs.map((spec) => {
         const offset = offsets.get(spec);
-        if (offset === undefined) return apart(gpu, spec, precision);
+        if (offset === undefined) return apart(gpu, spec);
         const slot = (flat: Tensor) => flat.slot(offset, spec.shape);
         const tensor = slot(weights!);
         const gradient = new DenseGradient(tensor, () => slot(this.gradients!).keep());
         let half: Tensor | undefined;
-        if (precision === 'f16' && spec.product)
-          half = offset < halvesEnd ? slot(halves!) : Tensor.empty(gpu, spec.shape, 'f16', 'weights');
+        if (halves && spec.product && offset < halvesEnd) half = slot(halves);
         return new Parameter(spec, tensor, gradient, half, offset);
       });
       return { weights, halves, parameters };
@@ -419,7 +433,7 @@ export class ParameterStore {
       castInto(weights!, halves);
       for (const parameter of inHalves) parameter.noteHalved();
     }
-    for (const parameter of this.parameters) parameter.half();
+    for (const parameter of this.parameters) if (parameter.isStale) parameter.half();
   }
 
   /** The optimiser wrote `halves` along with `weights`: copies that lie there are of the weights as they are now. */

@@ -6,11 +6,13 @@
 import { ShapeError } from '../errors.js';
 import { show } from '../show.js';
 import { floats, integer, integers, optional, positive, signature } from '../tensor/operands.js';
+import { scope } from '../tensor/scope.js';
 import { Tensor } from '../tensor/tensor.js';
 import { type FloatDType, floatDType, type UnitName, unitFor, unitOf } from './launch/formats.js';
 import { FLAT_MAIN, flatGroups } from './launch/grid.js';
 import { byRows, whole } from './launch/operands.js';
 import { shaderOf } from './launch/shader.js';
+import { cast } from './pointwise.js';
 
 /** How `rotary` turns: the base of its angles, and which components are a pair. */
 export interface RotaryOptions {
@@ -131,13 +133,8 @@ export function rotaryCall(
   if (d % 2 !== 0) throw new ShapeError('rotary', `${d} components are no pairs`, operands);
   if (given && given.size !== length)
     throw new ShapeError('rotary', `${given.size} positions for an axis of ${length}`, operands);
-  const dtype = floatDType('rotary', x);
-  if (dtype === 'f16' && d % (interleaved ? 4 : 8) !== 0)
-    throw new ShapeError(
-      'rotary',
-      `f16 needs ${interleaved ? 'a multiple of 4' : 'a multiple of 8'} components, found ${d}`,
-      operands,
-    );
+  // The kernel takes halves in fours.
+  const dtype = d % (interleaved ? 4 : 8) === 0 ? floatDType('rotary', x) : 'f32';
   return {
     form: {
       dtype,
@@ -156,9 +153,11 @@ export function rotaryCall(
   };
 }
 
-/** x turned, or with `back` turned back. */
+/** x turned, or with `back` turned back, of x's format. */
 export function rotary(call: Rotary, x: Tensor, back = false): Tensor {
   const { form, positions, offset, inner, length, turns } = call;
+  if (x.dtype !== form.dtype)
+    return scope(() => cast(rotary(call, cast(x, form.dtype), back), floatDType('rotary', x)));
   const y = Tensor.empty(x.gpu, x.shape, form.dtype);
   if (x.size === 0) return y;
   const table = Tensor.from(x.gpu, turns, [turns.length], 'u32', 'workspace');

@@ -11,6 +11,7 @@ import {
 import type { Parameter } from '../autograd/parameters.js';
 import { ShapeError } from '../errors.js';
 import type { Gpu } from '../gpu/gpu.js';
+import type { FloatDType } from '../kernels/launch/formats.js';
 import { floats, probability, signature, wholeNumber } from '../tensor/operands.js';
 import { PackedSequences } from '../tensor/packed.js';
 import { scope } from '../tensor/scope.js';
@@ -80,14 +81,21 @@ export class MultiHeadAttention extends Module {
   }
 
   /**
-   * x: [batch, length, dim]; returns the same. Its tokens attend to each other, or to those of `context`, [batch, keys,
-   * dim], whose `lengths` are then meant. @throws ShapeError for operands and options that do not fit.
+   * x: [batch, length, dim]; returns the same, of `dtype`, by default that of the products. Its tokens attend to each other, or to
+   * those of `context`, [batch, keys, dim], whose `lengths` are then meant. @throws ShapeError for operands and options that
+   * do not fit.
    */
-  forward(x: Tensor, options: AttendOptions & { readonly context?: Tensor | undefined } = {}): Tensor {
-    const { context, causal = false, lengths, bias } = options;
-    if (context) CROSS.check({ x, context });
-    else X.check({ x });
+  forward(
+    input: Tensor,
+    options: AttendOptions & { readonly context?: Tensor | undefined } = {},
+    dtype?: FloatDType,
+  ): Tensor {
+    const { causal = false, lengths, bias } = options;
+    if (options.context) CROSS.check({ x: input, context: options.context });
+    else X.check({ x: input });
     return scope(() => {
+      const x = this.inPrecision(input);
+      const context = options.context && this.inPrecision(options.context);
       const drops = this.training && this.dropout > 0;
       const random = drops ? (this.random ?? defaultRandom(x.gpu)).next() : undefined;
       const dropout = random && { probability: this.dropout, ...random };
@@ -100,7 +108,7 @@ export class MultiHeadAttention extends Module {
               ...(lengths ? (context ? { keyLengths: lengths } : { lengths }) : {}),
             })
           : this.packed(x, causal, dropout);
-      return reshape(this.outProj.forward(attended), x.shape);
+      return reshape(this.outProj.forward(attended, dtype), x.shape);
     });
   }
 

@@ -5,6 +5,7 @@
 import { add, reshape, rotary, scaledDotProductAttention, swiglu } from '../autograd/index.js';
 import { ShapeError } from '../errors.js';
 import type { Gpu } from '../gpu/gpu.js';
+import { type FloatDType, floatDType } from '../kernels/launch/formats.js';
 import { floats, positive, signature, wholeNumber } from '../tensor/operands.js';
 import { scope } from '../tensor/scope.js';
 import type { Tensor } from '../tensor/tensor.js';
@@ -60,10 +61,11 @@ export class RotaryAttention extends Module {
     this.oProj = linear(dim, dim);
   }
 
-  /** @throws ShapeError for operands and options that do not fit. */
-  forward(x: Tensor, { lengths, start = 0 }: DecodeOptions = {}): Tensor {
-    X.check({ x });
+  /** The result is of `dtype`, by default that of the products. @throws ShapeError for operands and options that do not fit. */
+  forward(input: Tensor, { lengths, start = 0 }: DecodeOptions = {}, dtype?: FloatDType): Tensor {
+    X.check({ x: input });
     return scope(() => {
+      const x = this.inPrecision(input);
       const inHeads = (y: Tensor) =>
         reshape(y, [...y.shape.slice(0, 2), y.shape[2]! / this.headDim, this.headDim]);
       const turned = (y: Tensor) => rotary(inHeads(y), start, { axis: -3, base: this.base });
@@ -73,7 +75,7 @@ export class RotaryAttention extends Module {
         inHeads(this.vProj.forward(x)),
         { layout: 'blhd', causal: true, ...(lengths ? { lengths } : {}) },
       );
-      return this.oProj.forward(reshape(y, x.shape));
+      return this.oProj.forward(reshape(y, x.shape), dtype);
     });
   }
 }
@@ -91,10 +93,16 @@ export class SwiGLU extends Module {
     this.downProj = new Linear(gpu, feedForward, dim, { bias: false, random });
   }
 
-  forward(x: Tensor): Tensor {
-    return scope(() => this.downProj.forward(swiglu(this.gateProj.forward(x), this.upProj.forward(x))));
+  /** The result is of `dtype`, by default that of the products. */
+  forward(input: Tensor, dtype?: FloatDType): Tensor {
+    return scope(() => {
+      const x = this.inPrecision(input);
+      return this.downProj.forward(swiglu(this.gateProj.forward(x), this.upProj.forward(x)), dtype);
+    });
   }
 }
+
+const LAYER = signature('DecoderLayer', { x: floats('batch', 'length', 'dim') });
 
 export interface DecoderLayerOptions extends RotaryAttentionOptions {
   /** Width of the feed-forward's inner layer; by default four times the dimension. */
@@ -103,7 +111,7 @@ export interface DecoderLayerOptions extends RotaryAttentionOptions {
   readonly normEps?: number;
 }
 
-/** A layer of a causal model: x + attention(norm(x)), then the same with the feed-forward. [batch, length, dim] to the same. */
+/** A layer of a causal model: x + attention(norm(x)), then the same with the feed-forward. [batch, length, dim] to the same, of x's format. */
 export class DecoderLayer extends Module {
   readonly selfAttn: RotaryAttention;
   readonly mlp: SwiGLU;
@@ -123,8 +131,10 @@ export class DecoderLayer extends Module {
   /** @throws ShapeError for operands and options that do not fit. */
   forward(x: Tensor, options: DecodeOptions = {}): Tensor {
     return scope(() => {
-      const attended = add(x, this.selfAttn.forward(this.inputLayernorm.forward(x), options));
-      return add(attended, this.mlp.forward(this.postAttentionLayernorm.forward(attended)));
+      LAYER.check({ x });
+      const dtype = floatDType('DecoderLayer', x);
+      const attended = add(x, this.selfAttn.forward(this.inputLayernorm.forward(x), options, dtype));
+      return add(attended, this.mlp.forward(this.postAttentionLayernorm.forward(attended), dtype));
     });
   }
 }

@@ -28,7 +28,7 @@ export interface LinearOptions extends RandomOptions {
 
 const LINEAR = signature('Linear', {}, { numbers: { in: wholeNumber(), out: wholeNumber() } });
 
-/** x·Wᵀ + b. x: [..., in] f32 or f16; returns [..., out]. Weight and bias begin uniform in ±1/√in. */
+/** x·Wᵀ + b. x: [..., in] f32 or f16; returns [..., out] of the product's format. Weight and bias begin uniform in ±1/√in. */
 export class Linear extends Module {
   readonly weight: Parameter;
   readonly bias: Parameter | undefined;
@@ -46,8 +46,9 @@ export class Linear extends Module {
     this.bias = bias ? uniform_(parameter(gpu, [outFeatures]), -bound, bound, random) : undefined;
   }
 
+  /** The result is of `dtype`, by default that of x as the product reads it (`Module.to`). */
   forward(x: Tensor, dtype?: FloatDType): Tensor {
-    return linear(x, this.weight.tensor, this.bias?.tensor, dtype);
+    return scope(() => linear(this.inPrecision(x), this.weight.tensor, this.bias?.tensor, dtype));
   }
 }
 
@@ -61,7 +62,10 @@ export type Ids = RowIndex | Tensor | ArrayLike<number> | readonly ArrayLike<num
 
 const EMBEDDING = signature('Embedding', {}, { numbers: { rows: wholeNumber(), columns: wholeNumber() } });
 
-/** Rows of a table by their numbers: [n] ids give [n, dim], lists [a, b] of ids [a, b, dim]. Rows begin normal(0, 1). */
+/**
+ * Rows of a table by their numbers: [n] ids give [n, dim], lists [a, b] of ids [a, b, dim], of the module's precision. Rows begin
+ * normal(0, 1).
+ */
 export class Embedding extends Module {
   readonly weight: Parameter;
   private readonly paddingIndex: number | undefined;
@@ -88,6 +92,10 @@ export class Embedding extends Module {
    * @throws ShapeError for a number that is no row, for lists of different lengths, for ids on the device with a padding row.
    */
   forward(ids: Ids): Tensor {
+    return scope(() => this.inPrecision(this.rowsAt(ids)));
+  }
+
+  private rowsAt(ids: Ids): Tensor {
     const { tensor } = this.weight;
     if (ids instanceof Tensor) {
       if (this.paddingIndex !== undefined)
@@ -99,7 +107,7 @@ export class Embedding extends Module {
     const { values, shape } = flatIds(ids);
     const index = new RowIndex(tensor.gpu, values);
     try {
-      return scope(() => reshape(gatherRows(tensor, index, options), [...shape, tensor.cols]));
+      return reshape(gatherRows(tensor, index, options), [...shape, tensor.cols]);
     } finally {
       // What was recorded takes what it needs anew.
       index.dispose();

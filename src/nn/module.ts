@@ -3,9 +3,12 @@
  * is what it is made of: a `Parameter`, a `Module`, or an array of them (PyTorch's ModuleList), which counts from 0. Names are
  * those of the properties, in PyTorch's spelling: `selfAttn` is `self_attn`.
  */
+import { cast } from '../autograd/index.js';
 import { Parameter, type ParameterSpec } from '../autograd/parameters.js';
 import { ShapeError } from '../errors.js';
 import type { Gpu } from '../gpu/gpu.js';
+import type { FloatDType } from '../kernels/launch/formats.js';
+import { show } from '../show.js';
 import type { Shape } from '../tensor/shape.js';
 import { Tensor } from '../tensor/tensor.js';
 import { saveTensors } from '../weights/save-tensors.js';
@@ -55,6 +58,8 @@ export function parameter(
 export abstract class Module {
   /** Whether dropout drops; see `train` and `eval`. */
   training = true;
+  /** The format of what products and attention read and leave; see `to`. */
+  precision: FloatDType = 'f32';
   private readonly ownBuffers = new Map<string, Tensor>();
 
   /**
@@ -136,6 +141,26 @@ export abstract class Module {
     return this.train(false);
   }
 
+  /**
+   * Mixed precision, here and in all modules of this one (Micikevicius et al. 2018): with 'f16' products, attention and
+   * embeddings give halves, and f32 inputs of them are rounded first. Sums, norms and softmax are computed in f32; parameters,
+   * their gradients and what an optimiser holds of them stay f32, and products read f16 copies. Other layers go by the
+   * format of what they are given. 'f32' again: inputs are taken as they come, and the copies are freed.
+   * @throws ShapeError for another format.
+   */
+  to(precision: FloatDType): this {
+    if (precision !== 'f32' && precision !== 'f16')
+      throw new ShapeError(this.constructor.name, `precision must be f32 or f16, found ${show(precision)}`);
+    for (const [, module] of this.namedModules()) module.precision = precision;
+    if (precision === 'f32') for (const parameter of this.parameters()) parameter.forgetHalf();
+    return this;
+  }
+
+  /** x as a product of this module reads it: rounded to f16 where that is the precision, else as it is. */
+  protected inPrecision(x: Tensor): Tensor {
+    return this.precision === 'f16' && x?.dtype === 'f32' ? cast(x, 'f16') : x;
+  }
+
   /** No gradient and no update of any parameter from here on. */
   freeze(): this {
     for (const parameter of this.parameters()) parameter.freeze();
@@ -173,12 +198,17 @@ export abstract class Module {
     return loadEntries([...this.stateDict()], source, options);
   }
 
-  /** Writes the state as safetensors, f32; `loadStateDict` reads it, and PyTorch. */
-  async save(file: string): Promise<void> {
+  /**
+   * Writes the state as safetensors; `loadStateDict` reads it, and PyTorch. f32, from which training goes on to the bit, or with
+   * `dtype: 'f16'` rounded, half as large.
+   */
+  async save(file: string, { dtype = 'f32' }: { readonly dtype?: FloatDType } = {}): Promise<void> {
+    if (dtype !== 'f32' && dtype !== 'f16')
+      throw new ShapeError('save', `dtype must be f32 or f16, found ${show(dtype)}`);
     await saveTensors(
       file,
       [...this.stateDict()].map(([name, tensor]) => ({
-        ...{ name, shape: tensor.shape, dtype: 'f32' as const },
+        ...{ name, shape: tensor.shape, dtype },
         read: async (start = 0, count = tensor.size - start) =>
           new Float32Array(await tensor.gpu.read({ ...tensor.bindingRange(start, count), size: 4 * count })),
       })),

@@ -2,7 +2,9 @@
 import { add, gelu, geluTanh, linearGelu, relu } from '../autograd/index.js';
 import { ShapeError } from '../errors.js';
 import type { Gpu } from '../gpu/gpu.js';
+import { type FloatDType, floatDType } from '../kernels/launch/formats.js';
 import { show } from '../show.js';
+import { floats, signature } from '../tensor/operands.js';
 import { scope } from '../tensor/scope.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { type AttendOptions, MultiHeadAttention } from './attention.js';
@@ -10,6 +12,8 @@ import { Dropout, LayerNorm, Linear, type RandomOptions } from './layers.js';
 import { Module } from './module.js';
 
 const activations = { relu, gelu, geluTanh };
+
+const X = signature('TransformerEncoderLayer', { x: floats('batch', 'length', 'dim') });
 
 export interface TransformerLayerOptions extends RandomOptions {
   /** Width of the feed-forward's inner layer. Default 2048. */
@@ -25,7 +29,7 @@ export interface TransformerLayerOptions extends RandomOptions {
   readonly bias?: boolean;
 }
 
-/** Self-attention and a feed-forward, each with a residual and a norm: [batch, length, dim] to the same. */
+/** Self-attention and a feed-forward, each with a residual and a norm: [batch, length, dim] to the same, of x's format. */
 export class TransformerEncoderLayer extends Module {
   readonly selfAttn: MultiHeadAttention;
   readonly linear1: Linear;
@@ -63,26 +67,30 @@ export class TransformerEncoderLayer extends Module {
   /** With `causal` it is a layer of a decoder. @throws ShapeError for operands and options that do not fit. */
   forward(x: Tensor, options: AttendOptions = {}): Tensor {
     return scope(() => {
+      // What is added up over all layers is not rounded in each of them.
+      X.check({ x });
+      const dtype = floatDType('TransformerEncoderLayer', x);
       if (this.normFirst) {
-        const attended = add(x, this.attend(this.norm1.forward(x), options));
-        return add(attended, this.feed(this.norm2.forward(attended)));
+        const read = this.precision === 'f16' ? 'f16' : undefined;
+        const attended = add(x, this.attend(this.norm1.forward(x, undefined, read), options, dtype));
+        return add(attended, this.feed(this.norm2.forward(attended, undefined, read), dtype));
       }
-      const attended = this.norm1.forward(this.attend(x, options), x);
-      return this.norm2.forward(this.feed(attended), attended);
+      const attended = this.norm1.forward(this.attend(x, options, dtype), x);
+      return this.norm2.forward(this.feed(attended, dtype), attended);
     });
   }
 
-  private attend(x: Tensor, options: AttendOptions): Tensor {
-    return this.dropout1.forward(this.selfAttn.forward(x, options));
+  private attend(x: Tensor, options: AttendOptions, dtype: FloatDType): Tensor {
+    return this.dropout1.forward(this.selfAttn.forward(x, options, dtype));
   }
 
-  private feed(x: Tensor): Tensor {
+  private feed(x: Tensor, dtype: FloatDType): Tensor {
     const { weight, bias } = this.linear1;
     const inner =
       this.activation === 'gelu'
-        ? linearGelu(x, weight.tensor, bias?.tensor)
+        ? linearGelu(this.inPrecision(x), weight.tensor, bias?.tensor)
         : activations[this.activation](this.linear1.forward(x));
-    return this.dropout2.forward(this.linear2.forward(this.dropout.forward(inner)));
+    return this.dropout2.forward(this.linear2.forward(this.dropout.forward(inner), dtype));
   }
 }
 

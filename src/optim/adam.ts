@@ -1,4 +1,5 @@
 /** Adam (Kingma & Ba 2015) and AdamW (Loshchilov & Hutter 2019), as PyTorch computes them, over any f32 tensors. */
+import { Parameter } from '../autograd/parameters.js';
 import { ShapeError } from '../errors.js';
 import { type AdamWSettings, adamW } from '../kernels/adamw.js';
 import { type NumberSpec, notNegative, positive, signature } from '../tensor/operands.js';
@@ -89,17 +90,22 @@ abstract class AnyAdam extends Optimizer<AdamSettings> {
       return (factor) => update(factor, settings());
     }
     const flat = [tensor.size];
-    return (factor) =>
+    const parameter = tensor.role instanceof Parameter ? tensor.role : undefined;
+    const halves = parameter?.currentHalf;
+    return (factor) => {
       adamW(
         {
           weights: tensor.alias(flat),
           gradients: gradient.dense.alias(flat),
           moment1: moments.get(MEAN)!,
           moment2: moments.get(SQUARE)!,
+          halves,
           factor,
         },
         settings(),
       );
+      if (halves) parameter!.noteHalved();
+    };
   }
 }
 

@@ -59,8 +59,8 @@ export class LossScaler {
   private hysteresis: number;
   private overflows = 0;
 
-  /** `scaling` null: f32, where nothing is scaled and an overflow is an error. */
-  constructor(private readonly scaling: LossScaling | null) {
+  /** By default as PyTorch's GradScaler. `scaling` null: f32, where nothing is scaled and an overflow is an error. */
+  constructor(private readonly scaling: LossScaling | null = defaultLossScaling) {
     this.scale = scaling === null ? 1 : scaling.kind === 'static' ? scaling.scale : scaling.initialScale;
     this.hysteresis = scaling?.kind === 'dynamic' ? scaling.hysteresis : 1;
   }

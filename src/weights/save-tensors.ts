@@ -6,7 +6,8 @@ import { SafetensorsWriter } from './safetensors.js';
 export interface StateTensor {
   readonly name: string;
   readonly shape: Shape;
-  readonly dtype: 'f32' | 'u32';
+  /** f32 values are rounded to f16 where that is it. */
+  readonly dtype: 'f32' | 'f16' | 'u32';
   /** `count` elements from `start` on, row-major; by default all. Each call is a readback of its own. */
   read(start?: number, count?: number): Promise<Float32Array | Uint32Array>;
 }

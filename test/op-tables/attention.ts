@@ -191,9 +191,9 @@ export const attentionCases: OpCase[] = [
   ...fusedCases,
   swigluCase,
   rotaryCase([2, 5, 8], -2, false, 7, true),
-  rotaryCase([2, 3, 2, 6], -3, false, -2, false),
+  rotaryCase([2, 3, 2, 6], -3, false, -2, true),
   rotaryCase([2, 3, 2, 12], -3, true, 10_000, true),
-  rotaryCase([4, 6], -2, true, 0, false),
+  rotaryCase([4, 6], -2, true, 0, true),
   // Kernels of a form take long to compile: all that is said in numbers is said of two of them.
   apartCase({ layout: 'blhd', batch: 2, heads: 8, keyHeads: 4, queries: 35, keys: 35, d: 16, causal: true }),
   apartCase({

@@ -135,7 +135,7 @@ const ROTARY_OPTIONS = new OptionNames<RotaryOptions>({ base: true, interleaved:
  * al. 2021). `positions`: u32 or i32 [length], or the first of as many in a row. Pairs are i and i + d/2, or with
  * `interleaved` 2i and 2i+1; `axis` is that of positions, −3 where heads come after the length. Returns a copy; the gradient
  * is turned back.
- * @throws ShapeError unless d is even (f16: a multiple of 8, interleaved of 4).
+ * @throws ShapeError unless d is even.
  */
 export function rotary(x: Tensor, positions: number | Tensor = 0, options: RotaryOptions = {}): Tensor {
   const call = rotaryCall(x, positions, ROTARY_OPTIONS.read('rotary', options));
