@@ -1,11 +1,15 @@
-/** BGE-M3 from code: a model trains on questions and passages, is saved, and scores by its three heads. Give a model's folder. */
-import { collate, encodeTexts, forwardBackward, Gpu, hybridScores, M3Model, StoreAdamW, Tokenizer } from 'dawntune';
+/**
+ * BGE-M3 from code: a model trains on questions and passages, scores by its three heads and is saved.
+ * `node examples/m3.js [STEPS [MODEL [OUTPUT]]]`, of which MODEL and OUTPUT are folders.
+ */
+import { collate, encodeTexts, forwardBackward, Gpu, hybridScores, M3Model, Tokenizer } from 'dawntune';
+import { AdamW, clipGradNorm } from 'dawntune/optim';
 
 const steps = Number(process.argv[2] ?? 20);
-const folder = process.argv[3];
+const [folder, output] = process.argv.slice(3);
 const gpu = await Gpu.open();
 // Without a folder: a tiny model of random weights, with the tokenizer of the demo.
-const tokenizer = Tokenizer.load(folder ?? new URL('../assets/demo-tokenizer', import.meta.url).pathname);
+const tokenizer = Tokenizer.load(folder || new URL('../assets/demo-tokenizer', import.meta.url).pathname);
 const sizes = { model_type: 'xlm-roberta', hidden_size: 32, num_hidden_layers: 2, num_attention_heads: 4, intermediate_size: 64 };
 const limits = { max_position_embeddings: 130, vocab_size: tokenizer.vocabSize, type_vocab_size: 1, pad_token_id: 1, layer_norm_eps: 1e-5 };
 const model = folder ? M3Model.load(gpu, folder) : M3Model.random(gpu, { ...sizes, ...limits });
@@ -13,17 +17,14 @@ const model = folder ? M3Model.load(gpu, folder) : M3Model.random(gpu, { ...size
 const queries = ['Which river flows through Paris?', 'Who wrote Faust?'];
 // As many for each query as for the others: its positive first, then its negatives.
 const passages = ['Paris lies on the Seine.', 'The Spree flows through Berlin.', 'Goethe wrote Faust.', 'Kafka wrote The Trial.'];
-const lengths = { queryMaxLen: 64, passageMaxLen: 128, colbertFloor: false };
-const settings = {
-  temperature: 0.02, unified: true, kind: 'kl_div', negativesCrossDevice: false,
-  compat: new Set(), recompute: false, subBatchSize: null,
-};
-const optimizer = new StoreAdamW(model.store, { beta1: 0.9, beta2: 0.999, eps: 1e-8, weightDecay: 0, maxGradNorm: 1 });
+const optimizer = new AdamW(model.parameters(), { learningRate: folder ? 1e-5 : 1e-3, weightDecay: 0 });
 for (let step = 1; step <= steps; step++) {
-  const batch = collate(gpu, tokenizer, model.config, queries, passages, lengths);
-  const loss = await forwardBackward(model, { ...batch, teacherScores: null, noInBatchNeg: false, selfDistill: false }, settings);
+  const batch = collate(gpu, tokenizer, model.config, queries, passages, { queryMaxLen: 64, passageMaxLen: 128 });
+  optimizer.zeroGrad();
+  const loss = await forwardBackward(model, batch, { unified: true });
   batch.tokens.dispose();
-  await optimizer.step(folder ? 1e-5 : 1e-3);
+  clipGradNorm(model.parameters(), 1);
+  optimizer.step();
   if (step % 5 === 0 || step === steps) console.log(`step ${step} loss ${loss.toFixed(5)}`);
 }
 
@@ -32,4 +33,5 @@ for (const [i, text] of texts.entries()) {
   const { dense, sparse, colbert } = hybridScores(question, text);
   console.log(passages[i], { dense, sparse, colbert });
 }
+if (output) await model.save(output, tokenizer);
 await gpu.close();

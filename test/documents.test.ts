@@ -329,6 +329,7 @@ test('README’s library examples compile and run', () => {
     const file = path.join(folder, `example-${i}.mts`);
     const code = block
       .replaceAll("'dawntune'", JSON.stringify(`${index}.js`))
+      .replaceAll("'dawntune/optim'", JSON.stringify(path.join(repositoryRoot, 'dist/src/optim/index.js')))
       .replaceAll("'./bge-m3'", JSON.stringify(golden('model')))
       .replaceAll("'./trained'", JSON.stringify(path.join(folder, 'trained')))
       .replaceAll("'./rank.js'", JSON.stringify(`./example-${rank}.mjs`))

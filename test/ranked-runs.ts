@@ -96,7 +96,7 @@ export function joinedBatch(model: M3Model, ranks: number, index: number, mode: 
       model.config,
     ),
     queries: queries * ranks,
-    teacherScores: all(({ teacherScores }) => teacherScores),
+    teacherScores: all(({ teacherScores = null }) => teacherScores),
   };
 }
 

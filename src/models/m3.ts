@@ -11,7 +11,7 @@ import {
   segmentMean,
   sliceRows,
 } from '../autograd/index.js';
-import { ParameterStore } from '../autograd/parameters.js';
+import { type Parameter, ParameterStore } from '../autograd/parameters.js';
 import type { Gpu } from '../gpu/gpu.js';
 import { fillNormal } from '../kernels/random.js';
 import { CounterRandom } from '../tensor/random.js';
@@ -106,6 +106,11 @@ export class M3Model {
     }
     store.refreshHalves();
     return model;
+  }
+
+  /** What an optimiser takes: all parameters but those that were made not to train (`trainable`). */
+  parameters(): Parameter[] {
+    return this.store.parameters.filter(({ trainable }) => trainable);
   }
 
   // ---- running -----------------------------------------------------------------------------------------------

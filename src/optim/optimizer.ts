@@ -301,7 +301,7 @@ export abstract class Optimizer<S extends CommonSettings> {
 }
 
 /** Those that are given instead of the defaults. @throws ShapeError for one that there is not. */
-function withSettings<S extends CommonSettings>(op: string, defaults: S, settings: Partial<S>): S {
+export function withSettings<S extends object>(op: string, defaults: S, settings: Partial<S>): S {
   const given = Object.entries(settings).filter(([, value]) => value !== undefined);
   const unknown = given.find(([name]) => !(name in defaults));
   if (unknown) throw new ShapeError(op, `there is no setting ${show(unknown[0])}`);

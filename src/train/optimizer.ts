@@ -6,7 +6,7 @@ import type { Parameter, ParameterPart, ParameterStore } from '../autograd/param
 import { type AdamWSettings, adamW, clipFactor, globalNorm } from '../kernels/adamw.js';
 import { rowSquareSums } from '../kernels/reduce.js';
 import { beta } from '../optim/adam.js';
-import type { StepResult } from '../optim/optimizer.js';
+import { type StepResult, withSettings } from '../optim/optimizer.js';
 import {
   type Placement,
   requireTensors,
@@ -32,13 +32,25 @@ import { placementOfRows, type Shard } from './ranks/shard.js';
 
 /** Settings of StoreAdamW. */
 export interface StoreAdamWOptions {
+  /** What is left of the mean of gradients in a step, in [0, 1). Default 0.9. */
   beta1: number;
+  /** The same of the mean of their squares. Default 0.999. */
   beta2: number;
+  /** Beside the root of the squares. Default 1e-8. */
   eps: number;
+  /** λ, of those parameters that decay. Default 1e-2, as PyTorch's. */
   weightDecay: number;
-  /** Gradients are clipped to this global norm; 0: no clipping. */
+  /** Gradients are clipped to this global norm; 0, the default: no clipping. */
   maxGradNorm: number;
 }
+
+const DEFAULTS: StoreAdamWOptions = {
+  beta1: 0.9,
+  beta2: 0.999,
+  eps: 1e-8,
+  weightDecay: 1e-2,
+  maxGradNorm: 0,
+};
 
 const OPTIONS = signature(
   'StoreAdamW',
@@ -93,6 +105,7 @@ function partOf({ name, parts }: Parameter): ParameterPart {
 export class StoreAdamW {
   /** Updates done. */
   steps = 0;
+  private readonly options: StoreAdamWOptions;
   private readonly moments: { m: Tensor; v: Tensor } | undefined;
   private readonly tableMoments = new Map<Parameter, TableMoments>();
   /** Tables that the last update moved; undefined when it was none, or its weights were gathered. */
@@ -101,14 +114,16 @@ export class StoreAdamW {
   /**
    * `shard`: ranks divide the moments among them, and the f32 weights that products read in f16 (`ParameterStore.divide`);
    * each updates its own parts, and `gatherWeights` brings the others'. Of what is frozen now no rank has moments.
-   * @throws ShapeError for options that make numbers of no use: β outside [0,1), ε 0 in f32, what is no number.
+   * @throws ShapeError for options that make numbers of no use: β outside [0,1), ε 0 in f32, what is no number; and for
+   * one that there is not.
    */
   constructor(
     private readonly store: ParameterStore,
-    private readonly options: StoreAdamWOptions,
+    options: Partial<StoreAdamWOptions> = {},
     private readonly shard?: Shard,
   ) {
-    OPTIONS.check({}, { ...options });
+    this.options = withSettings('StoreAdamW', DEFAULTS, options);
+    OPTIONS.check({}, { ...this.options });
     if (shard) store.divide(shard.own.ranges);
     const zeros = (shape: readonly number[]) => Tensor.zeros(store.gpu, shape, 'f32', 'optimizer');
     if (store.weights) {

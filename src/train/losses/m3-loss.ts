@@ -40,14 +40,18 @@ import {
   teacherProbabilities,
 } from './score-loss.js';
 
-/** How M3's loss is put together: temperature, weights, distillation. */
+/** How M3's loss is put together: temperature, weights, distillation. What is left out is as the command has it. */
 export interface M3LossSettings {
-  temperature: number;
-  unified: boolean;
-  kind: DistillationKind;
-  negativesCrossDevice: boolean;
-  /** Names of upstream behaviours to restore: `no-in-batch`, `cross-device`. */
-  compat: ReadonlySet<string>;
+  /** Divides every score. Default 0.02. */
+  temperature?: number;
+  /** The losses of all three heads and of their sum; by default that of the dense vectors alone. */
+  unified?: boolean;
+  /** The loss against teacher scores. Default 'kl_div'. */
+  kind?: DistillationKind;
+  /** Passages of other ranks are negatives too. Default false. */
+  negativesCrossDevice?: boolean;
+  /** Names of upstream behaviours to restore: `no-in-batch`, `cross-device`. Default none. */
+  compat?: ReadonlySet<string>;
   /** Default: those of the paper and of FlagEmbedding. */
   weights?: LossWeights;
 }
@@ -62,11 +66,14 @@ export interface LossWeights {
 
 export const m3LossWeights: LossWeights = { dense: 1, sparse: 0.1, colbert: 1, ensemble: 1 };
 
+/** A batch of texts, as `collate` makes it, and what is known of its passages. */
 export interface M3LossBatch extends ScoredBatch {
-  /** [B·G] raw teacher scores. */
-  readonly teacherScores: ArrayLike<number> | null;
-  readonly noInBatchNeg: boolean;
-  readonly selfDistill: boolean;
+  /** [B·G] raw teacher scores; none by default. */
+  readonly teacherScores?: ArrayLike<number> | null;
+  /** A query's own group are its candidates; by default the passages of the whole batch. */
+  readonly noInBatchNeg?: boolean;
+  /** Each head learns from the scores of all together. Default false. */
+  readonly selfDistill?: boolean;
 }
 
 /** Scores of queries with texts, by each of the three heads and together. */
@@ -85,6 +92,12 @@ export interface M3LossParts {
   /** None where upstream's behaviour without in-batch negatives is restored. */
   readonly hybrid?: Tensor;
 }
+
+/** Temperature and kind, which are something where they are left out. */
+export const withDefaults = ({ temperature = 0.02, kind = 'kl_div' }: M3LossSettings) => ({
+  temperature,
+  kind,
+});
 
 const M3_LOSS = signature(
   'm3Loss',
@@ -110,8 +123,8 @@ export async function m3Loss(
   settings: M3LossSettings,
   communicator?: Communicator,
 ): Promise<{ loss: Tensor; scores: M3Scores; parts: M3LossParts }> {
-  const { group, noInBatchNeg: own, queries } = batch;
-  const { temperature, kind } = settings;
+  const { group, noInBatchNeg: own = false, queries } = batch;
+  const { temperature, kind } = withDefaults(settings);
   const { dense: ofTexts, sparse: ofTokens, colbert: ofTokensToo } = texts;
   M3_LOSS.check(
     { dense: ofTexts, sparse: ofTokens, colbert: ofTokensToo },
@@ -148,7 +161,7 @@ export async function m3Loss(
   const weighted = (d: Tensor, s: Tensor, c: Tensor) =>
     add(add(scale(d, weights.dense), scale(s, weights.sparse)), scale(c, weights.colbert));
 
-  const defective = own && settings.compat.has('no-in-batch');
+  const defective = own && settings.compat?.has('no-in-batch');
   if (defective) refuseWhatCrashesUpstream(batch, kind);
   const [ofSparse, ofColbert] = [loss(sparse), loss(colbert)];
   const three = weighted(denseLoss, ofSparse, ofColbert);
@@ -196,7 +209,7 @@ async function crossDeviceLoss(
   communicator: Communicator,
 ): Promise<Tensor> {
   const { group } = batch;
-  const factor = settings.compat.has('cross-device') ? 1 : communicator.size;
+  const factor = settings.compat?.has('cross-device') ? 1 : communicator.size;
   const gather = async (own: Tensor): Promise<Tensor> => {
     const parts = await allGatherFloats(communicator, await own.toFloat32());
     return concat(
@@ -209,11 +222,12 @@ async function crossDeviceLoss(
   };
   const queries = await gather(vectors.queries);
   const passages = await gather(vectors.passages);
-  const scores = denseScores({ queries, passages }, settings.temperature);
+  const { temperature, kind } = withDefaults(settings);
+  const scores = denseScores({ queries, passages }, temperature);
   if (!teacher) return positiveCrossEntropy(scores, group);
-  if (settings.kind === 'kl_div')
+  if (kind === 'kl_div')
     return add(softCrossEntropy(ownGroup(local, group), teacher), positiveCrossEntropy(scores, group));
   const rows = await allGatherFloats(communicator, await teacher.toFloat32());
   const all = concat(rows.map((part) => Tensor.from(teacher.gpu, part, [part.length / group, group])));
-  return scoreLoss(scores, { group, own: false, teacher: all, kind: settings.kind });
+  return scoreLoss(scores, { group, own: false, teacher: all, kind });
 }

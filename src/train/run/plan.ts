@@ -240,7 +240,8 @@ export class RunPlan implements RunSize {
   }
 }
 
-function stepSettings(args: FinetuneArguments): StepSettings {
+/** Each of them, so that none of the command's is forgotten. */
+function stepSettings(args: FinetuneArguments): Required<Omit<StepSettings, 'weights'>> {
   return {
     temperature: args.temperature,
     unified: args.unifiedFinetuning,

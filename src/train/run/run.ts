@@ -27,7 +27,7 @@ import { RandomStreams } from '../../tensor/random-streams.js';
 import { scope } from '../../tensor/scope.js';
 import { Tensor } from '../../tensor/tensor.js';
 import { neverStops, type StopRequest, untilStopped } from '../interruption.js';
-import type { M3LossBatch } from '../losses/m3-loss.js';
+import { type M3LossBatch, withDefaults } from '../losses/m3-loss.js';
 import { StoreAdamW, type StoreAdamWOptions } from '../optimizer.js';
 import type { AdamWState } from '../optimizer-state.js';
 import type { Communicator, WireFormat } from '../ranks/communicator.js';
@@ -278,7 +278,12 @@ export class TrainingRun {
     const { settings, tally, scales } = this;
     const advice = await adviceAfter(
       {
-        ...{ moved: tally.moved, learningRate, temperature: settings.step.temperature, half: scales },
+        ...{
+          moved: tally.moved,
+          learningRate,
+          temperature: withDefaults(settings.step).temperature,
+          half: scales,
+        },
         ...{ rows, numbers, weightsFinite: () => this.weightsFinite() },
       },
       settings.communicator,

@@ -9,15 +9,19 @@ import type { Tokenizer } from '../../tokenizer/tokenizer.js';
 
 /** How `collate` makes batches of tokens of rows. */
 export interface CollateOptions {
-  queryMaxLen: number;
-  passageMaxLen: number;
+  /** Longest query, in tokens. Default 32. */
+  queryMaxLen?: number;
+  /** Longest passage. Default 128. */
+  passageMaxLen?: number;
   /** Upstream rounds padded lengths up to this; it decides which passages have padding. */
   padToMultipleOf?: number | null;
-  /** Restore upstream's floor of ColBERT maxima at 0 for padded passages. */
-  colbertFloor: boolean;
+  /** Restore upstream's floor of ColBERT maxima at 0 for padded passages. Default false. */
+  colbertFloor?: boolean;
   /** Upstream's padded passage length when it is fixed instead of the longest in the set. */
   paddedLength?: number;
 }
+
+type TokenLimits = Required<Pick<CollateOptions, 'queryMaxLen' | 'passageMaxLen'>>;
 
 /** Token ids of a batch's texts: worked out on the host alone, in whichever thread. */
 export interface TokenizedTexts {
@@ -31,7 +35,7 @@ export function tokenizeTexts(
   tokenizer: Tokenizer,
   queries: readonly string[],
   passages: readonly string[],
-  limits: Pick<CollateOptions, 'queryMaxLen' | 'passageMaxLen'>,
+  limits: TokenLimits,
 ): TokenizedTexts {
   requireGroups(queries, passages);
   return {
@@ -45,7 +49,7 @@ export async function tokenizeInThreads(
   threads: TokenizerThreads,
   queries: readonly string[],
   passages: readonly string[],
-  limits: Pick<CollateOptions, 'queryMaxLen' | 'passageMaxLen'>,
+  limits: TokenLimits,
 ): Promise<TokenizedTexts> {
   requireGroups(queries, passages);
   const both = [
@@ -98,9 +102,10 @@ export function collate(
   config: EncoderConfig,
   queries: readonly string[],
   passages: readonly string[],
-  options: CollateOptions,
+  options: CollateOptions = {},
 ): ScoredBatch {
-  const texts = tokenizeTexts(tokenizer, queries, passages, options);
+  const { queryMaxLen = 32, passageMaxLen = 128 } = options;
+  const texts = tokenizeTexts(tokenizer, queries, passages, { queryMaxLen, passageMaxLen });
   return packTexts(gpu, config, texts, specialIdsOf(tokenizer), options);
 }
 

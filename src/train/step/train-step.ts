@@ -24,12 +24,12 @@ import { Tensor } from '../../tensor/tensor.js';
 import { type M3LossBatch, type M3LossSettings, type M3Scores, m3Loss } from '../losses/m3-loss.js';
 import type { Communicator } from '../ranks/communicator.js';
 
-/** How a training step computes: recomputation, chunks, and the loss. */
+/** How a training step computes: recomputation, chunks, and the loss. What is left out is as the command has it. */
 export interface StepSettings extends M3LossSettings {
-  /** Recompute each layer in backward (`--gradient_checkpointing`). */
-  readonly recompute: boolean;
-  /** Texts that are encoded with a graph at a time; null: all. */
-  readonly subBatchSize: number | null;
+  /** Recompute each layer in backward (`--gradient_checkpointing`). Default false. */
+  readonly recompute?: boolean;
+  /** Texts that are encoded with a graph at a time; null, the default: all. */
+  readonly subBatchSize?: number | null;
 }
 
 /** Looks at what a batch that is taken at once goes through; what it is shown is gone when its promise settles. */
@@ -58,7 +58,7 @@ export interface StepContext {
 export function forwardBackward(
   model: M3Model,
   batch: M3LossBatch,
-  settings: StepSettings,
+  settings: StepSettings = {},
   context: StepContext = {},
 ): Promise<number> {
   return scope(async () => (await microBatch(model, batch, settings, context)).item());
@@ -83,7 +83,7 @@ export async function microBatch(
         onBackward: context.onBackward,
         ...(watch?.onHidden ? { onHidden: watch.onHidden } : {}),
       });
-      const texts = model.represent(hidden, batch.tokens, settings.unified);
+      const texts = model.represent(hidden, batch.tokens, settings.unified ?? false);
       const { loss, scores } = await m3Loss(texts, batch, settings, context.communicator);
       await watch?.onScores?.(texts, scores);
       // From here the tape knows what it needs; these handles would hold it until the end.
@@ -253,7 +253,7 @@ function encodeChunk(
         recompute: settings.recompute,
         onBackward: context.onBackward,
       });
-      const texts = model.represent(hidden, tokens, settings.unified);
+      const texts = model.represent(hidden, tokens, settings.unified ?? false);
       hidden.dispose();
       use(texts, { first: bounds[from]!, end: bounds[to]! });
     });
