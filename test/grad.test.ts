@@ -83,6 +83,11 @@ scoped('grad refuses what no gradient reaches', async () => {
   fails(() => grad(h, [w, other]), /no output depends/);
   fails(() => grad(square(w), w), /must be a scalar/);
   fails(() => grad(h, w, { seeds: [] }), /0 seeds for 1/);
+  fails(() => grad(h, w, { createGraph: true as never }), /of first order/);
+  fails(
+    () => backward(sum(square(grad(sum(square(w)), w)[0]!))),
+    /gradients themselves, which are of first order/,
+  );
 });
 
 scoped('grad through a checkpoint: of its inputs, of what trains in it, and of nothing else', async () => {
@@ -183,6 +188,7 @@ scoped('checkGradients: passes what is right, and tells where what is wrong is',
       [x],
       [[x, (dy) => noGrad(() => mul(dy, x))]],
     );
+  assert.equal((await checkGradients((x) => exp(x), b)).length, 1);
   await assert.rejects(
     checkGradients((x, y) => add(wrong(x), y), [a, b]),
     (error) => {
@@ -307,7 +313,7 @@ scoped('differences that are no numbers are no gradients, wherever they are', as
     [1, 2, 0.001],
   ])
     await assert.rejects(checkGradients(log, [from(...values)]), GradientMismatch);
-  await assert.rejects(checkGradients(log, from(1) as never), /inputs must be a list/);
+  await assert.rejects(checkGradients(log, 3 as never), /inputs must be a tensor or a list of tensors/);
 });
 
 scoped('cachedBackward draws again what the device drew for modules too', async () => {

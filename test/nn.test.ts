@@ -482,4 +482,71 @@ scoped('what cannot be made is refused', async () => {
     /activation must be/,
   );
   refuses(() => new Embedding(gpu, 3, 2, { paddingIndex: 3 }), /padding index/);
+  for (const Layer of [
+    Linear,
+    Embedding,
+    LayerNorm,
+    RMSNorm,
+    MultiHeadAttention,
+    TransformerEncoderLayer,
+    DecoderLayer,
+  ])
+    refuses(
+      () => new (Layer as unknown as new (...sizes: number[]) => Module)(8, 2),
+      /first argument must be a Gpu/,
+    );
+  refuses(
+    () => new Sequential([relu] as never),
+    /layer 0 must be a module or a function, found \[a function\]/,
+  );
+  refuses(() => parameter(gpu, Tensor.zeros(gpu, [2], 'f16')), /f32/);
+  refuses(() => parameter(gpu, 3 as never), /needs a shape, or a tensor of its values, found 3/);
+});
+
+scoped('what properties hold at any depth of lists and objects is the module’s', async (own) => {
+  class Net extends Module {
+    readonly start = parameter(gpu, Tensor.from(gpu, [1, 2, 3], [3]));
+    readonly heads = { first: [new Linear(gpu, 2, 1), relu], selfAttn: { deep: new LayerNorm(gpu, 2) } };
+    readonly towers = new Map([['left', new Linear(gpu, 1, 1, { bias: false })]]);
+    readonly config: Record<string, unknown> = { width: 3, names: ['a'] };
+    readonly loose: Record<string, unknown> = {};
+  }
+  const net = own(new Net());
+  net.config.itself = net.config;
+  assert.deepEqual(await net.start.tensor.toArray(), new Float32Array([1, 2, 3]));
+  const names = [
+    'start',
+    ...['heads.first.0.weight', 'heads.first.0.bias'],
+    ...['heads.selfAttn.deep.weight', 'heads.selfAttn.deep.bias', 'towers.left.weight'],
+  ];
+  assert.deepEqual([...net.stateDict().keys()], names);
+  net.towers.get('left')!.freeze();
+  assert.equal(
+    String(net),
+    `Net(start [3]
+  heads.first.0: Linear(weight [1,2], bias [1])
+  heads.selfAttn.deep: LayerNorm(weight [2], bias [2])
+  towers.left: Linear(weight [1,1])
+), 11 values in 6 parameters, 1 of them frozen`,
+  );
+  const refuses = (says: RegExp) =>
+    assert.throws(
+      () => net.parameters(),
+      (error) => error instanceof ShapeError && says.test(error.message),
+    );
+  const stray = Tensor.zeros(gpu, [2]);
+  stray.requiresGrad = true;
+  for (const property of ['stray', 'loose']) {
+    Object.assign(net, property === 'loose' ? { loose: { in: [stray, net.start] } } : { stray });
+    refuses(
+      property === 'loose' ? /loose.in.0 is no module/ : /stray requires a gradient and is no parameter/,
+    );
+    delete (net as unknown as Record<string, unknown>)[property];
+  }
+  Object.assign(net, { loose: { 'a.b': net.start } });
+  refuses(/loose has the key "a.b"/);
+  Object.assign(net, { loose: { tied: net.start.tensor } });
+  assert.equal(net.parameters().length, 6);
+  net.start.requiresGrad = false;
+  assert.equal(net.start.trains, false);
 });

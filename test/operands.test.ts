@@ -1338,6 +1338,26 @@ test('elementwise operations refuse more operands, but for what map and reduce o
     [a, b, a].map(ops.exp).reduce(ops.add);
   }));
 
+test('what stands in the place of a tensor, or is done to one as to a number, is told with what was meant', () =>
+  scope(() => {
+    const a = Tensor.zeros(gpu, [2]);
+    const wrong: [given: unknown, says: RegExp][] = [
+      [{ tensor: a }, /whose \.tensor is one/],
+      [a.item(), /found a Promise: await gives what it will be/],
+      [[1, 2], /found \[1,2\]: tensor\(gpu, data\) makes one/],
+      [new Float32Array(2), /found 8 bytes: tensor\(gpu, data\) makes one/],
+      [undefined, /found nothing/],
+    ];
+    for (const [given, says] of wrong) {
+      assert.throws(() => ops.add(a, given as Tensor), says);
+      assert.throws(() => ops.matmul(a, given as Tensor), says);
+    }
+    const operators = [(x: never) => x + 1, (x: never) => 2 * x, (x: never) => x < 3];
+    for (const operator of operators)
+      assert.throws(() => operator(a as never), /is no number: add\(\), lt\(\)/);
+    assert.equal(`${a}`, a.toString());
+  }));
+
 test('backward refuses seeds and gradients that do not fit', () =>
   scope(() => {
     const x = Tensor.zeros(gpu, [2, 4]);
@@ -1345,7 +1365,11 @@ test('backward refuses seeds and gradients that do not fit', () =>
     const shifted = (gradient: number[]) =>
       ops.record('shifted', x.detach(), [], [[x, () => Tensor.zeros(gpu, gradient)]]);
     const wrongCalls: [string, RegExp, () => unknown][] = [
-      ['backward', /needs a scalar, or a seed: root \[2,4\] f32/, () => ops.backward(ops.neg(x))],
+      [
+        'backward',
+        /needs a scalar, as sum\(\) and mean\(\) give, or a seed: root \[2,4\] f32/,
+        () => ops.backward(ops.neg(x)),
+      ],
       ['backward', /differ: .*seed \[4,2\]/, () => ops.backward(ops.neg(x), Tensor.zeros(gpu, [4, 2]))],
       ['backward', /one dtype/, () => ops.backward(ops.neg(x), Tensor.zeros(gpu, [2, 4], 'f16'))],
       ['backward', /different devices/, () => ops.backward(ops.neg(x), Tensor.zeros(other, [2, 4]))],

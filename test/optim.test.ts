@@ -242,7 +242,9 @@ scoped('what cannot be trained is refused', async () => {
   refuses(() => new AdamW([square(w)]), /only leaves/);
   refuses(() => new AdamW([w, w]), /named twice/);
   refuses(() => new AdamW([w], { beta1: 1 }), /beta1/);
-  refuses(() => new AdamW([w], { lr: 1 } as never), /no setting "lr"/);
+  refuses(() => new AdamW([w], { lr: 1 } as never), /no setting "lr"; there are learningRate, /);
+  const parameters = () => [w];
+  refuses(() => new AdamW({ parameters } as never), /whose parameters\(\) are meant/);
   refuses(() => new AdamW([{ parameters: [w], eps: 0 }]), /eps/);
   refuses(() => new SGD([w], { nesterov: true }), /nesterov needs/);
   refuses(() => clipGradNorm([w], 0), /maxNorm/);

@@ -63,22 +63,24 @@ const OPTIONS = new OptionNames<CheckGradientsOptions>({
 
 /**
  * Compares the gradient of Σ r ∘ f(inputs), r drawn, with its central differences for each input. `f` is synchronous, returns
- * one f32 tensor, and computes the same whenever it is called; inputs: f32, moved by `eps` and put back. Where `f` has a
+ * one f32 tensor, and computes the same whenever it is called; inputs, one or a list: f32, moved by `eps` and put back. Where `f` has a
  * kink within `eps` of an input, differences say nothing.
  * @returns what was found of each input. @throws GradientMismatch when one differs by more than `tolerance`; ShapeError for
  * inputs that are not f32, and for what is no function.
  */
 export async function checkGradients(
   f: (...inputs: Tensor[]) => Tensor,
-  inputs: readonly Tensor[],
+  given: Tensor | readonly Tensor[],
   options: CheckGradientsOptions = {},
 ): Promise<GradientCheck[]> {
   const { eps = 1e-2, tolerance = 1e-2, samples = 64, seed = 0 } = OPTIONS.read('checkGradients', options);
   const op = 'checkGradients';
   if (typeof f !== 'function') throw new ShapeError(op, `needs a function, found ${show(f)}`);
+  const inputs = given instanceof Tensor ? [given] : given;
+  if (!Array.isArray(inputs))
+    throw new ShapeError(op, `inputs must be a tensor or a list of tensors, found ${show(inputs)}`);
   if (!(eps > 0 && tolerance > 0 && Number.isInteger(samples) && samples > 0))
     throw new ShapeError(op, 'eps, tolerance and samples must be above 0');
-  if (!Array.isArray(inputs)) throw new ShapeError(op, `inputs must be a list, found ${show(inputs)}`);
   for (const input of inputs)
     if (!(input instanceof Tensor) || input.dtype !== 'f32')
       throw new ShapeError(op, 'differences need f32 inputs', input instanceof Tensor ? { input } : {});

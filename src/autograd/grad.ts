@@ -16,6 +16,8 @@ export interface GradOptions {
   readonly seeds?: readonly Tensor[] | undefined;
   /** Keeps the graph for another pass. */
   readonly retainGraph?: boolean | undefined;
+  /** PyTorch's: there is no second order here, so it can only be false. */
+  readonly createGraph?: false | undefined;
 }
 
 const list = (op: string, name: string, value: Tensor | readonly Tensor[]): readonly Tensor[] => {
@@ -25,7 +27,7 @@ const list = (op: string, name: string, value: Tensor | readonly Tensor[]): read
   return tensors;
 };
 
-const GRAD_OPTIONS = new OptionNames<GradOptions>({ seeds: true, retainGraph: true });
+const GRAD_OPTIONS = new OptionNames<GradOptions>({ seeds: true, retainGraph: true, createGraph: true });
 
 /** The leaves of `valueAndGrad`s whose functions are running: their gradients go through what those compute. */
 const differentiated = new Set<Tensor>();
@@ -68,7 +70,12 @@ export function grad(
   inputs: Tensor | readonly Tensor[],
   options: GradOptions = {},
 ): Tensor[] {
-  const { seeds, retainGraph } = GRAD_OPTIONS.read('grad', options);
+  const { seeds, retainGraph, createGraph } = GRAD_OPTIONS.read('grad', options);
+  if (createGraph)
+    throw new ShapeError(
+      'grad',
+      'gradients are of first order: what is returned is on no tape (createGraph)',
+    );
   const roots = list('grad', 'outputs', outputs);
   const wanted = list('grad', 'inputs', inputs);
   if (seeds && seeds.length !== roots.length)

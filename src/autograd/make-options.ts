@@ -16,6 +16,11 @@ export interface MakeOptions {
   readonly label?: string | undefined;
 }
 
+/** @throws ShapeError for what is no device. */
+export function requireGpu(op: string, gpu: unknown): asserts gpu is Gpu {
+  if (!(gpu instanceof Gpu)) throw new ShapeError(op, `the first argument must be a Gpu, found ${show(gpu)}`);
+}
+
 /** Of what all factories take; those that take more spread it into theirs. */
 export const MAKING = { dtype: true, requiresGrad: true, label: true } as const;
 
@@ -33,7 +38,7 @@ export function checkMaking<O extends MakeOptions>(
   byDefault: DType,
   names: { read(op: string, given: O): MakeOptions } = MAKE_OPTIONS,
 ): DType {
-  if (!(gpu instanceof Gpu)) throw new ShapeError(op, `the first argument must be a Gpu, found ${show(gpu)}`);
+  requireGpu(op, gpu);
   const { dtype = byDefault, requiresGrad } = names.read(op, options);
   checkDType(dtype, op);
   if (requiresGrad && dtype !== 'f32' && dtype !== 'f16')

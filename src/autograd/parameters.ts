@@ -7,7 +7,7 @@ import { InputError, ShapeError } from '../errors.js';
 import type { Gpu, Purpose } from '../gpu/gpu.js';
 import type { FloatDType } from '../kernels/launch/formats.js';
 import { castInto } from '../kernels/pointwise.js';
-import { show } from '../show.js';
+import { customInspect, show } from '../show.js';
 import { keepAll } from '../tensor/scope.js';
 import { checkShape, type Shape, sizeOf } from '../tensor/shape.js';
 import { type DType, Tensor } from '../tensor/tensor.js';
@@ -197,6 +197,33 @@ export class Parameter extends Leaf {
       });
     if (!on) this.gradient?.clear();
     super.train(on);
+  }
+
+  /** Of its tensor: the gradient so far. */
+  get grad(): Tensor | undefined {
+    return this.tensor.grad;
+  }
+
+  set grad(gradient: Tensor | undefined) {
+    this.tensor.grad = gradient;
+  }
+
+  /** Of its tensor: whether it trains. Set to false, it freezes. */
+  get requiresGrad(): boolean {
+    return this.tensor.requiresGrad;
+  }
+
+  set requiresGrad(on: boolean) {
+    this.tensor.requiresGrad = on;
+  }
+
+  override toString(): string {
+    return `Parameter "${this.name}" of ${this.tensor}`;
+  }
+
+  /** How `console.log` shows it. */
+  [customInspect](): string {
+    return this.toString();
   }
 
   /** @throws ShapeError also when the parameter does not train. */

@@ -182,7 +182,8 @@ export function backward(root: Tensor, seed?: Tensor | BackwardOptions): void {
     seed instanceof Tensor
       ? { seed }
       : BACKWARD_OPTIONS.read('backward', seed === undefined ? {} : seed, 'a seed, or options,');
-  if (!given && root.size !== 1) throw new ShapeError('backward', 'needs a scalar, or a seed', { root });
+  if (!given && root.size !== 1)
+    throw new ShapeError('backward', 'needs a scalar, as sum() and mean() give, or a seed', { root });
   scope(() => void propagate([[root, given ?? seedOf(root)]], [], { retainGraph }));
 }
 
@@ -280,7 +281,12 @@ function walk(
   const starts: Node[] = [];
   for (const [root, seed] of roots) {
     BACKWARD.check({ root, seed });
-    if (!root.node) throw new ShapeError('backward', 'nothing on the tape leads to this tensor', { root });
+    if (!root.node)
+      throw new ShapeError(
+        'backward',
+        'nothing on the tape leads to this tensor: no operand required a gradient, or under noGrad, or all were detached, or gradients themselves, which are of first order',
+        { root },
+      );
     starts.push(root.node as Node);
   }
   const wantedOf = new Map<Node, Tensor[]>();

@@ -8,6 +8,7 @@ import {
   scaledDotProductAttention,
   sliceRows,
 } from '../autograd/index.js';
+import { requireGpu } from '../autograd/make-options.js';
 import type { Parameter } from '../autograd/parameters.js';
 import { ShapeError } from '../errors.js';
 import type { Gpu } from '../gpu/gpu.js';
@@ -69,6 +70,7 @@ export class MultiHeadAttention extends Module {
     { dropout = 0, bias = true, random }: MultiHeadAttentionOptions = {},
   ) {
     super();
+    requireGpu('MultiHeadAttention', gpu);
     MADE.check({}, { dim, heads, dropout });
     if (dim % heads !== 0)
       throw new ShapeError('MultiHeadAttention', `${heads} heads do not divide a dimension of ${dim} evenly`);

@@ -3,6 +3,7 @@
  * heads, SwiGLU, no biases. Names are transformers', so that its state dicts load. Batches come first.
  */
 import { add, reshape, rotary, scaledDotProductAttention, swiglu } from '../autograd/index.js';
+import { requireGpu } from '../autograd/make-options.js';
 import { ShapeError } from '../errors.js';
 import type { Gpu } from '../gpu/gpu.js';
 import { type FloatDType, floatDType } from '../kernels/launch/formats.js';
@@ -46,6 +47,7 @@ export class RotaryAttention extends Module {
   constructor(gpu: Gpu, dim: number, heads: number, options: RotaryAttentionOptions = {}) {
     super();
     const { keyHeads = heads, ropeBase = 10000, random } = options;
+    requireGpu('RotaryAttention', gpu);
     ATTENTION.check({}, { dim, heads, keyHeads, ropeBase });
     if (dim % heads !== 0 || heads % keyHeads !== 0)
       throw new ShapeError(

@@ -1,5 +1,6 @@
 /** The layers of torch.nn: linear, embedding, norms, dropout, and their sequence; names and first values are PyTorch's. */
 import { dropout, gatherRows, indexSelect, layerNorm, linear, reshape, rmsNorm } from '../autograd/index.js';
+import { requireGpu } from '../autograd/make-options.js';
 import type { Parameter } from '../autograd/parameters.js';
 import { ShapeError } from '../errors.js';
 import type { Gpu } from '../gpu/gpu.js';
@@ -36,6 +37,7 @@ export class Linear extends Module {
   /** @throws ShapeError for extents that are none, and a tied weight of another shape. */
   constructor(gpu: Gpu, inFeatures: number, outFeatures: number, options: LinearOptions = {}) {
     super();
+    requireGpu('Linear', gpu);
     LINEAR.check({}, { in: inFeatures, out: outFeatures });
     const { bias = true, weight, random } = options;
     const shape = [outFeatures, inFeatures];
@@ -73,6 +75,7 @@ export class Embedding extends Module {
   /** @throws ShapeError for extents that are none, and a padding row that the table does not have. */
   constructor(gpu: Gpu, rows: number, columns: number, { paddingIndex, random }: EmbeddingOptions = {}) {
     super();
+    requireGpu('Embedding', gpu);
     EMBEDDING.check({}, { rows, columns });
     if (
       paddingIndex !== undefined &&
@@ -161,6 +164,7 @@ export class LayerNorm extends Module {
 
   constructor(gpu: Gpu, features: number, { eps = 1e-5, bias = true }: NormOptions = {}) {
     super();
+    requireGpu('LayerNorm', gpu);
     NORM.check({}, { features, eps });
     this.eps = eps;
     this.weight = constant_(parameter(gpu, [features]), 1);
@@ -184,6 +188,7 @@ export class RMSNorm extends Module {
 
   constructor(gpu: Gpu, features: number, { eps = 2 ** -23 }: Pick<NormOptions, 'eps'> = {}) {
     super();
+    requireGpu('RMSNorm', gpu);
     RMS_NORM.check({}, { features, eps });
     this.eps = eps;
     this.weight = constant_(parameter(gpu, [features]), 1);
@@ -224,6 +229,12 @@ export class Sequential extends Module {
 
   constructor(...layers: Layer[]) {
     super();
+    const wrong = layers.findIndex((layer) => typeof layer !== 'function' && !(layer instanceof Module));
+    if (wrong >= 0)
+      throw new ShapeError(
+        'Sequential',
+        `layer ${wrong} must be a module or a function, found ${show(layers[wrong])}; layers are arguments, not a list`,
+      );
     this.layers = layers;
   }
 

@@ -1,15 +1,17 @@
 /**
  * Module: parameters, buffers and modules under their names, as torch.nn.Module has them. What an object's own properties hold
- * is what it is made of: a `Parameter`, a `Module`, or an array of them (PyTorch's ModuleList), which counts from 0. Names are
- * those of the properties, in PyTorch's spelling: `selfAttn` is `self_attn`.
+ * is what it is made of: a `Parameter`, a `Module`, or arrays (PyTorch's ModuleList), plain objects and Maps (its ModuleDict) of
+ * them. Names are those of the properties, in PyTorch's spelling: `selfAttn` is `self_attn`.
  */
 import { cast } from '../autograd/index.js';
+import { requireGpu } from '../autograd/make-options.js';
 import { Parameter, type ParameterSpec } from '../autograd/parameters.js';
 import { ShapeError } from '../errors.js';
 import type { Gpu } from '../gpu/gpu.js';
 import type { FloatDType } from '../kernels/launch/formats.js';
-import { show } from '../show.js';
-import type { Shape } from '../tensor/shape.js';
+import { customInspect, show } from '../show.js';
+import { signature } from '../tensor/operands.js';
+import { formatShape, type Shape, sizeOf } from '../tensor/shape.js';
 import { Tensor } from '../tensor/tensor.js';
 import { saveTensors } from '../weights/save-tensors.js';
 import { type LoadOptions, type LoadReport, loadEntries, type StateDict } from './state-dict.js';
@@ -23,6 +25,22 @@ export type Held = Parameter | Module;
 
 const isHeld = (value: unknown): value is Held => value instanceof Parameter || value instanceof Module;
 
+/** What is in an array, a Map or a plain object, by places or keys; undefined: it is none of them. */
+function entriesOf(value: unknown): Iterable<[key: unknown, item: unknown]> | undefined {
+  if (Array.isArray(value)) return value.entries();
+  if (value instanceof Map) return value;
+  const plain =
+    typeof value === 'object' && value !== null && Object.getPrototypeOf(value) === Object.prototype;
+  return plain ? Object.entries(value) : undefined;
+}
+
+/** Whether a module is made of anything in this value, which may lead back to itself. */
+function holdsAny(value: unknown, path: readonly unknown[] = []): boolean {
+  if (isHeld(value)) return true;
+  const entries = path.includes(value) ? undefined : entriesOf(value);
+  return entries !== undefined && [...entries].some(([, item]) => holdsAny(item, [...path, value]));
+}
+
 /** Modules and parameters of a list by their places, at which there may be functions too. */
 export function* heldIn(
   owner: string,
@@ -30,25 +48,57 @@ export function* heldIn(
   prefix = '',
 ): Generator<[name: string, value: Held]> {
   for (const [n, item] of list.entries())
-    if (isHeld(item)) yield [`${prefix}${n}`, item];
+    if (holdsAny(item)) yield* heldBy(owner, `${prefix}${n}`, item);
     else if (typeof item !== 'function')
       throw new ShapeError(owner, `${prefix}${n} is no module, no parameter and no function`);
 }
+
+/** Modules and parameters of a property, which may be a list or an object of them, whose keys are names as they are. */
+function* heldBy(owner: string, name: string, value: unknown): Generator<[name: string, value: Held]> {
+  if (isHeld(value)) yield [name, value];
+  // A parameter's own tensor may stand beside it; another would be trained by nobody.
+  else if (value instanceof Tensor && value.requiresGrad && !value.node && !(value.role instanceof Parameter))
+    throw new ShapeError(
+      owner,
+      `${name} requires a gradient and is no parameter; parameter(gpu, x) makes one of it`,
+      {
+        [name]: value,
+      },
+    );
+  else if (Array.isArray(value)) {
+    if (holdsAny(value)) yield* heldIn(owner, value, `${name}.`);
+  } else if (holdsAny(value))
+    for (const [key, item] of entriesOf(value)!) {
+      if (typeof key !== 'string' || key.includes('.'))
+        throw new ShapeError(owner, `${name} has the key ${show(key)}, which is no name without dots`);
+      yield* heldBy(owner, `${name}.${key}`, item);
+    }
+}
+
+const VALUES = signature('parameter', { values: { shape: ['...'], dtypes: ['f32'], optional: false } });
 
 /** What a parameter is to an optimiser, and how its gradient is collected. */
 export interface ParameterOptions extends Partial<Pick<ParameterSpec, 'decay' | 'table'>> {}
 
 /**
- * A parameter of a module: f32 zeros that train. `decay` (default true): an optimiser's weight decay applies. `table`: [rows, cols]
- * whose gradient is collected by rows.
- * @throws ShapeError when the shape is none.
+ * A parameter of a module, f32, that trains: zeros of a shape, or a copy of a tensor's values (`torch.nn.Parameter(x)`). `decay`
+ * (default true): an optimiser's weight decay applies. `table`: [rows, cols] whose gradient is collected by rows.
+ * @throws ShapeError when the shape is none, and for a tensor that is not f32 or on another device.
  */
 export function parameter(
   gpu: Gpu,
-  shape: Shape,
+  shape: Shape | Tensor,
   { decay = true, table = false }: ParameterOptions = {},
 ): Parameter {
-  return Parameter.alone(gpu, { name: 'parameter', shape: [...shape], decay, table, trainable: true });
+  requireGpu('parameter', gpu);
+  const values = shape instanceof Tensor ? shape : undefined;
+  if (values) VALUES.check({ values }, {}, { gpu });
+  else if (!Array.isArray(shape))
+    throw new ShapeError('parameter', `needs a shape, or a tensor of its values, found ${show(shape)}`);
+  const extents = [...(values?.shape ?? (shape as Shape))];
+  const made = Parameter.alone(gpu, { name: 'parameter', shape: extents, decay, table, trainable: true });
+  if (values) made.tensor.copyUnrecorded(values);
+  return made;
 }
 
 /**
@@ -78,12 +128,8 @@ export abstract class Module {
 
   /** Own parameters and modules by their names. */
   protected *held(): Generator<[name: string, value: Held]> {
-    for (const [property, value] of Object.entries(this)) {
-      const name = pythonName(property);
-      if (isHeld(value)) yield [name, value];
-      else if (Array.isArray(value) && value.some(isHeld))
-        yield* heldIn(this.constructor.name, value, `${name}.`);
-    }
+    for (const [property, value] of Object.entries(this))
+      if (value !== this.ownBuffers) yield* heldBy(this.constructor.name, pythonName(property), value);
   }
 
   /** Own modules, by their names. */
@@ -213,6 +259,32 @@ export abstract class Module {
           new Float32Array(await tensor.gpu.read({ ...tensor.bindingRange(start, count), size: 4 * count })),
       })),
     );
+  }
+
+  /** Modules within modules with the shapes of their parameters, and how many values there are in all. */
+  toString(): string {
+    const all = this.parameters();
+    const values = all.reduce((sum, { shape }) => sum + sizeOf(shape), 0);
+    const frozen = all.filter(({ trains }) => !trains).length;
+    const count = `${values.toLocaleString('en-US')} values in ${all.length} parameters`;
+    return `${this.outline('')}, ${count}${frozen > 0 ? `, ${frozen} of them frozen` : ''}`;
+  }
+
+  /** How `console.log` shows it. */
+  [customInspect](): string {
+    return this.toString();
+  }
+
+  private outline(indent: string): string {
+    const held = [...this.held()];
+    const own = held.flatMap(([name, value]) =>
+      value instanceof Parameter ? `${name} ${formatShape(value.shape)}` : [],
+    );
+    const inner = held.flatMap(([name, value]) =>
+      value instanceof Module ? `\n${indent}  ${name}: ${value.outline(`${indent}  `)}` : [],
+    );
+    const end = inner.length > 0 ? `${inner.join('')}\n${indent}` : '';
+    return `${this.constructor.name}(${own.join(', ')}${end})`;
   }
 
   /** Frees parameters, their gradients, and buffers, of all modules of this one. */

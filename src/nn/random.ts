@@ -6,10 +6,11 @@ const ofDevice = new WeakMap<Gpu, RandomStreams>();
 
 /**
  * From here on weights and dropout masks of this device are those of `seed` (0 at first), in the order in which they are
- * drawn: the same program draws the same. Returns the counter, which a run that goes on sets back.
+ * drawn: the same program draws the same. A run that goes on passes the `counter` at which it was saved
+ * (`defaultRandom(gpu).counter`), and draws what it would have drawn. Returns the counter.
  */
-export function manualSeed(gpu: Gpu, seed: number): RandomStreams {
-  const random = new RandomStreams(seed);
+export function manualSeed(gpu: Gpu, seed: number, counter = 0): RandomStreams {
+  const random = new RandomStreams(seed, counter);
   ofDevice.set(gpu, random);
   return random;
 }

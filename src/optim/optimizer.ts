@@ -86,6 +86,10 @@ const tensorOf = (trainable: Trainable): Tensor => {
 
 const isGroup = (item: unknown): boolean => typeof item === 'object' && item !== null && 'parameters' in item;
 
+/** Of a module, which an optimiser may be given in place of its parameters. */
+const hasParameters = (given: unknown): boolean =>
+  typeof (given as { parameters?: unknown } | undefined)?.parameters === 'function';
+
 const isNamed = (given: Given): given is readonly [string, Trainable] =>
   Array.isArray(given) && given.length === 2 && typeof given[0] === 'string';
 
@@ -110,7 +114,10 @@ export abstract class Optimizer<S extends CommonSettings> {
     const own = withSettings(op, defaults, settings);
     checkSettings(own);
     if (typeof given?.[Symbol.iterator] !== 'function')
-      throw new ShapeError(op, `expected parameters, or groups of them, found ${show(given)}`);
+      throw new ShapeError(
+        op,
+        `expected parameters, or groups of them, found ${show(given)}${hasParameters(given) ? ', whose parameters() are meant' : ''}`,
+      );
     const all = [...(given as Iterable<Given | GroupOptions<S>>)];
     const grouped = all.length > 0 && all.every(isGroup);
     const groups = (grouped ? all : [{ parameters: all }]) as GroupOptions<S>[];
@@ -304,7 +311,11 @@ export abstract class Optimizer<S extends CommonSettings> {
 export function withSettings<S extends object>(op: string, defaults: S, settings: Partial<S>): S {
   const given = Object.entries(settings).filter(([, value]) => value !== undefined);
   const unknown = given.find(([name]) => !(name in defaults));
-  if (unknown) throw new ShapeError(op, `there is no setting ${show(unknown[0])}`);
+  if (unknown)
+    throw new ShapeError(
+      op,
+      `there is no setting ${show(unknown[0])}; there are ${Object.keys(defaults).join(', ')}`,
+    );
   return { ...defaults, ...Object.fromEntries(given) };
 }
 

@@ -180,6 +180,17 @@ export function requireBeside(
     throw new ShapeError(op, `${name} must be ${what}, found ${show(value)}`);
 }
 
+/** What was given in place of a tensor, and what may have been meant. */
+function insteadOfTensor(value: unknown): string {
+  const found = show(value);
+  if (typeof value !== 'object' || value === null) return found;
+  if ('tensor' in value && value.tensor instanceof Tensor) return `${found}, whose .tensor is one`;
+  if ('then' in value) return `${found}: await gives what it will be`;
+  return Array.isArray(value) || ArrayBuffer.isView(value)
+    ? `${found}: tensor(gpu, data) makes one of data on the host`
+    : found;
+}
+
 export class Signature<S extends Readonly<Record<string, OperandSpec>>> {
   private readonly plans: readonly Plan[];
   private readonly numbers: readonly (readonly [name: string, spec: NumberSpec])[];
@@ -261,9 +272,12 @@ export class Signature<S extends Readonly<Record<string, OperandSpec>>> {
     for (const { name, spec } of this.plans) {
       const operand: unknown = operands[name];
       if (operand === undefined && spec.optional) continue;
-      if (!(operand instanceof Tensor)) throw fail(`${name} must be a tensor, found ${show(operand)}`);
-      if (operand.freed) fail(`${name} was already freed`);
-      if (!spec.dtypes.includes(operand.dtype)) fail(`${name} must be ${spec.dtypes.join(' or ')}`);
+      if (!(operand instanceof Tensor))
+        throw fail(`${name} must be a tensor, found ${insteadOfTensor(operand)}`);
+      if (operand.freed)
+        fail(`${name} was already freed: by dispose(), or by its scope, which frees what it does not return`);
+      if (!spec.dtypes.includes(operand.dtype))
+        fail(`${name} must be ${spec.dtypes.join(' or ')}, to which cast() converts`);
       if (first && operand.gpu !== first.gpu) fail(`${firstName} and ${name} are on different devices`);
       if (gpu && operand.gpu !== gpu) fail(`${name} is on another device than the index lists`);
       if (!first) {
@@ -276,7 +290,7 @@ export class Signature<S extends Readonly<Record<string, OperandSpec>>> {
       const [name, ...others] = sameDType.filter((each) => operands[each]);
       for (const other of others)
         if (operands[other]!.dtype !== operands[name!]!.dtype)
-          fail(`${name} and ${other} must be of one dtype`);
+          fail(`${name} and ${other} must be of one dtype, to which cast() converts`);
     }
   }
 

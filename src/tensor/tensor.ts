@@ -460,6 +460,17 @@ export class Tensor extends Handle {
     this.storage.release();
   }
 
+  /**
+   * What JavaScript's operators make of a tensor: text where text is wanted. @throws TypeError in arithmetic and comparisons,
+   * which would go on with a NaN or with text.
+   */
+  [Symbol.toPrimitive](hint: string): string {
+    if (hint === 'string') return this.toString();
+    throw new TypeError(
+      `${this} is no number: add(), lt() and the like compute with tensors, await item() reads one value`,
+    );
+  }
+
   /** Shape, dtype, label, what it is to gradients, and the device; its values are the device's until they are read. */
   override toString(): string {
     const facts = [
