@@ -33,6 +33,14 @@ const ELSEWHERE: Readonly<Record<string, readonly string[]>> = {
     ...['onesLike', 'permutation', 'randomInts', 'tensor', 'uniform', 'zeros', 'zerosLike'],
   ],
   'on the host': ['allClose', 'assertClose', 'format', 'print', 'ValuesDiffer'],
+  'of the bits of integers': [
+    'bitwiseAnd',
+    'bitwiseNot',
+    'bitwiseOr',
+    'bitwiseXor',
+    'leftShift',
+    'rightShift',
+  ],
   'random, checked by its own draws': ['dropout'],
   'over packed sequences and layouts, checked by the table of ops and by parity': [
     ...[

@@ -945,6 +945,13 @@ const wrong: Record<string, Wrong[]> = {
       says: /condition must be a tensor/,
     },
   ],
+  lerp: [
+    { operands: ['[4] i32', '[4] i32'], call: (a, b) => ops.lerp(a!, b!, 0.5), says: /a must be/ },
+    { operands: ['[4] f32', '[4] f16'], call: (a, b) => ops.lerp(a!, b!, 0.5), says: /one dtype/ },
+  ],
+  maskedFill: [
+    { operands: ['[4] f32', '[4] f32'], call: (x, m) => ops.maskedFill(x!, m!, 1), says: /mask must be/ },
+  ],
   scale: [
     {
       operands: ['[4] f32'],

@@ -46,6 +46,7 @@ const halfToEven = (x: number): number => {
 export const unaryFormulas = {
   neg: { forward: '-x', exact: 'T() - x', gradient: '-dy', host: (x) => -x },
   exp: { forward: 'expOf(x)', gradient: 'dy * y', host: (x) => Math.exp(x) },
+  exp2: { forward: 'exp2Of(x)', gradient: 'dy * (y * 0.6931471805599453)', host: (x) => 2 ** x },
   expm1: { forward: 'expm1Of(x)', gradient: 'dy * (y + 1.0)', host: (x) => Math.expm1(x) },
   log: { forward: 'logOf(x)', gradient: 'dy / x', range: [0.5, 2], host: (x) => Math.log(x) },
   log2: {
@@ -73,7 +74,35 @@ export const unaryFormulas = {
   sin: { forward: 'sinOf(x)', gradient: 'dy * cosOf(x)', host: (x) => Math.sin(x) },
   cos: { forward: 'cosOf(x)', gradient: '-dy * sinOf(x)', host: (x) => Math.cos(x) },
   tan: { forward: 'tanOf(x)', gradient: 'dy * (1.0 + y * y)', range: [-1.2, 1.2], host: (x) => Math.tan(x) },
+  asin: {
+    forward: 'asinOf(x)',
+    gradient: 'dy / sqrt((1.0 - x) * (1.0 + x))',
+    range: [-0.9, 0.9],
+    host: (x) => Math.asin(x),
+  },
+  acos: {
+    forward: 'acosOf(x)',
+    gradient: '-dy / sqrt((1.0 - x) * (1.0 + x))',
+    range: [-0.9, 0.9],
+    host: (x) => Math.acos(x),
+  },
+  atan: { forward: 'atanOf(x)', gradient: 'dy / (1.0 + x * x)', host: (x) => Math.atan(x) },
+  sinh: { forward: 'sinhOf(x)', gradient: 'dy * coshOf(x)', host: (x) => Math.sinh(x) },
+  cosh: { forward: 'coshOf(x)', gradient: 'dy * sinhOf(x)', host: (x) => Math.cosh(x) },
   tanh: { forward: 'tanhOf(x)', gradient: 'dy * (1.0 - y * y)', host: (x) => Math.tanh(x) },
+  asinh: { forward: 'asinhOf(x)', gradient: 'dy / hypotOf(x, T(1.0))', host: (x) => Math.asinh(x) },
+  acosh: {
+    forward: 'acoshOf(x)',
+    gradient: 'dy / sqrt((abs(x) - 1.0) * (abs(x) + 1.0))',
+    range: [1.2, 3],
+    host: (x) => Math.acosh(x),
+  },
+  atanh: {
+    forward: 'atanhOf(x)',
+    gradient: 'dy / ((1.0 - x) * (1.0 + x))',
+    range: [-0.8, 0.8],
+    host: (x) => Math.atanh(x),
+  },
   sigmoid: {
     forward: '1.0 / (1.0 + expOf(-x))',
     gradient: 'dy * (1.0 - y) * y',
@@ -83,6 +112,12 @@ export const unaryFormulas = {
     forward: 'softplusOf(x)',
     gradient: 'dy * sigmoidOf(x)',
     host: (x) => Math.max(x, 0) + Math.log1p(Math.exp(-Math.abs(x))),
+  },
+  logSigmoid: {
+    forward: 'minOf(x, T()) - log1pOf(expOf(-abs(x)))',
+    gradient: 'dy * sigmoidOf(-x)',
+    // Beyond, f32 has a 0 with the sign that a difference of zeros has.
+    host: (x) => (x > 150 * Math.LN2 ? 0 : Math.min(x, 0) - Math.log1p(Math.exp(-Math.abs(x)))),
   },
   erf: {
     forward: 'select(erf(x), x, isNan(x))',
@@ -108,10 +143,44 @@ export const unaryFormulas = {
     numbers: ['alpha'],
     host: (x, alpha) => (x < 0 ? alpha! * Math.expm1(x) : x),
   },
+  softsign: {
+    forward: 'x / (1.0 + abs(x))',
+    gradient: 'dy / ((1.0 + abs(x)) * (1.0 + abs(x)))',
+    host: (x) => x / (1 + Math.abs(x)),
+  },
+  hardsigmoid: {
+    forward: 'minOf(maxOf(x + 3.0, T()), T(6.0)) / 6.0',
+    gradient: 'select(T(), dy / 6.0, (x > T(-3.0)) & (x < T(3.0)) & !isNan(x))',
+    host: (x) => Math.min(Math.max(x + 3, 0), 6) / 6,
+  },
+  hardswish: {
+    // Howard et al. 2019.
+    forward: 'x * (minOf(maxOf(x + 3.0, T()), T(6.0)) / 6.0)',
+    gradient: 'select(select(dy * (x / 3.0 + 0.5), T(), x <= T(-3.0)), dy, (x >= T(3.0)) | isNan(x))',
+    host: (x) => (x * Math.min(Math.max(x + 3, 0), 6)) / 6,
+  },
+  selu: {
+    // Klambauer et al. 2017.
+    forward: 'select(1.0507009873554805 * x, 1.7580993408473768 * expm1Of(x), isNegative(x))',
+    gradient:
+      'select(1.0507009873554805 * dy, dy * (1.7580993408473768 * expOf(x)), isNegative(x) | isZero(x))',
+    host: (x) => (x < 0 ? 1.7580993408473768 * Math.expm1(x) : 1.0507009873554805 * x),
+  },
+  relu6: {
+    forward: 'select(select(select(x, T(), isNegative(x)), T(6.0), x > T(6.0)), x, isNan(x))',
+    gradient: 'select(dy, T(), ((x <= T()) | (x >= T(6.0))) & !isNan(x))',
+    host: (x) => (x < 0 ? 0 : Math.min(x, 6)),
+  },
   silu: {
     forward: 'x / (1.0 + expOf(-x))',
     gradient: 'dy * (sigmoidOf(x) * (1.0 + x * (1.0 - sigmoidOf(x))))',
     host: (x) => x / (1 + Math.exp(-x)),
+  },
+  mish: {
+    // Misra 2019.
+    forward: 'x * tanhOf(softplusOf(x))',
+    gradient: 'dy * mishSlope(x, tanhOf(softplusOf(x)))',
+    host: (x) => x * Math.tanh(Math.max(x, 0) + Math.log1p(Math.exp(-Math.abs(x)))),
   },
   gelu: {
     // Hendrycks & Gimpel 2016, the exact form: x·Φ(x).
@@ -131,6 +200,7 @@ export const unaryFormulas = {
   ceil: { forward: 'stepOf(x, ceil(x))', gradient: 'T()', host: (x) => Math.ceil(x) },
   round: { forward: 'stepOf(x, round(x))', gradient: 'T()', host: halfToEven },
   trunc: { forward: 'stepOf(x, trunc(x))', gradient: 'T()', host: (x) => Math.trunc(x) },
+  frac: { forward: 'x - trunc(x)', gradient: 'dy', range: [0.1, 0.9], host: (x) => x - Math.trunc(x) },
   clamp: {
     // A bound that is not there is infinite. The gradient is PyTorch's: at the bounds, and of a NaN, nothing flows.
     forward: 'minOf(maxOf(x, T(low)), T(high))',
@@ -139,8 +209,28 @@ export const unaryFormulas = {
     numbers: ['low', 'high'],
     host: (x, low, high) => Math.min(Math.max(x, low!), high!),
   },
+  hardtanh: {
+    // Unlike clamp's a NaN's gradient flows.
+    forward: 'select(select(select(x, T(low), x < T(low)), T(high), x > T(high)), x, isNan(x))',
+    gradient: 'select(dy, T(), ((x <= T(low)) | (x >= T(high))) & !isNan(x))',
+    numbers: ['low', 'high'],
+    host: (x, low, high) => Math.min(Math.max(x, low!), high!),
+  },
+  nanToNum: {
+    forward:
+      'select(select(select(x, T(high), x > T(3.4028234663852886e38)), T(low), x < T(-3.4028234663852886e38)), T(nan), isNan(x))',
+    gradient: 'select(T(), dy, isFinite(x))',
+    numbers: ['nan', 'low', 'high'],
+    host: (x, nan, low, high) => (Number.isNaN(x) ? nan! : Math.min(Math.max(x, low!), high!)),
+  },
   isNan: { forward: 'isNan(x)', result: 'bool', host: (x) => bool(Number.isNaN(x)) },
   isFinite: { forward: 'isFinite(x)', result: 'bool', host: (x) => bool(Number.isFinite(x)) },
+  isInf: {
+    forward: 'isInf(x)',
+    result: 'bool',
+    host: (x) => bool(Math.abs(x) === Number.POSITIVE_INFINITY),
+  },
+  bitwiseNot: { exact: '~x', dtypes: INTEGERS, host: (x) => ~x },
   logicalNot: { exact: '!x', dtypes: ['bool'], result: 'bool', host: (x) => bool(!x) },
 } satisfies Record<string, UnaryFormula>;
 
@@ -163,6 +253,26 @@ const winner = (lost: string): string =>
 const floorRemainder = (a: number, b: number): number => {
   const r = a % b;
   return r !== 0 && r < 0 !== b < 0 ? r + b : r;
+};
+
+/** ⌊a/b⌋ of floats, of the exact quotient. */
+const floorQuotient = (a: number, b: number): number => {
+  if (b === 0) return a / b;
+  if (Number.isFinite(a) && Math.abs(b) === Number.POSITIVE_INFINITY)
+    return a !== 0 && a < 0 !== b < 0 ? -1 : a / b;
+  // A zero has the sign of the quotient.
+  return Math.round((a - floorRemainder(a, b)) / b) || 0 * (a / b);
+};
+
+/** aᵇ modulo 2³², in 32 bits; of negative b what is whole of it. */
+const integerPower = (a: number, b: number): number => {
+  if (b < 0) return a === 1 || (a === -1 && b % 2 === 0) ? 1 : a === -1 ? -1 : 0;
+  let [y, base] = [1, a];
+  for (let left = b; left > 0; left = Math.floor(left / 2)) {
+    if (left % 2 === 1) y = Math.imul(y, base);
+    base = Math.imul(base, base);
+  }
+  return y;
 };
 
 export const binaryFormulas = {
@@ -191,14 +301,47 @@ export const binaryFormulas = {
     host: floorRemainder,
     exactHost: (a, b) => (b === 0 ? 0 : floorRemainder(a, b)),
   },
+  floorDivide: {
+    forward: 'floorDivideOf(a, b)',
+    exact: 'floorDivideOf(a, b)',
+    gradients: ['T()', 'T()'],
+    range: [0.6, 1.1],
+    host: floorQuotient,
+    exactHost: (a, b) => (b === 0 ? a : Math.floor(a / b)),
+  },
+  fmod: {
+    forward: 'fmodOf(a, b)',
+    exact: 'a % b',
+    gradients: ['dy', '-dy * truncQuotient(a, b)'],
+    range: [0.6, 1.1],
+    host: (a, b) => a % b,
+    exactHost: (a, b) => (b === 0 ? 0 : a % b),
+  },
   pow: {
     forward: 'powOf(a, b)',
+    exact: 'powOf(a, b)',
     gradients: [
       'select(dy * (b * powOf(a, b - 1.0)), T(), isZero(b))',
       'dy * select(y * logOf(a), T(), isZero(a) & !(isNegative(b) | isNan(b)))',
     ],
     range: [0.5, 2],
     host: (a, b) => (a === 1 || (a === -1 && Math.abs(b) === Number.POSITIVE_INFINITY) ? 1 : a ** b),
+    exactHost: integerPower,
+  },
+  atan2: {
+    forward: 'atan2Of(a, b)',
+    gradients: ['dy * atan2Slope(b, a, b)', '-dy * atan2Slope(a, a, b)'],
+    host: (a, b) => Math.atan2(a, b),
+  },
+  hypot: {
+    forward: 'hypotOf(a, b)',
+    gradients: ['dy * (a / y)', 'dy * (b / y)'],
+    host: (a, b) => Math.hypot(a, b),
+  },
+  logAddExp: {
+    forward: 'logAddExpOf(a, b)',
+    gradients: ['dy / (1.0 + expOf(b - a))', 'dy / (1.0 + expOf(a - b))'],
+    host: (a, b) => Math.max(a, b) + (a === b ? Math.LN2 : Math.log1p(Math.exp(-Math.abs(a - b)))),
   },
   maximum: {
     forward: 'maxOf(a, b)',
@@ -243,6 +386,20 @@ export const binaryFormulas = {
   logicalAnd: { exact: 'a & b', dtypes: ['bool'], result: 'bool', host: (a, b) => a & b },
   logicalOr: { exact: 'a | b', dtypes: ['bool'], result: 'bool', host: (a, b) => a | b },
   logicalXor: { exact: 'a != b', dtypes: ['bool'], result: 'bool', host: (a, b) => a ^ b },
+  bitwiseAnd: { exact: 'a & b', dtypes: INTEGERS, host: (a, b) => a & b },
+  bitwiseOr: { exact: 'a | b', dtypes: INTEGERS, host: (a, b) => a | b },
+  bitwiseXor: { exact: 'a ^ b', dtypes: INTEGERS, host: (a, b) => a ^ b },
+  leftShift: {
+    exact: 'leftShiftOf(a, b)',
+    dtypes: INTEGERS,
+    host: (a, b) => (b < 0 || b > 31 ? 0 : a << b),
+  },
+  rightShift: {
+    exact: 'rightShiftOf(a, b)',
+    dtypes: INTEGERS,
+    // Of a sign only signs are left.
+    host: (a, b) => Math.floor(a / 2 ** (b < 0 || b > 31 ? 32 : b)),
+  },
 } satisfies Record<string, BinaryFormula>;
 
 export type BinaryName = keyof typeof binaryFormulas;

@@ -10,6 +10,7 @@ const floats: Readonly<Record<string, string>> = {
   areNumbers: 'fn areNumbers(a: T, b: T) -> Truth { return !(isNan(a) | isNan(b)); }',
   isFinite:
     'fn isFinite(x: T) -> Truth { return (bitcast<Bits>(x) & Bits(0x7fffffffu)) < Bits(0x7f800000u); }',
+  isInf: 'fn isInf(x: T) -> Truth { return (bitcast<Bits>(x) & Bits(0x7fffffffu)) == Bits(0x7f800000u); }',
   minOf: 'fn minOf(a: T, b: T) -> T { return select(select(min(a, b), b, isNan(b)), a, isNan(a)); }',
   signOf:
     'fn signOf(x: T) -> T { return select(T(), select(T(1.0), T(-1.0), isNegative(x)), !(isZero(x) | isNan(x))); }',
@@ -19,6 +20,18 @@ const floats: Readonly<Record<string, string>> = {
   return select(bitcast<T>(bitcast<Bits>(to) | (bitcast<Bits>(x) & Bits(0x80000000u))), x, whole);
 }`,
   sigmoidOf: 'fn sigmoidOf(x: T) -> T { return 1.0 / (1.0 + expOf(-x)); }',
+  withSign:
+    'fn withSign(size: T, x: T) -> T { return bitcast<T>((bitcast<Bits>(size) & Bits(0x7fffffffu)) | (bitcast<Bits>(x) & Bits(0x80000000u))); }',
+  // x = k + r, and 2^r as in expOf: exact for whole x.
+  exp2Of: `fn exp2Of(x: T) -> T {
+  let c = clamp(x, T(-160.0), T(130.0));
+  let k = round(c);
+  let r = (c - k) * 0.6931471805599453;
+  let p = 1.0 + (r + r * r * ((((0.001395871862769127 * r + 0.008366772904992104) * r + 0.04166610166430473) * r + 0.16666539013385773) * r + 0.5));
+  let half = Ints(k) >> Bits(1u);
+  let y = p * bitcast<T>((half + Ints(127)) << Bits(23u)) * bitcast<T>((Ints(k) - half + Ints(127)) << Bits(23u));
+  return select(y, x, isNan(x));
+}`,
   // x = k·ln 2 + r as in expOf, and eˣ − 1 = 2^k·(e^r − 1) + (2^k − 1).
   expm1Of: `fn expm1Of(x: T) -> T {
   let c = clamp(x, T(-18.0), T(18.0));
@@ -40,6 +53,109 @@ const floats: Readonly<Record<string, string>> = {
   return select(y, x, isZero(x));
 }`,
   softplusOf: 'fn softplusOf(x: T) -> T { return maxOf(x, T()) + log1pOf(expOf(-abs(x))); }',
+  logAddExpOf: `fn logAddExpOf(a: T, b: T) -> T {
+  let top = maxOf(a, b);
+  let y = top + log1pOf(expOf(-abs(a - b)));
+  // ∞ − ∞ is no number.
+  return select(y, top, (bitcast<Bits>(top) & Bits(0x7fffffffu)) >= Bits(0x7f800000u));
+}`,
+  mishSlope: 'fn mishSlope(x: T, t: T) -> T { return t + x * sigmoidOf(x) * (1.0 - t * t); }',
+  // From e^|x| − 1, which is good near 0; where e^|x| overflows, from the square of its root.
+  sinhOf: `fn sinhOf(x: T) -> T {
+  let a = abs(x);
+  let e = expm1Of(min(a, T(80.0)));
+  let h = expOf(0.5 * a);
+  let y = select(0.5 * (e + e / (e + 1.0)), (0.5 * h) * h, a > T(80.0));
+  return select(withSign(y, x), x, isNan(x) | (a < T(1e-4)));
+}`,
+  coshOf: `fn coshOf(x: T) -> T {
+  let a = abs(x);
+  let e = expOf(min(a, T(80.0)));
+  let h = expOf(0.5 * a);
+  return select(select(0.5 * (e + 1.0 / e), (0.5 * h) * h, a > T(80.0)), x, isNan(x));
+}`,
+  asinhOf: `fn asinhOf(x: T) -> T {
+  let a = min(abs(x), T(4096.0));
+  let near = log1pOf(a + a * a / (1.0 + sqrt(1.0 + a * a)));
+  let y = select(near, logOf(abs(x)) + 0.6931471805599453, abs(x) > T(4096.0));
+  return select(withSign(y, x), x, isNan(x) | isZero(x));
+}`,
+  acoshOf: `fn acoshOf(x: T) -> T {
+  let t = clamp(x, T(1.0), T(4096.0)) - 1.0;
+  let near = log1pOf(t + sqrt(t * (t + 2.0)));
+  let y = select(near, logOf(x) + 0.6931471805599453, x > T(4096.0));
+  return select(y, nanOf(x), isNan(x) | (x < T(1.0)));
+}`,
+  atanhOf: `fn atanhOf(x: T) -> T {
+  let a = abs(x);
+  let t = a + a;
+  let y = 0.5 * log1pOf(select(t / (1.0 - a), t + t * a / (1.0 - a), a < T(0.5)));
+  return select(select(withSign(y, x), x, isZero(x)), nanOf(x), isNan(x) | (a > T(1.0)));
+}`,
+  // Of 0 to 1: beyond tan(π/8) from π/4, where the polynomial begins again.
+  arcOf: `fn arcOf(a: T) -> T {
+  let far = a > T(0.41421356);
+  let x = select(a, (a - 1.0) / (a + 1.0), far);
+  let z = x * x;
+  let y = x + x * z * ((((-0.0609063096344471 * z + 0.10599428415298462) * z - 0.14244426786899567) * z + 0.1999852955341339) * z - 0.33333316445350647);
+  return select(y, 0.7853981633974483 + y, far);
+}`,
+  atanOf: `fn atanOf(x: T) -> T {
+  let a = abs(x);
+  let far = a > T(1.0);
+  let y = arcOf(select(a, 1.0 / a, far));
+  return select(withSign(select(y, 1.5707963267948966 - y, far), x), x, isNan(x));
+}`,
+  // Of 0 to 1/2.
+  asinNear: `fn asinNear(x: T) -> T {
+  let z = x * x;
+  return x + x * z * ((((0.04221051186323166 * z + 0.024152815341949463) * z + 0.04547591134905815) * z + 0.07495252788066864) * z + 0.16666753590106964);
+}`,
+  asinOf: `fn asinOf(x: T) -> T {
+  let a = abs(x);
+  let far = a > T(0.5);
+  let y = asinNear(select(a, sqrt(0.5 - 0.5 * min(a, T(1.0))), far));
+  return select(withSign(select(y, 1.5707963267948966 - 2.0 * y, far), x), nanOf(x), isNan(x) | (a > T(1.0)));
+}`,
+  acosOf: `fn acosOf(x: T) -> T {
+  let a = abs(x);
+  let far = a > T(0.5);
+  let part = asinNear(select(a, sqrt(0.5 - 0.5 * min(a, T(1.0))), far));
+  // π/2 and π in two parts, of which the first is an f32.
+  let near = 1.5707963705062866 - (withSign(part, x) + 4.371139e-8);
+  let y = select(near, select(2.0 * part, 3.1415927410125732 - (2.0 * part + 8.742278e-8), isNegative(x)), far);
+  return select(y, nanOf(x), isNan(x) | (a > T(1.0)));
+}`,
+  atan2Of: `fn atan2Of(a: T, b: T) -> T {
+  let u = abs(a);
+  let v = abs(b);
+  let top = max(u, v);
+  let endless = (bitcast<Bits>(u) == Bits(0x7f800000u)) & (bitcast<Bits>(v) == Bits(0x7f800000u));
+  let ratio = select(select(min(u, v) / top, T(1.0), endless), T(), isZero(top));
+  let part = arcOf(ratio);
+  let turned = select(part, 1.5707963267948966 - part, u > v);
+  let y = select(turned, 3.1415927410125732 - (turned + 8.742278e-8), (bitcast<Bits>(b) & Bits(0x80000000u)) != Bits());
+  return select(withSign(y, a), nanOf(a), isNan(a) | isNan(b));
+}`,
+  // part/(a² + b²), of numbers whose squares may overflow.
+  atan2Slope: `fn atan2Slope(part: T, a: T, b: T) -> T {
+  let top = max(abs(a), abs(b));
+  let u = a / top;
+  let v = b / top;
+  let y = (part / top) / (u * u + v * v) / top;
+  // As PyTorch's, where the angle has no slope.
+  return select(y, T(), (isZero(a) & isZero(b)) | ((isInf(a) | isInf(b)) & areNumbers(a, b) & !isInf(part)));
+}`,
+  hypotOf: `fn hypotOf(a: T, b: T) -> T {
+  let u = abs(a);
+  let v = abs(b);
+  let top = max(u, v);
+  let r = min(u, v) / top;
+  let endless = bitcast<Bits>(u) == Bits(0x7f800000u);
+  let y = select(select(top * sqrt(1.0 + r * r), T(), isZero(u) & isZero(v)), nanOf(a), isNan(a) | isNan(b));
+  // With an infinite side it is infinite, whatever the other is.
+  return select(y, select(v, u, endless), endless | (bitcast<Bits>(v) == Bits(0x7f800000u)));
+}`,
   // As logOf: x = 2^e·(1 + f), and log(1 + f) = part.
   LogParts: `struct LogParts { e: T, part: T, other: Truth }
 fn logParts(x: T) -> LogParts {
@@ -193,7 +309,7 @@ fn sineAt(x: T, quarter: u32) -> T {
   return select(select(y, x, isZero(x)), nanOf(x), (bitcast<Bits>(x) & Bits(0x7fffffffu)) >= Bits(0x7f800000u));
 }`,
   // Of mantissas, eight bits of the quotient at a time: exact, however large the quotient is.
-  remainderOf: `fn remainderOf(a: T, b: T) -> T {
+  fmodOf: `fn fmodOf(a: T, b: T) -> T {
   let sizeA = bitcast<Bits>(a) & Bits(0x7fffffffu);
   let sizeB = bitcast<Bits>(b) & Bits(0x7fffffffu);
   let eA = max(sizeA >> Bits(23u), Bits(1u));
@@ -209,9 +325,17 @@ fn sineAt(x: T, quarter: u32) -> T {
   }
   let smaller = select(T(m) * 1.1920928955078125e-7 * bitcast<T>(eB << Bits(23u)), abs(a), eA < eB);
   let r = bitcast<T>(bitcast<Bits>(smaller) | (bitcast<Bits>(a) & Bits(0x80000000u)));
+  return select(r, nanOf(r), isZero(b) | (sizeA >= Bits(0x7f800000u)) | isNan(b));
+}`,
+  remainderOf: `fn remainderOf(a: T, b: T) -> T {
+  let r = fmodOf(a, b);
   let other = (bitcast<Bits>(a) ^ bitcast<Bits>(b)) > Bits(0x7fffffffu);
-  let y = select(r, r + b, other & !isZero(r));
-  return select(y, nanOf(y), isZero(b) | (sizeA >= Bits(0x7f800000u)) | isNan(b));
+  return select(r, r + b, other & !isZero(r) & !isNan(r));
+}`,
+  // a/b cut towards zero, of which fmodOf is what is left.
+  truncQuotient: `fn truncQuotient(a: T, b: T) -> T {
+  let r = fmodOf(a, b);
+  return select(round((a - r) / b), a / b, isNan(r));
 }`,
   // ⌊a/b⌋, of which remainderOf is what is left.
   floorQuotient: `fn floorQuotient(a: T, b: T) -> T {
@@ -221,6 +345,10 @@ fn sineAt(x: T, quarter: u32) -> T {
   let past = select(T(), T(-1.0), (bitcast<Bits>(r) & Bits(0x7fffffffu)) == Bits(0x7f800000u));
   return select(select(whole, select(past, r, isNan(r)), endless), a / b, isZero(b));
 }`,
+  floorDivideOf: `fn floorDivideOf(a: T, b: T) -> T {
+  let q = floorQuotient(a, b);
+  return select(q, withSign(q, a / b), isZero(q));
+}`,
 };
 
 /** Over `T`, a vector of i32 or u32: arithmetic wraps, a division by 0 gives the dividend and leaves 0. */
@@ -229,6 +357,30 @@ const integers: Readonly<Record<string, string>> = {
   remainderOf: `fn remainderOf(a: T, b: T) -> T {
   let r = a % b;
   return select(r, r + b, (r != T()) & ((r < T()) != (b < T())));
+}`,
+  floorDivideOf: `fn floorDivideOf(a: T, b: T) -> T {
+  let r = a % b;
+  return a / b - select(T(), T(1), (r != T()) & ((r < T()) != (b < T())));
+}`,
+  // By squares; of a negative exponent what is whole is left, of 1 and −1 alone more than 0.
+  powOf: `fn powOf(a: T, b: T) -> T {
+  var y = T(1);
+  var base = a;
+  var left = vec4u(b);
+  for (var bit = 0u; bit < 32u; bit++) {
+    if (all(left == vec4u())) { break; }
+    y = select(y, y * base, (left & vec4u(1u)) == vec4u(1u));
+    base *= base;
+    left >>= vec4u(1u);
+  }
+  let ofOne = select(a * a, a, (b & T(1)) == T(1));
+  return select(y, select(T(), ofOne, (a == T(1)) | (a + T(1) == T())), b < T());
+}`,
+  // The language takes a distance modulo 32.
+  leftShiftOf:
+    'fn leftShiftOf(a: T, b: T) -> T { return select(a << (vec4u(b) & vec4u(31u)), T(), vec4u(b) > vec4u(31u)); }',
+  rightShiftOf: `fn rightShiftOf(a: T, b: T) -> T {
+  return select(a >> (vec4u(b) & vec4u(31u)), (a >> vec4u(31u)) >> vec4u(1u), vec4u(b) > vec4u(31u));
 }`,
 };
 

@@ -29,6 +29,8 @@ const withNumbers: Partial<Record<UnaryName, { numbers: number[]; run(x: Tensor)
   leakyRelu: { numbers: [0.1], run: (x) => ops.leakyRelu(x, 0.1) },
   elu: { numbers: [1.5], run: (x) => ops.elu(x, 1.5) },
   clamp: { numbers: [-1.1, 1.3], run: (x) => ops.clamp(x, { min: -1.1, max: 1.3 }) },
+  hardtanh: { numbers: [-1.1, 1.3], run: (x) => ops.hardtanh(x, { min: -1.1, max: 1.3 }) },
+  nanToNum: { numbers: [0, -1e9, 1e9], run: (x) => ops.nanToNum(x, { posInf: 1e9, negInf: -1e9 }) },
 };
 
 /** Rows that stand for the others of their kind: one for each set of what value and gradient read and write. */
@@ -158,6 +160,7 @@ const binaryCases: OpCase[] = (Object.keys(binaryFormulas) as BinaryName[]).flat
         name: `${name} ${inputs.map((shape) => `[${shape}]`).join(' ')}${dtype === 'f32' ? '' : ` ${dtype}`}`,
         inputs,
         large,
+        likeOthers: likeOthers(name, dtype),
         dtypes: [dtype, dtype],
         output: result ?? (isFloat(dtype) ? undefined : dtype),
         ...(inputs === same[0] ? {} : { adds: 'gradients' }),
@@ -251,6 +254,29 @@ const whereNumber: OpCase = {
   reference: (operands) => broadcastReference((c, x) => (c ? x! : -2), operands, [[3, 1], [7]]),
 };
 
+/** What is made of the rows above. */
+const compositionCases: OpCase[] = (
+  [
+    ['lerp 0.3', [[3, 7]], ([x, y]) => ops.lerp(x!, y!, 0.3), (x, y) => x + 0.3 * (y! - x)],
+    ['lerp 0.8', [[7]], ([x, y]) => ops.lerp(x!, y!, 0.8), (x, y) => x + 0.8 * (y! - x)],
+    ['lerp', [[3, 7], [7]], ([x, y, w]) => ops.lerp(x!, y!, w!), (x, y, w) => x + w! * (y! - x)],
+    ['maskedFill', [], ([x]) => ops.maskedFill(x!, ops.lt(x!, 0.4), -2), (x) => (x < 0.4 ? -2 : x)],
+  ] as [string, number[][], (inputs: Tensor[]) => Tensor, (x: number, ...others: number[]) => number][]
+).map(([name, others, run, reference]) => {
+  const inputs = [[3, 7], ...others];
+  return {
+    name,
+    inputs,
+    large: inputs.map((shape) => [...shape.slice(0, -1).map(() => 300), 7]),
+    likeOthers: true,
+    halves: inputs.map((_, i) => i),
+    gradientTolerance: 1e-3,
+    range: [-3, 3],
+    run: (_, tensors) => run(tensors),
+    reference: (operands) => broadcastReference((x, ...more) => reference(x!, ...more), operands, inputs),
+  } satisfies OpCase;
+});
+
 /** What a cast makes of numbers that both formats have, or that are cut. */
 const castTo = (dtype: DType, value: number): number => {
   if (dtype === 'bool') return value === 0 ? 0 : 1;
@@ -282,5 +308,6 @@ export const elementwiseCases: OpCase[] = [
   ...numberCases,
   ...whereCases,
   whereNumber,
+  ...compositionCases,
   ...castCases,
 ];

@@ -23,14 +23,17 @@ import type { RandomStream } from '../../kernels/random.js';
 import { OptionNames } from '../../options.js';
 import { show } from '../../show.js';
 import {
+  anyDType,
   anyNumber,
   probability as aProbability,
+  bools,
   floats,
   integer,
   requireBeside,
   signature,
   wholeNumber,
 } from '../../tensor/operands.js';
+import { scope } from '../../tensor/scope.js';
 import { sameShape } from '../../tensor/shape.js';
 import { type DType, Tensor } from '../../tensor/tensor.js';
 import { sumToShape } from '../ranges.js';
@@ -124,12 +127,21 @@ export const mul = binaryOp('mul');
 export const div = binaryOp('div');
 /** a − b·⌊a/b⌋, exact and with the sign of b (`torch.remainder`, `%` of Python). Of integers too, where 0 leaves 0. */
 export const remainder = binaryOp('remainder');
-/** aᵇ to a few units in the last place; of a negative a for whole b. A 1, and an exponent of 0, give 1 whatever the other is. */
+/** What is left of a/b cut towards zero, exact and with the sign of a (`torch.fmod`, `%` of JavaScript). Of integers too, where 0 leaves 0. */
+export const fmod = binaryOp('fmod');
+/** ⌊a/b⌋ of the exact quotient (`torch.floor_divide`, `//` of Python), whose gradient is 0. Of integers too, where a division by 0 gives a. */
+export const floorDivide = binaryOp('floorDivide');
+/**
+ * aᵇ to a few units in the last place; of a negative a for whole b. A 1, and an exponent of 0, give 1 whatever the other is.
+ * Of integers too, modulo 2³² and without gradient; of a negative exponent what is whole: 0, but of 1 and −1.
+ */
 export const pow = binaryOp('pow');
 /** The larger of a and b; a NaN wins. A tie gives each half of the gradient. Of integers too. */
 export const maximum = binaryOp('maximum');
 /** The smaller of a and b; a NaN wins. A tie gives each half of the gradient. Of integers too. */
 export const minimum = binaryOp('minimum');
+/** √(a² + b²), whose squares do not overflow. */
+export const hypot = binaryOp('hypot');
 /** −x; of integers too. */
 export const neg = unaryOp('neg');
 /** |x|, whose gradient at 0 is 0; of integers too. */
@@ -152,11 +164,15 @@ export const ceil = unaryOp('ceil');
 export const round = unaryOp('round');
 /** x without what follows the point. */
 export const trunc = unaryOp('trunc');
+/** What follows the point, with the sign of x. */
+export const frac = unaryOp('frac');
 
 // ---- Exponentials and logarithms ----
 
 /** eˣ. */
 export const exp = unaryOp('exp');
+/** 2ˣ, exact for whole x. */
+export const exp2 = unaryOp('exp2');
 /** eˣ − 1, good to the last places near 0 too. */
 export const expm1 = unaryOp('expm1');
 /** The natural logarithm. */
@@ -167,8 +183,10 @@ export const log2 = unaryOp('log2');
 export const log10 = unaryOp('log10');
 /** log(1 + x), good to the last places near 0 too. */
 export const log1p = unaryOp('log1p');
+/** log(eᵃ + eᵇ), of their difference. */
+export const logAddExp = binaryOp('logAddExp');
 
-// ---- Trigonometry ----
+// ---- Trigonometry and hyperbolic functions ----
 
 /** The sine, to a few units in the last place however large x is (its reduction is exact); of infinities a NaN. */
 export const sin = unaryOp('sin');
@@ -176,21 +194,53 @@ export const sin = unaryOp('sin');
 export const cos = unaryOp('cos');
 /** The tangent, as good as the sine. */
 export const tan = unaryOp('tan');
+/** The angle from −π/2 to π/2 whose sine is x; beyond −1 and 1 a NaN. */
+export const asin = unaryOp('asin');
+/** The angle from 0 to π whose cosine is x; beyond −1 and 1 a NaN. */
+export const acos = unaryOp('acos');
+/** The angle from −π/2 to π/2 whose tangent is x. */
+export const atan = unaryOp('atan');
+/** The angle from −π to π of the point (b, a): of a/b, with the quadrant from both signs. */
+export const atan2 = binaryOp('atan2');
+/** The hyperbolic sine. */
+export const sinh = unaryOp('sinh');
+/** The hyperbolic cosine. */
+export const cosh = unaryOp('cosh');
+/** The hyperbolic tangent. */
+export const tanh = unaryOp('tanh');
+/** The number whose hyperbolic sine is x. */
+export const asinh = unaryOp('asinh');
+/** The number from 0 on whose hyperbolic cosine is x; below 1 a NaN. */
+export const acosh = unaryOp('acosh');
+/** The number whose hyperbolic tangent is x; beyond −1 and 1 a NaN. */
+export const atanh = unaryOp('atanh');
 
 // ---- Activations ----
 
-/** The hyperbolic tangent. */
-export const tanh = unaryOp('tanh');
 /** 1/(1 + e⁻ˣ). */
 export const sigmoid = unaryOp('sigmoid');
 /** log(1 + eˣ). */
 export const softplus = unaryOp('softplus');
+/** log(1/(1 + e⁻ˣ)) = −softplus(−x). */
+export const logSigmoid = unaryOp('logSigmoid');
 /** The error function. */
 export const erf = unaryOp('erf');
 /** max(x, 0), whose gradient at 0 is 0. A NaN stays one, and its gradient flows. */
 export const relu = unaryOp('relu');
+/** x between 0 and 6, whose gradient at either is 0. A NaN stays one, and its gradient flows. */
+export const relu6 = unaryOp('relu6');
+/** 1.0507·elu(x, 1.6733), with the constants of Klambauer et al. 2017. */
+export const selu = unaryOp('selu');
 /** x/(1 + e⁻ˣ), also called swish. */
 export const silu = unaryOp('silu');
+/** x·tanh(softplus(x)) (Misra 2019). */
+export const mish = unaryOp('mish');
+/** x·relu6(x + 3)/6 (Howard et al. 2019). */
+export const hardswish = unaryOp('hardswish');
+/** relu6(x + 3)/6. */
+export const hardsigmoid = unaryOp('hardsigmoid');
+/** x/(1 + |x|). */
+export const softsign = unaryOp('softsign');
 /** x·Φ(x) with the exact error function. */
 export const gelu = unaryOp('gelu');
 /** The tanh approximation of GELU. */
@@ -215,6 +265,8 @@ export const isNan = unaryOp('isNan');
 /** Where x is neither infinite nor a NaN. */
 // biome-ignore lint/suspicious/noShadowRestrictedNames: the global one is of numbers, and nobody wants it here
 export const isFinite = unaryOp('isFinite');
+/** Where x is ∞ or −∞. */
+export const isInf = unaryOp('isInf');
 /** Of bools: a and b. */
 export const logicalAnd = binaryOp('logicalAnd');
 /** Of bools: a or b. */
@@ -223,6 +275,23 @@ export const logicalOr = binaryOp('logicalOr');
 export const logicalXor = binaryOp('logicalXor');
 /** Of a bool: the other. */
 export const logicalNot = unaryOp('logicalNot');
+
+// ---- Bits of i32 and u32 ----
+
+/** The bits that a and b have both. */
+export const bitwiseAnd = binaryOp('bitwiseAnd');
+/** The bits that a or b has. */
+export const bitwiseOr = binaryOp('bitwiseOr');
+/** The bits that one of a and b has, not both. */
+export const bitwiseXor = binaryOp('bitwiseXor');
+/** The bits that x has not. */
+export const bitwiseNot = unaryOp('bitwiseNot');
+/** a·2ᵇ modulo 2³²; of a negative b, or of one beyond 31, 0. */
+export const leftShift = binaryOp('leftShift');
+/** ⌊a/2ᵇ⌋; of a negative b, or of one beyond 31, 0, of a negative a −1. */
+export const rightShift = binaryOp('rightShift');
+
+// ---- With numbers beside x ----
 
 /** Below 0 x times `slope`, a number. @throws ShapeError. */
 export const leakyRelu = (x: Tensor, slope = 0.01): Tensor => operation('leakyRelu', [x], [slope]);
@@ -249,12 +318,63 @@ export function clamp(x: Tensor, options: ClampBounds = {}): Tensor {
 }
 
 /**
+ * x between `min` and `max`, by default −1 and 1; at either nothing flows. A NaN stays one, and its gradient flows.
+ * @throws ShapeError.
+ */
+export function hardtanh(x: Tensor, options: ClampBounds = {}): Tensor {
+  const { min = -1, max = 1 } = BOUNDS.read('hardtanh', options);
+  return operation('hardtanh', [x], [min, max]);
+}
+
+/** What stands in `nanToNum` for what is no number. */
+export interface NanToNumOptions {
+  /** For a NaN, by default 0. */
+  readonly nan?: number;
+  /** For ∞, by default the largest number of x's format. */
+  readonly posInf?: number;
+  /** For −∞, by default the lowest. */
+  readonly negInf?: number;
+}
+
+const NAN_TO_NUM_OPTIONS = new OptionNames<NanToNumOptions>({ nan: true, posInf: true, negInf: true });
+
+/** x with numbers for NaN and infinities, which get no gradient. @throws ShapeError. */
+export function nanToNum(x: Tensor, options: NanToNumOptions = {}): Tensor {
+  const { nan = 0, posInf, negInf } = NAN_TO_NUM_OPTIONS.read('nanToNum', options);
+  const most = x.dtype === 'f16' ? 65504 : 3.4028234663852886e38;
+  return operation('nanToNum', [x], [nan, negInf ?? -most, posInf ?? most]);
+}
+
+/**
  * a where `condition`, a bool, else b; all three broadcast. a and b are of one format, any; either or both may be numbers
  * (both: the result is f32).
  * @throws ShapeError.
  */
 export const where = (condition: Tensor, a: TensorOrNumber, b: TensorOrNumber): Tensor =>
   operation('where', [condition, a, b]);
+
+const LERP = signature('lerp', { a: floats('...a'), b: floats('...b') }, { sameDType: ['a', 'b'] });
+
+/**
+ * a + weight·(b − a), which broadcast, of a tensor or a number for the weight; of a number both ends are exact.
+ * @throws ShapeError.
+ */
+export function lerp(a: Tensor, b: Tensor, weight: TensorOrNumber): Tensor {
+  LERP.check({ a, b });
+  return scope(() => {
+    const way = sub(b, a);
+    const fromB = typeof weight === 'number' && weight >= 0.5;
+    return fromB ? sub(b, mul(way, 1 - weight)) : add(a, mul(way, weight));
+  });
+}
+
+const MASKED_FILL = signature('maskedFill', { x: anyDType('...x'), mask: bools('...mask') });
+
+/** x, and a number where a mask says so; both broadcast: `where`. @throws ShapeError. */
+export function maskedFill(x: Tensor, mask: Tensor, value: number): Tensor {
+  MASKED_FILL.check({ x, mask });
+  return where(mask, value, x);
+}
 
 const NUMBER = {
   scale: signature('scale', { x: floats('...') }, { numbers: { s: anyNumber } }),

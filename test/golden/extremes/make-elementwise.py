@@ -23,9 +23,14 @@ UNARY = {
     "leakyRelu": lambda x: F.leaky_relu(x, 0.25), "elu": lambda x: F.elu(x, 1.5), "sign": torch.sign, "floor": torch.floor,
     "ceil": torch.ceil, "round": torch.round, "trunc": torch.trunc, "clamp": lambda x: torch.clamp(x, -1.5, 2),
     "clampMin": lambda x: torch.clamp(x, min=0.5), "clampMax": lambda x: torch.clamp(x, max=0.5),
+    "exp2": torch.exp2, "asin": torch.asin, "acos": torch.acos, "atan": torch.atan, "sinh": torch.sinh, "cosh": torch.cosh,
+    "asinh": torch.asinh, "acosh": torch.acosh, "atanh": torch.atanh, "logSigmoid": F.logsigmoid,
+    "hardsigmoid": F.hardsigmoid, "hardswish": F.hardswish, "mish": F.mish, "frac": torch.frac,
+    "nanToNum": lambda x: torch.nan_to_num(x, 0.5, 7), "selu": F.selu, "relu6": F.relu6, "hardtanh": F.hardtanh,
     "clampCrossed": lambda x: torch.clamp(x, 2, -1), "powTwo": lambda x: x**2, "powZero": lambda x: x**0, "twoPow": lambda x: 2**x, "maximumOne": lambda x: torch.maximum(x, torch.ones_like(x)),
 }
-BINARY = {"pow": torch.pow, "remainder": torch.remainder, "minimum": torch.minimum}
+BINARY = {"pow": torch.pow, "remainder": torch.remainder, "minimum": torch.minimum, "atan2": torch.atan2, "hypot": torch.hypot,
+    "logAddExp": torch.logaddexp, "fmod": torch.fmod, "floorDivide": lambda a, b: torch.div(a, b, rounding_mode="floor")}
 
 
 def plain(x):

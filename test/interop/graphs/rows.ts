@@ -97,6 +97,26 @@ export const elementwiseRows: readonly GraphRow[] = [
   unary('sin', ops.sin, 'x[0].sin()'),
   unary('cos', ops.cos, 'x[0].cos()'),
   unary('tan', ops.tan, 'x[0].tan()', { from: [-1.2, 1.2] }),
+  unary('exp2', ops.exp2, 'x[0].exp2()'),
+  unary('asin', ops.asin, 'x[0].asin()', { from: [-0.9, 0.9] }),
+  unary('acos', ops.acos, 'x[0].acos()', { from: [-0.9, 0.9] }),
+  unary('atan', ops.atan, 'x[0].atan()'),
+  unary('sinh', ops.sinh, 'x[0].sinh()'),
+  unary('cosh', ops.cosh, 'x[0].cosh()'),
+  unary('asinh', ops.asinh, 'x[0].asinh()'),
+  unary('acosh', ops.acosh, 'x[0].acosh()', { from: [1.2, 3] }),
+  unary('atanh', ops.atanh, 'x[0].atanh()', { from: [-0.8, 0.8] }),
+  unary('logSigmoid', ops.logSigmoid, 'F.logsigmoid(x[0])'),
+  unary('softsign', ops.softsign, 'F.softsign(x[0])'),
+  unary('mish', ops.mish, 'F.mish(x[0])'),
+  unary('hardsigmoid', ops.hardsigmoid, 'F.hardsigmoid(x[0])', { apart: '(x[0].abs() - 3).abs()' }),
+  unary('hardswish', ops.hardswish, 'F.hardswish(x[0])', { apart: '(x[0].abs() - 3).abs()' }),
+  unary('hardtanh', ops.hardtanh, 'F.hardtanh(x[0])', { apart: '(x[0].abs() - 1).abs()' }),
+  unary('relu6', ops.relu6, 'F.relu6(x[0])', { apart: 'torch.minimum(x[0].abs(), (x[0] - 6).abs())' }),
+  unary('selu', ops.selu, 'F.selu(x[0])', { apart: TO_ZERO }),
+  unary('frac', ops.frac, 'x[0].frac()', { apart: TO_WHOLE }),
+  unary('nanToNum', ops.nanToNum, 'x[0].nan_to_num()'),
+  unary('isInf', ops.isInf, 'x[0].isinf()'),
   unary('erf', ops.erf, 'x[0].erf()'),
   unary('softplus', ops.softplus, 'F.softplus(x[0])'),
   unary('silu', ops.silu, 'F.silu(x[0])'),
@@ -137,6 +157,24 @@ export const elementwiseRows: readonly GraphRow[] = [
     second: [0.5, 2],
     apart: '(x[0] / x[1] - (x[0] / x[1]).round()).abs()',
   }),
+  binary('fmod', ops.fmod, 'torch.fmod(x[0], x[1])', {
+    second: [0.5, 2],
+    apart: '(x[0] / x[1] - (x[0] / x[1]).round()).abs()',
+  }),
+  binary('floorDivide', ops.floorDivide, "torch.div(x[0], x[1], rounding_mode='floor')", {
+    second: [0.5, 2],
+    apart: '(x[0] / x[1] - (x[0] / x[1]).round()).abs()',
+  }),
+  binary('atan2', ops.atan2, 'torch.atan2(x[0], x[1])', { second: [0.5, 2] }),
+  binary('hypot', ops.hypot, 'torch.hypot(x[0], x[1])', { second: [0.5, 2] }),
+  binary('logAddExp', ops.logAddExp, 'torch.logaddexp(x[0], x[1])'),
+  binary(
+    'maskedFill',
+    (a, b) => ops.maskedFill(b, ops.lt(a, b), -1.5),
+    'torch.where(x[0] < x[1], -1.5, x[1])',
+    { apart: BETWEEN },
+  ),
+  binary('lerp', (a, b) => ops.lerp(a, b, 0.7), 'torch.lerp(x[0], x[1], 0.7)'),
   binary('minimum', ops.minimum, 'torch.minimum(x[0], x[1])', { apart: BETWEEN }),
   ...(
     [
@@ -566,7 +604,9 @@ export const productRows: readonly GraphRow[] = [
       const common = own.filter(() => draw.chance(0.5));
       const others = ['u', 'v'].slice(draw.below(3));
       const second = draw.shuffled([...common, ...others]);
-      const extents = second.map((axis) => x.shape[own.indexOf(axis)] ?? 1 + draw.below(4));
+      const extents = second.map((axis) =>
+        draw.chance(0.15) ? 1 : (x.shape[own.indexOf(axis)] ?? 1 + draw.below(4)),
+      );
       const output = draw.shuffled([...own, ...others].filter(() => draw.chance(0.6)));
       const equation = `${own.join('')},${second.join('')}->${output.join('')}`;
       return { x: [x, draw.leaf(extents)], a: { equation } };
