@@ -82,7 +82,16 @@ function drawEinsum(random: CounterRandom): Drawn {
     implicit ? '' : `->${dots.length ? '...' : ''}${output.join('')}`
   }`;
   const broadcast = (i: number) => (i === 1 && below(random, 2) === 0 ? dots.map(() => 1) : dots);
-  const shapes = inputs.map((list, i) => [...broadcast(i), ...list.map((letter) => extents.get(letter)!)]);
+  // Of an operand whose letters are each there once, one may have extent 1 where the other's is longer.
+  const short = inputs.map((list) =>
+    list.length > 0 && new Set(list).size === list.length && below(random, 3) === 0
+      ? list[below(random, list.length)]
+      : undefined,
+  );
+  const shapes = inputs.map((list, i) => [
+    ...broadcast(i),
+    ...list.map((letter) => (letter === short[i] ? 1 : extents.get(letter)!)),
+  ]);
   return {
     name: `einsum ${text} [${shapes.join('] [')}]`,
     shapes,

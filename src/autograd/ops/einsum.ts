@@ -30,11 +30,11 @@ const EINSUM = signature(
 /**
  * Σ over the axes that the result lacks of the product of the operands, whose axes `equation` names by letters:
  * `einsum('bij,bjk->bik', a, b)`. Of one or two operands, f32 or f16, of one dtype; halves are summed in f32. Without `->`
- * the result has the letters that occur once, by alphabet, capitals first. `...` stands for the axes that have no letter,
- * which broadcast, and which a result without it sums over. A letter twice in an operand means its diagonal.
+ * the result has the letters that occur once, by alphabet, capitals first. `...` stands for the axes that have no letter, which
+ * a result without it sums over. Axes of extent 1 broadcast, as in PyTorch. A letter twice in an operand means its diagonal.
  *
  * The operands are copied where their axes do not come as batch, rows, inner (or transposed), the result where it wants its
- * axes in another order. Axes with letters do not broadcast, which PyTorch lets them.
+ * axes in another order.
  * @throws ShapeError for an equation that does not say what to do, or does not fit the operands.
  */
 export function einsum(equation: string, a: Tensor, b?: Tensor, ...more: never[]): Tensor {
@@ -95,9 +95,10 @@ function parse(equation: string, tensors: readonly Tensor[], fail: (problem: str
   inputs.forEach((axes, i) => {
     axes.forEach((axis, at) => {
       const extent = tensors[i]!.shape[at]!;
+      const own = tensors[i]!.shape[axes.indexOf(axis)]!;
+      if (own !== extent) fail(`the diagonal of ${axis} is of ${own} and ${extent}`);
       const known = extents.get(axis) ?? extent;
-      const broadcasts = axis.startsWith('.') && (known === 1 || extent === 1);
-      if (known !== extent && !broadcasts)
+      if (known !== extent && known !== 1 && extent !== 1)
         fail(
           axis.startsWith('.')
             ? `what ... stands for does not broadcast: ${known} and ${extent}`
