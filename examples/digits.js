@@ -25,7 +25,7 @@ const labels = Array.from({ length: 600 }, (_, i) => i % 10);
 const images = labels.map(draw);
 const [train, test] = [images.slice(0, 500), images.slice(500)].map((part) => tensor(gpu, part));
 const [trainLabels, testLabels] = [labels.slice(0, 500), labels.slice(500)].map((part) =>
-  tensor(gpu, part, { dtype: 'i32' }),
+  tensor(gpu, part, { dtype: 'u32' }),
 );
 const model = new Sequential(new Linear(gpu, 144, 64), relu, new Linear(gpu, 64, 10));
 const learningRate = cosineSchedule({ warmupSteps: 10, totalSteps: steps });
@@ -38,6 +38,6 @@ for (let step = 1; step <= steps; step++)
     optimizer.step();
     if (step % 50 === 0 || step === steps) console.log(`step ${step} loss ${(await loss.item()).toFixed(5)}`);
   });
-const found = await scope(() => model.forward(test).argmax(-1).cast('i32').eq(testLabels).cast('f32').mean().item());
+const found = await scope(() => model.forward(test).argmax(-1).eq(testLabels).cast('f32').mean().item());
 console.log(`accuracy ${found.toFixed(3)}`);
 await gpu.close();

@@ -16,7 +16,7 @@ for (let arm = 0; arm < 3; arm++)
     labels.push(arm);
   }
 const x = tensor(gpu, points);
-const y = tensor(gpu, labels, { dtype: 'i32' });
+const y = tensor(gpu, labels, { dtype: 'u32' });
 
 const model = new Sequential(new Linear(gpu, 2, 64), tanh, new Linear(gpu, 64, 64), tanh, new Linear(gpu, 64, 3));
 const optimizer = new Adam(model.parameters(), { learningRate: 0.01 });
@@ -28,6 +28,6 @@ for (let step = 1; step <= steps; step++)
     optimizer.step();
     if (step % 100 === 0 || step === steps) console.log(`step ${step} loss ${(await loss.item()).toFixed(5)}`);
   });
-const right = await scope(() => model.forward(x).argmax(-1).cast('i32').eq(y).cast('f32').mean().item());
+const right = await scope(() => model.forward(x).argmax(-1).eq(y).cast('f32').mean().item());
 console.log(`accuracy ${right.toFixed(3)}`);
 await gpu.close();

@@ -824,6 +824,10 @@ const wrong: Record<string, Wrong[]> = {
       says: /count must be a whole number/,
     },
   ],
+  unfold: [
+    { operands: ['[2,3] f32'], call: (x) => ops.unfold(x!, 1, 4), says: /no window of 4 among 3/ },
+    { operands: ['[2,3] f32'], call: (x) => ops.unfold(x!, 0, 0), says: /size must be/ },
+  ],
   roll: [{ operands: ['[2,3] f32'], call: (x) => ops.roll(x!, 1, 2), says: /no axis 2/ }],
   scatterAdd: [
     {
@@ -876,6 +880,7 @@ const wrong: Record<string, Wrong[]> = {
   transpose: [
     { operands: ['[2,3] f32'], call: (x) => ops.transpose(x!, 0, 2), says: /no axis 2 among 2 dim/ },
   ],
+  clone: [{ operands: ['[2,3] f32 freed'], call: (x) => ops.clone(x!), says: /x was already freed/ }],
   tril: [{ operands: ['[3] f32'], call: (x) => ops.tril(x!), says: /x must be \[\.\.\.,rows,cols\]/ }],
   triu: [
     { operands: ['[2,3] f32'], call: (x) => ops.triu(x!, 0.5), says: /diagonal must be a whole number/ },

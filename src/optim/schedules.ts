@@ -7,7 +7,8 @@ export type Schedule = (completedSteps: number) => number;
 
 /** How many steps a schedule has, and how many of them warm up. */
 export interface ScheduleSize {
-  readonly warmupSteps: number;
+  /** Default 0. */
+  readonly warmupSteps?: number | undefined;
   /** Optimiser steps of the whole run. */
   readonly totalSteps: number;
 }
@@ -16,7 +17,7 @@ export interface ScheduleSize {
  * Rises from 0 by 1/w a step, then falls to 0 at the end of the run:
  *   c < w: c / w;  else (total − c) / (total − w).   Hugging Face's `linear`.
  */
-export function linearSchedule({ warmupSteps, totalSteps }: ScheduleSize): Schedule {
+export function linearSchedule({ warmupSteps = 0, totalSteps }: ScheduleSize): Schedule {
   return (completed) =>
     completed < warmupSteps
       ? completed / Math.max(1, warmupSteps)
@@ -27,12 +28,12 @@ export function linearSchedule({ warmupSteps, totalSteps }: ScheduleSize): Sched
 export const constantSchedule: Schedule = () => 1;
 
 /** Rises as `linearSchedule`, then stays at 1. */
-export function constantWithWarmupSchedule({ warmupSteps }: Pick<ScheduleSize, 'warmupSteps'>): Schedule {
+export function constantWithWarmupSchedule({ warmupSteps = 0 }: Pick<ScheduleSize, 'warmupSteps'>): Schedule {
   return (completed) => (completed < warmupSteps ? completed / Math.max(1, warmupSteps) : 1);
 }
 
 /** Rises as `linearSchedule`, then follows half a cosine from 1 to 0. */
-export function cosineSchedule({ warmupSteps, totalSteps }: ScheduleSize): Schedule {
+export function cosineSchedule({ warmupSteps = 0, totalSteps }: ScheduleSize): Schedule {
   return (completed) => {
     if (completed < warmupSteps) return completed / Math.max(1, warmupSteps);
     const progress = (completed - warmupSteps) / Math.max(1, totalSteps - warmupSteps);
@@ -46,7 +47,7 @@ export function cosineSchedule({ warmupSteps, totalSteps }: ScheduleSize): Sched
  *   l < 0: 0;  l < w: ln(l + 1) / ln(w);  else (total − l) / (total − w), or 1 when `decay` is false.
  * The first two steps of a run therefore have learning rate 0.
  */
-export function logWarmupSchedule({ warmupSteps, totalSteps }: ScheduleSize, decay = true): Schedule {
+export function logWarmupSchedule({ warmupSteps = 0, totalSteps }: ScheduleSize, decay = true): Schedule {
   const warmup = Math.max(2, warmupSteps);
   return (completed) => {
     const last = completed - 1;
@@ -61,7 +62,7 @@ export function logWarmupSchedule({ warmupSteps, totalSteps }: ScheduleSize, dec
  * and stays there. Hugging Face's `polynomial`, which gives the end as a rate.
  */
 export function polynomialSchedule(
-  { warmupSteps, totalSteps }: ScheduleSize,
+  { warmupSteps = 0, totalSteps }: ScheduleSize,
   { power = 1, end = 0 }: { readonly power?: number; readonly end?: number } = {},
 ): Schedule {
   return (completed) => {

@@ -41,6 +41,23 @@ const moves: Moved[] = [
     place: ([i, j]) => [i!, (j! + 2) % 7],
   },
   {
+    name: 'clone',
+    from: [3, 7],
+    large: [50, 33],
+    run: (x) => x.clone(),
+    to: [3, 7],
+    place: (at) => at,
+  },
+  {
+    name: 'unfold with overlaps',
+    from: [2, 7, 3],
+    large: [5, 40, 33],
+    run: (x) => x.unfold(1, 3, 2),
+    to: [2, 3, 3, 3],
+    place: ([i, window, j, k]) => [i!, 2 * window! + k!, j!],
+    adds: 'gradients',
+  },
+  {
     name: 'reshape',
     from: [6, 4],
     large: [300, 4],

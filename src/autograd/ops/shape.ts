@@ -20,8 +20,18 @@ import {
 import { Tensor } from '../../tensor/tensor.js';
 import { rangeOf, sumToShape } from '../ranges.js';
 import { record } from '../tape.js';
-import { concat } from './joins.js';
+import { concat, stack } from './joins.js';
 import { le, where } from './pointwise.js';
+
+const CLONE = signature('clone', { x: anyDType('...') });
+
+/** A copy of x with memory of its own, through which gradients flow; `detach` is another handle to the same memory. */
+export function clone(x: Tensor): Tensor {
+  CLONE.check({ x });
+  const y = Tensor.empty(x.gpu, x.shape, x.dtype);
+  y.copyUnrecorded(x);
+  return record('clone', y, [], [[x, (dy) => dy]]);
+}
 
 // ---- the same elements in the same order: views ------------------------------------------------------------------------
 
@@ -433,6 +443,36 @@ export function chunk(x: Tensor, count: number, axis = 0): Tensor[] {
   CHUNK.check({ x }, { count, axis });
   const extent = x.shape[normalizeAxis('chunk', axis, x)]!;
   return split(x, Math.max(1, Math.ceil(extent / count)), axis);
+}
+
+const UNFOLD = signature(
+  'unfold',
+  { x: anyDType('...') },
+  { numbers: { axis: integer, size: wholeNumber(1), step: wholeNumber(1) } },
+);
+
+/**
+ * Windows of `size` elements along an axis, one every `step` (PyTorch's `unfold`): the axis counts the windows, and their
+ * elements lie along a new last axis. Of an image, once for rows and once for columns, it gives what a convolution multiplies.
+ * Slices, stacked: a copy. @throws ShapeError when a window is longer than the axis.
+ */
+export function unfold(x: Tensor, axis: number, size: number, step = 1): Tensor {
+  UNFOLD.check({ x }, { axis, size, step });
+  const at = normalizeAxis('unfold', axis, x);
+  const windows = Math.floor((x.shape[at]! - size) / step) + 1;
+  if (windows < 1)
+    throw new ShapeError('unfold', `no window of ${size} among ${x.shape[at]} of axis ${axis}`, { x });
+  const place = (k: number) =>
+    slice(
+      x,
+      ...x.shape.map((_, d) => (d === at ? ([k, k + (windows - 1) * step + 1, step] as const) : null)),
+    );
+  return scope(() =>
+    stack(
+      Array.from({ length: size }, (_, k) => place(k)),
+      -1,
+    ),
+  );
 }
 
 const SLICE_ROWS = signature(

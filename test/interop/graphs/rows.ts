@@ -471,6 +471,23 @@ export const shapeRows: readonly GraphRow[] = [
     torch: "x[0][tuple(slice(*r) if isinstance(r, list) else r for r in a['ranges'])]",
   },
   {
+    name: 'clone',
+    draw: (draw) => ({ x: [draw.ranked(1)], a: {} }),
+    ours: ([x]) => ops.clone(x!),
+    torch: 'x[0].clone()',
+  },
+  {
+    name: 'unfold',
+    draw: (draw) => {
+      const x = draw.ranked(1);
+      const axis = draw.axis(x);
+      const extent = x.shape[axis < 0 ? axis + x.shape.length : axis]!;
+      return { x: [x], a: { axis, size: 1 + draw.below(extent), step: 1 + draw.below(3) } };
+    },
+    ours: ([x], { axis, size, step }) => ops.unfold(x!, axis, size, step),
+    torch: "x[0].unfold(a['axis'], a['size'], a['step'])",
+  },
+  {
     name: 'roll',
     draw: (draw) => {
       const x = draw.ranked(1);
