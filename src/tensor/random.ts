@@ -5,26 +5,45 @@
  * negatives, weight initialisation) lives with whoever draws it.
  */
 
-const ROTATIONS = [13, 15, 26, 6, 17, 29, 16, 24] as const;
 const KEY_PARITY = 0x1bd11bda;
 const WORD = 2 ** 32;
 
-/** One Threefry-2x32 block of 20 rounds; all arguments and results are u32. */
-export function threefry2x32(key0: number, key1: number, ctr0: number, ctr1: number): [number, number] {
-  const keys = [key0 | 0, key1 | 0, KEY_PARITY ^ key0 ^ key1];
-  let x0 = (ctr0 + key0) | 0;
-  let x1 = (ctr1 + key1) | 0;
-  for (let round = 0; round < 20; round++) {
-    const rotation = ROTATIONS[round % 8]!;
+/** What `mix` computed last: weights are drawn by the million, and none of them makes an array. */
+let mixed0 = 0;
+let mixed1 = 0;
+
+const rotate = (word: number, by: number): number => (word << by) | (word >>> (32 - by));
+
+/** One block of 20 rounds into `mixed0` and `mixed1`: five times four rounds, then the next two words of the key. */
+function mix(key0: number, key1: number, ctr0: number, ctr1: number): void {
+  let [a, b, c] = [key0 | 0, key1 | 0, KEY_PARITY ^ key0 ^ key1];
+  let x0 = (ctr0 + a) | 0;
+  let x1 = (ctr1 + b) | 0;
+  for (let injection = 1; injection <= 5; injection++) {
+    const odd = injection % 2 === 1;
     x0 = (x0 + x1) | 0;
-    x1 = ((x1 << rotation) | (x1 >>> (32 - rotation))) ^ x0;
-    if (round % 4 === 3) {
-      const injection = (round + 1) / 4;
-      x0 = (x0 + keys[injection % 3]!) | 0;
-      x1 = (x1 + keys[(injection + 1) % 3]! + injection) | 0;
-    }
+    x1 = rotate(x1, odd ? 13 : 17) ^ x0;
+    x0 = (x0 + x1) | 0;
+    x1 = rotate(x1, odd ? 15 : 29) ^ x0;
+    x0 = (x0 + x1) | 0;
+    x1 = rotate(x1, odd ? 26 : 16) ^ x0;
+    x0 = (x0 + x1) | 0;
+    x1 = rotate(x1, odd ? 6 : 24) ^ x0;
+    x0 = (x0 + b) | 0;
+    x1 = (x1 + c + injection) | 0;
+    const used = a;
+    a = b;
+    b = c;
+    c = used;
   }
-  return [x0 >>> 0, x1 >>> 0];
+  mixed0 = x0 >>> 0;
+  mixed1 = x1 >>> 0;
+}
+
+/** One Threefry-2x32 block; all arguments and results are u32. */
+export function threefry2x32(key0: number, key1: number, ctr0: number, ctr1: number): [number, number] {
+  mix(key0, key1, ctr0, ctr1);
+  return [mixed0, mixed1];
 }
 
 /** Low and high 32 bits of an integer (two's complement when negative). */
@@ -51,7 +70,8 @@ export class CounterRandom {
   private key0: number;
   private key1: number;
   private position = 0;
-  private block: [number, number] = [0, 0];
+  private block0 = 0;
+  private block1 = 0;
   private blockIndex = -1;
 
   /** `stream`: an integer or a path of integers that names this stream among those of one seed. */
@@ -78,10 +98,12 @@ export class CounterRandom {
   word(): number {
     const index = Math.floor(this.position / 2);
     if (index !== this.blockIndex) {
-      this.block = threefry2x32(this.key0, this.key1, ...words(index));
+      mix(this.key0, this.key1, index >>> 0, Math.floor(index / WORD) >>> 0);
+      this.block0 = mixed0;
+      this.block1 = mixed1;
       this.blockIndex = index;
     }
-    return this.block[this.position++ % 2 === 0 ? 0 : 1];
+    return this.position++ % 2 === 0 ? this.block0 : this.block1;
   }
 
   /** Uniform in [0, 1) with 53 random bits; takes two words. */

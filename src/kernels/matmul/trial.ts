@@ -23,7 +23,8 @@ export function drawTrial(
   const { batches, eachA, ofA, eachB, ofB } = batchesOf(size);
   const random = new CounterRandom(M * 31 + N * 17 + K, 0);
   const draw = (shape: number[], dtype: FloatDType) => {
-    const values = Float32Array.from({ length: shape[0]! * shape[1]! }, () => random.uniform() - 0.5);
+    const values = new Float32Array(shape[0]! * shape[1]!);
+    for (let i = 0; i < values.length; i++) values[i] = random.uniform() - 0.5;
     if (dtype === 'f32') return { values, tensor: Tensor.from(gpu, values, shape).keep() };
     const halves = f32ToF16(values);
     return { values: f16ToF32(halves), tensor: Tensor.from(gpu, halves, shape, 'f16').keep() };
