@@ -28,7 +28,9 @@ function uniform(name: string): () => number {
   };
 }
 
+/** Of the gradient of an input, at most; of a large result fewer, since each takes the reference twice. */
 const SAMPLES = 24;
+const SAMPLED_VALUES = 1e5;
 
 /** Rounding to halves: once in the result, and in what gradients pass through. */
 const HALF = { value: 1e-3, gradient: 3e-3 };
@@ -54,8 +56,15 @@ interface Expected {
   readonly seed: Float32Array;
   readonly value: Float64Array;
   /** Of each input that gets one, by its number, some of the gradient, by differences: [index, derivative]. */
-  readonly gradients: readonly (readonly [input: number, wanted: (readonly [number, number])[]])[];
+  readonly gradients: readonly (readonly [
+    input: number,
+    wanted: (readonly [number, number])[],
+    along: Along,
+  ])[];
 }
+
+/** The derivative along a direction that every element has a part in; undefined where the samples say enough. */
+type Along = { readonly direction: Float64Array; readonly derivative: number } | undefined;
 
 /** The reference takes long; variants of kernels are all held to the same. */
 const expectations = new Map<Run, Expected>();
@@ -80,9 +89,23 @@ function expect({ op, halves }: Run): Expected {
   const drawn = Float32Array.from(value, () => 2 * draw() - 1);
   const seed = halves.length > 0 ? f16ToF32(f32ToF16(drawn)) : drawn;
   const objective = () => op.reference(doubles).reduce((sum, v, i) => sum + v * seed[i]!, 0);
+  const along = (n: number): Along => {
+    const kept = doubles[n]!.slice();
+    const draw = uniform(`${op.name} direction ${n}`);
+    const direction = kept.map(() => (draw() < 0.5 ? -1 : 1));
+    const h = 1e-6;
+    const at = (sign: number) => {
+      doubles[n]!.set(kept.map((v, i) => v + sign * h * direction[i]!));
+      return objective();
+    };
+    const derivative = (at(1) - at(-1)) / (2 * h);
+    doubles[n]!.set(kept);
+    return { direction, derivative };
+  };
   const gradients = trained(op).map((n) => {
     const array = doubles[n]!;
-    const step = Math.max(1, Math.floor(array.length / SAMPLES));
+    const samples = Math.min(SAMPLES, Math.ceil(SAMPLED_VALUES / Math.max(1, value.length)));
+    const step = Math.max(1, Math.floor(array.length / samples));
     const wanted: [number, number][] = [];
     for (let i = n % step; i < array.length; i += step) {
       const h = 1e-5;
@@ -94,7 +117,7 @@ function expect({ op, halves }: Run): Expected {
       array[i] = kept;
       wanted.push([i, (up - down) / (2 * h)]);
     }
-    return [n, wanted] as const;
+    return [n, wanted, samples < SAMPLES ? along(n) : undefined] as const;
   });
   return { data, seed, value, gradients };
 }
@@ -138,16 +161,22 @@ async function check(run: Run, again = false): Promise<void> {
   const top = Math.max(1e-3, ...expected.map(Math.abs));
   assert.equal(y.length, expected.length);
   expected.forEach((want, i) => {
-    assert.ok(Math.abs(y[i]! - want) <= tolerance * top, `value ${i}: ${y[i]} instead of ${want}`);
+    if (!(Math.abs(y[i]! - want) <= tolerance * top)) assert.fail(`value ${i}: ${y[i]} instead of ${want}`);
   });
   const gradientTolerance = Math.max(op.gradientTolerance ?? 5e-5, half ? HALF.gradient : 0);
-  for (const [n, wanted] of gradients) {
+  for (const [n, wanted, along] of gradients) {
     const top = Math.max(1e-2, ...grads[n]!.map(Math.abs));
     for (const [i, want] of wanted)
-      assert.ok(
-        Math.abs(grads[n]![i]! - want) <= gradientTolerance * top,
-        `gradient of input ${n} at ${i}: ${grads[n]![i]} instead of ${want}`,
-      );
+      if (!(Math.abs(grads[n]![i]! - want) <= gradientTolerance * top))
+        assert.fail(`gradient of input ${n} at ${i}: ${grads[n]![i]} instead of ${want}`);
+    if (!along) continue;
+    const { direction, derivative } = along;
+    const found = grads[n]!.reduce((sum, value, i) => sum + value * direction[i]!, 0);
+    const bound = gradientTolerance * top * Math.sqrt(direction.length);
+    assert.ok(
+      Math.abs(found - derivative) <= bound,
+      `gradient of input ${n} along a direction: ${found} instead of ${derivative}`,
+    );
   }
   assert.equal(gpu.memory().liveBuffers, live, 'no buffer is left behind');
   await gpu.checkGuards();
