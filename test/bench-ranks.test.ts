@@ -1,7 +1,9 @@
 /** What `bench ranks` says of sums and gathers, on sizes that take milliseconds. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { bench as benchCommand } from '../bench/bench.js';
 import { bench, lengths } from './bench-command.js';
+import { refusalOf } from './refusal.js';
 
 const small = '--payload 40kB --buckets 16kB 40kB --rounds 3'.split(' ');
 
@@ -35,20 +37,20 @@ test('ranks: each carrier sums in both formats, beside a copy', () => {
   }
 });
 
-test('ranks: what it refuses', () => {
+test('ranks: what it refuses', async () => {
   for (const [words, expected] of [
     ['--nproc_per_node 1', /--nproc_per_node: expected an integer from 2 to 64, found "1"/],
     ['--carriers pigeons', /--carriers: expected some of emulated.*, found "pigeons"/],
     ['--json --csv', /expected one of --json and --csv, found both/],
     ['--no_overlap --steps 3', /--steps has no meaning without --overlap/],
   ] as const) {
-    const { status, stderr } = bench('ranks', ...words.split(' '));
+    const { status, stderr } = await refusalOf(benchCommand, ['ranks', ...words.split(' ')]);
     assert.equal(status, 2, words);
     assert.match(stderr, expected);
   }
 });
 
-test('scaling: memory and bytes of every way to share a step', () => {
+test('scaling: memory and bytes of every way to share a step', async () => {
   const words = ['scaling', '--model', 'tiny', '--layers', '1', ...lengths];
   const { status, stdout, stderr } = bench(...words, '--ranks', '1', '2', '--json');
   assert.equal(status, 0, stderr);
@@ -65,17 +67,18 @@ test('scaling: memory and bytes of every way to share a step', () => {
   const lines = bench(...words, '--ranks', '1', '--words', '100').stdout.split('\n');
   assert.match(lines[2]!, /^\| ranks \| touched rows \| whole table \|/);
   assert.match(lines[4]!, /^\| 1( \| [\d.]+ [MG]B){4} \|$/);
-  assert.match(bench(...words, '--words', '250003').stderr, /--words: expected at most 250002, found 250003/);
+  const many = await refusalOf(benchCommand, [...words, '--words', '250003']);
+  assert.match(many.stderr, /--words: expected at most 250002, found 250003/);
 });
 
-test('step on ranks: what it refuses', () => {
+test('step on ranks: what it refuses', async () => {
   for (const [words, expected] of [
     ['--reduce_dtype bf16', /--reduce_dtype has no meaning with one rank$/m],
     ['--nproc_per_node 2 --profile x', /--profile: expected one rank, found --nproc_per_node 2/],
     ['--nproc_per_node 2 --tune full', /--tune full: expected one rank/],
     ['--nproc_per_node 65', /--nproc_per_node: expected a positive integer of at most 64, found "65"/],
   ] as const) {
-    const { status, stderr } = bench('step', ...words.split(' '));
+    const { status, stderr } = await refusalOf(benchCommand, ['step', ...words.split(' ')]);
     assert.equal(status, 2, words);
     assert.match(stderr, expected);
   }

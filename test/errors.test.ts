@@ -5,7 +5,10 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { after, test } from 'node:test';
+import { finetuneCommand } from '../src/cli/finetune.js';
+import { demo } from '../src/demo/demo.js';
 import { FolderLock } from '../src/files/lock.js';
+import { refusalOf } from './refusal.js';
 import { golden, repositoryRoot } from './repository.js';
 
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'dawntune-errors-'));
@@ -21,8 +24,18 @@ function dawntune(args: string[], env: NodeJS.ProcessEnv = {}): { status: number
   return { status, lines: stderr.split('\n').filter((line) => line !== '' && !line.startsWith('Warning: ')) };
 }
 
+/** A process of its own tells it. */
 function fails(args: string[], expected: RegExp, status = 2, env: NodeJS.ProcessEnv = {}): void {
-  const result = dawntune(args, env);
+  check(dawntune(args, env), expected, status);
+}
+
+/** The command tells it in this process. */
+async function refuses([name, ...words]: string[], expected: RegExp, status = 2): Promise<void> {
+  const told = await refusalOf(name === 'demo' ? demo : finetuneCommand, words);
+  check({ status: told.status, lines: told.stderr.trimEnd().split('\n') }, expected, status);
+}
+
+function check(result: ReturnType<typeof dawntune>, expected: RegExp, status: number): void {
   const line = result.lines.at(-1) ?? '';
   assert.match(line, expected);
   assert.match(line, /^dawntune: /);
@@ -77,43 +90,46 @@ test('unknown command', () => {
   assert.match(lines.join(' '), /finetun.*finetune/);
 });
 
-test('missing files', () => {
+test('missing files', async () => {
   fails(finetune(golden('model'), path.join(folder, 'none.jsonl')), /none\.jsonl/);
-  fails(
+  await refuses(
     finetune(path.join(folder, 'nowhere'), jsonl('b.jsonl', GOOD, GOOD)),
     /--model_name_or_path: .*nowhere: no such folder/,
   );
 });
 
-test('broken JSONL line: file and line', () => {
-  fails(finetune(golden('model'), jsonl('broken.jsonl', GOOD, '{"query": "a", ')), /broken\.jsonl:2: /);
+test('broken JSONL line: file and line', async () => {
+  await refuses(
+    finetune(golden('model'), jsonl('broken.jsonl', GOOD, '{"query": "a", ')),
+    /broken\.jsonl:2: /,
+  );
 });
 
-test('row without pos: file and line', () => {
-  fails(
+test('row without pos: file and line', async () => {
+  await refuses(
     finetune(golden('model'), jsonl('nopos.jsonl', GOOD, GOOD, '{"query":"a","neg":["c"]}')),
     /nopos\.jsonl:3: .*pos/,
   );
 });
 
-test('tensor of the wrong shape', () => {
+test('tensor of the wrong shape', async () => {
   const config = JSON.parse(fs.readFileSync(golden('model', 'config.json'), 'utf8'));
   const model = brokenModel('shape', 'config.json', JSON.stringify({ ...config, intermediate_size: 256 }));
-  fails(
+  await refuses(
     finetune(model, jsonl('c.jsonl', GOOD, GOOD)),
     /model\.safetensors: tensor "encoder\.layer\.0\.intermediate\.dense\.weight" has shape \[128,64\], expected \[256,64\]/,
   );
 });
 
-test('truncated safetensors', () => {
+test('truncated safetensors', async () => {
   const whole = fs.readFileSync(golden('model', 'model.safetensors'));
   const model = brokenModel('truncated', 'model.safetensors', whole.subarray(0, whole.length - 1000));
-  fails(finetune(model, jsonl('d.jsonl', GOOD, GOOD)), /model\.safetensors: /);
+  await refuses(finetune(model, jsonl('d.jsonl', GOOD, GOOD)), /model\.safetensors: /);
 });
 
-test('an output path that is a file', () => {
+test('an output path that is a file', async () => {
   const file = jsonl('taken', GOOD);
-  fails(
+  await refuses(
     finetune(golden('model'), jsonl('j.jsonl', GOOD, GOOD), '--output_dir', file),
     /--output_dir: .*taken: cannot be written/,
   );
@@ -137,10 +153,13 @@ test('a reader that goes away does not end the run', () => {
   assert.ok(fs.existsSync(path.join(output, 'model.safetensors')));
 });
 
-test('malicious pickle is refused, not run', () => {
+test('malicious pickle is refused, not run', async () => {
   const evil = fs.readFileSync(golden('torch_files', 'evil.pt'));
   const model = brokenModel('evil', 'sparse_linear.pt', evil);
-  fails(finetune(model, jsonl('e.jsonl', GOOD, GOOD)), /sparse_linear\.pt: refused global "posix system"/);
+  await refuses(
+    finetune(model, jsonl('e.jsonl', GOOD, GOOD)),
+    /sparse_linear\.pt: refused global "posix system"/,
+  );
 });
 
 test('no adapter', () => {
@@ -158,16 +177,19 @@ test('no adapter', () => {
   fails(['doctor', '--adapter', 'Voodoo 2'], unknown('--adapter'));
 });
 
-test('a demo into what is no folder, or a folder in use', () => {
+test('a demo into what is no folder, or a folder in use', async () => {
   const file = jsonl('demo-file', GOOD);
-  fails(['demo', '--output_dir', file], /--output_dir: .*demo-file: cannot be written: is no folder$/);
-  fails(
+  await refuses(
+    ['demo', '--output_dir', file],
+    /--output_dir: .*demo-file: cannot be written: is no folder$/,
+  );
+  await refuses(
     ['demo', '--output_dir', path.join(file, 'below')],
     /--output_dir: .*below: cannot be written: a part of the path is not a folder$/,
   );
   const busy = fs.mkdtempSync(path.join(folder, 'busy-'));
   const lock = FolderLock.acquire(busy);
-  fails(['demo', '--output_dir', busy], /--output_dir: .* writes there since /, 1);
+  await refuses(['demo', '--output_dir', busy], /--output_dir: .* writes there since /, 1);
   lock.release();
   assert.deepEqual(fs.readdirSync(busy), []);
 });
@@ -180,22 +202,25 @@ test('a budget too small ends the run before its first step, with the table of w
     assert.match(table, new RegExp(`^ {2}${purpose} +\\d+(\\.\\d+)? [kMG]?B$`, 'm'));
 });
 
-test('adapters that are not there and other ZeRO stages are refused clearly', () => {
+test('adapters that are not there and other ZeRO stages are refused clearly', async () => {
   const data = jsonl('i.jsonl', GOOD, GOOD);
   const ranks = finetune(golden('model'), data, '--nproc_per_node', '2', '--adapters', 'cpu of mine');
-  fails(ranks, /^dawntune: --adapters: expected 2 adapters, one for each rank .*, found 1$/);
-  fails(
+  await refuses(ranks, /^dawntune: --adapters: expected 2 adapters, one for each rank .*, found 1$/);
+  await refuses(
     [...ranks, 'another'],
     /^dawntune: --adapters: expected parts of adapters' names .* found "cpu of mine"; there are: /,
   );
   const stage2 = path.join(folder, 'stage2.json');
   fs.writeFileSync(stage2, '{"zero_optimization":{"stage":2}}');
-  fails(finetune(golden('model'), data, '--deepspeed', stage2), /stage2\.json.*stage.*whole gradient/);
+  await refuses(
+    finetune(golden('model'), data, '--deepspeed', stage2),
+    /stage2\.json.*stage.*whole gradient/,
+  );
 });
 
-test('a text longer than the model has positions names the rows', () => {
+test('a text longer than the model has positions names the rows', async () => {
   const long = JSON.stringify({ query: 'wort '.repeat(900), pos: ['b'], neg: ['c'] });
-  fails(
+  await refuses(
     finetune(golden('model'), jsonl('long.jsonl', long, GOOD), '--query_max_len', '1000'),
     /positions for 512.*long\.jsonl:1/,
   );
