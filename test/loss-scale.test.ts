@@ -289,9 +289,9 @@ const events = (log: readonly LogEntry[]) => log.filter((entry) => 'event' in en
 
 test('overflows are logged and skipped, and the schedule does not count them', async () => {
   const scaled = { initial_scale_power: 24, hysteresis: 1, loss_scale_window: 1000, min_loss_scale: 1 };
-  const log = await run('overflow', scaled, '--max_steps', '20');
+  const log = await run('overflow', scaled, '--max_steps', '14');
   const overflows = events(log).filter(({ event }) => event === 'overflow');
-  assert.ok(overflows.length > 5 && overflows.length < 15, `${overflows.length} overflows`);
+  assert.ok(overflows.length > 5 && overflows.length < 12, `${overflows.length} overflows`);
   overflows.forEach((entry, i) => {
     assert.deepEqual(entry, {
       event: 'overflow',
@@ -301,12 +301,12 @@ test('overflows are logged and skipped, and the schedule does not count them', a
     });
   });
   const losses = log.flatMap((entry) => (typeof entry['loss'] === 'number' ? [entry['loss']] : []));
-  assert.equal(losses.length, 20);
+  assert.equal(losses.length, 14);
   assert.ok(losses.every(Number.isFinite));
-  // 20 steps are planned; those that did not happen leave the rate where it was.
-  const plain = rates(await run('plain', { initial_scale_power: 8 }, '--max_steps', '20'));
+  // 14 steps are planned; those that did not happen leave the rate where it was.
+  const plain = rates(await run('plain', { initial_scale_power: 8 }, '--max_steps', '14'));
   const n = overflows.length;
-  assert.deepEqual(rates(log), [...new Array(n).fill(plain[0]), ...plain.slice(0, 20 - n)]);
+  assert.deepEqual(rates(log), [...new Array(n).fill(plain[0]), ...plain.slice(0, 14 - n)]);
   const weight = (name: string) => {
     const file = SafetensorsFile.open(path.join(folder, name, 'model.safetensors'));
     const data = file.read('encoder.layer.0.output.dense.weight');
@@ -334,15 +334,15 @@ test('skipped steps leave no trace: the model is, to the bit, that of a run that
   const files = ['model.safetensors', 'colbert_linear.pt', 'sparse_linear.pt'];
   const read = (name: string) => files.map((file) => fs.readFileSync(path.join(folder, name, file)));
   const rule = { hysteresis: 1, loss_scale_window: 1000 };
-  const log = await run('late', { ...rule, initial_scale_power: 26 }, ...fixed(16));
+  const log = await run('late', { ...rule, initial_scale_power: 24 }, ...fixed(12));
   const skipped = events(log).filter(({ event }) => event === 'overflow').length;
-  assert.ok(skipped > 0 && skipped < 12, `${skipped} overflows`);
+  assert.ok(skipped > 0 && skipped < 11, `${skipped} overflows`);
   const last = log.filter((entry) => 'loss_scale' in entry).at(-1)!;
-  assert.equal(last['loss_scale'], 2 ** (26 - skipped));
-  await run('lower', { ...rule, initial_scale_power: 26 - skipped }, ...fixed(16 - skipped));
+  assert.equal(last['loss_scale'], 2 ** (24 - skipped));
+  await run('lower', { ...rule, initial_scale_power: 24 - skipped }, ...fixed(12 - skipped));
   assert.deepEqual(read('late'), read('lower'));
   // And one step more or less would show.
-  await run('shorter', { ...rule, initial_scale_power: 26 - skipped }, ...fixed(15 - skipped));
+  await run('shorter', { ...rule, initial_scale_power: 24 - skipped }, ...fixed(11 - skipped));
   assert.notDeepEqual(read('late'), read('shorter'));
 });
 
@@ -356,7 +356,7 @@ test('growth is logged; without a file the first scale is', async () => {
       ['loss_scale', 64, 4],
     ],
   );
-  const [first] = events(await run('default', undefined, '--max_steps', '8'));
+  const [first] = events(await run('default', undefined, '--max_steps', '4'));
   assert.deepEqual(first, { event: 'loss_scale', loss_scale: 65536, step: 0 });
 });
 

@@ -58,8 +58,9 @@ const steps = [
 ] as const;
 
 for (const [size, of] of [
-  [2, steps],
-  [4, [steps[0], steps[4]]],
+  // What four take is said of one of the ways to share, which two need not take then.
+  [2, steps.filter((_, i) => i !== 4)],
+  [4, [steps[4]]],
 ] as const)
   for (const [name, step] of of)
     test(`${size} ranks: plan and run agree to the byte: ${name}`, async () => {
@@ -100,7 +101,7 @@ test('mixed precision: what products read is divided in f32, and its copies trav
     plannedStep(gpus[0]!, { ...stepOf({ shardOptimizer }, false, fp16), config: wide, batch }, size);
   const near = (got: number, want: number, what: string, by = 0.03) =>
     assert.ok(Math.abs(got - want) < by * want, `${what}: ${got} of ${want} bytes`);
-  for (const size of [2, 4, 8]) {
+  for (const size of [2, 8]) {
     const [whole, divided, f32] = [
       await cost(size, true, false),
       await cost(size, true, true),

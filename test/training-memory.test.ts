@@ -1,4 +1,4 @@
-/** The memory of training steps: what was planned, and the same after hundreds of steps as after a hundred. */
+/** The memory of training steps: what was planned, and the same after many steps as after some. */
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import os from 'node:os';
@@ -6,14 +6,11 @@ import path from 'node:path';
 import { after, before, test } from 'node:test';
 import { Gpu } from '../src/gpu/gpu.js';
 import type { MemoryReport } from '../src/gpu/memory.js';
-import type { FloatDType } from '../src/kernels/launch/formats.js';
-import type { StoreAdamWOptions } from '../src/train/optimizer.js';
 import { planMemory, requireMemory } from '../src/train/run/memory-plan.js';
 import { joinedMemory, sharedWords } from '../src/train/run/ranks-memory.js';
-import { type RunSettings, TrainingRun } from '../src/train/run/run.js';
-import { collateAhead } from '../src/train/step/collate.js';
 import { forwardBackward } from '../src/train/step/train-step.js';
 import { checkShape, memoryShapes, plannedAndTaken } from './memory-shapes.js';
+import { checkPlan, optimizer, type PlannedStep, planName } from './planned-steps.js';
 import { golden } from './repository.js';
 import { drawnBatch, dropoutModel, settings } from './training-cases.js';
 import {
@@ -35,33 +32,14 @@ after(async () => {
   fs.rmSync(folder, { recursive: true, force: true });
 });
 
-const options: StoreAdamWOptions = { beta1: 0.9, beta2: 0.999, eps: 1e-8, weightDecay: 0.01, maxGradNorm: 1 };
-for (const precision of ['f32', 'f16'] as FloatDType[])
-  for (const recompute of [false, true])
-    for (const subBatchSize of [null, 4])
-      test(`a plan is what the steps take: ${precision}${recompute ? ', recompute' : ''}${subBatchSize ? `, chunks of ${subBatchSize}` : ''}`, async () => {
-        const run: RunSettings = {
-          ...{ optimizer: options, step: { ...settings, recompute, subBatchSize }, window: 1, seed: 1 },
-          ...{ learningRate: () => 1e-4, lossScaling: null, selfDistillAfter: -1 },
-        };
-        const planned = await planMemory(gpu, {
-          model: (on) => dropoutModel(on, precision),
-          run,
-          batches: (model) => [drawnBatch(model, 6)],
-        });
-        gpu.pool.trim();
-        gpu.pool.resetPeak();
-        const model = dropoutModel(gpu, precision);
-        const taken = new TrainingRun(model, run);
-        const batches = collateAhead([6, 6, 6], (queries) => drawnBatch(model, queries));
-        for await (const { skipped } of taken.steps(batches, 3)) assert.ok(!skipped);
-        const { peak, peakByPurpose } = gpu.memory();
-        taken.dispose();
-        model.dispose();
-        assert.equal(peak, planned.peak);
-        assert.deepEqual(peakByPurpose, planned.peakByPurpose);
-        assert.equal(gpu.memory().liveBuffers, 0);
-      });
+// Each two of the three meet in one of the four; all eight are in test/long.
+for (const plan of [
+  ['f32', false, null],
+  ['f32', true, 4],
+  ['f16', false, 4],
+  ['f16', true, null],
+] as PlannedStep[])
+  test(`a plan is what the steps take: ${planName(plan)}`, () => checkPlan(gpu, plan));
 
 test('micro-batches that add up leave one piece of gradient a table', async () => {
   const model = dropoutModel(gpu, 'f32');
@@ -106,7 +84,7 @@ test('evaluation on longer texts than those that train is planned too', async ()
     '--gradient_checkpointing',
     '--fp16',
   ];
-  const words = [...sts, ...sixteen, '--max_steps', '2'];
+  const words = [...sts, ...sixteen, '--max_steps', '1'];
   const training = await plannedAndTaken(folder, ...words);
   const longer = path.join(folder, 'longer.jsonl');
   const rows = fs.readFileSync(golden('example_data', 'retrieval', 'nq.jsonl'), 'utf8').split('\n');
@@ -124,7 +102,7 @@ test('what does not fit is refused with the table', async () => {
   const report = await planMemory(gpu, {
     model: (on) => dropoutModel(on, 'f32'),
     run: {
-      ...{ optimizer: options, step: settings, window: 1, seed: 1 },
+      ...{ optimizer, step: settings, window: 1, seed: 1 },
       ...{ learningRate: () => 1e-4, lossScaling: null, selfDistillAfter: -1 },
     },
     batches: (model) => [drawnBatch(model, 2)],
@@ -161,15 +139,15 @@ test('ranks on software adapters share the memory of their machine, those on car
 
 // A thousand steps are in test/long.
 for (const { name, step } of varyingSteps.filter(({ long }) => !long))
-  test(`300 steps of varying lengths leave the pool where it was after a hundred: ${name}`, () =>
-    checkVaryingSteps(gpu.capabilities, step, 300));
+  test(`120 steps of varying lengths leave the pool where it was after sixty: ${name}`, () =>
+    checkVaryingSteps(gpu.capabilities, step, [60, 120]));
 
 for (const each of goldenSteps)
-  test(`300 steps of the golden model, none of them known to be the longest: ${each.name}`, () =>
-    checkGoldenSteps(gpu, each, [100, 200, 300]));
+  test(`150 steps of the golden model, none of them known to be the longest: ${each.name}`, () =>
+    checkGoldenSteps(gpu, each, [50, 100, 150]));
 
 test('steps on the device leave nothing behind', async () => {
-  const [early, late] = (await held(dropoutModel(gpu, 'f32'), [5, 40], { ...settings, recompute: true })) as [
+  const [early, late] = (await held(dropoutModel(gpu, 'f32'), [5, 20], { ...settings, recompute: true })) as [
     MemoryReport,
     MemoryReport,
   ];

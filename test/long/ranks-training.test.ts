@@ -72,9 +72,13 @@ for (const mode of [...modes, { name: 'cross-device negatives', step: ACROSS, se
     for (const { weights } of await threads.results()) assert.deepEqual(weights, played!.weights);
   });
 
-test('moments that ranks divide give the same bits', async () => {
-  const run: RankedRun = { mode: modes[0]!, ranks: 3 };
-  const whole = await trainRanks(gpus, run);
-  const shared = await trainRanks(gpus, { ...run, settings: { shardOptimizer: true } });
-  for (const { weights } of shared) assert.deepEqual(weights, whole[0]!.weights);
-});
+for (const [ranks, precision] of [
+  [3, 'f32'],
+  [2, 'f16'],
+] as const)
+  test(`what ${ranks} ranks divide gives the same bits, ${precision}`, async () => {
+    const run: RankedRun = { mode: modes[0]!, ranks, precision };
+    const whole = await trainRanks(gpus, run);
+    const shared = await trainRanks(gpus, { ...run, settings: { shardOptimizer: true } });
+    for (const { weights } of shared) assert.deepEqual(weights, whole[0]!.weights);
+  });
