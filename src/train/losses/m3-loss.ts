@@ -29,6 +29,7 @@ import {
   type Representations,
   type ScoredBatch,
 } from '../../models/scores.js';
+import { OptionNames } from '../../options.js';
 import { f32, optional, positive, signature, wholeNumber } from '../../tensor/operands.js';
 import { noGrad } from '../../tensor/scope.js';
 import { Tensor } from '../../tensor/tensor.js';
@@ -93,6 +94,16 @@ export interface M3LossParts {
   readonly hybrid?: Tensor;
 }
 
+export const LOSS_SETTINGS = {
+  temperature: true,
+  unified: true,
+  kind: true,
+  negativesCrossDevice: true,
+  compat: true,
+  weights: true,
+} as const;
+const SETTINGS = new OptionNames<M3LossSettings>(LOSS_SETTINGS);
+
 /** Temperature and kind, which are something where they are left out. */
 export const withDefaults = ({ temperature = 0.02, kind = 'kl_div' }: M3LossSettings) => ({
   temperature,
@@ -116,6 +127,7 @@ const M3_LOSS = signature(
 /**
  * The loss [scalar] of one rank's batch, with the scores it came from and its parts. `texts`: what the model says of the batch's
  * texts (`M3Model.represent`), with heads where the settings are unified.
+ * @throws ShapeError for what does not fit, and for a setting that there is not.
  */
 export async function m3Loss(
   texts: Representations,
@@ -123,6 +135,7 @@ export async function m3Loss(
   settings: M3LossSettings,
   communicator?: Communicator,
 ): Promise<{ loss: Tensor; scores: M3Scores; parts: M3LossParts }> {
+  SETTINGS.read('m3Loss', settings, 'settings');
   const { group, noInBatchNeg: own = false, queries } = batch;
   const { temperature, kind } = withDefaults(settings);
   const { dense: ofTexts, sparse: ofTokens, colbert: ofTokensToo } = texts;

@@ -4,6 +4,7 @@ import type { Gpu } from '../../gpu/gpu.js';
 import type { EncoderConfig } from '../../models/config.js';
 import type { ScoredBatch } from '../../models/scores.js';
 import { TokenBatch } from '../../models/token-batch.js';
+import { OptionNames } from '../../options.js';
 import type { TokenizerThreads } from '../../tokenizer/threads.js';
 import type { Tokenizer } from '../../tokenizer/tokenizer.js';
 
@@ -20,6 +21,14 @@ export interface CollateOptions {
   /** Upstream's padded passage length when it is fixed instead of the longest in the set. */
   paddedLength?: number;
 }
+
+const OPTIONS = new OptionNames<CollateOptions>({
+  queryMaxLen: true,
+  passageMaxLen: true,
+  padToMultipleOf: true,
+  colbertFloor: true,
+  paddedLength: true,
+});
 
 type TokenLimits = Required<Pick<CollateOptions, 'queryMaxLen' | 'passageMaxLen'>>;
 
@@ -94,7 +103,8 @@ export function packTexts(
 
 /**
  * `tokenizeTexts` and `packTexts` in one.
- * @throws ShapeError unless each query has as many passages, at least one; InputError of a text.
+ * @throws ShapeError unless each query has as many passages, at least one, and for an option that there is not; InputError
+ * of a text.
  */
 export function collate(
   gpu: Gpu,
@@ -104,7 +114,7 @@ export function collate(
   passages: readonly string[],
   options: CollateOptions = {},
 ): ScoredBatch {
-  const { queryMaxLen = 32, passageMaxLen = 128 } = options;
+  const { queryMaxLen = 32, passageMaxLen = 128 } = OPTIONS.read('collate', options);
   const texts = tokenizeTexts(tokenizer, queries, passages, { queryMaxLen, passageMaxLen });
   return packTexts(gpu, config, texts, specialIdsOf(tokenizer), options);
 }

@@ -18,10 +18,17 @@ import {
   type Representations,
   type ScoredBatch,
 } from '../../models/scores.js';
+import { OptionNames } from '../../options.js';
 import type { RandomStreams } from '../../tensor/random-streams.js';
 import { noGrad, scope } from '../../tensor/scope.js';
 import { Tensor } from '../../tensor/tensor.js';
-import { type M3LossBatch, type M3LossSettings, type M3Scores, m3Loss } from '../losses/m3-loss.js';
+import {
+  LOSS_SETTINGS,
+  type M3LossBatch,
+  type M3LossSettings,
+  type M3Scores,
+  m3Loss,
+} from '../losses/m3-loss.js';
 import type { Communicator } from '../ranks/communicator.js';
 
 /** How a training step computes: recomputation, chunks, and the loss. What is left out is as the command has it. */
@@ -31,6 +38,10 @@ export interface StepSettings extends M3LossSettings {
   /** Texts that are encoded with a graph at a time; null, the default: all. */
   readonly subBatchSize?: number | null;
 }
+
+const ofLoss = ({ recompute, subBatchSize, ...loss }: StepSettings): M3LossSettings => loss;
+
+const SETTINGS = new OptionNames<StepSettings>({ ...LOSS_SETTINGS, recompute: true, subBatchSize: true });
 
 /** Looks at what a batch that is taken at once goes through; what it is shown is gone when its promise settles. */
 export interface StepWatch {
@@ -61,6 +72,7 @@ export function forwardBackward(
   settings: StepSettings = {},
   context: StepContext = {},
 ): Promise<number> {
+  SETTINGS.read('forwardBackward', settings, 'settings');
   return scope(async () => (await microBatch(model, batch, settings, context)).item());
 }
 
@@ -84,7 +96,7 @@ export async function microBatch(
         ...(watch?.onHidden ? { onHidden: watch.onHidden } : {}),
       });
       const texts = model.represent(hidden, batch.tokens, settings.unified ?? false);
-      const { loss, scores } = await m3Loss(texts, batch, settings, context.communicator);
+      const { loss, scores } = await m3Loss(texts, batch, ofLoss(settings), context.communicator);
       await watch?.onScores?.(texts, scores);
       // From here the tape knows what it needs; these handles would hold it until the end.
       for (const tensor of [hidden, texts.dense, texts.sparse, texts.colbert]) tensor?.dispose();
@@ -113,7 +125,7 @@ export function lossesOf(model: M3Model, batch: M3LossBatch, settings: StepSetti
   return scope(() =>
     noGrad(async () => {
       const texts = representAll(model, batch, settings, {}, chunksOf(batch, settings));
-      const { loss, parts } = await m3Loss(texts, batch, settings);
+      const { loss, parts } = await m3Loss(texts, batch, ofLoss(settings));
       const found = lossNames.flatMap((name) => {
         const tensor = parts[name];
         return tensor ? [{ name, tensor }] : [];
@@ -186,7 +198,7 @@ async function cachedForwardBackward(
     const { loss, gradients } = await scope(async () => {
       const texts = noGrad(() => representAll(model, batch, settings, context, chunks, rewind));
       const leaves = [texts.dense, texts.sparse, texts.colbert].flatMap((tensor) => tensor ?? []);
-      const lossOf = async () => (await m3Loss(texts, batch, settings, communicator)).loss;
+      const lossOf = async () => (await m3Loss(texts, batch, ofLoss(settings), communicator)).loss;
       return lossGradients(leaves, lossOf, lossScale);
     });
     for (const chunk of chunks) {
