@@ -9,7 +9,7 @@ import { encodeTexts, Gpu, M3Model, Tokenizer } from 'dawntune';
 /** Starts a server on `port`; 0: any that is free. @returns the server, once it listens. */
 export async function serve(port, folder) {
   const gpu = await Gpu.open();
-  const demo = fileURLToPath(new URL('../assets/demo-tokenizer', import.meta.url));
+  const demo = fileURLToPath(new URL('../../assets/demo-tokenizer', import.meta.resolve('dawntune')));
   const tokenizer = Tokenizer.load(folder ?? demo);
   const sizes = { hidden_size: 32, num_hidden_layers: 2, num_attention_heads: 4, intermediate_size: 64 };
   const limits = { max_position_embeddings: 130, vocab_size: tokenizer.vocabSize, type_vocab_size: 1 };

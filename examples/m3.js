@@ -2,14 +2,16 @@
  * BGE-M3 from code: a model trains on questions and passages, scores by its three heads and is saved.
  * `node examples/m3.js [STEPS [MODEL [OUTPUT]]]`, of which MODEL and OUTPUT are folders.
  */
+import { fileURLToPath } from 'node:url';
 import { collate, encodeTexts, forwardBackward, Gpu, hybridScores, M3Model, Tokenizer } from 'dawntune';
 import { AdamW, clipGradNorm } from 'dawntune/optim';
 
 const steps = Number(process.argv[2] ?? 20);
 const [folder, output] = process.argv.slice(3);
 const gpu = await Gpu.open();
-// Without a folder: a tiny model of random weights, with the tokenizer of the demo.
-const tokenizer = Tokenizer.load(folder || new URL('../assets/demo-tokenizer', import.meta.url).pathname);
+// Without a folder: a tiny model of random weights, with the tokenizer of the demo, which the package has.
+const demo = fileURLToPath(new URL('../../assets/demo-tokenizer', import.meta.resolve('dawntune')));
+const tokenizer = Tokenizer.load(folder || demo);
 const sizes = { model_type: 'xlm-roberta', hidden_size: 32, num_hidden_layers: 2, num_attention_heads: 4, intermediate_size: 64 };
 const limits = { max_position_embeddings: 130, vocab_size: tokenizer.vocabSize, type_vocab_size: 1, pad_token_id: 1, layer_norm_eps: 1e-5 };
 const model = folder ? M3Model.load(gpu, folder) : M3Model.random(gpu, { ...sizes, ...limits });

@@ -7,29 +7,52 @@ import os from 'node:os';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
 import { compileConsumer, makeConsumer, packageFile, runConsumer } from '../consumer.js';
+import { askEmbeddingServer, trainExamples } from '../examples.js';
 import { repositoryRoot } from '../repository.js';
 
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'dawntune-packed-'));
-const installed = path.join(folder, 'node_modules', 'dawntune');
+const clone = path.join(folder, 'clone');
+const project = path.join(folder, 'project');
+const installed = path.join(project, 'node_modules', 'dawntune');
 const declared = [...Object.keys(packageFile.dependencies), ...Object.keys(packageFile.optionalDependencies)];
 after(() => fs.rmSync(folder, { recursive: true, force: true }));
 
 before(() => {
-  // Without scripts: what is packed is what was built, by whoever runs this test.
-  const pack = ['pack', '--json', '--ignore-scripts', '--pack-destination', folder];
-  execFileSync('npm', pack, { cwd: repositoryRoot, stdio: 'pipe' });
+  // In a copy, as `npm pack` empties `dist`, which this test runs from.
+  const left = ['.git', 'dist', 'node_modules', 'output', path.join('test', 'golden')];
+  fs.cpSync(repositoryRoot, clone, {
+    recursive: true,
+    filter: (file) => !left.includes(path.relative(repositoryRoot, file)),
+  });
+  fs.symlinkSync(path.resolve(locate('typescript'), '../..'), path.join(clone, 'node_modules'));
+  execFileSync('npm', ['pack', '--pack-destination', folder], { cwd: clone, stdio: 'pipe' });
   fs.mkdirSync(installed, { recursive: true });
   const tarball = path.join(folder, `${packageFile.name}-${packageFile.version}.tgz`);
   execFileSync('tar', ['-xzf', tarball, '-C', installed, '--strip-components=1']);
-  // The packages that it declares and no others.
+  // The packages that it declares and no others, and its command where npm puts it.
   for (const name of declared) {
-    const link = path.join(folder, 'node_modules', name);
+    const link = path.join(project, 'node_modules', name);
     fs.mkdirSync(path.dirname(link), { recursive: true });
     const target = path.dirname(locate(name));
     fs.symlinkSync(target, link);
   }
-  makeConsumer(folder, installed);
+  fs.mkdirSync(path.join(project, 'node_modules', '.bin'));
+  for (const [name, file] of Object.entries(manifest().bin)) {
+    const target = path.join(installed, file);
+    fs.chmodSync(target, 0o755);
+    fs.symlinkSync(target, path.join(project, 'node_modules', '.bin', name));
+  }
+  makeConsumer(project, installed);
 });
+
+interface PackedManifest {
+  readonly bin: Readonly<Record<string, string>>;
+  readonly exports: typeof packageFile.exports;
+}
+
+function manifest(): PackedManifest {
+  return JSON.parse(fs.readFileSync(path.join(installed, 'package.json'), 'utf8')) as PackedManifest;
+}
 
 /** The package.json of a dependency of this repository. */
 function locate(name: string): string {
@@ -46,10 +69,7 @@ const packed = () =>
     .filter((file) => fs.statSync(path.join(installed, file)).isFile());
 
 test('every module imports only what is in the package or what it declares', () => {
-  // What was built from a source that is gone lies in `dist` until `npm pack` without --ignore-scripts makes it anew.
-  const built = (file: string) =>
-    fs.existsSync(path.join(repositoryRoot, file.replace(/^dist\//, '').replace(/(\.d)?\.[jt]s$/, '.ts')));
-  const modules = packed().filter((file) => /\.(js|d\.ts)$/.test(file) && built(file));
+  const modules = packed().filter((file) => /\.(js|d\.ts)$/.test(file));
   assert.ok(modules.length > 500, `${modules.length} modules`);
   const missing: string[] = [];
   for (const file of modules) {
@@ -67,44 +87,57 @@ test('every module imports only what is in the package or what it declares', () 
           missing.push(`${file}: ${name}`);
       }
     }
+    // Modules of threads and processes, and files that are read.
+    for (const [, name] of text.matchAll(/new URL\('(\.[^']+)', import\.meta\.url\)/g))
+      if (!fs.existsSync(path.join(installed, path.dirname(file), name!))) missing.push(`${file}: ${name}`);
   }
   assert.deepEqual(missing, []);
 });
 
 test('no sources of TypeScript, tests, maps or results that nothing reads', () => {
   const strange = packed().filter(
-    (file) => /\.map$|(^|\/)test\/|\.tsbuildinfo$|node_modules/.test(file) || /(?<!\.d)\.ts$/.test(file),
+    (file) =>
+      /\.(map|py)$|(^|\/)(test|results)\/|\.test\.js$|\.tsbuildinfo$|node_modules/.test(file) ||
+      /(?<!\.d)\.ts$/.test(file),
   );
   assert.deepEqual(strange, []);
 });
 
-test('the strict project compiles and trains', () => {
-  assert.equal(compileConsumer(folder), '');
-  assert.match(runConsumer(folder), /"loss":3176/);
+test('package.json names only what is there, and the clone has its own again', () => {
+  const { bin, exports, ...rest } = manifest();
+  const targets = [...Object.values(bin), ...Object.values(exports).flatMap((each) => Object.values(each))];
+  for (const target of targets) assert.ok(fs.existsSync(path.join(installed, target)), target);
+  for (const key of ['scripts', 'devDependencies']) assert.ok(!(key in rest), key);
+  const whole = (root: string) => fs.readFileSync(path.join(root, 'package.json'), 'utf8');
+  assert.equal(whole(clone), whole(repositoryRoot));
 });
 
-test('the command works: doctor, help of every command, and the scripts of the pipeline say what they miss', () => {
-  const bin = path.join(installed, 'dist', 'src', 'cli', 'main.js');
+test('the strict project compiles and trains', () => {
+  assert.equal(compileConsumer(project), '');
+  assert.match(runConsumer(project), /"loss":3176/);
+});
+
+test('the examples run where they are copied to', async () => {
+  const copied = path.join(project, 'examples');
+  fs.cpSync(path.join(installed, 'examples'), copied, { recursive: true });
+  trainExamples(copied);
+  await askEmbeddingServer(copied);
+});
+
+test('the command works: doctor, help of every command, a benchmark, and the scripts of the pipeline say what they miss', () => {
   const run = (...words: string[]) =>
-    execFileSync(process.execPath, [bin, ...words], { cwd: folder, encoding: 'utf8' });
+    execFileSync('npx', ['--no', '--', 'dawntune', ...words], { cwd: project, encoding: 'utf8' });
   assert.match(run('doctor'), /^verdict +works/m);
-  for (const command of [
-    'finetune',
-    'encode',
-    'evaluate',
-    'mine',
-    'score',
-    'split',
-    'demo',
-    'bench',
-    'setup',
-  ])
-    assert.match(run(command, '--help'), /dawntune/);
+  const help = run('--help');
+  const commands = [...help.matchAll(/^ {2}([a-z]+)\b/gm)].map(([, command]) => command!);
+  assert.ok(commands.length >= 10 && commands.at(-1) === 'help', help);
+  for (const command of commands.slice(0, -1)) assert.match(run(command, '--help'), /dawntune/);
+  assert.match(run('bench', 'step', '--model', 'tiny', '--steps', '1', '--json'), /"suite": ?"step"/);
   for (const script of fs
     .readdirSync(path.join(installed, 'scripts'))
     .filter((name) => name !== 'settings.sh'))
     assert.throws(
-      () => execFileSync('sh', [path.join(installed, 'scripts', script)], { cwd: folder, stdio: 'pipe' }),
+      () => execFileSync('sh', [path.join(installed, 'scripts', script)], { cwd: project, stdio: 'pipe' }),
       (error: { status: number; stderr: Buffer }) =>
         error.status === 2 && /expected MODEL/.test(error.stderr.toString()),
     );
