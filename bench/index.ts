@@ -1,4 +1,9 @@
-/** `dawntune/bench`: the suites of `dawntune bench` from code, and times of one's own work as they are taken. */
+/**
+ * `dawntune/bench`: the suites of `dawntune bench` from code, and times of one's own work as they are taken.
+ *
+ * @packageDocumentation
+ */
+
 import { InputError } from '../src/errors.js';
 import type { Gpu } from '../src/gpu/gpu.js';
 import { show } from '../src/show.js';

@@ -7,6 +7,10 @@ import os from 'node:os';
 import path from 'node:path';
 import {
   Application,
+  Comment,
+  CommentTag,
+  type Context,
+  Converter,
   type DeclarationReflection,
   Logger,
   LogLevel,
@@ -35,6 +39,32 @@ const COMPUTED_FROM = [
   '__global.GPUTexture',
   '__global.GPUTextureView',
 ];
+
+/** What the names of the main entry are about, by where their sources stand: its page lists them so, in this order. */
+const CATEGORIES: readonly (readonly [folder: string, category: string])[] = [
+  ['src/tensor', 'Tensors'],
+  ['src/autograd/ops', 'Operations'],
+  ['src/autograd/methods', 'Operations'],
+  ['src/autograd/make', 'Tensors'],
+  ['src/autograd/draw', 'Tensors'],
+  ['src/kernels', 'Operations'],
+  ['src/autograd', 'Gradients and parameters'],
+  ['src/gpu', 'Devices and memory'],
+  ['src/setup', 'Devices and memory'],
+  ['src/models', 'Models'],
+  ['src/tokenizer', 'Tokenizers'],
+  ['src/train/ranks', 'Several ranks'],
+  ['src/train', 'Fine-tuning'],
+  ['src/optim', 'Fine-tuning'],
+  ['src/retrieval', 'Encoding and retrieval'],
+  ['src/weights', 'Files of weights'],
+  ['src/hub', 'Models'],
+  ['src/errors', 'Errors'],
+  ['src', 'What signatures mention besides'],
+];
+
+/** The main entry's module, as typedoc names it by its folder. */
+const MAIN = 'dist/src';
 
 class Messages extends Logger {
   readonly lines: string[] = [];
@@ -74,12 +104,19 @@ export async function readApi(root: string): Promise<ApiReference> {
       skipLibCheck: true,
     };
     fs.writeFileSync(tsconfig, JSON.stringify({ compilerOptions, files: entryPoints }));
+    const documents = fs.readdirSync(path.join(root, 'docs')).filter((name) => name.endsWith('.md'));
     const app = await Application.bootstrap({
       name,
       entryPoints,
       tsconfig,
       basePath: root,
       readme: path.join(root, 'README.md'),
+      projectDocuments: documents.map((name) => path.join(root, 'docs', name)),
+      sortEntryPoints: false,
+      sort: ['alphabetical'],
+      categorizeByGroup: false,
+      categoryOrder: CATEGORIES.map(([, category]) => category),
+      navigation: { includeCategories: true, includeGroups: false },
       disableSources: true,
       excludePrivate: true,
       // The consumer test compiles the declarations.
@@ -89,6 +126,12 @@ export async function readApi(root: string): Promise<ApiReference> {
     });
     const messages = new Messages();
     app.logger = messages;
+    app.converter.on(Converter.EVENT_RESOLVE_BEGIN, ({ project }: Context) => {
+      describeMethods(project);
+      categorize(project);
+      for (const document of project.documents ?? [])
+        document.name = /^# (.*)$/m.exec(document.content.map(({ text }) => text).join(''))![1]!;
+    });
     const project = await app.convert();
     if (!project) throw new Error(`typedoc made nothing: ${messages.lines.join('; ')}`);
     app.validate(project);
@@ -111,6 +154,46 @@ export async function readApi(root: string): Promise<ApiReference> {
     fs.rmSync(folder, { recursive: true, force: true });
   }
 }
+
+/** Methods that operations give to tensors are described where the operations are. */
+function describeMethods(project: ProjectReflection): void {
+  const described = new Map(
+    mainModule(project).children?.map((child) => [
+      child.name,
+      child.comment ?? child.signatures?.find((signature) => signature.comment)?.comment,
+    ]),
+  );
+  for (const { name, children } of project.getReflectionsByKind(
+    ReflectionKind.Class | ReflectionKind.TypeAlias,
+  ) as DeclarationReflection[])
+    if (name === 'Tensor')
+      for (const member of children ?? []) {
+        const comment = described.get(member.name);
+        if (!comment || isDocumented(member)) continue;
+        if (member.signatures) for (const signature of member.signatures) signature.comment = comment.clone();
+        else member.comment = comment.clone();
+      }
+}
+
+/** Sorts the names of the main entry by what they are about. */
+function categorize(project: ProjectReflection): void {
+  for (const child of mainModule(project).children ?? []) {
+    // A name that another entry point shows is a reference, of which a page only tells where it leads.
+    const file = project.getSymbolIdFromReflection(child)?.packagePath.replace(/^dist\//, '') ?? '';
+    const [, category] = CATEGORIES.find(([folder]) => file.startsWith(folder)) ?? [];
+    if (category === undefined) continue;
+    const tag = () => new CommentTag('@category', [{ kind: 'text', text: category }]);
+    const described = child.signatures?.find((signature) => signature.comment) ?? child;
+    described.comment ??= new Comment();
+    described.comment.blockTags.push(tag());
+  }
+}
+
+const mainModule = (project: ProjectReflection): DeclarationReflection => {
+  const main = project.getChildrenByKind(ReflectionKind.Module).find(({ name }) => name === MAIN);
+  if (!main) throw new Error(`no module ${MAIN}`);
+  return main;
+};
 
 /** A function by the docstring of one of its signatures, anything else by its own. */
 function isDocumented(name: DeclarationReflection): boolean {

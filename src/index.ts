@@ -1,4 +1,8 @@
-/** The library: tensors and autograd on WebGPU, M3 models, and their training. */
+/**
+ * The library: tensors and autograd on WebGPU, M3 models, and their training.
+ *
+ * @packageDocumentation
+ */
 
 export type { Axes } from './autograd/axes.js';
 export type { ElementRange, GradientBucket } from './autograd/buckets.js';

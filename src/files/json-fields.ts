@@ -3,6 +3,7 @@ import { InputError } from '../errors.js';
 import { printable, show } from '../show.js';
 import { isJsonObject, type JsonObject } from './json.js';
 
+/** Fields of an object that came from outside as JSON: each is asked for as what it must be, and an error names its path. */
 export class Fields {
   /** `where`: the file, and `at` the path within it, for messages. */
   constructor(

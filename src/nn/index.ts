@@ -1,4 +1,9 @@
-/** Modules: layers with named parameters, first values, and state that PyTorch reads and writes. */
+/**
+ * Modules: layers with named parameters, first values, and state that PyTorch reads and writes.
+ *
+ * @packageDocumentation
+ */
+
 export { Parameter } from '../autograd/parameters.js';
 export { type AttendOptions, MultiHeadAttention, type MultiHeadAttentionOptions } from './attention.js';
 export {

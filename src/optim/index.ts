@@ -1,4 +1,9 @@
-/** Optimisers over parameters and tensors, learning-rate schedules, clipping, loss scaling. */
+/**
+ * Optimisers over parameters and tensors, learning-rate schedules, clipping, loss scaling.
+ *
+ * @packageDocumentation
+ */
+
 export type { Fields } from '../files/json-fields.js';
 export type { MomentBlock } from '../kernels/adamw-rows.js';
 export { Adam, type AdamSettings, AdamW } from './adam.js';

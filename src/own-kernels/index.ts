@@ -1,4 +1,9 @@
-/** `dawntune/kernels`: WGSL of one's own as operations with gradients. */
+/**
+ * `dawntune/kernels`: WGSL of one's own as operations with gradients.
+ *
+ * @packageDocumentation
+ */
+
 export type { Grid } from '../kernels/launch/grid.js';
 export type { ParamType } from '../kernels/launch/shader.js';
 export { bools, f16, f32, i32, type OperandSpec, u32 } from '../tensor/operands.js';
