@@ -1,10 +1,11 @@
 /** Kernels that users write: values, gradients, pieces, and every way to be wrong with the place where it is. */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { backward, mul, square, sum } from '../src/autograd/index.js';
+import { add, backward, mul, square, sum } from '../src/autograd/index.js';
 import { ShapeError } from '../src/errors.js';
 import { Gpu } from '../src/gpu/gpu.js';
-import { bools, defineKernel, f16, f32, i32, KernelError, u32 } from '../src/own-kernels/index.js';
+import { bools, defineKernel, f16, f32, floats, i32, KernelError, u32 } from '../src/own-kernels/index.js';
+import { f16ToF32, f32ToF16 } from '../src/tensor/dtype.js';
 import { noGrad, scope } from '../src/tensor/scope.js';
 import { Tensor } from '../src/tensor/tensor.js';
 
@@ -228,6 +229,86 @@ dtable[i] = total;`,
   await gpu.checkGuards();
 });
 
+/** The same kernels of halves: what they read was rounded before, and what they write is rounded once. */
+const halved = {
+  softShrink: defineKernel({
+    name: 'softShrink',
+    inputs: { x: floats('...') },
+    outputs: { y: floats('...') },
+    params: { threshold: 'f32' },
+    body: 'y[i] = sign(x[i]) * max(abs(x[i]) - p.threshold, 0.0);',
+    gradient: { x: 'dx[i] = select(0.0, dy[i], abs(x[i]) > p.threshold);' },
+  }),
+  /** Rows, a weight of f32, a result that has no gradient, and a gradient that is a function. */
+  scaledRows: defineKernel({
+    name: 'scaledRows',
+    inputs: { x: f16('N', 'C'), w: f32('C') },
+    outputs: { y: f16('N', 'C'), sums: f32('N') },
+    each: 'N',
+    body: `var sum = 0.0;
+for (var c = lane; c < p.C; c += 64u) { sum += x[row * p.C + c]; y[row * p.C + c] = w[c] * x[row * p.C + c]; }
+let total = rowSum(sum, lane);
+if (lane == 0u) { sums[row] = total; }`,
+    gradient: {
+      x: 'for (var c = lane; c < p.C; c += 64u) { dx[row * p.C + c] = w[c] * dy[row * p.C + c]; }',
+      w: (dy, { x }) => sum(mul(dy, x), 0),
+    },
+  }),
+};
+
+test('halves are seen as f32 and rounded once, gradients too, in pieces and of odd sizes', async () => {
+  const round = (values: ArrayLike<number>) => f16ToF32(f32ToF16(Float32Array.from(values)));
+  for (const device of [gpu, small])
+    await scope(async () => {
+      for (const size of [5, 3001]) {
+        const values = round(random(size));
+        const x = Tensor.from(device, f32ToF16(values), [size], 'f16');
+        x.requiresGrad = true;
+        const y = halved.softShrink({ x }, { threshold: 0.7 });
+        assert.deepEqual(
+          [y.dtype, halved.softShrink({ x: x.cast('f32') }, { threshold: 0.7 }).dtype],
+          ['f16', 'f32'],
+        );
+        assert.deepEqual(
+          await y.toFloat32(),
+          round(values.map((v) => Math.fround(Math.sign(v) * Math.max(Math.abs(v) - Math.fround(0.7), 0)))),
+        );
+        // One gradient of halves and one of f32.
+        backward(add(sum(square(y)).cast('f32'), sum(y.cast('f32'))));
+        assert.equal(x.grad!.dtype, 'f16');
+        const shrunk = await y.toFloat32();
+        close(
+          await x.grad!.toFloat32(),
+          values.map((v, i) => (Math.abs(v) > 0.7 ? 2 * shrunk[i]! + 1 : 0)),
+          2e-3,
+        );
+        x.grad!.dispose();
+      }
+      const [n, c] = [9, 67];
+      const values = round(random(n * c));
+      const x = Tensor.from(device, f32ToF16(values), [n, c], 'f16');
+      const w = Tensor.from(device, random(c, 3), [c]);
+      x.requiresGrad = true;
+      w.requiresGrad = true;
+      const { y, sums } = halved.scaledRows({ x, w });
+      const weights = random(c, 3);
+      assert.deepEqual(await y.toFloat32(), round(values.map((v, i) => Math.fround(v * weights[i % c]!))));
+      const totals = Array.from({ length: n }, (_, r) =>
+        values.subarray(r * c, (r + 1) * c).reduce((a, b) => a + b, 0),
+      );
+      close(await sums.toFloat32(), totals, 1e-4);
+      backward(sum(y.cast('f32')));
+      assert.deepEqual(await x.grad!.toFloat32(), round(values.map((_, i) => weights[i % c]!)));
+      const columns = Array.from({ length: c }, (_, j) =>
+        values.reduce((a, v, i) => a + (i % c === j ? v : 0), 0),
+      );
+      close(await w.grad!.toFloat32(), columns, 1e-4);
+      x.grad!.dispose();
+      w.grad!.dispose();
+    });
+  await gpu.checkGuards();
+});
+
 test('nothing leaks, and nothing is recorded for what no gradient reaches', () => {
   const x = Tensor.from(gpu, random(64), [64]);
   const before = liveBytes();
@@ -262,7 +343,11 @@ test('a definition that contradicts itself says how', () => {
     [{ outputs: { x: f32('N') } }, /^odd: two operands are named x/],
     [{ inputs: { x: f32('N'), dy: f32('N') } }, /^odd: two operands are named dy/],
     [{ inputs: { x: 'f32' } }, /^odd: x must be described as f32\('N', 'C'\) is, found "f32"/],
-    [{ inputs: { x: { shape: ['N'], dtypes: ['f32', 'f16'] } } }, /^odd: x must be of one dtype/],
+    [{ inputs: { x: { shape: ['N'], dtypes: ['f32', 'u32'] } } }, /^odd: x must be of one dtype, or floats/],
+    [
+      { inputs: { x: floats('N') }, body: undefined, wgsl: 'y x', grid: () => 1 },
+      /^odd: x is f32 or f16, which lie differently: a body takes either, a whole wgsl is of one/,
+    ],
     [{ outputs: { y: f32('M') } }, /^odd: M of y is no dimension of an input, and no u32 parameter/],
     [{ params: { s: 'f64' } }, /^odd: s must be f32, u32 or i32, found "f64"/],
     [{ params: { count: 'u32' } }, /^odd: "count" can be no parameter's name/],
@@ -274,7 +359,7 @@ test('a definition that contradicts itself says how', () => {
     [{ body: '// y\nlet z = x[i];' }, /^odd: the body never writes y/],
     [{ body: 'y[i] = 1.0; // x' }, /^odd: nothing reads x/],
     [{ each: 'M' }, /^odd: each is M, and y \[N\] does not begin with it/],
-    [{ inputs: { x: f16('N') } }, /^odd: x is f16, of which two lie in a word/],
+    [{ outputs: { y: floats('N') } }, /^odd: a result of floats has the format of an input of floats/],
     [{ wgsl: 'y x' }, /^odd: either body or wgsl, not both/],
     [{ body: undefined }, /^odd: body or wgsl must be there/],
     [{ body: undefined, wgsl: 'y x' }, /^odd: grid must be a function, found nothing/],

@@ -5,7 +5,9 @@
  */
 import { record, wantsGradient } from '../autograd/tape.js';
 import { ShapeError } from '../errors.js';
+import { type FloatDType, floatDType } from '../kernels/launch/formats.js';
 import type { ParamType } from '../kernels/launch/shader.js';
+import { cast } from '../kernels/pointwise.js';
 import { show } from '../show.js';
 import {
   anyNumber,
@@ -32,8 +34,9 @@ export type KernelTensors<I extends OperandSpecs, O extends OperandSpecs> = {
 };
 
 /**
- * dL/d(input) from `dy`, dL/d(first result): of the input's shape, f32. Is called in backward, without recording, only
- * where the input wants a gradient; what it makes besides is freed.
+ * dL/d(input) from `dy`, dL/d(first result): of the input's shape, f32. What is f16 it sees as f32, and the gradient of an input
+ * of f16 is rounded. Is called in backward, without recording, only where the input wants a gradient; what it makes besides is
+ * freed.
  */
 export type GradientFunction<I extends OperandSpecs, O extends OperandSpecs, P extends KernelParams> = (
   dy: Tensor,
@@ -46,11 +49,14 @@ export interface KernelOperands<I extends OperandSpecs, O extends OperandSpecs, 
   /** In errors, profiles and on the tape. */
   readonly name: string;
   /**
-   * What the kernel reads, of one dtype each. Dimensions are those of the engine's own signatures: a name is the same
+   * What the kernel reads, of one dtype each, or `floats`, f32 or f16, where the source is a body. Dimensions are those of the engine's own signatures: a name is the same
    * extent wherever it stands, `'...'` any number of dimensions, `'3*C'` and `'N+1'` are computed, a number is itself.
    */
   readonly inputs: I;
-  /** What it writes, every element of it. Dimensions are named by the inputs or by whole-number params. */
+  /**
+   * What it writes, every element of it. `floats` are of the format of the first input of floats. Dimensions are named by the
+   * inputs or by whole-number params.
+   */
   readonly outputs: O;
   /** Numbers beside the tensors, `p.name` in WGSL: at most 16 with the dimensions that are mentioned. */
   readonly params?: P;
@@ -164,6 +170,7 @@ export function defineKernel<
     if (!read) throw new KernelError(name, `nothing reads ${input}`);
   }
 
+  const floating = inputNames.find((input) => isFloats(inputs[input]!));
   const numbers = Object.fromEntries(Object.entries(params).map(([param, type]) => [param, PARAMS[type]]));
   const checked = signature(name, inputs, { numbers });
 
@@ -178,31 +185,39 @@ export function defineKernel<
       const { gpu } = tensors[inputNames[0]!]!;
       const all: Record<string, Tensor> = {};
       for (const input of inputNames) all[input] = tensors[input]!;
-      for (const output of outputNames)
-        all[output] = Tensor.empty(gpu, extents.shapeOf(outputs[output]!), outputs[output]!.dtypes[0]!);
+      for (const output of outputNames) {
+        const spec = outputs[output]!;
+        const dtype = isFloats(spec) ? all[floating!]!.dtype : spec.dtypes[0]!;
+        all[output] = Tensor.empty(gpu, extents.shapeOf(spec), dtype);
+      }
       forward.launch(all, extents, values);
 
       const recorded = inputNames.flatMap((input) => {
         const backward = gradients.get(input);
         if (!backward) return [];
         const { shape } = all[input]!;
+        const dtype = (): FloatDType => floatDType(name, all[input]!);
         if (typeof backward === 'function') {
           const closure = (dy: Tensor): Tensor => {
+            const wide = Object.fromEntries(Object.entries(all).map(([of, tensor]) => [of, full(tensor)]));
             const dx: unknown = noGrad(() =>
-              backward(dy, all as KernelTensors<I, O>, values as { [Name in keyof P]: number }),
+              backward(full(dy), wide as KernelTensors<I, O>, values as { [Name in keyof P]: number }),
             );
             if (!(dx instanceof Tensor) || dx.dtype !== 'f32' || !sameShape(dx.shape, shape))
               throw new KernelError(
                 name,
                 `the gradient of ${input} must be ${formatShape(shape)} f32, found ${dx instanceof Tensor ? `${formatShape(dx.shape)} ${dx.dtype}` : show(dx)}`,
               );
-            return dx;
+            return dtype() === 'f16' ? cast(dx, 'f16') : dx;
           };
           return [[all[input]!, closure, Object.values(all)] as const];
         }
         const closure = (dy: Tensor): Tensor => {
-          const dx = Tensor.empty(dy.gpu, shape, 'f32', 'gradients');
-          backward.launch({ ...all, [`d${first}`]: dy, [`d${input}`]: dx }, extents, values);
+          const dx = Tensor.empty(dy.gpu, shape, dtype(), 'gradients');
+          // Several uses of a result of halves may have given it a gradient of f32.
+          const own = all[first]!.dtype;
+          const given = dy.dtype === own ? dy : cast(dy, own);
+          backward.launch({ ...all, [`d${first}`]: given, [`d${input}`]: dx }, extents, values);
           return dx;
         };
         return [
@@ -222,6 +237,12 @@ export function defineKernel<
   return run as unknown as OwnKernel<I, O, P>;
 }
 
+/** f32 or f16. */
+const isFloats = ({ dtypes }: OperandSpec): boolean =>
+  dtypes.length === 2 && dtypes.includes('f32') && dtypes.includes('f16');
+
+const full = (x: Tensor): Tensor => (x.dtype === 'f16' ? cast(x, 'f32') : x);
+
 /** The source of a gradient: of the operands, and of the two that are gradients. @throws KernelError. */
 function gradientOf<G>(source: KernelSource | G, input: string, context: SourceContext): CompiledSource | G {
   const { kernel, operands } = context;
@@ -232,10 +253,10 @@ function gradientOf<G>(source: KernelSource | G, input: string, context: SourceC
     [input, spec],
     [first, operands[first]!],
   ] as const)
-    if (dtypes[0] !== 'f32')
+    if (!dtypes.every((dtype) => dtype === 'f32' || dtype === 'f16'))
       throw new KernelError(
         kernel,
-        `a gradient of ${input}, and ${what} is ${dtypes[0]}: f32 alone has one here`,
+        `a gradient of ${input}, and ${what} is ${dtypes[0]}: only floats have one`,
       );
   if (typeof source === 'function') return source as G;
   if (typeof source !== 'object' || source === null)
@@ -271,9 +292,11 @@ function checkNames(name: string, inputs: OperandSpecs, outputs: OperandSpecs, p
   for (const [operand, spec] of [...Object.entries(inputs), ...Object.entries(outputs)]) {
     if (!Array.isArray(spec?.shape) || !Array.isArray(spec.dtypes))
       fail(`${operand} must be described as f32('N', 'C') is, found ${show(spec)}`);
-    if (spec.dtypes.length !== 1 || spec.optional)
-      fail(`${operand} must be of one dtype and always there: its WGSL is written once`);
+    if ((spec.dtypes.length !== 1 && !isFloats(spec)) || spec.optional)
+      fail(`${operand} must be of one dtype, or floats, and always there: its WGSL is written once`);
   }
+  if (Object.values(outputs).some(isFloats) && !Object.values(inputs).some(isFloats))
+    fail('a result of floats has the format of an input of floats, and there is none');
   const known = new Set(Object.values(inputs).flatMap(dimensionNames));
   for (const [param, type] of Object.entries(params)) {
     if (!Object.hasOwn(PARAMS, type)) fail(`${param} must be f32, u32 or i32, found ${show(type)}`);

@@ -6,7 +6,7 @@
 
 export type { Grid } from '../kernels/launch/grid.js';
 export type { ParamType } from '../kernels/launch/shader.js';
-export { bools, f16, f32, i32, type OperandSpec, u32 } from '../tensor/operands.js';
+export { bools, f16, f32, floats, i32, type OperandSpec, u32 } from '../tensor/operands.js';
 export {
   defineKernel,
   type GradientFunction,

@@ -6,15 +6,18 @@
 import { FLAT_MAIN, flatGroups, type Grid } from '../kernels/launch/grid.js';
 import { byRows, flat, type Operand, whole } from '../kernels/launch/operands.js';
 import { type ParamType, Shader } from '../kernels/launch/shader.js';
+import { cast, castInto } from '../kernels/pointwise.js';
 import { show } from '../show.js';
 import { dimensionNames, type Extents, type OperandSpec } from '../tensor/operands.js';
-import type { DType, Tensor } from '../tensor/tensor.js';
+import { scope } from '../tensor/scope.js';
+import { type DType, Tensor } from '../tensor/tensor.js';
 import { explain, KernelError, type Region } from './errors.js';
 
 /** A body that is run for every element of the result, or by 64 threads for every row. */
 export interface BodySource {
   /**
-   * WGSL statements. Operands are arrays by their names, parameters and the named dimensions are `p.name`.
+   * WGSL statements. Operands are arrays by their names, parameters and the named dimensions are `p.name`. Halves are seen
+   * as f32, copies of operands, and what is written is rounded once.
    *
    * Without `each` a thread runs them for element `i` of the result, `y[i] = …`; operands of the result's own shape have
    * their element at `i`, others are seen whole. `p.start + i` is the element's number.
@@ -158,11 +161,10 @@ export class CompiledSource {
     const buffers: Record<string, string> = {};
     const dtypes: Record<string, DType> = {};
     for (const name of this.uses) {
-      const [dtype] = operands[name]!.dtypes as [DType];
-      if (isBody(source) && dtype === 'f16')
-        fail(
-          `${name} is f16, of which two lie in a word: a body takes f32 (cast), a whole wgsl takes either`,
-        );
+      const [declared, other] = operands[name]!.dtypes as [DType, DType?];
+      if (!isBody(source) && other !== undefined)
+        fail(`${name} is f32 or f16, which lie differently: a body takes either, a whole wgsl is of one`);
+      const dtype = isBody(source) && declared === 'f16' ? 'f32' : declared;
       buffers[name] = types[name] ?? ARRAYS[dtype];
       dtypes[name] = dtype;
     }
@@ -204,6 +206,30 @@ export class CompiledSource {
 
   /** @throws KernelError that quotes the line where the device refuses the source. */
   launch(
+    tensors: Readonly<Record<string, Tensor>>,
+    extents: Extents,
+    params: Readonly<Record<string, number>>,
+  ): void {
+    if (!isBody(this.source)) {
+      this.launchOn(tensors, extents, params);
+      return;
+    }
+    scope(() => {
+      const seen: Record<string, Tensor> = { ...tensors };
+      const { results } = this.context;
+      const halves = this.uses.filter((name) => tensors[name]!.dtype === 'f16');
+      for (const name of halves) {
+        const given = tensors[name]!;
+        seen[name] = results.includes(name)
+          ? Tensor.empty(given.gpu, given.shape, 'f32', 'workspace')
+          : cast(given, 'f32');
+      }
+      this.launchOn(seen, extents, params);
+      for (const name of halves) if (results.includes(name)) castInto(seen[name]!, tensors[name]!);
+    });
+  }
+
+  private launchOn(
     tensors: Readonly<Record<string, Tensor>>,
     extents: Extents,
     params: Readonly<Record<string, number>>,
