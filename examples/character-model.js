@@ -1,9 +1,12 @@
-/** A character model: a causal transformer of two layers learns a text by heart, and goes on from its beginning. */
+/**
+ * A character model: a causal transformer of two layers learns a text by heart, and goes on from its beginning.
+ * `character-model.js 150 f16` trains it in mixed precision.
+ */
 import { crossEntropy, Gpu, gelu, noGrad, scaledDotProductAttention, scope, tensor } from 'dawntune';
 import { Embedding, LayerNorm, Linear, Module, Sequential } from 'dawntune/nn';
-import { AdamW } from 'dawntune/optim';
+import { AdamW, LossScaler } from 'dawntune/optim';
 
-const steps = Number(process.argv[2] ?? 150);
+const [steps, precision] = [Number(process.argv[2] ?? 150), process.argv[3] ?? 'f32'];
 const [width, heads, layers, context] = [64, 4, 2, 32];
 const text =
   'the quick brown fox jumps over the lazy dog. pack my box with five dozen liquor jugs. how vexingly quick daft zebras jump. ';
@@ -53,14 +56,15 @@ const gpu = await Gpu.open();
 const starts = Array.from({ length: 16 }, (_, i) => i * 5);
 const rows = starts.map((start) => ids.slice(start, start + context));
 const targets = tensor(gpu, starts.flatMap((start) => ids.slice(start + 1, start + context + 1)), { dtype: 'i32' });
-const model = new CharacterModel(gpu);
+const model = new CharacterModel(gpu).to(precision);
 const optimizer = new AdamW(model.parameters(), { learningRate: 0.003 });
+const scaler = new LossScaler(precision === 'f16' ? undefined : null);
 for (let step = 1; step <= steps; step++)
   await scope(async () => {
     const loss = crossEntropy(model.forward(rows), targets);
     optimizer.zeroGrad();
-    loss.backward();
-    optimizer.step();
+    loss.mul(scaler.scale).backward();
+    scaler.update((await optimizer.stepScaled({ scale: 1 / scaler.scale })).skipped);
     if (step % 50 === 0 || step === steps) console.log(`step ${step} loss ${(await loss.item()).toFixed(5)}`);
   });
 

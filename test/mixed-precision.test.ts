@@ -159,6 +159,10 @@ for (const [name, make] of [
       for (const [parameter, values] of Object.entries(await weights(model)))
         assert.deepEqual((await weights(again))[parameter], f16ToF32(f32ToF16(values)), parameter);
       await assert.rejects(model.save(file, { dtype: 'bf16' as 'f16' }), ShapeError);
+      await assert.rejects(
+        model.save(file, { dType: 'f16' } as object),
+        /no option "dType", the nearest is dtype/,
+      );
     },
   );
 

@@ -29,7 +29,7 @@ export {
   RMSNorm,
   Sequential,
 } from './layers.js';
-export { type Held, Module, type ParameterOptions, parameter } from './module.js';
+export { type Held, Module, type ParameterOptions, parameter, type SaveOptions } from './module.js';
 export { defaultRandom, manualSeed } from './random.js';
 export type { LoadOptions, LoadReport, StateDict } from './state-dict.js';
 export { TransformerEncoder, TransformerEncoderLayer, type TransformerLayerOptions } from './transformer.js';

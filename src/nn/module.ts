@@ -9,6 +9,7 @@ import { Parameter, type ParameterSpec } from '../autograd/parameters.js';
 import { ShapeError } from '../errors.js';
 import type { Gpu } from '../gpu/gpu.js';
 import type { FloatDType } from '../kernels/launch/formats.js';
+import { OptionNames } from '../options.js';
 import { customInspect, show } from '../show.js';
 import { signature } from '../tensor/operands.js';
 import { formatShape, type Shape, sizeOf } from '../tensor/shape.js';
@@ -76,6 +77,14 @@ function* heldBy(owner: string, name: string, value: unknown): Generator<[name: 
 }
 
 const VALUES = signature('parameter', { values: { shape: ['...'], dtypes: ['f32'], optional: false } });
+
+/** How a module's state is written. */
+export interface SaveOptions {
+  /** Default f32. */
+  readonly dtype?: FloatDType;
+}
+
+const SAVE_OPTIONS = new OptionNames<SaveOptions>({ dtype: true });
 
 /** What a parameter is to an optimiser, and how its gradient is collected. */
 export interface ParameterOptions extends Partial<Pick<ParameterSpec, 'decay' | 'table'>> {}
@@ -248,7 +257,8 @@ export abstract class Module {
    * Writes the state as safetensors; `loadStateDict` reads it, and PyTorch. f32, from which training goes on to the bit, or with
    * `dtype: 'f16'` rounded, half as large.
    */
-  async save(file: string, { dtype = 'f32' }: { readonly dtype?: FloatDType } = {}): Promise<void> {
+  async save(file: string, options: SaveOptions = {}): Promise<void> {
+    const { dtype = 'f32' } = SAVE_OPTIONS.read('save', options);
     if (dtype !== 'f32' && dtype !== 'f16')
       throw new ShapeError('save', `dtype must be f32 or f16, found ${show(dtype)}`);
     await saveTensors(
