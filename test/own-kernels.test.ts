@@ -405,7 +405,10 @@ test('operands, numbers and gradients that do not fit are refused before anythin
   );
   refuse(() => (softShrink as (inputs: object) => unknown)({ x }), /^softShrink: threshold must be a number/);
   refuse(() => softShrink({} as never, { threshold: 1 }), /^softShrink: x must be a tensor, found nothing/);
-  refuse(() => softShrink({ x: whole }, { threshold: 1 }), /^softShrink: x must be f32: x \[1\] u32/);
+  refuse(
+    () => softShrink({ x: whole }, { threshold: 1 }),
+    /^softShrink: x must be f32, to which cast\(\) converts: x \[1\] u32/,
+  );
   const step = defineKernel({ ...good, name: 'step' });
   refuse(() => step({ x: leaf }), /^step: has no gradient for x; define one, or detach\(\) it/);
   noGrad(() => step({ x: leaf })).dispose();
