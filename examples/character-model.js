@@ -6,7 +6,7 @@ import { crossEntropy, Gpu, gelu, noGrad, scaledDotProductAttention, scope, tens
 import { Embedding, LayerNorm, Linear, Module, Sequential } from 'dawntune/nn';
 import { AdamW, LossScaler } from 'dawntune/optim';
 
-const [steps, precision] = [Number(process.argv[2] ?? 150), process.argv[3] ?? 'f32'];
+const [steps, precision] = [Number(process.argv[2] ?? 150), process.argv[3] || 'f32'];
 const [width, heads, layers, context] = [64, 4, 2, 32];
 const text =
   'the quick brown fox jumps over the lazy dog. pack my box with five dozen liquor jugs. how vexingly quick daft zebras jump. ';
