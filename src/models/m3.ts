@@ -46,10 +46,13 @@ export interface TokenizerFiles {
  * A BGE-M3 model: an encoder with dense, lexical and multi-vector heads. `load` reads its folder, `save` writes one.
  */
 export class M3Model {
+  /** Sizes of the encoder, as config.json has them. */
   readonly config: EncoderConfig;
+  /** Pooling, normalisation and the width of the ColBERT head. */
   readonly settings: M3Settings;
   /** How texts are put to it, unless whoever encodes them says otherwise. */
   readonly texts: TextSettings;
+  /** All parameters, heads included. */
   readonly store: ParameterStore;
   /** One line each, e.g. a head that was missing. */
   readonly notices: readonly string[];
@@ -230,6 +233,7 @@ export class M3Model {
     return result;
   }
 
+  /** Frees all parameters and their gradients. */
   dispose(): void {
     this.store.dispose();
   }

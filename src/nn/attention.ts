@@ -56,8 +56,11 @@ export interface AttendOptions {
  * [3·dim, dim] of query, key and value, which begins as Xavier's uniform, `in_proj_bias` and `out_proj.bias` zeros.
  */
 export class MultiHeadAttention extends Module {
+  /** [3·dim, dim]: of queries, keys and values, one below the other. */
   readonly inProjWeight: Parameter;
+  /** [3·dim], or none. */
   readonly inProjBias: Parameter | undefined;
+  /** Of the heads side by side. */
   readonly outProj: Linear;
   private readonly dropout: number;
   private readonly random;

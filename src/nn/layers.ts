@@ -31,7 +31,9 @@ const LINEAR = signature('Linear', {}, { numbers: { in: wholeNumber(), out: whol
 
 /** x·Wᵀ + b. x: [..., in] f32 or f16; returns [..., out] of the product's format. Weight and bias begin uniform in ±1/√in. */
 export class Linear extends Module {
+  /** [out, in]. */
   readonly weight: Parameter;
+  /** [out], or none. */
   readonly bias: Parameter | undefined;
 
   /** @throws ShapeError for extents that are none, and a tied weight of another shape. */

@@ -94,6 +94,10 @@ function leafOf(tensor: Tensor): LeafRole {
   return tensor.role;
 }
 
+/**
+ * Numbers on a device: a shape, a format and memory without gaps, row-major. Operations are methods of it and functions of the
+ * same names; `scope` or `dispose` frees its memory.
+ */
 export class Tensor extends Handle {
   /** How it was computed, when a gradient may flow through it. */
   node: TapeNode | undefined;
@@ -101,6 +105,7 @@ export class Tensor extends Handle {
   role: LeafRole | undefined;
   /** A name for people, in `gpu.tensors()` and printing; views have none. */
   label: string | undefined;
+  /** The scope that frees it; undefined for what is kept. */
   owner: Set<Disposable> | undefined;
   private disposed = false;
   /** Kept, since most tensors are bound more than once. */
@@ -109,7 +114,9 @@ export class Tensor extends Handle {
 
   private constructor(
     private readonly storage: Storage,
+    /** Extents of the axes; [] of a scalar. */
     readonly shape: Shape,
+    /** The format of its numbers. */
     readonly dtype: DType,
     private readonly byteOffset: number,
     /** Counts the writes; shared by all views. */
@@ -131,6 +138,7 @@ export class Tensor extends Handle {
     return new Tensor(new Storage(gpu, entry), [...shape], dtype, 0, Version.start());
   }
 
+  /** Zeros, or false. @throws ShapeError for what is no shape. */
   static zeros(gpu: Gpu, shape: Shape, dtype: DType = 'f32', purpose: Purpose = 'activations'): Tensor {
     const tensor = Tensor.empty(gpu, shape, dtype, purpose);
     gpu.clear(tensor.binding());
@@ -159,21 +167,25 @@ export class Tensor extends Handle {
     return tensor;
   }
 
+  /** One number as an f32 tensor of shape []. */
   static scalar(gpu: Gpu, value: number): Tensor {
     return Tensor.from(gpu, [value], []);
   }
 
   // ---- looking -----------------------------------------------------------------------------------------------
 
+  /** The device that its memory is of. */
   get gpu(): Gpu {
     return this.storage.gpu;
   }
 
+  /** Number of elements: the product of the shape. */
   get size(): number {
     this.elements ??= sizeOf(this.shape);
     return this.elements;
   }
 
+  /** Bytes of its elements; the memory that is taken may be rounded up. */
   get bytes(): number {
     return this.size * bytesPerElement[this.dtype];
   }
@@ -430,6 +442,7 @@ export class Tensor extends Handle {
 
   // ---- life --------------------------------------------------------------------------------------------------
 
+  /** Whether it was freed: then every use of it is a ShapeError. */
   get isDisposed(): boolean {
     return this.disposed;
   }
@@ -445,10 +458,12 @@ export class Tensor extends Handle {
     this.storage.retain();
   }
 
+  /** Gives back what `retainStorage` took. */
   releaseStorage(): void {
     this.storage.release();
   }
 
+  /** Frees it now, unless other handles to the same memory are left. Again is no error. */
   override dispose(): void {
     if (this.disposed) return;
     this.disposed = true;
