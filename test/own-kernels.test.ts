@@ -367,6 +367,13 @@ test('a definition that contradicts itself says how', () => {
       { body: undefined, wgsl: 'y x', grid: () => 1, types: { z: 'array<u32>' } },
       /^odd: a type for z, which is no operand/,
     ],
+    [{ gradients: { x: 'dx[i] = dy[i];' } }, /^odd: there is no "gradients", the nearest is gradient;/],
+    [
+      { gradient: { x: { body: 'dx[i] = dy[i];', eech: 'N' } } },
+      /^odd: gradient of x, there is no "eech", .* each;/,
+    ],
+    [{ grid: () => 1 }, /^odd: grid belongs to a wgsl, and here is a body/],
+    [{ body: undefined, wgsl: 'y x', grid: () => 1, each: 'N' }, /^odd: each belongs to a body, and here/],
     [{ gradient: { y: 'dx[i] = dy[i];' } }, /^odd: a gradient of y, which is no input/],
     [{ gradient: { x: 3 } }, /^odd: the gradient of x must be WGSL or a function, found 3/],
     [{ gradient: { x: 'x[i] = dy[i];' } }, /^odd: gradient of x, the body never writes dx/],
@@ -408,6 +415,19 @@ test('operands, numbers and gradients that do not fit are refused before anythin
   refuse(
     () => softShrink({ x: whole }, { threshold: 1 }),
     /^softShrink: x must be f32, to which cast\(\) converts: x \[1\] u32/,
+  );
+  refuse(() => (softShrink as () => unknown)(), /^softShrink: inputs must be an object of x, found nothing/);
+  refuse(
+    () => softShrink(x as never, { threshold: 1 }),
+    /^softShrink: inputs must be an object of x, found a?/,
+  );
+  refuse(
+    () => softShrink({ x, y: x } as never, { threshold: 1 }),
+    /^softShrink: inputs: there is no "y".*; there is x$/,
+  );
+  refuse(
+    () => softShrink({ x }, { threshold: 1, treshold: 2 } as never),
+    /^softShrink: params: there is no "treshold", the nearest is threshold; there is threshold$/,
   );
   const step = defineKernel({ ...good, name: 'step' });
   refuse(() => step({ x: leaf }), /^step: has no gradient for x; define one, or detach\(\) it/);
@@ -478,4 +498,33 @@ test("the compiler's errors quote the line of the user's source", () => {
     late.message,
     /^odd: gradient of x, body, line 2: unresolved value 'zz'\n {2}dx\[i\] = dy\[i\] \* zz;\n +\^/,
   );
+});
+
+test("a grid that counts nothing is told as the definition's fault", () => {
+  const x = Tensor.from(gpu, [1, 2], [2]);
+  for (const grid of [undefined, -1, Number.NaN, 1.5, '3', [], [1, 2, 3, 4], [1, -1]]) {
+    const odd = defineKernel({
+      ...{ name: 'odd', inputs: { x: f32('N') }, outputs: { y: f32('N') } },
+      wgsl: '@compute @workgroup_size(1) fn main() { y[0] = x[0]; }',
+      grid: () => grid as never,
+    });
+    assert.throws(
+      () => odd({ x }),
+      (error) => error instanceof KernelError && /^odd: grid must give a whole number/.test(error.message),
+    );
+  }
+});
+
+test('what is noticed behind the text is told as of its end', () => {
+  const x = Tensor.from(gpu, [1, 2], [2]);
+  for (const body of ['y[i] = x[i]', 'y[i] = x[i]; }', 'if (i < 9u) { y[i] = x[i];\n\n'])
+    assert.throws(
+      () => defineKernel({ ...good, body })({ x }),
+      (error) =>
+        error instanceof KernelError &&
+        error.line === 1 &&
+        /^odd: body, behind line 1, its last: /.test(error.message) &&
+        error.message.endsWith(body.split('\n')[0]!),
+      body,
+    );
 });

@@ -8,6 +8,7 @@ import { ShapeError } from '../errors.js';
 import { type FloatDType, floatDType } from '../kernels/launch/formats.js';
 import type { ParamType } from '../kernels/launch/shader.js';
 import { cast } from '../kernels/pointwise.js';
+import { nearestName } from '../nearest-name.js';
 import { show } from '../show.js';
 import {
   anyNumber,
@@ -21,7 +22,13 @@ import { isTaped, noGrad, scope } from '../tensor/scope.js';
 import { formatShape, sameShape } from '../tensor/shape.js';
 import { Tensor } from '../tensor/tensor.js';
 import { KernelError } from './errors.js';
-import { type BodySource, CompiledSource, type KernelSource, type SourceContext } from './source.js';
+import {
+  type BodySource,
+  CompiledSource,
+  type KernelSource,
+  SOURCE_FIELDS,
+  type SourceContext,
+} from './source.js';
 
 /** Operands by name, each with its dtype and shape: `{ x: f32('...', 'C'), ids: u32('N') }`. */
 export type OperandSpecs = Readonly<Record<string, OperandSpec>>;
@@ -108,6 +115,18 @@ const TAKEN = new Set(
   'p i row lane group groups local main Params rowSum rowMax rowMin rowScratch Half2 Half4 Half8'.split(' '),
 );
 
+const DEFINITION_FIELDS = ['name', 'inputs', 'outputs', 'params', 'gradient', ...SOURCE_FIELDS];
+
+/** Calls `refuse` with a name that is given and is none of these: it would be nothing, and nobody would notice. */
+function onlyKnown(given: object, known: readonly string[], refuse: (problem: string) => never): void {
+  const stranger = Object.keys(given).find((name) => !known.includes(name));
+  if (stranger === undefined) return;
+  const nearest = nearestName(stranger, known);
+  refuse(
+    `there is no ${show(stranger)}${nearest === null ? '' : `, the nearest is ${nearest}`}; there ${known.length === 1 ? 'is' : 'are'} ${known.join(', ') || 'none'}`,
+  );
+}
+
 /**
  * Makes an operation of WGSL.
  *
@@ -131,7 +150,7 @@ export function defineKernel<
   const P extends KernelParams = Record<never, never>,
 >(definition: KernelDefinition<I, O, P>): OwnKernel<I, O, P> {
   const { name, inputs, outputs, params = {} as P, gradient = {} } = definition;
-  checkNames(name, inputs, outputs, params);
+  checkNames(definition, name, inputs, outputs, params);
   const inputNames = Object.keys(inputs);
   const outputNames = Object.keys(outputs);
   const [first] = outputNames as [string];
@@ -176,6 +195,19 @@ export function defineKernel<
 
   const run = (tensors: Readonly<Record<string, Tensor>>, values: Readonly<Record<string, number>> = {}) =>
     scope(() => {
+      for (const [what, given, known] of [
+        ['inputs', tensors, inputNames],
+        ['params', values, Object.keys(params)],
+      ] as const) {
+        if (typeof given !== 'object' || given === null || given instanceof Tensor)
+          throw new ShapeError(
+            name,
+            `${what} must be an object of ${known.join(', ')}, found ${show(given)}`,
+          );
+        onlyKnown(given, known, (problem) => {
+          throw new ShapeError(name, `${what}: ${problem}`);
+        });
+      }
       const extents = checked.check(tensors as { [Name in keyof I]: Tensor }, values);
       for (const input of inputNames)
         if (isTaped() && wantsGradient(tensors[input]!) && !gradients.has(input))
@@ -264,6 +296,9 @@ function gradientOf<G>(source: KernelSource | G, input: string, context: SourceC
       kernel,
       `the gradient of ${input} must be WGSL or a function, found ${show(source)}`,
     );
+  onlyKnown(source, SOURCE_FIELDS, (problem) => {
+    throw new KernelError(kernel, `gradient of ${input}, ${problem}`);
+  });
   const [dx, dy] = [`d${input}`, `d${first}`];
   return new CompiledSource(source as KernelSource, {
     ...context,
@@ -273,12 +308,19 @@ function gradientOf<G>(source: KernelSource | G, input: string, context: SourceC
 }
 
 /** @throws KernelError for names that WGSL cannot have, or has twice, and for operands that are not described. */
-function checkNames(name: string, inputs: OperandSpecs, outputs: OperandSpecs, params: KernelParams): void {
+function checkNames(
+  definition: object,
+  name: string,
+  inputs: OperandSpecs,
+  outputs: OperandSpecs,
+  params: KernelParams,
+): void {
   if (typeof name !== 'string' || name === '')
     throw new KernelError('defineKernel', `name must be a text, found ${show(name)}`);
   const fail = (problem: string): never => {
     throw new KernelError(name, problem);
   };
+  onlyKnown(definition, DEFINITION_FIELDS, fail);
   for (const [what, list] of Object.entries({ inputs, outputs }))
     if (typeof list !== 'object' || list === null || Object.keys(list).length === 0)
       fail(`${what} must name at least one tensor`);

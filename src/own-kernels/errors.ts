@@ -46,6 +46,22 @@ export function explain(error: unknown, kernel: string, source: string, regions:
   // Tabs stay tabs, so that the mark stands below what it means.
   const mark = quoted.slice(0, column - 1).replace(/[^\t]/g, ' ');
   const below = `\n  ${quoted}\n  ${mark}^`;
+  // What is not closed or ended is noticed behind the text.
+  const ended = regions.find(({ firstLine, text }) => {
+    const behind = firstLine + text.split('\n').length;
+    return line >= behind && line <= behind + 1;
+  });
+  if (!region && ended) {
+    const lines = ended.text.split('\n');
+    const last = lines.findLastIndex((each) => each.trim() !== '');
+    return new KernelError(
+      kernel,
+      `${ended.part}, behind line ${last + 1}, its last: ${problem}`,
+      last + 1,
+      undefined,
+      `\n  ${lines[last]}`,
+    );
+  }
   if (!region)
     return new KernelError(kernel, `in what is declared for it: ${problem}`, undefined, undefined, below);
   const own = line - region.firstLine + 1;

@@ -52,6 +52,12 @@ export interface GridSource {
 /** WGSL for every element, for every row, or with a grid of its own. */
 export type KernelSource = BodySource | GridSource;
 
+/** What a source may have. */
+export const SOURCE_FIELDS = ['body', 'each', 'functions', 'wgsl', 'grid', 'types'] as const;
+
+/** Of a `body`, and of a `wgsl`. */
+const BELONGS = { body: ['each', 'functions'], wgsl: ['grid', 'types'] } as const;
+
 /** An operand's array: a bool is a word, halves lie two a word. */
 const ARRAYS: Readonly<Record<DType, string>> = {
   f32: 'array<f32>',
@@ -131,6 +137,10 @@ export class CompiledSource {
     const { body: inner, wgsl: outer, grid } = source as Partial<BodySource & GridSource>;
     if (inner !== undefined && outer !== undefined) fail('either body or wgsl, not both');
     if (inner === undefined && outer === undefined) fail('body or wgsl must be there');
+    const [here, there] = inner === undefined ? (['wgsl', 'body'] as const) : (['body', 'wgsl'] as const);
+    for (const field of BELONGS[there])
+      if ((source as unknown as Record<string, unknown>)[field] !== undefined)
+        fail(`${field} belongs to a ${there}, and here is a ${here}`);
     if (outer !== undefined && typeof grid !== 'function')
       fail(`grid must be a function, found ${show(grid)}`);
     const body = isBody(source) ? source.body : source.wgsl;
@@ -204,6 +214,18 @@ export class CompiledSource {
     ];
   }
 
+  /** @throws KernelError for what is no number of workgroups. */
+  private workgroups(grid: Grid): Grid {
+    const counts: unknown[] = Array.isArray(grid) ? grid : [grid];
+    const counted = counts.every((count) => Number.isSafeInteger(count) && (count as number) >= 0);
+    if (counts.length < 1 || counts.length > 3 || !counted)
+      throw new KernelError(
+        this.context.kernel,
+        `${this.context.where}grid must give a whole number from 0 on, or a list of up to 3, found ${show(grid)}`,
+      );
+    return grid;
+  }
+
   /** @throws KernelError that quotes the line where the device refuses the source. */
   launch(
     tensors: Readonly<Record<string, Tensor>>,
@@ -267,7 +289,7 @@ export class CompiledSource {
           gpu,
           operands,
           () => values,
-          () => source.grid(all),
+          () => this.workgroups(source.grid(all)),
         );
       }
     } catch (error) {
