@@ -19,6 +19,7 @@ import {
 import { InputError, ShapeError } from '../src/errors.js';
 import { Gpu } from '../src/gpu/gpu.js';
 import {
+  constant_,
   DecoderLayer,
   Dropout,
   Embedding,
@@ -33,6 +34,7 @@ import {
   Sequential,
   TransformerEncoder,
   TransformerEncoderLayer,
+  uniform_,
 } from '../src/nn/index.js';
 import { AdamW } from '../src/optim/index.js';
 import { RandomStreams } from '../src/tensor/random-streams.js';
@@ -501,6 +503,11 @@ scoped('what cannot be made is refused', async () => {
   );
   refuses(() => parameter(gpu, Tensor.zeros(gpu, [2], 'f16')), /f32/);
   refuses(() => parameter(gpu, 3 as never), /needs a shape, or a tensor of its values, found 3/);
+  refuses(() => manualSeed(gpu, 'a' as never), /seed must be/);
+  const leaf = Tensor.zeros(gpu, [2, 2]);
+  const takes = { constant_: () => constant_(leaf as never, 1), uniform_: () => uniform_(leaf as never) };
+  for (const [name, call] of Object.entries(takes))
+    refuses(call, new RegExp(`^${name}: takes a parameter, found a Tensor`));
 });
 
 scoped('what properties hold at any depth of lists and objects is the module’s', async (own) => {
@@ -549,4 +556,66 @@ scoped('what properties hold at any depth of lists and objects is the module’s
   assert.equal(net.parameters().length, 6);
   net.start.requiresGrad = false;
   assert.equal(net.start.trains, false);
+  Object.assign(net, { loose: new Set([net.start]) });
+  refuses(/loose is a Set, whose members have no names/);
+  Object.assign(net, { loose: {} });
+});
+
+scoped('a name that leads to two is refused, wherever the second comes from', async (own) => {
+  class Twice extends Module {
+    readonly selfAttn = own(new Linear(gpu, 1, 1));
+    readonly self_attn = own(new Linear(gpu, 1, 1));
+  }
+  class Shadowed extends Module {
+    readonly weight = parameter(gpu, [1]);
+    constructor() {
+      super();
+      this.registerBuffer('weight', Tensor.zeros(gpu, [1]));
+    }
+  }
+  const called = (name: string) => (error: unknown) =>
+    error instanceof ShapeError && error.message.includes(`two parameters or buffers are called "${name}"`);
+  assert.throws(() => new Twice().stateDict(), called('self_attn.weight'));
+  const shadowed = new Shadowed();
+  assert.throws(() => shadowed.parameters(), called('weight'));
+  shadowed.weight.tensor.dispose();
+  (shadowed as unknown as { disposeOwn(): void }).disposeOwn();
+  class Buffers extends Module {
+    constructor(first: boolean, second: boolean) {
+      super();
+      this.registerBuffer('z', Tensor.zeros(gpu, [1]), { persistent: first });
+      assert.throws(
+        () => this.registerBuffer('z', Tensor.zeros(gpu, [1]), { persistent: second }),
+        /two buffers are called z/,
+      );
+    }
+  }
+  for (const first of [true, false]) for (const second of [true, false]) own(new Buffers(first, second));
+});
+
+scoped('what is no state, or could not be copied, is refused before anything is written', async (own) => {
+  const linear = own(new Linear(gpu, 2, 1));
+  const before = await read(linear.weight.tensor);
+  const other = await Gpu.open();
+  const freed = Tensor.zeros(gpu, [1]);
+  freed.dispose();
+  const weight = Tensor.zeros(gpu, [1, 2]);
+  for (const [source, says] of [
+    [undefined, /expected a file, an open source, or tensors by name/],
+    [3, /expected a file/],
+    [linear, /expected a file.*found a Linear/],
+    [[weight], /expected a file/],
+    [{ weight, bias: freed }, /"bias" is already freed/],
+    [{ weight, bias: Tensor.zeros(other, [1]) }, /"bias" is on another device/],
+    [{ weight, bias: [1] }, /"bias" is no tensor but \[1\]/],
+  ] as const)
+    assert.throws(() => linear.loadStateDict(source as never), says);
+  assert.deepEqual(await read(linear.weight.tensor), before);
+  await other.close();
+  const gone = new Linear(gpu, 2, 1);
+  gone.dispose();
+  assert.throws(
+    () => gone.loadStateDict({ weight, bias: Tensor.zeros(gpu, [1]) }),
+    /"weight" .* already freed/,
+  );
 });

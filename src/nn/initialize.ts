@@ -1,14 +1,23 @@
 /** First values of parameters, as PyTorch's `torch.nn.init` gives them. They overwrite a parameter and return it. */
-import type { Parameter } from '../autograd/parameters.js';
+import { Parameter } from '../autograd/parameters.js';
 import { ShapeError } from '../errors.js';
 import { type Draw, drawInto } from '../kernels/draw.js';
+import { show } from '../show.js';
 import { anyNumber, notNegative, signature } from '../tensor/operands.js';
 import type { RandomStreams } from '../tensor/random-streams.js';
 import { noGrad } from '../tensor/scope.js';
+import type { Tensor } from '../tensor/tensor.js';
 import { defaultRandom } from './random.js';
 
-function draw(parameter: Parameter, what: Draw, random: RandomStreams | undefined): Parameter {
-  const { tensor } = parameter;
+/** @throws ShapeError for what is no parameter. */
+function tensorOf(op: string, parameter: Parameter): Tensor {
+  if (!(parameter instanceof Parameter))
+    throw new ShapeError(op, `takes a parameter, found ${show(parameter)}`);
+  return parameter.tensor;
+}
+
+function draw(op: string, parameter: Parameter, what: Draw, random: RandomStreams | undefined): Parameter {
+  const tensor = tensorOf(op, parameter);
   drawInto(tensor, what, (random ?? defaultRandom(tensor.gpu)).next(), 0);
   return parameter;
 }
@@ -19,24 +28,28 @@ const NORMAL = signature('normal_', {}, { numbers: { mean: anyNumber, deviation:
 /** Uniform in [low, high). */
 export function uniform_(parameter: Parameter, low = 0, high = 1, random?: RandomStreams): Parameter {
   UNIFORM.check({}, { low, high });
-  return draw(parameter, { kind: 'uniform', low, high }, random);
+  return draw('uniform_', parameter, { kind: 'uniform', low, high }, random);
 }
 
 /** Normal, of `mean` and standard `deviation`. */
 export function normal_(parameter: Parameter, mean = 0, deviation = 1, random?: RandomStreams): Parameter {
   NORMAL.check({}, { mean, deviation });
-  return draw(parameter, { kind: 'normal', mean, deviation }, random);
+  return draw('normal_', parameter, { kind: 'normal', mean, deviation }, random);
 }
+
+const CONSTANT = signature('constant_', {}, { numbers: { value: anyNumber } });
 
 /** One value everywhere. */
 export function constant_(parameter: Parameter, value: number): Parameter {
-  const { tensor } = parameter;
+  const tensor = tensorOf('constant_', parameter);
+  CONSTANT.check({}, { value });
   noGrad(() => tensor.write(new Float32Array(tensor.size).fill(value)));
   return parameter;
 }
 
 /** Inputs and outputs of a unit of a weight [out, in, ...]. @throws ShapeError for less than two dimensions. */
-function fans(op: string, { tensor }: Parameter): { fanIn: number; fanOut: number } {
+function fans(op: string, parameter: Parameter): { fanIn: number; fanOut: number } {
+  const tensor = tensorOf(op, parameter);
   const [out, input, ...rest] = tensor.shape;
   if (out === undefined || input === undefined)
     throw new ShapeError(op, 'needs a weight of two dimensions or more', { parameter: tensor });

@@ -229,6 +229,7 @@ export type Layer = (Module & { forward(x: Tensor): Tensor }) | ((x: Tensor) => 
 export class Sequential extends Module {
   readonly layers: readonly Layer[];
 
+  /** @throws ShapeError for what is neither a module nor a function. */
   constructor(...layers: Layer[]) {
     super();
     const wrong = layers.findIndex((layer) => typeof layer !== 'function' && !(layer instanceof Module));

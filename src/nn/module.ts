@@ -29,7 +29,7 @@ const isHeld = (value: unknown): value is Held => value instanceof Parameter || 
 /** What is in an array, a Map or a plain object, by places or keys; undefined: it is none of them. */
 function entriesOf(value: unknown): Iterable<[key: unknown, item: unknown]> | undefined {
   if (Array.isArray(value)) return value.entries();
-  if (value instanceof Map) return value;
+  if (value instanceof Map || value instanceof Set) return value.entries();
   const plain =
     typeof value === 'object' && value !== null && Object.getPrototypeOf(value) === Object.prototype;
   return plain ? Object.entries(value) : undefined;
@@ -68,12 +68,15 @@ function* heldBy(owner: string, name: string, value: unknown): Generator<[name: 
     );
   else if (Array.isArray(value)) {
     if (holdsAny(value)) yield* heldIn(owner, value, `${name}.`);
-  } else if (holdsAny(value))
+  } else if (holdsAny(value)) {
+    if (value instanceof Set)
+      throw new ShapeError(owner, `${name} is a Set, whose members have no names: use a list or a Map`);
     for (const [key, item] of entriesOf(value)!) {
       if (typeof key !== 'string' || key.includes('.'))
         throw new ShapeError(owner, `${name} has the key ${show(key)}, which is no name without dots`);
       yield* heldBy(owner, `${name}.${key}`, item);
     }
+  }
 }
 
 const VALUES = signature('parameter', { values: { shape: ['...'], dtypes: ['f32'], optional: false } });
@@ -112,14 +115,15 @@ export function parameter(
 
 /**
  * What all modules are: `class Net extends Module { readonly fc = new Linear(gpu, 2, 3); forward(x) { … } }`. Subclasses have a
- * `forward` of their own.
+ * `forward` of their own. `#private` fields are no properties: a module that stands in one is not found (TypeScript's
+ * `private` is a property).
  */
 export abstract class Module {
   /** Whether dropout drops; see `train` and `eval`. */
   training = true;
   /** The format of what products and attention read and leave; see `to`. */
   precision: FloatDType = 'f32';
-  private readonly ownBuffers = new Map<string, Tensor>();
+  private readonly ownBuffers = new Map<string, { readonly tensor: Tensor; readonly persistent: boolean }>();
 
   /**
    * A tensor that is saved and loaded with the parameters but not trained: f32, or any other that is not `persistent`.
@@ -131,7 +135,7 @@ export abstract class Module {
       throw new ShapeError('registerBuffer', 'only f32 is saved; others can be { persistent: false }', {
         tensor,
       });
-    this.ownBuffers.set(persistent ? name : `${name}?`, tensor.keep());
+    this.ownBuffers.set(name, { tensor: tensor.keep(), persistent });
     return tensor;
   }
 
@@ -175,14 +179,29 @@ export abstract class Module {
     for (const [name, value] of this.stateEntries()) if (value instanceof Tensor) yield [name, value];
   }
 
-  /** Parameters and persistent buffers under every name that leads to them, own ones first. */
-  private *stateEntries(prefix = '', path: readonly Module[] = []): Generator<[string, Parameter | Tensor]> {
+  /** Parameters and persistent buffers under every name that leads to them, own ones first. @throws ShapeError when a name leads to two. */
+  private *stateEntries(): Generator<[string, Parameter | Tensor]> {
+    const names = new Set<string>();
+    for (const entry of this.entriesBelow()) {
+      const [name] = entry;
+      if (names.has(name))
+        throw new ShapeError(
+          this.constructor.name,
+          `two parameters or buffers are called ${show(name)} (selfAttn is self_attn)`,
+        );
+      names.add(name);
+      yield entry;
+    }
+  }
+
+  private *entriesBelow(prefix = '', path: readonly Module[] = []): Generator<[string, Parameter | Tensor]> {
     if (path.includes(this)) throw new ShapeError(this.constructor.name, 'a module contains itself');
     const held = [...this.held()];
     for (const [name, value] of held) if (value instanceof Parameter) yield [prefix + name, value];
-    for (const [name, tensor] of this.ownBuffers) if (!name.endsWith('?')) yield [prefix + name, tensor];
+    for (const [name, { tensor, persistent }] of this.ownBuffers)
+      if (persistent) yield [prefix + name, tensor];
     for (const [name, value] of held)
-      if (value instanceof Module) yield* value.stateEntries(`${prefix}${name}.`, [...path, this]);
+      if (value instanceof Module) yield* value.entriesBelow(`${prefix}${name}.`, [...path, this]);
   }
 
   /** Dropout drops, here and in all modules of this one. */
@@ -305,7 +324,7 @@ export abstract class Module {
 
   /** Frees what a module holds beside its parameters. */
   protected disposeOwn(): void {
-    for (const tensor of this.ownBuffers.values()) tensor.dispose();
+    for (const { tensor } of this.ownBuffers.values()) tensor.dispose();
     this.ownBuffers.clear();
   }
 }

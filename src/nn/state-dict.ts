@@ -1,5 +1,5 @@
 /** Weights into the tensors of a module: from files or tensors, by name, with one error for all that does not fit. */
-import { InputError } from '../errors.js';
+import { InputError, ShapeError } from '../errors.js';
 import { cast } from '../kernels/pointwise.js';
 import { printable, show } from '../show.js';
 import { isFloatFileDType } from '../tensor/dtype.js';
@@ -43,7 +43,7 @@ interface Values {
   names(): readonly string[];
   describe(): string;
   /** What it has under a name, for messages; undefined shape when that cannot be loaded. */
-  look(name: string): { readonly shape: readonly number[]; readonly problem?: string };
+  look(name: string, to: Tensor): { readonly shape: readonly number[]; readonly problem?: string };
   copy(name: string, to: Tensor): void;
 }
 
@@ -70,11 +70,13 @@ const ofSource = (source: WeightSource): Values => ({
 const ofTensors = (tensors: ReadonlyMap<string, Tensor>): Values => ({
   names: () => [...tensors.keys()],
   describe: () => 'the tensors given',
-  look(name) {
+  look(name, to) {
     const tensor = tensors.get(name);
     if (!(tensor instanceof Tensor)) return { shape: [], problem: `no tensor but ${show(tensor)}` };
     const { shape, dtype } = tensor;
-    return { shape, ...(dtype === 'f32' || dtype === 'f16' ? {} : { problem: `${dtype}, expected floats` }) };
+    if (dtype !== 'f32' && dtype !== 'f16') return { shape, problem: `${dtype}, expected floats` };
+    if (tensor.freed) return { shape, problem: 'already freed' };
+    return { shape, ...(tensor.gpu === to.gpu ? {} : { problem: 'on another device' }) };
   },
   copy(name, to) {
     const tensor = tensors.get(name)!;
@@ -96,6 +98,15 @@ export function loadEntries(
       file.close();
     }
   }
+  const kind = typeof source === 'object' && source !== null ? Object.getPrototypeOf(source) : undefined;
+  const plain = kind === Object.prototype || kind === null || source instanceof Map;
+  if (!plain && !(kind && isSource(source)))
+    throw new ShapeError(
+      'loadStateDict',
+      `expected a file, an open source, or tensors by name (stateDict() of another module), found ${show(source)}`,
+    );
+  const freed = entries.find(([, tensor]) => tensor.freed);
+  if (freed) throw new ShapeError('loadStateDict', `${show(freed[0])} of the module was already freed`);
   if (isSource(source)) return load(entries, ofSource(source), strict, prefix, rename);
   const tensors = source instanceof Map ? source : new Map(Object.entries(source));
   return load(entries, ofTensors(tensors), strict, prefix, rename);
@@ -121,7 +132,7 @@ function load(
     const own = names.filter((name) => there.has(name));
     if (own.length === 0) missing.push(names[0]!);
     for (const name of own) {
-      const { shape, problem } = values.look(name);
+      const { shape, problem } = values.look(name, tensor);
       if (problem) wrong.push(`${show(name)} is ${problem}`);
       else if (!sameShape(shape, tensor.shape))
         wrong.push(`${show(name)} is ${formatShape(shape)}, expected ${formatShape(tensor.shape)}`);
