@@ -12,6 +12,8 @@ import {
   Adam,
   AdamW,
   clipGradNorm,
+  cosineSchedule,
+  LossScaler,
   linearSchedule,
   polynomialSchedule,
   SGD,
@@ -254,7 +256,46 @@ scoped('what cannot be trained is refused', async () => {
   const optimizer = new SGD([w], { learningRate: () => Number.NaN });
   give(w, 0, 1);
   refuses(() => optimizer.step(), /learningRate/);
+  await assert.rejects(optimizer.stepScaled({ maxNorm: 1 } as never), /no option "maxNorm"/);
+  assert.throws(() => Object.assign(optimizer.groups[0]!, { lr: 1 }), TypeError);
+  const gone = trained([2], 0);
+  const left = new AdamW([['gone', gone], w]);
+  gone.dispose();
+  refuses(() => left.step(), /the parameter "gone" was disposed of/);
+  await assert.rejects(left.stepScaled(), /the parameter "gone" was disposed of/);
+  refuses(() => new AdamW([gone]), /was disposed of/);
+  left.dispose();
   optimizer.dispose();
+});
+
+test('schedules of no size, and loss scalings of no kind, are refused where they are made', () => {
+  const fails: [call: () => unknown, says: RegExp][] = [
+    [() => linearSchedule({ warmupSteps: 2 } as never), /totalSteps must be/],
+    [
+      () => cosineSchedule({ warmup: 2, totalSteps: 5 } as never),
+      /no option "warmup", the nearest is warmupSteps/,
+    ],
+    [() => polynomialSchedule({ totalSteps: 5 }, { pow: 2 } as never), /no option "pow"/],
+    [() => stepSchedule(0), /stepSize must be/],
+    [() => new LossScaler({ kind: 'dynamic', initialScale: 64 } as never), /must be/],
+    [() => new LossScaler({ kind: 'dynmic' } as never), /takes \{ kind/],
+    [() => new LossScaler({ kind: 'static', scale: 0 }), /scale must be/],
+    [() => new LossScaler({ kind: 'static', scale: 2, window: 3 } as never), /no option "window"/],
+  ];
+  for (const [call, says] of fails)
+    assert.throws(call, (error) => error instanceof ShapeError && says.test(error.message), `${says}`);
+});
+
+test('what a loss scaler gave restores another, as it is and through JSON', () => {
+  const scaler = new LossScaler();
+  for (const overflow of [false, true, false, false]) scaler.update(overflow);
+  for (const state of [scaler.state(), JSON.parse(JSON.stringify(scaler.state()))]) {
+    const restored = new LossScaler();
+    restored.restore(state);
+    assert.deepEqual(restored.state(), scaler.state());
+  }
+  assert.throws(() => new LossScaler().restore(undefined as never), /expected the state of a loss scale/);
+  assert.throws(() => new LossScaler().restore({ scale: 3 } as never), /expected "good"/);
 });
 
 test('schedules', () => {
@@ -265,5 +306,7 @@ test('schedules', () => {
   assert.deepEqual(course(polynomialSchedule(size, { power: 2, end: 0.1 })), [
     ...[0, 0.5, 1, 0.606, 0.325, 0.156, 0.1, 0.1],
   ]);
+  // Beyond its end a cosine does not rise again.
+  assert.deepEqual(course(cosineSchedule({ warmupSteps: 1, totalSteps: 3 })), [0, 1, 0.5, 0, 0, 0, 0, 0]);
   assert.deepEqual(course(stepSchedule(3, 0.5)), [1, 1, 1, 0.5, 0.5, 0.5, 0.25, 0.25]);
 });

@@ -4,8 +4,12 @@
  * a window of good steps and lowers it when gradients overflow; such a step is skipped. The rules are DeepSpeed's
  * (docs/spec/flagembedding-m3.md §5.3), of which PyTorch's GradScaler is the case of hysteresis 1.
  */
-import { MachineError } from '../errors.js';
-import type { Fields } from '../files/json-fields.js';
+import { InputError, MachineError, ShapeError } from '../errors.js';
+import { isJsonObject } from '../files/json.js';
+import { Fields } from '../files/json-fields.js';
+import { OptionNames } from '../options.js';
+import { show } from '../show.js';
+import { notNegative, positive, signature, wholeNumber } from '../tensor/operands.js';
 
 /** How the loss is scaled so that half-precision gradients neither vanish nor overflow. */
 export type LossScaling =
@@ -34,6 +38,34 @@ const FIXED_PATIENCE = 10;
 
 const LARGEST = 2 ** 100;
 
+const STATIC = new OptionNames<Extract<LossScaling, { kind: 'static' }>>({ kind: true, scale: true });
+const STATIC_SIZES = signature('LossScaler', {}, { numbers: { scale: positive } });
+const DYNAMIC = new OptionNames<Extract<LossScaling, { kind: 'dynamic' }>>({
+  ...{ kind: true, initialScale: true, window: true, hysteresis: true, minimumScale: true },
+});
+const DYNAMIC_SIZES = signature(
+  'LossScaler',
+  {},
+  {
+    numbers: {
+      ...{ initialScale: positive, minimumScale: notNegative },
+      ...{ window: wholeNumber(1), hysteresis: wholeNumber(1) },
+    },
+  },
+);
+
+/** @throws ShapeError for a scaling of which a number is missing or makes no sense. */
+function checkScaling(scaling: LossScaling): void {
+  if (scaling?.kind === 'static') STATIC_SIZES.check({}, { scale: STATIC.read('LossScaler', scaling).scale });
+  else if (scaling?.kind === 'dynamic')
+    DYNAMIC_SIZES.check({}, { ...DYNAMIC.read('LossScaler', scaling), kind: 0 });
+  else
+    throw new ShapeError(
+      'LossScaler',
+      `takes { kind: 'static' or 'dynamic', … } or null, found ${show(scaling)}`,
+    );
+}
+
 /** What a step did to the scale. */
 export interface LossScaleEvent {
   readonly event: 'overflow' | 'loss_scale';
@@ -61,6 +93,7 @@ export class LossScaler {
 
   /** By default as PyTorch's GradScaler. `scaling` null: f32, where nothing is scaled and an overflow is an error. */
   constructor(private readonly scaling: LossScaling | null = defaultLossScaling) {
+    if (scaling !== null) checkScaling(scaling);
     this.scale = scaling === null ? 1 : scaling.kind === 'static' ? scaling.scale : scaling.initialScale;
     this.hysteresis = scaling?.kind === 'dynamic' ? scaling.hysteresis : 1;
   }
@@ -71,8 +104,11 @@ export class LossScaler {
     return { scale, good, hysteresis, overflows };
   }
 
-  /** @throws InputError for what is no state of a loss scale. */
-  restore(state: Fields): void {
+  /** Goes on from what `state` gave. @throws InputError for what is no state of a loss scale. */
+  restore(given: LossScalerState | Fields): void {
+    if (!(given instanceof Fields) && !isJsonObject(given))
+      throw new InputError(`expected the state of a loss scale, found ${show(given)}`);
+    const state = given instanceof Fields ? given : new Fields({ ...given }, 'the state of a loss scale');
     const scale = state.number('scale');
     if (!(scale > 0 && scale <= LARGEST)) throw state.fault('scale', `above 0 and at most ${LARGEST}`);
     this.good = state.count('good');

@@ -12,6 +12,7 @@ import { isJsonObject } from '../files/json.js';
 import type { Gpu } from '../gpu/gpu.js';
 import { clipFactor, globalNorm } from '../kernels/adamw.js';
 import { scaleInPlace } from '../kernels/sgd.js';
+import { OptionNames } from '../options.js';
 import { printable, show } from '../show.js';
 import { notNegative, positive, signature } from '../tensor/operands.js';
 import { scope } from '../tensor/scope.js';
@@ -57,6 +58,8 @@ export interface ScaledStepOptions {
   /** The scaled gradients are clipped to this global norm; by default, and with 0, they are not. */
   readonly maxGradNorm?: number;
 }
+
+const SCALED_STEP = new OptionNames<ScaledStepOptions>({ scale: true, maxGradNorm: true });
 
 /** One tensor that is trained, and how it is updated. */
 export interface Member {
@@ -139,7 +142,8 @@ export abstract class Optimizer<S extends CommonSettings> {
       });
       const settings = withSettings(op, own, ofGroup as unknown as Partial<S>);
       checkSettings(settings);
-      const group: Group<S> = { ...settings, parameters: listed.map(({ tensor }) => tensor) };
+      // Sealed: a setting that there is not can neither be set nor go unnoticed.
+      const group: Group<S> = Object.seal({ ...settings, parameters: listed.map(({ tensor }) => tensor) });
       for (const member of listed) members.push([member, group]);
       return group;
     });
@@ -180,10 +184,12 @@ export abstract class Optimizer<S extends CommonSettings> {
    * keeps small gradients (`LossScaler`). Waits for the norm.
    * @throws ShapeError for a scale that is not above 0, and a norm below 0.
    */
-  async stepScaled({ scale = 1, maxGradNorm = 0 }: ScaledStepOptions = {}): Promise<StepResult> {
+  async stepScaled(options: ScaledStepOptions = {}): Promise<StepResult> {
+    const { scale = 1, maxGradNorm = 0 } = SCALED_STEP.read(`${this.op}.stepScaled`, options);
     STEP(`${this.op}.stepScaled`).check({}, { scale, maxGradNorm, learningRate: 0 });
     return this.gpu.phase('optimizer', () =>
       scope(async () => {
+        this.requireAlive();
         const sources = gradientsOf(this.members.map(([{ tensor }]) => tensor));
         if (sources.length === 0) return { norm: 0, skipped: false };
         const { factor, norm } = clipFactor(globalNorm(sources), scale, maxGradNorm);
@@ -199,6 +205,7 @@ export abstract class Optimizer<S extends CommonSettings> {
   }
 
   private update(factor: Tensor): Moments[] {
+    this.requireAlive();
     const work = this.members.flatMap(([member, group]) => {
       if (!member.tensor.requiresGrad) return [];
       this.checkSettings(group);
@@ -223,6 +230,15 @@ export abstract class Optimizer<S extends CommonSettings> {
     }
     this.steps++;
     return work.map(({ moments }) => moments);
+  }
+
+  /** @throws ShapeError when a parameter was disposed of: it would be left out without a word, or only its gradient missed. */
+  private requireAlive(): void {
+    const gone = this.members.find(([{ tensor }]) => tensor.isDisposed)?.[0];
+    if (gone)
+      throw new ShapeError(`${this.op}.step`, `the parameter ${show(gone.name)} was disposed of`, {
+        parameter: gone.tensor,
+      });
   }
 
   private settingsOf(member: Member, group: Group<S>): S {
@@ -347,6 +363,7 @@ function savedState(op: string, source: SafetensorsFile): SavedState {
 }
 
 function requireTrainable(op: string, parameter: Tensor): void {
+  if (parameter.isDisposed) throw new ShapeError(op, 'a parameter was disposed of', { parameter });
   if (parameter.dtype !== 'f32')
     throw new ShapeError(op, 'trains f32 weights, of which products may read f16 copies', { parameter });
   if (parameter.node) throw new ShapeError(op, 'computed by an op: only leaves are trained', { parameter });
