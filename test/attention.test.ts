@@ -58,7 +58,7 @@ test('every variant drops the same probabilities', async () => {
       const [forward] = forwardFamily.variants;
       const out = Tensor.empty(gpu, [tokens, hidden], dtype);
       const logSumExp = Tensor.empty(gpu, [tokens, heads]);
-      const operands = { qkv, sequences, dropout, out, logSumExp };
+      const operands = { qkv, sequences, scale: 1 / Math.sqrt(headDim), dropout, out, logSumExp };
       const results = new Map<string, Float32Array>();
       for (const { name, supports, run } of forwardFamily.variants)
         if (supports(gpu.capabilities, form, size)) {

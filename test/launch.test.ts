@@ -179,7 +179,7 @@ describe('launch', () => {
   test('reads rows through sampled and storage textures of the format that it names', async () =>
     scope(async () => {
       const data = Float32Array.from({ length: 192 }, (_, i) => i);
-      const rows = gpu.rowTexture(Tensor.from(gpu, data, [3, 64]).binding(), 256, 3)!;
+      const rows = gpu.rowTexture(Tensor.from(gpu, data, [3, 64]).binding(), 256, 3 * 256)!;
       const read = (type: string, load: string) => {
         const y = empty([3, 64]);
         shaderOf('test.texture', { type, load }, (form) => ({

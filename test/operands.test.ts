@@ -289,7 +289,7 @@ const wrong: Record<string, Wrong[]> = {
       call: (x) => ops.attention(x!, packed(2, 2), 2),
       says: /T is 4 in the sequences/,
     },
-    { operands: ['[3,18] f32'], call: (x) => ops.attention(x!, packed(3), 1), says: /head dimension/ },
+    { operands: ['[3,396] f32'], call: (x) => ops.attention(x!, packed(3), 1), says: /head dimension/ },
     { operands: ['[3,25] f32'], call: (x) => ops.attention(x!, packed(3), 2), says: /3\*heads\*d is 25/ },
     {
       operands: ['[3,24] f32'],
@@ -343,7 +343,13 @@ const wrong: Record<string, Wrong[]> = {
       [{}, /d is 8 in q \[B,H,Lq,d\] and 4 in k/, '[1,2,3,8] f32', '[1,2,3,4] f32'],
       [{}, /G is 2 in k \[B,G,Lk,d\] and 1 in v/, '[1,2,3,8] f32', '[1,2,3,8] f32', '[1,1,3,8] f32'],
       [{}, /3 heads of queries cannot share 2 of keys/, '[1,3,3,8] f32', '[1,2,3,8] f32'],
-      [{}, /head dimension must be a multiple of 4/, '[1,2,3,6] f32', '[1,2,3,6] f32'],
+      [
+        { causal: 'left' as never },
+        /causal must be true, false or lower-right, found "left"/,
+        '[1,2,3,8] f32',
+        '[1,2,3,8] f32',
+      ],
+      [{}, /head dimension must be from 1 up to 128/, '[1,2,3,132] f32', '[1,2,3,132] f32'],
       [{}, /q and k must be of one dtype/, '[1,2,3,8] f32', '[1,2,3,8] f16'],
       [{ sequences: 2 }, /Tq is 2 in the sequences/, '[3,2,8] f32', '[3,2,8] f32'],
       [{ sequences: 3, layout: 'bhld' }, /layout is for four dimensions/, '[3,2,8] f32', '[3,2,8] f32'],

@@ -305,14 +305,14 @@ test('textures count as workspace, are pooled by format and width, and make way'
   const counts = watch(planned);
   const source = Tensor.empty(planned, [256, 256]).binding();
   const { live, liveBuffers, pooled } = planned.memory();
-  const texture = planned.rowTexture(source, 1024, 256)!;
+  const texture = planned.rowTexture(source, 1024, 1024 * 256)!;
   assert.equal(planned.memory().live.workspace, live.workspace + 256 * 1024);
   assert.equal(planned.memory().liveBuffers, liveBuffers + 1);
   planned.releaseTexture(texture);
   assert.equal(planned.memory().pooled, pooled + 256 * 1024);
-  assert.equal(planned.rowTexture(source, 1024, 250), texture);
+  assert.equal(planned.rowTexture(source, 1024, 1024 * 250), texture);
   planned.releaseTexture(texture);
-  const half = planned.rowTexture(source, 512, 256, 'rgba16float')!;
+  const half = planned.rowTexture(source, 512, 512 * 256, 'rgba16float')!;
   assert.notEqual(half, texture);
   assert.equal(planned.memory().live.workspace, live.workspace + 128 * 1024);
   planned.releaseTexture(half);
@@ -323,11 +323,11 @@ test('textures count as workspace, are pooled by format and width, and make way'
   planned.pool.trim();
   assert.equal(counts.destroyed, 2);
   assert.throws(
-    () => planned.rowTexture(source, 4096, 256),
+    () => planned.rowTexture(source, 4096, 4096 * 256),
     /^MachineError: out of GPU memory: 1\.0 MB more for workspace/,
   );
-  assert.equal(planned.rowTexture(source, 1000, 4), undefined);
-  assert.equal(planned.rowTexture(source, 1024, 16385), undefined);
+  assert.equal(planned.rowTexture(source, 1000, 4000), undefined);
+  assert.equal(planned.rowTexture(source, 1024, 1024 * 16385), undefined);
 });
 
 test('rows of halves and of floats arrive in textures; a texture outlives the recording that reads it', async () => {
@@ -339,7 +339,7 @@ test('rows of halves and of floats arrive in textures; a texture outlives the re
     await scope(async () => {
       const source = Tensor.from(gpu, data, [3, cols], format === 'rgba16float' ? 'f16' : 'f32');
       const out = Tensor.zeros(gpu, [3, cols]);
-      const texture = gpu.rowTexture(source.binding(), source.bytes / 3, 3, format)!;
+      const texture = gpu.rowTexture(source.binding(), source.bytes / 3, source.bytes, format)!;
       const wgsl = `
 @group(0) @binding(0) var source: texture_2d<f32>;
 @group(0) @binding(1) var<storage, read_write> out: array<vec4f>;

@@ -267,16 +267,17 @@ export class Gpu {
 
   /**
    * Copies rows of `rowBytes` bytes (a multiple of 256) into a pooled texture of four values a texel; give it back
-   * with `releaseTexture`. Undefined when the adapter cannot: too many rows or a width that does not fit.
+   * with `releaseTexture`. The last row may be a part of one, of `bytes % rowBytes`, whole texels. Undefined when the
+   * adapter cannot: too many rows or a width that does not fit.
    * @throws MachineError when the memory budget has no room for it.
    */
   rowTexture(
     source: Binding,
     rowBytes: number,
-    rows: number,
+    bytes: number,
     format: RowFormat = 'rgba32float',
   ): RowTexture | undefined {
-    return this.transfer.rowTexture(source, rowBytes, rows, format);
+    return this.transfer.rowTexture(source, rowBytes, bytes, format);
   }
 
   /**

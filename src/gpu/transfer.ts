@@ -101,21 +101,29 @@ export class Transfer {
   }
 
   /** See `Gpu.rowTexture`. */
-  rowTexture(source: Binding, rowBytes: number, rows: number, format: RowFormat): RowTexture | undefined {
+  rowTexture(source: Binding, rowBytes: number, bytes: number, format: RowFormat): RowTexture | undefined {
     const limit = this.maxTextureSize;
     const width = rowBytes / texelBytes[format];
+    const rows = Math.ceil(bytes / rowBytes);
+    const whole = Math.floor(bytes / rowBytes);
     if (rowBytes % 256 !== 0 || width > limit || rows > limit) return undefined;
     // Height in classes, so that batches of varying length share textures.
     const height = Math.min(limit, sizeClass(rows * 256) / 256);
     this.rules.range('rowTexture', source);
     this.rules.computed('rowTexture', source.entry);
     const entry = this.pool.allocateTexture(width, height, format);
-    this.recorder
-      .commands()
-      .copyBufferToTexture(
-        { buffer: source.entry.buffer, offset: source.offset, bytesPerRow: rowBytes, rowsPerImage: rows },
-        { texture: entry.texture },
-        { width, height: rows },
+    const { buffer } = source.entry;
+    const commands = this.recorder.commands();
+    commands.copyBufferToTexture(
+      { buffer, offset: source.offset, bytesPerRow: rowBytes, rowsPerImage: whole },
+      { texture: entry.texture },
+      { width, height: whole },
+    );
+    if (rows > whole)
+      commands.copyBufferToTexture(
+        { buffer, offset: source.offset + whole * rowBytes },
+        { texture: entry.texture, origin: [0, whole] },
+        { width: (bytes % rowBytes) / texelBytes[format], height: 1 },
       );
     source.entry.lastUse = entry.lastUse = this.recorder.current;
     this.recorder.writes(entry);

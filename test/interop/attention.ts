@@ -19,12 +19,16 @@ const SHAPES = [
   [2, 2, 1, 9, 130, 64],
   [1, 2, 2, 66, 66, 128],
   [1, 3, 1, 5, 7, 20],
+  [2, 4, 2, 21, 33, 10],
+  [1, 2, 2, 40, 70, 33],
+  [2, 3, 3, 1, 300, 25],
+  [1, 2, 1, 20, 50, 50],
 ] as const;
 
 interface Options {
   readonly layout: 'bhld' | 'blhd';
   readonly dtype: 'f32' | 'f16';
-  readonly causal: boolean;
+  readonly causal: boolean | 'lower-right';
   /** Extents of its bias that are 1: none of it, or it has none. */
   readonly bias: 'none' | 'all' | 'batch' | 'batch and heads' | 'heads and queries';
   readonly lengths: boolean;
@@ -32,7 +36,7 @@ interface Options {
 
 const grid: Options[] = (['bhld', 'blhd'] as const).flatMap((layout) =>
   (['f32', 'f16'] as const).flatMap((dtype) =>
-    [false, true].flatMap((causal) =>
+    ([false, true, 'lower-right'] as const).flatMap((causal) =>
       (['none', 'all', 'batch', 'batch and heads', 'heads and queries'] as const).flatMap((bias) =>
         [false, true].map((lengths) => ({ layout, dtype, causal, bias, lengths })),
       ),
@@ -43,8 +47,9 @@ const grid: Options[] = (['bhld', 'blhd'] as const).flatMap((layout) =>
 const TORCH =
   `(lambda q, k, v, hide: F.scaled_dot_product_attention(q, k, v, attn_mask=hide + (x[3] if len(x) > 3 else 0), enable_gqa=True))(
   *(each.transpose(1, 2) if a['layout'] == 'blhd' else each for each in x[:3]),
-  torch.full((a['queries'], a['keys']), -torch.inf if a['causal'] else 0.0, dtype=dtype).triu(1)
-  + torch.stack([torch.where(torch.arange(a['keys']) < n, 0.0, -torch.inf).to(dtype) for n in a['lengths']])[:, None, None, :])
+  torch.full((a['queries'], a['keys']), -torch.inf if a['causal'] is True else 0.0, dtype=dtype).triu(1)
+  + torch.stack([torch.where(torch.arange(a['keys']) < n, 0.0, -torch.inf).to(dtype) for n in a['lengths']])[:, None, None, :]
+  + torch.stack([torch.full((a['queries'], a['keys']), -torch.inf if a['causal'] == 'lower-right' else 0.0, dtype=dtype).triu(1 + n - a['queries']) for n in a['lengths']])[:, None])
 `.replaceAll('\n', ' ');
 
 const oracle = new Oracle(process.argv[2] ?? 'python3');

@@ -2,6 +2,7 @@
 import * as ops from '../../src/autograd/index.js';
 import type { Gpu } from '../../src/gpu/gpu.js';
 import { attentionReference, outputOf } from '../../src/kernels/attention/reference.js';
+import { kernelWidth } from '../../src/kernels/attention/widths.js';
 import { PackedSequences } from '../../src/tensor/packed.js';
 import { Tensor } from '../../src/tensor/tensor.js';
 import { type OpCase, pending } from './case.js';
@@ -12,6 +13,7 @@ const fusedCases: OpCase[] = (
     [[3, 17, 1, 8], 4, 16, true],
     [[12, 5], 1, 64, false],
     [[70, 3], 1, 20, false],
+    [[3, 17, 1, 8], 4, 15, true],
   ] as [number[], number, number, boolean][]
 ).map(([lengths, heads, d, causal]) => {
   const tokens = lengths.reduce((a, b) => a + b, 0);
@@ -24,7 +26,7 @@ const fusedCases: OpCase[] = (
     inputs: [[tokens, 3 * heads * d]],
     large: [[times * tokens, 3 * heads * d]],
     // A sequence must be seen at once, from a row on that is a multiple of 64.
-    binding: Math.max(4096, 12 * heads * d * mostRows),
+    binding: Math.max(4096, 12 * heads * kernelWidth(d, 'f32') * mostRows),
     halves: [0],
     run: (gpu, [qkv]) => {
       const packed = new PackedSequences(gpu, qkv!.rows === tokens ? lengths : many);
@@ -45,7 +47,7 @@ interface Apart {
   readonly queries: number;
   readonly keys: number;
   readonly d: number;
-  readonly causal?: true;
+  readonly causal?: true | 'lower-right';
   /** Shape of the bias. */
   readonly bias?: readonly number[];
   readonly lengths?: readonly number[];
@@ -69,15 +71,16 @@ function apartCase(own: Apart): OpCase {
   const at = (shape: readonly number[], b: number, h: number, i: number) =>
     layout === 'bhld' ? ((b * shape[1]! + h) * shape[2]! + i) * d : ((b * shape[1]! + i) * shape[2]! + h) * d;
   const times = 8;
+  const width = kernelWidth(d, 'f32');
   return {
-    name: `scaledDotProductAttention ${layout} ${shape(own.batch, heads, queries)} keys ${keys} of ${keyHeads} heads${causal ? ' causal' : ''}${bias ? ` bias ${bias}` : ''}${lengths ? ` lengths ${lengths}` : ''}${keyLengths ? ` of keys ${keyLengths}` : ''}`,
+    name: `scaledDotProductAttention ${layout} ${shape(own.batch, heads, queries)} keys ${keys} of ${keyHeads} heads${causal ? ` causal${causal === true ? '' : ` ${causal}`}` : ''}${bias ? ` bias ${bias}` : ''}${lengths ? ` lengths ${lengths}` : ''}${keyLengths ? ` of keys ${keyLengths}` : ''}`,
     inputs: shapes(own.batch),
     large: shapes(times * own.batch),
     // Of one sequence everything must be seen at once, from a row on that is a multiple of 64; of the bias a matrix.
     binding: Math.max(
       4096,
-      4 * d * (layout === 'bhld' ? (heads / keyHeads) * queries + 63 : heads * (queries + 63)),
-      8 * d * (layout === 'bhld' ? keys + 63 : keyHeads * (keys + 63)),
+      4 * width * (layout === 'bhld' ? (heads / keyHeads) * queries + 63 : heads * (queries + 63)),
+      8 * width * (layout === 'bhld' ? keys + 63 : keyHeads * (keys + 63)),
     ),
     ...(bias && bias.at(-2) !== queries ? { constant: [3] } : {}),
     ...(bias ? { adds: 'gradients' as const } : {}),
@@ -196,6 +199,17 @@ export const attentionCases: OpCase[] = [
   rotaryCase([4, 6], -2, true, 0, true),
   // Kernels of a form take long to compile: all that is said in numbers is said of two of them.
   apartCase({ layout: 'blhd', batch: 2, heads: 8, keyHeads: 4, queries: 35, keys: 35, d: 16, causal: true }),
+  apartCase({
+    layout: 'bhld',
+    batch: 2,
+    heads: 4,
+    keyHeads: 2,
+    queries: 11,
+    keys: 25,
+    d: 14,
+    causal: 'lower-right',
+    keyLengths: [25, 7],
+  }),
   apartCase({
     layout: 'bhld',
     batch: 3,

@@ -46,8 +46,8 @@ const ATTENTION_OPTIONS = new OptionNames<AttentionOptions>({ causal: true });
 
 /**
  * softmax(q·kᵀ/√d)·v per sequence and head. qkv: [T, 3·heads·d], query, key and value of a token side by side;
- * d a multiple of 4 up to 128. Returns [T, heads·d]. Dropout acts on the probabilities. With `causal` a token sees itself
- * and those before it.
+ * d up to 128, of which multiples of 4 need no copies. Returns [T, heads·d]. Dropout acts on the probabilities. With `causal`
+ * a token sees itself and those before it. A query whose scores are all −∞ has the result 0.
  */
 export function attention(
   qkv: Tensor,
@@ -84,10 +84,14 @@ const SDPA_OPTIONS = new OptionNames<ScaledDotProductOptions>({
 /**
  * softmax(q·kᵀ·scale + bias)·v, as PyTorch's `scaled_dot_product_attention`: never the whole matrix of scores in memory.
  * q: [batch, heads, Lq, d], k and v: [batch, key heads, Lk, d] f32 or f16, all of one; or with `layout: 'blhd'` length
- * before heads; or packed, [tokens, heads, d] with `sequences` and, where keys are others, `keySequences`. d is a multiple
- * of 4 up to 128. A key head may serve several heads of queries that follow each other (grouped-query attention). Returns
- * q's shape. A query that sees no key, by lengths or by a bias of −∞, has the result 0. The bias has a gradient where each
- * query and key has one of its own.
+ * before heads; or packed, [tokens, heads, d] with `sequences` and, where keys are others, `keySequences`. d is up to
+ * 128, of which multiples of 4 need no copies. A key head may serve several heads of queries that follow each other
+ * (grouped-query attention). Returns q's shape. A query that sees no key, by lengths or by a bias of −∞, has the result 0 and
+ * passes no gradient on. The bias has a gradient where each query and key has one of its own.
+ *
+ * With a cache of keys and values, q is the newest tokens and `causal: 'lower-right'` lets them see all before them; of a
+ * single one no option is needed. Where the cache has room for more, `keyLengths` say how much of it is there, and the
+ * newest token is at the end of that.
  * @throws ShapeError when shapes, lengths or options do not fit, and for an option that the layout does not have.
  */
 export function scaledDotProductAttention(

@@ -22,7 +22,13 @@ import {
 import { subgroupMatrix } from './emit-matrix.js';
 import { subgroup8, subgroup8Storage } from './emit-subgroup8.js';
 import { BIAS_TILE, biasGradient, workgroup } from './emit-workgroup.js';
-import { type AttentionForm, type AttentionKernels, type GradientOperands, passOf } from './form.js';
+import {
+  type AttentionForm,
+  type AttentionKernels,
+  type GradientOperands,
+  passOf,
+  textureForm,
+} from './form.js';
 import { forwardFamily } from './forward.js';
 import { copyHeads, launchTiles, layoutOf, type RowOperand, type RowOperands, sourcesOf } from './launch.js';
 import type { AttentionSize } from './layout.js';
@@ -63,7 +69,8 @@ function variantOf<Plan extends object>(kernels: AttentionKernels<Plan>): Gradie
       dkv: passOf(kernels, facts, form, 'dkv').shader,
       ...(form.bias ? { dBias: shaderOf('attention.dBias', form, biasGradient) } : {}),
     }),
-    run(gpu: Gpu, form, _, operands) {
+    run(gpu: Gpu, given, size, operands) {
+      const form = textureForm(kernels, given, size);
       const { dropout, out, logSumExp, dOut } = operands;
       const layout = layoutOf(form, operands);
       const { heads } = layout.layout;
@@ -122,7 +129,7 @@ function variantOf<Plan extends object>(kernels: AttentionKernels<Plan>): Gradie
             { ...batch, reads: 'buffers' },
             [
               {
-                shader: shaderOf('attention.dBias', form, biasGradient),
+                shader: shaderOf('attention.dBias', given, biasGradient),
                 rowsPerTile: 1,
                 side: 'queries',
                 biasTile: BIAS_TILE,

@@ -191,7 +191,7 @@ function inputs(gpu: Gpu, form: AttentionForm, size: AttentionSize): Inputs {
         const rows = { heads, hidden, begin, end, causal };
         return { query: begin, key: begin, head: (h) => fusedHead(values, rows, h) };
       }),
-      operands: { qkv: tensor, sequences: packed, ...results(size.tokens) },
+      operands: { qkv: tensor, sequences: packed, scale: 1 / Math.sqrt(headDim), ...results(size.tokens) },
     };
   }
   const { longest, longestKeys = longest } = size;

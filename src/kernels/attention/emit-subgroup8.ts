@@ -4,7 +4,6 @@
  * no barriers. Rows are read from textures, from which lavapipe loads several times faster than from buffers.
  */
 import type { Capabilities } from '../../gpu/capabilities.js';
-import { bytesPerElement } from '../../tensor/tensor.js';
 import { store4 } from '../launch/formats.js';
 import {
   type AttentionForm,
@@ -13,7 +12,17 @@ import {
   gradientBuffers,
   type Part,
 } from './form.js';
-import { ALIGNED_ROWS, type AttentionSize, AXES, BLOCK, DROPOUT, LOG2E, LOWEST, range } from './layout.js';
+import {
+  ALIGNED_ROWS,
+  type AttentionSize,
+  AXES,
+  BLOCK,
+  DROPOUT,
+  foldOfSize,
+  LOG2E,
+  LOWEST,
+  range,
+} from './layout.js';
 import { divisor, logSum, type Place, paramsOf, sidesOf } from './sides.js';
 
 /** How textures are read: sampled ones with a level, storage ones without, in the format of their texels. */
@@ -43,8 +52,13 @@ function pieces(form: AttentionForm, part: Part, reads: Reads) {
   const components = range(d4);
   const lines = (parts: string[], join = '\n  ') => parts.join(join);
 
-  const load = ({ buffer, column }: Place, row: string, e: number) =>
-    `textureLoad(${buffer}, vec2u(${column} + ${e}u, ${row})${reads === 'sampled textures' ? ', 0' : ''})`;
+  const load = ({ buffer, column, stride }: Place, row: string, e: number) => {
+    // Where a row of the texture has several side by side.
+    const [shift, y] = form.folded
+      ? [`(${row} & foldMask) * (${stride}) + `, `${row} >> p.foldShift`]
+      : ['', row];
+    return `textureLoad(${buffer}, vec2u(${shift}${column} + ${e}u, ${y})${reads === 'sampled textures' ? ', 0' : ''})`;
+  };
 
   /** Declares `name{r}_{e}`, the vec4s of a lane's rows. */
   const registers = (name: string, initial: (r: number, e: number) => string, kind: 'let' | 'var' = 'var') =>
@@ -123,7 +137,7 @@ function pieces(form: AttentionForm, part: Part, reads: Reads) {
     head: `
 ${dropout ? DROPOUT : ''}
 ${sides.entry(8, 'subgroup_invocation_id')}
-  let lane0 = lane & 0xfffffff8u;`,
+  let lane0 = lane & 0xfffffff8u;${form.folded ? '\n  let foldMask = (1u << p.foldShift) - 1u;' : ''}`,
     /** Whether own row r and row j of the block see each other. */
     sees: (r: number, j: number) => `block + ${j}u < ${to}${sides.sees(`row${r}`, `block + ${j}u`)}`,
     /** Reads the bias, in base 2, for `start`: in a loop, since 8 loads side by side compile for long. */
@@ -215,7 +229,7 @@ function forward(form: AttentionForm, reads: Reads) {
     .map(
       (r) => `if (${w.exists(r)}) {
     ${w.components.map((e) => w.store('outO', `row${r} * ${w.O.stride} + ${w.O.column} + ${e}u`, `o${r}_${e} / ${divisor(`l${r}`)}`)).join(' ')}
-    outL[row${r} * p.heads + head] = ${logSum(`m${r}`, `l${r}`)};
+    outL[row${r} * ${w.heads} + head] = ${logSum(`m${r}`, `l${r}`)};
   }`,
     )
     .join('\n  ')}
@@ -306,17 +320,19 @@ function dkv(form: AttentionForm, reads: Reads) {
   };
 }
 
-function supports(facts: Capabilities, { headDim, dtype }: AttentionForm, size: AttentionSize): boolean {
+function supports(
+  facts: Capabilities,
+  { headDim, dtype, apart }: AttentionForm,
+  size: AttentionSize,
+): boolean {
   const limit = facts.maxTextureSize;
   const { hidden, keyHidden = hidden, longest, longestKeys = longest } = size;
+  const fold = foldOfSize(dtype, size);
   return (
     facts.subgroupMinSize >= 8 &&
     headDim <= 128 &&
-    // Rows of a texture are copied in multiples of 256 bytes.
-    (hidden * bytesPerElement[dtype]) % 256 === 0 &&
-    (keyHidden * bytesPerElement[dtype]) % 256 === 0 &&
     Math.max(longest, longestKeys) + ALIGNED_ROWS <= limit &&
-    (3 * hidden) / 4 <= limit
+    (Math.max((apart ? 1 : 3) * hidden, keyHidden) / 4) * fold <= limit
   );
 }
 

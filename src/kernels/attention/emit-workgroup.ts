@@ -58,7 +58,7 @@ ${sides.sources.map(read).join('')}
 var<workgroup> own: array<vec4f, ${ROWS * STRIDE}>;
 var<workgroup> other: array<vec4f, ${OTHERS * STRIDE}>;
 var<workgroup> scratch: array<vec4f, ${THREADS}>;`;
-  const chunks = `let chunks = (p.hidden4 / p.heads + ${CHUNK - 1}u) / ${CHUNK}u;`;
+  const chunks = `let chunks = ${d4 + CHUNK - 1}u / p.block;`;
   const others = `let mine = block + 4u * tx;
     let real = vec4u(mine) + vec4u(0u, 1u, 2u, 3u) < vec4u(${to});`;
   return {
@@ -217,7 +217,7 @@ function forward(form: AttentionForm) {
   ${w.store(
     w.O,
     (r, c) => `o${r}_${c} / ${divisor(`l[${r}]`)}`,
-    (r) => `if (tx == 0u) { outL[(row + ${r}u) * p.heads + head] = ${logSum(`m[${r}]`, `l[${r}]`)}; }`,
+    (r) => `if (tx == 0u) { outL[(row + ${r}u) * ${w.heads} + head] = ${logSum(`m[${r}]`, `l[${r}]`)}; }`,
   )}
 }`,
   };

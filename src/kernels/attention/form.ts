@@ -6,10 +6,11 @@ import type { Capabilities } from '../../gpu/capabilities.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import { type FloatDType, vec4Type } from '../launch/formats.js';
 import { type ParamType, type Shader, type ShaderDefinition, shaderOf } from '../launch/shader.js';
-import type { AttentionDropout, AttentionSize, TileSource } from './layout.js';
+import { type AttentionDropout, type AttentionSize, foldOfSize, type TileSource } from './layout.js';
 import type { Spans } from './spans.js';
 
 export interface AttentionForm {
+  /** A multiple of 4: others are filled up (`widths.ts`). */
   readonly headDim: number;
   /** Of qkv, its gradient, and the result. Scores, softmax and sums are f32. */
   readonly dtype: FloatDType;
@@ -17,11 +18,21 @@ export interface AttentionForm {
   readonly dropout: boolean;
   /** Query, key and value are tensors of their own; without it they lie side by side in the rows of one. */
   readonly apart?: true | undefined;
-  /** A query sees no key that comes after it. */
-  readonly causal?: true | undefined;
+  /** A query sees no key that comes after it; `lower-right`: where the last query and the last key are at one place. */
+  readonly causal?: true | 'lower-right' | undefined;
   /** A number is added to each score; only where they are apart. */
   readonly bias?: true | undefined;
+  /** Several rows lie side by side in the rows of textures: set by `textureForm`. */
+  readonly folded?: true | undefined;
 }
+
+/** The form of kernels that read from textures where rows of such a size are not multiples of 256 bytes. */
+export const textureForm = (
+  { reads }: Pick<AttentionKernels, 'reads'>,
+  form: AttentionForm,
+  size: AttentionSize,
+): AttentionForm =>
+  reads !== 'buffers' && foldOfSize(form.dtype, size) > 1 ? { ...form, folded: true } : form;
 
 /** The kernels: the forward pass; dQ, whose tiles are of queries; dK and dV, whose tiles are of keys. */
 export const PARTS = ['forward', 'dq', 'dkv'] as const;
@@ -108,6 +119,7 @@ export interface FusedSources {
   /** [T, 3·heads·headDim]. */
   readonly qkv: Tensor;
   readonly sequences: TileSource;
+  readonly scale: number;
 }
 
 /** Query, key and value apart. */

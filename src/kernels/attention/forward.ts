@@ -16,7 +16,13 @@ import {
 import { subgroupMatrix } from './emit-matrix.js';
 import { subgroup8, subgroup8Storage } from './emit-subgroup8.js';
 import { workgroup } from './emit-workgroup.js';
-import { type AttentionForm, type AttentionKernels, type ForwardOperands, passOf } from './form.js';
+import {
+  type AttentionForm,
+  type AttentionKernels,
+  type ForwardOperands,
+  passOf,
+  textureForm,
+} from './form.js';
 import { launchTiles, layoutOf, sourcesOf } from './launch.js';
 import type { AttentionSize } from './layout.js';
 
@@ -30,7 +36,8 @@ function variantOf<Plan extends object>(kernels: AttentionKernels<Plan>): Forwar
     supports: kernels.supports,
     prior: (facts, form) => kernels.prior(facts, form, 'forward'),
     shaders: (facts, form) => ({ forward: passOf(kernels, facts, form, 'forward').shader }),
-    run(gpu: Gpu, form, _, operands) {
+    run(gpu: Gpu, given, size, operands) {
+      const form = textureForm(kernels, given, size);
       const { dropout, out, logSumExp } = operands;
       const pass = passOf(kernels, gpu.capabilities, form, 'forward');
       launchTiles(

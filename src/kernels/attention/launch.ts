@@ -11,7 +11,7 @@ import { FLAT_MAIN, flatGroups, type Grid } from '../launch/grid.js';
 import { flat, type Operand, whole, windowOf, windowRoom } from '../launch/operands.js';
 import { type ParamType, type Shader, shaderOf } from '../launch/shader.js';
 import type { ApartSources, AttentionForm, AttentionKernels, FusedSources } from './form.js';
-import { ALIGNED_ROWS, type AttentionDropout, parameters } from './layout.js';
+import { ALIGNED_ROWS, type AttentionDropout, foldOf, parameters } from './layout.js';
 import { fusedLayout, type Layout, type Rows, type Side } from './spans.js';
 
 /** A tensor [rows, parts · heads · width] that kernels see by windows of rows; or a bias, of which they see elements. */
@@ -51,10 +51,7 @@ export const layoutOf = (
   sources: FusedSources | ApartSources,
 ): Pick<Batch, 'layout' | 'scale'> =>
   'qkv' in sources
-    ? {
-        layout: fusedLayout(sources.sequences, sources.qkv.cols / 3 / headDim),
-        scale: 1 / Math.sqrt(headDim),
-      }
+    ? { layout: fusedLayout(sources.sequences, sources.qkv.cols / 3 / headDim), scale: sources.scale }
     : { layout: sources.spans, scale: sources.scale };
 
 /** What all kernels read, by the names of their buffers. */
@@ -154,20 +151,31 @@ function headsFrom({ heads, keyHeads }: Layout, firstKeyHead: number, most: numb
   return { firstHead: firstKeyHead * members, heads: some * members, firstKeyHead, keyHeads: some };
 }
 
+/** Rows side by side in the rows of textures, of the sources with `share` of their columns; 1 where there are none. */
+const foldOfSources = ({ reads }: Pick<Batch, 'reads'>, operands: RowOperands, share = 1): number =>
+  Object.values(operands).reduce(
+    (most, { tensor, use }) =>
+      use === 'source' && reads !== 'buffers'
+        ? Math.max(most, foldOf(Math.round(tensor.cols * share) * bytesPerElement[tensor.dtype]))
+        : most,
+    1,
+  );
+
 /** Whether so many rows of all operands can be seen at once, `share` of their columns. */
 function fits(
-  { reads }: Batch,
+  batch: Batch,
   gpu: Gpu,
   rows: Readonly<Record<Side, number>>,
   operands: RowOperands,
   share = 1,
 ): boolean {
   const { maxBindingSize, maxTextureSize } = gpu.capabilities;
+  const fold = foldOfSources(batch, operands, share);
   return Object.values(operands).every(
     ({ tensor, use, side }) =>
       use === 'bias' ||
-      (use === 'source' && reads !== 'buffers'
-        ? rows[side] <= maxTextureSize
+      (use === 'source' && batch.reads !== 'buffers'
+        ? rows[side] <= maxTextureSize * fold && (tensor.cols * share * fold) / 4 <= maxTextureSize
         : rows[side] * tensor.cols * share * bytesPerElement[tensor.dtype] <= maxBindingSize),
   );
 }
@@ -225,16 +233,14 @@ function groupsOf(gpu: Gpu, batch: Batch, operands: RowOperands): Group[] {
 
 /** How many key heads of a group's rows can be seen at once. @throws ShapeError when it is none. */
 function keyHeadsThatFit(gpu: Gpu, batch: Batch, group: Group, operands: RowOperands): number {
-  const { reads, form, layout } = batch;
-  const { heads, keyHeads } = layout;
+  const { form, layout } = batch;
+  const { keyHeads } = layout;
   const rows = {
     queries: group.queries.end - group.queries.base,
     keys: group.keys.end - group.keys.base,
   };
-  // Rows of a texture are copied in multiples of 256 bytes.
-  const copied = (some: number) => (some * form.headDim * bytesPerElement[form.dtype]) % 256 === 0;
   for (let some = keyHeads - 1; some > 0; some--) {
-    if (reads !== 'buffers' && !(copied(some) && copied((some * heads) / keyHeads))) continue;
+    if (!form.folded && foldOfSources(batch, operands, some / keyHeads) > 1) continue;
     if (!fits(batch, gpu, rows, operands, some / keyHeads)) continue;
     let every = true;
     for (let first = 0; first < keyHeads && every; first += some)
@@ -260,6 +266,7 @@ function launchGroup(
   const textures: RowTexture[] = [];
   try {
     const seen: Record<string, Operand> = {};
+    const fold = foldOfSources({ reads }, operands);
     let biasBase = 0;
     for (const name in operands) {
       const { tensor, use, side } = operands[name]!;
@@ -276,10 +283,11 @@ function launchGroup(
         seen[name] = whole(rows === tensor.rows ? tensor : range());
         continue;
       }
+      const rowBytes = tensor.cols * bytesPerElement[tensor.dtype];
       const texture = gpu.rowTexture(
         range(),
-        tensor.cols * bytesPerElement[tensor.dtype],
-        rows,
+        rowBytes * fold,
+        rowBytes * rows,
         form.dtype === 'f16' ? 'rgba16float' : 'rgba32float',
       );
       if (!texture) throw new ShapeError('attention', 'does not fit a texture', { x: tensor });
@@ -305,6 +313,7 @@ function launchGroup(
                 firstQuery: group.queries.base,
                 firstTile,
                 biasBase,
+                fold,
               },
               form.headDim,
               scale,

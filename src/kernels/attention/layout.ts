@@ -4,8 +4,9 @@
  * random numbers of dropout, which belong to a position, so that every kernel draws the same ones.
  */
 import type { Gpu } from '../../gpu/gpu.js';
-import type { Tensor } from '../../tensor/tensor.js';
+import { bytesPerElement, type Tensor } from '../../tensor/tensor.js';
 import { dropMask } from '../dropout.js';
+import type { FloatDType } from '../launch/formats.js';
 import { type RandomStream, THREEFRY } from '../random.js';
 
 /** Tiles of consecutive rows of one sequence: [tiles, 4] u32 = (begin, end, first, sequence). */
@@ -27,7 +28,7 @@ export const BLOCK = 8;
 
 /**
  * Vec4s of a row of qkv and of a row of the result; heads of a row; the token that the operands begin with; the tile and the
- * head that the grid begins with. What follows is what its name says.
+ * head that the grid begins with. What follows is what its name says; `foldShift` is the binary logarithm of `foldOf`.
  */
 export const PARAMS = {
   stride: 'u32',
@@ -44,17 +45,17 @@ export const PARAMS = {
   firstRow: 'u32',
   block: 'u32',
   minusInfinity: 'f32',
+  foldShift: 'u32',
 } as const;
 
 /**
  * The same where query, key and value are tensors of their own, after what is different: vec4s of a row of queries and of
- * keys; heads of a row of queries; the rows that the operands of a tile's own side and of the other begin with; the element
+ * keys; the rows that the operands of a tile's own side and of the other begin with; the element
  * that the bias begins with.
  */
 export const PARAMS_APART = {
   hidden4: 'u32',
   keyHidden4: 'u32',
-  heads: 'u32',
   base: 'u32',
   otherBase: 'u32',
   firstTile: 'u32',
@@ -68,6 +69,7 @@ export const PARAMS_APART = {
   block: 'u32',
   minusInfinity: 'f32',
   biasBase: 'u32',
+  foldShift: 'u32',
 } as const;
 
 export type AttentionParams = { readonly [K in keyof typeof PARAMS | keyof typeof PARAMS_APART]: number };
@@ -85,6 +87,17 @@ export interface AttentionSize {
   readonly longestKeys?: number | undefined;
 }
 
+/**
+ * How many rows of so many bytes, of four values at least, lie side by side in a row of a texture, which is copied in
+ * multiples of 256 bytes: a power of two up to 32.
+ */
+export const foldOf = (rowBytes: number): number =>
+  rowBytes === 0 ? 1 : Math.max(1, 256 / (rowBytes & -rowBytes));
+
+/** The same of all sources of such a size. */
+export const foldOfSize = (dtype: FloatDType, { hidden, keyHidden = hidden }: AttentionSize): number =>
+  Math.max(foldOf(hidden * bytesPerElement[dtype]), foldOf(keyHidden * bytesPerElement[dtype]));
+
 /** Windows of rows begin at multiples of so many: any adapter can bind there. */
 export const ALIGNED_ROWS = 64;
 
@@ -101,10 +114,12 @@ export interface Window {
   readonly heads: number;
   readonly keyHeads: number;
   readonly biasBase: number;
+  /** Of textures: see `foldOf`. */
+  readonly fold: number;
 }
 
 export function parameters(
-  { base, otherBase, firstQuery, firstTile, firstHead, heads, keyHeads, biasBase }: Window,
+  { base, otherBase, firstQuery, firstTile, firstHead, heads, keyHeads, biasBase, fold }: Window,
   headDim: number,
   scale: number,
   dropout: AttentionDropout | undefined,
@@ -129,6 +144,7 @@ export function parameters(
     block: BLOCK,
     minusInfinity: -Infinity,
     biasBase,
+    foldShift: Math.log2(fold),
   };
 }
 

@@ -12,15 +12,16 @@ export interface HeadRows {
   v(j: number, e: number): number;
   /** By default 1/√headDim. */
   readonly scale?: number | undefined;
-  readonly causal?: boolean | undefined;
+  readonly causal?: boolean | 'lower-right' | undefined;
   readonly bias?: ((i: number, j: number) => number) | undefined;
 }
 
 /** Scores of query i with all keys; −∞ where it does not see the key. */
 function scoresOf(rows: HeadRows, i: number): number[] {
-  const { keys, headDim, q, k, scale = 1 / Math.sqrt(headDim), causal, bias } = rows;
+  const { queries, keys, headDim, q, k, scale = 1 / Math.sqrt(headDim), causal, bias } = rows;
+  const shift = causal === 'lower-right' ? keys - queries : 0;
   return Array.from({ length: keys }, (_, j) => {
-    if (causal && j > i) return -Infinity;
+    if (causal && j > i + shift) return -Infinity;
     let sum = 0;
     for (let e = 0; e < headDim; e++) sum += q(i, e) * k(j, e);
     return sum * scale + (bias?.(i, j) ?? 0);
@@ -101,7 +102,7 @@ export function fusedHead(
     readonly hidden: number;
     readonly begin: number;
     readonly end: number;
-    readonly causal?: boolean | undefined;
+    readonly causal?: HeadRows['causal'];
   },
   h: number,
 ): HeadRows {

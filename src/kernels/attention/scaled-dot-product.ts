@@ -6,6 +6,7 @@ import { ShapeError } from '../../errors.js';
 import { show } from '../../show.js';
 import { floats, optional, requireBeside, signature } from '../../tensor/operands.js';
 import type { PackedSequences } from '../../tensor/packed.js';
+import { scope } from '../../tensor/scope.js';
 import { formatShape } from '../../tensor/shape.js';
 import { Tensor } from '../../tensor/tensor.js';
 import { floatDType } from '../launch/formats.js';
@@ -16,11 +17,16 @@ import type { ApartSources, AttentionForm } from './form.js';
 import { forwardFamily } from './forward.js';
 import type { AttentionDropout, AttentionSize } from './layout.js';
 import { type BiasSteps, type Span, Spans } from './spans.js';
+import { kernelWidth, narrowed, widened } from './widths.js';
 
 /** What attention leaves out, adds and scales by. */
 export interface ScaledDotProductOptions {
-  /** Query i sees keys 0 … i of its sequence: the top left corner, as PyTorch's `is_causal`, also of unequal lengths. */
-  readonly causal?: boolean;
+  /**
+   * Query i sees keys 0 … i of its sequence: the upper left corner, as PyTorch's `is_causal`, also of unequal lengths. With
+   * `lower-right`, as PyTorch's `causal_lower_right`, the last query sees all keys of its sequence, the one before all but
+   * the last …: queries are the newest tokens, and keys those of a cache of all.
+   */
+  readonly causal?: boolean | 'lower-right';
   /** Added to scaled scores, f32 or f16: [batch or 1, heads or 1, Lq, Lk], or less dimensions of these from the right. */
   readonly bias?: Tensor;
   /** Factor of q·kᵀ, by default 1/√dim. */
@@ -73,8 +79,10 @@ const SIGNATURES = {
 
 /** A call whose operands were checked: what forward and gradient run with, once its bias is f32. */
 export interface ScaledDotProduct {
+  /** Of heads as kernels see them, and so is the size. */
   readonly form: AttentionForm;
   readonly size: AttentionSize;
+  readonly headDim: number;
   /** q, k and v as rows. */
   readonly sources: ApartSources;
   readonly dropout: AttentionDropout | undefined;
@@ -125,6 +133,8 @@ export function scaledDotProductCall(
     const found = names.find((name) => options[name] !== undefined);
     if (found) fail(`${found} is for ${dimensions}`);
   };
+  if (typeof causal !== 'boolean' && causal !== 'lower-right')
+    fail(`causal must be true, false or lower-right, found ${show(causal)}`);
   if (packed) only('four dimensions', 'layout', 'lengths', 'keyLengths');
   else only('three dimensions, [tokens, heads, dim]', 'sequences', 'keySequences');
   const geometry = packed
@@ -156,26 +166,29 @@ export function scaledDotProductCall(
         bias: s * steps.batch + (below ? g * members * steps.head : 0),
       });
   const [besides, keysBesides] = below ? [1, 1] : [heads, keyHeads];
+  const dtype = floatDType(OP, q);
+  const width = kernelWidth(headDim, dtype);
   const all = new Spans(q.gpu, spans, besides, keysBesides, members, below ? longest : 0, steps);
   const asRows = (x: Tensor, heads: number) =>
     x.alias([headDim * heads === 0 ? 0 : x.size / headDim / heads, headDim * heads], OP);
   return {
     form: {
-      headDim,
-      dtype: floatDType(OP, q),
+      headDim: width,
+      dtype,
       dropout: dropout !== undefined,
       apart: true,
-      ...(causal ? { causal } : {}),
+      ...(causal === false ? {} : { causal }),
       ...(bias ? { bias: true } : {}),
     },
     size: {
       tokens: besides === 0 ? 0 : q.size / headDim / besides,
-      hidden: besides * headDim,
+      hidden: besides * width,
       longest: all.longest('queries'),
       keyTokens: keysBesides === 0 ? 0 : k.size / headDim / keysBesides,
-      keyHidden: keysBesides * headDim,
+      keyHidden: keysBesides * width,
       longestKeys: all.longest('keys'),
     },
+    headDim,
     sources: {
       q: asRows(q, besides),
       k: asRows(k, keysBesides),
@@ -285,12 +298,15 @@ const made = ({ gaps }: ScaledDotProduct, like: Tensor): Tensor =>
 
 /** The result, of q's shape, and the base-2 log-sum-exp of each of its rows and heads side by side, f32. */
 export function scaledDotProduct(call: ScaledDotProduct): { out: Tensor; logSumExp: Tensor } {
-  const { form, size, sources, dropout, shape } = call;
-  const { q, spans } = sources;
-  const out = made(call, q);
-  const logSumExp = Tensor.empty(q.gpu, [q.rows, spans.heads]);
-  runVariant(q.gpu, forwardFamily, form, size, { ...sources, dropout, out, logSumExp });
-  return { out: out.alias(shape), logSumExp };
+  const { form, size, headDim, sources, dropout, shape } = call;
+  return scope(() => {
+    const wide = (x: Tensor) => widened(x, headDim, form.headDim);
+    const [q, k, v] = [wide(sources.q), wide(sources.k), wide(sources.v)];
+    const out = made(call, q);
+    const logSumExp = Tensor.empty(q.gpu, [q.rows, sources.spans.heads]);
+    runVariant(q.gpu, forwardFamily, form, size, { ...sources, q, k, v, dropout, out, logSumExp });
+    return { out: narrowed(out, headDim, form.headDim).alias(shape), logSumExp };
+  });
 }
 
 /**
@@ -304,20 +320,28 @@ export function scaledDotProductGradient(
   dOut: Tensor,
   biasGradient: boolean,
 ): { dq: Tensor; dk: Tensor; dv: Tensor; dBias: Tensor | undefined } {
-  const { form, size, sources, dropout } = call;
-  const { q, k, v, bias } = sources;
-  const [dq, dk, dv] = [made(call, q), made(call, k), made(call, v)];
-  const dBias = biasGradient && bias ? Tensor.zeros(q.gpu, bias.shape) : undefined;
-  runVariant(q.gpu, gradientFamily, form, size, {
-    ...sources,
-    dropout,
-    out: out.alias(q.shape),
-    logSumExp,
-    dOut: dOut.alias(q.shape),
-    dq,
-    dk,
-    dv,
-    dBias,
+  const { form, size, headDim, sources, dropout } = call;
+  return scope(() => {
+    const wide = (x: Tensor) => widened(x, headDim, form.headDim);
+    const [q, k, v] = [wide(sources.q), wide(sources.k), wide(sources.v)];
+    const [dq, dk, dv] = [made(call, q), made(call, k), made(call, v)];
+    const { bias } = sources;
+    const dBias = biasGradient && bias ? Tensor.zeros(q.gpu, bias.shape) : undefined;
+    runVariant(q.gpu, gradientFamily, form, size, {
+      ...sources,
+      q,
+      k,
+      v,
+      dropout,
+      out: wide(out.alias(sources.q.shape)),
+      logSumExp,
+      dOut: wide(dOut.alias(sources.q.shape)),
+      dq,
+      dk,
+      dv,
+      dBias,
+    });
+    const own = (x: Tensor) => narrowed(x, headDim, form.headDim);
+    return { dq: own(dq), dk: own(dk), dv: own(dv), dBias };
   });
-  return { dq, dk, dv, dBias };
 }

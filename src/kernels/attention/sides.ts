@@ -36,6 +36,8 @@ export interface Sides {
   readonly to: string;
   /** Entry of the kernel: the tile's own rows, its head, and where that lies. */
   entry(threads: number, laneOf: string, more?: string): string;
+  /** Heads of a row of queries. */
+  readonly heads: string;
   /** Around the walk over the other side: once, or in dK/dV for each of the query heads that share the key's. */
   readonly open: string;
   readonly close: string;
@@ -70,15 +72,31 @@ export function sidesOf(form: AttentionForm, part: Part): Sides {
   const [from, to] = apart ? ['otherBegin', 'otherEnd'] : ['begin', 'end'];
   const queries = keysOwn ? from : 'begin';
   const keys = keysOwn ? 'begin' : from;
+  // Of causal attention: what is added to a key's place and to a query's before they are compared.
+  const [ownCount, otherCount] = ['(end - begin)', `(${to} - ${from})`];
+  const shifted = causal === 'lower-right';
+  const keyShift = shifted ? ` + ${keysOwn ? otherCount : ownCount}` : '';
+  const queryShift = shifted ? ` + ${keysOwn ? ownCount : otherCount}` : '';
   const pair = (own: string, other: string) => (keysOwn ? [other, own] : [own, other]) as [string, string];
   const shared = {
     from,
     to,
-    first: () => (causal && keysOwn ? `${from} + first - begin` : from),
-    last: (rows: number) => (causal && !keysOwn ? `min(${to}, ${from} + first - begin + ${rows}u)` : to),
+    first() {
+      if (!causal || !keysOwn) return from;
+      // Blocks begin at multiples of 8, as random numbers are drawn for pairs of queries.
+      return shifted
+        ? `${from} + ((max(first - begin${keyShift}, ${ownCount}) - ${ownCount}) & 0xfffffff8u)`
+        : `${from} + first - begin`;
+    },
+    last(rows: number) {
+      if (!causal || keysOwn) return to;
+      return shifted
+        ? `min(${to}, ${from} + max(first - begin + ${rows}u${queryShift}, ${ownCount}) - ${ownCount})`
+        : `min(${to}, ${from} + first - begin + ${rows}u)`;
+    },
     sees(own: string, other: string) {
       const [query, key] = pair(own, other);
-      return causal ? ` && ${key} - ${keys} <= ${query} - ${queries}` : '';
+      return causal ? ` && ${key} - ${keys}${keyShift} <= ${query} - ${queries}${queryShift}` : '';
     },
     biasAt(own: string, other: string) {
       const [query, key] = pair(own, other);
@@ -104,10 +122,13 @@ export function sidesOf(form: AttentionForm, part: Part): Sides {
       entry: (threads, laneOf, more) => entry(threads, laneOf, d4, more),
       open: '',
       close: '',
+      heads: 'p.heads',
       lse: (row) => `L[${row} * p.heads + head]`,
       delta: (row) => `delta[${row} * p.heads + head]`,
     };
   }
+  // There is room for 16 parameters.
+  const heads = `(p.hidden4 / ${d4}u)`;
   const query = (buffer: string): Place => ({ buffer, stride: 'p.hidden4', column: 'column' });
   const key = (buffer: string): Place => ({ buffer, stride: 'p.keyHidden4', column: 'keyColumn' });
   // With a bias both gradients lie in one buffer, since some adapters bind no more than 8.
@@ -158,7 +179,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(${laneOf}) lane: u32${more
   `
       : '',
     close: keysOwn ? '\n  }' : '',
-    lse: (row) => `stats[${row} * p.heads + head].x`,
-    delta: (row) => `stats[${row} * p.heads + head].y`,
+    heads,
+    lse: (row) => `stats[${row} * ${heads} + head].x`,
+    delta: (row) => `stats[${row} * ${heads} + head].y`,
   };
 }

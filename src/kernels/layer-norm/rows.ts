@@ -230,7 +230,8 @@ function withTextures(
   try {
     for (const tensor of tensors) {
       const dtype = tensor.dtype as FloatDType;
-      textures.push(gpu.rowTexture(tensor.binding(), cols * bytesPerElement[dtype], rows, formats[dtype])!);
+      const rowBytes = cols * bytesPerElement[dtype];
+      textures.push(gpu.rowTexture(tensor.binding(), rowBytes, rows * rowBytes, formats[dtype])!);
     }
     run(textures);
   } finally {

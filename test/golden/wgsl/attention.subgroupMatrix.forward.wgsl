@@ -22,7 +22,7 @@ fn packHalves(v: vec4f) -> vec2u {
   let h = bitcast<vec4u>(half | ((bits >> vec4u(16u)) & vec4i(0x8000)));
   return vec2u(h.x | (h.y << 16u), h.z | (h.w << 16u));
 }
-struct Params { stride: u32, hidden4: u32, heads: u32, base: u32, firstTile: u32, firstHead: u32, scale: f32, threshold: u32, keepScale: f32, seed: u32, stream: u32, firstRow: u32, block: u32, minusInfinity: f32 }
+struct Params { stride: u32, hidden4: u32, heads: u32, base: u32, firstTile: u32, firstHead: u32, scale: f32, threshold: u32, keepScale: f32, seed: u32, stream: u32, firstRow: u32, block: u32, minusInfinity: f32, foldShift: u32 }
 var<immediate> p: Params;
 @group(0) @binding(0) var<storage, read> QKV: array<Half8>;
 @group(0) @binding(1) var<storage, read> tiles: array<vec4u>;
