@@ -185,6 +185,15 @@ function seenOf(tensor: Tensor, start: number, count: number): { base: number; s
   return { base, size: count === 0 ? 0 : start + count - base };
 }
 
+/** Whether rows of a tensor can be cut by `byRows` at all: as many as end where an adapter can bind fit one binding. */
+export function fitsByRows(tensor: Tensor): boolean {
+  const { maxBindingSize } = tensor.gpu.capabilities;
+  if (tensor.bytes <= maxBindingSize) return true;
+  const bytes = tensor.cols * bytesPerElement[tensor.dtype];
+  const alignment = alignmentOf(tensor.gpu);
+  return (bytes * alignment) / greatestDivisor(bytes, alignment) <= maxBindingSize;
+}
+
 /** Bytes: pieces and windows begin at multiples of it, so that they begin with whole vec4s too. */
 const alignmentOf = (gpu: Gpu): number => Math.max(gpu.capabilities.bindingAlignment, BINDING_GRANULE);
 

@@ -1,10 +1,14 @@
 /** Softmax and its logarithm over the last dimension, forward and gradient: the family `softmax`. f32 throughout. */
 import type { Gpu } from '../../gpu/gpu.js';
 import { f32, signature } from '../../tensor/operands.js';
+import { scope } from '../../tensor/scope.js';
 import { Tensor } from '../../tensor/tensor.js';
-import { byRows, type Operand } from '../launch/operands.js';
+import { extremes } from '../extremes.js';
+import { byRows, fitsByRows, type Operand } from '../launch/operands.js';
 import { laneSum, type RowVariant } from '../launch/rows.js';
 import type { Shader } from '../launch/shader.js';
+import { binary, unary } from '../pointwise.js';
+import { reduceAxes } from '../reduce.js';
 import { type RowsSize, rowCases, rowVariants, widthClass } from '../row-variants.js';
 import { Draws, probedRows, trialOf } from '../trials.js';
 import { type Family, runVariant, variantOf } from '../variants.js';
@@ -150,7 +154,27 @@ export const softmaxFamily: Family<SoftmaxForm, RowsSize, SoftmaxOperands> = {
   },
 };
 
+/** Of rows that no binding shows: by the reductions, which take what is long in pieces, always the same. */
+function byReductions({ of, part }: SoftmaxForm, x: Tensor, dy?: Tensor): Tensor {
+  const last = x.shape.length - 1;
+  const kept = [...x.shape.slice(0, -1), 1];
+  const sum = (values: Tensor) => reduceAxes('sum', values, [last], kept);
+  return scope(() => {
+    if (part === 'gradient' && dy)
+      return of === 'softmax'
+        ? binary('mul', x, binary('sub', dy, sum(binary('mul', x, dy))))
+        : binary('sub', dy, binary('mul', unary('exp', x), sum(dy)));
+    const { values: top } = extremes('max', x, { outer: x.rows, length: x.cols, inner: 1 }, kept);
+    const below = binary('sub', x, top);
+    const powers = unary('exp', below);
+    return of === 'softmax'
+      ? binary('div', powers, sum(powers))
+      : binary('sub', below, unary('log', sum(powers)));
+  });
+}
+
 function run(form: SoftmaxForm, x: Tensor, dy?: Tensor): Tensor {
+  if (!fitsByRows(x)) return byReductions(form, x, dy);
   const out = Tensor.empty(x.gpu, x.shape);
   runVariant(x.gpu, softmaxFamily, form, { rows: x.rows, cols: x.cols }, { x, dy, out });
   return out;
