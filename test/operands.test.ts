@@ -497,18 +497,20 @@ const wrong: Record<string, Wrong[]> = {
     { operands: ['[12] f32'], call: (x) => ops.ownGroup(x!, 3), says: /x must be/ },
   ],
   ...Object.fromEntries(
-    (['mseLoss', 'l1Loss', 'huberLoss', 'bceWithLogits', 'klDivergence'] as const).map((name) => [
-      name,
-      [
-        { operands: ['[3] f32', '[1] f32'], call: (x, y) => ops[name](x!, y!), says: /dimensions differ/ },
-        { operands: ['[3] f32', '[3] i32'], call: (x, y) => ops[name](x!, y!), says: /target must be f32/ },
-        {
-          operands: ['[3] f32', '[3] f32'],
-          call: (x, y) => ops[name](x!, y!, { reduction: 'average' as never }),
-          says: /reduction must be mean or sum or none/,
-        },
-      ] satisfies Wrong[],
-    ]),
+    (['mseLoss', 'l1Loss', 'huberLoss', 'smoothL1Loss', 'bceWithLogits', 'klDivergence'] as const).map(
+      (name) => [
+        name,
+        [
+          { operands: ['[3] f32', '[1] f32'], call: (x, y) => ops[name](x!, y!), says: /dimensions differ/ },
+          { operands: ['[3] f32', '[3] i32'], call: (x, y) => ops[name](x!, y!), says: /target must be f32/ },
+          {
+            operands: ['[3] f32', '[3] f32'],
+            call: (x, y) => ops[name](x!, y!, { reduction: 'average' as never }),
+            says: /reduction must be mean or sum or none/,
+          },
+        ] satisfies Wrong[],
+      ],
+    ),
   ),
   cosineSimilarity: [
     { operands: ['[3] i32', '[3] f32'], call: (a, b) => ops.cosineSimilarity(a!, b!), says: /a must be f32/ },
@@ -803,6 +805,25 @@ const wrong: Record<string, Wrong[]> = {
       says: /index must be u32 or i32/,
     },
   ],
+  bincount: [{ operands: ['[3] f32'], call: (x) => ops.bincount(x!, 4), says: /ids must be/ }],
+  diagonal: [
+    { operands: ['[3] f32'], call: (x) => ops.diagonal(x!), says: /x must be \[\.\.\.,rows,cols\]/ },
+  ],
+  diag: [{ operands: ['[3,3] f32'], call: (x) => ops.diag(x!), says: /x must be \[n\]/ }],
+  trace: [{ operands: ['[3,3] bool'], call: (x) => ops.trace(x!), says: /x must be/ }],
+  median: [
+    { operands: ['[3,0] f32'], call: (x) => ops.median(x!), says: /nothing along axis -1/ },
+    { operands: ['[3] f32'], call: (x) => ops.median(x!, 1), says: /no axis 1/ },
+  ],
+  softmin: [{ operands: ['[4] u32'], call: (x) => ops.softmin(x!), says: /x must be f32/ }],
+  pairwiseDistance: [
+    {
+      operands: ['[3] f32', '[4] f32'],
+      call: (a, b) => ops.pairwiseDistance(a!, b!),
+      says: /dimensions differ/,
+    },
+  ],
+  cdist: [{ operands: ['[3] f32', '[2,3] f32'], call: (a, b) => ops.cdist(a!, b!), says: /a must be/ }],
   oneHot: [
     { operands: ['[2] i32'], call: (x) => ops.oneHot(x!, -1), says: /classes must be a whole number/ },
   ],

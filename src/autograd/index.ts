@@ -19,6 +19,8 @@ export * from './make.js';
 export type { MakeOptions } from './make-options.js';
 export type { TensorMethods } from './methods.js';
 export * from './ops/attention.js';
+export * from './ops/diagonals.js';
+export * from './ops/distances.js';
 export * from './ops/einsum.js';
 export * from './ops/indexing.js';
 export * from './ops/joins.js';

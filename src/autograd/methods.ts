@@ -7,6 +7,8 @@ import * as compare from '../tensor/compare.js';
 import * as format from '../tensor/format.js';
 import { Tensor } from '../tensor/tensor.js';
 import * as attention from './ops/attention.js';
+import * as diagonals from './ops/diagonals.js';
+import * as distances from './ops/distances.js';
 import * as indexing from './ops/indexing.js';
 import * as losses from './ops/losses.js';
 import * as matmul from './ops/matmul.js';
@@ -23,6 +25,8 @@ const methods = {
   ...attention,
   backward,
   retainGrad,
+  ...diagonals,
+  ...distances,
   ...indexing,
   ...norms,
   ...compare,

@@ -220,6 +220,29 @@ const orders: OpCase[] = [
       reference: ([x]: Float64Array[]) => ordered(x!, [4, 29, 1], dtype !== 'u32').indices,
     }),
   ),
+  ...[9, 8].map(
+    (length): OpCase => ({
+      name: `median of ${length}`,
+      inputs: [[3, length]],
+      large: [[20, 200 + length]],
+      halves: [0],
+      likeOthers: true,
+      run: (_, [x]) => x!.median(),
+      reference: ([x]) => {
+        const sorted = ordered(x!, [3, length, 1], false).values;
+        return Float64Array.from([0, 1, 2], (r) => sorted[r * length + Math.floor((length - 1) / 2)]!);
+      },
+    }),
+  ),
+  {
+    name: 'bincount',
+    inputs: [[40]],
+    dtypes: ['i32'],
+    output: 'u32',
+    large: [[3000]],
+    run: (_, [x]) => x!.bincount(8),
+    reference: ([x]) => Float64Array.from({ length: 8 }, (_, bin) => x!.filter((id) => id === bin).length),
+  },
   {
     name: 'topk',
     inputs: [[4, 29]],

@@ -34,6 +34,22 @@ const longRows: OpCase[] = softmaxCases
     likeOthers: false,
   }));
 
+const softminCase: OpCase = {
+  name: 'softmin',
+  inputs: [[4, 9]],
+  large: [[400, 9]],
+  halves: [0],
+  likeOthers: true,
+  run: (_, [x]) => ops.softmin(x!),
+  reference: ([x]) =>
+    Float64Array.from(
+      rowsOf(x!, 9).flatMap((row) => {
+        const own = row.map((v) => -v);
+        return own.map((v) => Math.exp(v - logSumExp(own)));
+      }),
+    ),
+};
+
 const axisCases: OpCase[] = (['softmax', 'logSoftmax'] as const).map((name, at) => ({
   name: `${name} along axis ${at}`,
   inputs: [[4, 5, 3]],
@@ -247,6 +263,10 @@ const moreLossCases: OpCase[] = [
       return d <= 0.7 ? 0.5 * d * d : 0.7 * (d - 0.35);
     },
   ),
+  elementLoss('smoothL1Loss', ops.smoothL1Loss, (x, y) => {
+    const d = Math.abs(x - y);
+    return d <= 1 ? 0.5 * d * d : d - 0.5;
+  }),
   elementLoss(
     'bceWithLogits',
     (x, y) =>
@@ -273,6 +293,29 @@ const moreLossCases: OpCase[] = [
       [-3, 0],
     ],
   ),
+  {
+    name: 'pairwiseDistance',
+    ...vectors([4, 4], [300, 300]),
+    output: undefined,
+    run: (_, [a, b]) => ops.pairwiseDistance(a!, b!),
+    reference: ([a, b]) =>
+      Float64Array.from(rowsOf(a!, 6), (row, r) =>
+        Math.hypot(...row.map((v, i) => v - rowsOf(b!, 6)[r]![i]! + 1e-6)),
+      ),
+  },
+  {
+    name: 'cdist',
+    ...vectors([4, 5], [30, 50]),
+    output: undefined,
+    adds: 'gradients',
+    run: (_, [a, b]) => ops.cdist(a!, b!, 1),
+    reference: ([a, b]) =>
+      Float64Array.from(
+        rowsOf(a!, 6).flatMap((row) =>
+          rowsOf(b!, 6).map((other) => row.reduce((sum, v, i) => sum + Math.abs(v - other[i]!), 0)),
+        ),
+      ),
+  },
   {
     name: 'cosineSimilarity',
     ...vectors([4, 4], [300, 300]),
@@ -334,6 +377,7 @@ const moreLossCases: OpCase[] = [
 export const lossAndSoftmaxCases: OpCase[] = [
   ...softmaxCases,
   ...longRows,
+  softminCase,
   ...axisCases,
   ...lossCases,
   ...moreLossCases,

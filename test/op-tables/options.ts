@@ -92,6 +92,7 @@ export const callsWithOptions: Calls = {
   randomInts: (gpu) => [gpu, [2], 0, 2],
   rotary: (gpu) => [x(gpu), 0],
   scaledDotProductAttention: (gpu) => [four(gpu), four(gpu), four(gpu)],
+  smoothL1Loss: two,
   sort: one,
   std: (gpu) => [x(gpu), 0, false],
   tensor: (gpu) => [gpu, [1]],

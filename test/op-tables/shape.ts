@@ -41,6 +41,14 @@ const moves: Moved[] = [
     place: ([i, j]) => [i!, (j! + 2) % 7],
   },
   {
+    name: 'diagonal',
+    from: [2, 4, 5],
+    large: [30, 14, 15],
+    run: (x) => x.diagonal(2),
+    to: [2, 3],
+    place: ([b, i]) => [b!, i!, i! + 2],
+  },
+  {
     name: 'clone',
     from: [3, 7],
     large: [50, 33],
@@ -245,6 +253,31 @@ const pads: OpCase[] = [
         const [i, j] = [Math.floor(at / 4) % 5, at % 4];
         return j <= i + 1 && j >= i - 2 ? value : 0;
       }),
+  },
+  ...[0, -2].map(
+    (offset): OpCase => ({
+      name: `diag ${offset}`,
+      inputs: [[5]],
+      large: [[60]],
+      halves: [0],
+      run: (_, [x]) => x!.diag(offset),
+      reference: ([x]) => {
+        const side = 5 - offset;
+        return Float64Array.from({ length: side * side }, (_, i) => {
+          const [row, col] = [Math.floor(i / side), i % side];
+          return row + offset === col ? x![col]! : 0;
+        });
+      },
+    }),
+  ),
+  {
+    name: 'trace',
+    inputs: [[2, 3, 4]],
+    large: [[40, 13, 14]],
+    adds: 'all',
+    halves: [0],
+    run: (_, [x]) => x!.trace(),
+    reference: ([x]) => Float64Array.from([0, 12], (b) => x![b]! + x![b + 5]! + x![b + 10]!),
   },
   {
     name: 'pad',

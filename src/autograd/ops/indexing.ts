@@ -6,6 +6,7 @@ import { ShapeError } from '../../errors.js';
 import type { Picks } from '../../kernels/indexed/layout.js';
 import * as scatter from '../../kernels/indexed/scatter.js';
 import * as kernels from '../../kernels/indexed/take.js';
+import { filled } from '../../kernels/make.js';
 import { cast } from '../../kernels/pointwise.js';
 import { anyDType, integer, integers, numbers, signature, wholeNumber } from '../../tensor/operands.js';
 import { scope } from '../../tensor/scope.js';
@@ -122,6 +123,18 @@ export function indexAdd(x: Tensor, axis: number, index: Tensor, source: Tensor)
   if (String(wanted) !== String(source.shape))
     throw new ShapeError('indexAdd', `the source must be ${formatShape(wanted)}`, { x, index, source });
   return added('indexAdd', x, source, index, picksOf(x, at, index, 'rows'));
+}
+
+const BINCOUNT = signature('bincount', { ids: integers('...') }, { numbers: { bins: wholeNumber() } });
+
+/** How often each number from 0 to `bins` − 1 is among the ids, u32; others are not counted. No gradient. @throws ShapeError. */
+export function bincount(ids: Tensor, bins: number): Tensor {
+  BINCOUNT.check({ ids }, { bins });
+  const { gpu, size } = ids;
+  return scope(() => {
+    const none = Tensor.zeros(gpu, [bins], 'u32');
+    return scatterAdd(none, 0, ids.alias([size]).detach(), filled(gpu, [size], 1, 'u32'));
+  });
 }
 
 const ONE_HOT = signature('oneHot', { ids: integers('...') }, { numbers: { classes: wholeNumber() } });

@@ -259,6 +259,16 @@ export function huberLoss(x: Tensor, target: Tensor, options: HuberOptions = {})
   });
 }
 
+const SMOOTH_L1 = pair('smoothL1Loss');
+
+/** `huberLoss` with delta 1, which it is for PyTorch's `beta` of 1. x, target: of one shape, f32 or f16. @throws ShapeError. */
+export function smoothL1Loss(x: Tensor, target: Tensor, options: LossOptions = {}): Tensor {
+  const { reduction = 'mean' } = LOSS_OPTIONS.read('smoothL1Loss', options);
+  SMOOTH_L1.check({ x, target });
+  checkReduction('smoothL1Loss', reduction, { x, target });
+  return huberLoss(x, target, { reduction });
+}
+
 // ---- probabilities -----------------------------------------------------------------------------------------------------
 
 /** Weights of `bceWithLogits`. */

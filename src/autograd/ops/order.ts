@@ -12,7 +12,8 @@ import { scope } from '../../tensor/scope.js';
 import { normalizeAxis, sizeOf } from '../../tensor/shape.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import { record } from '../tape.js';
-import { transpose } from './shape.js';
+import { isNan, where } from './pointwise.js';
+import { slice, squeeze, transpose } from './shape.js';
 
 /** What a sort gives: the values in order, and where each stood. */
 export interface Sorted {
@@ -96,6 +97,28 @@ export function topk(x: Tensor, k: number, options: TopKOptions = {}): Sorted {
     const lines = transpose(x, at, -1);
     const indices = bestPositions(lines, k, largest);
     return { values: transpose(picked('topk', lines, indices), at, -1), indices: transpose(indices, at, -1) };
+  });
+}
+
+const MEDIAN = signature('median', { x: numbers('...') }, { numbers: { axis: integer } });
+
+/**
+ * The element in the middle along an axis, of an even number the lower one, as in PyTorch: by `sort`. The gradient goes to
+ * it; where one is a NaN it is a NaN. x: f32, f16, i32 or u32.
+ * @throws ShapeError of an empty axis; as `sort`.
+ */
+export function median(x: Tensor, axis = -1, keepDims = false): Tensor {
+  MEDIAN.check({ x }, { axis });
+  const at = normalizeAxis('median', axis, x);
+  const length = x.shape[at]!;
+  if (length === 0) throw new ShapeError('median', `nothing along axis ${axis}`, { x });
+  return scope(() => {
+    const { values } = sort(x, { axis: at });
+    const place = (n: number) =>
+      slice(values, ...x.shape.map((_, d) => (d === at ? ([n, n + 1] as const) : null)));
+    const [middle, last] = [place(Math.floor((length - 1) / 2)), place(length - 1)];
+    const y = x.dtype === 'f32' || x.dtype === 'f16' ? where(isNan(last), last, middle) : middle;
+    return keepDims ? y : squeeze(y, at);
   });
 }
 

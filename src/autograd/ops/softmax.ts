@@ -10,6 +10,7 @@ import { normalizeAxis } from '../../tensor/shape.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import { inF32 } from '../precision.js';
 import { record, wantsGradient } from '../tape.js';
+import { neg } from './pointwise.js';
 import { mean } from './reduce.js';
 import { transpose } from './shape.js';
 
@@ -41,6 +42,14 @@ export const softmax = (x: Tensor, axis = -1): Tensor => alongAxis('softmax', x,
 
 /** x − log Σ e^x along an axis, by default the last, which alone is not copied. x: f32 or f16. @throws ShapeError. */
 export const logSoftmax = (x: Tensor, axis = -1): Tensor => alongAxis('logSoftmax', x, axis);
+
+const SOFTMIN = signature('softmin', { x: floats('...', 'C') });
+
+/** e⁻ˣ / Σ e⁻ˣ along an axis: `softmax` of −x. @throws ShapeError. */
+export function softmin(x: Tensor, axis = -1): Tensor {
+  SOFTMIN.check({ x });
+  return scope(() => softmax(neg(x), axis));
+}
 
 /**
  * `m3_kd_loss` (docs/spec/flagembedding-m3.md §4.2), mean over rows. x: [B, ≥B·G], or [B,G] with `ownOnly`;

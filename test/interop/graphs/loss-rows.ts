@@ -42,6 +42,21 @@ export const lossRows: readonly GraphRow[] = [
   elements('huberLoss', (x, y) => ops.huberLoss(x, y, { delta: 0.7 }), 'F.huber_loss(*x, delta=0.7)', {
     apart: '((x[0] - x[1]).abs() - 0.7).abs()',
   }),
+  elements('smoothL1Loss', ops.smoothL1Loss, 'F.smooth_l1_loss(*x)', {
+    apart: '((x[0] - x[1]).abs() - 1).abs()',
+  }),
+  {
+    name: 'pairwiseDistance',
+    draw: (draw) => ({ x: vectors(draw, 2) }),
+    ours: ([a, b]) => ops.pairwiseDistance(a!, b!),
+    torch: 'F.pairwise_distance(*x)',
+  },
+  {
+    name: 'cdist',
+    draw: (draw) => ({ x: vectors(draw, 2) }),
+    ours: ([a, b]) => ops.cdist(a!, b!),
+    torch: 'torch.cdist(*x)',
+  },
   elements('bceWithLogits', ops.bceWithLogits, 'F.binary_cross_entropy_with_logits(*x)', { target: [0, 1] }),
   {
     name: 'bceWithLogits weighted',

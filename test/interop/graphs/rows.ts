@@ -299,6 +299,13 @@ export const orderRows: readonly GraphRow[] = [
     "x[0].topk(-(-x[0].shape[a['axis']] // 2), a['axis']).values",
     ALONG,
   ),
+  along('median', ops.median, "x[0].median(a['axis']).values", ALONG),
+  {
+    name: 'bincount',
+    draw: (draw) => ({ x: [draw.ids([1 + draw.below(30)], 7)] }),
+    ours: ([ids]) => ops.bincount(ids!, 7),
+    torch: 'torch.bincount(x[0], minlength=7)',
+  },
   {
     name: 'gather',
     draw: (draw) => {
@@ -495,6 +502,27 @@ export const shapeRows: readonly GraphRow[] = [
     },
     ours: ([x], { by, axis }) => ops.roll(x!, by, axis),
     torch: "x[0].roll(a['by'], a['axis'])",
+  },
+  {
+    name: 'diagonal',
+    draw: (draw) => {
+      const x = draw.ranked(2);
+      return { x: [x], a: { offset: draw.below(x.cols) } };
+    },
+    ours: ([x], { offset }) => ops.diagonal(x!, offset),
+    torch: "x[0].diagonal(a['offset'], -2, -1)",
+  },
+  {
+    name: 'diag',
+    draw: (draw) => ({ x: [draw.leaf([1 + draw.below(5)])], a: { offset: draw.below(5) - 2 } }),
+    ours: ([x], { offset }) => ops.diag(x!, offset),
+    torch: "torch.diag(x[0], a['offset'])",
+  },
+  {
+    name: 'trace',
+    draw: (draw) => ({ x: [draw.ranked(2)] }),
+    ours: ([x]) => ops.trace(x!),
+    torch: 'x[0].diagonal(0, -2, -1).sum(-1)',
   },
   ...(['tril', 'triu'] as const).map(
     (name): GraphRow => ({
@@ -720,6 +748,7 @@ export const productRows: readonly GraphRow[] = [
     torch: 'F.layer_norm(x[0], x[0].shape[-1:], x[1], x[2], 1e-2)',
   },
   along('softmax', ops.softmax, "x[0].softmax(a['axis'])"),
+  along('softmin', ops.softmin, "F.softmin(x[0], a['axis'])"),
   along('logSoftmax', ops.logSoftmax, "x[0].log_softmax(a['axis'])"),
 ];
 
