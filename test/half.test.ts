@@ -95,7 +95,7 @@ test('mixed operands and formats that do not fit are errors that name op and for
     const single = Tensor.from(gpu, new Float32Array(8), [2, 4]);
     assert.throws(
       () => add(half, single),
-      /add: a and b must be of one dtype: a \[2,4\] f16 · b \[2,4\] f32/,
+      /add: a and b must be of one dtype, to which cast\(\) converts: a \[2,4\] f16 · b \[2,4\] f32/,
     );
   });
 });

@@ -122,19 +122,19 @@ for (const [name, make] of [
       const losses: Record<string, number[]> = {};
       for (const precision of ['f32', 'f16'] as const) {
         const model = own(new Model(gpu)).to(precision).eval();
-        losses[precision] = await steps(model, own(make(model)), new LossScaler(), 12);
+        losses[precision] = await steps(model, own(make(model)), new LossScaler(), 7);
       }
       for (const [n, loss] of losses['f16']!.entries())
         assert.ok(
           Math.abs(loss - losses['f32']![n]!) < 0.02,
           `step ${n}: ${losses['f16']} and ${losses['f32']}`,
         );
-      assert.ok(losses['f16']![11]! < 0.5 * losses['f16']![0]!);
+      assert.ok(losses['f16']![6]! < 0.7 * losses['f16']![0]!);
 
       const model = own(new Model(gpu)).to('f16').eval();
       const optimizer = own(make(model));
       const scaler = new LossScaler();
-      await steps(model, optimizer, scaler, 4);
+      await steps(model, optimizer, scaler, 2);
       const [file, state] = [
         path.join(folder, 'model.safetensors'),
         path.join(folder, 'optimizer.safetensors'),
@@ -146,8 +146,8 @@ for (const [name, make] of [
       const restored = own(make(again));
       restored.load(state);
       assert.deepEqual(
-        await steps(again, restored, new LossScaler(), 8),
-        await steps(model, optimizer, scaler, 8),
+        await steps(again, restored, new LossScaler(), 2),
+        await steps(model, optimizer, scaler, 2),
       );
       assert.deepEqual(await weights(again), await weights(model));
       // The copies are of the weights as they are, whoever wrote them.
