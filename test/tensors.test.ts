@@ -685,7 +685,7 @@ test('what docs/library.md shows runs, a section at a time', async () => {
   const { log } = console;
   try {
     let ran = 0;
-    for (const [i, section] of text.split(/^## /m).entries()) {
+    for (const [i, section] of text.split(/^#{2,3} /m).entries()) {
       const code = [...section.matchAll(/^```ts\n([\s\S]*?)^```$/gm)].map(([, block]) => block).join('\n');
       if (code === '') continue;
       const file = path.join(folder, `section-${i}.mjs`);
