@@ -246,7 +246,14 @@ scoped('what cannot be trained is refused', async () => {
   refuses(() => new AdamW([w], { beta1: 1 }), /beta1/);
   refuses(() => new AdamW([w], { lr: 1 } as never), /no setting "lr"; there are learningRate, /);
   const parameters = () => [w];
-  refuses(() => new AdamW({ parameters } as never), /whose parameters\(\) are meant/);
+  const module = { parameters } as never;
+  for (const given of [module, [module], [{ parameters: module }]])
+    refuses(() => new AdamW(given), /whose parameters\(\) are meant/);
+  refuses(() => new AdamW([{ params: [w] }] as never), /groups { parameters: … } of them, found {"params"/);
+  assert.equal(
+    String(new SGD([{ parameters: [w], learningRate: () => 1 }], { momentum: 0.5 })),
+    'SGD after 0 steps\n  1 tensors: learningRate by schedule, momentum 0.5, dampening 0, weightDecay 0, nesterov false',
+  );
   refuses(() => new AdamW([{ parameters: [w], eps: 0 }]), /eps/);
   refuses(() => new SGD([w], { nesterov: true }), /nesterov needs/);
   refuses(() => clipGradNorm([w], 0), /maxNorm/);

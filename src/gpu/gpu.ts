@@ -9,7 +9,8 @@
  */
 import os from 'node:os';
 import { MachineError } from '../errors.js';
-import { show } from '../show.js';
+import { OptionNames } from '../options.js';
+import { customInspect, show } from '../show.js';
 import { openAdapter, openDevice } from './adapter.js';
 import { type Access, accessesOf, type Binding, BindingRules, entryOf } from './bindings.js';
 import type { Capabilities } from './capabilities.js';
@@ -68,7 +69,21 @@ export interface PlannedDevice {
 /** Work on larger tensors is cut into pieces of so many bytes and a few alignments: below that, into none. */
 const LEAST_BINDING = 4096;
 
+const OPTIONS = new OptionNames<GpuOptions>({
+  adapter: true,
+  memoryBudget: true,
+  sharers: true,
+  toggles: true,
+  backend: true,
+  maxBindingSize: true,
+  maxWorkgroupsPerDimension: true,
+  kernels: true,
+  track: true,
+  guardWords: true,
+});
+
 function checkOptions(options: GpuOptions): void {
+  OPTIONS.read('Gpu.open', options);
   const { adapter, memoryBudget, toggles, backend, kernels } = options;
   const { maxBindingSize, maxWorkgroupsPerDimension, guardWords } = options;
   const require = (name: string, value: unknown, what: string, fits: boolean) => {
@@ -336,6 +351,18 @@ export class Gpu {
   /** How often something was read back since the device was opened. */
   get readbackCount(): number {
     return this.transfer.readbacks;
+  }
+
+  /** Adapter, and what lies on it. */
+  toString(): string {
+    const { liveBuffers, live } = this.memory();
+    const bytes = Object.values(live).reduce((sum, each) => sum + each, 0);
+    return `Gpu ${this.capabilities.name}${this.closed ? ' (closed)' : ''}: ${bytes} B in ${liveBuffers} buffers`;
+  }
+
+  /** How `console.log` shows it. */
+  [customInspect](): string {
+    return this.toString();
   }
 
   /** Flushes and waits until the GPU has finished everything. */

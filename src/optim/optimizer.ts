@@ -13,7 +13,7 @@ import type { Gpu } from '../gpu/gpu.js';
 import { clipFactor, globalNorm } from '../kernels/adamw.js';
 import { scaleInPlace } from '../kernels/sgd.js';
 import { OptionNames } from '../options.js';
-import { printable, show } from '../show.js';
+import { customInspect, printable, show } from '../show.js';
 import { notNegative, positive, signature } from '../tensor/operands.js';
 import { scope } from '../tensor/scope.js';
 import { Tensor } from '../tensor/tensor.js';
@@ -83,7 +83,10 @@ const tensorOf = (trainable: Trainable): Tensor => {
   const tensor =
     trainable instanceof Tensor ? trainable : (trainable as Partial<Parameter> | undefined)?.tensor;
   if (!(tensor instanceof Tensor))
-    throw new ShapeError('Optimizer', `expected parameters or tensors, found ${show(trainable)}`);
+    throw new ShapeError(
+      'Optimizer',
+      `expected parameters or tensors, or groups { parameters: … } of them, found ${show(trainable)}`,
+    );
   return tensor;
 };
 
@@ -92,6 +95,14 @@ const isGroup = (item: unknown): boolean => typeof item === 'object' && item !==
 /** Of a module, which an optimiser may be given in place of its parameters. */
 const hasParameters = (given: unknown): boolean =>
   typeof (given as { parameters?: unknown } | undefined)?.parameters === 'function';
+
+/** @throws ShapeError for what is no list. */
+function listOf(op: string, given: unknown): unknown[] {
+  if (typeof (given as Partial<Iterable<unknown>> | undefined)?.[Symbol.iterator] === 'function')
+    return [...(given as Iterable<unknown>)];
+  const meant = hasParameters(given) ? ', whose parameters() are meant' : '';
+  throw new ShapeError(op, `expected parameters, or groups of them, found ${show(given)}${meant}`);
+}
 
 const isNamed = (given: Given): given is readonly [string, Trainable] =>
   Array.isArray(given) && given.length === 2 && typeof given[0] === 'string';
@@ -116,19 +127,17 @@ export abstract class Optimizer<S extends CommonSettings> {
   ) {
     const own = withSettings(op, defaults, settings);
     checkSettings(own);
-    if (typeof given?.[Symbol.iterator] !== 'function')
-      throw new ShapeError(
-        op,
-        `expected parameters, or groups of them, found ${show(given)}${hasParameters(given) ? ', whose parameters() are meant' : ''}`,
-      );
-    const all = [...(given as Iterable<Given | GroupOptions<S>>)];
+    const all = listOf(op, given) as (Given | GroupOptions<S>)[];
     const grouped = all.length > 0 && all.every(isGroup);
     const groups = (grouped ? all : [{ parameters: all }]) as GroupOptions<S>[];
     const members: (readonly [Member, Group<S>])[] = [];
     const seen = new Set<Tensor>();
     const names = new Set<string>();
-    this.groups = groups.map(({ parameters, ...ofGroup }) => {
-      const listed = [...parameters].map((item) => {
+    this.groups = groups.map((group) => {
+      const { parameters, ...ofGroup } = group;
+      // A module among them has a function of this name.
+      const items = listOf(op, typeof parameters === 'function' ? group : parameters) as Given[];
+      const listed = items.map((item) => {
         const [name, trainable] = isNamed(item) ? item : [`${seen.size}`, item];
         const tensor = tensorOf(trainable);
         requireTrainable(op, tensor);
@@ -143,9 +152,9 @@ export abstract class Optimizer<S extends CommonSettings> {
       const settings = withSettings(op, own, ofGroup as unknown as Partial<S>);
       checkSettings(settings);
       // Sealed: a setting that there is not can neither be set nor go unnoticed.
-      const group: Group<S> = Object.seal({ ...settings, parameters: listed.map(({ tensor }) => tensor) });
-      for (const member of listed) members.push([member, group]);
-      return group;
+      const made: Group<S> = Object.seal({ ...settings, parameters: listed.map(({ tensor }) => tensor) });
+      for (const member of listed) members.push([member, made]);
+      return made;
     });
     this.members = members;
     if (members.length === 0) throw new ShapeError(op, 'needs at least one parameter');
@@ -308,6 +317,22 @@ export abstract class Optimizer<S extends CommonSettings> {
       for (const moments of restored.values()) moments.dispose();
       source.close();
     }
+  }
+
+  /** Steps, and the settings of each group. */
+  toString(): string {
+    const groups = this.groups.map(({ parameters, ...settings }) => {
+      const told = Object.entries(settings).map(
+        ([name, value]) => `${name} ${typeof value === 'function' ? 'by schedule' : value}`,
+      );
+      return `\n  ${parameters.length} tensors: ${told.join(', ')}`;
+    });
+    return `${this.op} after ${this.steps} steps${groups.join('')}`;
+  }
+
+  /** How `console.log` shows it. */
+  [customInspect](): string {
+    return this.toString();
   }
 
   /** Frees moments; the tensors are the caller's. */

@@ -3,6 +3,8 @@
  * neither returned nor kept is freed. Scopes survive `await`, and never mix between concurrent tasks.
  */
 import { AsyncLocalStorage } from 'node:async_hooks';
+import { ShapeError } from '../errors.js';
+import { show } from '../show.js';
 
 /** Something a scope frees at its end. `owner` is the scope's set while one owns it. */
 export interface Disposable {
@@ -70,6 +72,7 @@ export function disown(item: Disposable): void {
  * plain objects of tensors) and those `keep()` was called on. Works for synchronous and asynchronous bodies.
  */
 export function scope<T>(body: () => T): T {
+  if (typeof body !== 'function') throw new ShapeError('scope', `needs a function, found ${show(body)}`);
   const parent = current();
   const owned = new Set<Disposable>();
   const finish = (result: unknown) => {
