@@ -42,8 +42,10 @@ export class ShapeError extends Error {
     > = {},
   ) {
     const facts: OperandFacts[] = [];
+    // Whatever was given in a tensor's place has no shape to show.
     for (const [name, operand] of Object.entries(operands))
-      if (operand) facts.push({ name, shape: [...operand.shape], dtype: operand.dtype });
+      if (Array.isArray(operand?.shape))
+        facts.push({ name, shape: [...operand.shape], dtype: operand.dtype });
     const list = facts.map(({ name, shape, dtype }) => `${name} [${shape.join(',')}] ${dtype}`).join(' · ');
     super(`${op}: ${problem}${list ? `: ${list}` : ''}`);
     this.operands = facts;

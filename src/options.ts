@@ -9,22 +9,50 @@ import { show } from './show.js';
 /** Names by which Python's libraries know options too: `ignore_index` is near to `ignoreIndex`. */
 const words = (name: string): string => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 
-/** The names of a function's options. All of them, and no others, or it does not compile. */
-export class OptionNames<O extends object> {
-  private readonly known: Readonly<Record<string, true>>;
+/** What `typeof` says of an option; of what is no primitive value the function itself knows more. */
+type Kind<T> = [T] extends [boolean]
+  ? 'boolean'
+  : [T] extends [number]
+    ? 'number'
+    : [T] extends [string]
+      ? 'string'
+      : 'any';
 
-  constructor(names: { readonly [Name in keyof O]-?: true }) {
+const KINDS: Readonly<Record<string, string>> = {
+  boolean: 'true or false',
+  number: 'a number',
+  string: 'a text',
+};
+
+/** The names of a function's options, and their kinds. All of them, and no others, or it does not compile. */
+export class OptionNames<O extends object> {
+  private readonly known: Readonly<Record<string, string | true>>;
+
+  /** `true`: of a kind that the function looks at itself. */
+  constructor(names: { readonly [Name in keyof O]-?: Kind<NonNullable<O[Name]>> | true }) {
     this.known = Object.assign(Object.create(null), names);
   }
 
   /**
    * The options that a call was given, which a function reads from nowhere else.
-   * @throws ShapeError for what is no object, and for a name that is none of these.
+   * @throws ShapeError for what is no object, for a name that is none of these, and for a value of another kind: `'false'`
+   * is no boolean, and null none either.
    */
   read(op: string, given: O, what = 'options'): O {
     if (typeof given !== 'object' || given === null || Array.isArray(given) || ArrayBuffer.isView(given))
       throw new ShapeError(op, `${what} must be an object, found ${show(given)}`);
-    for (const name in given) if (!(name in this.known)) this.refuse(op, given, name, what);
+    let some = false;
+    for (const name in given) {
+      some = true;
+      const kind = this.known[name];
+      if (kind === undefined) this.refuse(op, given, name, what);
+      const value: unknown = given[name];
+      if (kind !== true && kind !== 'any' && value !== undefined && typeof value !== kind)
+        throw new ShapeError(op, `${name} must be ${KINDS[kind]}, found ${show(value)}`);
+    }
+    // A promise, a date, a set: nothing in them can be listed.
+    if (!some && Object.prototype.toString.call(given) !== '[object Object]')
+      throw new ShapeError(op, `${what} must be an object of options, found ${show(given)}`);
     return given;
   }
 

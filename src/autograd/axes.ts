@@ -18,16 +18,23 @@ export interface ReducedShape {
   readonly shape: Shape;
 }
 
+/** Distinct axes in the order given, from 0 on. @throws ShapeError for one that x does not have, or that is named twice. */
+export function axesOf(op: string, x: Tensor, axis: number | readonly number[]): number[] {
+  const named = typeof axis === 'number' ? [axis] : axis;
+  if (!Array.isArray(named))
+    throw new ShapeError(op, `axis must be a number or a list of numbers, found ${show(axis)}`, { x });
+  // Holes of a list too.
+  const axes = Array.from(named, (each: number) => normalizeAxis(op, each, x));
+  const twice = axes.find((each, i) => axes.indexOf(each) !== i);
+  if (twice !== undefined) throw new ShapeError(op, `axis ${twice} is named twice`, { x });
+  return axes;
+}
+
 /** @throws ShapeError for an axis that x does not have, or that is named twice, and for `keepDims` that is no boolean. */
 export function reducedShape(op: string, x: Tensor, axis: Axes, keepDims: boolean): ReducedShape {
   if (typeof keepDims !== 'boolean')
     throw new ShapeError(op, `keepDims must be true or false, found ${show(keepDims)}`, { x });
-  const named = axis === undefined ? x.shape.map((_, i) => i) : typeof axis === 'number' ? [axis] : axis;
-  if (!Array.isArray(named))
-    throw new ShapeError(op, `axis must be a number or a list of numbers, found ${show(axis)}`, { x });
-  const axes = named.map((each: number) => normalizeAxis(op, each, x)).sort((a, b) => a - b);
-  const twice = axes.find((each, i) => each === axes[i + 1]);
-  if (twice !== undefined) throw new ShapeError(op, `axis ${twice} is named twice`, { x });
+  const axes = axis === undefined ? x.shape.map((_, i) => i) : axesOf(op, x, axis).sort((a, b) => a - b);
   const kept = x.shape.map((extent, i) => (axes.includes(i) ? 1 : extent));
   return {
     axes,

@@ -55,10 +55,10 @@ function describe({ input, shape, checked, error, worst, passed }: GradientCheck
 }
 
 const OPTIONS = new OptionNames<CheckGradientsOptions>({
-  eps: true,
-  tolerance: true,
-  samples: true,
-  seed: true,
+  eps: 'number',
+  tolerance: 'number',
+  samples: 'number',
+  seed: 'number',
 });
 
 /**
@@ -81,6 +81,7 @@ export async function checkGradients(
     throw new ShapeError(op, `inputs must be a tensor or a list of tensors, found ${show(inputs)}`);
   if (!(eps > 0 && tolerance > 0 && Number.isInteger(samples) && samples > 0))
     throw new ShapeError(op, 'eps, tolerance and samples must be above 0');
+  if (!Array.isArray(inputs)) throw new ShapeError(op, `inputs must be a list, found ${show(inputs)}`);
   for (const input of inputs)
     if (!(input instanceof Tensor) || input.dtype !== 'f32')
       throw new ShapeError(op, 'differences need f32 inputs', input instanceof Tensor ? { input } : {});

@@ -23,7 +23,7 @@ export interface DrawOptions extends MakeOptions {
   readonly seed: RandomSource;
 }
 
-const DRAW_OPTIONS = new OptionNames<DrawOptions>({ ...MAKING, seed: true });
+const DRAW_OPTIONS = new OptionNames<DrawOptions>({ ...MAKING, seed: 'any' });
 
 /** Range of `uniform`. */
 export interface UniformOptions extends DrawOptions {
@@ -31,7 +31,12 @@ export interface UniformOptions extends DrawOptions {
   readonly high?: number;
 }
 
-const UNIFORM_OPTIONS = new OptionNames<UniformOptions>({ ...MAKING, seed: true, low: true, high: true });
+const UNIFORM_OPTIONS = new OptionNames<UniformOptions>({
+  ...MAKING,
+  seed: 'any',
+  low: 'number',
+  high: 'number',
+});
 
 /** Mean and standard deviation of `normal`. */
 export interface NormalOptions extends DrawOptions {
@@ -39,7 +44,12 @@ export interface NormalOptions extends DrawOptions {
   readonly std?: number;
 }
 
-const NORMAL_OPTIONS = new OptionNames<NormalOptions>({ ...MAKING, seed: true, mean: true, std: true });
+const NORMAL_OPTIONS = new OptionNames<NormalOptions>({
+  ...MAKING,
+  seed: 'any',
+  mean: 'number',
+  std: 'number',
+});
 
 const isWhole = (value: unknown): value is number => Number.isSafeInteger(value);
 
@@ -155,7 +165,10 @@ export function permutation(gpu: Gpu, size: number, options: DrawOptions): Tenso
   if (dtype !== 'i32' && dtype !== 'u32') throw new ShapeError(op, `must be i32 or u32, not ${dtype}`);
   checkShape(op, [size]);
   const { seed, stream } = streamOf(op, options.seed);
+  // What is more than the device can hold is refused before the host begins.
+  const out = Tensor.empty(gpu, [size], dtype);
   const order = Uint32Array.from({ length: size }, (_, i) => i);
   new CounterRandom(seed, [PERMUTATION, stream]).shuffle(order);
-  return made(Tensor.from(gpu, dtype === 'u32' ? order : new Int32Array(order.buffer), [size]), options);
+  if (size > 0) out.write(dtype === 'u32' ? order : new Int32Array(order.buffer));
+  return made(out, options);
 }

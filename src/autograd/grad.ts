@@ -27,7 +27,11 @@ const list = (op: string, name: string, value: Tensor | readonly Tensor[]): read
   return tensors;
 };
 
-const GRAD_OPTIONS = new OptionNames<GradOptions>({ seeds: true, retainGraph: true, createGraph: true });
+const GRAD_OPTIONS = new OptionNames<GradOptions>({
+  seeds: 'any',
+  retainGraph: 'boolean',
+  createGraph: 'boolean',
+});
 
 /** The leaves of `valueAndGrad`s whose functions are running: their gradients go through what those compute. */
 const differentiated = new Set<Tensor>();
@@ -78,6 +82,7 @@ export function grad(
     );
   const roots = list('grad', 'outputs', outputs);
   const wanted = list('grad', 'inputs', inputs);
+  if (seeds !== undefined) list('grad', 'seeds', seeds);
   if (seeds && seeds.length !== roots.length)
     throw new ShapeError('grad', `${seeds.length} seeds for ${roots.length} outputs`);
   for (const output of roots)

@@ -20,7 +20,7 @@ export interface CachedBackwardOptions {
   readonly scale?: number | undefined;
 }
 
-const OPTIONS = new OptionNames<CachedBackwardOptions>({ scale: true });
+const OPTIONS = new OptionNames<CachedBackwardOptions>({ scale: 'number' });
 
 /**
  * Adds the gradient of `loss(representations)` to the leaves that `encode` uses; returns the loss, a scalar without a graph.
@@ -38,6 +38,10 @@ export async function cachedBackward<Chunk>(
 ): Promise<Tensor> {
   const { scale = 1 } = OPTIONS.read('cachedBackward', options);
   const op = 'cachedBackward';
+  if (!Array.isArray(chunks)) throw new ShapeError(op, `chunks must be a list, found ${show(chunks)}`);
+  for (const [name, each] of Object.entries({ encode, loss }))
+    if (typeof each !== 'function')
+      throw new ShapeError(op, `${name} must be a function, found ${show(each)}`);
   if (chunks.length === 0) throw new ShapeError(op, 'needs at least one chunk');
   const encoded = (chunk: Chunk): readonly Tensor[] => {
     const result = encode(chunk);

@@ -22,7 +22,7 @@ export function requireGpu(op: string, gpu: unknown): asserts gpu is Gpu {
 }
 
 /** Of what all factories take; those that take more spread it into theirs. */
-export const MAKING = { dtype: true, requiresGrad: true, label: true } as const;
+export const MAKING = { dtype: 'string', requiresGrad: 'boolean', label: 'string' } as const;
 
 const MAKE_OPTIONS = new OptionNames<MakeOptions>(MAKING);
 

@@ -22,7 +22,7 @@ export interface TensorOptions extends MakeOptions {
   readonly shape?: Shape | undefined;
 }
 
-const TENSOR_OPTIONS = new OptionNames<TensorOptions>({ ...MAKING, shape: true });
+const TENSOR_OPTIONS = new OptionNames<TensorOptions>({ ...MAKING, shape: 'any' });
 
 /**
  * A tensor of host data: a number, a boolean, lists of them nested as deep as the shape has dimensions, a typed array, or

@@ -168,7 +168,7 @@ export interface BackwardOptions {
   readonly retainGraph?: boolean | undefined;
 }
 
-const BACKWARD_OPTIONS = new OptionNames<BackwardOptions>({ seed: true, retainGraph: true });
+const BACKWARD_OPTIONS = new OptionNames<BackwardOptions>({ seed: 'any', retainGraph: 'boolean' });
 
 /**
  * Gives dL/d(leaf) to the sink (`grad`) of every leaf that `requiresGrad`, where L = Σ seed ∘ root (seed defaults to ones, and
@@ -233,7 +233,7 @@ interface Walk {
 
 let walking: Walk | undefined;
 
-const PROPAGATE_OPTIONS = new OptionNames<PropagateOptions>({ retainGraph: true, only: true });
+const PROPAGATE_OPTIONS = new OptionNames<PropagateOptions>({ retainGraph: 'boolean', only: 'boolean' });
 
 /**
  * Propagates the seeds down to leaves. Tensors in `wanted`, leaves or not, get their gradient returned (undefined: none
@@ -245,6 +245,9 @@ export function propagate(
   options: PropagateOptions = {},
 ): (Tensor | undefined)[] {
   const { retainGraph = false, only = false } = PROPAGATE_OPTIONS.read('propagate', options);
+  const lists: readonly unknown[] = [roots, wanted, ...(Array.isArray(roots) ? (roots as unknown[]) : [])];
+  if (!lists.every((each) => Array.isArray(each)))
+    throw new ShapeError('propagate', 'needs a list of roots, each with its seed, and a list of tensors');
   const before = walking;
   // Gradients that are asked for while a backward goes on, by a gradient of somebody's own, are no part of it.
   const outer = only ? undefined : before;

@@ -87,7 +87,7 @@ export interface SaveOptions {
   readonly dtype?: FloatDType;
 }
 
-const SAVE_OPTIONS = new OptionNames<SaveOptions>({ dtype: true });
+const SAVE_OPTIONS = new OptionNames<SaveOptions>({ dtype: 'string' });
 
 /** What a parameter is to an optimiser, and how its gradient is collected. */
 export interface ParameterOptions extends Partial<Pick<ParameterSpec, 'decay' | 'table'>> {}

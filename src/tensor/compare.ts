@@ -84,7 +84,7 @@ function compare(a: Values, b: Values, shape: Shape, options: CloseOptions): Dif
   return { size, count, shape, first, largest };
 }
 
-const OPTIONS = new OptionNames<CloseOptions>({ rtol: true, atol: true, equalNan: true });
+const OPTIONS = new OptionNames<CloseOptions>({ rtol: 'number', atol: 'number', equalNan: 'boolean' });
 
 function checkTolerances(op: string, options: CloseOptions): void {
   const { rtol = 0, atol = 0 } = OPTIONS.read(op, options);

@@ -2,7 +2,10 @@
  * A tensor's values as text, as NumPy and PyTorch print them: brackets, columns of one width, and dots where there are many.
  * What is exported here are methods of tensors too.
  */
+
+import { ShapeError } from '../errors.js';
 import { OptionNames } from '../options.js';
+import { show } from '../show.js';
 import type { TensorArray } from './host-data.js';
 import { readerOf } from './nested.js';
 import { type Shape, sizeOf } from './shape.js';
@@ -20,7 +23,12 @@ export interface FormatOptions {
   readonly width?: number | undefined;
 }
 
-const OPTIONS = new OptionNames<FormatOptions>({ precision: true, threshold: true, edge: true, width: true });
+const OPTIONS = new OptionNames<FormatOptions>({
+  precision: 'number',
+  threshold: 'number',
+  edge: 'number',
+  width: 'number',
+});
 
 /** How numbers of floats are written: all alike, as those that are shown want it. */
 function floatWriter(values: readonly number[], precision: number): (value: number) => string {
@@ -108,7 +116,15 @@ async function readShown(
  * each axis. Waits for what computes them.
  */
 export async function format(x: Tensor, options: FormatOptions = {}): Promise<string> {
-  OPTIONS.read('format', options);
+  const op = 'format';
+  if (!(x instanceof Tensor)) throw new ShapeError(op, `x must be a tensor, found ${show(x)}`);
+  const { precision = 0, threshold = 0, edge = 1, width = 1 } = OPTIONS.read(op, options);
+  const whole = (value: number, least: number) => Number.isInteger(value) && value >= least;
+  if (!whole(precision, 0) || precision > 100)
+    throw new ShapeError(op, `precision must be a whole number up to 100, found ${precision}`, { x });
+  if (!whole(edge, 1)) throw new ShapeError(op, `edge must be a whole number above 0, found ${edge}`, { x });
+  if (!(threshold >= 0 && width > 0))
+    throw new ShapeError(op, 'threshold and width must be numbers of at least 0 and above it', { x });
   return formatValues(x.dtype, x.shape, await readShown(x, options), options);
 }
 

@@ -2,6 +2,7 @@
  * What a tensor may hold, and which host data that is. A typed array says by its type what its bits are, so it goes
  * into a tensor of that format and no other; plain numbers are converted, where the format has them.
  */
+import { show } from '../show.js';
 import { f32ToF16 } from './dtype.js';
 
 /** A `bool` is a word on the device, 0 or 1. */
@@ -28,7 +29,7 @@ export type HostData = TensorArray | Float64Array | readonly number[] | readonly
 export function checkDType(dtype: unknown, op = 'tensor'): asserts dtype is DType {
   if (typeof dtype !== 'string' || !Object.hasOwn(bytesPerElement, dtype))
     throw new TypeError(
-      `${op}: no dtype ${String(dtype)}; there are ${Object.keys(bytesPerElement).join(', ')}`,
+      `${op}: no dtype ${typeof dtype === 'string' ? dtype : show(dtype)}; there are ${Object.keys(bytesPerElement).join(', ')}`,
     );
 }
 

@@ -11,9 +11,7 @@ export function checkShape(op: string, shape: Shape, x?: { shape: Shape; dtype: 
     throw new ShapeError(op, `a shape must be a list of extents, found ${show(shape)}`, { x });
   for (const extent of shape)
     if (!Number.isSafeInteger(extent) || extent < 0)
-      throw new ShapeError(op, `bad shape ${formatShape(shape)}: extents are whole numbers of at least 0`, {
-        x,
-      });
+      throw new ShapeError(op, `bad shape ${show(shape)}: extents are whole numbers of at least 0`, { x });
 }
 
 export function sizeOf(shape: Shape): number {
@@ -53,9 +51,9 @@ export function stridesOf(shape: Shape): number[] {
 /** `axis` counted from the end when negative. @throws ShapeError when there is no such axis. */
 export function normalizeAxis(op: string, axis: number, x: { shape: Shape; dtype: string }): number {
   const rank = x.shape.length;
-  const result = axis < 0 ? axis + rank : axis;
+  const result = Number.isInteger(axis) && axis < 0 ? axis + rank : axis;
   if (!Number.isInteger(result) || result < 0 || result >= rank)
-    throw new ShapeError(op, `no axis ${axis} among ${rank} dimensions`, { x });
+    throw new ShapeError(op, `no axis ${show(axis)} among ${rank} dimensions`, { x });
   return result;
 }
 

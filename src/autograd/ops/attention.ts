@@ -24,10 +24,10 @@ import { cast, mul, silu } from './pointwise.js';
 export type { AttentionDropout, RotaryOptions, ScaledDotProductOptions };
 
 const DROPOUT = new OptionNames<AttentionDropout>({
-  probability: true,
-  seed: true,
-  stream: true,
-  firstRow: true,
+  probability: 'number',
+  seed: 'number',
+  stream: 'number',
+  firstRow: 'number',
 });
 
 /** What of a draw takes part; what is no probability is the kernel's to refuse. As it is now: backward must draw the same. */
@@ -42,7 +42,7 @@ export interface AttentionOptions {
   readonly causal?: boolean;
 }
 
-const ATTENTION_OPTIONS = new OptionNames<AttentionOptions>({ causal: true });
+const ATTENTION_OPTIONS = new OptionNames<AttentionOptions>({ causal: 'boolean' });
 
 /**
  * softmax(q·kᵀ/√d)·v per sequence and head. qkv: [T, 3·heads·d], query, key and value of a token side by side;
@@ -70,15 +70,15 @@ export function attention(
 }
 
 const SDPA_OPTIONS = new OptionNames<ScaledDotProductOptions>({
-  causal: true,
-  bias: true,
-  scale: true,
-  dropout: true,
-  layout: true,
-  lengths: true,
-  keyLengths: true,
-  sequences: true,
-  keySequences: true,
+  causal: 'any',
+  bias: 'any',
+  scale: 'number',
+  dropout: 'any',
+  layout: 'string',
+  lengths: 'any',
+  keyLengths: 'any',
+  sequences: 'any',
+  keySequences: 'any',
 });
 
 /**
@@ -132,7 +132,11 @@ export function scaledDotProductAttention(
   });
 }
 
-const ROTARY_OPTIONS = new OptionNames<RotaryOptions>({ base: true, interleaved: true, axis: true });
+const ROTARY_OPTIONS = new OptionNames<RotaryOptions>({
+  base: 'number',
+  interleaved: 'boolean',
+  axis: 'number',
+});
 
 /**
  * Rotary positions: pairs of components of x [..., length, d] are turned by position · base^(−2i/d), as in RoFormer (Su et

@@ -8,6 +8,7 @@ import * as scatter from '../../kernels/indexed/scatter.js';
 import * as kernels from '../../kernels/indexed/take.js';
 import { filled } from '../../kernels/make.js';
 import { cast } from '../../kernels/pointwise.js';
+import { checkDType } from '../../tensor/host-data.js';
 import { anyDType, integer, integers, numbers, signature, wholeNumber } from '../../tensor/operands.js';
 import { scope } from '../../tensor/scope.js';
 import { formatShape, normalizeAxis } from '../../tensor/shape.js';
@@ -145,5 +146,6 @@ const ONE_HOT = signature('oneHot', { ids: integers('...') }, { numbers: { class
  */
 export function oneHot(ids: Tensor, classes: number, dtype: DType = 'f32'): Tensor {
   ONE_HOT.check({ ids }, { classes });
+  checkDType(dtype, 'oneHot');
   return kernels.oneHot(ids, classes, dtype);
 }

@@ -23,6 +23,7 @@ import {
   signature,
 } from '../../tensor/operands.js';
 import { isTaped, scope } from '../../tensor/scope.js';
+import { broadcastShapes, normalizeAxis } from '../../tensor/shape.js';
 import { Tensor } from '../../tensor/tensor.js';
 import { stretch } from '../ranges.js';
 import { record, wantsGradient } from '../tape.js';
@@ -49,7 +50,7 @@ import {
 } from './pointwise.js';
 import { mean, norm, sum } from './reduce.js';
 import { normalizeRows } from './rows.js';
-import { reshape, slice, transpose } from './shape.js';
+import { expand, reshape, slice, transpose } from './shape.js';
 
 /** What a loss makes of its values. */
 export type Reduction = 'mean' | 'sum' | 'none';
@@ -59,7 +60,7 @@ export interface LossOptions {
   reduction?: Reduction;
 }
 
-const LOSS_OPTIONS = new OptionNames<LossOptions>({ reduction: true });
+const LOSS_OPTIONS = new OptionNames<LossOptions>({ reduction: 'string' });
 
 function checkReduction(
   op: string,
@@ -99,10 +100,10 @@ const CROSS_ENTROPY = signature(
 );
 
 const CROSS_ENTROPY_OPTIONS = new OptionNames<CrossEntropyOptions>({
-  reduction: true,
-  ignoreIndex: true,
-  weight: true,
-  labelSmoothing: true,
+  reduction: 'string',
+  ignoreIndex: 'number',
+  weight: 'any',
+  labelSmoothing: 'number',
 });
 
 /**
@@ -242,7 +243,7 @@ const HUBER = signature(
   { numbers: { delta: positive } },
 );
 
-const HUBER_OPTIONS = new OptionNames<HuberOptions>({ reduction: true, delta: true });
+const HUBER_OPTIONS = new OptionNames<HuberOptions>({ reduction: 'string', delta: 'number' });
 
 /**
  * ½d² where d = |x − target| is at most `delta`, else delta·(d − ½delta) (Huber 1964), by default the mean. x, target: of one
@@ -286,7 +287,7 @@ const BCE = signature('bceWithLogits', {
   posWeight: optional(floats('...posWeight')),
 });
 
-const BCE_OPTIONS = new OptionNames<BceOptions>({ reduction: true, weight: true, posWeight: true });
+const BCE_OPTIONS = new OptionNames<BceOptions>({ reduction: 'string', weight: 'any', posWeight: 'any' });
 
 /**
  * −p·t·log σ(x) − (1 − t)·log(1 − σ(x)) with p = `posWeight`, times `weight`, by default the mean: PyTorch's
@@ -316,7 +317,7 @@ export interface KlOptions {
 
 const KL = pair('klDivergence');
 
-const KL_OPTIONS = new OptionNames<KlOptions>({ logTarget: true, reduction: true });
+const KL_OPTIONS = new OptionNames<KlOptions>({ logTarget: 'boolean', reduction: 'string' });
 
 /**
  * target·(log target − x) for logarithms x, PyTorch's `kl_div`: by default the mean over elements as there, which is not the
@@ -351,10 +352,21 @@ const COSINE = signature(
  */
 export function cosineSimilarity(a: Tensor, b: Tensor, axis = -1, eps = 1e-8): Tensor {
   COSINE.check({ a, b }, { eps });
+  const shape = broadcastShapes(a.shape, b.shape);
+  if (!shape) throw new ShapeError('cosineSimilarity', 'shapes do not broadcast', { a, b });
+  const at = normalizeAxis('cosineSimilarity', axis, { shape, dtype: a.dtype });
+  // Lengths are taken along the axis as both have it once they are broadcast.
+  const along = (x: Tensor): Tensor => {
+    const own = [...new Array<number>(shape.length - x.shape.length).fill(1), ...x.shape];
+    return expand(
+      reshape(full(x), own),
+      own.map((extent, d) => (d === at ? shape[at]! : extent)),
+    );
+  };
   return scope(() => {
-    const [first, second] = [full(a), full(b)];
-    const length = (x: Tensor) => clamp(norm(x, 2, axis), { min: eps });
-    return div(sum(mul(first, second), axis), mul(length(first), length(second)));
+    const [first, second] = [along(a), along(b)];
+    const length = (x: Tensor) => clamp(norm(x, 2, at), { min: eps });
+    return div(sum(mul(first, second), at), mul(length(first), length(second)));
   });
 }
 
@@ -369,7 +381,10 @@ const COSINE_EMBEDDING = signature(
   { numbers: { margin: anyNumber } },
 );
 
-const COSINE_EMBEDDING_OPTIONS = new OptionNames<CosineEmbeddingOptions>({ reduction: true, margin: true });
+const COSINE_EMBEDDING_OPTIONS = new OptionNames<CosineEmbeddingOptions>({
+  reduction: 'string',
+  margin: 'number',
+});
 
 /**
  * 1 − cos(a, b) where the target is 1, max(0, cos(a, b) − margin) where it is −1, by default the mean. a, b: [...,C] f32 or
@@ -407,7 +422,11 @@ const RANKING = signature(
   { numbers: { scale: positive } },
 );
 
-const RANKING_OPTIONS = new OptionNames<RankingOptions>({ scale: true, similarity: true, symmetric: true });
+const RANKING_OPTIONS = new OptionNames<RankingOptions>({
+  scale: 'number',
+  similarity: 'string',
+  symmetric: 'boolean',
+});
 
 /**
  * Mean cross-entropy of each anchor with its own candidate among all: InfoNCE with the batch's other candidates for negatives
@@ -424,6 +443,14 @@ export function multipleNegativesRanking(
     similarity = 'cosine',
     symmetric = false,
   } = RANKING_OPTIONS.read('multipleNegativesRanking', options);
+  if (
+    Array.isArray(candidates) &&
+    (candidates.length === 0 || !candidates.every((each) => each instanceof Tensor))
+  )
+    throw new ShapeError(
+      'multipleNegativesRanking',
+      `candidates must be a tensor or a list of tensors, found ${show(candidates)}`,
+    );
   return scope(() => {
     const all = Array.isArray(candidates) ? concat(candidates) : (candidates as Tensor);
     RANKING.check({ anchors, candidates: all }, { scale: factor });
@@ -456,7 +483,11 @@ const TRIPLET = signature(
   { numbers: { margin: anyNumber } },
 );
 
-const TRIPLET_OPTIONS = new OptionNames<TripletOptions>({ reduction: true, margin: true, distance: true });
+const TRIPLET_OPTIONS = new OptionNames<TripletOptions>({
+  reduction: 'string',
+  margin: 'number',
+  distance: 'string',
+});
 
 /**
  * max(0, d(anchor, positive) − d(anchor, negative) + margin), by default the mean (Schroff et al. 2015); the margin is 1 as in

@@ -35,7 +35,7 @@ const VECTOR_A = {
   T: signature('matmul', { a: floats('K'), b: floats('...', 'N', 'K') }, INNER),
 };
 
-const FLAGS = new OptionNames<MatmulFlags>({ transA: true, transB: true });
+const FLAGS = new OptionNames<MatmulFlags>({ transA: 'boolean', transB: 'boolean' });
 
 /**
  * The product of the last two dimensions, as torch.matmul: a [...,M,K] or with `transA` [...,K,M], b [...,K,N] or with

@@ -45,7 +45,7 @@ function picked(op: string, x: Tensor, indices: Tensor): Tensor {
 const SORT = signature('sort', { x: anyDType('...') }, { numbers: { axis: integer } });
 const ARGSORT = signature('argsort', { x: anyDType('...') }, { numbers: { axis: integer } });
 
-const SORT_OPTIONS = new OptionNames<SortOptions>({ axis: true, descending: true });
+const SORT_OPTIONS = new OptionNames<SortOptions>({ axis: 'number', descending: 'boolean' });
 
 /**
  * Elements along an axis, by default the last, in ascending or descending order, and where they were; of equal ones the
@@ -81,7 +81,7 @@ export interface TopKOptions {
 
 const TOP_K = signature('topk', { x: anyDType('...') }, { numbers: { k: wholeNumber(), axis: integer } });
 
-const TOP_K_OPTIONS = new OptionNames<TopKOptions>({ axis: true, largest: true });
+const TOP_K_OPTIONS = new OptionNames<TopKOptions>({ axis: 'number', largest: 'boolean' });
 
 /**
  * The k largest or smallest elements along an axis, by default the last, best first, and where they were; of equal ones the
@@ -129,7 +129,7 @@ export interface CumsumOptions {
   readonly reverse?: boolean;
 }
 
-const CUMSUM_OPTIONS = new OptionNames<CumsumOptions>({ reverse: true });
+const CUMSUM_OPTIONS = new OptionNames<CumsumOptions>({ reverse: 'boolean' });
 
 /**
  * Σ of the elements up to each along an axis, itself included; `reverse`: of those from it on. x: f32, f16 (added up in f32),

@@ -304,7 +304,7 @@ export interface ClampBounds {
   readonly max?: number | undefined;
 }
 
-const BOUNDS = new OptionNames<ClampBounds>({ min: true, max: true });
+const BOUNDS = new OptionNames<ClampBounds>({ min: 'number', max: 'number' });
 
 /**
  * x between `min` and `max`, either of which may be left out; where they cross it is `max`. A NaN stays one. The gradient
@@ -336,12 +336,16 @@ export interface NanToNumOptions {
   readonly negInf?: number;
 }
 
-const NAN_TO_NUM_OPTIONS = new OptionNames<NanToNumOptions>({ nan: true, posInf: true, negInf: true });
+const NAN_TO_NUM_OPTIONS = new OptionNames<NanToNumOptions>({
+  nan: 'number',
+  posInf: 'number',
+  negInf: 'number',
+});
 
 /** x with numbers for NaN and infinities, which get no gradient. @throws ShapeError. */
 export function nanToNum(x: Tensor, options: NanToNumOptions = {}): Tensor {
   const { nan = 0, posInf, negInf } = NAN_TO_NUM_OPTIONS.read('nanToNum', options);
-  const most = x.dtype === 'f16' ? 65504 : 3.4028234663852886e38;
+  const most = x?.dtype === 'f16' ? 65504 : 3.4028234663852886e38;
   return operation('nanToNum', [x], [nan, negInf ?? -most, posInf ?? most]);
 }
 
@@ -416,7 +420,7 @@ const DROPOUT = signature(
   { numbers: { probability: aProbability, seed: integer, stream: integer, firstRow: wholeNumber() } },
 );
 
-const STREAM = new OptionNames<RandomStream>({ seed: true, stream: true, firstRow: true });
+const STREAM = new OptionNames<RandomStream>({ seed: 'number', stream: 'number', firstRow: 'number' });
 
 /** Inverted dropout; the mask is a function of `random` and the position, so backward draws it again. */
 export function dropout(x: Tensor, probability: number, random: RandomStream): Tensor {

@@ -197,7 +197,7 @@ const moment = (op: string) => signature(op, { x: floats('...') }, { numbers: { 
 const VARIANCE = moment('variance');
 const STD = moment('std');
 
-const VARIANCE_OPTIONS = new OptionNames<VarianceOptions>({ correction: true });
+const VARIANCE_OPTIONS = new OptionNames<VarianceOptions>({ correction: 'number' });
 
 /**
  * Σ (x − mean)² / (n − correction), of the differences from the mean in a second pass. x: f32 or f16. Where no more than
@@ -206,8 +206,13 @@ const VARIANCE_OPTIONS = new OptionNames<VarianceOptions>({ correction: true });
 export function variance(x: Tensor, axis?: Axes, keepDims = false, options: VarianceOptions = {}): Tensor {
   const { correction = 1 } = VARIANCE_OPTIONS.read('variance', options);
   VARIANCE.check({ x }, { correction });
-  if (x.dtype === 'f16') return scope(() => inF32(x, (own) => variance(own, axis, keepDims, { correction })));
-  const { axes, length, kept, shape } = reducedShape('variance', x, axis, keepDims);
+  return varianceOf('variance', x, axis, keepDims, options);
+}
+
+function varianceOf(op: string, x: Tensor, axis: Axes, keepDims: boolean, options: VarianceOptions): Tensor {
+  const { correction = 1 } = options;
+  if (x.dtype === 'f16') return scope(() => inF32(x, (own) => varianceOf(op, own, axis, keepDims, options)));
+  const { axes, length, kept, shape } = reducedShape(op, x, axis, keepDims);
   const factor = 1 / Math.max(0, length - correction);
   return scope(() => {
     const average = reduceAxes('sum', x, axes, kept, 1 / Math.max(1, length));
@@ -222,7 +227,7 @@ export function variance(x: Tensor, axis?: Axes, keepDims = false, options: Vari
 export function std(x: Tensor, axis?: Axes, keepDims = false, options: VarianceOptions = {}): Tensor {
   const { correction = 1 } = VARIANCE_OPTIONS.read('std', options);
   STD.check({ x }, { correction });
-  return scope(() => inF32(x, (own) => root(variance(own, axis, keepDims, options))));
+  return scope(() => inF32(x, (own) => root(varianceOf('std', own, axis, keepDims, options))));
 }
 
 /** √x, whose gradient where x is 0 is 0. */

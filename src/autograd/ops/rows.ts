@@ -5,6 +5,7 @@ import * as normalize from '../../kernels/rows/normalize.js';
 import * as maxima from '../../kernels/rows/segment-max.js';
 import * as means from '../../kernels/rows/segment-mean.js';
 import { OptionNames } from '../../options.js';
+import { show } from '../../show.js';
 import { f32, floats, integers, requireBeside, signature } from '../../tensor/operands.js';
 import type { PackedSequences } from '../../tensor/packed.js';
 import type { RowIndex } from '../../tensor/row-index.js';
@@ -22,7 +23,7 @@ export interface GatherOptions {
   paddingIndex?: number | undefined;
 }
 
-const GATHER_OPTIONS = new OptionNames<GatherOptions>({ paddingIndex: true });
+const GATHER_OPTIONS = new OptionNames<GatherOptions>({ paddingIndex: 'number' });
 
 /** Row numbers are known on the host, which compares them with the table. */
 const GATHER_ROWS = signature('gatherRows', { table: f32('V', 'C') });
@@ -81,7 +82,7 @@ function paddingRow(table: Tensor, paddingIndex: number | undefined): number | u
   const rows = table.shape[0]!;
   if (paddingIndex === undefined) return undefined;
   if (!Number.isInteger(paddingIndex) || paddingIndex < -rows || paddingIndex >= rows)
-    throw new ShapeError('gatherRows', `padding index ${paddingIndex} of a table of ${rows} rows`, {
+    throw new ShapeError('gatherRows', `padding index ${show(paddingIndex)} of a table of ${rows} rows`, {
       table,
     });
   return paddingIndex < 0 ? rows + paddingIndex : paddingIndex;

@@ -107,7 +107,10 @@ const LATE_INTERACTION = signature('lateInteraction', {
   passageVectors: f32('P', 'C'),
 });
 
-const LATE_INTERACTION_OPTIONS = new OptionNames<LateInteractionOptions>({ ownGroup: true, reduction: true });
+const LATE_INTERACTION_OPTIONS = new OptionNames<LateInteractionOptions>({
+  ownGroup: 'boolean',
+  reduction: 'string',
+});
 
 /**
  * ColBERT's score (Khattab & Zaharia 2020) of each query with each passage: for every token of the query the largest product
@@ -158,9 +161,23 @@ export interface LexicalOptions extends ScoredPairs {
   special?: readonly number[];
 }
 
+/** Token ids on the host: no hole among them, and no list of anything else. */
+function checkIds(name: string, ids: ArrayLike<number>, operands: Readonly<Record<string, Tensor>>): void {
+  const isList = typeof ids === 'object' && ids !== null && Number.isSafeInteger(ids.length);
+  const at = isList ? Array.from(ids).findIndex((id) => !wholeNumber().allows(id)) : 0;
+  if (at >= 0)
+    throw new ShapeError(
+      'lexicalScores',
+      isList
+        ? `${name} must be ${wholeNumber().what}, found ${show(ids[at])}`
+        : `${name} must be a list of token ids, found ${show(ids)}`,
+      operands,
+    );
+}
+
 const LEXICAL_SCORES = signature('lexicalScores', { queryWeights: f32('Q'), passageWeights: f32('P') });
 
-const LEXICAL_OPTIONS = new OptionNames<LexicalOptions>({ ownGroup: true, special: true });
+const LEXICAL_OPTIONS = new OptionNames<LexicalOptions>({ ownGroup: 'boolean', special: 'any' });
 
 /**
  * Σ over the ids that a query and a passage share of the product of their weights; an id that a text has several times
@@ -181,14 +198,9 @@ export function lexicalScores(
   const operands = { queryWeights, passageWeights };
   const facts = tokenCounts('lexicalScores', queries.sequences, passages.sequences);
   LEXICAL_SCORES.check(operands, {}, facts);
+  checkIds('special', special, operands);
   for (const [name, { ids, sequences }] of Object.entries({ queries, passages })) {
-    const other = Array.from(ids).find((id) => !wholeNumber().allows(id));
-    if (other !== undefined)
-      throw new ShapeError(
-        'lexicalScores',
-        `ids must be ${wholeNumber().what}, found ${show(other)}`,
-        operands,
-      );
+    checkIds('ids', ids, operands);
     if (ids.length !== sequences.tokens)
       throw new ShapeError(
         'lexicalScores',

@@ -18,6 +18,7 @@ import {
   stridesOf,
 } from '../../tensor/shape.js';
 import { Tensor } from '../../tensor/tensor.js';
+import { axesOf } from '../axes.js';
 import { rangeOf, sumToShape } from '../ranges.js';
 import { record } from '../tape.js';
 import { concat, stack } from './joins.js';
@@ -106,13 +107,6 @@ export function unsqueeze(x: Tensor, axis: number): Tensor {
   return renamed('unsqueeze', x, [...x.shape.slice(0, at), 1, ...x.shape.slice(at)]);
 }
 
-/** Distinct axes, counted from the end where negative. @throws ShapeError. */
-function axesOf(op: string, x: Tensor, axis: number | readonly number[]): number[] {
-  const axes = (typeof axis === 'number' ? [axis] : [...axis]).map((at) => normalizeAxis(op, at, x));
-  if (new Set(axes).size < axes.length) throw new ShapeError(op, `an axis twice in [${axis}]`, { x });
-  return axes;
-}
-
 // ---- another order -----------------------------------------------------------------------------------------------------
 
 function permuted(op: string, x: Tensor, axes: readonly number[]): Tensor {
@@ -192,6 +186,8 @@ const TRIANGLE = {
 function triangle(op: 'tril' | 'triu', x: Tensor, diagonal: number): Tensor {
   TRIANGLE[op].check({ x }, { diagonal });
   const [rows, cols] = x.shape.slice(-2) as [number, number];
+  // Beyond the corners nothing changes, and beyond i32 the sums would come round to the other end.
+  const first = Math.max(-rows, Math.min(cols, diagonal));
   const counted = (count: number, first: number, shape: Shape) =>
     Tensor.from(
       x.gpu,
@@ -199,7 +195,7 @@ function triangle(op: 'tril' | 'triu', x: Tensor, diagonal: number): Tensor {
       shape,
     );
   return scope(() => {
-    const [r, c] = [counted(rows, diagonal, [rows, 1]), counted(cols, 0, [1, cols])];
+    const [r, c] = [counted(rows, first, [rows, 1]), counted(cols, 0, [1, cols])];
     return where(
       op === 'tril' ? le(c, r) : le(r, c),
       x,
@@ -251,7 +247,7 @@ const TILE = signature('tile', { x: anyDType('...') });
 export function tile(x: Tensor, counts: readonly number[]): Tensor {
   TILE.check({ x });
   const lead = Array.isArray(counts) ? counts.length - x.shape.length : -1;
-  if (lead < 0 || !counts.every((count) => Number.isSafeInteger(count) && count >= 0))
+  if (lead < 0 || !Array.from(counts).every((count) => Number.isSafeInteger(count) && count >= 0))
     throw new ShapeError('tile', `needs a whole number of times for each axis, found ${show(counts)}`, { x });
   const own = [...new Array<number>(lead).fill(1), ...x.shape];
   return repeated(

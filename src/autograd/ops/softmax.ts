@@ -4,10 +4,11 @@ import { ShapeError } from '../../errors.js';
 import * as distillation from '../../kernels/softmax/distillation.js';
 import * as groups from '../../kernels/softmax/groups.js';
 import * as kernels from '../../kernels/softmax/softmax.js';
+import { show } from '../../show.js';
 import { floats, signature } from '../../tensor/operands.js';
 import { isTaped, scope } from '../../tensor/scope.js';
 import { normalizeAxis } from '../../tensor/shape.js';
-import type { Tensor } from '../../tensor/tensor.js';
+import { Tensor } from '../../tensor/tensor.js';
 import { inF32 } from '../precision.js';
 import { record, wantsGradient } from '../tape.js';
 import { neg } from './pointwise.js';
@@ -57,7 +58,12 @@ export function softmin(x: Tensor, axis = -1): Tensor {
  * @throws ShapeError for a teacher that wants one.
  */
 export function m3Distillation(x: Tensor, teacher: Tensor, ownOnly: boolean): Tensor {
-  if (wantsGradient(teacher) && isTaped())
+  if (typeof ownOnly !== 'boolean')
+    throw new ShapeError('m3Distillation', `ownOnly must be true or false, found ${show(ownOnly)}`, {
+      x,
+      teacher,
+    });
+  if (teacher instanceof Tensor && wantsGradient(teacher) && isTaped())
     throw new ShapeError(
       'm3Distillation',
       'no gradient flows to the teacher, which is on the tape; detach() it',
@@ -76,6 +82,7 @@ export function m3Distillation(x: Tensor, teacher: Tensor, ownOnly: boolean): Te
 
 /** Row r's own columns r·G..r·G+G−1 of a [B, B·G] score matrix → [B,G]. */
 export function ownGroup(x: Tensor, group: number): Tensor {
-  const cols = x.cols;
-  return record('ownGroup', groups.ownGroup(x, group), [], [[x, (dy) => groups.ownGroupGradient(dy, cols)]]);
+  const y = groups.ownGroup(x, group);
+  const { cols } = x;
+  return record('ownGroup', y, [], [[x, (dy) => groups.ownGroupGradient(dy, cols)]]);
 }

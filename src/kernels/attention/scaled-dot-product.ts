@@ -255,14 +255,15 @@ function denseGeometry(
     longest: number,
     heads: number,
   ): Sequences => {
+    if (given !== undefined) requireBeside(OP, name, 'a list of whole numbers', given, 'length');
     const ofEach = given === undefined ? new Array<number>(batch).fill(longest) : Array.from(given);
-    const wrong = ofEach.find((length) => !Number.isInteger(length) || length < 0 || length > longest);
-    if (ofEach.length !== batch || wrong !== undefined)
+    const wrong = ofEach.findIndex((length) => !Number.isInteger(length) || length < 0 || length > longest);
+    if (ofEach.length !== batch || wrong >= 0)
       throw new ShapeError(
         OP,
-        wrong === undefined
+        wrong < 0
           ? `${name} has ${ofEach.length} numbers for a batch of ${batch}`
-          : `${name} must be whole numbers up to ${longest}, found ${show(wrong)}`,
+          : `${name} must be whole numbers up to ${longest}, found ${show(ofEach[wrong])}`,
         { q, k, v },
       );
     const rows = layout === 'bhld' ? heads * longest : longest;

@@ -95,12 +95,12 @@ export interface M3LossParts {
 }
 
 export const LOSS_SETTINGS = {
-  temperature: true,
-  unified: true,
-  kind: true,
-  negativesCrossDevice: true,
-  compat: true,
-  weights: true,
+  temperature: 'number',
+  unified: 'boolean',
+  kind: 'string',
+  negativesCrossDevice: 'boolean',
+  compat: 'any',
+  weights: 'any',
 } as const;
 const SETTINGS = new OptionNames<M3LossSettings>(LOSS_SETTINGS);
 

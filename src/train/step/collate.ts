@@ -23,11 +23,11 @@ export interface CollateOptions {
 }
 
 const OPTIONS = new OptionNames<CollateOptions>({
-  queryMaxLen: true,
-  passageMaxLen: true,
-  padToMultipleOf: true,
-  colbertFloor: true,
-  paddedLength: true,
+  queryMaxLen: 'number',
+  passageMaxLen: 'number',
+  padToMultipleOf: 'number',
+  colbertFloor: 'boolean',
+  paddedLength: 'number',
 });
 
 type TokenLimits = Required<Pick<CollateOptions, 'queryMaxLen' | 'passageMaxLen'>>;

@@ -41,7 +41,11 @@ export interface StepSettings extends M3LossSettings {
 
 const ofLoss = ({ recompute, subBatchSize, ...loss }: StepSettings): M3LossSettings => loss;
 
-const SETTINGS = new OptionNames<StepSettings>({ ...LOSS_SETTINGS, recompute: true, subBatchSize: true });
+const SETTINGS = new OptionNames<StepSettings>({
+  ...LOSS_SETTINGS,
+  recompute: 'boolean',
+  subBatchSize: 'number',
+});
 
 /** Looks at what a batch that is taken at once goes through; what it is shown is gone when its promise settles. */
 export interface StepWatch {
