@@ -21,6 +21,7 @@ const ROOMS = [
   'hub',
   'models',
   'data',
+  'run-record',
   'train',
   'retrieval',
   'parity',
