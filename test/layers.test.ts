@@ -8,6 +8,7 @@ import { repositoryRoot } from './repository.js';
 /** From the ground up. The files of GROUND stand below all of them, those of TOP above. */
 const ROOMS = [
   'files',
+  'html',
   'gpu',
   'setup',
   'tensor',

@@ -2,6 +2,8 @@
  * Horizontal bars as inline SVG: groups (a kernel's case) of bars (its variants), each with a whisker from quartile to
  * quartile, and across a group the line that its roofline sets. Colours are CSS variables of the page.
  */
+import { escaped, Html } from '../../src/html/markup.js';
+import { SERIES_COLOURS } from '../../src/html/style.js';
 
 export interface Bar {
   /** Shown beside the bar when a group of the chart has several. */
@@ -28,8 +30,6 @@ export interface BarChart {
   readonly groups: readonly BarGroup[];
 }
 
-export const SERIES_COLOURS = 9;
-
 const WIDTH = 1040;
 const BAR = 16;
 const GAP = 5;
@@ -38,9 +38,6 @@ const TOP = 26;
 const BOTTOM = 8;
 /** Of the text in the charts: a little more than a digit of a wide font (DejaVu Sans) at its size, so that no label is cut. */
 const CHARACTER = 8.4;
-
-export const escaped = (text: string): string =>
-  text.replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`);
 
 /** A number in at most three digits. */
 export function short(value: number): string {
@@ -59,7 +56,7 @@ function gridStep(most: number): number {
 const widest = (labels: readonly string[]): number =>
   Math.max(0, ...labels.map((label) => label.length)) * CHARACTER;
 
-export function barChart({ unit, groups }: BarChart): string {
+export function barChart({ unit, groups }: BarChart): Html {
   const several = groups.some(({ bars }) => bars.length > 1);
   const labelWidth = Math.min(380, widest(groups.map(({ label }) => label))) + 12;
   const variantWidth = several
@@ -122,7 +119,9 @@ export function barChart({ unit, groups }: BarChart): string {
       `<path class="grid" d="M${x(value)} ${TOP - 6}V${bottom}"/>`,
       text('axis', Number(x(value)), TOP - 12, `${short(value)}${value === 0 ? ` ${unit}` : ''}`, 'middle'),
     );
-  return `<svg viewBox="0 0 ${WIDTH} ${bottom + 4}" role="img" aria-label="${escaped(`${unit} by kernel`)}">${grid.join('')}${parts.join('')}</svg>`;
+  return new Html(
+    `<svg viewBox="0 0 ${WIDTH} ${bottom + 4}" role="img" aria-label="${escaped(`${unit} by kernel`)}">${grid.join('')}${parts.join('')}</svg>`,
+  );
 }
 
 const valueText = (value: number, unit: string, note: string): string =>

@@ -1,4 +1,7 @@
 /** Results as one HTML file that needs nothing else: tables with bars, groups as a heat map, differences query by query. */
+import { htmlDocument } from '../../html/document.js';
+import { type Html, html } from '../../html/markup.js';
+import { type Cell, type Column, table } from '../../html/table.js';
 import { type Metric, metricName } from './metrics.js';
 import { percent, pValue, shortName, signed } from './render-markdown.js';
 import {
@@ -10,135 +13,121 @@ import {
   type TaskResult,
 } from './results.js';
 
-const STYLE = `
-:root{color-scheme:light dark;--back:#fff;--text:#1c2126;--soft:#5d6872;--line:#dfe4e8;--row:#f5f7f9;--bar:#3d7dca;--heat:61,125,202;--up:#2b8a57;--down:#c2502e}
-@media(prefers-color-scheme:dark){:root{--back:#15181b;--text:#e4e8eb;--soft:#98a3ad;--line:#2e343a;--row:#1c2024;--bar:#5b98de;--heat:91,152,222;--up:#55b583;--down:#e2815f}}
-*{box-sizing:border-box}
-body{margin:0;background:var(--back);color:var(--text);font:15px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif}
-main{max-width:68rem;margin:0 auto;padding:2.5rem 1.25rem 4rem}
-h1{font-size:1.6rem;margin:0 0 .25rem;font-weight:650}
-h2{font-size:1.2rem;margin:2.5rem 0 .25rem;font-weight:650}
-h3{font-size:1rem;margin:1.75rem 0 .5rem;font-weight:650}
-p,li{color:var(--soft);margin:.25rem 0}
-ul{padding-left:1.1rem;margin-top:2.5rem;border-top:1px solid var(--line);padding-top:1rem}
-.wide{overflow-x:auto}
-table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums;margin-top:.5rem}
-th{font-weight:600;color:var(--soft);font-size:.85rem;border-bottom:1px solid var(--line);white-space:nowrap}
-th,td{padding:.45rem .7rem;text-align:right;vertical-align:middle}
-th.name,td.name{text-align:left}
-td.name{white-space:nowrap}
-td.name small{color:var(--soft);font-size:.85rem}
-tbody tr{border-bottom:1px solid var(--line)}
-tbody tr:hover{background:var(--row)}
+const PAGE_STYLE = `
+td{vertical-align:middle}
+td small{color:var(--soft);font-size:12px}
 .best{font-weight:700}
-.bar{height:4px;border-radius:2px;background:var(--line);margin-top:.2rem;min-width:4.5rem}
-.bar i{display:block;height:100%;border-radius:2px;background:var(--bar)}
-.up{color:var(--up)}.down{color:var(--down)}
-svg{display:block;width:13rem;height:3rem}
+.bar{height:4px;border-radius:2px;background:var(--line);margin-top:3px;min-width:72px}
+.bar i{display:block;height:100%;border-radius:2px;background:var(--s0)}
+svg{display:block;width:208px;height:48px}
 svg .zero{stroke:var(--soft);stroke-width:1;vector-effect:non-scaling-stroke}
-svg .up{fill:var(--up)}svg .down{fill:var(--down)}
+svg .good{fill:var(--good)}svg .bad{fill:var(--bad)}
+ul{padding-left:18px;margin-top:40px;border-top:1px solid var(--line);padding-top:16px;color:var(--soft)}
 `;
 
 export function renderHtml(report: EvaluationReport): string {
   const note = significanceNote(report);
   const notes = [...report.notes, ...(note === undefined ? [] : [note])];
-  const body = [
-    `<h1>${escaped(report.title)}</h1>`,
-    '<p>Means times 100; the best of a column is bold.</p>',
-    ...report.tasks.map((task) => taskPart(report, task)),
-    ...(report.tasks.length > 1 ? report.metrics.map((metric) => averagePart(report, metric)) : []),
-    notes.length > 0 ? `<ul>${notes.map((line) => `<li>${escaped(line)}</li>`).join('')}</ul>` : '',
-  ];
-  return `<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">
-<title>${escaped(report.title)}</title><style>${STYLE}</style></head>
-<body><main>
-${body.filter((part) => part !== '').join('\n')}
-</main></body></html>
+  const body = html`<h1>${report.title}</h1>
+<p class="soft">Means times 100; the best of a column is bold.</p>
+${report.tasks.map((task) => taskPart(report, task))}
+${report.tasks.length > 1 && report.metrics.map((metric) => averagePart(report, metric))}
+${notes.length > 0 && html`<ul>${notes.map((line) => html`<li>${line}</li>`)}</ul>`}`;
+  return htmlDocument({ title: report.title, style: PAGE_STYLE, body });
+}
+
+function taskPart(report: EvaluationReport, task: TaskResult): Html {
+  const { name, queries, documents, systems, comparisons } = task;
+  const groups = systems[0]?.groups ?? [];
+  const first = report.metrics[0];
+  const means = metricTable(
+    name,
+    report.metrics.map(metricName),
+    systems,
+    systems.map((system) => report.metrics.map((metric) => meanOf(report, system, metric))),
+  );
+  return html`<h2>${name}</h2><p class="soft">${queries} queries${documents !== undefined && `, ${documents} documents`}</p>
+${means}
+${first && groups.length > 0 && groupTable(report, task, first)}
+${comparisons.length > 0 && comparisonTable(comparisons)}
 `;
 }
 
-function taskPart(report: EvaluationReport, task: TaskResult): string {
-  const { systems, comparisons } = task;
-  const groups = systems[0]?.groups ?? [];
-  const first = report.metrics[0];
-  return [
-    `<h2>${escaped(task.name)}</h2><p>${task.queries} queries${task.documents === undefined ? '' : `, ${task.documents} documents`}</p>`,
-    metricTable(
-      report.metrics.map(metricName),
-      systems,
-      systems.map((system) => report.metrics.map((metric) => meanOf(report, system, metric))),
-    ),
-    first && groups.length > 0 ? groupTable(report, task, first) : '',
-    comparisons.length > 0 ? comparisonTable(comparisons) : '',
-  ]
-    .filter((part) => part !== '')
-    .join('\n');
-}
-
-function averagePart(report: EvaluationReport, metric: Metric): string {
+function averagePart(report: EvaluationReport, metric: Metric): Html {
   const systems = report.tasks[0]!.systems;
   const rows = systems.map((_, s) => {
     const values = report.tasks.map((task) => meanOf(report, task.systems[s]!, metric));
     return [values.reduce((sum, value) => sum + value, 0) / values.length, ...values];
   });
-  return `<h2>${escaped(metricName(metric))} over all</h2>${metricTable(['average', ...report.tasks.map(({ name }) => name)], systems, rows)}`;
+  const title = `${metricName(metric)} over all`;
+  return html`<h2>${title}</h2>${metricTable(title, ['average', ...report.tasks.map(({ name }) => name)], systems, rows)}\n`;
 }
 
+const MODEL: Column = { title: 'Model' };
+
 function metricTable(
+  label: string,
   headers: readonly string[],
   systems: readonly SystemResult[],
   rows: readonly (readonly number[])[],
-): string {
+): Html {
   const best = headers.map((_, c) => Math.max(...rows.map((values) => values[c]!)));
-  const cells = (values: readonly number[]) =>
-    values
-      .map((value, c) => {
-        const name = rows.length > 1 && value === best[c] ? ' class="best"' : '';
-        return `<td${name}>${percent(value)}<div class="bar"><i style="width:${(100 * Math.min(1, Math.max(0, value))).toFixed(1)}%"></i></div></td>`;
-      })
-      .join('');
+  const cell = (value: number, c: number): Cell => ({
+    looks: rows.length > 1 && value === best[c] ? 'best' : '',
+    content: html`${percent(value)}<div class="bar"><i style="width:${(100 * Math.min(1, Math.max(0, value))).toFixed(1)}%"></i></div>`,
+  });
   return table(
-    `<th class="name">Model</th>${headers.map((header) => `<th>${escaped(header)}</th>`).join('')}`,
-    rows.map((values, r) => nameCell(systems[r]!) + cells(values)),
+    [MODEL, ...headers.map((title) => ({ title, number: true }))],
+    rows.map((values, r) => [nameOf(systems[r]!), ...values.map(cell)]),
+    label,
   );
 }
 
-function groupTable(report: EvaluationReport, { systems }: TaskResult, metric: Metric): string {
+function groupTable(report: EvaluationReport, { systems }: TaskResult, metric: Metric): Html {
   const groups = systems[0]!.groups;
-  const shade = (value: number) =>
-    `background:rgba(var(--heat),${(0.04 + 0.5 * Math.min(1, Math.max(0, value))).toFixed(3)})`;
   const rows = systems.map((system) => {
     const cells = groups.map(({ group }) => {
       const found = system.groups.find((each) => each.group === group);
-      if (!found) return '<td>–</td>';
+      if (!found) return '–';
       const value = meanOf(report, found, metric);
-      return `<td style="${shade(value)}">${percent(value)}</td>`;
+      return { content: percent(value), heat: value };
     });
-    return nameCell(system) + cells.join('');
+    return [nameOf(system), ...cells];
   });
-  const headers = groups.map(({ group, queries }) => `<th>${escaped(group)} (${queries})</th>`);
-  return `<h3>${escaped(metricName(metric))} by group</h3>${table(`<th class="name">Model</th>${headers.join('')}`, rows)}`;
+  const columns = groups.map(({ group, queries }) => ({ title: `${group} (${queries})`, number: true }));
+  const title = `${metricName(metric)} by group`;
+  return html`<h3>${title}</h3>${table([MODEL, ...columns], rows, title)}`;
 }
 
-function comparisonTable(comparisons: readonly Comparison[]): string {
-  const rows = comparisons.map(({ metric, a, b, meanA, meanB, test, differences }) => {
-    const side = test.difference > 0 ? 'up' : test.difference < 0 ? 'down' : '';
-    return [
-      `<td class="name">${escaped(metricName(metric))}<br><small>${escaped(shortName(a))} → ${escaped(shortName(b))}</small></td>`,
-      `<td>${percent(meanA)}</td><td>${percent(meanB)}</td><td class="${side}">${signed(test.difference)}</td>`,
-      `<td>${pValue(test.randomisation)}</td><td>${test.t === null ? '–' : pValue(test.t)}</td>`,
-      `<td>${test.pairs} (${test.different})</td><td>${differencesPicture(differences)}</td>`,
-    ].join('');
-  });
-  return `<h3>Compared, query by query</h3>${table('<th class="name">Metric</th><th>A</th><th>B</th><th>B − A</th><th>p</th><th>p (t)</th><th>Queries (different)</th><th class="name">Each query’s difference</th>', rows)}`;
+const COMPARISON_COLUMNS: readonly Column[] = [
+  { title: 'Metric' },
+  ...['A', 'B', 'B − A', 'p', 'p (t)', 'Queries (different)'].map((title) => ({ title, number: true })),
+  { title: 'Each query’s difference' },
+];
+
+function comparisonTable(comparisons: readonly Comparison[]): Html {
+  const rows = comparisons.map(({ metric, a, b, meanA, meanB, test, differences }) => [
+    html`${metricName(metric)}<br><small>${shortName(a)} → ${shortName(b)}</small>`,
+    percent(meanA),
+    percent(meanB),
+    {
+      content: signed(test.difference),
+      looks: test.difference > 0 ? 'good' : test.difference < 0 ? 'bad' : '',
+    },
+    pValue(test.randomisation),
+    test.t === null ? '–' : pValue(test.t),
+    `${test.pairs} (${test.different})`,
+    differencesPicture(differences),
+  ]);
+  const title = 'Compared, query by query';
+  return html`<h3>${title}</h3>${table(COMPARISON_COLUMNS, rows, title)}`;
 }
 
 /** Bars of the differences in descending order; of many queries so many as fit, each the mean of its neighbours. */
-function differencesPicture(differences: Float64Array): string {
+function differencesPicture(differences: Float64Array): Html | false {
   const most = 120;
   const count = Math.min(most, differences.length);
-  if (count === 0) return '';
+  if (count === 0) return false;
   const bars = Array.from({ length: count }, (_, i) => {
     const part = differences.subarray(
       Math.floor((i * differences.length) / count),
@@ -152,27 +141,12 @@ function differencesPicture(differences: Float64Array): string {
     const height = Math.abs(value) * scale;
     const y = value > 0 ? 50 - height : 50;
     return height < 0.01
-      ? ''
-      : `<rect class="${value > 0 ? 'up' : 'down'}" x="${(i * width).toFixed(2)}" y="${y.toFixed(2)}" width="${(width * 0.85).toFixed(2)}" height="${height.toFixed(2)}"/>`;
+      ? false
+      : html`<rect class="${value > 0 ? 'good' : 'bad'}" x="${(i * width).toFixed(2)}" y="${y.toFixed(2)}" width="${(width * 0.85).toFixed(2)}" height="${height.toFixed(2)}"/>`;
   });
-  return `<svg viewBox="0 0 200 100" preserveAspectRatio="none" role="img" aria-label="differences of the queries, greatest first">${shapes.join('')}<line class="zero" x1="0" y1="50" x2="200" y2="50"/></svg>`;
+  return html`<svg viewBox="0 0 200 100" preserveAspectRatio="none" role="img" aria-label="differences of the queries, greatest first">${shapes}<line class="zero" x1="0" y1="50" x2="200" y2="50"/></svg>`;
 }
 
-function nameCell({ system: { model, mode, reranker } }: SystemResult): string {
-  const more = reranker === 'NoReranker' ? '' : ` + ${escaped(reranker)}`;
-  return `<td class="name">${escaped(model)} <small>${escaped(mode)}${more}</small></td>`;
+function nameOf({ system: { model, mode, reranker } }: SystemResult): Html {
+  return html`${model} <small>${mode}${reranker !== 'NoReranker' && ` + ${reranker}`}</small>`;
 }
-
-function table(headers: string, rows: readonly string[]): string {
-  return `<div class="wide"><table><thead><tr>${headers}</tr></thead><tbody>${rows.map((row) => `<tr>${row}</tr>`).join('\n')}</tbody></table></div>`;
-}
-
-const ENTITIES: Record<string, string> = {
-  '&': '&amp;',
-  '<': '&lt;',
-  '>': '&gt;',
-  '"': '&quot;',
-  "'": '&#39;',
-};
-
-const escaped = (text: string) => text.replace(/[&<>"']/g, (character) => ENTITIES[character]!);
