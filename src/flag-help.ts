@@ -10,7 +10,7 @@ export function wantsHelp(argv: readonly string[]): boolean {
 }
 
 /** The words of a flag in help and usage: its name and what stands for its value. */
-function spelled(name: string, { type }: Flag<unknown>): string {
+export function spelled(name: string, { type }: Flag<unknown>): string {
   return `--${name} ${type.bare === undefined ? type.placeholder : `[${type.placeholder}]`}`;
 }
 
@@ -40,13 +40,18 @@ export function renderHelp(usage: string, table: FlagTable, width = 100): string
 }
 
 function defaultNote(flag: Flag<unknown>): string {
-  const { fallback, type } = flag;
-  if (fallback === undefined) return ' (required)';
-  if (fallback === null || fallback instanceof Set) return '';
-  if (type.words) return ` (default ${type.words(fallback)})`;
-  if (Array.isArray(fallback)) return fallback.length === 0 ? '' : ` (default ${fallback.join(' ')})`;
-  if (typeof fallback === 'boolean') return ` (default ${fallback ? 'True' : 'False'})`;
-  return ` (default ${String(fallback)})`;
+  if (flag.fallback === undefined) return ' (required)';
+  const words = defaultWords(flag);
+  return words === '' ? '' : ` (default ${words})`;
+}
+
+/** The words that mean the default of a flag; empty where it must be given or may stay unset. */
+export function defaultWords({ fallback, type }: Flag<unknown>): string {
+  if (fallback === undefined || fallback === null || fallback instanceof Set) return '';
+  if (type.words) return type.words(fallback);
+  if (Array.isArray(fallback)) return fallback.join(' ');
+  if (typeof fallback === 'boolean') return fallback ? 'True' : 'False';
+  return String(fallback);
 }
 
 function wrap(words: string, width: number, indent: string): string[] {

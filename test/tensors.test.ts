@@ -1,11 +1,8 @@
 /** Making tensors, reading and showing them, random ones, and who is still alive. */
 import assert from 'node:assert/strict';
-import fs from 'node:fs';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
-import { pathToFileURL } from 'node:url';
 import { inspect } from 'node:util';
-import ts from 'typescript';
 import * as ops from '../src/autograd/index.js';
 import { ShapeError } from '../src/errors.js';
 import { Gpu } from '../src/gpu/gpu.js';
@@ -17,7 +14,6 @@ import type { NestedData, NestedValues } from '../src/tensor/nested.js';
 import { RandomStreams } from '../src/tensor/random-streams.js';
 import { scope } from '../src/tensor/scope.js';
 import type { DType, Tensor } from '../src/tensor/tensor.js';
-import { repositoryRoot } from './repository.js';
 
 let gpu: Gpu;
 /** Bindings of 4 kB: what is larger is made in pieces. */
@@ -677,28 +673,4 @@ test('a device that tracks names every live tensor and the line that made it; cl
     assert.ok(clean.tensors().every(({ place }) => place.startsWith(here)));
   });
   await clean.close({ requireFreed: true });
-});
-
-test('what docs/library.md shows runs, a section at a time', async () => {
-  const text = fs.readFileSync(path.join(repositoryRoot, 'docs', 'library.md'), 'utf8');
-  const folder = fs.mkdtempSync(path.join(repositoryRoot, 'dist', 'library-'));
-  const { log } = console;
-  try {
-    let ran = 0;
-    for (const [i, section] of text.split(/^#{2,3} /m).entries()) {
-      const code = [...section.matchAll(/^```ts\n([\s\S]*?)^```$/gm)].map(([, block]) => block).join('\n');
-      if (code === '') continue;
-      const file = path.join(folder, `section-${i}.mjs`);
-      const options = { target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.ESNext };
-      fs.writeFileSync(file, ts.transpileModule(code, { compilerOptions: options }).outputText);
-      console.log = () => undefined;
-      await import(pathToFileURL(file).href);
-      console.log = log;
-      ran++;
-    }
-    assert.ok(ran >= 2);
-  } finally {
-    console.log = log;
-    fs.rmSync(folder, { recursive: true, force: true });
-  }
 });

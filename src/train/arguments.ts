@@ -51,7 +51,7 @@ import {
   trainingArgumentAliases,
 } from './training-arguments-names.js';
 
-/** Upstream behaviours that are off by default here; DESIGN.md, "FlagEmbedding: which behaviour". */
+/** Upstream behaviours that are off by default here; docs/from-flagembedding.md says why. */
 export const compatNames = [
   'none-prefix',
   'no-in-batch',

@@ -37,7 +37,7 @@ export const foreignTrainingArguments: Readonly<Record<string, ForeignFlag>> = {
   ...refusedBecause('labels are not smoothed', 'label_smoothing_factor=0'),
   ...refusedBecause('no noise is added to embeddings', 'neftune_noise_alpha=0'),
   ...refusedBecause('batches are drawn at random whatever the lengths', 'group_by_length=False'),
-  ...refusedBecause('several ranks are not supported yet', 'local_rank=-1|0'),
+  ...refusedBecause('a rank learns its number from --nproc_per_node or from MPI', 'local_rank=-1|0'),
 
   // ---- what would not ----
   ...because('this command trains and nothing else', 'do_train=True do_eval=False do_predict=False'),

@@ -1,0 +1,164 @@
+/**
+ * Every command that pages may show, with the table that its words are checked against: the commands of `dawntune`, the
+ * suites of `bench`, and the scripts of the clone that take flags.
+ */
+import fs from 'node:fs';
+import path from 'node:path';
+import { suites } from '../../bench/suites.js';
+import { commands } from '../../src/cli/commands.js';
+import { type FlagTable, type ForeignFlag, parseFlags } from '../../src/flags.js';
+import { embedderAliases, foreignEmbedderFlags } from '../../src/retrieval/embedder/arguments.js';
+import { foreignRerankerFlags } from '../../src/retrieval/score/arguments.js';
+import { longTestFlags, matrixFlags, mpiTestFlags } from '../../src/setup/arguments.js';
+import { tokenizerParityFlags } from '../../src/tokenizer/parity.js';
+import { parseFinetuneArguments } from '../../src/train/arguments.js';
+import {
+  foreignTrainingArguments,
+  olderTrainingArgumentAliases,
+  olderTrainingArguments,
+  trainingArgumentAliases,
+} from '../../src/train/training-arguments-names.js';
+import { fuzzFlags } from '../fuzz/flags.js';
+import {
+  evaluationInteropFlags,
+  folderFlags,
+  graphInteropFlags,
+  interopFlags,
+  miningInteropFlags,
+  scoreInteropFlags,
+  weightsFlags,
+} from '../interop/flags.js';
+import { repositoryRoot } from '../repository.js';
+
+export interface Known {
+  readonly table: FlagTable;
+  readonly positionals: boolean;
+}
+
+const script = (table: FlagTable, positionals = false): Known => ({ table, positionals });
+
+/** By name; a suite of `bench` as `bench NAME`. */
+export const known: ReadonlyMap<string, Known> = new Map<string, Known>([
+  ...(await Promise.all(
+    [...commands]
+      .filter(([, { ownHelp }]) => !ownHelp)
+      .map(
+        async ([name, { flags, positionals }]): Promise<[string, Known]> => [
+          name,
+          { table: await flags(), positionals: positionals !== undefined },
+        ],
+      ),
+  )),
+  ...suites.map(({ name, flags }): [string, Known] => [`bench ${name}`, script(flags)]),
+  ['test:matrix', script(matrixFlags)],
+  ['test:mpi', script(mpiTestFlags)],
+  ['test:long', script(longTestFlags)],
+  ['tokenizer-parity', script(tokenizerParityFlags, true)],
+  ['fuzz', script(fuzzFlags)],
+  ['interop', script(interopFlags)],
+  ['interop:folders', script(folderFlags)],
+  ['interop:weights', script(weightsFlags)],
+  ['interop:scores', script(scoreInteropFlags)],
+  ['interop:graphs', script(graphInteropFlags)],
+  ['interop:evaluation', script(evaluationInteropFlags)],
+  ['interop:mining', script(miningInteropFlags)],
+]);
+
+/** The scripts of package.json. */
+export const scripts: ReadonlySet<string> = new Set(
+  Object.keys(JSON.parse(fs.readFileSync(path.join(repositoryRoot, 'package.json'), 'utf8')).scripts),
+);
+
+const foreign: Readonly<Record<string, ForeignFlag>> = {
+  ...foreignEmbedderFlags,
+  ...foreignRerankerFlags,
+  ...foreignTrainingArguments,
+  ...olderTrainingArguments,
+};
+
+/** Names of flags of any command, and those of other programs that some command knows. */
+export const flagNames: ReadonlySet<string> = new Set([
+  ...[...known.values()].flatMap(({ table }) =>
+    Object.entries(table).flatMap(([name, { fallback }]) =>
+      fallback === true ? [name, `no_${name}`] : [name],
+    ),
+  ),
+  ...Object.keys(foreign),
+  ...Object.keys(embedderAliases),
+  ...Object.keys({ ...trainingArgumentAliases, ...olderTrainingArgumentAliases }),
+  // `--help` and `--version` belong to all commands.
+  ...['help', 'version'],
+]);
+
+export interface Call {
+  readonly name: string;
+  readonly words: string[];
+}
+
+/** The words of a line as a shell parts them; quotes are taken off. */
+const wordsOf = (line: string) =>
+  [...line.matchAll(/"([^"]*)"|'([^']*)'|(\S+)/g)].map(
+    ([, double, single, bare]) => double ?? single ?? bare!,
+  );
+
+/** The command of ours that one part of a line calls, with its words; undefined for others. */
+export function called(part: string): Call | undefined {
+  // What a launcher starts stands behind its own words.
+  const started = /^(?:mpirun|srun) .*?(?= dawntune )/.exec(part)?.[0] ?? '';
+  const words = wordsOf(part.slice(started.length).trim()).filter(
+    (word) => word !== '--silent' && word !== 'sudo',
+  );
+  while (/^[A-Z_]+=/.test(words[0] ?? '')) words.shift();
+  const begins = (...start: string[]) => start.every((word, i) => words[i] === word);
+  if (begins('npx', 'dawntune')) words.splice(0, 2);
+  else if (begins('dawntune')) words.splice(0, 1);
+  else if (begins('node', 'dist/src/cli/main.js')) words.splice(0, 2);
+  else if (begins('npm', 'run')) {
+    words.splice(0, 2);
+    words.splice(1, words[1] === '--' ? 1 : 0);
+    if (begins('dawntune')) words.splice(0, 1);
+  } else return undefined;
+  if (begins('bench')) {
+    const suite = words[1]?.startsWith('-') ? undefined : words[1];
+    words.splice(0, suite ? 2 : 1, `bench ${suite ?? 'kernels'}`);
+  }
+  const [name, ...rest] = words;
+  return name ? { name, words: rest } : undefined;
+}
+
+/** The parts of a line that a shell runs one after the other, or into one another. */
+export const parts = (line: string) => line.split(/ (?:&&|\|\||\||;|&) /).map((part) => part.trim());
+
+/** Redirections belong to the shell. */
+const withoutRedirections = (words: readonly string[]) =>
+  words.filter((word, i) => !/^\d?[<>]/.test(word) && !/^\d?[<>]+$/.test(words[i - 1] ?? ''));
+
+/**
+ * Parses a call as its command does. What is written in capitals stands for a value, and flags that must be given are
+ * supplied where a line shows only others. @throws what the command says of wrong words, or Error for an unknown name.
+ */
+export function check({ name, words: given }: Call): void {
+  const words = withoutRedirections(given).map((word) => (/^[A-Z_]+$/.test(word) ? '1' : word));
+  if (words.includes('--help') || words.includes('-h')) return;
+  const command = known.get(name);
+  if (!command) {
+    if (!scripts.has(name) && !['--help', '--version', 'help'].includes(name))
+      throw new Error(`no command ${name}`);
+    if (words.some((word) => word.startsWith('-'))) throw new Error(`${name} takes no flags`);
+    return;
+  }
+  const { table, positionals } = command;
+  const missing = Object.entries(table)
+    .filter(([flag, { fallback }]) => fallback === undefined && !words.some((word) => spells(word, flag)))
+    .flatMap(([flag]) => [`--${flag}`, '1']);
+  if (name === 'finetune') parseFinetuneArguments([...words, ...missing]);
+  else
+    parseFlags(table, [...words, ...missing], {
+      aliases: Object.hasOwn(table, 'embedder_model_class') ? embedderAliases : {},
+      foreign: Object.hasOwn(table, 'embedder_model_class') ? foreign : {},
+      positionals,
+    });
+}
+
+const spells = (word: string, flag: string) =>
+  word.startsWith('--') && word.slice(2).split('=')[0]!.replaceAll('-', '_') === flag;
