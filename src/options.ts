@@ -18,6 +18,9 @@ type Kind<T> = [T] extends [boolean]
       ? 'string'
       : 'any';
 
+/** Of an option that may be null: so it says, or the function looks at it itself. */
+type NullableKind<T> = Kind<NonNullable<T>> extends 'any' ? 'any' : `${Kind<NonNullable<T>>} or null`;
+
 const KINDS: Readonly<Record<string, string>> = {
   boolean: 'true or false',
   number: 'a number',
@@ -29,14 +32,20 @@ export class OptionNames<O extends object> {
   private readonly known: Readonly<Record<string, string | true>>;
 
   /** `true`: of a kind that the function looks at itself. */
-  constructor(names: { readonly [Name in keyof O]-?: Kind<NonNullable<O[Name]>> | true }) {
+  constructor(
+    names: {
+      readonly [Name in keyof O]-?:
+        | (null extends O[Name] ? NullableKind<O[Name]> : Kind<NonNullable<O[Name]>>)
+        | true;
+    },
+  ) {
     this.known = Object.assign(Object.create(null), names);
   }
 
   /**
    * The options that a call was given, which a function reads from nowhere else.
    * @throws ShapeError for what is no object, for a name that is none of these, and for a value of another kind: `'false'`
-   * is no boolean, and null none either.
+   * is no boolean, and null none either, unless the option may be that.
    */
   read(op: string, given: O, what = 'options'): O {
     if (typeof given !== 'object' || given === null || Array.isArray(given) || ArrayBuffer.isView(given))
@@ -47,8 +56,13 @@ export class OptionNames<O extends object> {
       const kind = this.known[name];
       if (kind === undefined) this.refuse(op, given, name, what);
       const value: unknown = given[name];
-      if (kind !== true && kind !== 'any' && value !== undefined && typeof value !== kind)
-        throw new ShapeError(op, `${name} must be ${KINDS[kind]}, found ${show(value)}`);
+      if (kind === true || kind === 'any' || value === undefined) continue;
+      const [type, nullable] = kind.split(' or ');
+      if (typeof value !== type && !(nullable && value === null))
+        throw new ShapeError(
+          op,
+          `${name} must be ${KINDS[type!]}${nullable ? ' or null' : ''}, found ${show(value)}`,
+        );
     }
     // A promise, a date, a set: nothing in them can be listed.
     if (!some && Object.prototype.toString.call(given) !== '[object Object]')

@@ -25,7 +25,7 @@ export interface CollateOptions {
 const OPTIONS = new OptionNames<CollateOptions>({
   queryMaxLen: 'number',
   passageMaxLen: 'number',
-  padToMultipleOf: 'number',
+  padToMultipleOf: 'number or null',
   colbertFloor: 'boolean',
   paddedLength: 'number',
 });

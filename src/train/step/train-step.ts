@@ -44,7 +44,7 @@ const ofLoss = ({ recompute, subBatchSize, ...loss }: StepSettings): M3LossSetti
 const SETTINGS = new OptionNames<StepSettings>({
   ...LOSS_SETTINGS,
   recompute: 'boolean',
-  subBatchSize: 'number',
+  subBatchSize: 'number or null',
 });
 
 /** Looks at what a batch that is taken at once goes through; what it is shown is gone when its promise settles. */
