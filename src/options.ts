@@ -10,7 +10,7 @@ import { show } from './show.js';
 const words = (name: string): string => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 
 /** What `typeof` says of an option; of what is no primitive value the function itself knows more. */
-type Kind<T> = [T] extends [boolean]
+type Primitive<T> = [T] extends [boolean]
   ? 'boolean'
   : [T] extends [number]
     ? 'number'
@@ -18,8 +18,10 @@ type Kind<T> = [T] extends [boolean]
       ? 'string'
       : 'any';
 
-/** Of an option that may be null: so it says, or the function looks at it itself. */
-type NullableKind<T> = Kind<NonNullable<T>> extends 'any' ? 'any' : `${Kind<NonNullable<T>>} or null`;
+type OrNull<Kind extends string> = Kind extends 'any' ? Kind : `${Kind} or null`;
+
+/** Null is a value where the option's type has it. */
+type Kind<T> = [Extract<T, null>] extends [never] ? Primitive<T> : OrNull<Primitive<Exclude<T, null>>>;
 
 const KINDS: Readonly<Record<string, string>> = {
   boolean: 'true or false',
@@ -32,20 +34,14 @@ export class OptionNames<O extends object> {
   private readonly known: Readonly<Record<string, string | true>>;
 
   /** `true`: of a kind that the function looks at itself. */
-  constructor(
-    names: {
-      readonly [Name in keyof O]-?:
-        | (null extends O[Name] ? NullableKind<O[Name]> : Kind<NonNullable<O[Name]>>)
-        | true;
-    },
-  ) {
+  constructor(names: { readonly [Name in keyof O]-?: Kind<Exclude<O[Name], undefined>> | true }) {
     this.known = Object.assign(Object.create(null), names);
   }
 
   /**
    * The options that a call was given, which a function reads from nowhere else.
    * @throws ShapeError for what is no object, for a name that is none of these, and for a value of another kind: `'false'`
-   * is no boolean, and null none either, unless the option may be that.
+   * is no boolean, and null none either where its type does not say so.
    */
   read(op: string, given: O, what = 'options'): O {
     if (typeof given !== 'object' || given === null || Array.isArray(given) || ArrayBuffer.isView(given))
@@ -56,13 +52,13 @@ export class OptionNames<O extends object> {
       const kind = this.known[name];
       if (kind === undefined) this.refuse(op, given, name, what);
       const value: unknown = given[name];
-      if (kind === true || kind === 'any' || value === undefined) continue;
-      const [type, nullable] = kind.split(' or ');
-      if (typeof value !== type && !(nullable && value === null))
-        throw new ShapeError(
-          op,
-          `${name} must be ${KINDS[type!]}${nullable ? ' or null' : ''}, found ${show(value)}`,
-        );
+      if (kind === true || kind === 'any' || value === undefined || typeof value === kind) continue;
+      const [primitive, nullable] = kind.split(' or ');
+      if (nullable && (value === null || typeof value === primitive)) continue;
+      throw new ShapeError(
+        op,
+        `${name} must be ${KINDS[primitive!]}${nullable ? ' or null' : ''}, found ${show(value)}`,
+      );
     }
     // A promise, a date, a set: nothing in them can be listed.
     if (!some && Object.prototype.toString.call(given) !== '[object Object]')
