@@ -2,28 +2,17 @@
  * Command-line flags as a table: each flag declares its type, default and help once, and the table parses argv,
  * and yields a typed record; the help text is rendered from it too (src/flag-help.ts). Spelling follows Hugging Face's parser:
  * `--name_like_this` or `--name-like-this`, `--flag=value`, booleans as `--flag`, `--flag True` or, for those that
- * are on by default, `--no_flag`. Stands beside errors.ts, below all rooms, because every command has such a table.
+ * are on by default, `--no_flag`. `--config FILE` gives flags by a YAML file (config-file.ts). Stands beside errors.ts,
+ * below all rooms, because every command has such a table.
  */
 import { isDeepStrictEqual } from 'node:util';
+import { type ConfigSetting, readConfig } from './config-file.js';
 import { InputError } from './errors.js';
+import { boolean, booleanOf, choice, text, type ValueType } from './flag-types.js';
 import { nearestName } from './nearest-name.js';
 import { printable, show } from './show.js';
 
-/** How the words of a flag become a value. */
-export interface ValueType<T> {
-  /** Completes "expected …" in an error. */
-  readonly expects: string;
-  /** Stands for the value in the help text. */
-  readonly placeholder: string;
-  /** Takes every word up to the next flag. */
-  readonly many: boolean;
-  /** What the flag means with no word after it; without this a word is required. */
-  readonly bare?: T;
-  /** The value of these words, or undefined if they are not one. */
-  parse(words: readonly string[]): T | undefined;
-  /** The words of a value, for the help text; without this the value is its own word. */
-  words?(value: T): string;
-}
+export * from './flag-types.js';
 
 /** A flag of a command: its type, default and help. */
 export interface Flag<T> {
@@ -36,6 +25,8 @@ export interface Flag<T> {
   readonly inert?: string | undefined;
   /** Of an inert flag: the values that say what happens here anyway and earn no notice; its default if not told. */
   readonly holds?: ((value: T) => boolean) | undefined;
+  /** It is of the words that are typed, and of no file. */
+  readonly typedOnly?: boolean;
 }
 
 /** A flag of another program that has no meaning of its own here. */
@@ -64,123 +55,25 @@ export type FlagValues<Table extends FlagTable> = {
   -readonly [Name in keyof Table & string as CamelCase<Name>]: Table[Name] extends Flag<infer T> ? T : never;
 };
 
+/** Where the value of a flag comes from: the command line, the file of `--config`, or the table. */
+export type Origin = 'flag' | 'config' | 'default';
+
+/** The words that a command was given, and what they and the file that they name decided. */
+export interface CommandLine {
+  readonly argv: readonly string[];
+  /** Of every flag of the table, by its name with underscores. */
+  readonly origin: ReadonlyMap<string, Origin>;
+}
+
 export interface ParsedFlags<Table extends FlagTable> {
   readonly values: FlagValues<Table>;
-  /** Names (with underscores) that argv named. */
+  /** Names (with underscores) that argv or the file of `--config` named. */
   readonly given: ReadonlySet<string>;
+  /** Where each value comes from, by the names of the table. */
+  readonly origin: ReadonlyMap<string, Origin>;
   /** One line each: what was accepted but changes nothing. */
   readonly notices: string[];
   readonly positionals: string[];
-}
-
-// ---- value types ----
-
-function single<T>(
-  expects: string,
-  placeholder: string,
-  parse: (word: string) => T | undefined,
-): ValueType<T> {
-  return { expects, placeholder, many: false, parse: ([word]) => parse(word!) };
-}
-
-export const text = (expects = 'a value'): ValueType<string> =>
-  single(expects, 'TEXT', (word) => (word === '' ? undefined : word));
-
-/** Like `text`, but may be empty. */
-export const anyText: ValueType<string> = single('a text', 'TEXT', (word) => word);
-
-/** The most that a count can mean where nothing narrower is known: as many things as no machine holds. */
-export const LARGEST_COUNT = 1e9;
-
-/** A whole number from `minimum` to `maximum`; `expects` describes it. */
-export function integer(
-  minimum = Number.MIN_SAFE_INTEGER,
-  maximum = Number.MAX_SAFE_INTEGER,
-  expects = integerText(minimum, maximum),
-): ValueType<number> {
-  return single(expects, 'N', (word) => {
-    const value = /^[+-]?\d+$/.test(word) ? Number(word) : Number.NaN;
-    return Number.isSafeInteger(value) && value >= minimum && value <= maximum ? value : undefined;
-  });
-}
-
-function integerText(minimum: number, maximum: number): string {
-  const open = maximum === Number.MAX_SAFE_INTEGER;
-  if (open && minimum === Number.MIN_SAFE_INTEGER) return 'an integer';
-  if (minimum === 1) return open ? 'a positive integer' : `a positive integer of at most ${maximum}`;
-  if (minimum === 0) return open ? 'a non-negative integer' : `an integer from 0 to ${maximum}`;
-  return open ? `an integer of at least ${minimum}` : `an integer from ${minimum} to ${maximum}`;
-}
-
-/** A finite decimal number that `accepts` likes; `expects` describes it. */
-export function decimal(
-  expects = 'a number',
-  accepts: (value: number) => boolean = () => true,
-): ValueType<number> {
-  return single(expects, 'X', (word) => {
-    const value = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(word) ? Number(word) : Number.NaN;
-    return Number.isFinite(value) && accepts(value) ? value : undefined;
-  });
-}
-
-/** A number from `least` to `most`. */
-export function between(least: number, most: number): ValueType<number> {
-  return decimal(`a number from ${least} to ${most}`, (value) => value >= least && value <= most);
-}
-
-const TRUE = new Set(['true', 'yes', 'y', 't', '1']);
-const FALSE = new Set(['false', 'no', 'n', 'f', '0']);
-
-/** The boolean a word spells, as Hugging Face reads it; undefined if none. */
-export function booleanOf(word: string): boolean | undefined {
-  const lower = word.toLowerCase();
-  return TRUE.has(lower) ? true : FALSE.has(lower) ? false : undefined;
-}
-
-export const boolean: ValueType<boolean> = {
-  ...single('True or False', 'True|False', booleanOf),
-  bare: true,
-};
-
-export function choice<const Choices extends readonly string[]>(
-  choices: Choices,
-): ValueType<Choices[number]> {
-  return single(`one of ${choices.join(', ')}`, choices.join('|'), (word) =>
-    choices.includes(word) ? word : undefined,
-  );
-}
-
-const BYTES: Record<string, number> = {
-  '': 1,
-  k: 1e3,
-  m: 1e6,
-  g: 1e9,
-  t: 1e12,
-  ki: 2 ** 10,
-  mi: 2 ** 20,
-  gi: 2 ** 30,
-};
-
-/** A size such as `12GB` or `800MiB`, in bytes. */
-export const byteSize: ValueType<number> = single('a size such as 12GB', 'SIZE', (word) => {
-  const match = /^(\d+(?:\.\d+)?) ?([kmgt]?i?)b?$/i.exec(word);
-  const unit = match && BYTES[match[2]!.toLowerCase()];
-  const bytes = unit ? Math.floor(Number(match[1]) * unit) : 0;
-  return bytes > 0 && Number.isSafeInteger(bytes) ? bytes : undefined;
-});
-
-/** One or more of `type`. */
-export function listOf<T>(type: ValueType<T>, expects: string): ValueType<T[]> {
-  return {
-    expects,
-    placeholder: `${type.placeholder}…`,
-    many: true,
-    ...(type.words && { words: (values: T[]) => values.map((value) => type.words!(value)).join(' ') }),
-    parse(words) {
-      const values = words.map((word) => type.parse([word]));
-      return words.length > 0 && values.every((value) => value !== undefined) ? (values as T[]) : undefined;
-    },
-  };
 }
 
 // ---- declarations ----
@@ -249,7 +142,16 @@ export const profileFlag = group('Output', {
 });
 
 export const debugFlag = group('Other', {
-  debug: withDefault(boolean, false, 'print stack traces'),
+  // What fails before a file is read is told with it too.
+  debug: { ...withDefault(boolean, false, 'print stack traces'), typedOnly: true },
+});
+
+/** Of every command: the parser knows it, and no table has it. */
+export const configFlag = group('Other', {
+  config: optional(
+    text('a path'),
+    'a YAML file of flags, such as learning_rate: 1e-5; what the command line says goes before it',
+  ),
 });
 
 // ---- parsing ----
@@ -269,23 +171,126 @@ function camelCase(name: string): string {
   return name.replace(/_([a-z0-9])/g, (_, letter: string) => letter.toUpperCase());
 }
 
-/** @throws InputError, one line that names the flag, what was expected and what was found. */
+/** A flag with the words after it, as the command line has them. */
+interface TypedFlag {
+  /** Of the table or foreign, aliases resolved. */
+  readonly name: string;
+  readonly spelled: string;
+  readonly words: readonly string[];
+  /** `--no_name`, without a word. */
+  readonly negates: boolean;
+  /** Its alias is given `None`. */
+  readonly unset: boolean;
+}
+
+/** A flag that is known but has no effect, or a foreign one: what is told of it at the end. */
+interface IdleFlag {
+  /** How a message names it. */
+  readonly label: string;
+  readonly words: readonly string[];
+}
+
+/**
+ * Values of a table's flags: those of the command line, else those of the file that `--config` names, else defaults.
+ * @throws InputError, one line that names the flag (or the file and the line), what was expected and what was found.
+ */
 export function parseFlags<const Table extends FlagTable>(
   table: Table,
   argv: readonly string[],
   options: ParseOptions = {},
 ): ParsedFlags<Table> {
   const foreign = options.foreign ?? {};
-  const aliases = options.aliases ?? {};
   const values: Record<string, unknown> = {};
-  for (const [name, flag] of Object.entries(table)) values[camelCase(name)] = flag.fallback;
-  const given = new Set<string>();
-  const replaced = new Set<string>();
+  const origin = new Map<string, Origin>();
+  for (const [name, flag] of Object.entries(table)) {
+    values[camelCase(name)] = flag.fallback;
+    origin.set(name, 'default');
+  }
   const notices: string[] = [];
-  const positionals: string[] = [];
-  /** Flags without effect, with their last words, in the order in which they are first given. */
-  const idle = new Map<string, readonly string[]>();
+  /** In the order in which they are first given. */
+  const idle = new Map<string, IdleFlag>();
+  const given = new Set<string>();
+  const { flags, positionals } = typedFlags(table, argv, options);
 
+  for (const { name, setting } of configSettings(table, flags, options, notices)) {
+    const flag = ownFlag(table, name);
+    given.add(name);
+    if (!flag || flag.inert !== undefined)
+      idle.set(name, { label: `${setting.where}: ${name}`, words: foreignWords(setting) });
+    if (!flag) continue;
+    values[camelCase(name)] = configValue(flag, setting);
+    origin.set(name, 'config');
+  }
+
+  const resetToDefault = (name: string, flag: Flag<unknown>) => {
+    values[camelCase(name)] = flag.fallback;
+    origin.set(name, 'default');
+    given.delete(name);
+    idle.delete(name);
+  };
+  const typed = new Set<string>();
+  const replaced = new Set<string>();
+  for (const { name, spelled, words, negates, unset } of flags) {
+    const flag = ownFlag(table, name);
+    if (unset) {
+      if (!typed.has(name) && flag) resetToDefault(name, flag);
+      continue;
+    }
+    const repeats = typed.has(name);
+    typed.add(name);
+    given.add(name);
+    if (!flag || flag.inert !== undefined) idle.set(name, { label: `--${name}`, words });
+    if (!flag) continue;
+    let value: unknown;
+    if (negates) value = words.length === 0 ? false : undefined;
+    else if (words.length === 0 && flag.type.bare !== undefined) value = flag.type.bare;
+    else if (words.length > 0) value = flag.type.parse(words);
+    if (value === undefined) {
+      const expects = negates ? 'no value' : flag.type.expects;
+      const found = words.length === 0 ? 'nothing' : shownWords(words, flag.type.secret);
+      throw new InputError(`${negates ? spelled : `--${name}`}: expected ${expects}, found ${found}`);
+    }
+    const key = camelCase(name);
+    if (repeats && !isDeepStrictEqual(values[key], value) && !replaced.has(name)) {
+      replaced.add(name);
+      notices.push(`--${name} is given more than once: the last counts`);
+    }
+    values[key] = value;
+    origin.set(name, 'flag');
+  }
+
+  if (positionals.length > 0 && !options.positionals)
+    throw new InputError(`unexpected argument ${show(positionals[0])}: expected a flag`);
+  for (const [name, flag] of Object.entries(table))
+    if (flag.fallback === undefined && !given.has(name))
+      throw new InputError(`--${name}: expected ${flag.type.expects}, found nothing (the flag is required)`);
+  for (const [name, { label, words }] of idle) {
+    const flag = ownFlag(table, name);
+    if (flag?.holds?.(values[camelCase(name)])) continue;
+    const reason = flag ? flag.inert! : reasonOf(label, foreign[name]!, words, given);
+    if (reason !== undefined) notices.push(`${label} has no effect here: ${reason}`);
+  }
+  return { values: values as FlagValues<Table>, given, origin, notices, positionals };
+}
+
+function ownFlag(table: FlagTable, name: string): Flag<unknown> | undefined {
+  return Object.hasOwn(table, name) ? table[name] : undefined;
+}
+
+/** Whether the parser knows `--config` beside the table's flags. */
+const takesConfig = (table: FlagTable) => !Object.hasOwn(table, 'config');
+
+/** The flags of the command line with their words. @throws InputError for unknown ones. */
+function typedFlags(
+  table: FlagTable,
+  argv: readonly string[],
+  options: ParseOptions,
+): { readonly flags: TypedFlag[]; readonly positionals: string[] } {
+  const foreign = options.foreign ?? {};
+  const aliases = options.aliases ?? {};
+  const known: FlagTable = takesConfig(table) ? { ...table, ...configFlag } : table;
+  const flags: TypedFlag[] = [];
+  const positionals: string[] = [];
   let next = 0;
   while (next < argv.length) {
     const word = argv[next++]!;
@@ -302,25 +307,20 @@ export function parseFlags<const Table extends FlagTable>(
     const attached = equals < 0 ? null : word.slice(equals + 1);
     let name = spelled.slice(spelled.startsWith('--') ? 2 : 1).replaceAll('-', '_');
     const negated = /^no_(.+)$/.exec(name)?.[1];
-    const isNegation =
-      negated !== undefined &&
-      !Object.hasOwn(table, name) &&
-      Object.hasOwn(table, negated) &&
-      table[negated]!.fallback === true;
-    if (isNegation) name = negated;
+    const negates =
+      negated !== undefined && !Object.hasOwn(known, name) && ownFlag(known, negated)?.fallback === true;
+    if (negates) name = negated;
 
     const own = spelled.startsWith('--');
     const isAlias = own && Object.hasOwn(aliases, name);
     if (isAlias) name = aliases[name]!;
-    const flag = own && Object.hasOwn(table, name) ? table[name]! : null;
+    const flag = own ? ownFlag(known, name) : undefined;
     if (!flag && !(own && Object.hasOwn(foreign, name)))
       throw new InputError(
-        unknownFlag(spelled, [...Object.keys(table), ...Object.keys(foreign), ...Object.keys(aliases)]),
+        unknownFlag(spelled, [...Object.keys(known), ...Object.keys(foreign), ...Object.keys(aliases)]),
       );
-    const repeats = given.has(name);
-    given.add(name);
 
-    const takesWord = !flag || flag.type.many || !isNegation;
+    const takesWord = !flag || flag.type.many || !negates;
     const words: string[] = attached === null ? [] : [attached];
     // Where a word may stand alone, one that a bare flag cannot read is no value of it.
     const mayStandAlone = options.positionals && flag?.type.bare !== undefined && !flag.type.many;
@@ -331,43 +331,109 @@ export function parseFlags<const Table extends FlagTable>(
         if (flag && !flag.type.many) break;
       }
     // Another name of a flag is unset by default, whatever the default of the flag.
-    if (isAlias && words.length === 1 && words[0] === 'None') continue;
-    if (!flag || flag.inert !== undefined) idle.set(name, words);
-    if (!flag) continue;
-    let value: unknown;
-    if (isNegation) value = words.length === 0 ? false : undefined;
-    else if (words.length === 0 && flag.type.bare !== undefined) value = flag.type.bare;
-    else if (words.length > 0) value = flag.type.parse(words);
-    if (value === undefined) {
-      const expects = isNegation ? 'no value' : flag.type.expects;
-      const found = words.length === 0 ? 'nothing' : shownWords(words);
-      throw new InputError(`${isNegation ? spelled : `--${name}`}: expected ${expects}, found ${found}`);
-    }
-    const key = camelCase(name);
-    if (repeats && !isDeepStrictEqual(values[key], value) && !replaced.has(name)) {
-      replaced.add(name);
-      notices.push(`--${name} is given more than once: the last counts`);
-    }
-    values[key] = value;
+    const unset = isAlias && words.length === 1 && words[0] === 'None';
+    flags.push({ name, spelled, words, negates, unset });
   }
+  return { flags, positionals };
+}
 
-  if (positionals.length > 0 && !options.positionals)
-    throw new InputError(`unexpected argument ${show(positionals[0])}: expected a flag`);
-  for (const [name, flag] of Object.entries(table))
-    if (flag.fallback === undefined && !given.has(name))
-      throw new InputError(`--${name}: expected ${flag.type.expects}, found nothing (the flag is required)`);
-  for (const [name, words] of idle) {
-    const flag = Object.hasOwn(table, name) ? table[name]! : null;
-    if (flag?.holds?.(values[camelCase(name)])) continue;
-    const reason = flag ? flag.inert! : reasonOf(name, foreign[name]!, words, given);
-    if (reason !== undefined) notices.push(`--${name} has no effect here: ${reason}`);
+/** A setting of a file, and the flag that it is of. */
+interface NamedSetting {
+  readonly name: string;
+  readonly setting: ConfigSetting;
+}
+
+/** The settings of the file that `--config` names; takes that flag off the list. @throws InputError. */
+function configSettings(
+  table: FlagTable,
+  flags: TypedFlag[],
+  options: ParseOptions,
+  notices: string[],
+): NamedSetting[] {
+  if (!takesConfig(table)) return [];
+  const named = flags.filter(({ name }) => name === 'config');
+  if (named.length === 0) return [];
+  flags.splice(0, flags.length, ...flags.filter(({ name }) => name !== 'config'));
+  const { words } = named.at(-1)!;
+  const file = words.length === 0 ? undefined : configFlag.config.type.parse(words);
+  if (file === undefined)
+    throw new InputError(
+      `--config: expected ${configFlag.config.type.expects}, found ${words.length === 0 ? 'nothing' : shownWords(words)}`,
+    );
+  if (new Set(named.map((each) => each.words[0])).size > 1)
+    notices.push('--config is given more than once: the last counts');
+  if (file === null) return [];
+  const seen = new Map<string, ConfigSetting>();
+  const all: NamedSetting[] = [];
+  for (const setting of readConfig(file)) {
+    const name = nameOfSetting(setting, table, options);
+    const before = seen.get(name);
+    if (before) {
+      const other = before.key === setting.key ? '' : ` as ${show(before.key)}`;
+      throw new InputError(
+        `${setting.where}: ${name}: expected one value, found another in line ${before.where.split(':').at(-1)}${other}`,
+      );
+    }
+    seen.set(name, setting);
+    // As on the command line: another name of a flag may say that it is not set.
+    if (!isAlias(setting, options) || setting.kind !== 'null') all.push({ name, setting });
   }
-  return { values: values as FlagValues<Table>, given, notices, positionals };
+  return all;
+}
+
+const flagName = ({ key }: ConfigSetting) => key.replaceAll('-', '_');
+
+const isAlias = (setting: ConfigSetting, { aliases = {} }: ParseOptions) =>
+  Object.hasOwn(aliases, flagName(setting));
+
+/** @throws InputError for a setting that is no flag of the command. */
+function nameOfSetting(setting: ConfigSetting, table: FlagTable, options: ParseOptions): string {
+  const { foreign = {}, aliases = {} } = options;
+  const spelled = flagName(setting);
+  const name = isAlias(setting, options) ? aliases[spelled]! : spelled;
+  const flag = ownFlag(table, name);
+  if (flag?.typedOnly || (name === 'config' && takesConfig(table)))
+    throw new InputError(
+      `${setting.where}: ${name}: expected it on the command line, found it in a file, which cannot have it`,
+    );
+  if (flag || Object.hasOwn(foreign, name)) return name;
+  const known = [...Object.keys(table), ...Object.keys(foreign), ...Object.keys(aliases)];
+  const nearest = nearestName(spelled.replace(/^_+/, ''), known);
+  const shown = show(setting.key);
+  throw new InputError(
+    `${setting.where}: unknown flag ${shown}; ${nearest === null ? '--help lists them' : `the nearest is ${nearest}`}`,
+  );
+}
+
+/** The words of a foreign flag: what a file writes with braces or as nothing is spelled so on the command line. */
+const foreignWords = ({ kind, words }: ConfigSetting): readonly string[] =>
+  kind === 'null' ? ['None'] : kind === 'list' && words.length === 0 ? ['[]'] : words;
+
+/** A scalar means what the same word means on the command line. @throws InputError. */
+function configValue({ type, fallback }: Flag<unknown>, setting: ConfigSetting): unknown {
+  const { kind, words, where, key, shown } = setting;
+  let value: unknown;
+  let quotable = false;
+  if (kind === 'null') value = fallback === null ? null : undefined;
+  else if (kind === 'list') {
+    const { separator } = type;
+    if (type.many && words.length > 0) value = type.parse(words);
+    else if (separator !== undefined && words.length > 0 && !words.some((word) => word.includes(separator)))
+      value = type.parse([words.join(separator)]);
+  } else if (kind !== 'mapping') {
+    value = type.parse(words);
+    // A text that reads true was meant as something else, unless the flag has such values.
+    quotable = kind === 'boolean' && !type.truths && (typeof value === 'string' || Array.isArray(value));
+  }
+  if (value !== undefined && !quotable) return value;
+  const found = type.secret ? `a ${kind} that is none` : shown;
+  const quoted = quotable ? ', which quotes make a text' : '';
+  throw new InputError(`${where}: ${printable(key)}: expected ${type.expects}, found ${found}${quoted}`);
 }
 
 /** Why a foreign flag with these words has no effect; undefined where they say what happens anyway. */
 function reasonOf(
-  name: string,
+  label: string,
   { reason, refused, holds, beside }: ForeignFlag,
   words: readonly string[],
   given: ReadonlySet<string>,
@@ -377,7 +443,7 @@ function reasonOf(
   if (['None', ...holding].some((expected) => sameValue(value, expected))) return undefined;
   if (!refused) return reason;
   throw new InputError(
-    `--${name}: expected ${holding.length > 1 ? 'one of ' : ''}${holding.join(', ')}, found ${show(value)}: ${reason}`,
+    `${label}: expected ${holding.length > 1 ? 'one of ' : ''}${holding.join(', ')}, found ${show(value)}: ${reason}`,
   );
 }
 
@@ -396,7 +462,8 @@ function unknownFlag(spelled: string, known: readonly string[]): string {
 }
 
 /** A few of the words that were found. */
-function shownWords(words: readonly string[]): string {
+function shownWords(words: readonly string[], secret = false): string {
+  if (secret) return words.length === 1 ? 'something else' : `${words.length} words`;
   const most = 5;
   const shown = words.slice(0, most).map(show).join(' ');
   return words.length > most ? `${shown} and ${words.length - most} more` : shown;

@@ -34,6 +34,8 @@ const TOP = ['index.ts', 'bench/index.ts', 'bench/main.ts'];
 const GROUND = [
   'errors.ts',
   'show.ts',
+  'config-file.ts',
+  'flag-types.ts',
   'flags.ts',
   'flag-help.ts',
   'nearest-name.ts',

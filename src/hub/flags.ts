@@ -7,5 +7,6 @@ export const accessToken: ValueType<AccessToken> = {
   expects: 'an access token',
   placeholder: 'TOKEN',
   many: false,
+  secret: true,
   parse: ([word]) => (word === '' ? undefined : new AccessToken(word!, '--token')),
 };

@@ -24,6 +24,7 @@ const forcedKernels: ValueType<ForcedKernels> = {
   expects: 'fallback, or FAMILY=VARIANT pairs with commas between them',
   placeholder: 'KERNELS',
   many: false,
+  separator: ',',
   parse(words) {
     const [word] = words;
     if (words.length !== 1 || !word) return undefined;

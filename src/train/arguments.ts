@@ -19,6 +19,7 @@ import {
   inert,
   integer,
   listOf,
+  type Origin,
   optional,
   parseFlags,
   profileFlag,
@@ -65,6 +66,7 @@ const compat: ValueType<ReadonlySet<CompatName>> = {
   expects: `True, False or names among ${compatNames.join(', ')}`,
   placeholder: 'True|False|NAME…',
   many: true,
+  truths: true,
   bare: new Set(compatNames),
   parse(words) {
     const names = words.flatMap((word) => word.split(/[\s,]+/)).filter((name) => name !== '');
@@ -300,7 +302,7 @@ export const finetuneFlags = {
       'checkpoints hold the model alone: less room, but no run goes on from them',
     ),
     resume_from_checkpoint: optional(
-      text('a checkpoint, or True'),
+      { ...text('a checkpoint, or True'), truths: true },
       'go on from this checkpoint; True: from the newest one in --output_dir, or from the beginning if there is none',
     ),
     dry_run: withDefault(
@@ -331,6 +333,8 @@ export interface ParsedArguments {
   readonly args: FinetuneArguments;
   /** One line each, for people: what was accepted but has no effect, or less than it seems. */
   readonly notices: string[];
+  /** Where each value comes from, by the names of the flags. */
+  readonly origin: ReadonlyMap<string, Origin>;
 }
 
 /**
@@ -338,11 +342,19 @@ export interface ParsedArguments {
  * @throws InputError, one line that names the flag, what was expected and what was found.
  */
 export function parseFinetuneArguments(argv: readonly string[], ranks?: number): ParsedArguments {
-  const { values: args, notices } = parseFlags(finetuneFlags, argv, {
+  const {
+    values: args,
+    notices,
+    origin,
+  } = parseFlags(finetuneFlags, argv, {
     foreign: { ...foreignTrainingArguments, ...olderTrainingArguments },
     aliases: { ...trainingArgumentAliases, ...olderTrainingArgumentAliases },
   });
-  return { args, notices: [...notices, ...checkFinetuneArguments(args, ranks ?? args.nprocPerNode)] };
+  return {
+    args,
+    notices: [...notices, ...checkFinetuneArguments(args, ranks ?? args.nprocPerNode)],
+    origin,
+  };
 }
 
 /** What no single flag can tell: contradictions are errors, the rest is returned as notices. */

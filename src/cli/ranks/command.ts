@@ -2,6 +2,7 @@
  * A command that several ranks run together: one process of one rank, threads, or processes of MPI. What the command does
  * is written once, for one rank; how ranks come to be stands in run.ts.
  */
+import type { CommandLine, Origin } from '../../flags.js';
 import type { Gpu, GpuOptions } from '../../gpu/gpu.js';
 import type { Interruption, StopRequest } from '../../train/interruption.js';
 import type { Launcher } from '../../train/ranks/choose-ranks.js';
@@ -18,6 +19,8 @@ export interface RankedArguments extends WantedAdapters {
 /** What one rank has around it. */
 export interface Ranked<Args> {
   readonly args: Args;
+  /** What was typed, and where the value of each flag comes from; undefined where the command does not tell. */
+  readonly commandLine: CommandLine | undefined;
   readonly report: Reporter;
   readonly stop: StopRequest;
   /** Undefined: the only one. */
@@ -35,15 +38,25 @@ export interface RankEnd {
   readonly output?: string;
 }
 
+/** What the words of a command come to. */
+export interface ParsedCommand<Args> {
+  readonly args: Args;
+  readonly notices: readonly string[];
+  readonly origin?: ReadonlyMap<string, Origin>;
+}
+
+/** The words with where the value of each flag comes from, for who records them. */
+export const commandLineOf = (
+  argv: readonly string[],
+  { origin }: Pick<ParsedCommand<unknown>, 'origin'>,
+): CommandLine | undefined => origin && { argv, origin };
+
 export interface RankedCommand<Args extends RankedArguments = RankedArguments> {
   /** As the shell names it. */
   readonly name: string;
   readonly interruption: Interruption;
   /** `ranks`: of the run, where a launcher started them. @throws InputError. */
-  parse(
-    argv: readonly string[],
-    ranks?: number,
-  ): { readonly args: Args; readonly notices: readonly string[] };
+  parse(argv: readonly string[], ranks?: number): ParsedCommand<Args>;
   run(rank: Ranked<Args>): Promise<RankEnd>;
 }
 

@@ -11,7 +11,7 @@ import { followSelfStart } from '../../train/ranks/self-start.js';
 import { together } from '../../train/ranks/together.js';
 import { consoleReporter, type Reporter, silentReporter } from '../../train/report.js';
 import { exitCodeOf, tellFailure } from '../failure.js';
-import type { RankedArguments, RankedCommand } from './command.js';
+import { commandLineOf, type RankedArguments, type RankedCommand } from './command.js';
 
 export async function runProcess<Args extends RankedArguments>(
   command: RankedCommand<Args>,
@@ -34,7 +34,8 @@ export async function runProcess<Args extends RankedArguments>(
   );
   followSelfStart(rank);
   try {
-    const { args, notices } = await together(communicator, parse);
+    const told = await together(communicator, parse);
+    const { args, notices } = told;
     if (rank === 0) for (const line of [...notices, ...processLines(processes)]) report.note(line);
     if (rank === 0 && args.launcher === 'threads')
       report.note('--launcher threads has no effect here: mpirun has started a process for each rank');
@@ -43,6 +44,7 @@ export async function runProcess<Args extends RankedArguments>(
     const sharers = hosts.filter((host) => host === hosts[rank]).length;
     const { exitCode, output, stopped } = await command.run({
       ...{ args, report, stop: report, communicator },
+      commandLine: commandLineOf(argv, told),
       openGpu: (options) => openRankGpu(communicator, adapter, { ...options, sharers }),
     });
     await communicator.close();

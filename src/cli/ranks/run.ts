@@ -3,7 +3,7 @@ import { writeStandardOutput } from '../../files/standard-output.js';
 import { interruptible } from '../../train/interruption.js';
 import { mpiLaunch } from '../../train/ranks/mpi/environment.js';
 import { consoleReporter } from '../../train/report.js';
-import type { RankedArguments, RankedCommand } from './command.js';
+import { commandLineOf, type RankedArguments, type RankedCommand } from './command.js';
 
 /** Runs a command whose module is at `module`, on as many ranks as its words or a launcher of MPI say. */
 export async function runRanked<Args extends RankedArguments>(
@@ -26,6 +26,7 @@ export async function runRanked<Args extends RankedArguments>(
     for (const line of notices) report.note(line);
     const { exitCode, output } = await command.run({
       ...{ args, report, stop: report, communicator: undefined, openGpu: undefined },
+      commandLine: commandLineOf(argv, parsed),
     });
     report.end();
     if (output !== undefined) await writeStandardOutput(output);

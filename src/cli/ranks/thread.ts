@@ -2,7 +2,7 @@
 import type { RankAdapter } from '../../train/ranks/choose-ranks.js';
 import { openRankGpu } from '../../train/ranks/rank-adapter.js';
 import type { RankContext } from '../../train/ranks/rank-messages.js';
-import type { RankEnd, RankedModule } from './command.js';
+import { commandLineOf, type RankEnd, type RankedModule } from './command.js';
 
 export interface ThreadData {
   /** URL of a RankedModule. */
@@ -20,11 +20,13 @@ export async function runRank({
   stop,
 }: RankContext<ThreadData>): Promise<RankEnd> {
   const { rankedCommand } = (await import(data.command)) as RankedModule;
-  const { args } = rankedCommand.parse(data.argv, communicator.size);
+  const parsed = rankedCommand.parse(data.argv, communicator.size);
+  const { args } = parsed;
   const adapter = data.adapters[communicator.rank]!;
   const sharers = data.adapters.filter(({ software }) => software).length || 1;
   return rankedCommand.run({
     ...{ args, report, stop, communicator },
+    commandLine: commandLineOf(data.argv, parsed),
     openGpu: (options) => openRankGpu(communicator, adapter, { ...options, sharers }),
   });
 }

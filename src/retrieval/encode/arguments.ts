@@ -27,7 +27,7 @@ function commas<T extends string>(
   accepts: (word: string) => word is T,
 ): ValueType<T[]> {
   return {
-    ...{ expects: `${expects}, with commas between them`, placeholder, many: false },
+    ...{ expects: `${expects}, with commas between them`, placeholder, many: false, separator: ',' },
     parse([list]) {
       const words = list!.split(',').map((word) => word.trim());
       return words.every(accepts) && new Set(words).size === words.length ? words : undefined;
