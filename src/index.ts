@@ -14,7 +14,7 @@ export type { Input as RecordedInput } from './autograd/tape.js';
 export type { OperandFacts } from './errors.js';
 export { InputError, MachineError, ShapeError } from './errors.js';
 export type { JsonObject } from './files/json.js';
-export type { Flag, FlagTable, FlagValues, ValueType } from './flags.js';
+export type { CommandLine, Flag, FlagTable, FlagValues, Origin, ValueType } from './flags.js';
 export type { Binding } from './gpu/bindings.js';
 export type { Capabilities, SubgroupMatrixConfig } from './gpu/capabilities.js';
 export type { ChoicesRecord, Decision, ForcedKernels, KernelChoices } from './gpu/choices.js';
