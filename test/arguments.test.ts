@@ -528,7 +528,7 @@ test('what would change the result and is not supported is refused', () => {
     ['--neftune_noise_alpha 5', /^--neftune_noise_alpha: expected 0, found "5": no noise/],
     ['--lr_scheduler_kwargs {"num_cycles":2}', /^--lr_scheduler_kwargs: expected \{\}, found /],
     ['--group_by_length', /^--group_by_length: expected False, found "True": /],
-    ['--local_rank 1', /^--local_rank: expected one of -1, 0, found "1": several ranks/],
+    ['--local_rank 1', /^--local_rank: expected one of -1, 0, found "1": a rank learns its number/],
     ['--per_gpu_train_batch_size 0', /^--per_device_train_batch_size: expected a positive integer/],
     ['--config_name other', /^--config_name: expected that of the model, "m", found "other": another/],
     ['--tokenizer_name other', /^--tokenizer_name: expected that of the model, "m", found "other"/],
