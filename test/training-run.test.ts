@@ -70,6 +70,23 @@ test('the numbers of steps are the same whether or not the next one is recorded 
   assert.deepEqual(await taken(() => true), ahead);
 });
 
+test('the parts of the loss come with its numbers: weighed, they are the loss, with self-distillation and without', async () => {
+  for (const step of [settings, { ...settings, subBatchSize: 4 }]) {
+    const names: string[] = [];
+    await train({ window: 1, step, selfDistillAfter: 1 }, 3, ({ parts, loss, tokens }) => {
+      const [d, s, c, e, k] = (['dense', 'sparse', 'colbert', 'ensemble', 'distillation'] as const).map(
+        (name) => parts.get(name),
+      );
+      const base = (d! + 0.1 * s! + c! + e!) / 4;
+      const expected = k === undefined ? base : (base + k) / 2;
+      assert.ok(Math.abs(loss - expected) < 1e-6 * Math.abs(loss), `${loss} is not ${expected}`);
+      assert.ok(tokens > 0 && Number.isInteger(tokens));
+      names.push([...parts.keys()].at(-1)!);
+    });
+    assert.deepEqual(names, ['ensemble', 'ensemble', 'distillation']);
+  }
+});
+
 test('after a step at which the run pauses the GPU has done no more than that step', async () => {
   const weights = async (last: number, pausesAfter: (step: number) => boolean) => {
     const seen = new Map<number, Float32Array>();

@@ -92,6 +92,8 @@ export interface M3LossParts {
   readonly colbert?: Tensor;
   /** None where upstream's behaviour without in-batch negatives is restored. */
   readonly hybrid?: Tensor;
+  /** Of self-distillation: ( K(D) + 0.1·K(S) + K(C) ) / 3. */
+  readonly distillation?: Tensor;
 }
 
 export const LOSS_SETTINGS = {
@@ -195,7 +197,8 @@ export async function m3Loss(
     softCrossEntropy(sparse, target),
     softCrossEntropy(colbert, target),
   );
-  return { loss: scale(add(base, scale(distilled, 1 / 3)), 1 / 2), scores, parts };
+  const distillation = scale(distilled, 1 / 3);
+  return { loss: scale(add(base, distillation), 1 / 2), scores, parts: { ...parts, distillation } };
 }
 
 /** What FlagEmbedding answers with an IndexError (§4.6). */

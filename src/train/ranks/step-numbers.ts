@@ -10,6 +10,8 @@ export interface OwnNumbers {
   readonly norm: number;
   /** It was asked to stop. */
   readonly stop: boolean;
+  /** What else it has of the step, as many numbers on each rank. */
+  readonly others: readonly number[];
 }
 
 /** The same on all ranks. */
@@ -21,10 +23,12 @@ export interface JointNumbers {
   readonly stop: boolean;
   /** The first rank whose loss is not finite. */
   readonly notFinite: number | undefined;
+  /** Means over ranks. */
+  readonly others: readonly number[];
 }
 
 export async function joinedNumbers(communicator: Communicator, own: OwnNumbers): Promise<JointNumbers> {
-  const told = Float64Array.of(own.loss, own.norm, Number(own.stop));
+  const told = Float64Array.of(own.loss, own.norm, Number(own.stop), ...own.others);
   const all = (await communicator.allGather(bytesOf(told))).map(
     (bytes) => new Float64Array(bytes.slice().buffer),
   );
@@ -35,6 +39,7 @@ export async function joinedNumbers(communicator: Communicator, own: OwnNumbers)
     norm: Math.fround(joinedNorm(all.map(([, norm]) => norm!))),
     stop: all.some(([, , stop]) => stop !== 0),
     notFinite: notFinite < 0 ? undefined : notFinite,
+    others: own.others.map((_, n) => all.reduce((sum, told) => sum + told[3 + n]! / communicator.size, 0)),
   };
 }
 

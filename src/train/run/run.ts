@@ -40,7 +40,8 @@ import { alikeOnAllRanks } from '../ranks/together.js';
 import { lossesOf, microBatch, ownScoresOf, type StepSettings } from '../step/train-step.js';
 import { type Cursor, readCursor, START } from './cursor.js';
 import { Evaluation } from './evaluation.js';
-import { adviceAfter, meanOf, type StepNumbers } from './step-outcome.js';
+import { adviceAfter, type LossParts, meanOf, type StepNumbers } from './step-outcome.js';
+import { StepParts } from './step-parts.js';
 import { RunTally, type TallyState } from './tally.js';
 
 export interface RunSettings {
@@ -93,6 +94,10 @@ export interface TakenStep {
   readonly event: LossScaleEvent | undefined;
   /** Of gradients over ranks. */
   readonly reduction?: Reduction | undefined;
+  /** The losses of each score, before they are weighed, means as the loss is; none where the loss is that of one score. */
+  readonly parts: LossParts;
+  /** That the step was trained on, of all ranks. */
+  readonly tokens: number;
 }
 
 /** As checkpoints keep it. */
@@ -130,10 +135,13 @@ export class TrainingRun {
   /** Where there are several ranks. */
   readonly reducer: GradientReducer | undefined;
   private readonly random: RandomStreams | undefined;
-  /** [window + 2] f32: the loss of each batch of the step, the norm, whether the update was skipped. */
+  /** [window + 2 + window·parts] f32: the loss of each batch of the step, the norm, whether the update was skipped; and parts. */
   private readonly numbers: Tensor;
+  private readonly parts: StepParts;
   /** Batches whose gradients are in the model. */
   private gathered: (readonly RowPlace[])[] = [];
+  /** Of them. */
+  private tokens = 0;
   /** Steps that the GPU was given. */
   private begun = 0;
   /** Some rank wants to stop, as all learned with the numbers of the last step. */
@@ -152,7 +160,9 @@ export class TrainingRun {
     this.optimizer = new StoreAdamW(model.store, settings.optimizer, shard);
     this.scaler = new LossScaler(settings.lossScaling);
     if (seed !== null) this.random = dropoutStreams(seed, communicator?.rank ?? 0);
-    this.numbers = Tensor.zeros(model.gpu, [settings.window + 2], 'f32', 'workspace').keep();
+    const { window, step } = settings;
+    this.parts = new StepParts(window, window + 2, step.unified ?? false, settings.selfDistillAfter !== null);
+    this.numbers = Tensor.zeros(model.gpu, [window + 2 + this.parts.size], 'f32', 'workspace').keep();
   }
 
   // ---- one step ------------------------------------------------------------------------------------------
@@ -170,6 +180,7 @@ export class TrainingRun {
         const loss = await microBatch(model, { ...batch, selfDistill }, settings.step, {
           ...{ random, lossScale: this.scaler.scale, communicator },
           onBackward: last ? this.reducer?.arm() : undefined,
+          onParts: (parts) => this.parts.gather(this.numbers, this.gathered.length, parts),
         });
         this.numbers.copyFrom(loss, this.gathered.length);
       });
@@ -177,6 +188,7 @@ export class TrainingRun {
       batch.tokens.dispose();
     }
     this.gathered.push(rows);
+    this.tokens += batch.tokens.packed.tokens;
     if (next) this.cursor = next;
   }
 
@@ -197,12 +209,20 @@ export class TrainingRun {
       ? await this.updateAlike(reducer, learningRate, scale, wishes)
       : model.gpu.phase('optimizer', () => this.updateAlone(learningRate, scale));
     this.begun++;
-    this.gathered = [];
+    this.forget();
     return { ...step, numbers };
   }
 
+  /** No batch is gathered: those that were are of a step that was begun, or of one that never will be. */
+  private forget(): void {
+    this.gathered = [];
+    this.tokens = 0;
+    this.parts.clear();
+  }
+
   private updateAlone(learningRate: number, scale: number): StepInFlight['numbers'] {
-    const { optimizer, numbers, settings, gathered } = this;
+    const { optimizer, numbers, settings, gathered, tokens } = this;
+    const partsOf = this.parts.reading();
     const stats = optimizer.apply(learningRate, scale);
     numbers.copyFrom(stats, settings.window);
     stats.dispose();
@@ -212,7 +232,7 @@ export class TrainingRun {
       const losses = read.subarray(0, gathered.length);
       const [norm, skip] = read.subarray(settings.window);
       if (skip !== 0) optimizer.noteSkipped();
-      return { losses, loss: meanOf(losses), norm: norm!, skipped: skip !== 0 };
+      return { losses, loss: meanOf(losses), norm: norm!, skipped: skip !== 0, parts: partsOf(read), tokens };
     };
   }
 
@@ -223,17 +243,28 @@ export class TrainingRun {
     scale: number,
     wishes: () => boolean,
   ): Promise<StepInFlight['numbers']> {
-    const { optimizer, settings, gathered } = this;
+    const { optimizer, settings, gathered, tokens } = this;
     const { gpu, store } = this.model;
-    const { losses, reduction, joint } = await gpu.phase('reduce', async () => {
+    const partsOf = this.parts.reading();
+    const { losses, reduction, joint, names } = await gpu.phase('reduce', async () => {
       const reading = this.numbers.beginRead();
       const reduction = await reducer.finish();
       const own = await optimizer.partialNorm(reducer.own);
-      const losses = ((await reading.wait()) as Float32Array).subarray(0, gathered.length);
-      const told = { loss: meanOf(losses), norm: own, stop: wishes() };
-      return { losses, reduction, joint: await joinedNumbers(settings.communicator!, told) };
+      const read = (await reading.wait()) as Float32Array;
+      const losses = read.subarray(0, gathered.length);
+      const parts = partsOf(read);
+      // Ranks take their batches alike, and so have the same parts.
+      const others = [tokens, ...parts.values()];
+      const told = { loss: meanOf(losses), norm: own, stop: wishes(), others };
+      const joint = await joinedNumbers(settings.communicator!, told);
+      return { losses, reduction, joint, names: [...parts.keys()] };
     });
     const { loss, norm, stop, notFinite } = joint;
+    const [meanTokens, ...means] = joint.others;
+    const told = {
+      parts: new Map(names.map((name, n) => [name, means[n]!])),
+      tokens: Math.round(meanTokens! * settings.communicator!.size),
+    };
     this.stopAgreed = stop;
     const skipped = !Number.isFinite(norm);
     if (skipped) store.zeroGradients();
@@ -243,7 +274,7 @@ export class TrainingRun {
         return optimizer.gatherWeights();
       });
     const scaled = Math.fround(norm * Math.fround(scale));
-    return async () => ({ losses, loss, norm: scaled, skipped, notFinite, reduction });
+    return async () => ({ losses, loss, norm: scaled, skipped, notFinite, reduction, ...told });
   }
 
   /** Waits for the numbers of a step. @throws MachineError for one after which the run cannot go on. */
@@ -251,7 +282,7 @@ export class TrainingRun {
     const { scaler, tally } = this;
     const { number, learningRate } = step;
     const numbers = await step.numbers();
-    const { loss, norm, skipped, reduction } = numbers;
+    const { loss, norm, skipped, reduction, parts, tokens } = numbers;
     this.completed++;
     let event: LossScaleEvent | undefined;
     try {
@@ -264,7 +295,7 @@ export class TrainingRun {
       throw await this.failed(`loss ${loss} at step ${number}: nothing of this step is saved`, step, numbers);
     tally.step(skipped, learningRate, norm);
     return {
-      ...{ number, loss, norm, skipped, learningRate, lossScale: scaler.scale, event },
+      ...{ number, loss, norm, skipped, learningRate, lossScale: scaler.scale, event, parts, tokens },
       ...(reduction ? { reduction } : {}),
     };
   }
@@ -309,7 +340,7 @@ export class TrainingRun {
       // Ranks stop between steps, when all know that one of them is to.
       if (!this.reducer && stops()) {
         this.model.store.zeroGradients();
-        this.gathered = [];
+        this.forget();
         Object.assign(this, { cursor, forwards });
         if (random) random.counter = drawn;
         end();

@@ -1,5 +1,6 @@
 /** What became of a step in numbers, and what to say of one after which a run cannot go on. */
 import type { RowPlace } from '../../data/rows.js';
+import type { LossComponent } from '../../run-record/record.js';
 import { broadcastJson, type Communicator } from '../ranks/communicator.js';
 import type { Reduction } from '../ranks/reducer.js';
 import { adviceOn, type NotFinite } from './not-finite.js';
@@ -15,7 +16,13 @@ export interface StepNumbers {
   /** The first rank whose loss is not finite. */
   readonly notFinite?: number | undefined;
   readonly reduction?: Reduction | undefined;
+  /** Means over this rank's batches, and over ranks, of the parts of the loss that the run tells. */
+  readonly parts: LossParts;
+  /** Of all ranks' batches. */
+  readonly tokens: number;
 }
+
+export type LossParts = ReadonlyMap<LossComponent, number>;
 
 export function meanOf(values: ArrayLike<number>): number {
   let mean = 0;

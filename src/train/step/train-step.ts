@@ -25,6 +25,7 @@ import { Tensor } from '../../tensor/tensor.js';
 import {
   LOSS_SETTINGS,
   type M3LossBatch,
+  type M3LossParts,
   type M3LossSettings,
   type M3Scores,
   m3Loss,
@@ -62,6 +63,8 @@ export interface StepContext {
   readonly lossScale?: number;
   readonly communicator?: Communicator | undefined;
   readonly watch?: StepWatch | undefined;
+  /** Shown the parts of the batch's loss before backward, which frees them; they have no graph. */
+  readonly onParts?: ((parts: M3LossParts) => void) | undefined;
   /** Called from inside backward with each stage whose gradients, and those of later ones, are complete: the batch's last. */
   readonly onBackward?: ((stage: number) => void) | undefined;
 }
@@ -100,8 +103,9 @@ export async function microBatch(
         ...(watch?.onHidden ? { onHidden: watch.onHidden } : {}),
       });
       const texts = model.represent(hidden, batch.tokens, settings.unified ?? false);
-      const { loss, scores } = await m3Loss(texts, batch, ofLoss(settings), context.communicator);
+      const { loss, scores, parts } = await m3Loss(texts, batch, ofLoss(settings), context.communicator);
       await watch?.onScores?.(texts, scores);
+      showParts(parts, context);
       // From here the tape knows what it needs; these handles would hold it until the end.
       for (const tensor of [hidden, texts.dense, texts.sparse, texts.colbert]) tensor?.dispose();
       return loss;
@@ -112,6 +116,10 @@ export async function microBatch(
     });
     return loss.detach();
   });
+}
+
+function showParts(parts: M3LossParts, { onParts }: StepContext): void {
+  if (onParts) noGrad(() => onParts(parts));
 }
 
 /** The parts of the loss that `lossesOf` tells, by the score matrix they are of. */
@@ -202,7 +210,11 @@ async function cachedForwardBackward(
     const { loss, gradients } = await scope(async () => {
       const texts = noGrad(() => representAll(model, batch, settings, context, chunks, rewind));
       const leaves = [texts.dense, texts.sparse, texts.colbert].flatMap((tensor) => tensor ?? []);
-      const lossOf = async () => (await m3Loss(texts, batch, ofLoss(settings), communicator)).loss;
+      const lossOf = async () => {
+        const { loss, parts } = await m3Loss(texts, batch, ofLoss(settings), communicator);
+        showParts(parts, context);
+        return loss;
+      };
       return lossGradients(leaves, lossOf, lossScale);
     });
     for (const chunk of chunks) {
