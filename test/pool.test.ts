@@ -9,7 +9,7 @@ import {
   linear,
   linearGelu,
   mul,
-  softmax,
+  sort,
   sum,
 } from '../src/autograd/index.js';
 import { MachineError } from '../src/errors.js';
@@ -245,7 +245,7 @@ test('a plan keeps the limits of the adapter, yields zeros, and is not timed', a
   const rows = Tensor.zeros(planned, [128, 128]);
   // Elements are cut into pieces that can be bound; a row that is one operand's cannot be.
   scope(() => assert.doesNotThrow(() => exp(Tensor.zeros(planned, [20_000]))));
-  assert.throws(() => softmax(Tensor.zeros(planned, [20_000])), MachineError);
+  assert.throws(() => sort(Tensor.zeros(planned, [20_000])), MachineError);
   assert.throws(
     () => planned.dispatch({ label: 'wide', wgsl: '', immediateSize: 0 }, [], new Uint8Array(0), [11]),
     /wide: 11×1×1 workgroups exceed the adapter's 10/,
