@@ -17,7 +17,8 @@ const exists = (...names: string[]) => fs.existsSync(path.join(repositoryRoot, .
 /** Flags of programs that are not ours: npm, node, mpirun, srun and sbatch, torchrun, git, curl, docker. */
 const OTHERS = new Set(
   `save_dev global allow_run_as_root bind_to host mca mpi nodes ntasks_per_node gpus_per_task cpus_per_task nnodes
-   node_rank master_addr strict target module data silent`.split(/\s+/),
+   node_rank master_addr strict target module data silent
+   test test_name_pattern`.split(/\s+/),
 );
 
 test('every flag that the documents name exists', () => {
@@ -87,7 +88,7 @@ function understood(part: string): Call | null {
   if (call) return call;
   const [program, ...words] = part.replace(/^(?:[A-Z_]+=\S* )+/, '').split(/\s+/);
   assert.ok(PROGRAMS.has(program!) || /\/bin\//.test(program!), `what is ${program}`);
-  const file = words.find((word) => !word.startsWith('-'));
+  const file = words.find((word) => (program === 'node' ? /\.m?js$/.test(word) : !word.startsWith('-')));
   if (program === 'node' && file !== undefined) assert.ok(sourceExists(file), file);
   if (program === 'sh' && file !== undefined) assert.ok(exists(file) || exists('scripts', file), file);
   if (program === 'cd' && file !== undefined && /^[a-z]+$/.test(file) && file !== 'dawntune')
@@ -145,12 +146,18 @@ test('rows that the documents show are JSON', () => {
   assert.ok(seen > 1);
 });
 
+/** Paths in diagrams. */
+const drawn = (text: string) =>
+  blocks(text)
+    .filter(({ language }) => language === 'text')
+    .flatMap(({ code }) => code.match(/(?<![\w/.])(?:src|test|bench)\/[\w./-]+/g) ?? []);
+
 test('the files of the repository that the documents name are there', () => {
   const missing: string[] = [];
   let seen = 0;
   // docs/spec describes files of FlagEmbedding.
   for (const { name, text } of pages.filter((each) => !each.name.startsWith('docs/spec/')))
-    for (const code of inlineCode(text))
+    for (const code of [...inlineCode(text), ...drawn(text)])
       if (/^(?:src|test|bench|scripts|examples|docs|assets|dist\/(?:src|test|bench))\/[\w./-]+$/.test(code)) {
         if (!sourceExists(code.replace(/\/$/, ''))) missing.push(`${name}: ${code}`);
         seen++;

@@ -51,7 +51,7 @@ test('bools are kept as words of 0 and 1', async () => {
 });
 
 test('the library documentation lists every elementwise operation with the formats that its row has', () => {
-  const text = readFileSync(path.join(repositoryRoot, 'docs', 'library.md'), 'utf8');
+  const text = readFileSync(path.join(repositoryRoot, 'docs', 'operations.md'), 'utf8');
   const listed = new Map<string, string>();
   for (const [, names, formats] of text.matchAll(/^\| [^|]*\| (`[^|]*) \| ([^|]*) \|$/gm))
     for (const [, name] of names!.matchAll(/`(\w+)`/g)) listed.set(name!, formats!);
