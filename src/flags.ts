@@ -167,9 +167,9 @@ export interface ParseOptions {
 
 const isFlag = (word: string) => /^--?[A-Za-z]/.test(word);
 
-function camelCase(name: string): string {
-  return name.replace(/_([a-z0-9])/g, (_, letter: string) => letter.toUpperCase());
-}
+/** The name of a flag as its value has it. */
+export const camelCase = <S extends string>(name: S): CamelCase<S> =>
+  name.replace(/_([a-z0-9])/g, (_, letter: string) => letter.toUpperCase()) as CamelCase<S>;
 
 /** A flag with the words after it, as the command line has them. */
 interface TypedFlag {

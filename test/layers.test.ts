@@ -38,6 +38,8 @@ const GROUND = [
   'flag-types.ts',
   'flags.ts',
   'flag-help.ts',
+  'settings-file.ts',
+  'version.ts',
   'nearest-name.ts',
   'options.ts',
   'progress.ts',

@@ -1,6 +1,7 @@
 /** Runs that are stopped and go on: the mission's flags, and what files must not tell that there was a stop. */
 import fs from 'node:fs';
 import path from 'node:path';
+import { SETTINGS_FILE } from '../src/models/output-folder.js';
 import { golden } from './repository.js';
 
 /** The mission's command with the example data, on one rank. */
@@ -31,6 +32,8 @@ export function filesIn(folder: string): Map<string, string> {
       .filter((name) => fs.statSync(path.join(folder, name)).isFile())
       .map((name) => {
         const bytes = fs.readFileSync(path.join(folder, name)).toString('latin1');
+        // A run that goes on is another command.
+        if (name === SETTINGS_FILE) return [name, ''];
         return [name, bytes.replace(/"train_(?:runtime|steps_per_second)": [\d.]+,/g, '')];
       }),
   );

@@ -9,10 +9,10 @@ export const rankedCommand: RankedCommand<FinetuneArguments> = {
   name: 'finetune',
   interruption: trainingInterruption,
   parse: parseFinetuneArguments,
-  async run({ args, report, stop, communicator, openGpu }) {
+  async run({ args, commandLine, report, stop, communicator, openGpu }) {
     const budget = args.maxGpuMemory ? { memoryBudget: args.maxGpuMemory } : {};
     const open = openGpu && (() => openGpu(budget));
-    const { exitCode } = await finetune(args, report, open, stop, communicator);
+    const { exitCode } = await finetune(args, report, open, stop, communicator, commandLine);
     return exitCode === undefined ? {} : { exitCode, stopped: true };
   },
 };

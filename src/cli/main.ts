@@ -3,13 +3,12 @@
  * The `dawntune` command: one subcommand a file, each with a table of its flags, and the one place where help is
  * printed and where errors become lines and exit codes.
  */
-import { fileURLToPath } from 'node:url';
 import { Command, CommanderError } from 'commander';
 import { InputError } from '../errors.js';
-import { readJsonObject } from '../files/json.js';
 import { renderHelp, usageLine, wantsHelp } from '../flag-help.js';
 import { nearestName } from '../nearest-name.js';
 import { show } from '../show.js';
+import { packageVersion } from '../version.js';
 import { type CliCommand, commands } from './commands.js';
 import { exitCodeOf, tellFailure } from './failure.js';
 import { surviveLostStreams } from './standard-streams.js';
@@ -20,10 +19,6 @@ async function helpOf(name: string, { summary, positionals, flags }: CliCommand)
   const table = await flags();
   const usage = usageLine(['dawntune', name, ...(positionals ? [positionals] : [])].join(' '), table);
   return renderHelp(`${usage}\n\n${summary}`, table);
-}
-
-function packageVersion(): string {
-  return String(readJsonObject(fileURLToPath(new URL('../../../package.json', import.meta.url)))['version']);
 }
 
 /** Commander finds the command; the words after its name belong to the command's own flag table. */

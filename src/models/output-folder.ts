@@ -15,6 +15,9 @@ import { CARD_FILE, mayReplaceCard } from './model-card.js';
 import { CONFIG_FILE, type ModelFolderContents, writeModelFiles } from './model-folder.js';
 import { SENTENCE_FILES } from './sentence-files.js';
 
+/** The flags of the run that made a model, as `--config` reads them. */
+export const SETTINGS_FILE = 'effective_settings.yaml';
+
 /**
  * What a save consists of. One without a tokenizer leaves the tokenizer that lies in the folder. Shards are named by how
  * many there are: those of an earlier save are found by looking.
@@ -28,6 +31,7 @@ const saveFiles = (folder: string): FileSet => ({
       'colbert_linear.pt',
       'sparse_linear.pt',
       'trainer_state.json',
+      SETTINGS_FILE,
       ...SENTENCE_FILES,
     ],
     TOKENIZER_FILES,

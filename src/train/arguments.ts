@@ -68,6 +68,7 @@ const compat: ValueType<ReadonlySet<CompatName>> = {
   many: true,
   truths: true,
   bare: new Set(compatNames),
+  words: (names) => (names.size === 0 ? 'False' : [...names].join(' ')),
   parse(words) {
     const names = words.flatMap((word) => word.split(/[\s,]+/)).filter((name) => name !== '');
     if (names.length === 1 && boolean.parse(names) !== undefined)

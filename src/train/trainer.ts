@@ -6,16 +6,18 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { InputError, MachineError } from '../errors.js';
 import { interruptedSave } from '../files/publish.js';
+import type { CommandLine } from '../flags.js';
 import { Gpu } from '../gpu/gpu.js';
 import { formatBytes, type MemoryReport } from '../gpu/memory.js';
 import type { M3Model } from '../models/m3.js';
 import { baseModel } from '../models/model-card.js';
-import { OutputFolder } from '../models/output-folder.js';
+import { OutputFolder, SETTINGS_FILE } from '../models/output-folder.js';
+import { settingsFile } from '../settings-file.js';
 import { printable } from '../show.js';
 import { TokenizerThreads } from '../tokenizer/threads.js';
 import type { Tokenizer } from '../tokenizer/tokenizer.js';
 import type { SavedFormat } from '../weights/saved-weights.js';
-import { type FinetuneArguments, resumeWish } from './arguments.js';
+import { type FinetuneArguments, finetuneFlags, resumeWish } from './arguments.js';
 import { neverStops, type StopRequest } from './interruption.js';
 import { unlikeAdapters } from './ranks/alike.js';
 import { broadcastModel } from './ranks/broadcast-model.js';
@@ -61,6 +63,7 @@ export interface FinetuneResult {
  * writes, logs and tells, and asks the hub; where one rank is to stop, all do after the same step, and where one fails,
  * all end with its reason. Each holds a GPU of its own, by default that of its place among the ranks of its machine, or a
  * software adapter; where two hold one GPU, or cannot be shown to hold two, the run ends.
+ * `commandLine`: what was typed, for the record of the run; without it values that are not the defaults count as typed.
  * @throws InputError, MachineError; RankError with several ranks.
  */
 export async function finetune(
@@ -69,9 +72,17 @@ export async function finetune(
   openGpu?: () => Promise<Gpu>,
   stop: StopRequest = neverStops,
   ranks: Communicator = new SingleCommunicator(),
+  commandLine?: CommandLine,
 ): Promise<FinetuneResult> {
   try {
-    return await finetuneOn(ranks, args, report, openGpu ?? (() => openOwnGpu(ranks, args)), stop);
+    return await finetuneOn(
+      ranks,
+      args,
+      report,
+      openGpu ?? (() => openOwnGpu(ranks, args)),
+      stop,
+      commandLine,
+    );
   } catch (error) {
     return endAllRanks(ranks, error);
   }
@@ -91,6 +102,7 @@ async function finetuneOn(
   ownReport: Reporter,
   openGpu: () => Promise<Gpu>,
   stop: StopRequest,
+  commandLine: CommandLine | undefined,
 ): Promise<FinetuneResult> {
   const first = ranks.rank === 0;
   const report = first ? ownReport : quiet(ownReport);
@@ -154,6 +166,7 @@ async function finetuneOn(
           format: savedFormat(args),
           card: (state) => ({ base, training: trainingSections(facts, state, plan.totalSteps, written) }),
           goesOn: checkpoint?.folder,
+          settings: settingsOf(args, commandLine),
           keeps: () => (plan.best?.load ? log.best?.bestCheckpoint : undefined),
         }),
     );
@@ -372,6 +385,12 @@ function openOutput(folder: string): OutputFolder {
     throw error instanceof MachineError ? new MachineError(`--output_dir: ${error.message}`) : error;
   }
 }
+
+/** What `--config` reads to repeat the run. */
+const settingsOf = (args: FinetuneArguments, commandLine: CommandLine | undefined): string =>
+  settingsFile('finetune', finetuneFlags, args, {
+    ...{ name: SETTINGS_FILE, changes: '--output_dir OTHER', commandLine },
+  });
 
 /** How the trained model is written. */
 function savedFormat({ saveDtype, maxShardSize }: FinetuneArguments): SavedFormat {

@@ -1,7 +1,9 @@
 /** What the model card says of a run: its data, its settings, its losses and its scores so far. */
+
 import path from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import type { TrainingData } from '../../data/batches.js';
+import { camelCase } from '../../flags.js';
 import { code, codeCell } from '../../models/model-card.js';
 import { type FinetuneArguments, finetuneFlags } from '../arguments.js';
 import type { LogEntry } from '../report.js';
@@ -140,8 +142,6 @@ function settings(args: FinetuneArguments): string[][] {
     return [[`\`${name}\``, codeCell(name === 'deepspeed' ? path.basename(text) : text)]];
   });
 }
-
-const camelCase = (name: string) => name.replace(/_(\w)/g, (_, letter: string) => letter.toUpperCase());
 
 function records(entries: readonly LogEntry[], first: readonly string[]): string[] {
   if (entries.length === 0) return [];

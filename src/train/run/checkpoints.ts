@@ -6,7 +6,7 @@ import { sameFolder } from '../../files/same-folder.js';
 import type { M3Model, TokenizerFiles } from '../../models/m3.js';
 import type { CardDetails } from '../../models/model-card.js';
 import type { ModelFolderContents } from '../../models/model-folder.js';
-import { CHECKPOINT, type OutputFolder } from '../../models/output-folder.js';
+import { CHECKPOINT, type OutputFolder, SETTINGS_FILE } from '../../models/output-folder.js';
 import { printable } from '../../show.js';
 import type { StateTensor } from '../../weights/save-tensors.js';
 import { FormatRangeError, type SavedFormat } from '../../weights/saved-weights.js';
@@ -54,6 +54,8 @@ export class RunSaves {
       readonly format?: SavedFormat;
       readonly card?: (state: TrainerState) => CardDetails;
       readonly goesOn?: string | undefined;
+      /** Of the run, as a file that `--config` reads: it lies beside the trained model. */
+      readonly settings?: string;
       /** Name of a checkpoint that stays whatever the limit: that of the best model. */
       readonly keeps?: () => string | undefined;
     } = {},
@@ -86,13 +88,18 @@ export class RunSaves {
   }
 
   private async writeModel(model: M3Model, tokenizer: TokenizerFiles, state: TrainerState): Promise<void> {
-    const { format = {} } = this.options;
+    const { format = {}, settings } = this.options;
+    const contents = (format: SavedFormat): ModelFolderContents => {
+      const whole = this.contents(model, tokenizer, state, format);
+      if (settings === undefined) return whole;
+      return { ...whole, files: new Map([...whole.files, [SETTINGS_FILE, settings]]) };
+    };
     try {
-      await this.output.save(this.contents(model, tokenizer, state, format));
+      await this.output.save(contents(format));
     } catch (error) {
       if (!(error instanceof FormatRangeError)) throw error;
       // What was trained is not lost for that.
-      await this.output.save(this.contents(model, tokenizer, state, { ...format, dtype: 'f32' }));
+      await this.output.save(contents({ ...format, dtype: 'f32' }));
       throw new SavedInFloat32(
         `--save_dtype: ${error.message}; the model in ${printable(this.output.path)} is in float32`,
       );

@@ -9,7 +9,7 @@ import { crc32 } from 'node:zlib';
 import type { DataFingerprint } from '../../data/batches.js';
 import { isJsonObject } from '../../files/json.js';
 import type { Fields } from '../../files/json-fields.js';
-import type { CamelCase } from '../../flags.js';
+import { camelCase } from '../../flags.js';
 import type { EncoderConfig } from '../../models/config.js';
 import { printable, show } from '../../show.js';
 import { type FinetuneArguments, finetuneFlags } from '../arguments.js';
@@ -208,9 +208,6 @@ export function differences(saved: Fields, now: RunFingerprint): Differences {
   );
   return { contradictions, notices, otherEvaluation };
 }
-
-const camelCase = <S extends string>(name: S): CamelCase<S> =>
-  name.replace(/_(.)/g, (_, letter: string) => letter.toUpperCase()) as CamelCase<S>;
 
 /** As JSON has it. */
 export const flagValue = (args: FinetuneArguments, name: FlagName): unknown => asJson(args[camelCase(name)]);
