@@ -177,6 +177,23 @@ test('no adapter', () => {
   fails(['doctor', '--adapter', 'Voodoo 2'], unknown('--adapter'));
 });
 
+test('a demo of what is no model to begin with', async () => {
+  const output = path.join(folder, 'demo-output');
+  const cut = fs.readFileSync(golden('model', 'model.safetensors')).subarray(0, 5000);
+  for (const [model, expected] of [
+    [path.join(folder, 'none'), /--model: .*none: no such folder, and no name of the hub/],
+    [jsonl('demo-model', GOOD), /--model: .*: expected a model folder, found a file/],
+    [fs.mkdtempSync(path.join(folder, 'empty-')), /--model: .*: expected a model folder, found no config/],
+    [golden('rerankers', 'bert'), /--model: expected an embedder, found .*, a reranker/],
+    [brokenModel('demo-cut', 'model.safetensors', cut), /demo-cut.model\.safetensors: /],
+    [brokenModel('demo-tokens', 'tokenizer.json', '{'), /demo-tokens.tokenizer\.json: expected JSON/],
+    [brokenModel('demo-family', 'config.json', '{"model_type":"gpt2"}'), /demo-family.config\.json: /],
+    [brokenModel('demo-modules', 'modules.json', '{}'), /modules\.json: .*--pooling_method goes before it/],
+  ] as const)
+    await refuses(['demo', '--model', model, '--output_dir', output], expected);
+  await refuses(['demo', '--pooling_method', 'cls'], /--pooling_method: expected --model beside it/);
+});
+
 test('a demo into what is no folder, or a folder in use', async () => {
   const file = jsonl('demo-file', GOOD);
   await refuses(

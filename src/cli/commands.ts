@@ -70,7 +70,7 @@ export const commands: ReadonlyMap<string, CliCommand> = new Map<string, CliComm
   [
     'demo',
     {
-      summary: 'train a small multilingual retriever from random weights and show what it learnt',
+      summary: 'train a small multilingual retriever, or a model of one’s own, and show what it learnt',
       flags: async () => (await import('../demo/arguments.js')).demoFlags,
       load: async () => (await import('../demo/demo.js')).demo,
     },

@@ -1,7 +1,9 @@
 /** The demo's model: XLM-R in small, from random weights, and how its first steps are trained. */
 import { Gpu } from '../gpu/gpu.js';
 import { M3Model } from '../models/m3.js';
+import type { Pooling } from '../models/token-batch.js';
 import { Tokenizer } from '../tokenizer/tokenizer.js';
+import { DEMO_DEFAULTS } from './arguments.js';
 import { demoTokenizerFolder } from './demo-data.js';
 
 /** Of queries and passages, in tokens. */
@@ -44,13 +46,22 @@ export async function saveRandomModel(
   }
 }
 
+/** How a model is trained in the demo. */
+export interface DemoTraining {
+  readonly steps: number;
+  /** Pairs in a step. */
+  readonly batch: number;
+  readonly learningRate: number;
+  readonly pooling: Pooling;
+  readonly seed: number;
+}
+
 /** Words of `dawntune finetune`: pairs in one language and another, negatives within the batch. */
-export function firstStepFlags(
+export function trainingFlags(
   model: string,
   rows: string,
   output: string,
-  steps: number,
-  seed: number,
+  { steps, batch, learningRate, pooling, seed }: DemoTraining,
 ): string[] {
   return [
     ['--model_name_or_path', model],
@@ -59,13 +70,13 @@ export function firstStepFlags(
     ['--train_group_size', '1'],
     ['--query_max_len', String(DEMO_MAX_LENGTH)],
     ['--passage_max_len', String(DEMO_MAX_LENGTH)],
-    ['--per_device_train_batch_size', '64'],
+    ['--per_device_train_batch_size', String(batch)],
     ['--dataloader_drop_last', 'True'],
     ['--max_steps', String(steps)],
-    ['--learning_rate', '2e-3'],
+    ['--learning_rate', learningRate.toExponential()],
     ['--warmup_steps', '10'],
     ['--temperature', '0.02'],
-    ['--sentence_pooling_method', 'mean'],
+    ['--sentence_pooling_method', pooling],
     ['--unified_finetuning', 'True'],
     ['--use_self_distill', 'True'],
     ['--logging_steps', '20'],
@@ -73,3 +84,12 @@ export function firstStepFlags(
     ['--seed', String(seed)],
   ].flat();
 }
+
+/** The first steps of a model of random weights. */
+export const firstStepFlags = (
+  model: string,
+  rows: string,
+  output: string,
+  steps: number,
+  seed: number,
+): string[] => trainingFlags(model, rows, output, { ...DEMO_DEFAULTS.random, steps, seed, pooling: 'mean' });
