@@ -23,6 +23,7 @@ const ROOMS = [
   'models',
   'data',
   'run-record',
+  'report',
   'train',
   'retrieval',
   'parity',

@@ -1,0 +1,62 @@
+/** Several runs over one another: final figures, curves, and the settings in which they differ. */
+import { html } from '../html/markup.js';
+import { SERIES_COLOURS } from '../html/style.js';
+import { type Row, table } from '../html/table.js';
+import { countNumber, grouped, shortNumber } from './browser/numbers.js';
+import { comparedCourses, type NamedRun } from './course.js';
+import { bestMetricRows, comparedEvaluations } from './evaluations.js';
+import { lossCourse, secondsOf, statusBadge, tokensOf } from './headline.js';
+import { comparedMemory } from './memory.js';
+import { duration, moment } from './numbers.js';
+import { reportPage } from './run-page.js';
+import type { Section } from './section.js';
+import { differingSettings } from './settings.js';
+
+/** @param runs two or more, by names that differ. @returns the text of the page. */
+export function comparisonPage(runs: readonly NamedRun[]): string {
+  const list = runs.map(
+    ({ name, record }, i) =>
+      html`<li><i class="s${i % SERIES_COLOURS}"></i><bdi>${name}</bdi> ${statusBadge(record)} <span class="soft">${moment(record.updated)}</span>${record.reason !== null && html` <span class="soft"><bdi>${record.reason}</bdi></span>`}</li>`,
+  );
+  const head = html`<header><p class="crumb soft">dawntune · comparison of runs</p><h1>${runs.length} runs</h1><ul class="runs">${list}</ul></header>`;
+  return reportPage(`Comparison of ${runs.length} runs`, head, [
+    finalFigures(runs),
+    differingSettings(runs),
+    ...comparedCourses(runs),
+    comparedEvaluations(runs),
+    comparedMemory(runs),
+  ]);
+}
+
+function finalFigures(runs: readonly NamedRun[]): Section {
+  const row = (title: string, value: (run: NamedRun) => string | undefined): Row => [
+    title,
+    ...runs.map((run) => value(run) ?? '–'),
+  ];
+  const rows: Row[] = [
+    row('steps', ({ record }) => `${grouped(record.step)} of ${grouped(record.total_steps)}`),
+    row('first loss', ({ record }) => number(lossCourse(record)?.first)),
+    row('last loss', ({ record }) => number(lossCourse(record)?.last)),
+    ...bestMetricRows(runs).map(({ title, cells }): Row => [title, ...cells]),
+    row('time', ({ record }) => duration(secondsOf(record))),
+    row('tokens per second', ({ record }) => {
+      const { perSecond } = tokensOf(record);
+      return perSecond === undefined ? undefined : countNumber(perSecond);
+    }),
+    row('tokens', ({ record }) => countNumber(tokensOf(record).tokens)),
+    row('parameters', ({ record }) => countNumber(record.model.parameters)),
+    row('adapter', ({ record }) => record.environment.adapter.name),
+    row('dawntune', ({ record }) => record.environment.dawntune),
+  ];
+  return {
+    id: 'figures',
+    title: 'Final figures',
+    content: table(
+      [{ title: '' }, ...runs.map(({ name }) => ({ title: html`<bdi>${name}</bdi>`, number: true }))],
+      rows,
+      'Final figures',
+    ),
+  };
+}
+
+const number = (value: number | undefined) => (value === undefined ? undefined : shortNumber(value));
