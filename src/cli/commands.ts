@@ -26,6 +26,15 @@ export const commands: ReadonlyMap<string, CliCommand> = new Map<string, CliComm
     },
   ],
   [
+    'report',
+    {
+      summary: 'make the report of a run again from its record, or compare runs',
+      positionals: 'DIR [DIR…]',
+      flags: async () => (await import('../report/arguments.js')).reportFlags,
+      load: async () => (await import('./report.js')).reportCommand,
+    },
+  ],
+  [
     'encode',
     {
       summary: 'encode texts: dense vectors, lexical weights, ColBERT vectors',
