@@ -16,7 +16,8 @@ const REMEMBERED = 256;
 export class DeviceFaults {
   /** Reported since somebody last looked. */
   private captured: string | undefined;
-  private lost: string | undefined;
+  /** Why the device is gone, if it is and was not closed. */
+  lost: string | undefined;
   /** Failed recordings that nobody was told of yet. */
   private untold: string | undefined;
   /** Why, by the number of the recording. */

@@ -372,6 +372,11 @@ export class Gpu {
     this.faults.throwUntold();
   }
 
+  /** Why the device is gone, if it is: nothing can be computed on it any more. Undefined while it is there. */
+  get lost(): string | undefined {
+    return this.faults.lost;
+  }
+
   // ---- measuring -----------------------------------------------------------------------------------------
 
   memory(): MemoryReport {

@@ -53,6 +53,12 @@ export interface M3Parts {
   readonly notices: readonly string[];
 }
 
+/** The heads that a folder has. */
+export const headsIn = (folder: string): (typeof HEADS)[number][] =>
+  HEADS.filter((name) => PositionedFile.exists(headFile(folder, name)));
+
+const headFile = (folder: string, name: string): string => path.join(folder, `${name}.pt`);
+
 /** `M3Model.load`, of options that are checked. @throws InputError for what is wrong with the folder. */
 export function readM3(gpu: Gpu, folder: string, options: M3Options): M3Parts {
   const requireUnchanged = watchFolder(folder);
@@ -71,7 +77,7 @@ export function readM3(gpu: Gpu, folder: string, options: M3Options): M3Parts {
         `${printable(source.describe())}: not used and not written again: ${listed(found.others)}`,
       );
     const head = (name: (typeof HEADS)[number]) => {
-      const full = path.join(folder, `${name}.pt`);
+      const full = headFile(folder, name);
       if (PositionedFile.exists(full)) {
         requireInside(folder, full);
         const file = TorchFile.open(full);

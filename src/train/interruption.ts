@@ -50,6 +50,8 @@ export interface Interruption {
    * left to it. Without it every signal ends the process.
    */
   readonly stopsBy?: string;
+  /** Of a command that has no steps: ends it, once there is something to end. The first signal is left to it then. */
+  stop?: (() => void) | undefined;
   /** Where the command was interrupted, and what there is of its work; one line. */
   where(reached: Reached): string;
 }
@@ -91,9 +93,10 @@ const SAME_SIGNAL = 500;
  */
 export function interruptible(
   report: Reporter,
-  { stopsBy, where }: Interruption,
+  interruption: Interruption,
   leave: (exitCode: number) => void = (exitCode) => process.exit(exitCode),
 ): InterruptibleReporter {
+  const { stopsBy, where } = interruption;
   let totalSteps: number | undefined;
   let step = 0;
   let saved: string | undefined;
@@ -103,8 +106,10 @@ export function interruptible(
   const end = (signal: Signal) => {
     const now = performance.now();
     if (asked && now - asked.at < SAME_SIGNAL) return;
-    if (stopsBy !== undefined && totalSteps !== undefined && !asked) {
+    const { stop } = interruption;
+    if (stopsBy !== undefined && (totalSteps !== undefined || stop) && !asked) {
       asked = { signal, at: now };
+      stop?.();
       report.note(
         `${signal}: ${stopsBy}; a second ${signal === 'SIGINT' ? 'Ctrl-C' : signal} ends it at once`,
       );

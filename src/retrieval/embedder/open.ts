@@ -23,6 +23,15 @@ export interface EmbedderSurroundings {
   readonly openGpu?: ((options?: Omit<GpuOptions, 'adapter'>) => Promise<Gpu>) | undefined;
 }
 
+/** What of the flags says which model it is, and how it reads texts. */
+export type OpenArguments = Pick<
+  EmbedderArguments,
+  | ('modelNameOrPath' | 'revision' | 'cacheDir' | 'token' | 'poolingMethod' | 'normalizeEmbeddings')
+  | ('queryInstructionForRetrieval' | 'queryInstructionFormat' | 'queryMaxLength')
+  | ('passageInstructionForRetrieval' | 'passageInstructionFormat' | 'passageMaxLength')
+  | ('truncateDim' | 'fp16' | 'adapter')
+>;
+
 /** A model with its tokenizer, ready to encode texts. */
 export interface Embedder {
   readonly folder: string;
@@ -44,7 +53,7 @@ export interface Embedder {
  * `heads`: those that are needed; a folder without their files is refused. All ranks call it. @throws InputError, MachineError; RankError with several ranks.
  */
 export async function openEmbedder(
-  args: EmbedderArguments,
+  args: OpenArguments,
   { report, communicator = new SingleCommunicator(), openGpu }: EmbedderSurroundings,
   heads: NonNullable<M3Options['needs']>,
 ): Promise<Embedder> {

@@ -58,8 +58,9 @@ function jsonLine(encoded: EncodedTexts, text: number, id: TextId): string {
   return `{${fields.join(',')}}\n`;
 }
 
-const jsonNumbers = (values: Float32Array): string => `[${Array.from(values, jsonNumber).join(',')}]`;
-const jsonNumber = (value: number): string => String(Number(value.toPrecision(9)));
+/** A JSON list of f32 numbers, as `encode` writes them. */
+export const jsonNumbers = (values: Float32Array): string => `[${Array.from(values, jsonNumber).join(',')}]`;
+export const jsonNumber = (value: number): string => String(Number(value.toPrecision(9)));
 
 /** Lines on standard output, no faster than they are read. */
 export class StandardOutput implements EncodedSink {

@@ -34,7 +34,7 @@ export interface EncodeStreamOptions extends TextOptions {
 
 export const BATCH_TOKENS = 8192;
 /** Batches that the GPU has been given and nobody has waited for. */
-const IN_FLIGHT = 2;
+export const IN_FLIGHT = 2;
 /** Bytes of a window's ColBERT vectors. */
 const MOST_COLBERT = 128 << 20;
 /** Tokens of any window. */
@@ -122,7 +122,12 @@ export async function* encodeStream(
   }
 }
 
-function wantedOf(model: M3Model, tokenizer: Tokenizer, options: EncodeStreamOptions): Wanted {
+/** What `options` ask of each batch. @throws InputError as `encodeStream`. */
+export function wantedOf(
+  model: M3Model,
+  tokenizer: Tokenizer,
+  options: Pick<EncodeStreamOptions, 'representations' | 'truncateDim'>,
+): Wanted {
   const { representations = new Set(all), truncateDim } = options;
   for (const name of representations)
     if (!all.includes(name))
