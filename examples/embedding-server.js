@@ -1,10 +1,11 @@
 /**
  * Embeddings over HTTP: POST a JSON list of texts, get a list of vectors. Requests that wait at the same time are encoded
  * together, in one batch. `node embedding-server.js 8080 FOLDER` serves a model; without a folder a tiny random one.
+ * `dawntune serve` does more: limits, keys, the forms that other clients know.
  */
 import http from 'node:http';
 import { fileURLToPath } from 'node:url';
-import { encodeTexts, Gpu, M3Model, Tokenizer } from 'dawntune';
+import { EmbeddingBatcher, Gpu, M3Model, Tokenizer } from 'dawntune';
 
 /** Starts a server on `port`; 0: any that is free. @returns the server, once it listens. */
 export async function serve(port, folder) {
@@ -16,30 +17,15 @@ export async function serve(port, folder) {
   const kind = { model_type: 'xlm-roberta', pad_token_id: 1, layer_norm_eps: 1e-5 };
   const model = folder ? M3Model.load(gpu, folder) : M3Model.random(gpu, { ...kind, ...sizes, ...limits });
 
-  let waiting = [];
-  let busy = false;
-  /** Encodes whatever waits, again and again, until nothing does: meanwhile the next batch gathers. */
-  async function work() {
-    if (busy) return;
-    busy = true;
-    while (waiting.length > 0) {
-      const requests = waiting;
-      waiting = [];
-      try {
-        const vectors = await encodeTexts(model, tokenizer, requests.flatMap(({ texts }) => texts));
-        for (const { texts, resolve } of requests)
-          resolve({ batch: requests.length, vectors: vectors.splice(0, texts.length).map(({ dense }) => [...dense]) });
-      } catch (error) {
-        for (const { reject } of requests) reject(error);
-      }
-    }
-    busy = false;
-  }
-  const embed = (texts) =>
-    new Promise((resolve, reject) => {
-      waiting.push({ texts, resolve, reject });
-      work();
-    });
+  let largest = 0;
+  const onBatch = ({ requests }) => {
+    largest = Math.max(largest, requests);
+  };
+  const batcher = new EmbeddingBatcher(model, tokenizer, { onBatch });
+  const embed = async (texts) => {
+    const embeddings = await batcher.encode(texts);
+    return { batch: largest, vectors: embeddings.map(({ dense }) => [...dense]) };
+  };
 
   const server = http.createServer(async (request, response) => {
     const answer = (status, body) => {
@@ -57,7 +43,7 @@ export async function serve(port, folder) {
       answer(error instanceof SyntaxError ? 400 : 500, { error: error.message });
     }
   });
-  server.on('close', () => gpu.close());
+  server.on('close', () => batcher.close().then(() => gpu.close()));
   await new Promise((resolve) => server.listen(port, '127.0.0.1', resolve));
   return server;
 }

@@ -155,6 +155,19 @@ export { openVectors, type VectorFile, writeNpy } from './retrieval/vectors/file
 export { memoryRows, type VectorRows } from './retrieval/vectors/rows.js';
 export type { SpoolOptions } from './retrieval/vectors/spool.js';
 export { VectorSpool } from './retrieval/vectors/spool.js';
+export {
+  type BatcherOptions,
+  type BatchFacts,
+  type ComputeOptions,
+  EmbeddingBatcher,
+  QueueFullError,
+  type ReadOptions,
+  TextTooLongError,
+  type TextValues,
+} from './serve/batcher.js';
+export type { EngineOptions, ServedEmbedder } from './serve/engine.js';
+export type { Served, ServedOptions } from './serve/served.js';
+export { createEmbeddingServer, type EmbeddingServer, type EmbeddingServerOptions } from './serve/server.js';
 export { type EnsureDriverOptions, type EnsuredDriver, ensureDriver } from './setup/setup.js';
 export type { FileDType, FloatFileDType, HostArray } from './tensor/dtype.js';
 export type { ArrayOf, HostData, TensorArray } from './tensor/host-data.js';

@@ -26,6 +26,7 @@ const ROOMS = [
   'report',
   'train',
   'retrieval',
+  'serve',
   'parity',
   'demo',
   'bench',

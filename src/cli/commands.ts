@@ -77,6 +77,15 @@ export const commands: ReadonlyMap<string, CliCommand> = new Map<string, CliComm
     },
   ],
   [
+    'serve',
+    {
+      summary: 'answer requests for embeddings over HTTP, as OpenAI’s clients and others make them',
+      positionals: 'MODEL',
+      flags: async () => (await import('../serve/arguments.js')).serveFlags,
+      load: async () => (await import('./serve.js')).serveCommand,
+    },
+  ],
+  [
     'demo',
     {
       summary: 'train a small multilingual retriever, or a model of one’s own, and show what it learnt',
