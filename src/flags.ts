@@ -133,6 +133,19 @@ export const tuneFlag = group('Machine', {
   ),
 });
 
+/** How a command that works for long says how far it is (console/display.ts). */
+export const progressModes = ['auto', 'bar', 'lines', 'json', 'none'] as const;
+
+export type ProgressMode = (typeof progressModes)[number];
+
+export const progressFlag = group('Output', {
+  progress: withDefault(
+    choice(progressModes),
+    'auto',
+    'on standard error: a bar; a line every 30 s; JSON, an object a line; none. auto: a bar on a terminal, else lines',
+  ),
+});
+
 /** Of commands that train: where the time of their steps goes. */
 export const profileFlag = group('Output', {
   profile: optional(

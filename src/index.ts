@@ -11,10 +11,21 @@ export * from './autograd/index.js';
 export type { ParameterPart, TableParameter } from './autograd/parameters.js';
 export { Parameter, type ParameterSpec, ParameterStore } from './autograd/parameters.js';
 export type { Input as RecordedInput } from './autograd/tape.js';
+export type { ErrorStream } from './console/display.js';
+export type { ErrorRecord, NoticeRecord, ProgressRecord } from './console/progress-record.js';
 export type { OperandFacts } from './errors.js';
 export { InputError, MachineError, ShapeError } from './errors.js';
 export type { JsonObject } from './files/json.js';
-export type { CommandLine, Flag, FlagTable, FlagValues, Origin, ValueType } from './flags.js';
+export {
+  type CommandLine,
+  type Flag,
+  type FlagTable,
+  type FlagValues,
+  type Origin,
+  type ProgressMode,
+  progressModes,
+  type ValueType,
+} from './flags.js';
 export type { Binding } from './gpu/bindings.js';
 export type { Capabilities, SubgroupMatrixConfig } from './gpu/capabilities.js';
 export type { ChoicesRecord, Decision, ForcedKernels, KernelChoices } from './gpu/choices.js';
@@ -68,6 +79,7 @@ export type { Pooling } from './models/token-batch.js';
 export { TokenBatch } from './models/token-batch.js';
 export type { StepResult } from './optim/optimizer.js';
 export type { Placement, StateSource } from './optim/state.js';
+export { type Phase, phases, type Unit, units, type Work } from './progress.js';
 export type { Embedder, EmbedderSurroundings } from './retrieval/embedder/open.js';
 export type { M3Embedding } from './retrieval/embedding.js';
 export { type EncodeTextsOptions, encodeTexts } from './retrieval/encode/encode-texts.js';
@@ -208,7 +220,13 @@ export { RankThreads, type RankThreadsOptions } from './train/ranks/rank-threads
 export type { OwnedRange, Shard } from './train/ranks/shard.js';
 export { SingleCommunicator } from './train/ranks/single.js';
 export type { LogEntry } from './train/report.js';
-export { consoleReporter, type Reporter, silentReporter } from './train/report.js';
+export {
+  type ConsoleOptions,
+  consoleReporter,
+  type Reporter,
+  type StepFigures,
+  silentReporter,
+} from './train/report.js';
 export type { CollateOptions } from './train/step/collate.js';
 export { collate } from './train/step/collate.js';
 export type { StepWatch } from './train/step/train-step.js';

@@ -275,6 +275,7 @@ test('defaults are FlagEmbedding’s and Hugging Face’s', () => {
     maxShardSize: null,
     resumeFromCheckpoint: null,
     disableTqdm: null,
+    progress: 'auto',
     nprocPerNode: 1,
     adapters: null,
     launcher: 'auto',

@@ -373,7 +373,7 @@ test('a second model or a reranker that is not there is told of before anything 
       ...[flag, path.join(folder, 'nothing')],
     ]);
     await assert.rejects(
-      evaluate(args, { report: { ...silentReporter, count: () => void counted++ } }),
+      evaluate(args, { report: { ...silentReporter, progress: () => void counted++ } }),
       new RegExp(`${flag}: .*nothing: no such folder`),
     );
     assert.equal(counted, 0);

@@ -10,6 +10,7 @@ const ROOMS = [
   'files',
   'html',
   'gpu',
+  'console',
   'setup',
   'tensor',
   'kernels',

@@ -1,5 +1,6 @@
 /** How a command that failed is told to people and to the shell: one line on standard error, and an exit code. */
 import { createRequire } from 'node:module';
+import type { ErrorRecord } from '../console/progress-record.js';
 import type { InputError } from '../errors.js';
 import { booleanOf } from '../flags.js';
 import { messageLine, messageLines } from '../show.js';
@@ -15,7 +16,15 @@ export function tellFailure(error: unknown, argv: readonly string[] = process.ar
     isKnown(error) && !asksForStack(argv)
       ? messageLine(error.message)
       : messageLines(error instanceof Error ? (error.stack ?? error.message) : String(error));
-  process.stderr.write(`dawntune: ${text}\n`);
+  if (asksForJson(argv))
+    process.stderr.write(`${JSON.stringify({ kind: 'error', text } satisfies ErrorRecord)}\n`);
+  else process.stderr.write(`dawntune: ${text}\n`);
+}
+
+/** Whether standard error is read by a program. */
+function asksForJson(argv: readonly string[]): boolean {
+  const at = argv.findLastIndex((word) => /^--progress(=|$)/.test(word));
+  return at >= 0 && (argv[at]!.split('=')[1] ?? argv[at + 1]) === 'json';
 }
 
 /** Whether `--debug` is among the words, in any of the spellings of a boolean flag. */

@@ -2,7 +2,7 @@
 import { parseServeArguments } from '../serve/arguments.js';
 import { serveModel } from '../serve/serve-command.js';
 import { type Interruption, interruptible } from '../train/interruption.js';
-import { consoleReporter } from '../train/report.js';
+import { commandReporter } from './reporter.js';
 
 export async function serveCommand(argv: readonly string[]): Promise<number> {
   const { args, notices } = parseServeArguments(argv);
@@ -10,10 +10,7 @@ export async function serveCommand(argv: readonly string[]): Promise<number> {
     stopsBy: 'no more requests are taken, and the server ends when those at hand are answered',
     where: () => 'interrupted: what had been asked for and not answered is dropped',
   };
-  const report = interruptible(
-    consoleReporter({ progress: args.disableTqdm ? false : undefined }),
-    interruption,
-  );
+  const report = interruptible(commandReporter(args), interruption);
   try {
     for (const line of notices) report.note(line);
     await serveModel(args, report, (stop) => {

@@ -12,6 +12,7 @@ import {
   LARGEST_COUNT,
   optional,
   parseFlags,
+  progressFlag,
   text,
   withDefault,
 } from '../flags.js';
@@ -50,6 +51,7 @@ export const demoFlags = {
     fp16: withDefault(boolean, false, 'mixed precision: f16 activations, f32 weights, scaled loss'),
   }),
   ...adapterFlag,
+  ...progressFlag,
   ...debugFlag,
 };
 

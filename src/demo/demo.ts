@@ -31,10 +31,13 @@ type Table = Readonly<Record<RetrievalMode, RetrievalMetrics>>;
 export async function demo(argv: readonly string[]): Promise<number> {
   const args = parseDemoArguments(argv);
   const lock = lockDemoFolder(args.outputDir);
-  const report = interruptible(consoleReporter(), { where: trainingInterruption.where });
+  const report = interruptible(consoleReporter({ mode: args.progress }), {
+    where: trainingInterruption.where,
+  });
   try {
     return await train(args, report);
   } finally {
+    report.end();
     report.release();
     lock.release();
   }

@@ -9,6 +9,7 @@ import {
   LARGEST_COUNT,
   listOf,
   parseFlags,
+  progressFlag,
   text,
   withDefault,
 } from '../flags.js';
@@ -35,6 +36,7 @@ export const pipelineFlags = {
     rows: withDefault(integer(1, LARGEST_COUNT), 1000, 'training rows that negatives are mined for'),
   }),
   ...adapterFlag,
+  ...progressFlag,
   ...debugFlag,
 };
 

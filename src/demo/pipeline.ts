@@ -31,7 +31,9 @@ const BATCH = 16;
 export async function pipeline(argv: readonly string[]): Promise<number> {
   const args = parsePipelineArguments(argv);
   const lock = lockDemoFolder(args.outputDir);
-  const report = interruptible(consoleReporter(), { where: trainingInterruption.where });
+  const report = interruptible(consoleReporter({ mode: args.progress }), {
+    where: trainingInterruption.where,
+  });
   try {
     const runs: Measured[][] = [];
     for (const seed of args.seeds) runs.push(await runSeed(args, seed, report));
@@ -41,6 +43,7 @@ export async function pipeline(argv: readonly string[]): Promise<number> {
     );
     return 0;
   } finally {
+    report.end();
     report.release();
     lock.release();
   }

@@ -12,7 +12,7 @@ import type { Pooling } from '../models/token-batch.js';
 import { evaluateRetrieval, type RetrievalTask } from '../retrieval/evaluate/one-relevant.js';
 import { printable } from '../show.js';
 import { Tokenizer } from '../tokenizer/tokenizer.js';
-import type { Reporter } from '../train/report.js';
+import { downloadReport, type Reporter } from '../train/report.js';
 import { DEMO_MAX_LENGTH } from './demo-model.js';
 
 /** @throws InputError, MachineError as `finetune` for its model, with the name of the flag `--model`. */
@@ -20,10 +20,7 @@ export async function pretrainedFolder(name: string, report: Reporter): Promise<
   const folder = await resolveModelFolder(
     name,
     {
-      report: {
-        note: (line) => report.note(line),
-        progress: (download) => report.download?.(download),
-      },
+      report: downloadReport(report),
     },
     '--model',
   );

@@ -200,13 +200,13 @@ export class BufferPool {
     let entry = this.takeFree(kind, size, FIT, most);
     if (!entry) {
       const allowance = Math.min(this.budget, most + Math.max(MIN_HEADROOM, HEADROOM * most));
-      if (this.held() + size > allowance) {
+      if (this.heldBytes + size > allowance) {
         entry = this.takeFree(kind, size, LOOSE_FIT, most);
         if (!entry) this.evict(allowance - size);
       }
     }
     if (!entry) {
-      if (this.held() + size > this.budget) throw this.outOfMemory(size, purpose);
+      if (this.heldBytes + size > this.budget) throw this.outOfMemory(size, purpose);
       const description = {
         size,
         serial: nextSerial++,
@@ -294,7 +294,7 @@ export class BufferPool {
 
   /** Destroys free entries, those released longest ago first, until at most `bytes` are held. */
   private evict(bytes: number): void {
-    while (this.freeBytes > 0 && this.held() > bytes) {
+    while (this.freeBytes > 0 && this.heldBytes > bytes) {
       let oldest: PoolEntry | undefined;
       for (const sizes of this.free.values())
         for (const list of sizes.values())
@@ -336,7 +336,8 @@ export class BufferPool {
     };
   }
 
-  private held(): number {
+  /** Bytes that the device holds for this pool: live ones and those that are kept for reuse. */
+  get heldBytes(): number {
     return this.liveBytes + this.slack + this.freeBytes;
   }
 

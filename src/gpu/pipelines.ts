@@ -90,7 +90,7 @@ export class Pipelines {
           layout: 'auto',
           compute: { module, entryPoint: 'main' },
         });
-        progress();
+        progress({ phase: 'compile', done: this.pipelines.size + 1, unit: 'kernels' });
         return pipeline;
       });
     } catch (error) {

@@ -24,6 +24,7 @@ import {
   requireLayers,
   requireTensor,
 } from './encoder-weights.js';
+import { Loading } from './loading.js';
 import { CONFIG_FILE, watchFolder } from './model-folder.js';
 import type { TokenBatch } from './token-batch.js';
 
@@ -97,6 +98,9 @@ export class CrossEncoder {
         { name: `${HEAD}score.bias`, shape: [1] },
       ].map((spec) => ({ ...spec, trainable: false, decay: false }));
       store = new ParameterStore(gpu, specs, precision);
+      const loading = gpu.planning
+        ? undefined
+        : new Loading(store.parameters, path.basename(path.resolve(folder)));
       for (const parameter of store.parameters)
         for (const part of parameter.parts)
           fillParameter(
@@ -104,6 +108,7 @@ export class CrossEncoder {
             part,
             source,
             head.get(part.name) ?? found.stored.get(part.name.slice(ENCODER.length))!,
+            loading,
           );
       requireUnchanged();
       store.refreshHalves();

@@ -9,6 +9,7 @@ import { isFloatFileDType } from '../tensor/dtype.js';
 import { formatShape, type Shape, sameShape } from '../tensor/shape.js';
 import type { WeightSource } from '../weights/source.js';
 import type { EncoderConfig } from './config.js';
+import type { Loading } from './loading.js';
 
 /** A file's encoder is where this is. */
 const ANCHOR = 'embeddings.word_embeddings.weight';
@@ -184,17 +185,20 @@ export function* finitePieces(
 /** Elements of a weight that are in host memory at once on their way to the device. */
 export const UPLOAD_ELEMENTS = 4 << 20;
 
-/** Writes a tensor of a file to its place in a parameter. @throws as `finitePieces`. */
+/** Writes a tensor of a file to its place in a parameter; `loading` hears of it. @throws as `finitePieces`. */
 export function fillParameter(
   parameter: Parameter,
   part: { readonly start: number },
   source: WeightSource,
   name: string,
+  loading?: Loading,
 ): void {
   // A planning device holds no numbers: that the file fits is all there is to know.
   if (parameter.tensor.gpu.planning) return;
-  for (const { offset, data } of finitePieces(source, name, UPLOAD_ELEMENTS))
+  for (const { offset, data } of finitePieces(source, name, UPLOAD_ELEMENTS)) {
     parameter.tensor.write(data, part.start + offset);
+    loading?.read(data.length);
+  }
 }
 
 /**

@@ -28,6 +28,7 @@ import {
   requireLinear,
   UPLOAD_ELEMENTS,
 } from './encoder-weights.js';
+import { Loading } from './loading.js';
 import {
   ENCODER_PREFIX,
   HEADS,
@@ -106,11 +107,13 @@ export function readM3(gpu: Gpu, folder: string, options: M3Options): M3Parts {
         requireLinear(heads[name], (kind) => specs.find((spec) => spec.name === `${name}.${kind}`)!.shape);
     store = new ParameterStore(gpu, specs, options.precision);
     const unused = new Map<string, { shape: readonly number[]; data: Float32Array }>();
-    for (const parameter of store.parameters) {
-      if (parameter.name.startsWith(ENCODER_PREFIX))
-        for (const part of parameter.parts)
-          fillParameter(parameter, part, source, found.stored.get(part.name.slice(ENCODER_PREFIX.length))!);
-    }
+    const encoder = store.parameters.filter(({ name }) => name.startsWith(ENCODER_PREFIX));
+    const loading = gpu.planning ? undefined : new Loading(encoder, path.basename(path.resolve(folder)));
+    for (const parameter of encoder)
+      for (const part of parameter.parts) {
+        const stored = found.stored.get(part.name.slice(ENCODER_PREFIX.length))!;
+        fillParameter(parameter, part, source, stored, loading);
+      }
     for (const name of HEADS) {
       const file = heads[name];
       const seed = new CounterRandom(options.seed ?? 42, name === 'colbert_linear' ? [1] : [2]);

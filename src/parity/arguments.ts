@@ -9,6 +9,7 @@ import {
   group,
   optional,
   parseFlags,
+  progressFlag,
   type ValueType,
   withDefault,
 } from '../flags.js';
@@ -49,6 +50,7 @@ export const parityFlags = {
   }),
   ...adapterFlag,
   ...startFlags,
+  ...progressFlag,
   ...debugFlag,
 };
 

@@ -4,6 +4,7 @@
  * checkpoint, and a second one ends it at once; it says how far it came and what is saved. Half-written saves and locks
  * are removed as at every end of the process (files/publish.ts, files/lock.ts).
  */
+import type { Phase } from '../progress.js';
 import type { Reporter } from './report.js';
 
 const EXIT_CODES = { SIGINT: 130, SIGTERM: 143 } as const;
@@ -81,6 +82,9 @@ export interface InterruptibleReporter extends Reporter, StopRequest {
   release(): void;
 }
 
+/** Of the other phases nothing is left when a command is interrupted. */
+const COUNTED: ReadonlySet<Phase> = new Set(['encode', 'index', 'search', 'score', 'mine', 'split']);
+
 /**
  * A terminal's Ctrl-C reaches a program once by itself and once more through the `npm`, `npx` or `timeout` that started
  * it: signals that come within so many milliseconds of the first are the same one.
@@ -134,19 +138,18 @@ export function interruptible(
     whereItStopped,
     note: (line) => report.note(line),
     log: (entry) => report.log(entry),
-    download: (progress) => report.download?.(progress),
     start(total, taken = 0) {
       totalSteps = total;
       step = taken;
       report.start(total, taken);
     },
-    step(number, loss) {
+    step(number, loss, figures) {
       step = number;
-      report.step(number, loss);
+      report.step(number, loss, figures);
     },
-    count(done, unit, total) {
-      counted = `${done} ${unit}`;
-      report.count?.(done, unit, total);
+    progress(work) {
+      if (COUNTED.has(work.phase)) counted = `${work.done} ${work.unit}`;
+      report.progress?.(work);
     },
     saved(name) {
       saved = name;

@@ -219,6 +219,7 @@ async function finetuneOn(
         run = model = undefined;
         model = loadModel(gpu, { ...inputs, folder: best });
       }
+      report.progress?.({ phase: 'save', done: 0, unit: 'bytes', subject: 'model' });
       await gpu.phase('save', () => saves!.saveModel(model!, inputs.tokenizer, log.state));
     };
     await together(ranks, () => optimizer.withTensors(saves && saveTrained));
@@ -327,7 +328,7 @@ async function train(
   const steps = run.steps(batches, plan.totalSteps, pauses, () => stop.requested);
   if (!ended)
     for await (const step of beatThroughFirst(steps)) {
-      log.step(step);
+      log.step(step, run.model.gpu.pool.heldBytes);
       ended = await between.after(step.number, step.learningRate);
       if (ended) break;
     }

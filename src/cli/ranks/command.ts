@@ -9,11 +9,11 @@ import type { Launcher } from '../../train/ranks/choose-ranks.js';
 import type { Communicator } from '../../train/ranks/communicator.js';
 import type { WantedAdapters } from '../../train/ranks/rank-adapter.js';
 import type { Reporter } from '../../train/report.js';
+import type { ReporterArguments } from '../reporter.js';
 
-export interface RankedArguments extends WantedAdapters {
+export interface RankedArguments extends WantedAdapters, ReporterArguments {
   readonly launcher: Launcher;
   readonly ddpTimeout: number;
-  readonly disableTqdm?: boolean | null;
 }
 
 /** What one rank has around it. */

@@ -1,16 +1,17 @@
 /** A command as one process of several that a launcher of MPI started: each of them is a rank. */
+import { Display } from '../../console/display.js';
 import { writeStandardOutput } from '../../files/standard-output.js';
-import { messageLine, printable } from '../../show.js';
 import { interruptible } from '../../train/interruption.js';
 import { ALL_RANKS, RankError } from '../../train/ranks/communicator.js';
 import { isSilence } from '../../train/ranks/heartbeat.js';
 import type { MpiLaunch } from '../../train/ranks/mpi/environment.js';
 import { openMpi, processLines } from '../../train/ranks/mpi/open.js';
 import { adapterOfProcess, openRankGpu } from '../../train/ranks/rank-adapter.js';
-import { followSelfStart } from '../../train/ranks/self-start.js';
+import { followSelfStart, isSelfStarted } from '../../train/ranks/self-start.js';
 import { together } from '../../train/ranks/together.js';
-import { consoleReporter, type Reporter, silentReporter } from '../../train/report.js';
+import { type Reporter, silentReporter } from '../../train/report.js';
 import { exitCodeOf, tellFailure } from '../failure.js';
+import { commandReporter, type ReporterArguments } from '../reporter.js';
 import { commandLineOf, type RankedArguments, type RankedCommand } from './command.js';
 
 export async function runProcess<Args extends RankedArguments>(
@@ -28,7 +29,7 @@ export async function runProcess<Args extends RankedArguments>(
     timeoutSeconds === undefined ? {} : { timeoutSeconds },
   );
   const report = interruptible(
-    rank === 0 ? consoleReporter(parsed?.args.disableTqdm ? { progress: false } : {}) : reporterOf(rank),
+    reporterOf(rank, parsed?.args ?? { progress: 'auto' }),
     command.interruption,
     leave,
   );
@@ -72,11 +73,13 @@ function isToldBy(rank: number, error: unknown): boolean {
 }
 
 /** Of the others only what they alone have to say. */
-function reporterOf(rank: number): Reporter {
-  return {
-    ...silentReporter,
-    note: (line) => void process.stderr.write(`${messageLine(`rank ${rank}: ${printable(line)}`)}\n`),
-  };
+function reporterOf(rank: number, args: ReporterArguments): Reporter {
+  // What started the ranks passes whole lines on, which a bar is not.
+  const { progress } = args;
+  if (rank === 0)
+    return commandReporter(isSelfStarted() && progress === 'bar' ? { ...args, progress: 'lines' } : args);
+  const display = new Display({ mode: progress === 'json' ? 'json' : 'none' });
+  return { ...silentReporter, note: (line) => display.line(`rank ${rank}: ${line}`) };
 }
 
 function attempt<T>(work: () => T): T | undefined {

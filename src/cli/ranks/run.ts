@@ -2,7 +2,7 @@
 import { writeStandardOutput } from '../../files/standard-output.js';
 import { interruptible } from '../../train/interruption.js';
 import { mpiLaunch } from '../../train/ranks/mpi/environment.js';
-import { consoleReporter } from '../../train/report.js';
+import { commandReporter } from '../reporter.js';
 import { commandLineOf, type RankedArguments, type RankedCommand } from './command.js';
 
 /** Runs a command whose module is at `module`, on as many ranks as its words or a launcher of MPI say. */
@@ -18,10 +18,7 @@ export async function runRanked<Args extends RankedArguments>(
   const { args, notices } = parsed;
   if (args.nprocPerNode > 1)
     return (await import('./start.js')).startRanks(command, module, argv, args, notices);
-  const report = interruptible(
-    consoleReporter(args.disableTqdm ? { progress: false } : {}),
-    command.interruption,
-  );
+  const report = interruptible(commandReporter(args), command.interruption);
   try {
     for (const line of notices) report.note(line);
     const { exitCode, output } = await command.run({

@@ -17,8 +17,8 @@ import {
   requireFirstStart,
   runUnderMpirun,
 } from '../../train/ranks/self-start.js';
-import { consoleReporter } from '../../train/report.js';
 import { leaveAtOnce, tellFailure } from '../failure.js';
+import { commandReporter } from '../reporter.js';
 import type { RankEnd, RankedArguments, RankedCommand } from './command.js';
 import type { ThreadData } from './thread.js';
 
@@ -47,9 +47,9 @@ export async function startRanks<Args extends RankedArguments>(
       ' ',
     ),
   );
-  process.stderr.write(
-    `${size} ranks, a process each, under ${printable(mpi.version)}: ${cards.join(', ')}\n`,
-  );
+  const report = commandReporter(args);
+  report.note(`${size} ranks, a process each, under ${printable(mpi.version)}: ${cards.join(', ')}`);
+  report.end();
   return runUnderMpirun(mpi, size, process.argv[1]!, [command.name, ...argv]);
 }
 
@@ -62,10 +62,8 @@ async function startThreads<Args extends RankedArguments>(
   const { adapters } = data;
   const ownErrors = keepStandardError();
   let threads: RankThreads<RankEnd> | undefined;
-  const report = interruptible(
-    consoleReporter(args.disableTqdm ? { progress: false } : {}),
-    interruption,
-    (exitCode) => (threads ? void threads.leave(exitCode) : process.exit(exitCode)),
+  const report = interruptible(commandReporter(args), interruption, (exitCode) =>
+    threads ? void threads.leave(exitCode) : process.exit(exitCode),
   );
   try {
     for (const line of notices) report.note(line);

@@ -15,6 +15,7 @@ import {
   integer,
   listOf,
   optional,
+  progressFlag,
   text,
   withDefault,
 } from '../../flags.js';
@@ -94,10 +95,11 @@ export const embedderFlags = {
       '--batch_tokens bounds a batch, and texts are not padded',
     ),
   }),
+  ...progressFlag,
   ...startFlags,
   ...adapterFlag,
   ...group('Output', {
-    disable_tqdm: optional(boolean, 'no progress bar'),
+    disable_tqdm: optional(boolean, 'no bar but lines, where --progress is auto'),
   }),
   ...debugFlag,
 };

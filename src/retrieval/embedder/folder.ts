@@ -2,7 +2,7 @@
 import { resolveModelFolder } from '../../models/hub-cache.js';
 import type { Communicator } from '../../train/ranks/communicator.js';
 import { folderOnAllRanks } from '../../train/ranks/folder.js';
-import type { Reporter } from '../../train/report.js';
+import { downloadReport, type Reporter } from '../../train/report.js';
 import type { EmbedderArguments } from './arguments.js';
 
 /** `name`: a folder or a hub id, as `flag` gives it. All ranks call it. @throws as `resolveModelFolder`; RankError. */
@@ -11,19 +11,19 @@ export function namedFolder(
   flag: string,
   { cacheDir, token, revision }: Pick<EmbedderArguments, 'cacheDir' | 'token' | 'revision'>,
   communicator: Communicator,
-  report: Pick<Reporter, 'note' | 'download'>,
+  report: Pick<Reporter, 'note' | 'progress'>,
 ): Promise<string> {
   return folderOnAllRanks(communicator, name, () =>
     resolveModelFolder(
       name,
       {
         ...{ cacheDir, token, revision },
-        report: {
+        report: downloadReport({
+          ...report,
           note: (line) => {
             if (communicator.rank === 0) report.note(line);
           },
-          progress: (download) => report.download?.(download),
-        },
+        }),
       },
       flag,
     ),

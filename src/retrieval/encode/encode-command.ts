@@ -22,6 +22,7 @@ import type { EncodeArguments } from './arguments.js';
 import { type InputText, readTexts } from './input.js';
 import { type EncodedSink, FileOutput, outputFiles, StandardOutput, type TextId } from './output.js';
 import { encodeStream } from './stream.js';
+import { tellEncoded, tellOf } from './telling.js';
 
 /** What a rank of the command has around it. */
 export interface EncodeSurroundings {
@@ -130,10 +131,11 @@ async function encodeOnRank(
     };
     const join = role === 'query' ? embedder.query : role === 'passage' ? embedder.passage : undefined;
     let done = earlier.texts;
+    const onBatch = tellEncoded(tellOf(report, communicator), gpu, { unit: 'texts', from: done });
     for await (const encoded of encodeStream(model, threads, texts(), {
       ...{ representations, join, communicator, start: earlier.texts },
       ...{ role: role === 'passage' ? 'document' : role, maxLength },
-      ...{ batchTokens: args.batchTokens, truncateDim: args.truncateDim ?? undefined },
+      ...{ batchTokens: args.batchTokens, truncateDim: args.truncateDim ?? undefined, onBatch },
     })) {
       const of = pending.splice(0, encoded.count);
       await sink?.write(
@@ -146,7 +148,6 @@ async function encodeOnRank(
         writeProgress(output, files.parts, state);
         kept = true;
       }
-      if (communicator.rank === 0) report.count?.(done, 'texts');
     }
     if (files) {
       const written = files.finish();

@@ -30,6 +30,8 @@ export interface EncodeStreamOptions extends TextOptions {
   communicator?: Communicator | undefined;
   /** Place of the first text that `texts` gives, where an earlier run got so far (`resumable`). Default 0. */
   start?: number | undefined;
+  /** Hears of each batch that has been computed, by whichever rank, before its texts are given back. */
+  onBatch?: ((batch: { readonly texts: number; readonly tokens: number }) => void) | undefined;
 }
 
 export const BATCH_TOKENS = 8192;
@@ -90,6 +92,10 @@ export async function* encodeStream(
       windows.work();
       yield async () => {
         if (read) values.put(members, await read());
+        options.onBatch?.({
+          texts: members.length,
+          tokens: members.reduce((sum, text) => sum + window.ids[text]!.length, 0),
+        });
         return undefined;
       };
     }

@@ -13,6 +13,7 @@ import { SingleCommunicator } from '../../train/ranks/single.js';
 import { endAllRanks, onFirstRank, together } from '../../train/ranks/together.js';
 import { namedFolder } from '../embedder/folder.js';
 import { type Embedder, type EmbedderSurroundings, lengthsOf, openEmbedder } from '../embedder/open.js';
+import { type Tell, tellOf } from '../encode/telling.js';
 import { computedMetrics, type EvaluateArguments, type RetrievalMode } from './arguments.js';
 import { methodOf, renderReport, requireFolder, type TaskRun, writeSystem } from './outputs.js';
 import type { Run } from './ranking.js';
@@ -61,9 +62,7 @@ async function evaluateOnRank(
   const note = (line: string) => {
     if (communicator.rank === 0) reporter.note(line);
   };
-  const count = (done: number, unit: string, total: number) => {
-    if (communicator.rank === 0) reporter.count?.(done, unit, total);
-  };
+  const progress = tellOf(reporter, communicator);
   const tasks = await together(communicator, () => {
     const read = readTasks(args);
     if (communicator.rank === 0) requireOutputs(args);
@@ -103,7 +102,7 @@ async function evaluateOnRank(
             tasks,
             surroundings,
             communicator,
-            { note, count, notes },
+            { note, progress, notes },
           ),
     );
   if (args.rerankerNameOrPath !== null) {
@@ -112,7 +111,7 @@ async function evaluateOnRank(
       found.flat(),
       tasks.datasets,
       { ...surroundings, communicator },
-      note,
+      { note, progress },
     );
     // Behind those of the same source.
     for (const [i, own] of found.entries()) found[i] = [...own, ...reranked.splice(0, own.length)];
@@ -180,7 +179,7 @@ function runOfFile(
 
 interface Telling {
   readonly note: (line: string) => void;
-  readonly count: (done: number, unit: string, total: number) => void;
+  readonly progress: Tell;
   /** Go into the report. */
   readonly notes: string[];
 }
@@ -249,7 +248,7 @@ async function retrieveTasks(
   tasks: readonly Task[],
   modes: ReadonlySet<RetrievalMode>,
   communicator: Communicator,
-  { note, count }: Telling,
+  { note, progress }: Telling,
 ): Promise<Retrieved[]> {
   const all = await retrieve(
     embedder,
@@ -259,7 +258,7 @@ async function retrieveTasks(
       excluded: tasks.flatMap(({ excluded }) => excluded),
       ...{ modes, topK: args.searchTopK, candidates: args.colbertCandidates },
     },
-    { settings: { ...args, ...lengthsOf(embedder) }, communicator, note, count },
+    { settings: { ...args, ...lengthsOf(embedder) }, communicator, note, progress },
   );
   let start = 0;
   return tasks.map(({ queries }) => {

@@ -4,6 +4,7 @@ import { compileFormat, type Join } from '../../data/prompts.js';
 import { InputError } from '../../errors.js';
 import type { Communicator } from '../../train/ranks/communicator.js';
 import type { EmbedderSurroundings } from '../embedder/open.js';
+import type { Tell } from '../encode/telling.js';
 import { openReranker } from '../score/open-reranker.js';
 import { rerankPairs } from '../score/reranker.js';
 import type { EvaluateArguments } from './arguments.js';
@@ -70,7 +71,7 @@ export async function rerank(
   systems: readonly SystemRuns[],
   datasets: readonly Dataset[],
   surroundings: EmbedderSurroundings & { readonly communicator: Communicator },
-  note: (line: string) => void,
+  { note, progress }: { readonly note: (line: string) => void; readonly progress: Tell },
 ): Promise<SystemRuns[]> {
   const name = args.rerankerNameOrPath!;
   const query = instruction(args.queryInstructionForRerank, args.queryInstructionFormatForRerank, 'query');
@@ -100,6 +101,11 @@ export async function rerank(
         ...{ maxLength: args.rerankerMaxLength, queryMaxLength: args.rerankerQueryMaxLength ?? undefined },
         ...{ normalize: args.normalize, batchTokens: args.batchTokens, batchPairs: args.rerankerBatchSize },
         communicator: surroundings.communicator,
+        onScored: (done, tokens) =>
+          progress?.({
+            ...{ phase: 'score', done, total: pairs.count, unit: 'pairs' },
+            ...{ tokens: tokens * surroundings.communicator.size, memoryBytes: model.gpu.pool.heldBytes },
+          }),
       });
       for (const [i] of tasks.entries())
         systems.forEach(({ runs }, s) => {

@@ -5,11 +5,13 @@
  */
 
 import { MachineError } from '../../errors.js';
+import type { Work } from '../../progress.js';
 import type { Communicator } from '../../train/ranks/communicator.js';
 import { type ColbertPair, colbertPairScores } from '../colbert-pairs.js';
 import type { Embedder } from '../embedder/open.js';
 import type { EncodedTexts, Representation } from '../encode/encoded.js';
 import { encodeStream } from '../encode/stream.js';
+import { tellEncoded } from '../encode/telling.js';
 import { searchExact } from '../search/exact.js';
 import { innerProduct } from '../search/float64.js';
 import { type InvertedIndex, InvertedIndexBuilder } from '../search/inverted-index.js';
@@ -74,8 +76,8 @@ export interface RetrievalSurroundings {
   readonly settings: RetrievalSettings;
   readonly communicator?: Communicator | undefined;
   readonly note: (line: string) => void;
-  /** How many documents are encoded, of how many. */
-  readonly count?: (done: number, unit: string, total: number) => void;
+  /** Hears how far texts are encoded, and searched for. */
+  readonly progress?: ((work: Work) => void) | undefined;
   /** Bytes of ColBERT vectors of the corpus that stay in memory; 512 MiB by default. */
   readonly keptColbert?: number;
 }
@@ -148,9 +150,11 @@ class Retrieval {
     side: 'query' | 'document',
     texts: Iterable<string>,
     representations: ReadonlySet<Representation>,
+    total: number,
   ): AsyncGenerator<EncodedTexts> {
-    const { model, threads, query, passage } = this.embedder;
-    const { settings, communicator } = this.surroundings;
+    const { gpu, model, threads, query, passage } = this.embedder;
+    const { settings, communicator, progress } = this.surroundings;
+    const unit = side === 'query' ? 'queries' : 'documents';
     const joined = side === 'query' && this.request.joined === true;
     const join = joined ? undefined : side === 'query' ? query : passage;
     return encodeStream(model, threads, join ? mapped(texts, join) : texts, {
@@ -161,6 +165,7 @@ class Retrieval {
       batchTokens: settings.batchTokens,
       truncateDim: settings.truncateDim ?? undefined,
       ...{ representations, communicator },
+      onBatch: tellEncoded(progress, gpu, { unit, total }),
     });
   }
 
@@ -169,13 +174,14 @@ class Retrieval {
     const sparse: ReadonlyMap<number, number>[] = [];
     const colbert: Float32Array[] = [];
     let [width, colbertWidth] = [0, 0];
-    for await (const part of this.encoded('query', this.request.queries, this.wanted)) {
+    const { queries } = this.request;
+    for await (const part of this.encoded('query', queries, this.wanted, queries.length)) {
       if (part.dense) dense.push(part.dense);
       if (part.sparse) sparse.push(...part.sparse);
       if (part.colbert) colbert.push(...part.colbert);
       ({ denseWidth: width, colbertWidth } = part);
     }
-    const values = new Float32Array(this.request.queries.length * width);
+    const values = new Float32Array(queries.length * width);
     let at = 0;
     for (const part of dense) {
       values.set(part, at);
@@ -191,7 +197,7 @@ class Retrieval {
     let colbert: Float32Array[] | undefined = this.wanted.has('colbert') ? [] : undefined;
     let kept = 0;
     try {
-      for await (const part of this.encoded('document', corpus.texts(), this.wanted)) {
+      for await (const part of this.encoded('document', corpus.texts(), this.wanted, this.documents)) {
         if (part.dense) {
           dense ??= new VectorSpool({ width: part.denseWidth });
           dense.append(part.dense);
@@ -202,7 +208,6 @@ class Retrieval {
           kept += part.colbert.reduce((sum, { byteLength }) => sum + byteLength, 0);
           if (kept > (this.surroundings.keptColbert ?? KEPT_COLBERT)) colbert = undefined;
         }
-        this.surroundings.count?.(part.first + part.count, 'documents', this.documents);
       }
     } catch (error) {
       dense?.dispose();
@@ -214,11 +219,13 @@ class Retrieval {
   private async denseRankings({ dense, width }: Queries, pool: Pool, depth: number): Promise<Ranking[]> {
     const { excluded } = this.request;
     const more = excluded.some((document) => document !== undefined) ? 1 : 0;
+    const onProgress = (done: number, total: number) =>
+      this.surroundings.progress?.({ phase: 'search', done, total, unit: 'documents' });
     const { k, indices, scores } = await searchExact(
       this.embedder.gpu,
       memoryRows(dense, width),
       firstRows(pool.dense!, this.request.searched ?? this.documents),
-      { metric: 'ip', k: depth + more, communicator: this.surroundings.communicator },
+      { metric: 'ip', k: depth + more, communicator: this.surroundings.communicator, onProgress },
     );
     return excluded.map((document, q) =>
       first(
@@ -308,7 +315,7 @@ class Retrieval {
     };
     if (kept) return score(documents, (i) => kept[documents[i]!]!);
     const texts = chosen(this.request.corpus.texts(), places);
-    for await (const part of this.encoded('document', texts, new Set(['colbert'])))
+    for await (const part of this.encoded('document', texts, new Set(['colbert']), documents.length))
       await score(documents.slice(part.first, part.first + part.count), (i) => part.colbert![i]!);
   }
 }

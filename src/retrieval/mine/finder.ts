@@ -11,6 +11,7 @@ import { fromFirstRank, together } from '../../train/ranks/together.js';
 import type { Reporter } from '../../train/report.js';
 import { type Embedder, lengthsOf } from '../embedder/open.js';
 import { encodeStream } from '../encode/stream.js';
+import { tellEncoded, tellOf } from '../encode/telling.js';
 import {
   type Candidates,
   hybridRanking,
@@ -126,7 +127,8 @@ async function openGraph(
     const file = await fromFirstRank(communicator, async () => {
       if (indexPath === null) made = fs.mkdtempSync(path.join(os.tmpdir(), 'dawntune-index-'));
       const file = path.resolve(indexPath ?? path.join(made!, 'pool.usearch'));
-      const onProgress = (done: number, total: number) => report?.count?.(done, 'texts in the index', total);
+      const onProgress = (done: number, total: number) =>
+        report?.progress?.({ phase: 'index', done, total, unit: 'texts' });
       await buildApproximateIndex(corpus, file, { metric, onProgress });
       return file;
     });
@@ -141,7 +143,7 @@ async function modeFinder(
   embedder: Embedder,
   args: MineArguments,
   input: MiningInput,
-  { communicator, note }: Surroundings,
+  { communicator, note, report }: Surroundings,
 ): Promise<CandidateFinder> {
   const { mode, weights } = args;
   const { highest } = args.rangeForSampling;
@@ -158,7 +160,7 @@ async function modeFinder(
       ...(scored ? { scored } : {}),
       joined: joined(args),
     },
-    { settings: { ...args, ...lengthsOf(embedder) }, communicator, note },
+    { settings: { ...args, ...lengthsOf(embedder) }, communicator, note, progress: tellOf(report) },
   );
   const score = (candidates: Candidates, at: number) =>
     mode === 'hybrid'
@@ -200,7 +202,7 @@ function rankingOf(
 
 /** One vector a text, in the order of the texts. */
 async function encodeAll(
-  { model, threads, passage, queryMaxLength, passageMaxLength }: Embedder,
+  { gpu, model, threads, passage, queryMaxLength, passageMaxLength }: Embedder,
   args: MineArguments,
   input: MiningInput,
   side: 'query' | 'document',
@@ -211,15 +213,17 @@ async function encodeAll(
   const own = side === 'query' && joined(args);
   const spool = new VectorSpool({ width: Math.min(model.config.hiddenSize, args.truncateDim ?? Infinity) });
   try {
-    for await (const { dense, first, count } of encodeStream(model, threads, pool.texts(), {
+    for await (const { dense } of encodeStream(model, threads, pool.texts(), {
       ...{ role: side, representations: new Set(['dense'] as const), communicator },
       ...(own ? { prompt: '' } : {}),
       ...(side === 'document' && passage ? { join: passage } : {}),
       maxLength: side === 'query' ? queryMaxLength : passageMaxLength,
       ...{ batchTokens: args.batchTokens, truncateDim: args.truncateDim ?? undefined },
+      onBatch: tellEncoded(tellOf(report), gpu, {
+        ...{ unit: side === 'query' ? 'queries' : 'texts', total: pool.count },
+      }),
     })) {
       spool.append(dense!);
-      report?.count?.(first + count, side === 'query' ? 'queries' : 'texts', pool.count);
     }
   } catch (error) {
     spool.dispose();

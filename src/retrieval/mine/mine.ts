@@ -96,7 +96,7 @@ async function mineOnRank(
         await onFirstRank(communicator, async () => {
           for (const [i, row] of chunk.rows.entries())
             await writer!.write(row, found[chunk.places[i]!]!, finder!);
-          report.count?.(writer!.rows, 'rows', input.rows);
+          report.progress?.({ phase: 'mine', done: writer!.rows, total: input.rows, unit: 'rows' });
         });
       }
       await onFirstRank(communicator, () => writer!.finish());

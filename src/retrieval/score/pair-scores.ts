@@ -17,7 +17,7 @@ import { TokenizerThreads } from '../../tokenizer/threads.js';
 import type { Tokenizer } from '../../tokenizer/tokenizer.js';
 import type { Communicator } from '../../train/ranks/communicator.js';
 import { representations as all, type Representation } from '../encode/encoded.js';
-import { BATCH_TOKENS } from '../encode/stream.js';
+import { BATCH_TOKENS, type EncodeStreamOptions } from '../encode/stream.js';
 import { lexicalWeights } from '../encode/values.js';
 import { packed, Windows } from '../encode/windows.js';
 import { type TextOptions, textReading } from '../texts.js';
@@ -46,8 +46,10 @@ export interface PairScoreOptions {
   readonly memory?: number;
   /** Ranks that compute batches in turn; all of them are given all scores, the same bits as of one. */
   readonly communicator?: Communicator | undefined;
-  /** Pairs that are scored, of all; on each rank what it has scored itself. */
-  readonly onScored?: (pairs: number) => void;
+  /** Hears of the batches of queries, and of the others'. */
+  readonly onQueries?: EncodeStreamOptions['onBatch'];
+  /** Pairs that are scored, of all, and tokens of their passages; on each rank what it has scored itself. */
+  readonly onScored?: (pairs: number, tokens: number) => void;
 }
 
 /** [pairs] each; undefined: nobody asked for it. */
@@ -79,6 +81,7 @@ export async function scorePairs(
   const inverted = new InvertedPairs(pairs);
   const spooled = await SpooledQueries.encode(model, threads, queries, {
     ...{ wanted, batchTokens, communicator, truncateDim, memory: options.memory, texts: options.query ?? {} },
+    onBatch: options.onQueries,
   });
   try {
     if (inverted.queries > spooled.count)
@@ -99,14 +102,16 @@ export async function scorePairs(
       mostTokens: MOST_TOKENS,
     });
     const { rank, size } = communicator ?? { rank: 0, size: 1 };
-    const begun: (() => Promise<number>)[] = [];
+    const begun: { readonly finish: () => Promise<number>; readonly tokens: number }[] = [];
     let count = 0;
     let turn = 0;
-    let scored = 0;
+    let [scored, scoredTokens] = [0, 0];
     const finish = async (most: number) => {
       while (begun.length > most) {
-        scored += await begun.shift()!();
-        onScored?.(scored);
+        const { finish: read, tokens } = begun.shift()!;
+        scored += await read();
+        scoredTokens += tokens;
+        onScored?.(scored, scoredTokens);
       }
     };
     try {
@@ -116,12 +121,14 @@ export async function scorePairs(
           for (const members of packed(ids, batchTokens)) {
             windows.work();
             if (turn++ % size !== rank) continue;
-            begun.push(
-              await scorer.start(
+            const own = members.map((text) => ids[text]!);
+            begun.push({
+              finish: await scorer.start(
                 members.map((text) => first + text),
-                members.map((text) => ids[text]!),
+                own,
               ),
-            );
+              tokens: own.reduce((sum, { length }) => sum + length, 0),
+            });
             await finish(IN_FLIGHT);
           }
         }

@@ -4,7 +4,7 @@ import type { M3Model } from '../../models/m3.js';
 import type { TokenizerThreads } from '../../tokenizer/threads.js';
 import type { Communicator } from '../../train/ranks/communicator.js';
 import type { Representation } from '../encode/encoded.js';
-import { encodeStream } from '../encode/stream.js';
+import { type EncodeStreamOptions, encodeStream } from '../encode/stream.js';
 import type { TextOptions } from '../texts.js';
 import { VectorSpool } from '../vectors/spool.js';
 
@@ -15,6 +15,7 @@ interface SpoolOptions {
   readonly truncateDim: number | undefined;
   readonly memory: number | undefined;
   readonly texts: TextOptions;
+  readonly onBatch: EncodeStreamOptions['onBatch'];
 }
 
 /** Dispose when done. */
@@ -46,7 +47,7 @@ export class SpooledQueries {
     model: M3Model,
     threads: TokenizerThreads,
     texts: Iterable<string> | AsyncIterable<string>,
-    { wanted, batchTokens, communicator, truncateDim, memory, texts: reading }: SpoolOptions,
+    { wanted, batchTokens, communicator, truncateDim, memory, texts: reading, onBatch }: SpoolOptions,
   ): Promise<SpooledQueries> {
     const cut = (name: Representation, width: number) =>
       wanted.has(name) ? Math.min(width, truncateDim ?? width) : 0;
@@ -61,6 +62,7 @@ export class SpooledQueries {
         representations: wanted,
         batchTokens,
         communicator,
+        onBatch,
         ...reading,
       } as const;
       for await (const encoded of encodeStream(model, threads, texts, { ...options, truncateDim })) {

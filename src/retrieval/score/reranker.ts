@@ -28,8 +28,8 @@ export interface RerankOptions {
   readonly batchPairs?: number;
   /** Ranks that compute batches in turn; all of them are given all scores, the same bits as of one. */
   readonly communicator?: Communicator | undefined;
-  /** Pairs that are scored so far, on all ranks. */
-  readonly onScored?: (pairs: number) => void;
+  /** Pairs that are scored so far, on all ranks, and the tokens of those that this one has scored. */
+  readonly onScored?: (pairs: number, tokens: number) => void;
 }
 
 /** What a pair is cut to. */
@@ -127,6 +127,7 @@ export async function rerankPairs(
     while (begun.length > most) await begun.shift()!();
   };
   let turn = 0;
+  let scoredTokens = 0;
   let begin = 0;
   let next = ahead();
   for (let window = await next; window.count > 0; window = await next) {
@@ -147,6 +148,7 @@ export async function rerankPairs(
         typed ? members.map((pair) => rows[pair]!.subarray(ids[pair]!.length)) : undefined,
       );
       const done = pairsBegun;
+      const { tokens } = batch.packed;
       const first = begin;
       const read = scope(() => noGrad(() => model.scores(batch).beginRead()));
       batch.dispose();
@@ -160,7 +162,8 @@ export async function rerankPairs(
             );
           scores.set(first + pair, normalize ? 1 / (1 + Math.exp(-logit)) : logit);
         }
-        onScored?.(done);
+        scoredTokens += tokens;
+        onScored?.(done, scoredTokens);
       });
       await finish(IN_FLIGHT);
     }

@@ -21,6 +21,7 @@ import { SingleCommunicator } from '../../train/ranks/single.js';
 import { endAllRanks, fromFirstRank, onFirstRank, together } from '../../train/ranks/together.js';
 import type { Reporter } from '../../train/report.js';
 import { openEmbedder } from '../embedder/open.js';
+import { tellEncoded, tellOf } from '../encode/telling.js';
 import type { ScoreArguments } from './arguments.js';
 import { openReranker } from './open-reranker.js';
 import { scorePairs } from './pair-scores.js';
@@ -141,6 +142,9 @@ async function scoresOfModel(
     }
     const texts = await together(communicator, () => new RowPairs(rows, prompts));
     const { pairs } = texts;
+    const { gpu } = embedder;
+    const total = pairs.queryOf.length;
+    const tell = tellOf(report, communicator);
     // Texts come with their prompts.
     const prompted =
       (args.sameDatasetWithinBatch && rows.columns.has('prompt')) ||
@@ -156,14 +160,14 @@ async function scoresOfModel(
         query: { ...reading, maxLength: embedder.queryMaxLength },
         passage: { ...reading, maxLength: embedder.passageMaxLength },
         batchTokens: args.batchTokens,
-        onScored: (scored) => {
-          if (communicator.rank === 0)
-            report.count?.(
-              Math.min(pairs.queryOf.length, scored * communicator.size),
-              'pairs',
-              pairs.queryOf.length,
-            );
-        },
+        onQueries: tellEncoded(tell, gpu, { unit: 'queries' }),
+        onScored: (scored, tokens) =>
+          tell?.({
+            ...{ phase: 'score', unit: 'pairs', total, memoryBytes: gpu.pool.heldBytes },
+            // The other ranks do about as much.
+            done: Math.min(total, scored * communicator.size),
+            tokens: tokens * communicator.size,
+          }),
       },
     );
     return { rows, scores: combinedScores(scores, args.mode, args.weights, args.normalizeWeights) };
@@ -204,6 +208,9 @@ async function scoresOfReranker(
       report.note(
         `queries are cut to ${told.queryMaxLength} tokens, which leaves room for one of the passage in pairs of ${told.maxLength}`,
       );
+    const tell = tellOf(report, communicator);
+    let total = 0;
+    if (tell) for (const row of eachRow(rows)) total += candidatesOf(row).length;
     const pairs = function* (): Generator<readonly [string, string]> {
       for (const row of eachRow(rows)) {
         const first = query(row.query);
@@ -213,9 +220,11 @@ async function scoresOfReranker(
     const scores = await rerankPairs(model, threads, pairs(), {
       ...{ ...lengths, communicator, normalize: args.normalize },
       ...{ batchTokens: args.batchTokens, batchPairs: args.rerankerBatchSize },
-      onScored: (scored) => {
-        if (communicator.rank === 0) report.count?.(scored, 'pairs');
-      },
+      onScored: (scored, tokens) =>
+        tell?.({
+          ...{ phase: 'score', unit: 'pairs', done: scored, total, tokens: tokens * communicator.size },
+          memoryBytes: model.gpu.pool.heldBytes,
+        }),
     });
     return { rows, scores };
   } finally {

@@ -10,6 +10,7 @@ import {
   listOf,
   optional,
   parseFlags,
+  progressFlag,
   required,
   text,
   withDefault,
@@ -63,6 +64,7 @@ export const splitFlags = {
       'threads count, as many as there are cores',
     ),
   }),
+  ...progressFlag,
   ...debugFlag,
 };
 

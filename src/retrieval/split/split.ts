@@ -18,7 +18,7 @@ import { resolveModelFolder } from '../../models/hub-cache.js';
 import { printable } from '../../show.js';
 import { TokenizerThreads } from '../../tokenizer/threads.js';
 import { Tokenizer } from '../../tokenizer/tokenizer.js';
-import type { Reporter } from '../../train/report.js';
+import { downloadReport, type Reporter } from '../../train/report.js';
 import type { SplitArguments } from './arguments.js';
 
 /** What is told of a file, as upstream's log has it. */
@@ -46,7 +46,7 @@ export async function splitByLength(args: SplitArguments, report: Reporter): Pro
     args.modelNameOrPath,
     {
       ...{ cacheDir: args.cacheDir, token: args.token, revision: args.revision },
-      report: { note: (line) => report.note(line), progress: (download) => report.download?.(download) },
+      report: downloadReport(report),
     },
     '--model_name_or_path',
   );
@@ -155,7 +155,7 @@ async function splitFile(
       part.rows++;
       part.file ??= AtomicFile.create(part.path);
       part.file.write(Buffer.from(`${text}\n`));
-      report.count?.(size, 'rows');
+      report.progress?.({ phase: 'split', done: size, unit: 'rows', tokens, subject: file });
     }
     if (size === 0) throw new InputError(`${printable(file)}: expected at least one row, found none`);
     for (const part of parts) {

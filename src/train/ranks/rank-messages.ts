@@ -52,10 +52,9 @@ export function reporterTo(tell: (told: Told) => void): Reporter {
   return {
     note: (line) => tell(['note', line]),
     log: (entry) => tell(['log', entry]),
-    download: (progress) => tell(['download', progress]),
     start: (totalSteps, taken) => tell(['start', totalSteps, taken]),
-    step: (step, loss) => tell(['step', step, loss]),
-    count: (done, unit, total) => tell(['count', done, unit, total]),
+    step: (...taken) => tell(['step', ...taken]),
+    progress: (work) => tell(['progress', work]),
     saved: (name) => tell(['saved', name]),
     end: () => tell(['end']),
   };

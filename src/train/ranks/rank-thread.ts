@@ -1,5 +1,6 @@
 /** The thread of one rank: opens its communicator, runs its module, and tells the thread that started it how it ended. */
 import { parentPort, workerData } from 'node:worker_threads';
+import { onProgress, type Work } from '../../progress.js';
 import { CarriedCommunicator } from './carrier.js';
 import { RankError } from './communicator.js';
 import { type FromRank, type RankModule, type RankSeat, reporterTo, type ToRank } from './rank-messages.js';
@@ -29,6 +30,8 @@ async function main(): Promise<void> {
   let communicator: CarriedCommunicator | undefined;
   try {
     communicator = await CarriedCommunicator.open({ transport, timeoutSeconds, busySeconds });
+    // Rank 0 tells what it reads and compiles, which others see by its steps alone.
+    if (rank === 0) tellSigns((work) => tell({ told: ['progress', work] }));
     const context = {
       communicator,
       data,
@@ -53,6 +56,19 @@ async function main(): Promise<void> {
     tell({ failure, stack });
     await communicator?.close().catch(() => undefined);
   }
+}
+
+/** Not more of them than somebody can look at. */
+const SIGN_MILLISECONDS = 100;
+
+function tellSigns(tell: (work: Work) => void): void {
+  let next = 0;
+  onProgress((work) => {
+    const now = performance.now();
+    if (!work || (now < next && work.done !== work.total)) return;
+    next = now + SIGN_MILLISECONDS;
+    tell(work);
+  });
 }
 
 await main();

@@ -130,7 +130,7 @@ export class LauncherWords {
       } else if (fence) this.block = [line];
       else if (OF_AN_END.test(line)) this.blocks.push(line);
       else {
-        this.ranksSaidWhy ||= line.startsWith('dawntune: ');
+        this.ranksSaidWhy ||= line.startsWith('dawntune: ') || line.startsWith('{"kind":"error"');
         this.pass(`${line}\n`);
       }
     }
@@ -212,6 +212,9 @@ export async function runUnderMpirun(
     process.removeListener('exit', end);
   }
 }
+
+/** Whether this process is a rank that the command itself started, by mpirun. */
+export const isSelfStarted = (): boolean => process.env[STARTED_BY_SELF] !== undefined;
 
 /**
  * For rank 0 of a command that started itself: signals that come as lines are handled as if this process had got them,

@@ -6,6 +6,7 @@
 import path from 'node:path';
 import type { TrainingData } from '../../data/batches.js';
 import { MachineError } from '../../errors.js';
+import type { Work } from '../../progress.js';
 import { printable } from '../../show.js';
 import type { StopRequest } from '../interruption.js';
 import type { Communicator } from '../ranks/communicator.js';
@@ -118,15 +119,26 @@ export class BetweenSteps {
 
   /** A long evaluation is not waited for when the run is to stop; whoever goes on from there makes it anew: false. */
   private async evaluate(data: TrainingData): Promise<boolean> {
-    const { run, inputs, prepare, log, stop, ranks } = this.parts;
+    const { run, inputs, prepare, log, report, stop, ranks } = this.parts;
+    const { gpu } = run.model;
+    const tell = (work: Pick<Work, 'done' | 'total' | 'subject' | 'ended'>) =>
+      report.progress?.({
+        ...{ phase: 'evaluate', unit: 'batches', memoryBytes: gpu.pool.heldBytes, ...work },
+      });
+    const total = data.batchesPerEpoch();
     const candidates = inputs.plan.ranks
-      ? collateAhead(shareOf(ranks, data.candidates()), ranked(prepare))
+      ? told(collateAhead(shareOf(ranks, data.candidates()), ranked(prepare)), (n) =>
+          tell({ done: n * ranks.size, subject: 'candidates' }),
+        )
       : [];
-    const batches = collateAhead(shareOf(ranks, data.epoch(0)), prepare);
+    const batches = told(collateAhead(shareOf(ranks, data.epoch(0)), prepare), (n) =>
+      tell({ done: Math.min(total, n * ranks.size), total }),
+    );
     // The first one compiles kernels.
     const evaluation = await beatThrough(() =>
-      run.model.gpu.phase('evaluate', () => run.evaluate(batches, candidates, stop)),
+      gpu.phase('evaluate', () => run.evaluate(batches, candidates, stop)),
     );
+    tell({ done: total, total, ended: true });
     if (evaluation.stopped) return false;
     run.tally.evaluated(evaluation);
     log.evaluation(evaluation);
@@ -136,6 +148,8 @@ export class BetweenSteps {
   private async save(): Promise<void> {
     const { run, inputs, saves, log, report, ranks } = this.parts;
     const { model, completed, tally } = run;
+    const saving = { phase: 'save', done: 0, unit: 'bytes', subject: `checkpoint-${completed}` } as const;
+    report.progress?.(saving);
     const save = async (training?: TrainingFiles): Promise<void> =>
       saves?.saveCheckpoint(model, inputs.tokenizer, log.state, training);
     await together(ranks, () =>
@@ -144,6 +158,7 @@ export class BetweenSteps {
         return run.optimizer.withTensors(saves && ((tensors) => save(state && { state, tensors })));
       }),
     );
+    report.progress?.({ ...saving, ended: true });
     this.saved = { step: completed, applied: tally.applied };
     report.saved?.(`checkpoint-${completed}`);
   }
@@ -174,5 +189,15 @@ export class BetweenSteps {
           `weights are no longer finite at step ${step}: nothing is saved; lower --learning_rate (${this.learningRate} in this step)`,
         );
     });
+  }
+}
+
+/** The same things; `tell` hears how many have been worked on, at first none. */
+async function* told<T>(things: AsyncIterable<T>, tell: (count: number) => void): AsyncGenerator<T> {
+  let count = 0;
+  tell(count);
+  for await (const thing of things) {
+    yield thing;
+    tell(++count);
   }
 }

@@ -40,6 +40,7 @@ const NEVER: ReadonlySet<string> = new Set<FlagName>([
   'save_only_model',
   'logging_steps',
   'disable_tqdm',
+  'progress',
   'model_name_or_path',
   'train_data',
   'eval_data',

@@ -15,7 +15,7 @@ import type { TokenizerThreads } from '../../tokenizer/threads.js';
 import { Tokenizer } from '../../tokenizer/tokenizer.js';
 import type { FinetuneArguments } from '../arguments.js';
 import { readDeepSpeed } from '../deepspeed.js';
-import type { Reporter } from '../report.js';
+import { downloadReport, type Reporter } from '../report.js';
 import { packTexts, specialIdsOf, tokenizeInThreads } from '../step/collate.js';
 import { replacedBase } from './checkpoints.js';
 import type { PlacedBatch } from './cursor.js';
@@ -53,10 +53,7 @@ export async function openModelFolder(args: FinetuneArguments, report: Reporter)
       cacheDir: args.cacheDir,
       token: args.token,
       revision: args.revision,
-      report: {
-        note: (line) => report.note(line),
-        progress: (download) => report.download?.(download),
-      },
+      report: downloadReport(report),
     },
     '--model_name_or_path',
   );

@@ -99,13 +99,17 @@ export class RunLog {
     if (this.plan.precision === 'f16') this.add({ event: 'loss_scale', loss_scale: lossScale, step: 0 });
   }
 
-  step({ number, loss, norm, learningRate, lossScale, event }: TakenStep): void {
+  /** `memoryBytes`: that the device holds after it. */
+  step(
+    { number, loss, norm, learningRate, lossScale, event, tokens }: TakenStep,
+    memoryBytes?: number,
+  ): void {
     const { plan, state } = this;
     state.global_step = number;
     state.epoch = plan.epochsAfter(number);
     if (event) this.add({ ...event, step: number });
     for (const mean of [this.sinceLog, this.inAll]) mean.add(loss);
-    this.report.step(number, loss);
+    this.report.step(number, loss, { tokens, memoryBytes });
     if (!plan.logsAt(number)) return;
     this.add({
       ...(this.sinceLog.count > 0 ? { loss: round(this.sinceLog.value, 4) } : {}),

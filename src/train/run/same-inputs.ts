@@ -18,7 +18,7 @@ import type { RunInputs } from './inputs.js';
 const OF_A_RANK: ReadonlySet<FlagName> = new Set<FlagName>([
   ...(['model_name_or_path', 'config_name', 'tokenizer_name', 'cache_dir', 'token'] as const),
   ...(['train_data', 'eval_data', 'cache_path', 'deepspeed'] as const),
-  ...(['output_dir', 'resume_from_checkpoint', 'profile', 'disable_tqdm', 'debug'] as const),
+  ...(['output_dir', 'resume_from_checkpoint', 'profile', 'disable_tqdm', 'progress', 'debug'] as const),
   ...([
     'adapter',
     'adapters',

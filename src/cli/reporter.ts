@@ -1,0 +1,16 @@
+/** The reporter of a command, as its flags say how it tells of its progress. */
+import type { ProgressMode } from '../flags.js';
+import { consoleReporter, type Reporter } from '../train/report.js';
+
+export interface ReporterArguments {
+  readonly progress: ProgressMode;
+  /** Hugging Face's, of the commands that have it. */
+  readonly disableTqdm?: boolean | null;
+}
+
+export function commandReporter({ progress, disableTqdm = null }: ReporterArguments): Reporter {
+  const report = consoleReporter({ mode: disableTqdm && progress === 'auto' ? 'lines' : progress });
+  if (disableTqdm !== null && progress !== 'auto')
+    report.note(`--disable_tqdm has no effect here: --progress ${progress} is given`);
+  return report;
+}
