@@ -7,7 +7,6 @@
  * Nothing waits unless something is read. Rules of the Node binding that cost crashes or cores when broken are kept in
  * these parts, and nobody above needs to know them.
  */
-import os from 'node:os';
 import { MachineError } from '../errors.js';
 import { OptionNames } from '../options.js';
 import { customInspect, show } from '../show.js';
@@ -18,6 +17,7 @@ import { type ForcedKernels, KernelChoices } from './choices.js';
 import { DeviceFaults } from './faults.js';
 import { Guards } from './guards.js';
 import { type LiveTensor, LiveTensors, reportOf } from './live-tensors.js';
+import { machineMemory } from './machine-memory.js';
 import {
   BufferPool,
   type MemoryReport,
@@ -186,7 +186,7 @@ export class Gpu {
     const budget =
       options.memoryBudget ??
       (capabilities.software
-        ? Math.floor((os.totalmem() * 0.9) / (options.sharers ?? 1))
+        ? Math.floor((machineMemory() * 0.9) / (options.sharers ?? 1))
         : Number.MAX_SAFE_INTEGER);
     return new Gpu(
       device,
