@@ -5,6 +5,7 @@ import { parseRow } from '../src/data/rows.js';
 import { InputError } from '../src/errors.js';
 import { systemReason } from '../src/files/reason.js';
 import type { Gpu } from '../src/gpu/gpu.js';
+import { bgeM3 } from '../src/models/bge-m3.js';
 import { type EncoderConfig, parseEncoderConfig } from '../src/models/config.js';
 import { TokenBatch } from '../src/models/token-batch.js';
 import { defaultLossScaling } from '../src/optim/loss-scale.js';
@@ -15,40 +16,20 @@ import type { RunSettings } from '../src/train/run/run.js';
 import type { StepSettings } from '../src/train/step/train-step.js';
 import type { PresetName } from './options.js';
 
-interface PresetSize {
-  hidden: number;
-  layers: number;
-  heads: number;
-  ffn: number;
-  vocab: number;
-}
-
-/** XLM-R in three sizes; `bge-m3` is BAAI/bge-m3 itself (docs/spec/flagembedding-m3.md §9). */
-const sizes: Record<PresetName, PresetSize> = {
-  tiny: { hidden: 128, layers: 4, heads: 4, ffn: 512, vocab: 250002 },
-  minilm: { hidden: 384, layers: 6, heads: 12, ffn: 1536, vocab: 250002 },
-  'bge-m3': { hidden: 1024, layers: 24, heads: 16, ffn: 4096, vocab: 250002 },
+/** XLM-R in three sizes; `bge-m3` is BAAI/bge-m3 itself. */
+const sizes: Record<PresetName, object> = {
+  tiny: { hidden_size: 128, num_hidden_layers: 4, num_attention_heads: 4, intermediate_size: 512 },
+  minilm: { hidden_size: 384, num_hidden_layers: 6, num_attention_heads: 12, intermediate_size: 1536 },
+  'bge-m3': {},
 };
 
 /** `--layers` cuts a preset down. */
-export function presetConfig(name: PresetName, layers?: number): EncoderConfig {
-  const size = sizes[name];
-  return parseEncoderConfig({
-    model_type: 'xlm-roberta',
-    hidden_size: size.hidden,
-    num_hidden_layers: layers ?? size.layers,
-    num_attention_heads: size.heads,
-    intermediate_size: size.ffn,
-    vocab_size: size.vocab,
-    max_position_embeddings: 8194,
-    type_vocab_size: 1,
-    layer_norm_eps: 1e-5,
-    hidden_act: 'gelu',
-    hidden_dropout_prob: 0.1,
-    attention_probs_dropout_prob: 0.1,
-    pad_token_id: 1,
+export const presetConfig = (name: PresetName, layers?: number): EncoderConfig =>
+  parseEncoderConfig({
+    ...bgeM3,
+    ...sizes[name],
+    ...(layers === undefined ? {} : { num_hidden_layers: layers }),
   });
-}
 
 /** AdamW as FlagEmbedding's defaults have it. */
 export const adamW: StoreAdamWOptions = {

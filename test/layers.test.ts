@@ -31,6 +31,7 @@ const ROOMS = [
   'parity',
   'demo',
   'bench',
+  'doctor',
   'cli',
 ];
 const TOP = ['index.ts', 'bench/index.ts', 'bench/main.ts'];

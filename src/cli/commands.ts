@@ -114,7 +114,7 @@ export const commands: ReadonlyMap<string, CliCommand> = new Map<string, CliComm
     'doctor',
     {
       summary: 'show the GPU adapters and prove that one works',
-      flags: async () => (await import('./doctor-arguments.js')).doctorFlags,
+      flags: async () => (await import('../doctor/arguments.js')).doctorFlags,
       load: async () => (await import('./doctor.js')).doctor,
     },
   ],

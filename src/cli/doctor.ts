@@ -5,13 +5,13 @@
  */
 import { createRequire } from 'node:module';
 import os from 'node:os';
+import { parseDoctorArguments } from '../doctor/arguments.js';
 import { openAdapter, subgroupMatrixConfigs } from '../gpu/adapter.js';
 import { type VisibleAdapter, visibleAdapters } from '../gpu/adapter-list.js';
 import { cacheFolder, noAdapterError, prepareVulkan } from '../gpu/software-driver.js';
 import { GPUBufferUsage, GPUMapMode } from '../gpu/webgpu.js';
 import { printable } from '../show.js';
 import { ranksTogether } from '../train/ranks/choose-ranks.js';
-import { parseDoctorArguments } from './doctor-arguments.js';
 
 const LIMITS = [
   'maxBufferSize',

@@ -4,9 +4,9 @@
  */
 import fs from 'node:fs';
 import path from 'node:path';
-import { doctorFlags, parseDoctorArguments } from '../../src/cli/doctor-arguments.js';
 import { RowFile } from '../../src/data/rows.js';
 import { demoFlags, parseDemoArguments } from '../../src/demo/arguments.js';
+import { doctorFlags, parseDoctorArguments } from '../../src/doctor/arguments.js';
 import { readManifest } from '../../src/gpu/driver-cache.js';
 import { readEncoderConfig } from '../../src/models/config.js';
 import { parityFlags, parseParityArguments } from '../../src/parity/arguments.js';
