@@ -67,6 +67,7 @@ const COMPILED: Record<string, { size: number; offsets: Record<string, number> }
       deviceLUIDValid: 60,
     },
   },
+  memoryProperties: { size: 520, offsets: { memoryTypes: 4, memoryHeapCount: 260, memoryHeaps: 264 } },
   pciBusInfo: { size: 32, offsets: { pNext: 8, pciDomain: 16, pciBus: 20, pciDevice: 24, pciFunction: 28 } },
 };
 
@@ -103,6 +104,7 @@ const device = (name: string, more: Partial<PhysicalDevice> = {}): PhysicalDevic
   uuid: undefined,
   driverUuid: undefined,
   pci: undefined,
+  memory: undefined,
   ...more,
 });
 const vulkan = (...names: string[]) => names.map((name) => ({ backend: 'vulkan', name }));
@@ -168,13 +170,14 @@ test('Vulkan and Dawn see the same devices of this machine', async (t) => {
   if (!devices) return t.skip('no Vulkan here');
   const adapters = await visibleAdapters();
   assert.ok(adapters.length > 0);
-  for (const { name, type, backend } of adapters) {
+  for (const { name, type, backend, memory } of adapters) {
     assert.equal(backend, 'vulkan');
     assert.ok(
       devices.some((each) => each.name === name),
       `${name} is not among ${devices.map((each) => each.name).join(', ')}`,
     );
     assert.ok(type !== undefined);
+    assert.ok(memory !== undefined && memory > 2 ** 20, `${name}: ${memory} bytes`);
     if (isSoftwareName(name)) assert.equal(type, 'cpu');
   }
 });

@@ -26,6 +26,7 @@ const machine = (...cards: Card[]): VisibleAdapter[] => {
       uuid: bus === undefined ? undefined : `uuid-${bus}`,
       driverUuid: undefined,
       pci: bus === undefined ? undefined : `0000:${bus.toString(16).padStart(2, '0')}:00.0`,
+      memory: undefined,
     }),
   );
   return joinAdapters(

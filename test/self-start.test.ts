@@ -246,6 +246,7 @@ test('what is to show a card alone is tried before ranks are started', () => {
     uuid: undefined,
     driverUuid: undefined,
     pci,
+    memory: undefined,
   });
   const both = [card('0000:08:00.0'), card('0000:09:00.0')];
   const adapters = both.map(

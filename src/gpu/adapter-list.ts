@@ -50,6 +50,7 @@ export interface VisibleAdapter {
   /** As in `PhysicalDevice`; undefined where Vulkan does not tell. */
   readonly uuid: string | undefined;
   readonly pci: string | undefined;
+  readonly memory: number | undefined;
 }
 
 /**
@@ -79,6 +80,7 @@ export function joinAdapters(
       software: type === undefined ? isSoftwareName(name) : type === 'cpu',
       uuid: device?.uuid,
       pci: device?.pci,
+      memory: device?.memory,
     };
   });
 }

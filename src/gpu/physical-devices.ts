@@ -23,6 +23,8 @@ export interface PhysicalDevice {
   readonly driverUuid: string | undefined;
   /** `0000:08:00.0` (hexadecimal domain:bus:device.function); undefined without VK_EXT_pci_bus_info, and for zeros. */
   readonly pci: string | undefined;
+  /** Bytes of its largest heap of memory of its own; of a GPU that shares the machine's, a part of that. */
+  readonly memory: number | undefined;
 }
 
 // ---- structures ----------------------------------------------------------------------------------------------
@@ -89,6 +91,14 @@ function makeStructures() {
       pciDevice: u32,
       pciFunction: u32,
     }),
+    memoryProperties: koffi.struct({
+      memoryTypeCount: u32,
+      // VkMemoryType: flags and the index of a heap.
+      memoryTypes: koffi.array(u32, 64),
+      memoryHeapCount: u32,
+      // VkMemoryHeap: its size, and flags with the padding behind them.
+      memoryHeaps: koffi.array('uint64_t', 32),
+    }),
   };
 }
 
@@ -120,6 +130,7 @@ interface Loader {
   readonly enumerateDevices: NativeFunction;
   readonly enumerateExtensions: NativeFunction;
   readonly properties2: NativeFunction;
+  readonly memoryProperties: NativeFunction;
 }
 
 let opened: Loader | null | undefined;
@@ -140,6 +151,9 @@ function loader(): Loader | null {
         'int vkEnumerateDeviceExtensionProperties(void *device, const char *layer, void *count, void *properties)',
       ),
       properties2: library.func('void vkGetPhysicalDeviceProperties2(void *device, void *properties)'),
+      memoryProperties: library.func(
+        'void vkGetPhysicalDeviceMemoryProperties(void *device, void *properties)',
+      ),
     };
   } catch {
     opened = null;
@@ -247,7 +261,29 @@ function deviceOf(
     uuid: uuidText(id.deviceUUID),
     driverUuid: uuidText(id.driverUUID),
     pci: hasPci ? pciText(koffi.decode(pci, structures.pciBusInfo)) : undefined,
+    memory: memoryOf(vulkan, device, structures, memory),
   };
+}
+
+/** VK_MEMORY_HEAP_DEVICE_LOCAL_BIT */
+const DEVICE_LOCAL = 1n;
+
+function memoryOf(
+  vulkan: Loader,
+  device: bigint,
+  { memoryProperties }: ReturnType<typeof makeStructures>,
+  memory: Memory,
+): number | undefined {
+  const at = memory.struct(memoryProperties, {});
+  vulkan.memoryProperties(device, at);
+  const heaps = Number(koffi.offsetof(memoryProperties, 'memoryHeaps'));
+  const count = koffi.decode(at, koffi.offsetof(memoryProperties, 'memoryHeapCount'), u32) as number;
+  const word = (index: number) => BigInt(koffi.decode(at, heaps + 8 * index, 'uint64_t'));
+  let largest = 0;
+  for (let i = 0; i < count; i++)
+    // The flags are the lower half of the second word, whatever stands in its padding.
+    if ((word(2 * i + 1) & DEVICE_LOCAL) !== 0n) largest = Math.max(largest, Number(word(2 * i)));
+  return largest > 0 ? largest : undefined;
 }
 
 function extensionsOf(
