@@ -8,6 +8,8 @@
 import { spawnSync } from 'node:child_process';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
+import type { DoctorReport } from '../src/doctor/doctor.js';
+import { foundOf } from '../src/doctor/facts.js';
 import { InputError, MachineError } from '../src/errors.js';
 import { renderHelp, usageLine, wantsHelp } from '../src/flag-help.js';
 import { parseFlags } from '../src/flags.js';
@@ -103,13 +105,13 @@ async function main(argv: readonly string[]): Promise<number> {
     `${['mesa-vulkan-drivers', 'libllvm', 'libc6', 'libvulkan1'].map(version).join(', ')} of ${found.suite}`,
   );
   const program = path.join(dist, 'src', 'cli', 'main.js');
-  const seen = spawnSync(node, [program, 'doctor'], { encoding: 'utf8', cwd: repository });
-  const chosen = /^chosen\s+(.*)$/m.exec(seen.stdout)?.[1];
-  if (seen.status !== 0 || !chosen)
-    throw new MachineError(`no adapter in ${found.folder}: ${seen.stderr.trim() || seen.signal}`);
-  say(
-    `adapter ${chosen}; subgroup matrices: ${/^ *subgroup matrix\s+(.*)$/m.exec(seen.stdout)?.[1] ?? 'no'}`,
-  );
+  const seen = spawnSync(node, [program, 'doctor', '--json'], { encoding: 'utf8', cwd: repository });
+  const { facts } = (seen.status === 0 ? JSON.parse(seen.stdout) : {}) as Partial<DoctorReport>;
+  const adapter = facts && foundOf(facts.chosen);
+  if (!adapter) throw new MachineError(`no adapter in ${found.folder}: ${seen.stderr.trim() || seen.signal}`);
+  const chosen = `${adapter.name}, ${adapter.driver}`;
+  const units = adapter.matrixUnits.map(({ M, N, K, componentType }) => `${M}×${N}×${K} ${componentType}`);
+  say(`adapter ${chosen}; subgroup matrices: ${units.join(', ') || 'no'}`);
   const mesa = found.packages.find(({ name }) => name === 'mesa-vulkan-drivers')?.version.split('-')[0];
   if (!mesa || !chosen.includes(`Mesa ${mesa}`))
     throw new MachineError(`expected an adapter of Mesa ${mesa}, found ${chosen}`);

@@ -113,7 +113,8 @@ export const commands: ReadonlyMap<string, CliCommand> = new Map<string, CliComm
   [
     'doctor',
     {
-      summary: 'show the GPU adapters and prove that one works',
+      summary:
+        'say what this machine can train, check that it computes right, and what to do where it does not',
       flags: async () => (await import('../doctor/arguments.js')).doctorFlags,
       load: async () => (await import('./doctor.js')).doctor,
     },

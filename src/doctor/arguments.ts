@@ -1,7 +1,21 @@
 /** The flags of `dawntune doctor`. */
-import { adapterFlag, debugFlag, type FlagValues, parseFlags } from '../flags.js';
+import {
+  adapterFlag,
+  boolean,
+  debugFlag,
+  type FlagValues,
+  group,
+  parseFlags,
+  withDefault,
+} from '../flags.js';
 
-export const doctorFlags = { ...adapterFlag, ...debugFlag };
+export const doctorFlags = {
+  ...adapterFlag,
+  ...group('Output', {
+    json: withDefault(boolean, false, 'print everything that was found as one JSON object'),
+  }),
+  ...debugFlag,
+};
 
 export type DoctorArguments = FlagValues<typeof doctorFlags>;
 

@@ -1,0 +1,125 @@
+/**
+ * `dawntune doctor`: what this machine offers, whether it computes, what training takes here, and what to do where
+ * something is wrong. Facts first (system.ts, and probes in processes of their own), then the problems in them
+ * (problems.ts), then a page or JSON. Loads no native code itself, so that it still answers where Dawn does not load.
+ */
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { readJsonObject } from '../files/json.js';
+import { cacheFolder } from '../gpu/driver-cache.js';
+import { hubSettings } from '../hub/settings.js';
+import type { DoctorArguments } from './arguments.js';
+import { attempt, crashed, probeInChild } from './children.js';
+import type {
+  AdaptersFacts,
+  CheckedKernel,
+  ChosenFacts,
+  DawnFacts,
+  Facts,
+  FitFacts,
+  GraphicsFacts,
+  MpiFacts,
+  Probed,
+} from './facts.js';
+import { CACHED, foundOf } from './facts.js';
+import { canTrain, type Problem, problemsOf } from './problems.js';
+import {
+  dawnPackage,
+  folderFacts,
+  graphicsFacts,
+  memoryFacts,
+  processorFacts,
+  systemFacts,
+} from './system.js';
+
+/** What `--json` prints. The number changes when something that is there is renamed, removed or means something else. */
+export interface DoctorReport {
+  readonly schema: 1;
+  /** Version of this package. */
+  readonly dawntune: string;
+  /** A run can begin here: the exit code is 0. */
+  readonly trains: boolean;
+  readonly facts: Facts;
+  readonly problems: readonly Problem[];
+}
+
+/**
+ * Looks at this machine. Probes follow one another, so that none disturbs what another measures.
+ * @throws InputError for an adapter that is not there.
+ */
+export async function examine({ adapter: wanted }: Pick<DoctorArguments, 'adapter'>): Promise<DoctorReport> {
+  const { version, engines } = packageFacts();
+  const dawn = await dawnFacts();
+  const loads = foundOf(dawn)?.problem === null && foundOf(dawn)?.binary !== null;
+  const graphics = await attempt(graphicsFacts);
+  const skipped = (why: string) => ({ failed: why });
+  const adapters: Probed<AdaptersFacts> = loads
+    ? await probeInChild('adapters', null)
+    : skipped('Dawn does not load');
+  const listed = foundOf(adapters)?.adapters ?? [];
+  const chosen: Probed<ChosenFacts> =
+    listed.length > 0 ? await probeInChild('chosen', { wanted }) : skipped('there is no adapter');
+  const opened = foundOf(chosen);
+  const kernels: Probed<readonly CheckedKernel[]> = opened
+    ? await probeInChild<readonly CheckedKernel[]>('kernels', { wanted }, { seconds: 120 })
+    : skipped('no adapter was opened');
+  const facts: Facts = {
+    node: { version: process.versions.node, least: engines.replace(/^\D*/, '') },
+    system: await attempt(systemFacts),
+    processor: await attempt(processorFacts),
+    memory: await attempt(memoryFacts),
+    folders: await attempt(() => ({
+      cache: folderFacts(cacheFolder()),
+      models: folderFacts(hubSettings().cache),
+    })),
+    graphics,
+    dawn,
+    adapters,
+    crashing: crashed(adapters) ? await crashingDrivers(foundOf(graphics)) : [],
+    chosen,
+    kernels,
+    mpi: await probeInChild<MpiFacts>('mpi', null),
+    fit: loads
+      ? await probeInChild<FitFacts>('fit', {
+          wanted,
+          adapter: opened !== undefined,
+          memory: opened?.memory ?? null,
+        })
+      : skipped('Dawn does not load'),
+  };
+  const problems = problemsOf(facts);
+  return { schema: 1, dawntune: version, trains: canTrain(problems), facts, problems };
+}
+
+function packageFacts(): { version: string; engines: string } {
+  const manifest = readJsonObject(fileURLToPath(new URL('../../../package.json', import.meta.url)));
+  const engines = manifest['engines'] as { node?: unknown } | undefined;
+  return { version: String(manifest['version']), engines: String(engines?.node ?? '') };
+}
+
+async function dawnFacts(): Promise<Probed<DawnFacts>> {
+  const found = await attempt(dawnPackage);
+  if ('failed' in found) return found;
+  const { version, binary } = found.found;
+  if (binary === null) return { found: { version, binary, problem: null } };
+  const loaded = await probeInChild<boolean>('dawn', null);
+  return { found: { version, binary, problem: 'failed' in loaded ? loaded.failed : null } };
+}
+
+/** Which drivers crash: each that this process would load is looked at alone. */
+async function crashingDrivers(graphics: GraphicsFacts | undefined): Promise<string[]> {
+  const { drivers = [], variables = {} } = graphics ?? {};
+  const chosen = variables['VK_DRIVER_FILES'] ?? variables['VK_ICD_FILENAMES'];
+  const files = chosen === undefined ? drivers : chosen.split(path.delimiter);
+  const crashes = async (env: NodeJS.ProcessEnv) =>
+    crashed(await probeInChild('adapters', null, { env: { ...process.env, ...env } }));
+  const crashing: string[] = [];
+  // One that is not in the cache is refused, which is no crash.
+  for (const name of ['lavapipe', 'swiftshader'])
+    if (crashing.length === 0 && (await crashes({ DAWNTUNE_SOFTWARE: name }))) crashing.push(CACHED);
+  // Else the cache is only there for its loader, which the system may lack.
+  const software = crashing.length > 0 ? { DAWNTUNE_SOFTWARE: 'none' } : { DAWNTUNE_SOFTWARE: '' };
+  for (const file of files)
+    if (await crashes({ VK_DRIVER_FILES: file, VK_ICD_FILENAMES: file, ...software })) crashing.push(file);
+  return crashing;
+}

@@ -1,0 +1,97 @@
+/**
+ * Commands by system: which systems there are, which one a machine is, and how software that several problems want is
+ * installed on each. What is wrong and which fix it needs is in problems.ts.
+ */
+import type { GpuVendor, SystemFacts } from './facts.js';
+
+export const systems = ['debian', 'fedora', 'arch', 'macos', 'windows'] as const;
+export type SystemName = (typeof systems)[number];
+
+export const systemTitles: Record<SystemName, string> = {
+  debian: 'Debian, Ubuntu',
+  fedora: 'Fedora',
+  arch: 'Arch',
+  macos: 'macOS',
+  windows: 'Windows',
+};
+
+/** Commands for a shell of each system, one after the other; a system that cannot have the problem has none. */
+export type Commands = Readonly<Partial<Record<SystemName, readonly string[]>>>;
+
+const FAMILIES: readonly (readonly [system: SystemName, ids: readonly string[]])[] = [
+  ['debian', ['debian', 'ubuntu']],
+  ['fedora', ['fedora', 'rhel', 'centos']],
+  ['arch', ['arch']],
+];
+
+/** Undefined: a Linux that is none of these, whose user knows how its package manager is called. */
+export function systemOf(
+  system: Pick<SystemFacts, 'platform' | 'distributions'> | undefined,
+): SystemName | undefined {
+  if (!system) return undefined;
+  if (system.platform === 'darwin') return 'macos';
+  if (system.platform === 'win32') return 'windows';
+  for (const id of system.distributions)
+    for (const [name, ids] of FAMILIES) if (ids.includes(id)) return name;
+  return undefined;
+}
+
+const LINUX = ['debian', 'fedora', 'arch'] as const;
+
+/** The same words in the shell of every Linux. */
+export const onLinux = (...commands: string[]): Commands =>
+  Object.fromEntries(LINUX.map((system) => [system, commands]));
+
+/** The same in the shells of Linux and macOS. */
+export const onUnix = (...commands: string[]): Commands => ({ ...onLinux(...commands), macos: commands });
+
+/** The same everywhere: of Node's own programs. */
+export const everywhere = (...commands: string[]): Commands => ({
+  ...onUnix(...commands),
+  windows: commands,
+});
+
+/** Packages that distributions have. */
+export const packages = (debian: string, fedora: string, arch: string): Commands => ({
+  debian: [`sudo apt install -y ${debian}`],
+  fedora: [`sudo dnf install -y ${fedora}`],
+  arch: [`sudo pacman -S --needed ${arch}`],
+});
+
+export const installNode: Commands = {
+  debian: ['sudo npm install -g n', 'sudo n lts'],
+  fedora: ['sudo dnf install -y nodejs22'],
+  arch: ['sudo pacman -S --needed nodejs-lts-jod npm'],
+  macos: ['brew install node@22', 'brew link --overwrite node@22'],
+  windows: ['winget install OpenJS.NodeJS.LTS'],
+};
+
+export const installMpi: Commands = {
+  ...packages('openmpi-bin', 'openmpi', 'openmpi'),
+  macos: ['brew install open-mpi'],
+};
+
+/** The driver of a GPU, with its Vulkan part. */
+export function installDriver(
+  vendor: GpuVendor,
+  system: Pick<SystemFacts, 'distributions'> | undefined,
+): Commands {
+  if (vendor === 'NVIDIA')
+    return {
+      debian: system?.distributions.includes('ubuntu')
+        ? ['sudo ubuntu-drivers install', 'sudo reboot']
+        : ['sudo apt install -y nvidia-driver nvidia-vulkan-icd', 'sudo reboot'],
+      fedora: ['sudo dnf install -y akmod-nvidia', 'sudo reboot'],
+      arch: ['sudo pacman -S --needed nvidia nvidia-utils', 'sudo reboot'],
+      windows: ['start ms-settings:windowsupdate'],
+    };
+  const arch = { AMD: 'vulkan-radeon', Intel: 'vulkan-intel', other: 'mesa' }[vendor];
+  return {
+    ...packages('mesa-vulkan-drivers', 'mesa-vulkan-drivers', arch),
+    macos: ['softwareupdate --install --all'],
+    windows: ['start ms-settings:windowsupdate'],
+  };
+}
+
+/** A driver that runs on the processor, in the cache folder: for tests and demos. Elsewhere drivers come with the system. */
+export const setUpSoftware: Commands = onLinux('npx dawntune setup');
