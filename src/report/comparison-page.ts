@@ -51,11 +51,11 @@ function finalFigures(runs: readonly NamedRun[]): Section {
   return {
     id: 'figures',
     title: 'Final figures',
-    content: table(
+    content: html`<div class="compared">${table(
       [{ title: '' }, ...runs.map(({ name }) => ({ title: html`<bdi>${name}</bdi>`, number: true }))],
       rows,
       'Final figures',
-    ),
+    )}</div>`,
   };
 }
 

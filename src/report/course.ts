@@ -71,6 +71,7 @@ function measureFigure(measure: Measure, runs: readonly NamedRun[]): Figure[] {
       {
         ...measure,
         about,
+        dashed: runs.length > 1,
         log: logOf(
           measure,
           curves.map(({ curve }) => curve),

@@ -91,7 +91,7 @@ const FEW_PASSAGES = 4;
 function sampleCard({ place, query, passages }: SampleRow): Html {
   const items = passages.map(
     (passage) =>
-      html`<li>${mark(passage.positive)} ${sampleText(passage)}${passage.teacher_score !== undefined && html` <span class="soft">teacher ${shortNumber(passage.teacher_score)}</span>`}</li>`,
+      html`<li>${mark(passage.positive)} ${sampleText(passage)}${passage.teacher_score !== undefined && html` <span class="soft">· teacher ${shortNumber(passage.teacher_score)}</span>`}</li>`,
   );
   const rest = items.slice(FEW_PASSAGES);
   return html`<article class="card"><p class="soft"><bdi>${place}</bdi></p>
@@ -118,5 +118,5 @@ export function dataText(text: string): Html {
 
 function sampleText({ text, tokens, length }: SampleText): Html {
   const cut = length > tokens;
-  return html`${dataText(text)} <span class="soft">${counted(tokens, 'token')}</span>${cut && html` <span class="cut">cut from ${grouped(length)}</span>`}`;
+  return html`${dataText(text)} <span class="soft">${counted(tokens, 'token')}</span>${cut && html` <span class="cut">· cut from ${grouped(length)}</span>`}`;
 }

@@ -35,7 +35,9 @@ function kindTitle(kind: string): string {
 const SCORES = ['', 'dense', 'sparse', 'colbert', 'hybrid', 'distillation'];
 
 const lessIsBetter = ({ kind }: MetricName) => kind === 'loss';
-const titleOf = ({ kind, scores }: MetricName) => `${scores} ${kindTitle(kind)}`.trim();
+/** `validation loss`, `dense validation loss`, `dense nDCG@10`. */
+const titleOf = ({ kind, scores }: MetricName) =>
+  `${scores} ${kind === 'loss' ? 'validation loss' : kindTitle(kind)}`.trim();
 
 /** Metrics of these runs, losses first, those of one kind together. */
 function metricsOf(records: readonly RunRecord[]): MetricName[] {
@@ -84,6 +86,9 @@ export function bestMetric(
   return best && { title: titleOf(chosen), ...best };
 }
 
+/** Evaluations whose table is open at once. */
+const FEW_EVALUATIONS = 12;
+
 export function evaluationSection(record: RunRecord): Section | undefined {
   const metrics = metricsOf([record]);
   if (metrics.length === 0) return undefined;
@@ -101,11 +106,14 @@ export function evaluationSection(record: RunRecord): Section | undefined {
         })),
     ),
   );
+  const all = allEvaluations(record, metrics);
   return chartSection(
     'evaluation',
     'Validation',
     figures,
-    html`<h3>All evaluations</h3>${allEvaluations(record, metrics)}`,
+    record.evaluations.length > FEW_EVALUATIONS
+      ? html`<details><summary>All ${record.evaluations.length} evaluations</summary>${all}</details>`
+      : html`<h3>All evaluations</h3>${all}`,
   );
 }
 
@@ -130,7 +138,8 @@ interface MetricCurve {
   readonly colour: number;
 }
 
-function metricFigure(id: string, curves: readonly MetricCurve[], title = kindTitle(id)): Figure[] {
+/** `title`: of one metric of several runs; else the metrics of one kind of one run. */
+function metricFigure(id: string, curves: readonly MetricCurve[], title?: string): Figure[] {
   const shown = curves.flatMap(({ record: { evaluations }, metric, label, colour }): FigureCurve[] => {
     const values = evaluations.map((point) => metricOf(point, metric.name));
     if (values.every((value) => value === null)) return [];
@@ -142,11 +151,12 @@ function metricFigure(id: string, curves: readonly MetricCurve[], title = kindTi
     figure(
       {
         id: `evaluation-${id.replaceAll(/[^\w-]/g, '-')}`,
-        title,
+        title: title ?? kindTitle(id),
         about: loss ? 'Less is better.' : 'From 0 to 1, more is better.',
         kind: loss ? 'number' : 'share',
         log: null,
         marks: true,
+        dashed: title !== undefined,
       },
       shown,
     ),

@@ -24,13 +24,15 @@ export interface FigureOptions {
   readonly about: Content;
   readonly kind: NumberKind;
   readonly log: 2 | 10 | null;
+  /** Of runs over one another: each has a pattern of its own. */
+  readonly dashed?: boolean;
   /** Evaluations: a mark at each point. */
   readonly marks?: boolean;
 }
 
 /** @param curves at least one, each with a value. */
 export function figure(options: FigureOptions, curves: readonly FigureCurve[]): Figure {
-  const { id, title, about, kind, log, marks } = options;
+  const { id, title, about, kind, log, marks, dashed } = options;
   const legend = curves.map(
     ({ label, colour, curve }) =>
       html`<li><button type="button" aria-pressed="true" disabled><i class="s${colour % SERIES_COLOURS}"></i><bdi>${label}</bdi></button> <span class="soft">${course(curve, kind)}</span> <output></output></li>`,
@@ -58,6 +60,7 @@ export function figure(options: FigureOptions, curves: readonly FigureCurve[]): 
       values: curve.values.map(rounded),
       ...(curve.low && curve.high && { low: curve.low.map(rounded), high: curve.high.map(rounded) }),
       ...(curve.raw && { raw: curve.raw.map(rounded) }),
+      ...(dashed && { dash: colour }),
       ...(marks && { marks }),
     }),
   );

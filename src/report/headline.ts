@@ -50,6 +50,16 @@ export function tokensOf({ steps }: RunRecord): { tokens: number; perSecond: num
   return { tokens, perSecond: seconds > 0 ? tokens / seconds : undefined };
 }
 
+type Card = readonly [title: string, value: Content, about: Content];
+
+/** In three digits, so that both ends fit beside each other. */
+function lossCard({ first, last }: { first: number; last: number }): Card {
+  const digits = (value: number) => shortNumber(Number(value.toPrecision(3)));
+  return first === last
+    ? ['loss', digits(last), 'of the one step']
+    : ['loss', html`<small>${digits(first)} →</small> ${digits(last)}`, 'first and last step'];
+}
+
 export function headline(record: RunRecord): Html {
   const { status, reason, step, total_steps: total, epoch, sessions, model } = record;
   const loss = lossCourse(record);
@@ -58,21 +68,13 @@ export function headline(record: RunRecord): Html {
   const seconds = secondsOf(record);
   const { about } = STATUS_WORDS[status];
   const first = sessions[0];
-  const cards: (readonly [title: string, value: Content, about: Content])[] = [
+  const cards: Card[] = [
     [
       'steps',
-      html`${grouped(step)}<small> of ${grouped(total)}</small>`,
-      `${counted(Number(epoch.toPrecision(3)), 'epoch')} of data`,
+      grouped(step),
+      `of ${grouped(total)}, ${counted(Number(epoch.toPrecision(3)), 'epoch')} of data`,
     ],
-    ...(loss
-      ? ([
-          [
-            'loss',
-            html`<small>${shortNumber(loss.first)} →</small> ${shortNumber(loss.last)}`,
-            'first and last step',
-          ],
-        ] as const)
-      : []),
+    ...(loss ? [lossCard(loss)] : []),
     ...(best
       ? ([[`best ${best.title}`, shortNumber(best.value), `at step ${grouped(best.step)}`]] as const)
       : []),
@@ -95,7 +97,7 @@ export function headline(record: RunRecord): Html {
   return html`<header>
 <p class="crumb soft">dawntune ${record.environment.dawntune} · run report</p>
 <h1>Fine-tuning <bdi>${model.base}</bdi> ${statusBadge(record)}</h1>
-<p class="soft">${first ? `Started ${moment(first.started)}, ` : ''}written ${moment(record.updated)}; ${about}.</p>
+<p class="soft">${first ? `Started ${moment(first.started)}, written` : 'Written'} ${moment(record.updated)}; ${about}.</p>
 ${reason !== null && html`<p class="reason ${status === 'failed' ? 'failure' : ''}" role="${status === 'failed' ? 'alert' : 'note'}"><strong>${status === 'failed' ? 'What failed' : 'Why'}:</strong> <bdi>${reason}</bdi></p>`}
 ${step === 0 && html`<p class="reason">No step was taken: there are no curves.</p>`}
 <div class="cards">${cards.map(([title, value, about]) => html`<div class="card"><span class="soft">${title}</span><b>${value}</b><span class="soft">${about}</span></div>\n`)}</div>

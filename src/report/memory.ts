@@ -67,7 +67,7 @@ function memoryBars(bars: readonly MemoryBar[]): Html {
       );
     });
     const line = shown(budget) && html`<u style="left:${(budget! * scale).toFixed(3)}%"></u>`;
-    return html`<div class="memory-row"><span><bdi>${label}</bdi></span><div class="stack" aria-hidden="true">${parts}${line}</div><b>${formatBytes(memory.peak)}</b></div>\n`;
+    return html`<div class="memory-row"><span><bdi>${label}</bdi></span><b>${formatBytes(memory.peak)}</b><div class="stack" aria-hidden="true">${parts}${line}</div></div>\n`;
   });
   const legend = MEMORY_PURPOSES.map((purpose, i) => {
     const sizes = bars.map(({ memory }) => formatBytes(memory.by_purpose[purpose]));

@@ -25,31 +25,23 @@ ${left.length > 0 && html`<details class="print"><summary>${counted(left.length,
 function settingTable(settings: readonly Setting[], label: string): Html {
   const defaults = settings.every(({ origin }) => origin === 'default');
   return html`<div class="settings">${table(
-    [
-      { title: 'setting' },
-      { title: 'value' },
-      ...(defaults ? [] : [{ title: 'from' }, { title: 'default' }]),
-      { title: 'group' },
-    ],
-    settings.map(
-      (setting): Row => [
-        { content: html`<code>${setting.name}</code>`, looks: 'name' },
-        { content: valueText(setting.value), looks: 'value' },
-        ...(defaults
-          ? []
-          : [
-              ORIGINS[setting.origin],
-              {
-                content: setting.default === undefined ? '' : valueText(setting.default),
-                looks: 'value soft',
-              },
-            ]),
-        { content: setting.group, looks: 'soft' },
-      ],
-    ),
+    [{ title: 'setting' }, { title: 'value' }, ...(defaults ? [] : [{ title: 'from' }])],
+    settings.map(({ name, value, origin, group, default: fallback }): Row => {
+      const instead =
+        fallback !== undefined && html` <span class="soft">instead of ${valueText(fallback)}</span>`;
+      return [
+        { content: html`${settingName(name)} <small>${group}</small>`, looks: 'name' },
+        { content: html`${valueText(value)}${instead}`, looks: 'value' },
+        ...(defaults ? [] : [ORIGINS[origin]]),
+      ];
+    }),
     label,
   )}</div>`;
 }
+
+/** A long name may break behind each of its words. */
+const settingName = (name: string): Html =>
+  html`<code>${name.split(/(?<=_)/).map((word) => html`${word}<wbr>`)}</code>`;
 
 /** Members of a list that are shown. */
 const MOST_MEMBERS = 20;
@@ -89,7 +81,7 @@ export function differingSettings(runs: readonly NamedRun[]): Section {
   });
   const rows = differing.map(
     ([name]): Row => [
-      { content: html`<code>${name}</code>`, looks: 'name' },
+      { content: settingName(name), looks: 'name' },
       ...runs.map((run): Cell => {
         const setting = settingOf(run, name);
         if (!setting) return { content: '–' };
@@ -104,7 +96,7 @@ export function differingSettings(runs: readonly NamedRun[]): Section {
   const content =
     rows.length === 0
       ? html`<p>All ${counted(names.size, 'setting')} are the same.</p>`
-      : html`<div class="settings">${table([{ title: 'setting' }, ...runs.map(({ name }) => ({ title: html`<bdi>${name}</bdi>` }))], rows, 'Settings that differ')}</div>
+      : html`<div class="settings compared">${table([{ title: 'setting' }, ...runs.map(({ name }) => ({ title: html`<bdi>${name}</bdi>` }))], rows, 'Settings that differ')}</div>
 <p class="soft">${counted(equal, 'other setting')} ${equal === 1 ? 'is' : 'are'} the same.</p>`;
   return { id: 'settings', title: 'Settings that differ', content };
 }

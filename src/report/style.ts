@@ -20,7 +20,7 @@ a{color:var(--s0)}
 .figures{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,460px),1fr));gap:20px 32px}
 figure{margin:8px 0 0;min-width:0}
 figure p{font-size:13.5px;margin:0 0 6px}
-figure h3{margin:10px 0 0}
+figure h3{margin:10px 0 0}figure h3::first-letter{text-transform:uppercase}
 .chart{min-height:250px;cursor:crosshair}
 .chart .u-select{background:color-mix(in srgb,var(--s0) 18%,transparent)}
 .chart .u-cursor-x{border-color:var(--soft)}
@@ -35,8 +35,9 @@ ul.legend output{font-weight:600}
 details{margin:6px 0}summary{cursor:pointer;font-size:13.5px;color:var(--soft)}
 .best{font-weight:700}
 .unseen{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%);white-space:nowrap}
-.memory{display:grid;gap:8px;margin:12px 0 6px}
-.memory-row{display:grid;grid-template-columns:minmax(90px,max-content) 1fr max-content;gap:12px;align-items:center;font-size:13.5px;font-variant-numeric:tabular-nums}
+.memory{display:grid;grid-auto-flow:row dense;grid-template-columns:fit-content(40%) 1fr max-content;gap:8px 12px;align-items:center;margin:12px 0 6px;font-size:13.5px;font-variant-numeric:tabular-nums}
+.memory-row{display:contents}
+.memory span{grid-column:1}.memory b{grid-column:3}.memory .stack{grid-column:2}
 .stack{position:relative;display:flex;height:22px;background:var(--panel);border-radius:4px}
 .stack i{display:block;height:100%}
 .stack i:first-child{border-radius:4px 0 0 4px}
@@ -56,8 +57,11 @@ ul.plain{list-style:none;margin:0;padding:0}
 dl.texts{padding:0;background:none;margin:0 0 6px;font-size:14px}
 ul.ranks{display:flex;flex-wrap:wrap;gap:2px 18px;list-style:none;margin:0;padding:0;font-variant-numeric:tabular-nums}
 .settings td{white-space:normal;vertical-align:top}
-.settings td.name{white-space:nowrap}
-.settings td.value{min-width:120px;max-width:460px;overflow-wrap:anywhere}
+.settings td.name small{margin-left:6px}
+.settings td.value{overflow-wrap:anywhere}
+.compared td:first-child,.compared th:first-child{position:sticky;left:0;background:var(--ground);min-width:90px}
+.compared td,.compared th{white-space:normal;min-width:110px}
+.compared td.n .soft{white-space:nowrap;font-weight:400}
 code,pre{font:13px/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,"DejaVu Sans Mono",monospace}
 pre.code{margin:6px 0 14px;padding:12px 14px;background:var(--panel);border-radius:8px;overflow-x:auto}
 .notices{margin:6px 0;padding-left:20px;font-size:14px;overflow-wrap:anywhere}
@@ -65,6 +69,6 @@ ul.runs{list-style:none;padding:0;margin:12px 0}
 ul.runs li{margin:4px 0;overflow-wrap:anywhere}
 ul.runs i{display:inline-block;width:12px;height:12px;border-radius:3px;margin-right:6px}
 footer{margin-top:48px;padding-top:12px;border-top:1px solid var(--line);font-size:13px}
-@media (max-width:700px){.cards{grid-template-columns:repeat(2,1fr)}.memory-row{grid-template-columns:1fr max-content}.memory-row .stack{grid-column:1/3;grid-row:2}dl.texts{grid-template-columns:1fr}}
-@media print{nav,summary,.note,.step{display:none}section,figure,.card{break-inside:avoid}section{break-inside:auto}.chart{min-height:0}*{print-color-adjust:exact;-webkit-print-color-adjust:exact}}
+@media (max-width:700px){.cards{grid-template-columns:repeat(2,1fr)}.memory{grid-template-columns:1fr max-content;gap:4px 12px}.memory b{grid-column:2}.memory .stack{grid-column:1/3;margin-bottom:6px}dl.texts{grid-template-columns:1fr}}
+@media print{nav,summary,.note,.step,footer p:first-child:not(:last-child){display:none}section,figure,.card{break-inside:avoid}section{break-inside:auto}.chart{min-height:0}*{print-color-adjust:exact;-webkit-print-color-adjust:exact}}
 `;

@@ -9,6 +9,7 @@ import type { ChartPayload, CurvePayload } from './payload.js';
 const HEIGHT = 250;
 /** Whole steps only: between two of them nothing happened. */
 const STEP_INCREMENTS = Array.from({ length: 10 }, (_, i) => [1, 2, 5].map((n) => n * 10 ** i)).flat();
+const DASHES = [[], [9, 4], [3, 3], [12, 3, 3, 3]];
 const EMPTY: (number | null)[] = [];
 
 const style = () => getComputedStyle(document.documentElement);
@@ -46,12 +47,13 @@ function linesOf({ curves }: ChartPayload): { lines: Line[]; bands: UPlot.Band[]
   return { lines, bands };
 }
 
-function lookOf({ marks, values }: CurvePayload, stroke: string): UPlot.Series {
+function lookOf({ marks, values, dash }: CurvePayload, stroke: string): UPlot.Series {
   // A value between two that are none makes no line: it is seen by its mark.
   const alone = values.filter((value) => value !== null).length < 3;
   return {
     stroke,
     width: 2,
+    ...(dash !== undefined && { dash: DASHES[dash % DASHES.length]! }),
     points: { show: marks || alone, size: 6, fill: stroke, stroke },
     spanGaps: marks ?? false,
   };
@@ -80,6 +82,11 @@ const axisSize: UPlot.Axis.Size = (plot, labels, index, cycle) => {
   return Math.ceil(plot.ctx.measureText(longest).width / devicePixelRatio) + 16;
 };
 
+function isPower(value: number, base: 2 | 10): boolean {
+  const power = base === 2 ? Math.log2(value) : Math.log10(value);
+  return Math.abs(power - Math.round(power)) < 1e-6;
+}
+
 function axesOf({ kind, log }: ChartPayload): UPlot.Axis[] {
   const look = {
     stroke: colour('soft'),
@@ -87,11 +94,18 @@ function axesOf({ kind, log }: ChartPayload): UPlot.Axis[] {
     grid: { stroke: colour('line'), width: 1 },
     ticks: { stroke: colour('line'), width: 1, size: 5 },
   };
+  // Between two powers a logarithmic axis has more lines than help.
+  const atPowers: UPlot.Axis.Filter = (_, ticks) =>
+    ticks.map((tick) => (log !== null && isPower(tick, log) ? tick : null));
   const tick = log === null ? kind : 'number';
   return [
     {
       ...look,
-      size: 30,
+      label: 'step',
+      labelFont: look.font,
+      labelSize: 16,
+      labelGap: 0,
+      size: 28,
       space: 64,
       incrs: STEP_INCREMENTS,
       values: (_, ticks) => ticks.map((step) => (Number.isInteger(step) ? numberText(step, 'whole') : '')),
@@ -99,6 +113,11 @@ function axesOf({ kind, log }: ChartPayload): UPlot.Axis[] {
     {
       ...look,
       size: axisSize,
+      ...(log !== null && {
+        filter: atPowers,
+        grid: { ...look.grid, filter: atPowers },
+        ticks: { ...look.ticks, filter: atPowers },
+      }),
       values: (_, ticks) =>
         ticks.map((value) => (value === null ? null : numberText(value, tick === 'share' ? 'number' : tick))),
     },

@@ -24,6 +24,8 @@ export interface CurvePayload {
   readonly high?: readonly (number | null)[];
   /** Values of single steps behind a smooth curve, drawn faintly. */
   readonly raw?: readonly (number | null)[];
+  /** Which pattern the line has: runs that take the same course are seen through each other. */
+  readonly dash?: number;
   /** Marks each point: of values with many steps between them. */
   readonly marks?: boolean;
 }
