@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { suites } from '../bench/suites.js';
 import { commands } from '../src/cli/commands.js';
 import { defaultWords, spelled, usageLine } from '../src/flag-help.js';
-import type { Flag, FlagTable, ForeignFlag } from '../src/flags.js';
+import { configFlag, type Flag, type FlagTable, type ForeignFlag } from '../src/flags.js';
 import { embedderAliases, foreignEmbedderFlags } from '../src/retrieval/embedder/arguments.js';
 import { foreignRerankerFlags } from '../src/retrieval/score/arguments.js';
 import {
@@ -27,6 +27,7 @@ Written by \`npm run flags-page\` from the tables that the commands parse their 
 - \`[True|False]\`: \`--flag\` alone means \`--flag True\`; where True is the default, \`--no_flag\` is \`--flag False\`.
 - A flag that is not here is an error that names the nearest one. Where a flag is given twice the last counts, with a line.
 - Sizes are \`12GB\`, \`800MB\` or, in powers of two, \`800MiB\`.
+- Every command takes \`--config FILE\`: ${configFlag.config.help}.
 `;
 
 /** Text as a cell of a Markdown table: a bar would end the cell, in code too. */

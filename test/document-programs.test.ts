@@ -9,6 +9,7 @@ import path from 'node:path';
 import { after, test } from 'node:test';
 import { pathToFileURL } from 'node:url';
 import ts from 'typescript';
+import { encodeCommand } from '../src/cli/encode.js';
 import { parseEvaluateArguments } from '../src/retrieval/evaluate/arguments.js';
 import { evaluate } from '../src/retrieval/evaluate/evaluate.js';
 import { parseMineArguments } from '../src/retrieval/mine/arguments.js';
@@ -19,7 +20,7 @@ import { parseFinetuneArguments } from '../src/train/arguments.js';
 import { silentReporter } from '../src/train/report.js';
 import { finetune } from '../src/train/trainer.js';
 import { called } from './documents/commands.js';
-import { blocks, page, pages } from './documents/pages.js';
+import { blocks, page, pages, shellLines } from './documents/pages.js';
 import { lendGpu } from './lent-gpu.js';
 import { golden, repositoryRoot } from './repository.js';
 
@@ -27,17 +28,20 @@ const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'dawntune-documents-'));
 after(() => fs.rmSync(folder, { recursive: true, force: true }));
 
 const readme = page('README.md').text;
+const firstModel = page('docs/first-model.md').text;
 
-/** The fine-tuning commands of the README, in their order. */
-const fineTuning = readme
-  .replaceAll(/^#.*\n/gm, '')
-  .replaceAll('\\\n', ' ')
-  .split('\n')
-  .filter((each) => each.startsWith('npx dawntune finetune '))
-  .map((each) => called(each)!.words);
+/** The two rows that are shown. */
+const rows = () => blocks(firstModel).find(({ language }) => language === 'json')!.code;
 
-test('README’s first fine-tuning command runs as it is in the clone', async () => {
-  const words = fineTuning[0]!.map((word) =>
+/** The calls of a command on a page, in their order. */
+const callsOf = (text: string, name: string) =>
+  shellLines(text).flatMap((line) => {
+    const call = called(line);
+    return call?.name === name ? [call.words] : [];
+  });
+
+test('the first fine-tuning command of docs/first-model.md runs as it is in the clone', async () => {
+  const words = callsOf(firstModel, 'finetune')[0]!.map((word) =>
     word.startsWith('test/') ? path.join(repositoryRoot, word) : word,
   );
   const output = path.join(folder, 'first');
@@ -50,15 +54,12 @@ test('README’s first fine-tuning command runs as it is in the clone', async ()
   assert.ok(fs.existsSync(path.join(output, 'model.safetensors')));
 });
 
-test('README’s rows and the command for one’s own train, are evaluated, and go on', async () => {
-  const [, rows] = /```json\n([\s\S]*?)```/.exec(readme)!;
+test('the rows and the command for one’s own train, are evaluated, and go on', async () => {
   const files = new Map(['rows.jsonl', 'held-out.jsonl'].map((name) => [name, path.join(folder, name)]));
-  for (const file of files.values()) fs.writeFileSync(file, rows!);
+  for (const file of files.values()) fs.writeFileSync(file, rows());
   const output = path.join(folder, 'mine');
   const replaced = new Map([...files, ['BAAI/bge-m3', golden('model')], ['output/mine', output]]);
-  const words = fineTuning
-    .find((each) => each.includes('--resume_from_checkpoint'))!
-    .map((word) => replaced.get(word) ?? word);
+  const words = callsOf(firstModel, 'finetune')[1]!.map((word) => replaced.get(word) ?? word);
   const run = async (reporter = silentReporter) => {
     const { args, notices } = parseFinetuneArguments(words);
     assert.deepEqual(notices, []);
@@ -75,16 +76,32 @@ test('README’s rows and the command for one’s own train, are evaluated, and 
   assert.ok(fs.existsSync(path.join(output, 'README.md')));
 });
 
-test('README’s steps from rows to negatives, teacher scores, training and comparison follow one another', async () => {
-  const [, rows] = /```json\n([\s\S]*?)```/.exec(readme)!;
+test('README’s rows, training and vectors: the commands follow one another', async () => {
+  const at = (name: string) => path.join(folder, `readme-${name}`);
+  fs.writeFileSync(at('rows.jsonl'), blocks(readme).find(({ language }) => language === 'json')!.code);
+  fs.writeFileSync(at('corpus.txt'), 'Paris lies on the Seine.\nGoethe wrote Faust.\n');
+  const replaced = (words: readonly string[]) =>
+    words.map((word) =>
+      word === 'BAAI/bge-m3'
+        ? golden('model')
+        : /^output\/|\.(?:jsonl|txt|npy)$/.test(word)
+          ? at(path.basename(word))
+          : word,
+    );
+  const [training] = callsOf(readme, 'finetune');
+  await finetune(parseFinetuneArguments(replaced(training!)).args, silentReporter, lendGpu);
+  const [encoding] = callsOf(readme, 'encode');
+  assert.equal(await encodeCommand([...replaced(encoding!), '--disable_tqdm']), 0);
+  assert.match(fs.readFileSync(at('corpus.npy')).toString('latin1'), /'shape': \(2, 64\)/);
+});
+
+test('the steps of docs/mining.md from rows to negatives, teacher scores, training and comparison follow one another', async () => {
   const at = (name: string) => path.join(folder, `steps-${name}`);
-  for (const name of ['rows.jsonl', 'held-out.jsonl']) fs.writeFileSync(at(name), rows!);
-  const [, block] = /```shell\n(npx dawntune mine [\s\S]*?)```/.exec(readme)!;
-  const calls = block!
-    .replaceAll('\\\n', ' ')
-    .trim()
-    .split('\n')
-    .map((line) => called(line)!);
+  for (const name of ['rows.jsonl', 'held-out.jsonl']) fs.writeFileSync(at(name), rows());
+  const way = page('docs/mining.md').text.split('## The whole way')[1]!;
+  const calls = shellLines(way)
+    .flatMap((line) => called(line) ?? [])
+    .slice(0, 4);
   assert.deepEqual(
     calls.map(({ name }) => name),
     ['mine', 'score', 'finetune', 'evaluate'],
@@ -110,13 +127,12 @@ test('README’s steps from rows to negatives, teacher scores, training and comp
   assert.match(report!, /steps-distilled/);
 });
 
-test('README’s fine-tuning command runs, with a small model and one step', async () => {
-  const words = fineTuning
-    .find((each) => each.includes('--deepspeed'))!
-    .map((word) =>
-      word === './bge-m3' ? golden('model') : word.replace('./example_data', golden('example_data')),
-    );
-  // The file of FlagEmbedding's examples, of which the README says that the line can be left out.
+test('FlagEmbedding’s command runs, with a small model and one step', async () => {
+  const [command] = callsOf(page('docs/from-flagembedding.md').text, 'finetune');
+  const words = command!.map((word) =>
+    word === './bge-m3' ? golden('model') : word.replace('./example_data', golden('example_data')),
+  );
+  // The file of FlagEmbedding's examples, of which the page says that the line can be left out.
   words.splice(words.indexOf('--deepspeed'), 2);
   const output = path.join(folder, 'out');
   const notes: string[] = [];
@@ -223,7 +239,8 @@ test('the programs of all pages compile and run', async () => {
       [],
     );
     for (const file of files) {
-      if (modules.has(file)) continue;
+      // A server runs until it is told to end.
+      if (modules.has(file) || /\.listen\(/.test(fs.readFileSync(file, 'utf8'))) continue;
       const printed: unknown[] = [];
       console.log = (...values: unknown[]) => void printed.push(...values);
       try {

@@ -6,7 +6,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { suites } from '../../bench/suites.js';
 import { commands } from '../../src/cli/commands.js';
-import { type FlagTable, type ForeignFlag, parseFlags } from '../../src/flags.js';
+import { configFlag, type FlagTable, type ForeignFlag, parseFlags } from '../../src/flags.js';
 import { embedderAliases, foreignEmbedderFlags } from '../../src/retrieval/embedder/arguments.js';
 import { foreignRerankerFlags } from '../../src/retrieval/score/arguments.js';
 import { longTestFlags, matrixFlags, mpiTestFlags } from '../../src/setup/arguments.js';
@@ -86,8 +86,8 @@ export const flagNames: ReadonlySet<string> = new Set([
   ...Object.keys(foreign),
   ...Object.keys(embedderAliases),
   ...Object.keys({ ...trainingArgumentAliases, ...olderTrainingArgumentAliases }),
-  // `--help` and `--version` belong to all commands.
-  ...['help', 'version'],
+  // They belong to all commands.
+  ...['help', 'version', ...Object.keys(configFlag)],
 ]);
 
 export interface Call {
