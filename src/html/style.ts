@@ -34,8 +34,8 @@ const series = Array.from(
   (_, i) => `.s${i}{fill:var(--s${i});background:var(--s${i})}`,
 ).join('');
 
-const LIGHT_COLOURS = `--ground:#fff;--panel:#f6f7f9;--ink:#1b2026;--soft:#5a6572;--line:#d9dee4;--bad:#c22f3c;--good:#1d7a4c;--heat:43,108,212;${colours(LIGHT)}`;
-const DARK_COLOURS = `--ground:#14171b;--panel:#1c2126;--ink:#e7eaee;--soft:#9aa6b2;--line:#333b44;--bad:#ff7a85;--good:#55b583;--heat:110,163,245;${colours(DARK)}`;
+const LIGHT_COLOURS = `--ground:#fff;--panel:#f6f7f9;--ink:#1b2026;--soft:#5a6572;--line:#d9dee4;--bad:#c22f3c;--good:#1d7a4c;--warn:#9a5200;--heat:43,108,212;${colours(LIGHT)}`;
+const DARK_COLOURS = `--ground:#14171b;--panel:#1c2126;--ink:#e7eaee;--soft:#9aa6b2;--line:#333b44;--bad:#ff7a85;--good:#55b583;--warn:#f0a050;--heat:110,163,245;${colours(DARK)}`;
 
 /** Paper is light, whatever the screen was. */
 export const STYLE = `
@@ -56,5 +56,5 @@ td.n,th.n{text-align:right}
 tbody tr:hover{background:var(--panel)}
 ${series}
 @media (max-width:700px){body{padding:20px 14px 40px}dl{grid-template-columns:1fr}dd{margin-bottom:6px}}
-@media print{body{max-width:none;padding:0}.scroll{overflow:visible}}
+@media print{body{max-width:none;padding:0}.scroll{overflow:visible}th,td{white-space:normal}table{font-size:11px}}
 `;

@@ -35,7 +35,7 @@ export function figure(options: FigureOptions, curves: readonly FigureCurve[]): 
   const { id, title, about, kind, log, marks, dashed } = options;
   const legend = curves.map(
     ({ label, colour, curve }) =>
-      html`<li><button type="button" aria-pressed="true" disabled><i class="s${colour % SERIES_COLOURS}"></i><bdi>${label}</bdi></button> <span class="soft">${course(curve, kind)}</span> <output></output></li>`,
+      html`<li><button type="button" aria-pressed="true" disabled><i class="s${colour % SERIES_COLOURS}"></i><bdi>${label}</bdi></button> <span class="soft">${course(curve, kind)}</span> <span class="value"></span></li>`,
   );
   const widths = new Set(curves.map(({ curve }) => curve.width));
   const notes = [

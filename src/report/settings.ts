@@ -18,7 +18,7 @@ export function settingsSection({ settings }: RunRecord): Section {
   const given = settings.filter(({ origin }) => origin !== 'default');
   const left = settings.filter(({ origin }) => origin === 'default');
   const content = html`${given.length > 0 ? settingTable(given, 'Settings that were given') : html`<p>Every setting is its default.</p>`}
-${left.length > 0 && html`<details class="print"><summary>${counted(left.length, 'setting')} at the default</summary>${settingTable(left, 'Settings at their defaults')}</details>`}`;
+${left.length > 0 && html`<details><summary>${counted(left.length, 'setting')} at the default</summary>${settingTable(left, 'Settings at their defaults')}</details>`}`;
   return { id: 'settings', title: 'Settings', content };
 }
 

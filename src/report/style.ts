@@ -10,8 +10,8 @@ nav ul{display:flex;flex-wrap:wrap;gap:4px 16px;list-style:none;margin:16px 0 0;
 a{color:var(--s0)}
 :focus-visible{outline:2px solid var(--s0);outline-offset:2px;border-radius:4px}
 .badge{display:inline-block;vertical-align:middle;margin-left:6px;padding:1px 10px;border:1px solid currentColor;border-radius:99px;font-size:13px;font-weight:600;line-height:1.6}
-.badge.busy{color:var(--s1)}
-.reason{padding:10px 14px;border-radius:8px;background:var(--panel);border-left:4px solid var(--s1);overflow-wrap:anywhere}
+.badge.busy{color:var(--warn)}
+.reason{padding:10px 14px;border-radius:8px;background:var(--panel);border-left:4px solid var(--warn);overflow-wrap:anywhere}
 .reason.failure{border-left-color:var(--bad)}
 .cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));gap:10px;margin:16px 0 12px}
 .cards .card{display:flex;flex-direction:column;font-size:13px}
@@ -31,7 +31,7 @@ ul.legend i{display:inline-block;width:11px;height:11px;border-radius:3px}
 ul.legend button{display:inline-flex;align-items:center;gap:6px;padding:1px 4px;margin:0 0 0 -4px;border:0;border-radius:4px;background:none;color:inherit;font:inherit;cursor:pointer;text-align:start}
 ul.legend button:disabled{cursor:default;color:inherit}
 ul.legend button[aria-pressed=false]{text-decoration:line-through;opacity:.55}
-ul.legend output{font-weight:600}
+ul.legend .value{font-weight:600}
 details{margin:6px 0}summary{cursor:pointer;font-size:13.5px;color:var(--soft)}
 .best{font-weight:700}
 .unseen{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%);white-space:nowrap}
@@ -52,7 +52,7 @@ ul.plain{list-style:none;margin:0;padding:0}
 .samples li{margin:4px 0}
 .samples .query{font-weight:600}
 .text{white-space:pre-wrap;overflow-wrap:anywhere}
-.cut{color:var(--s1);font-size:13px}
+.cut{color:var(--warn);font-size:13px}
 .samples span.soft{font-size:12.5px;font-weight:400}
 dl.texts{padding:0;background:none;margin:0 0 6px;font-size:14px}
 ul.ranks{display:flex;flex-wrap:wrap;gap:2px 18px;list-style:none;margin:0;padding:0;font-variant-numeric:tabular-nums}
@@ -70,5 +70,5 @@ ul.runs li{margin:4px 0;overflow-wrap:anywhere}
 ul.runs i{display:inline-block;width:12px;height:12px;border-radius:3px;margin-right:6px}
 footer{margin-top:48px;padding-top:12px;border-top:1px solid var(--line);font-size:13px}
 @media (max-width:700px){.cards{grid-template-columns:repeat(2,1fr)}.memory{grid-template-columns:1fr max-content;gap:4px 12px}.memory b{grid-column:2}.memory .stack{grid-column:1/3;margin-bottom:6px}dl.texts{grid-template-columns:1fr}}
-@media print{nav,summary,.note,.step,footer p:first-child:not(:last-child){display:none}section,figure,.card{break-inside:avoid}section{break-inside:auto}.chart{min-height:0}*{print-color-adjust:exact;-webkit-print-color-adjust:exact}}
+@media print{nav,figure details,.step,footer p:first-child:not(:last-child){display:none}section,figure,.card{break-inside:avoid}section{break-inside:auto}.chart{min-height:0}*{print-color-adjust:exact;-webkit-print-color-adjust:exact}}
 `;

@@ -139,7 +139,7 @@ class Chart {
   ) {
     const legend = document.getElementById(`${payload.id}-legend`);
     this.buttons = [...(legend?.querySelectorAll('button') ?? [])];
-    this.outputs = [...(legend?.querySelectorAll('output') ?? [])];
+    this.outputs = [...(legend?.querySelectorAll<HTMLElement>('.value') ?? [])];
     this.step = legend?.querySelector('.step') ?? null;
     this.spoken = document.getElementById(`${payload.id}-spoken`);
     const { plot, lines } = this.make();
