@@ -274,6 +274,7 @@ test('defaults are FlagEmbedding’s and Hugging Face’s', () => {
     dryRun: false,
     maxShardSize: null,
     resumeFromCheckpoint: null,
+    report: true,
     disableTqdm: null,
     progress: 'auto',
     nprocPerNode: 1,

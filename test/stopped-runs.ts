@@ -2,6 +2,7 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { SETTINGS_FILE } from '../src/models/output-folder.js';
+import { RUN_RECORD_FILE, type RunRecord } from '../src/run-record/record.js';
 import { golden } from './repository.js';
 
 /** The mission's command with the example data, on one rank. */
@@ -24,6 +25,29 @@ export function missionFlags(output: string, model: string): string[] {
   ];
 }
 
+/** A run's record without what a clock says, and what differs where there was a stop: processes, what they told and held. */
+function withoutTimes(json: string): string {
+  const {
+    updated: _,
+    sessions: __,
+    notices: ___,
+    steps,
+    memory,
+    settings,
+    ...rest
+  } = JSON.parse(json) as RunRecord;
+  const { seconds: ____, tokens_per_second: _____, ...columns } = steps;
+  const said = settings.filter(({ name }) => !['resume_from_checkpoint', 'output_dir'].includes(name));
+  const { model } = rest;
+  return JSON.stringify({
+    ...rest,
+    model: { ...model, folder: '', use: [] },
+    columns,
+    planned: memory.planned,
+    said,
+  });
+}
+
 /** Every file below a folder, those of the log without what a clock says. */
 export function filesIn(folder: string): Map<string, string> {
   const names = fs.readdirSync(folder, { recursive: true, encoding: 'utf8' }).sort();
@@ -34,6 +58,7 @@ export function filesIn(folder: string): Map<string, string> {
         const bytes = fs.readFileSync(path.join(folder, name)).toString('latin1');
         // A run that goes on is another command.
         if (name === SETTINGS_FILE) return [name, ''];
+        if (path.basename(name) === RUN_RECORD_FILE) return [name, withoutTimes(bytes)];
         return [name, bytes.replace(/"train_(?:runtime|steps_per_second)": [\d.]+,/g, '')];
       }),
   );

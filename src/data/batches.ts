@@ -289,6 +289,20 @@ export class TrainingData {
     });
   }
 
+  /** The texts of a row, with their prompts: its query, one of its positives, its negatives. Rows are counted through the datasets. */
+  textsOf(index: number): { query: string; passages: string[] } {
+    let first = 0;
+    for (const dataset of this.datasets) {
+      if (index < first + dataset.rowCount) {
+        const row = dataset.row(index - first);
+        const passages = [row.pos[0]!, ...row.neg].map((text) => this.prompts.passage(row, text));
+        return { query: this.prompts.query(row, row.query), passages };
+      }
+      first += dataset.rowCount;
+    }
+    throw new RangeError(`row ${index} of ${first}`);
+  }
+
   /** How many rows `candidates` ranks, and how many it passes over because they have no negatives. */
   ranked(): { rows: number; withoutNegatives: number } {
     let [rows, withoutNegatives] = [0, 0];

@@ -205,6 +205,7 @@ const RECORD: Check<RunRecord> = object<RunRecord>({
     files,
     rows: count,
     dropped: count,
+    looked_at: count,
     evaluation: orNull(object({ files, rows: count })),
     queries: lengths,
     passages: lengths,

@@ -153,7 +153,9 @@ export interface DataSummary {
   readonly dropped: number;
   /** Of `--eval_data`; null without it. */
   readonly evaluation: { readonly files: readonly DataFile[]; readonly rows: number } | null;
-  /** Of the texts that were trained on so far, each time that they were; of rank 0 where there are several. */
+  /** Rows whose texts were measured: all, or some that were drawn at random. */
+  readonly looked_at: number;
+  /** Of their queries, and of as many of their passages as a step draws, prompts included. */
   readonly queries: TextLengths;
   readonly passages: TextLengths;
   /** Rows of the first batch. */

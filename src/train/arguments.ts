@@ -312,6 +312,11 @@ export const finetuneFlags = {
       false,
       'tell what the run would be, with its memory, and end before anything is written',
     ),
+    report: withDefault(
+      boolean,
+      true,
+      'keep a record of the run in the output folder: run_record.json and what is made of it',
+    ),
     disable_tqdm: optional(boolean, 'no bar but lines, where --progress is auto'),
     ...profileFlag,
   }),

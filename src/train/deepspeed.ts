@@ -52,6 +52,8 @@ export interface DeepSpeedFile {
   readonly settings: DeepSpeedSettings;
   /** Stage 1 of ZeRO: ranks divide the optimiser's state, which changes no number. */
   readonly shardsOptimizer: boolean;
+  /** The flags in whose place it speaks, by their names, with its values. */
+  readonly says: ReadonlyMap<string, boolean | number | string>;
   readonly notices: string[];
 }
 
@@ -85,6 +87,7 @@ export function parseDeepSpeed(json: unknown, name: string, args: Arguments, wor
     throw new InputError(`${file}: expected an object, found ${show(json)}`);
   const root = new Section(file, '', json);
   const notices: string[] = [];
+  const says = new Map<string, boolean | number | string>();
 
   const zero = root.section('zero_optimization');
   const stage = zero.count('stage', { least: 0, most: 3 }) ?? 0;
@@ -95,6 +98,7 @@ export function parseDeepSpeed(json: unknown, name: string, args: Arguments, wor
       stage,
     );
   for (const key of zero.unread()) zero.skip(key);
+  if (stage === 1) says.set('shard_optimizer', true);
 
   // precision
   const fp16 = root.section('fp16');
@@ -106,6 +110,8 @@ export function parseDeepSpeed(json: unknown, name: string, args: Arguments, wor
     ['bf16', brain, args.bf16] as const,
   ])
     if (enabled !== flag) notices.push(`${file}: ${name}.enabled ${enabled} is used, not --${name} ${flag}`);
+  if (fp16.decides('enabled')) says.set('fp16', half);
+  if (bf16.decides('enabled')) says.set('bf16', brain);
   if (half && brain) throw root.wrong('fp16', 'at most one of fp16 and bf16 enabled', 'both');
   const scale = fp16.number('loss_scale', { ...LOSS_SCALE, least: 0 }) ?? 0;
   if (scale > 0 && scale < LOSS_SCALE.least)
@@ -133,12 +139,16 @@ export function parseDeepSpeed(json: unknown, name: string, args: Arguments, wor
   if (!['adamw', 'adam'].includes(optimizerType.toLowerCase()))
     throw optimizer.wrong('type', '"AdamW"', optimizerType);
   const adam = optimizer.section('params');
-  const flagOr = (section: Section, key: string, range: Range, flag: string, flagValue: number) =>
-    differs(section, key, section.number(key, range) ?? flagValue, flag, flagValue);
+  const flagOr = (section: Section, key: string, range: Range, flag: string, flagValue: number) => {
+    const value = section.number(key, range);
+    if (value !== null) says.set(flag, value);
+    return differs(section, key, value ?? flagValue, flag, flagValue);
+  };
   const learningRate = flagOr(adam, 'lr', LEARNING_RATE, 'learning_rate', args.learningRate);
   const epsilon = flagOr(adam, 'eps', ADAM_EPSILON, 'adam_epsilon', args.adamEpsilon);
   const weightDecay = flagOr(adam, 'weight_decay', WEIGHT_DECAY, 'weight_decay', args.weightDecay);
   const betas = adam.pair('betas', ADAM_BETA) ?? [args.adamBeta1, args.adamBeta2];
+  if (adam.decides('betas')) says.set('adam_beta1', betas[0]).set('adam_beta2', betas[1]);
   differs(adam, 'betas[0]', betas[0], 'adam_beta1', args.adamBeta1);
   differs(adam, 'betas[1]', betas[1], 'adam_beta2', args.adamBeta2);
   if (adam.boolean('adam_w_mode') === false)
@@ -171,6 +181,8 @@ export function parseDeepSpeed(json: unknown, name: string, args: Arguments, wor
         `${file}: scheduler.type ${type} is used, not --lr_scheduler_type ${args.lrSchedulerType}`,
       );
     const { warmupSteps } = scheduler;
+    says.set('lr_scheduler_type', type);
+    if (warmupSteps !== null) says.set('warmup_steps', warmupSteps);
     if (warmupSteps !== null && args.warmupSteps > 0)
       differs(params, 'warmup_num_steps', warmupSteps, 'warmup_steps', args.warmupSteps);
     if (scheduler.minimum > scheduler.maximum)
@@ -213,6 +225,7 @@ export function parseDeepSpeed(json: unknown, name: string, args: Arguments, wor
       maxGradNorm,
     },
     shardsOptimizer: stage === 1,
+    says,
     notices,
   };
 }
@@ -292,6 +305,11 @@ class Section {
     if (typeof value !== 'number' || !Number.isInteger(value) || !(value >= least && value <= most))
       throw this.wrong(key, `"auto" or an integer from ${least} to ${most}`, value);
     return value;
+  }
+
+  /** Whether it has a value of its own there. */
+  decides(key: string): boolean {
+    return ![undefined, null, 'auto'].includes(this.entry(key) as never);
   }
 
   boolean(key: string): boolean | null {

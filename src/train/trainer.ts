@@ -28,6 +28,8 @@ import { RankNotes } from './ranks/notes.js';
 import { openGpuOfPlace, requireOwnGpu } from './ranks/rank-adapter.js';
 import { SingleCommunicator } from './ranks/single.js';
 import { endAllRanks, onFirstRank, together } from './ranks/together.js';
+import type { RunRecorder } from './record/recorder.js';
+import { RunRecording } from './record/recording.js';
 import { type LogEntry, quiet, type Reporter } from './report.js';
 import { BetweenSteps } from './run/between-steps.js';
 import { trainingSections } from './run/card.js';
@@ -75,14 +77,8 @@ export async function finetune(
   commandLine?: CommandLine,
 ): Promise<FinetuneResult> {
   try {
-    return await finetuneOn(
-      ranks,
-      args,
-      report,
-      openGpu ?? (() => openOwnGpu(ranks, args)),
-      stop,
-      commandLine,
-    );
+    const open = openGpu ?? (() => openOwnGpu(ranks, args));
+    return await finetuneOn(ranks, args, report, open, stop, commandLine);
   } catch (error) {
     return endAllRanks(ranks, error);
   }
@@ -105,8 +101,9 @@ async function finetuneOn(
   commandLine: CommandLine | undefined,
 ): Promise<FinetuneResult> {
   const first = ranks.rank === 0;
-  const report = first ? ownReport : quiet(ownReport);
-  const notes = new RankNotes(ranks, (line) => ownReport.note(line));
+  const keeping = new RunRecording(first && args.report && !args.dryRun);
+  const report = keeping.listening(first ? ownReport : quiet(ownReport));
+  const notes = new RankNotes(ranks, (line) => (first ? report : ownReport).note(line));
   const { note } = notes;
   const profile = args.profile === null || args.dryRun || !first ? undefined : new RunProfile(args.profile);
   // The base may be the output of a run that was killed while it saved.
@@ -204,10 +201,16 @@ async function finetuneOn(
     });
     await notes.compare();
     if (first) note(summary(gpu, loaded, inputs, memory, ofAll));
+    const recorder = keeping.begin({ run: restored, inputs, memory, checkpoint, ranks, commandLine });
     await profile?.start(gpu, note);
-    const { ended, nothingNew } = await train(run, inputs, { threads, saves, log, report, stop, ranks });
-    if (!ended) await endProfile();
-    if (!ended) return await outcome(ranks, log, stop);
+    const around = { threads, saves, log, report, stop, ranks, recorder };
+    const { ended, nothingNew } = await train(run, inputs, around);
+    if (!ended) {
+      await endProfile();
+      const result = await outcome(ranks, log, stop);
+      keeping.end('stopped', `asked to stop after step ${log.state.global_step}`);
+      return result;
+    }
     const { tally } = run;
     const { optimizer } = run;
     const saveTrained = async () => {
@@ -233,7 +236,11 @@ async function finetuneOn(
           `${nothingNew}: the model in ${printable(args.outputDir)} is that checkpoint's; begin with a lower loss scale, or train without --fp16`,
         );
     });
+    keeping.end('finished');
     return await outcome(ranks, log, stop);
+  } catch (error) {
+    keeping.end('failed', error instanceof Error ? error.message : String(error));
+    throw error;
   } finally {
     report.end();
     checkpoint?.tensors.close();
@@ -305,6 +312,8 @@ interface Around {
   readonly report: Reporter;
   readonly stop: StopRequest;
   readonly ranks: Communicator;
+  /** Of rank 0, where a record is kept. */
+  readonly recorder: RunRecorder | undefined;
 }
 
 /** The loop. Returns whether it came to its end, and why there was nothing new to save after the last step, if so. */
@@ -314,7 +323,7 @@ async function train(
   around: Around,
 ): Promise<{ ended: boolean; nothingNew?: string | undefined }> {
   const { data, plan } = inputs;
-  const { threads, log, report, stop, ranks } = around;
+  const { threads, log, report, stop, ranks, recorder } = around;
   const prepare = preparation(run.model.gpu, run.model.config, threads, plan.args);
   const ahead = batchesFrom(data, plan, run.cursor, plan.totalSteps - run.completed, {
     ...{ rank: ranks.rank, worldSize: ranks.size },
@@ -323,20 +332,28 @@ async function train(
   const between = new BetweenSteps({ run, inputs, prepare, ...around });
   const started = performance.now();
   log.start(run.scaler.scale);
+  await recorder?.rankBefore(run, evaluated(inputs), prepare);
   let ended = await between.begin();
+  recorder?.betweenSteps();
   const pauses = (step: number) => plan.pausesAt(step);
   const steps = run.steps(batches, plan.totalSteps, pauses, () => stop.requested);
   if (!ended)
     for await (const step of beatThroughFirst(steps)) {
       log.step(step, run.model.gpu.pool.heldBytes);
+      recorder?.step(step);
       ended = await between.after(step.number, step.learningRate);
+      recorder?.betweenSteps();
       if (ended) break;
     }
+  if (ended) await recorder?.rankAfter(run);
   report.end();
   if (ended) log.end((performance.now() - started) / 1000);
   else await between.interrupted();
   return { ended, nothingNew: between.nothingNew };
 }
+
+/** The data that is looked at between steps, if there is any. */
+const evaluated = ({ evalData, plan }: RunInputs) => (plan.evalStrategy === 'no' ? undefined : evalData);
 
 /** The checkpoint whose model is to be written in place of the run's last; says which is the best. */
 function bestFolder(

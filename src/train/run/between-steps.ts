@@ -14,6 +14,7 @@ import { beatThrough } from '../ranks/heartbeat.js';
 import { requireEqualReplicas } from '../ranks/replicas.js';
 import { shareOf } from '../ranks/rounds.js';
 import { together } from '../ranks/together.js';
+import type { RunRecorder } from '../record/recorder.js';
 import type { Reporter } from '../report.js';
 import { collateAhead } from '../step/collate.js';
 import type { RunSaves, TrainingFiles } from './checkpoints.js';
@@ -33,6 +34,8 @@ interface Parts {
   readonly report: Reporter;
   readonly stop: StopRequest;
   readonly ranks: Communicator;
+  /** Of rank 0, where a record is kept. */
+  readonly recorder: RunRecorder | undefined;
 }
 
 export class BetweenSteps {
@@ -119,7 +122,7 @@ export class BetweenSteps {
 
   /** A long evaluation is not waited for when the run is to stop; whoever goes on from there makes it anew: false. */
   private async evaluate(data: TrainingData): Promise<boolean> {
-    const { run, inputs, prepare, log, report, stop, ranks } = this.parts;
+    const { run, inputs, prepare, log, report, stop, ranks, recorder } = this.parts;
     const { gpu } = run.model;
     const tell = (work: Pick<Work, 'done' | 'total' | 'subject' | 'ended'>) =>
       report.progress?.({
@@ -142,16 +145,18 @@ export class BetweenSteps {
     if (evaluation.stopped) return false;
     run.tally.evaluated(evaluation);
     log.evaluation(evaluation);
+    const { completed } = run;
+    recorder?.evaluated(completed, inputs.plan.epochsAfter(completed), evaluation.metrics());
     return true;
   }
 
   private async save(): Promise<void> {
-    const { run, inputs, saves, log, report, ranks } = this.parts;
+    const { run, inputs, saves, log, report, ranks, recorder } = this.parts;
     const { model, completed, tally } = run;
     const saving = { phase: 'save', done: 0, unit: 'bytes', subject: `checkpoint-${completed}` } as const;
     report.progress?.(saving);
     const save = async (training?: TrainingFiles): Promise<void> =>
-      saves?.saveCheckpoint(model, inputs.tokenizer, log.state, training);
+      saves?.saveCheckpoint(model, inputs.tokenizer, log.state, training, recorder?.text());
     await together(ranks, () =>
       model.gpu.phase('save', async () => {
         const state = inputs.plan.args.saveOnlyModel ? undefined : this.trainingState();
@@ -160,6 +165,7 @@ export class BetweenSteps {
     );
     report.progress?.({ ...saving, ended: true });
     this.saved = { step: completed, applied: tally.applied };
+    recorder?.write();
     report.saved?.(`checkpoint-${completed}`);
   }
 

@@ -39,6 +39,7 @@ const NEVER: ReadonlySet<string> = new Set<FlagName>([
   'save_total_limit',
   'save_only_model',
   'logging_steps',
+  'report',
   'disable_tqdm',
   'progress',
   'model_name_or_path',

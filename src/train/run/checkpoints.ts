@@ -2,11 +2,13 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { InputError, MachineError } from '../../errors.js';
+import { writeFileAtomic } from '../../files/atomic.js';
 import { sameFolder } from '../../files/same-folder.js';
 import type { M3Model, TokenizerFiles } from '../../models/m3.js';
 import type { CardDetails } from '../../models/model-card.js';
 import type { ModelFolderContents } from '../../models/model-folder.js';
 import { CHECKPOINT, type OutputFolder, SETTINGS_FILE } from '../../models/output-folder.js';
+import { RUN_RECORD_FILE } from '../../run-record/record.js';
 import { printable } from '../../show.js';
 import type { StateTensor } from '../../weights/save-tensors.js';
 import { FormatRangeError, type SavedFormat } from '../../weights/saved-weights.js';
@@ -108,16 +110,20 @@ export class RunSaves {
 
   /**
    * Writes checkpoint-<step>, then removes what the limit leaves no room for. `training`: what a run needs to go on from
-   * it; without, it is a model alone.
+   * it; without, it is a model alone. `record`: that of the run so far, as JSON; whatever becomes of it, the checkpoint is
+   * whole.
    */
   async saveCheckpoint(
     model: M3Model,
     tokenizer: TokenizerFiles,
     state: TrainerState,
     training?: TrainingFiles,
+    record?: string,
   ): Promise<void> {
     const name = `checkpoint-${state.global_step}`;
-    await this.orWhatIsThere(name, () => this.writeCheckpoint(name, model, tokenizer, state, training));
+    await this.orWhatIsThere(name, () =>
+      this.writeCheckpoint(name, model, tokenizer, state, training, record),
+    );
   }
 
   private async writeCheckpoint(
@@ -126,10 +132,12 @@ export class RunSaves {
     tokenizer: TokenizerFiles,
     state: TrainerState,
     training: TrainingFiles | undefined,
+    record: string | undefined,
   ): Promise<void> {
     const files = this.contents(model, tokenizer, state, { ...this.options.format, dtype: 'f32' });
     await this.output.saveAs(name, files, async (into) => {
       if (training) await writeTrainingState(into, training.state, training.tensors);
+      if (record !== undefined) writeFileAtomic(path.join(into, RUN_RECORD_FILE), record);
     });
     for (const list of [this.earlier, this.own]) {
       const replaced = list.findIndex((checkpoint) => checkpoint.name === name);

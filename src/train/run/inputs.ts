@@ -15,11 +15,12 @@ import type { TokenizerThreads } from '../../tokenizer/threads.js';
 import { Tokenizer } from '../../tokenizer/tokenizer.js';
 import type { FinetuneArguments } from '../arguments.js';
 import { readDeepSpeed } from '../deepspeed.js';
+import type { OtherSources } from '../record/settings.js';
 import { downloadReport, type Reporter } from '../report.js';
 import { packTexts, specialIdsOf, tokenizeInThreads } from '../step/collate.js';
 import { replacedBase } from './checkpoints.js';
 import type { PlacedBatch } from './cursor.js';
-import { fingerprintOf, type RunFingerprint } from './fingerprint.js';
+import { fingerprintOf, flagValue, type RunFingerprint } from './fingerprint.js';
 import { folderSettings } from './folder-settings.js';
 import { RunPlan } from './plan.js';
 import type { RankedBatch, RunBatch } from './run.js';
@@ -34,6 +35,8 @@ export interface RunInputs {
   readonly evalData: TrainingData | undefined;
   readonly plan: RunPlan;
   readonly fingerprint: RunFingerprint;
+  /** What decided settings beside the flags. */
+  readonly sources: OtherSources;
   /** @throws InputError when the model's folder is no longer what it was. */
   readonly requireUnchanged: () => void;
 }
@@ -120,7 +123,15 @@ export function openInputs(
     ...{ args, deepspeed: settings, config, totalSteps: plan.totalSteps, worldSize },
     ...{ data: data.fingerprint(), evaluation: evalData?.fingerprint() ?? null, tokenizer: tokenizer.files },
   });
-  return { folder, texts, tokenizer, data, evalData, plan, fingerprint, requireUnchanged };
+  const sources = {
+    deepspeed: deepspeed?.says ?? new Map<string, never>(),
+    model: new Set(
+      (['query_max_len', 'passage_max_len'] as const).filter(
+        (name) => flagValue(given, name) !== flagValue(settled, name),
+      ),
+    ),
+  };
+  return { folder, texts, tokenizer, data, evalData, plan, fingerprint, sources, requireUnchanged };
 }
 
 /** What evaluation does less than was asked, one line each. */

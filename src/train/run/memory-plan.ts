@@ -63,6 +63,7 @@ export async function planMemory(like: PlannedDevice, step: PlannedStep): Promis
     }
     const ranked = (step.candidates?.(model) ?? []).map((batch) => ({ ...batch, parts: [] }));
     await run.evaluate(step.evaluation?.(model) ?? [], ranked);
+    for (const batch of step.evaluation?.(model) ?? []) await run.scoresOf(batch);
   }
   const report = gpu.memory();
   step.asked?.([...gpu.choices.decided.values()]);

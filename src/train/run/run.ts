@@ -37,7 +37,14 @@ import { Shard } from '../ranks/shard.js';
 import { SingleCommunicator } from '../ranks/single.js';
 import { anyRank, joinedNumbers } from '../ranks/step-numbers.js';
 import { alikeOnAllRanks } from '../ranks/together.js';
-import { lossesOf, microBatch, ownScoresOf, type StepSettings } from '../step/train-step.js';
+import {
+  batchScoresOf,
+  type LossName,
+  lossesOf,
+  microBatch,
+  ownScoresOf,
+  type StepSettings,
+} from '../step/train-step.js';
 import { type Cursor, readCursor, START } from './cursor.js';
 import { Evaluation } from './evaluation.js';
 import { adviceAfter, type LossParts, meanOf, type StepNumbers } from './step-outcome.js';
@@ -428,6 +435,15 @@ export class TrainingRun {
     for await (const { parts, group, scores } of ofAll(this.scored(untilStopped(candidates, stop))))
       evaluation.rank(parts, group, scores);
     return evaluation;
+  }
+
+  /** Scores of each query with the passages of the batch, which is freed; no dropout, no gradients. */
+  async scoresOf({ rows: _, next: __, ...batch }: RunBatch): Promise<Map<LossName, Float32Array>> {
+    try {
+      return await batchScoresOf(this.model, { ...batch, selfDistill: false }, this.settings.step);
+    } finally {
+      batch.tokens.dispose();
+    }
   }
 
   private async *evaluated(batches: AsyncIterable<RunBatch>) {

@@ -160,23 +160,44 @@ export async function ownScoresOf(
     noGrad(async () => {
       const whole = { ...batch, teacherScores: null, noInBatchNeg: true, selfDistill: false };
       const texts = representAll(model, whole, settings, {}, chunksOf(whole, settings));
-      const dense = denseScores(denseVectors(texts.dense, batch), 1, batch.group);
-      const found = new Map<LossName, Tensor>([['dense', dense]]);
-      if (texts.sparse && texts.colbert) {
-        const sparse = lexicalScores(texts.sparse, batch, 1, true);
-        const colbert = colbertScores(texts.colbert, batch, 1, true);
-        found.set('sparse', sparse).set('colbert', colbert);
-        found.set('hybrid', ensembleScores(dense, sparse, colbert));
-      }
-      const read = [...found].map(
-        async ([name, tensor]): Promise<[LossName, Float32Array]> => [
-          name,
-          (await tensor.toFloat32()) as Float32Array,
-        ],
-      );
-      return new Map(await Promise.all(read));
+      return readScores(scoresOfTexts(texts, batch, true));
     }),
   );
+}
+
+/** Scores of each query with all passages of the batch (its own alone with `noInBatchNeg`), row-major; those that are trained. */
+export async function batchScoresOf(
+  model: M3Model,
+  batch: M3LossBatch,
+  settings: StepSettings,
+): Promise<Map<LossName, Float32Array>> {
+  return scope(() =>
+    noGrad(async () => {
+      const own = batch.noInBatchNeg ?? false;
+      const texts = representAll(model, batch, settings, {}, chunksOf(batch, settings));
+      return readScores(scoresOfTexts(texts, batch, own));
+    }),
+  );
+}
+
+/** Undivided by a temperature. */
+function scoresOfTexts(texts: Representations, batch: ScoredBatch, own: boolean): Map<LossName, Tensor> {
+  const dense = denseScores(denseVectors(texts.dense, batch), 1, own ? batch.group : undefined);
+  const found = new Map<LossName, Tensor>([['dense', dense]]);
+  if (texts.sparse && texts.colbert) {
+    const sparse = lexicalScores(texts.sparse, batch, 1, own);
+    const colbert = colbertScores(texts.colbert, batch, 1, own);
+    found.set('sparse', sparse).set('colbert', colbert);
+    found.set('hybrid', ensembleScores(dense, sparse, colbert));
+  }
+  return found;
+}
+
+async function readScores(scores: ReadonlyMap<LossName, Tensor>): Promise<Map<LossName, Float32Array>> {
+  const read = [...scores].map(
+    async ([name, tensor]): Promise<[LossName, Float32Array]> => [name, await tensor.toFloat32()],
+  );
+  return new Map(await Promise.all(read));
 }
 
 interface Chunk {
