@@ -26,7 +26,7 @@ export interface Flag<T> {
   /** Of an inert flag: the values that say what happens here anyway and earn no notice; its default if not told. */
   readonly holds?: ((value: T) => boolean) | undefined;
   /** It is of the words that are typed, and of no file. */
-  readonly typedOnly?: boolean;
+  readonly typedOnly?: boolean | undefined;
 }
 
 /** A flag of another program that has no meaning of its own here. */

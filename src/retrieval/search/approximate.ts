@@ -74,6 +74,8 @@ interface IndexRecord extends IndexSettings {
 
 /** Rows that are added in one call, during which nothing else happens in this thread. */
 const ADDED_ROWS = 1024;
+/** Rows that one thread adds: of rows that come into an all but empty graph at once some may find no way to the others. */
+const FIRST_ROWS = 1024;
 /** Queries that are searched with in one call; also what ranks share. */
 const SEARCHED_ROWS = 256;
 
@@ -128,11 +130,12 @@ export async function buildApproximateIndex(
   checkSearch(corpus, corpus, { metric, k: 1 });
   const { count, width } = corpus;
   const index = await made(settings, width, 64);
-  for (let first = 0; first < count; first += ADDED_ROWS) {
-    const values = await corpus.read(first, Math.min(count, first + ADDED_ROWS));
+  for (let first = 0, last: number; first < count; first = last) {
+    last = Math.min(count, first + (first === 0 ? FIRST_ROWS : ADDED_ROWS));
+    const values = await corpus.read(first, last);
     const squared = checkedLengths('corpus', values, width, first);
-    index.add(keysFrom(first, squared.length), indexed(metric, values, squared), threads);
-    onProgress?.(first + squared.length, count);
+    index.add(keysFrom(first, squared.length), indexed(metric, values, squared), first === 0 ? 1 : threads);
+    onProgress?.(last, count);
   }
   const folder = path.dirname(path.resolve(file));
   const temporary = path.join(folder, `.${path.basename(file)}.${process.pid}.dawntune-tmp`);
