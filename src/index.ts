@@ -170,6 +170,7 @@ export { VectorSpool } from './retrieval/vectors/spool.js';
 export {
   type BatcherOptions,
   type BatchFacts,
+  type CancelSignal,
   type ComputeOptions,
   EmbeddingBatcher,
   QueueFullError,

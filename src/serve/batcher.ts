@@ -27,6 +27,14 @@ export interface BatchFacts {
   readonly waited: number;
 }
 
+/** What of an `AbortSignal` is asked here, so that the types hold where no library declares one. */
+export interface CancelSignal {
+  readonly reason: unknown;
+  throwIfAborted(): void;
+  addEventListener(type: 'abort', listener: () => void): void;
+  removeEventListener(type: 'abort', listener: () => void): void;
+}
+
 /** Settings of an `EmbeddingBatcher`. */
 export interface BatcherOptions {
   /** Tokens in one batch; a longer text is a batch of its own. Default 8192. */
@@ -46,7 +54,7 @@ export interface ReadOptions extends TextOptions {
   role?: TextRole | undefined;
   /** Whether a text that is too long is cut, as `encode` does (the default), or refused. */
   truncate?: boolean | undefined;
-  signal?: AbortSignal | undefined;
+  signal?: CancelSignal | undefined;
 }
 
 /** What is made of the texts of one request. */
@@ -54,7 +62,7 @@ export interface ComputeOptions {
   /** What is computed; default: all. */
   representations?: ReadonlySet<Representation> | undefined;
   /** What is aborted is taken from the queue; what the device already computes is dropped when it comes. */
-  signal?: AbortSignal | undefined;
+  signal?: CancelSignal | undefined;
   /** So many texts at the front are computed first; the others longest first. Default 0. */
   first?: number | undefined;
 }

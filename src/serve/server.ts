@@ -3,7 +3,7 @@
  * many requests share a batch in batcher.ts.
  */
 import { createHash, timingSafeEqual } from 'node:crypto';
-import type { Server, ServerResponse } from 'node:http';
+import type { ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import { Readable } from 'node:stream';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
@@ -32,8 +32,6 @@ export interface EmbeddingServerOptions extends EngineOptions {
 
 /** A server, listening or not yet. */
 export interface EmbeddingServer {
-  /** The HTTP server itself. */
-  readonly server: Server;
   /** Begins to listen. @returns the address, e.g. `http://127.0.0.1:8080`. @throws MachineError when it cannot. */
   listen(address?: { readonly host?: string; readonly port?: number }): Promise<string>;
   /** Answers what it has taken, refuses what comes, and then lets the model go. */
@@ -320,7 +318,7 @@ export async function createEmbeddingServer(
   }
 
   return {
-    ...{ server: app.server, ended },
+    ended,
     async listen({ host = '127.0.0.1', port = 8080 } = {}) {
       await listening(app, host, port);
       const { address, family, port: taken } = app.server.address() as AddressInfo;
