@@ -1,20 +1,33 @@
 /** Doctor: which problems follow from which facts, and with which commands they are mended; probes that crash; the real thing. */
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { after, test } from 'node:test';
-import { crashed, probeInChild } from '../src/doctor/children.js';
+import { probeInChild } from '../src/doctor/children.js';
 import type { DoctorReport } from '../src/doctor/doctor.js';
-import { CACHED, type Facts } from '../src/doctor/facts.js';
+import {
+  type AdaptersFacts,
+  CACHED,
+  type CheckedKernel,
+  type ChosenFacts,
+  crashed,
+  type Facts,
+} from '../src/doctor/facts.js';
 import { type SystemName, systemOf, systems } from '../src/doctor/fixes.js';
 import { cards, expectedOf } from '../src/doctor/machine-classes.js';
 import { renderPage } from '../src/doctor/page.js';
+import { planWay } from '../src/doctor/probes/fit.js';
 import { canTrain, older, type ProblemId, problemIds, problemsOf } from '../src/doctor/problems.js';
 import { folderFacts, parseOsRelease, quotaOf, wslOf } from '../src/doctor/system.js';
+import { InputError } from '../src/errors.js';
+import { readEncoderConfig } from '../src/models/config.js';
+import { parseFinetuneArguments } from '../src/train/arguments.js';
+import { type LogEntry, silentReporter } from '../src/train/report.js';
+import { finetune } from '../src/train/trainer.js';
 import { gpus, healthy, llvmpipe, machine, noCard, onProcessor, withoutAdapter } from './doctor-machines.js';
-import { repositoryRoot } from './repository.js';
+import { lendGpu } from './lent-gpu.js';
+import { golden, repositoryRoot } from './repository.js';
 
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'dawntune-doctor-'));
 after(() => fs.rmSync(folder, { recursive: true, force: true }));
@@ -91,6 +104,21 @@ const rows: readonly Row[] = [
     }),
     ['drivers-chosen-by-hand'],
     /^unset VK_DRIVER_FILES$/,
+  ],
+  [
+    'a variable that names no driver',
+    machine(withoutAdapter, {
+      adapters: { failed: 'DAWNTUNE_SOFTWARE: expected lavapipe, swiftshader or none, found "x"' },
+      graphics: { variables: { DAWNTUNE_SOFTWARE: 'x' } },
+    }),
+    ['looking-fails'],
+    /^unset DAWNTUNE_SOFTWARE$/,
+  ],
+  [
+    'a driver that hangs',
+    machine(withoutAdapter, { adapters: { failed: 'the probe gave no answer in 60 s' } }),
+    ['looking-fails'],
+    /DAWNTUNE_SOFTWARE=lavapipe/,
   ],
   [
     'a driver that crashes',
@@ -531,24 +559,54 @@ test('doctor loads no native code itself', () => {
   assert.deepEqual([...packages], []);
 });
 
-const doctor = (words: readonly string[], env: NodeJS.ProcessEnv = {}) =>
-  spawnSync(
-    process.execPath,
-    [path.join(repositoryRoot, 'dist', 'src', 'cli', 'main.js'), 'doctor', ...words],
-    {
-      encoding: 'utf8',
-      env: { ...process.env, ...env },
-    },
-  );
+test('what a step takes is what finetune --dry_run says of texts that fill the lengths', async () => {
+  const text = (row: number, k: number) =>
+    Array.from({ length: 40 }, (_, i) => `word${(row * 7 + k * 3 + i) % 97}`).join(' ');
+  const data = path.join(folder, 'rows.jsonl');
+  const rows = Array.from({ length: 4 }, (_, row) => ({
+    query: text(row, 1),
+    pos: [text(row, 2)],
+    neg: [text(row, 3)],
+  }));
+  fs.writeFileSync(data, rows.map((row) => JSON.stringify(row)).join('\n'));
+  const step = [
+    ...['--per_device_train_batch_size', '2', '--train_group_size', '2', '--unified_finetuning', 'True'],
+    ...['--query_max_len', '16', '--passage_max_len', '24', '--use_self_distill', 'True'],
+  ];
+  const ways = [
+    [],
+    ['--fp16', '--gradient_checkpointing'],
+    ['--gradient_checkpointing', '--sub_batch_size', '2'],
+  ];
+  const gpu = await lendGpu();
+  const { capabilities } = gpu;
+  await gpu.close();
+  for (const flags of ways) {
+    const { args } = parseFinetuneArguments([
+      ...[
+        '--model_name_or_path',
+        golden('model'),
+        '--train_data',
+        data,
+        '--output_dir',
+        path.join(folder, 'out'),
+      ],
+      // So many steps may bring every word that there is.
+      ...['--dry_run', '--shuffle_ratio', '0.1', '--num_train_epochs', '2000', ...step, ...flags],
+    ]);
+    let told: unknown;
+    const report = { ...silentReporter, log: (entry: LogEntry) => (told = entry['gpu_memory_bytes']) };
+    await finetune(args, report, lendGpu);
+    const planned = await planWay(capabilities, readEncoderConfig(golden('model')), [...step, ...flags]);
+    assert.equal(planned.bytes, told, flags.join(' '));
+  }
+});
 
-test('--json of this machine has what docs/doctor.md says, and a kernel that computes right', () => {
-  const { stdout, status } = doctor(['--json']);
-  const report = JSON.parse(stdout) as DoctorReport;
-  assert.equal(status, 0, stdout);
-  assert.ok(report.schema === 1 && report.trains);
+test('docs/doctor.md has every key of the JSON and every problem', () => {
   const text = fs.readFileSync(path.join(repositoryRoot, 'docs', 'doctor.md'), 'utf8');
   const documented = (name: string) =>
     assert.ok(text.includes(`\`${name}\``), `docs/doctor.md lacks ${name}`);
+  const report: DoctorReport = { schema: 1, dawntune: '1', trains: true, facts: healthy, problems: [] };
   for (const name of [...Object.keys(report), ...problemIds]) documented(name);
   // Of the healthy machine, whose probes all found something.
   for (const [name, value] of Object.entries(healthy)) {
@@ -557,11 +615,18 @@ test('--json of this machine has what docs/doctor.md says, and a kernel that com
     for (const each of Array.isArray(found) ? found : [found])
       if (typeof each === 'object') for (const key of Object.keys(each)) documented(key);
   }
-  assert.deepEqual(Object.keys(report.facts).sort(), Object.keys(healthy).sort());
-  const { kernels, fit, chosen } = report.facts;
-  assert.ok('found' in kernels && 'found' in fit && 'found' in chosen, stdout);
+});
+
+test('the adapter of this machine is found, and its kernels compute right', async () => {
+  const adapters = await probeInChild<AdaptersFacts>('adapters', null);
+  assert.ok('found' in adapters && adapters.found.adapters.length > 0, JSON.stringify(adapters));
+  assert.ok(typeof adapters.found.adapters[0]!.memory === 'number');
+  const chosen = await probeInChild<ChosenFacts>('chosen', { wanted: null });
+  assert.ok('found' in chosen && chosen.found.limits['maxBufferSize']! >= 2 ** 28, JSON.stringify(chosen));
+  const kernels = await probeInChild<CheckedKernel[]>('kernels', { wanted: null });
+  assert.ok('found' in kernels && kernels.found.length === 3, JSON.stringify(kernels));
   for (const { problem, rate } of kernels.found) assert.ok(problem === null && rate! > 0);
-  assert.equal(kernels.found.length, 3);
-  const bytes = fit.found.ways.map((way) => way.bytes);
-  assert.ok(bytes.length === 6 && bytes[0]! > bytes[1]! && bytes[1]! > bytes[2]!, String(bytes));
+  const voodoo = { wanted: 'Voodoo 2' };
+  assert.match(JSON.stringify(await probeInChild('chosen', voodoo)), /"failed":"--adapter: expected a part/);
+  await assert.rejects(probeInChild('chosen', voodoo, { throwsInput: true }), InputError);
 });

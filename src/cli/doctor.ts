@@ -6,7 +6,12 @@ import { renderPage } from '../doctor/page.js';
 /** @returns 0 when a run can begin here, else 1. @throws InputError for unknown arguments and for an adapter that is not there. */
 export async function doctor(argv: readonly string[] = []): Promise<number> {
   const args = parseDoctorArguments(argv);
-  const report = await examine(args);
+  const shows = process.stderr.isTTY === true && process.env['TERM'] !== 'dumb';
+  const report = await examine(args, (what) => {
+    if (shows) process.stderr.write(`\r\x1b[Klooking at ${what} …`);
+  }).finally(() => {
+    if (shows) process.stderr.write('\r\x1b[K');
+  });
   const text = args.json
     ? JSON.stringify(report, null, 2)
     : renderPage(report.dawntune, report.facts, report.problems);

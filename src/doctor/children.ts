@@ -16,11 +16,13 @@ export type Answer = { readonly found: unknown } | { readonly failed: string; re
 export interface ChildOptions {
   readonly seconds?: number;
   readonly env?: NodeJS.ProcessEnv;
+  /** What is wrong in what the user gave is this call's own error, not an answer. */
+  readonly throwsInput?: boolean;
   /** For tests. */
   readonly program?: readonly string[];
 }
 
-/** @throws InputError where the child found one in what the user gave. */
+/** @throws InputError with `throwsInput` alone. */
 export function probeInChild<T>(
   probe: string,
   options: unknown,
@@ -39,19 +41,14 @@ export function probeInChild<T>(
         // An answer counts even where a driver crashes while the process ends.
         if (line !== undefined) {
           const answer = JSON.parse(line.slice(ANSWER.length)) as Answer;
-          if ('failed' in answer && answer.input) reject(new InputError(answer.failed));
-          else resolve(answer as Probed<T>);
+          if ('found' in answer) resolve(answer as Probed<T>);
+          else if (answer.input && child.throwsInput) reject(new InputError(answer.failed));
+          else resolve({ failed: answer.failed });
         } else resolve({ failed: endOf(error, seconds, stderr) });
       },
     );
   });
 }
-
-const CRASH = 'the probe crashed with';
-
-/** Whether a probe failed by ending its process, as a driver does that crashes. */
-export const crashed = (probed: Probed<unknown>): boolean =>
-  'failed' in probed && /^the probe (crashed|ended)/.test(probed.failed);
 
 /** How a child ended that gave no answer. */
 function endOf(
@@ -62,7 +59,7 @@ function endOf(
   const said = stderr.trim().split('\n').at(-1);
   const words = said ? `; its last words: ${messageLine(said)}` : '';
   if (error?.killed) return `the probe gave no answer in ${seconds} s${words}`;
-  if (typeof error?.signal === 'string') return `${CRASH} ${error.signal}${words}`;
+  if (typeof error?.signal === 'string') return `the probe crashed with ${error.signal}${words}`;
   // Windows has no signals: a crash there is a code such as 0xC0000005.
   return `the probe ended with exit code ${typeof error?.code === 'number' && error.code > 255 ? `0x${error.code.toString(16).toUpperCase()}` : (error?.code ?? 0)}${words}`;
 }

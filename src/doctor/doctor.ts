@@ -9,7 +9,7 @@ import { readJsonObject } from '../files/json.js';
 import { cacheFolder } from '../gpu/driver-cache.js';
 import { hubSettings } from '../hub/settings.js';
 import type { DoctorArguments } from './arguments.js';
-import { attempt, crashed, probeInChild } from './children.js';
+import { attempt, probeInChild } from './children.js';
 import type {
   AdaptersFacts,
   CheckedKernel,
@@ -21,7 +21,7 @@ import type {
   MpiFacts,
   Probed,
 } from './facts.js';
-import { CACHED, foundOf } from './facts.js';
+import { CACHED, crashed, foundOf } from './facts.js';
 import { canTrain, type Problem, problemsOf } from './problems.js';
 import {
   dawnPackage,
@@ -47,8 +47,13 @@ export interface DoctorReport {
  * Looks at this machine. Probes follow one another, so that none disturbs what another measures.
  * @throws InputError for an adapter that is not there.
  */
-export async function examine({ adapter: wanted }: Pick<DoctorArguments, 'adapter'>): Promise<DoctorReport> {
+export async function examine(
+  { adapter: wanted }: Pick<DoctorArguments, 'adapter'>,
+  /** Is told what is looked at next. */
+  tell: (what: string) => void = () => {},
+): Promise<DoctorReport> {
   const { version, engines } = packageFacts();
+  tell('adapters');
   const dawn = await dawnFacts();
   const loads = foundOf(dawn)?.problem === null && foundOf(dawn)?.binary !== null;
   const graphics = await attempt(graphicsFacts);
@@ -58,11 +63,15 @@ export async function examine({ adapter: wanted }: Pick<DoctorArguments, 'adapte
     : skipped('Dawn does not load');
   const listed = foundOf(adapters)?.adapters ?? [];
   const chosen: Probed<ChosenFacts> =
-    listed.length > 0 ? await probeInChild('chosen', { wanted }) : skipped('there is no adapter');
+    listed.length > 0
+      ? await probeInChild('chosen', { wanted }, { throwsInput: true })
+      : skipped('there is no adapter');
   const opened = foundOf(chosen);
+  tell('kernels');
   const kernels: Probed<readonly CheckedKernel[]> = opened
     ? await probeInChild<readonly CheckedKernel[]>('kernels', { wanted }, { seconds: 120 })
     : skipped('no adapter was opened');
+  tell('what bge-m3 takes');
   const facts: Facts = {
     node: { version: process.versions.node, least: engines.replace(/^\D*/, '') },
     system: await attempt(systemFacts),

@@ -11,6 +11,10 @@ export type Probed<T> = { readonly found: T } | { readonly failed: string };
 export const foundOf = <T>(probed: Probed<T>): T | undefined =>
   'found' in probed ? probed.found : undefined;
 
+/** Whether a probe failed by ending its process (children.ts), as a driver does that crashes. */
+export const crashed = (probed: Probed<unknown>): boolean =>
+  'failed' in probed && /^the probe (crashed|ended)/.test(probed.failed);
+
 export interface NodeFacts {
   /** `20.20.2` */
   readonly version: string;

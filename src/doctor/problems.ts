@@ -6,6 +6,7 @@
 import {
   type AdapterFacts,
   CACHED,
+  crashed,
   type Facts,
   foundOf,
   type GpuVendor,
@@ -47,6 +48,7 @@ export const problemIds = [
   'musl',
   'dawn-does-not-load',
   'drivers-chosen-by-hand',
+  'looking-fails',
   'driver-crashes',
   'no-vulkan-loader',
   'no-device-permission',
@@ -206,9 +208,24 @@ const rules: { readonly [Id in ProblemId]: (seen: Seen) => Found | null } = {
     );
   },
 
+  // A variable or a folder that is not what it should be, or a driver that hangs.
+  'looking-fails': ({ facts: { adapters }, dawn, graphics }) => {
+    if (!dawn || !('failed' in adapters) || crashed(adapters)) return null;
+    const named = [...Object.keys(graphics?.variables ?? {}), 'DAWNTUNE_CACHE'].find((name) =>
+      adapters.failed.includes(name),
+    );
+    return stops(
+      `adapters cannot be looked for: ${adapters.failed}`,
+      named ? `correct ${named}, or unset it` : 'mend what the message names, or update the driver',
+      named
+        ? { ...onUnix(`unset ${named}`), windows: [`Remove-Item Env:${named}`] }
+        : onLinux('DAWNTUNE_SOFTWARE=lavapipe npx dawntune doctor'),
+    );
+  },
+
   'driver-crashes': (seen) => {
     const { facts, dawn, system, graphics } = seen;
-    if (!dawn || !('failed' in facts.adapters)) return null;
+    if (!dawn || !('failed' in facts.adapters) || !crashed(facts.adapters)) return null;
     const { crashing } = facts;
     const files = crashing.filter((each) => each !== CACHED);
     const names = files.map((file) => `*${fileName(file)}*`).join(',');

@@ -6,6 +6,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { after, test } from 'node:test';
 import type { DoctorReport } from '../../src/doctor/doctor.js';
+import { healthy } from '../doctor-machines.js';
 import { repositoryRoot } from '../repository.js';
 
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'dawntune-doctor-'));
@@ -17,6 +18,22 @@ const doctor = (words: readonly string[], env: NodeJS.ProcessEnv) =>
     encoding: 'utf8',
     env: { ...process.env, ...env },
   });
+
+test('--json of this machine has all facts, with a model that fits by some flags', () => {
+  const { stdout, status } = doctor(['--json'], {});
+  const report = JSON.parse(stdout) as DoctorReport;
+  assert.equal(status, 0, stdout);
+  assert.ok(report.schema === 1 && report.trains);
+  assert.deepEqual(Object.keys(report.facts).sort(), Object.keys(healthy).sort());
+  for (const [name, fact] of Object.entries(report.facts)) assert.ok(!('failed' in (fact as object)), name);
+  const { fit } = report.facts;
+  assert.ok('found' in fit);
+  const bytes = fit.found.ways.map((way) => way.bytes);
+  assert.ok(bytes.length === 6 && bytes[0]! > bytes[1]! && bytes[1]! > bytes[2]!, String(bytes));
+  const page = doctor([], {});
+  assert.match(page.stdout, /^verdict +works/m);
+  assert.equal(page.stderr, '');
+});
 
 test('without any adapter doctor says what to do, and what a software adapter would take', () => {
   const { stdout, status } = doctor(['--json'], {

@@ -37,6 +37,8 @@ const WAYS: readonly (readonly string[])[] = [
 const HOST_BYTES = 0.7e9;
 /** Of a software adapter's memory, as the budget of `Gpu.open` has it. */
 const PART = 0.9;
+/** Of a Mac’s memory: about what Metal recommends that a GPU takes which shares it. */
+const APPLE_PART = 2 / 3;
 
 export interface FitOptions {
   readonly wanted: string | null;
@@ -51,7 +53,9 @@ export async function probeFit({ wanted, adapter, memory }: FitOptions): Promise
   const capabilities = adapter ? await capabilitiesOf(wanted) : leastCapabilities;
   const { software } = capabilities;
   const of = software ? 'machine' : 'adapter';
-  const bytes = software ? Math.floor(machineMemory() * PART) : memory;
+  const part = software ? PART : process.platform === 'darwin' ? APPLE_PART : 1;
+  const whole = software ? machineMemory() : memory;
+  const bytes = whole === null ? null : Math.floor(whole * part);
   const ways: FitWay[] = [];
   for (const flags of WAYS) {
     const plan = await planWay(capabilities, parseEncoderConfig(bgeM3), [...STEP, ...flags]);
