@@ -4,10 +4,12 @@
  */
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
+import os from 'node:os';
 import path from 'node:path';
 import { test } from 'node:test';
 import { flagsPage } from '../scripts/flags-page.js';
 import { renderHelp } from '../src/flag-help.js';
+import { parseFinetuneArguments } from '../src/train/arguments.js';
 import { type Call, called, check, flagNames, known, parts, scripts } from './documents/commands.js';
 import { anchors, blocks, inlineCode, page, pages, prose, shellLines } from './documents/pages.js';
 import { repositoryRoot } from './repository.js';
@@ -130,6 +132,26 @@ test('every command that the documents show is one, with words that it takes', (
   }
   assert.deepEqual(wrong, []);
   assert.ok(parsed > 60, `${parsed} commands`);
+});
+
+test('settings that the documents show are read by --config', () => {
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'dawntune-settings-'));
+  const file = path.join(folder, 'run.yaml');
+  let seen = 0;
+  try {
+    for (const { text } of pages)
+      for (const { language, code } of blocks(text)) {
+        // Others are files of Kubernetes and of GitHub's workflows.
+        if (language !== 'yaml' || /^(?:apiVersion|on|jobs):/m.test(code)) continue;
+        fs.writeFileSync(file, code);
+        const { notices } = parseFinetuneArguments(['--config', file, '--output_dir', folder]);
+        assert.deepEqual(notices, []);
+        seen++;
+      }
+  } finally {
+    fs.rmSync(folder, { recursive: true, force: true });
+  }
+  assert.ok(seen > 0);
 });
 
 test('rows that the documents show are JSON', () => {

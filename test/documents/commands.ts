@@ -139,6 +139,9 @@ const withoutRedirections = (words: readonly string[]) =>
  */
 export function check({ name, words: given }: Call): void {
   const words = withoutRedirections(given).map((word) => (/^[A-Z_]+$/.test(word) ? '1' : word));
+  // The file is one of the reader's.
+  const config = words.indexOf('--config');
+  if (config >= 0) words.splice(config, 2);
   if (words.includes('--help') || words.includes('-h')) return;
   const command = known.get(name);
   if (!command) {
