@@ -1,4 +1,5 @@
 /** The body of a request, read within limits and as strict JSON: its bytes, values and nesting are bounded before it is looked at. */
+import { setMaxListeners } from 'node:events';
 import type { IncomingMessage } from 'node:http';
 import { InputError } from '../errors.js';
 import { asJsonObject, type JsonObject, parseJsonBytes } from '../files/json.js';
@@ -18,7 +19,10 @@ export class BodyReader {
   constructor(
     private readonly maxBytes: number,
     private readonly stopped: AbortSignal,
-  ) {}
+  ) {
+    // Each body that is being read listens.
+    setMaxListeners(0, stopped);
+  }
 
   /** What is too long by its own account. */
   requireLength(headers: IncomingMessage['headers']): void {
@@ -59,12 +63,15 @@ export class BodyReader {
           else chunks.push(chunk);
         });
         stream.on('end', () => end(resolve));
-        stream.on('close', () => end(() => reject(new Refusal(400, 'the body ended too early'))));
-        stream.on('error', (error) => end(() => reject(error)));
+        // A client that hangs up; nobody is there to be told.
+        const gone = () => end(() => reject(new Refusal(400, 'the body ended too early')));
+        stream.on('close', gone);
+        stream.on('error', gone);
       });
       return { body: parsed(Buffer.concat(chunks)), release };
     } catch (error) {
       release();
+      chunks.length = 0;
       throw error;
     }
   }
