@@ -5,6 +5,7 @@ import {
   debugFlag,
   type FlagValues,
   group,
+  listOf,
   optional,
   parseFlags,
   text,
@@ -35,6 +36,15 @@ export const mpiTestFlags = group('MPI', {
 /** Of `npm run test:long`. */
 export const longTestFlags = group('Long tests', {
   only: optional(text('the name of a file'), 'the tests of this file of test/long alone'),
+});
+
+/** Of `npm run smoke`. */
+export const smokeFlags = group('Smoke test', {
+  project: optional(
+    text('a folder'),
+    'a project with dawntune and openai installed; by default the package is packed and installed with npm',
+  ),
+  nodes: withDefault(listOf(text(), 'paths of node'), [], 'other versions of Node that run all of it too'),
 });
 
 export type SetupArguments = FlagValues<typeof setupFlags>;

@@ -8,60 +8,19 @@ import path from 'node:path';
 import { after, before, test } from 'node:test';
 import { compileConsumer, makeConsumer, packageFile, runConsumer } from '../consumer.js';
 import { askEmbeddingServer, trainExamples } from '../examples.js';
+import { declared, packAndInstall, packedManifest, placesOf } from '../packed.js';
 import { repositoryRoot } from '../repository.js';
 
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'dawntune-packed-'));
-const clone = path.join(folder, 'clone');
-const project = path.join(folder, 'project');
-const installed = path.join(project, 'node_modules', 'dawntune');
-const declared = [...Object.keys(packageFile.dependencies), ...Object.keys(packageFile.optionalDependencies)];
+const { clone, project, installed } = placesOf(folder);
 after(() => fs.rmSync(folder, { recursive: true, force: true }));
 
 before(() => {
-  // In a copy, as `npm pack` empties `dist`, which this test runs from.
-  const left = ['.git', 'dist', 'node_modules', 'output', path.join('test', 'golden')];
-  fs.cpSync(repositoryRoot, clone, {
-    recursive: true,
-    filter: (file) => !left.includes(path.relative(repositoryRoot, file)),
-  });
-  fs.symlinkSync(path.resolve(locate('typescript'), '../..'), path.join(clone, 'node_modules'));
-  execFileSync('npm', ['pack', '--pack-destination', folder], { cwd: clone, stdio: 'pipe' });
-  fs.mkdirSync(installed, { recursive: true });
-  const tarball = path.join(folder, `${packageFile.name}-${packageFile.version}.tgz`);
-  execFileSync('tar', ['-xzf', tarball, '-C', installed, '--strip-components=1']);
-  // The packages that it declares and no others, and its command where npm puts it.
-  for (const name of declared) {
-    const link = path.join(project, 'node_modules', name);
-    fs.mkdirSync(path.dirname(link), { recursive: true });
-    const target = path.dirname(locate(name));
-    fs.symlinkSync(target, link);
-  }
-  fs.mkdirSync(path.join(project, 'node_modules', '.bin'));
-  for (const [name, file] of Object.entries(manifest().bin)) {
-    const target = path.join(installed, file);
-    fs.chmodSync(target, 0o755);
-    fs.symlinkSync(target, path.join(project, 'node_modules', '.bin', name));
-  }
+  packAndInstall(folder);
   makeConsumer(project, installed);
 });
 
-interface PackedManifest {
-  readonly bin: Readonly<Record<string, string>>;
-  readonly exports: typeof packageFile.exports;
-}
-
-function manifest(): PackedManifest {
-  return JSON.parse(fs.readFileSync(path.join(installed, 'package.json'), 'utf8')) as PackedManifest;
-}
-
-/** The package.json of a dependency of this repository. */
-function locate(name: string): string {
-  for (let at = repositoryRoot; ; at = path.dirname(at)) {
-    const file = path.join(at, 'node_modules', name, 'package.json');
-    if (fs.existsSync(file)) return fs.realpathSync(file);
-    assert.notEqual(at, path.dirname(at), `${name} is not installed`);
-  }
-}
+const manifest = () => packedManifest(installed);
 
 const packed = () =>
   fs
