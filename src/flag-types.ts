@@ -18,11 +18,11 @@ export interface ValueType<T> {
   /** The words of a value, for the help text and for files; without this the value is its own word. */
   words?(value: T): string;
   /** `true` and `false` of a file are values of it, as `True` and `False` are on the command line. */
-  readonly truths?: boolean;
+  readonly truths?: boolean | undefined;
   /** What stands between the members of a list in its one word: a file may give a list. */
-  readonly separator?: string;
+  readonly separator?: string | undefined;
   /** It is not shown in messages and not written to files. */
-  readonly secret?: boolean;
+  readonly secret?: boolean | undefined;
 }
 
 function single<T>(
