@@ -6,10 +6,11 @@ import { counted, percentOf } from './numbers.js';
 import { facts, type Section } from './section.js';
 
 export function dataSection({ data }: RunRecord): Section {
-  const { files, rows, dropped, evaluation, queries, passages, samples } = data;
+  const { files, rows, dropped, looked_at: lookedAt, evaluation, queries, passages, samples } = data;
   const content = html`${facts([
     ['training rows', `${grouped(rows)}${dropped > 0 ? `, and ${grouped(dropped)} that take no part` : ''}`],
     ['files', fileList(files)],
+    lookedAt < rows && ['rows whose texts were measured', `${grouped(lookedAt)}, drawn at random`],
     evaluation && ['validation rows', grouped(evaluation.rows)],
     evaluation && ['validation files', fileList(evaluation.files)],
   ])}

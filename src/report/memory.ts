@@ -28,7 +28,9 @@ export function memorySection(record: RunRecord): Section | undefined {
   );
   if (bars.length === 0) return undefined;
   const budgetNote =
-    budget === null ? 'no budget was set' : `the budget is ${formatBytes(budget)}, the dashed line`;
+    budget === null
+      ? 'no budget was set'
+      : `the budget is ${formatBytes(budget)}${isInReach(budget, bars) ? ', the dashed line' : ''}`;
   return {
     id: 'memory',
     title: 'GPU memory',
@@ -54,9 +56,8 @@ function highest({ memory: { points, budget } }: RunRecord, label: string): Memo
 }
 
 function memoryBars(bars: readonly MemoryBar[]): Html {
-  const most = Math.max(...bars.map(({ memory }) => Math.max(memory.peak, partsOf(memory))));
-  // A budget far above what was used would make the bars too short to read.
-  const shown = (budget: number | null) => budget !== null && budget <= 3 * most;
+  const most = longest(bars);
+  const shown = (budget: number | null) => budget !== null && isInReach(budget, bars);
   const scale = 100 / Math.max(most, ...bars.map(({ budget }) => (shown(budget) ? budget! : 0)));
   const rows = bars.map(({ label, memory, budget }) => {
     const parts = MEMORY_PURPOSES.map((purpose, i) => {
@@ -75,6 +76,12 @@ function memoryBars(bars: readonly MemoryBar[]): Html {
   });
   return html`<div class="memory">${rows}</div><ul class="legend">${legend}</ul>`;
 }
+
+const longest = (bars: readonly MemoryBar[]): number =>
+  Math.max(...bars.map(({ memory }) => Math.max(memory.peak, partsOf(memory))));
+
+/** A budget far above what was used would make the bars too short to read. */
+const isInReach = (budget: number, bars: readonly MemoryBar[]): boolean => budget <= 3 * longest(bars);
 
 const partsOf = ({ by_purpose: parts }: MemoryPeak): number =>
   MEMORY_PURPOSES.reduce((sum, purpose) => sum + parts[purpose], 0);

@@ -28,7 +28,9 @@ function settingTable(settings: readonly Setting[], label: string): Html {
     [{ title: 'setting' }, { title: 'value' }, ...(defaults ? [] : [{ title: 'from' }])],
     settings.map(({ name, value, origin, group, default: fallback }): Row => {
       const instead =
-        fallback !== undefined && html` <span class="soft">instead of ${valueText(fallback)}</span>`;
+        fallback !== undefined &&
+        !same(fallback, value) &&
+        html` <span class="soft">instead of ${valueText(fallback)}</span>`;
       return [
         { content: html`${settingName(name)} <small>${group}</small>`, looks: 'name' },
         { content: html`${valueText(value)}${instead}`, looks: 'value' },

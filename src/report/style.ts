@@ -52,7 +52,7 @@ ul.plain{list-style:none;margin:0;padding:0}
 .samples li{margin:4px 0}
 .samples .query{font-weight:600}
 .text{white-space:pre-wrap;overflow-wrap:anywhere}
-.cut{color:var(--warn);font-size:13px}
+.cut{color:var(--warn);font-weight:400;font-size:13px}
 .samples span.soft{font-size:12.5px;font-weight:400}
 dl.texts{padding:0;background:none;margin:0 0 6px;font-size:14px}
 ul.ranks{display:flex;flex-wrap:wrap;gap:2px 18px;list-style:none;margin:0;padding:0;font-variant-numeric:tabular-nums}
