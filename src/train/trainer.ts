@@ -114,6 +114,7 @@ async function finetuneOn(
     interrupted.close();
   });
   const folder = await folderOnAllRanks(ranks, args.modelNameOrPath, () => openModelFolder(args, report));
+  report.progress?.({ phase: 'read', done: 0, unit: 'rows' });
   let inputs = await together(ranks, () => openInputs(folder, args, note, ranks.size));
   await requireSameInputs(ranks, inputs);
   let opened: Gpu | undefined;
@@ -169,6 +170,7 @@ async function finetuneOn(
     );
     for (const line of saves?.notices ?? []) note(line);
     const start = { gpu, inputs, checkpoint, ranks, note };
+    report.progress?.({ phase: 'plan', done: 0, unit: 'batches' });
     await chooseKernels(start);
     const memory = await together(ranks, () => planMemoryOf(start));
     const ofAll = await ranksMemory(ranks, memory, gpu.capabilities.software);
@@ -222,8 +224,10 @@ async function finetuneOn(
         run = model = undefined;
         model = loadModel(gpu, { ...inputs, folder: best });
       }
-      report.progress?.({ phase: 'save', done: 0, unit: 'bytes', subject: 'model' });
+      const saving = { phase: 'save', done: 0, unit: 'bytes', subject: 'model' } as const;
+      report.progress?.(saving);
       await gpu.phase('save', () => saves!.saveModel(model!, inputs.tokenizer, log.state));
+      report.progress?.({ ...saving, ended: true });
     };
     await together(ranks, () => optimizer.withTensors(saves && saveTrained));
     report.saved?.('model');

@@ -74,6 +74,7 @@ export async function openEmbedder(
   };
   try {
     await together(communicator, () => requireEmbedder(folder, '--model_name_or_path'));
+    if (communicator.rank === 0) report.progress?.({ phase: 'read', done: 0, unit: 'bytes', subject: name });
     const tokenizer = await together(communicator, () => Tokenizer.load(folder));
     const gpu = await together(communicator, async () => {
       opened.gpu = await (openGpu?.() ?? Gpu.open(args.adapter ? { adapter: args.adapter } : {}));

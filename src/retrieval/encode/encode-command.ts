@@ -19,7 +19,7 @@ import { alikeOnAllRanks, endAllRanks, fromFirstRank, onFirstRank } from '../../
 import type { Reporter } from '../../train/report.js';
 import { openEmbedder, usualLength } from '../embedder/open.js';
 import type { EncodeArguments } from './arguments.js';
-import { type InputText, readTexts } from './input.js';
+import { countTexts, type InputOptions, type InputText, readTexts } from './input.js';
 import { type EncodedSink, FileOutput, outputFiles, StandardOutput, type TextId } from './output.js';
 import { encodeStream } from './stream.js';
 import { tellEncoded, tellOf } from './telling.js';
@@ -131,7 +131,8 @@ async function encodeOnRank(
     };
     const join = role === 'query' ? embedder.query : role === 'passage' ? embedder.passage : undefined;
     let done = earlier.texts;
-    const onBatch = tellEncoded(tellOf(report, communicator), gpu, { unit: 'texts', from: done });
+    const total = communicator.rank === 0 ? countTexts(args.inputs, inputOptions(args)) : undefined;
+    const onBatch = tellEncoded(tellOf(report, communicator), gpu, { unit: 'texts', total, from: done });
     for await (const encoded of encodeStream(model, threads, texts(), {
       ...{ representations, join, communicator, start: earlier.texts },
       ...{ role: role === 'passage' ? 'document' : role, maxLength },
@@ -186,9 +187,13 @@ function requireOthers(args: EncodeArguments): void {
   }
 }
 
+const inputOptions = (args: EncodeArguments): InputOptions => ({
+  ...{ format: args.inputFormat, fields: args.field, idField: args.idField ?? undefined },
+});
+
 /** The texts on all ranks: files are read by each, standard input by the first. */
 async function* inputTexts(args: EncodeArguments, communicator: Communicator): AsyncGenerator<InputText> {
-  const options = { format: args.inputFormat, fields: args.field, idField: args.idField ?? undefined };
+  const options = inputOptions(args);
   if (communicator.size === 1) {
     yield* readTexts(args.inputs, options);
     return;

@@ -43,9 +43,39 @@ export async function* readTexts(
 const openStandardInput = (): AsyncIterable<Uint8Array> =>
   fs.createReadStream('', { fd: 0, autoClose: false });
 
+/** Files of more bytes are not read once more for the sake of a number. */
+const MOST_COUNTED = 1024 * MIB;
+
+/**
+ * How many texts there will be, for who is told how far encoding is: undefined where that is not known before, as of
+ * standard input, or of files that are no lists of lines. What is wrong with a file is told when its texts are read.
+ */
+export function countTexts(inputs: readonly string[], options: InputOptions): number | undefined {
+  let [count, bytes] = [0, 0];
+  try {
+    for (const input of inputs) {
+      if (input === '-' || (bytes += fs.statSync(input).size) > MOST_COUNTED) return undefined;
+      const json = isJson(input, options);
+      for (const line of fileLines(input)) {
+        const first = line.find((byte) => byte > SPACE);
+        if (json && first !== undefined && first !== BRACE) return undefined;
+        if (!json || first !== undefined) count++;
+      }
+    }
+    return count;
+  } catch {
+    return undefined;
+  }
+}
+
+const SPACE = 32;
+const BRACE = 0x7b;
+
+const isJson = (path: string, { format }: InputOptions): boolean =>
+  format === 'jsonl' || (format === 'auto' && /\.jsonl?$/i.test(path));
+
 function* fileTexts(path: string, options: InputOptions): Generator<InputText> {
-  const json = options.format === 'jsonl' || (options.format === 'auto' && /\.jsonl?$/i.test(path));
-  if (json) {
+  if (isJson(path, options)) {
     for (const { value, place } of readJsonObjects(path)) yield textOf(value, path, place.line, options);
     return;
   }

@@ -18,7 +18,11 @@ export function tellOf(
 export function tellEncoded(
   tell: Tell,
   gpu: Gpu,
-  { unit, total, from = 0 }: { readonly unit: Unit; readonly total?: number; readonly from?: number },
+  {
+    unit,
+    total,
+    from = 0,
+  }: { readonly unit: Unit; readonly total?: number | undefined; readonly from?: number },
 ): ((batch: { readonly texts: number; readonly tokens: number }) => void) | undefined {
   if (!tell) return undefined;
   let [done, tokens] = [from, 0];
