@@ -200,6 +200,14 @@ const rows: readonly Row[] = [
     ['no-gpu-driver'],
     /NVIDIA_DRIVER_CAPABILITIES=all/,
   ],
+  [
+    'a Radeon that a container does not see',
+    machine(inContainer, onProcessor, {
+      graphics: { cards: [{ pci: '0000:03:00.0', vendor: 'AMD', module: 'amdgpu' }], devices: [] },
+    }),
+    ['no-gpu-driver'],
+    /--device \/dev\/dri/,
+  ],
   ['nothing to compute on', machine(noCard, withoutAdapter), ['no-adapter'], /^npx dawntune setup$/],
   [
     'a virtual Mac',

@@ -42,7 +42,8 @@ function ofProcessor(kernel: CheckedKernel, processor: ProcessorFacts): Expected
       ? { rate: MEASURED.copy, kind: 'about', source: 'measured on 2 cores of an EPYC', alarming: 0.3 }
       : null;
   if (vectors === null || megahertz === null) return null;
-  const halves = kernel.name.endsWith('f16') ? '; halves are only stored, so as in f32' : '';
+  // A format of memory alone there, unpacked when it is read.
+  const halves = kernel.name.endsWith('f16') ? ', as in f32' : '';
   if (same)
     return {
       rate: (MEASURED.product / MEASURED.cores) * cores,

@@ -174,7 +174,7 @@ function kernelWords(kernel: CheckedKernel, chosen: ChosenFacts, facts: Facts): 
   const expected = expectedOf(kernel, chosen, foundOf(facts.processor));
   const beside = expected
     ? `${expected.kind} ${Number(expected.rate.toPrecision(3)).toLocaleString('en')} (${expected.source})`
-    : 'nothing to hold it against on this hardware';
+    : 'what such a machine should give is not known';
   return `${head}${`${kernel.rate!.toLocaleString('en')} ${kernel.unit}`.padStart(14)}, right; ${beside}`;
 }
 

@@ -339,6 +339,16 @@ const rules: { readonly [Id in ProblemId]: (seen: Seen) => Found | null } = {
         ),
         level: levelOf(seen),
       };
+    const hidden = !(seen.graphics?.devices ?? []).some(({ file }) => file.startsWith('/dev/dri/'));
+    if (system?.container && hidden)
+      return {
+        ...limits(
+          `the machine has ${words}, and this container not the file by which programs reach it`,
+          'start the container with the device, and have the driver’s Vulkan part installed in it',
+          onLinux('docker run --device /dev/dri …'),
+        ),
+        level: levelOf(seen),
+      };
     return {
       ...limits(
         `the machine has ${words}${card?.module ? `, driven by ${card.module}` : ''}, and no Vulkan driver that shows it`,
