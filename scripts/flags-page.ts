@@ -21,11 +21,14 @@ import {
 const HEAD = `# Every flag
 
 Written by \`npm run flags-page\` from the tables that the commands parse their words with; do not edit by hand.
-\`dawntune COMMAND --help\` prints the same.
+\`dawntune COMMAND --help-all\` prints the same, \`--help\` what most calls need.
 
 - \`--flag_name\` and \`--flag-name\` are one flag; a value stands behind a space or a \`=\`.
 - \`[True|False]\`: \`--flag\` alone means \`--flag True\`; where True is the default, \`--no_flag\` is \`--flag False\`.
 - A flag that is not here is an error that names the nearest one. Where a flag is given twice the last counts, with a line.
+- \`--config run.yaml\`, of every command, gives flags by a file: \`learning_rate: 1e-5\`, \`train_data: [a.jsonl, b.jsonl]\`,
+  \`fp16: true\`. A value means what the same word means on the command line, which goes before the file; paths are
+  relative to where the command is typed. YAML is 1.2: \`save_strategy: no\` is a text, not False.
 - Sizes are \`12GB\`, \`800MB\` or, in powers of two, \`800MiB\`.
 - Every command takes \`--config FILE\`: ${configFlag.config.help}.
 `;

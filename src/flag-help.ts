@@ -2,15 +2,27 @@
  * The help of a command, rendered from its flag table (src/flags.ts): the usage line and the list of flags. Stands
  * beside flags.ts, below all rooms.
  */
-import type { Flag, FlagTable } from './flags.js';
+import { configFlag, type Flag, type FlagTable } from './flags.js';
 
 /** Whether argv asks for help instead of work. */
 export function wantsHelp(argv: readonly string[]): boolean {
-  return argv.some((word) => word === '--help' || word === '-h');
+  return argv.some((word) => word === '--help' || word === '-h') || wantsAllHelp(argv);
+}
+
+/** Whether it asks for all flags, not the common ones alone. */
+export function wantsAllHelp(argv: readonly string[]): boolean {
+  return argv.some((word) => word === '--help-all' || word === '--help_all');
+}
+
+/** A call of a command, and what it is for. */
+export interface Example {
+  readonly purpose: string;
+  /** As it is typed; where it goes on in a second line, by a backslash. */
+  readonly command: string;
 }
 
 /** The words of a flag in help and usage: its name and what stands for its value. */
-export function spelled(name: string, { type }: Flag<unknown>): string {
+export function spelled(name: string, { type }: Pick<Flag<unknown>, 'type'>): string {
   return `--${name} ${type.bare === undefined ? type.placeholder : `[${type.placeholder}]`}`;
 }
 
@@ -65,4 +77,55 @@ function wrap(words: string, width: number, indent: string): string[] {
     line += line === indent ? word : ` ${word}`;
   }
   return [...lines, line];
+}
+
+/** Of a command: what its short help has beside the table. */
+export interface ShortHelp {
+  readonly examples: readonly Example[];
+  /** Flags that are shown beside those that must be given; all if not given. */
+  readonly common?: readonly string[] | undefined;
+}
+
+/** Columns of the names of flags; longer ones have a line of their own. */
+const NAMES = 38;
+
+/** The help on about a screen: usage, examples, and the flags that most calls need, a line each. */
+export function renderShortHelp(
+  usage: string,
+  table: FlagTable,
+  { examples, common }: ShortHelp,
+  width = 100,
+): string {
+  const lines = [usage];
+  if (examples.length > 0) lines.push('', 'Examples:', ...exampleLines(examples));
+  const all = Object.entries(table).filter(([, { inert }]) => inert === undefined);
+  const shown = all.filter(
+    ([name, { fallback }]) => !common || fallback === undefined || common.includes(name),
+  );
+  const rest = all.length - shown.length;
+  for (const title of new Set(shown.map(([, { group }]) => group))) {
+    lines.push('', `${title}:`);
+    for (const [name, flag] of shown)
+      if (flag.group === title) lines.push(...flagLines(spelled(name, flag), described(flag), width));
+  }
+  lines.push('', 'Every command:');
+  lines.push(...flagLines(spelled('config', configFlag.config), configFlag.config.help, width));
+  const more = rest === 0 ? 'this, with each flag in more lines' : `all flags: ${rest} more`;
+  lines.push(...flagLines('--help-all', more, width));
+  return `${lines.join('\n')}\n`;
+}
+
+/** Examples with their purposes as comments, so that both can be pasted. */
+export const exampleLines = (examples: readonly Example[]): string[] =>
+  examples.flatMap(({ purpose, command }) => [
+    `  # ${purpose}`,
+    ...command.split('\n').map((line) => `  ${line}`),
+  ]);
+
+const described = (flag: Flag<unknown>) => `${flag.help}${defaultNote(flag)}`;
+
+function flagLines(name: string, help: string, width: number): string[] {
+  const words = wrap(help, width, ' '.repeat(NAMES));
+  if (name.length + 4 > NAMES) return [`  ${name}`, ...words];
+  return [`  ${name.padEnd(NAMES - 2)}${words[0]!.trimStart()}`, ...words.slice(1)];
 }

@@ -23,6 +23,10 @@ export interface ValueType<T> {
   readonly separator?: string | undefined;
   /** It is not shown in messages and not written to files. */
   readonly secret?: boolean | undefined;
+  /** The words that it can be, where they are few: shells complete them. */
+  readonly choices?: readonly string[] | undefined;
+  /** Files and folders are such values: shells complete those. */
+  readonly isPath?: boolean | undefined;
 }
 
 function single<T>(
@@ -33,8 +37,16 @@ function single<T>(
   return { expects, placeholder, many: false, parse: ([word]) => parse(word!) };
 }
 
-export const text = (expects = 'a value'): ValueType<string> =>
-  single(expects, 'TEXT', (word) => (word === '' ? undefined : word));
+/** A text that is not empty. What `expects` a path, a folder or a checkpoint is one of those to shells too. */
+export function text(expects = 'a value'): ValueType<string> {
+  const isPath = /^a (?:path|folder|checkpoint)\b/.test(expects);
+  return {
+    ...single(expects, expects.startsWith('a path') ? 'PATH' : 'TEXT', (word) =>
+      word === '' ? undefined : word,
+    ),
+    isPath,
+  };
+}
 
 /** Like `text`, but may be empty. */
 export const anyText: ValueType<string> = single('a text', 'TEXT', (word) => word);
@@ -91,14 +103,18 @@ export const boolean: ValueType<boolean> = {
   ...single('True or False', 'True|False', booleanOf),
   bare: true,
   truths: true,
+  choices: ['True', 'False'],
 };
 
 export function choice<const Choices extends readonly string[]>(
   choices: Choices,
 ): ValueType<Choices[number]> {
-  return single(`one of ${choices.join(', ')}`, choices.join('|'), (word) =>
-    choices.includes(word) ? word : undefined,
-  );
+  return {
+    ...single(`one of ${choices.join(', ')}`, choices.join('|'), (word) =>
+      choices.includes(word) ? word : undefined,
+    ),
+    choices,
+  };
 }
 
 const BYTES: Record<string, number> = {
@@ -126,6 +142,8 @@ export function listOf<T>(type: ValueType<T>, expects: string): ValueType<T[]> {
     expects,
     placeholder: `${type.placeholder}…`,
     many: true,
+    ...(type.choices && { choices: type.choices }),
+    ...(type.isPath && { isPath: true }),
     ...(type.words && { words: (values: T[]) => values.map((value) => type.words!(value)).join(' ') }),
     parse(words) {
       const values = words.map((word) => type.parse([word]));

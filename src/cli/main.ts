@@ -5,21 +5,39 @@
  */
 import { Command, CommanderError } from 'commander';
 import { InputError } from '../errors.js';
-import { renderHelp, usageLine, wantsHelp } from '../flag-help.js';
+import {
+  exampleLines,
+  renderHelp,
+  renderShortHelp,
+  usageLine,
+  wantsAllHelp,
+  wantsHelp,
+} from '../flag-help.js';
+import { configFlag } from '../flags.js';
 import { nearestName } from '../nearest-name.js';
 import { show } from '../show.js';
 import { packageVersion } from '../version.js';
+import { commandHelp, firstCalls, groupOf } from './command-help.js';
 import { type CliCommand, commands } from './commands.js';
 import { exitCodeOf, tellFailure } from './failure.js';
 import { surviveLostStreams } from './standard-streams.js';
 
 surviveLostStreams();
 
-async function helpOf(name: string, { summary, positionals, flags }: CliCommand): Promise<string> {
-  const table = await flags();
+async function helpOf(name: string, command: CliCommand, argv: readonly string[]): Promise<string> {
+  const { summary, positionals } = command;
+  const table = await command.flags();
   const usage = usageLine(['dawntune', name, ...(positionals ? [positionals] : [])].join(' '), table);
-  return renderHelp(`${usage}\n\n${summary}`, table);
+  const head = `${usage}\n\n${summary}`;
+  const width = Math.min(100, Math.max(60, process.stdout.columns ?? 100));
+  return wantsAllHelp(argv)
+    ? renderHelp(head, { ...table, ...configFlag }, width)
+    : renderShortHelp(head, table, commandHelp[name] ?? { examples: [] }, width);
 }
+
+/** `-v` too, which no command has for anything else. */
+const wantsVersion = (argv: readonly string[]) =>
+  argv.length === 1 && ['--version', '-V', '-v'].includes(argv[0]!);
 
 /** Commander finds the command; the words after its name belong to the command's own flag table. */
 function program(): Command {
@@ -27,7 +45,12 @@ function program(): Command {
     .description('Fine-tune BGE-M3 on WebGPU: dense, sparse and ColBERT, on any GPU or a CPU')
     .version(packageVersion(), '-V, --version', 'say which version this is')
     .usage('COMMAND [flags]')
-    .addHelpText('after', '\n`dawntune COMMAND --help` lists the flags of a command.')
+    .addHelpText('after', `\nExamples:\n${exampleLines(firstCalls).join('\n')}`)
+    .addHelpText(
+      'after',
+      '\n`dawntune COMMAND --help` shows the flags of a command that most calls need, --help-all all.',
+    )
+    .commandsGroup('More:')
     .helpCommand('help [COMMAND]', 'the flags of a command')
     .enablePositionalOptions()
     .configureHelp({ subcommandTerm: (command) => command.name() })
@@ -39,13 +62,15 @@ function program(): Command {
     program
       .command(name)
       .summary(command.summary)
+      .helpGroup(`${groupOf(name)}:`)
       .helpOption(false)
       .helpCommand(false)
       .allowUnknownOption()
       .passThroughOptions()
       .argument('[words...]')
       .action(async (argv: string[]) => {
-        if (wantsHelp(argv) && !command.ownHelp) process.stdout.write(await helpOf(name, command));
+        if (wantsVersion(argv)) process.stdout.write(`${packageVersion()}\n`);
+        else if (wantsHelp(argv) && !command.ownHelp) process.stdout.write(await helpOf(name, command, argv));
         else process.exitCode = await (await command.load())(argv);
       });
   return program;
@@ -56,7 +81,7 @@ async function main(words: readonly string[]): Promise<void> {
   const [first, name] = words;
   const asked = first === 'help' && name !== undefined;
   if (asked && !commands.has(name)) throw unknownCommand(name);
-  const argv = asked ? [name, '--help'] : words;
+  const argv = asked ? [name, '--help'] : wantsVersion(words) ? ['--version'] : words;
   try {
     await program().parseAsync(argv, { from: 'user' });
   } catch (error) {

@@ -26,7 +26,7 @@ import { startFlags } from '../train/rank-arguments.js';
 export const API_KEY_VARIABLE = 'DAWNTUNE_API_KEY';
 
 const apiKey: ValueType<AccessToken> = {
-  ...{ expects: 'a key of visible ASCII characters', placeholder: 'KEY', many: false },
+  ...{ expects: 'a key of visible ASCII characters', placeholder: 'KEY', many: false, secret: true },
   parse: ([word]) => (/^[\x21-\x7e]+$/.test(word!) ? new AccessToken(word!, '--api_key') : undefined),
 };
 

@@ -68,6 +68,7 @@ const compat: ValueType<ReadonlySet<CompatName>> = {
   placeholder: 'True|False|NAME…',
   many: true,
   truths: true,
+  choices: ['True', 'False', ...compatNames],
   bare: new Set(compatNames),
   words: (names) => (names.size === 0 ? 'False' : [...names].join(' ')),
   parse(words) {

@@ -87,7 +87,7 @@ export const flagNames: ReadonlySet<string> = new Set([
   ...Object.keys(embedderAliases),
   ...Object.keys({ ...trainingArgumentAliases, ...olderTrainingArgumentAliases }),
   // They belong to all commands.
-  ...['help', 'version', ...Object.keys(configFlag)],
+  ...['help', 'help_all', 'version', ...Object.keys(configFlag)],
 ]);
 
 export interface Call {
@@ -142,7 +142,7 @@ export function check({ name, words: given }: Call): void {
   // The file is one of the reader's.
   const config = words.indexOf('--config');
   if (config >= 0) words.splice(config, 2);
-  if (words.includes('--help') || words.includes('-h')) return;
+  if (['--help', '-h', '--help-all'].some((word) => words.includes(word))) return;
   const command = known.get(name);
   if (!command) {
     if (!scripts.has(name) && !['--help', '--version', 'help'].includes(name))

@@ -25,8 +25,10 @@ function commas<T extends string>(
   expects: string,
   placeholder: string,
   accepts: (word: string) => word is T,
+  choices?: readonly T[],
 ): ValueType<T[]> {
   return {
+    ...(choices && { choices }),
     ...{ expects: `${expects}, with commas between them`, placeholder, many: false, separator: ',' },
     parse([list]) {
       const words = list!.split(',').map((word) => word.trim());
@@ -40,6 +42,7 @@ const representationNames = commas(
   `some of ${representations.join(', ')}`,
   representations.join(','),
   (word): word is Representation => representations.some((name) => name === word),
+  representations,
 );
 
 export const outputFormats = ['jsonl', 'npy', 'safetensors'] as const;

@@ -37,6 +37,7 @@ const modes: ValueType<RetrievalMode[]> = {
   expects: `some of ${retrievalModes.join(', ')}`,
   placeholder: 'MODE,…',
   many: true,
+  choices: retrievalModes,
   parse(words) {
     const names = words.flatMap((word) => word.split(/[\s,]+/)).filter((name) => name !== '');
     const known = retrievalModes.filter((mode) => names.includes(mode));
