@@ -48,7 +48,12 @@ const calls = ({ command }: Example): string[][] =>
   command
     .replaceAll(/\\\n\s*/g, '')
     .split('\n')
-    .map((line) => line.replace(/^(?:cat \S+ \| |sudo )/, '').split(' '));
+    .map((line) =>
+      line
+        .replace(/^(?:cat \S+ \| |sudo |source <\()/, '')
+        .replace(/\)$| > .*$/, '')
+        .split(' '),
+    );
 
 async function parse([program, name, ...words]: string[]): Promise<void> {
   assert.equal(program, 'dawntune');

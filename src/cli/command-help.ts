@@ -223,6 +223,16 @@ export const commandHelp: Readonly<Record<string, ShortHelp>> = {
       { purpose: 'a training step', command: 'dawntune bench step --fp16 --steps 5' },
     ],
   },
+  completion: {
+    examples: [
+      { purpose: 'in ~/.bashrc', command: 'source <(dawntune completion bash)' },
+      {
+        purpose: 'for zsh and for fish, once',
+        command:
+          'dawntune completion zsh > ~/.zfunc/_dawntune\ndawntune completion fish > ~/.config/fish/completions/dawntune.fish',
+      },
+    ],
+  },
   setup: {
     examples: [
       { purpose: 'a software driver in the cache folder, without root', command: 'dawntune setup' },

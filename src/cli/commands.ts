@@ -137,4 +137,16 @@ export const commands: ReadonlyMap<string, CliCommand> = new Map<string, CliComm
       load: async () => (await import('../setup/setup.js')).setup,
     },
   ],
+  [
+    'completion',
+    {
+      summary: 'print a script by which bash, zsh or fish completes commands, flags and their values',
+      positionals: 'SHELL',
+      flags: async () => (await import('./completion.js')).completionFlags,
+      load: async () => {
+        const { completion } = await import('./completion.js');
+        return (argv) => completion(argv, commands);
+      },
+    },
+  ],
 ]);
