@@ -19,7 +19,7 @@ test('asked to stop between the batches of a step, or in an evaluation, a run go
 test('a run that is asked before its first step saves nothing, one that has ended writes its model', async () => {
   const stop = { requested: true };
   const { notes, steps } = await run('none', '', undefined, stop);
-  assert.deepEqual([steps, fs.readdirSync(at('none'))], [[], ['run_record.json']]);
+  assert.deepEqual([steps, fs.readdirSync(at('none'))], [[], ['report.html', 'run_record.json']]);
   assert.ok(!notes.some((note) => /checkpoint-|model written/.test(note)), notes.join('\n'));
   const late = { requested: false };
   const told = await run('all', '--max_steps 2', undefined, late, (step) => {

@@ -3,6 +3,8 @@ import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
+import { REPORT_FILE } from '../src/report/report.js';
+import { runPage } from '../src/report/run-page.js';
 import { Columns, MOST_POINTS } from '../src/run-record/columns.js';
 import { readRunRecord } from '../src/run-record/read.js';
 import { type Column, RUN_RECORD_FILE, type RunRecord } from '../src/run-record/record.js';
@@ -75,18 +77,22 @@ test('the longest record is below 2 MB', () => {
   assert.ok(bytes + others < 2e6, `${bytes} + ${others}`);
 });
 
+/** What lies beside the record. */
+const pageOf = (folder: string) => fs.readFileSync(at(folder, REPORT_FILE), 'utf8');
 const recordOf = (...folder: string[]): RunRecord => readRunRecord(at(...folder));
 
 test('a run that is stopped, that fails or that ends says so; the next one goes on with its record', async () => {
   await run('kept', '--use_self_distill True', 4);
   const failed = recordOf('kept');
   assert.deepEqual([failed.status, failed.reason, failed.step], ['failed', 'stopped', 3]);
+  assert.equal(pageOf('kept'), runPage(failed));
   const saved = recordOf('kept', 'checkpoint-2');
   assert.deepEqual([saved.status, saved.step], ['running', 2]);
   assert.deepEqual(saved.steps.loss.mean, failed.steps.loss.mean.slice(0, 2));
   await run('kept', '--use_self_distill True --resume_from_checkpoint True');
   const whole = recordOf('kept');
   assert.deepEqual([whole.status, whole.step, whole.total_steps], ['finished', 6, 6]);
+  assert.equal(pageOf('kept'), runPage(whole));
   assert.deepEqual(whole.steps.step, [1, 2, 3, 4, 5, 6]);
   assert.deepEqual(
     whole.sessions.map(({ from_step, to_step }) => [from_step, to_step]),
@@ -116,13 +122,20 @@ test('a record that is damaged begins anew; --report False keeps none', async ()
   for (const name of fs.readdirSync(at('kept')))
     if (/^checkpoint-[46]$/.test(name)) fs.rmSync(at('kept', name), { recursive: true });
   fs.writeFileSync(path.join(at('kept', 'checkpoint-2'), RUN_RECORD_FILE), '{"format": 1, "status": 7}');
+  fs.writeFileSync(at('kept', REPORT_FILE), 'a letter');
   const { notes } = await run('kept', '--use_self_distill True --resume_from_checkpoint True');
   assert.match(notes.join('\n'), /^the record of the run begins anew: .*"status"/m);
+  assert.match(
+    notes.join('\n'),
+    /report\.html is written no more: .*is there already and is no report: move it away$/m,
+  );
+  assert.equal(pageOf('kept'), 'a letter');
   const { steps, sessions } = recordOf('kept');
   assert.deepEqual([steps.from, steps.step, sessions.length], [2, [3, 4, 5, 6], 1]);
 
   await run('unkept', '--report False --max_steps 2');
   assert.ok(!fs.existsSync(at('unkept', RUN_RECORD_FILE)));
+  assert.ok(!fs.existsSync(at('unkept', REPORT_FILE)));
   assert.ok(!fs.existsSync(at('unkept', 'checkpoint-2', RUN_RECORD_FILE)));
 });
 

@@ -6,6 +6,7 @@ import { requireReplaceable, writeFileAtomic } from '../files/atomic.js';
 import { isSystemError, systemReason } from '../files/reason.js';
 import { sameFolder } from '../files/same-folder.js';
 import { readRunRecord } from '../run-record/read.js';
+import type { RunRecord } from '../run-record/record.js';
 import { printable } from '../show.js';
 import { comparisonPage } from './comparison-page.js';
 import { REPORT_MARK, runPage } from './run-page.js';
@@ -41,6 +42,16 @@ export function writeReport({ folders, output }: ReportRequest): string {
   return file;
 }
 
+/**
+ * The page of a run into its output folder, beside the record. @throws InputError where another file has its name,
+ * MachineError (disk full …).
+ */
+export function writeRunPage(folder: string, record: RunRecord): void {
+  const file = path.join(folder, REPORT_FILE);
+  requireOwn(file, false);
+  writeFileAtomic(file, runPage(record));
+}
+
 /** As it was given, without slashes at the end; what stands for a place by its name. */
 function nameOf(folder: string): string {
   const name = folder.replace(/[/\\]+$/, '');
@@ -68,6 +79,6 @@ function requireOwn(file: string, given: boolean): void {
     );
   }
   throw new InputError(
-    `${where}: is there already and is no report: move it away, or give --output another name`,
+    `${where}: is there already and is no report: move it away${given ? ', or give --output another name' : ''}`,
   );
 }

@@ -9,6 +9,7 @@ import { InputError, MachineError } from '../../errors.js';
 import { writeFileAtomic } from '../../files/atomic.js';
 import type { Gpu } from '../../gpu/gpu.js';
 import type { MemoryReport } from '../../gpu/memory.js';
+import { REPORT_FILE, writeRunPage } from '../../report/report.js';
 import { Columns } from '../../run-record/columns.js';
 import {
   type Column,
@@ -75,8 +76,8 @@ export class RunRecorder {
   /** When the step began that is taken. */
   private stepBegan = performance.now();
   private written = Number.NEGATIVE_INFINITY;
-  /** Why the record is written no more. */
-  private fault: string | undefined;
+  /** Files that are written no more. */
+  private readonly faults = new Set<string>();
 
   constructor(private readonly facts: RunFacts) {
     const { notices, from, earlier } = facts;
@@ -186,23 +187,33 @@ export class RunRecorder {
 
   /** For a checkpoint of the newest step. */
   text(): string {
-    return `${JSON.stringify(this.record())}\n`;
+    return textOf(this.record());
   }
 
-  /** Into the run's output folder. */
+  /** Into the run's output folder, with the page that people read. */
   write(): void {
     this.written = performance.now();
-    if (this.fault !== undefined) return;
-    const file = path.join(this.facts.plan.args.outputDir, RUN_RECORD_FILE);
+    const { outputDir } = this.facts.plan.args;
+    const record = this.record();
+    this.attempt(RUN_RECORD_FILE, (file) => writeFileAtomic(file, textOf(record)));
+    this.attempt(REPORT_FILE, () => writeRunPage(outputDir, record));
+  }
+
+  /** A file that could not be written is told of once, and not tried again. */
+  private attempt(name: string, write: (file: string) => void): void {
+    if (this.faults.has(name)) return;
+    const file = path.join(this.facts.plan.args.outputDir, name);
     try {
-      writeFileAtomic(file, this.text());
+      write(file);
     } catch (error) {
       if (!(error instanceof MachineError || error instanceof InputError)) throw error;
-      this.fault = error.message;
+      this.faults.add(name);
       this.facts.note(`${printable(file)} is written no more: ${error.message}`);
     }
   }
 }
+
+const textOf = (record: RunRecord): string => `${JSON.stringify(record)}\n`;
 
 const byPurpose = ({ peakByPurpose }: MemoryReport): MemoryByPurpose => ({ ...peakByPurpose });
 
