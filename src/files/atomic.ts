@@ -12,6 +12,7 @@ import { InputError, MachineError } from '../errors.js';
 import { progress } from '../progress.js';
 import { printable } from '../show.js';
 import { remedy, systemReason, writingFault } from './reason.js';
+import { rename } from './rename.js';
 
 const TEMPORARY_SUFFIX = '.dawntune-tmp';
 
@@ -67,7 +68,7 @@ export class AtomicFile {
     this.attempt(() => {
       fs.fsyncSync(this.open());
       this.close();
-      fs.renameSync(this.temporary, this.path);
+      rename(this.temporary, this.path);
       syncFolder(path.dirname(this.path));
     });
   }

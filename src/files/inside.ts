@@ -31,8 +31,14 @@ export function requireInside(folder: string, file: string): void {
     if (path.basename(path.dirname(at)) === 'snapshots' && path.basename(model).startsWith('models--'))
       roots.push(path.join(model, 'blobs'));
   }
-  if (!roots.some((root) => target.startsWith(root + path.sep)))
+  if (!roots.some((root) => liesIn(root, target)))
     throw new InputError(
       `${printable(file)}: expected a file of this folder, found a link to ${printable(target)}`,
     );
+}
+
+/** Whether a file is below a folder, both as the system writes them; the folder may be a root (`/`, `M:\\`). */
+export function liesIn(folder: string, file: string, system: path.PlatformPath = path): boolean {
+  const inner = system.relative(folder, file);
+  return inner !== '' && inner !== '..' && !inner.startsWith(`..${system.sep}`) && !system.isAbsolute(inner);
 }

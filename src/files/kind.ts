@@ -10,6 +10,8 @@ export function kindOf(start: Uint8Array): string | undefined {
   if (text.startsWith(LFS)) return 'a Git LFS pointer (the file itself was not fetched: run `git lfs pull`)';
   if (/^(?:\u00ef\u00bb\u00bf)?\s*<(?:!doctype|html|head|\?xml)/i.test(text))
     return 'a web page (the download failed: fetch the file again)';
+  if (/^(?:\xff\xfe|\xfe\xff)/.test(text))
+    return 'UTF-16 text (as > of Windows PowerShell writes it: save the file as UTF-8)';
   if (/^\x7fELF/.test(text)) return 'a program';
   if (text.startsWith('PK\x03\x04')) return 'a zip archive';
   if (text.startsWith('\x1f\x8b')) return 'a gzip archive';

@@ -16,6 +16,7 @@ import { printable } from '../show.js';
 import { type JsonObject, readJsonObject } from './json.js';
 import { PositionedFile } from './positioned.js';
 import { remedy, systemReason, writingFault } from './reason.js';
+import { rename } from './rename.js';
 
 export const LOCK_FILE = '.dawntune.lock';
 const CLAIM = /^\.dawntune-claim\.(\d+)\.(\d*)\.([0-9a-f]{12})\.[0-9a-f]{16}$/;
@@ -82,7 +83,7 @@ export class FolderLock {
           const nonce = randomBytes(16).toString('hex');
           const content: Holder = { ...self, nonce, since: new Date().toISOString() };
           writeSynced(file, `${JSON.stringify(content)}\n`);
-          fs.renameSync(file, path.join(folder, LOCK_FILE));
+          rename(file, path.join(folder, LOCK_FILE));
           taken = true;
           return new FolderLock(folder, nonce);
         }

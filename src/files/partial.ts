@@ -11,6 +11,7 @@ import { requireReplaceable, syncFolder, writeFileAtomic } from './atomic.js';
 import { lockFile } from './file-lock.js';
 import { type JsonObject, readJsonObject } from './json.js';
 import { remedy, systemReason, writingFault } from './reason.js';
+import { rename } from './rename.js';
 
 /** What a run of its kind left: how far it came, in its own words and in bytes of each file. */
 export interface Progress {
@@ -127,7 +128,7 @@ export class PartFile {
   publish(): void {
     this.sync();
     this.close();
-    this.attempt(() => fs.renameSync(this.part, this.path));
+    this.attempt(() => rename(this.part, this.path));
   }
 
   close(): void {

@@ -17,6 +17,7 @@ import { InputError, MachineError } from '../errors.js';
 import { printable } from '../show.js';
 import { isTemporaryName, syncFolder } from './atomic.js';
 import { isSystemError, remedy, systemReason } from './reason.js';
+import { removeAll, rename, whileHeld } from './rename.js';
 
 /** Names without a dot: what is completed must never be the folder itself or the one above it. */
 const STAGED = /^\.dawntune-save\.([\w-]+)\.(writing|folder|files|moving|old)$/;
@@ -70,7 +71,7 @@ export function removeFolder(folder: string, name: string): void {
   attempt(folder, () => {
     const old = staged(folder, name, 'old');
     removeAll(old);
-    fs.renameSync(path.join(folder, name), old);
+    rename(path.join(folder, name), old);
     removeAll(old);
   });
 }
@@ -112,7 +113,7 @@ async function stage(
     await write(writing);
     attempt(folder, () => {
       syncFolder(writing);
-      fs.renameSync(writing, staged(folder, name, whole));
+      rename(writing, staged(folder, name, whole));
       syncFolder(folder);
     });
   } catch (error) {
@@ -153,9 +154,9 @@ function completeFolder(folder: string, name: string): void {
   const old = staged(folder, name, 'old');
   if (fs.lstatSync(final, { throwIfNoEntry: false })) {
     removeAll(old);
-    fs.renameSync(final, old);
+    rename(final, old);
   }
-  fs.renameSync(staged(folder, name, 'folder'), final);
+  rename(staged(folder, name, 'folder'), final);
   syncFolder(folder);
   removeAll(old);
 }
@@ -167,18 +168,18 @@ function completeFiles(folder: string, name: string, { gate, groups }: FileSet):
     const used = filesIn(whole);
     const stale = groups.filter((group) => group.some((member) => used.includes(member))).flat();
     for (const file of new Set([gate, ...stale, ...used])) {
-      fs.rmSync(path.join(folder, file), { force: true });
+      whileHeld(() => fs.rmSync(path.join(folder, file), { force: true }));
       if (file === gate) syncFolder(folder);
     }
     syncFolder(folder);
-    fs.renameSync(whole, moving);
+    rename(whole, moving);
     syncFolder(folder);
   }
   const rest = filesIn(moving);
   const move = (file: string) => {
     const inner = path.dirname(path.join(folder, file));
     if (file.includes('/')) fs.mkdirSync(inner, { recursive: true });
-    fs.renameSync(path.join(moving, file), path.join(folder, file));
+    rename(path.join(moving, file), path.join(folder, file));
     if (file.includes('/')) syncFolder(inner);
   };
   for (const file of rest) if (file !== gate) move(file);
@@ -200,10 +201,6 @@ function filesIn(folder: string): string[] {
         ? filesIn(path.join(folder, entry.name)).map((name) => `${entry.name}/${name}`)
         : [entry.name],
     );
-}
-
-function removeAll(file: string): void {
-  fs.rmSync(file, { recursive: true, force: true });
 }
 
 function attempt(folder: string, body: () => void): void {

@@ -8,6 +8,7 @@ import { createHash, type Hash, randomBytes } from 'node:crypto';
 import fs from 'node:fs';
 import { MachineError } from '../errors.js';
 import { lockFile } from '../files/file-lock.js';
+import { rename } from '../files/rename.js';
 import { formatBytes } from '../gpu/memory.js';
 import { printable, show } from '../show.js';
 import { type CacheEntry, cannotWrite, sizeOf } from './cache-entry.js';
@@ -82,7 +83,7 @@ class Partial {
   commit(blob: string): void {
     try {
       fs.fsyncSync(this.descriptor);
-      fs.renameSync(this.path, blob);
+      rename(this.path, blob);
     } catch (error) {
       throw cannotWrite(blob, error);
     }

@@ -16,6 +16,7 @@ import { syncFolder, writeFileAtomic } from '../files/atomic.js';
 import { lockFile } from '../files/file-lock.js';
 import { PositionedFile } from '../files/positioned.js';
 import { systemReason } from '../files/reason.js';
+import { rename } from '../files/rename.js';
 import { printable } from '../show.js';
 import { encoderFolder } from '../tokenizer/folder.js';
 import { readIndex, WEIGHT_FILES } from '../weights/open.js';
@@ -144,7 +145,7 @@ export class CacheEntry {
       make(file, single);
       const place = path.join(snapshot, file.path);
       fs.mkdirSync(path.dirname(place), { recursive: true });
-      fs.renameSync(path.join(single, file.path), place);
+      rename(path.join(single, file.path), place);
       syncFolder(path.dirname(place));
     }
   }
@@ -154,7 +155,7 @@ export class CacheEntry {
     fs.mkdirSync(path.dirname(reference), { recursive: true });
     const fresh = path.join(staging, 'reference');
     writeFileAtomic(fresh, commit);
-    fs.renameSync(fresh, reference);
+    rename(fresh, reference);
     syncFolder(path.dirname(reference));
   }
 

@@ -12,6 +12,7 @@ import path from 'node:path';
 import { InputError, MachineError } from '../../errors.js';
 import { syncFolder, writeFileAtomic } from '../../files/atomic.js';
 import { systemReason } from '../../files/reason.js';
+import { rename } from '../../files/rename.js';
 import { printable, show } from '../../show.js';
 import type { Communicator } from '../../train/ranks/communicator.js';
 import type { VectorRows } from '../vectors/rows.js';
@@ -148,7 +149,7 @@ export async function buildApproximateIndex(
     fs.fsyncSync(descriptor);
     const bytes = fs.fstatSync(descriptor).size;
     fs.closeSync(descriptor);
-    fs.renameSync(temporary, file);
+    rename(temporary, file);
     syncFolder(folder);
     const record: IndexRecord = { format: 'dawntune usearch index', ...settings, width, count, bytes };
     writeFileAtomic(recordFile(file), `${JSON.stringify(record, null, 2)}\n`);
