@@ -182,6 +182,14 @@ test('a line keeps what matters most, and is never wider than the terminal', () 
     at(200),
     'training 10/100 steps ███░░░░░░░░░░░░░░░░░░░░░░░░░░░ 10% · loss 0.5000 · 1 steps/s · 1k tokens/s · 2.50 GB · 0:10 · 1:30 left',
   );
+  const none = new Pace(0, 0);
+  assert.equal(
+    progressLine(
+      { work: { phase: 'mine', done: 1, total: 2, unit: 'rows' }, pace: none, began: 0, now: 9 },
+      40,
+    ),
+    'mining 1/2 rows █████░░░░░░ 50% · 0:09',
+  );
   const slow = new Pace(0, 0);
   slow.reached(40, 2);
   assert.match(

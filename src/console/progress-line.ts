@@ -44,6 +44,9 @@ interface Part {
   readonly keep: number;
 }
 
+/** The bar makes way before a loss does, and after the rate. */
+const BAR: Part = { text: '', keep: 4 };
+
 /** What is to be told of a piece of work. */
 export interface Told {
   readonly work: Work;
@@ -86,15 +89,12 @@ export function progressLine(
   const kept = new Set<Part>();
   // What stands behind what does not fit may fit, but then a number would come and go with the width of another.
   let barWidth = 0;
-  for (const part of [...given].sort((a, b) => a.keep - b.keep)) {
-    if (bar && share !== undefined && barWidth === 0 && part.keep > BAR_KEEP) {
-      if (room < SHORTEST_BAR + 1) break;
-      barWidth = SHORTEST_BAR;
-      room -= SHORTEST_BAR + 1;
-    }
-    const width = widthOf(part.text) + between;
+  const wanted = bar && share !== undefined ? [...given, BAR] : given;
+  for (const part of [...wanted].sort((a, b) => a.keep - b.keep)) {
+    const width = part === BAR ? SHORTEST_BAR + 1 : widthOf(part.text) + between;
     if (width > room) break;
-    kept.add(part);
+    if (part === BAR) barWidth = SHORTEST_BAR;
+    else kept.add(part);
     room -= width;
   }
   if (barWidth > 0) barWidth += Math.min(LONGEST_BAR - SHORTEST_BAR, Number.isFinite(room) ? room : 0);
@@ -109,9 +109,6 @@ export function progressLine(
     glyphs.more,
   );
 }
-
-/** The bar makes way before a loss does, and after the rate. */
-const BAR_KEEP = 3;
 
 /** Of slow work the time that one takes. */
 function rateText(rate: number, unit: Work['unit']): string {
