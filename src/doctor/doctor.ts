@@ -22,7 +22,8 @@ import type {
   Probed,
 } from './facts.js';
 import { CACHED, crashed, foundOf } from './facts.js';
-import { canTrain, type Problem, problemsOf } from './problems.js';
+import { canTrain, problemsOf } from './problems.js';
+import type { Problem } from './rules/rule.js';
 import {
   dawnPackage,
   folderFacts,

@@ -11,7 +11,7 @@ import {
 } from './facts.js';
 import { type Commands, installMpi, type SystemName, systemOf, systems, systemTitles } from './fixes.js';
 import { expectedOf } from './machine-classes.js';
-import type { Problem } from './problems.js';
+import type { Problem } from './rules/rule.js';
 import { formatSize } from './sizes.js';
 
 const WIDTH = 14;
