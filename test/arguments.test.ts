@@ -275,6 +275,8 @@ test('defaults are FlagEmbedding’s and Hugging Face’s', () => {
     maxShardSize: null,
     resumeFromCheckpoint: null,
     report: true,
+    reportTo: null,
+    loggingDir: null,
     disableTqdm: null,
     progress: 'auto',
     nprocPerNode: 1,
@@ -471,17 +473,18 @@ test('every name of Hugging Face’s TrainingArguments 4.57 is known, exactly on
 
 test('what changes nothing has one notice, none where the value says what happens anyway', () => {
   const { notices } = parse(
-    '--report_to tensorboard wandb --do_train --optim=adamw_torch --report-to wandb --dataloader_prefetch_factor 4 ' +
+    '--report_to wandb --do_train --optim=adamw_torch --report-to tensorboard wandb --dataloader_prefetch_factor 4 ' +
       '--cache_path c --logging_first_step --logging_strategy epoch --eval_delay 2',
   );
   const logged = 'the log has a line every --logging_steps steps and at the last step';
   assert.deepEqual(notices, [
-    '--report_to has no effect here: the log goes to standard output and into trainer_state.json only',
+    '--report_to is given more than once: the last counts',
     '--dataloader_prefetch_factor has no effect here: rows are read and batched by dawntune',
     '--cache_path has no effect here: rows are read from the files themselves',
     `--logging_first_step has no effect here: ${logged}`,
     `--logging_strategy has no effect here: ${logged}`,
     '--eval_delay has no effect here: evaluation is not delayed',
+    '--report_to wandb has no effect here: the log goes to standard output, into trainer_state.json and to TensorBoard',
   ]);
   assert.deepEqual(
     parse('--eval_data e.jsonl --eval_steps 1 --metric_for_best_model loss --early_stopping_threshold 0.1')
@@ -495,7 +498,6 @@ test('what changes nothing has one notice, none where the value says what happen
   for (const silent of [
     '--overwrite_output_dir',
     '--report_to none',
-    '--report_to wandb --report_to none',
     '--do_train',
     '--do_train yes --do_eval 0',
     '--ddp_find_unused_parameters False',

@@ -54,7 +54,8 @@ export function filesIn(folder: string): Map<string, string> {
   const names = fs.readdirSync(folder, { recursive: true, encoding: 'utf8' }).sort();
   return new Map(
     names
-      .filter((name) => fs.statSync(path.join(folder, name)).isFile())
+      // Events have a time each.
+      .filter((name) => !name.startsWith('runs') && fs.statSync(path.join(folder, name)).isFile())
       .map((name) => {
         const bytes = fs.readFileSync(path.join(folder, name)).toString('latin1');
         // A run that goes on is another command.

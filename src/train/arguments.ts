@@ -31,7 +31,7 @@ import {
   withDefault,
 } from '../flags.js';
 import { accessToken } from '../hub/flags.js';
-import { show } from '../show.js';
+import { printable, show } from '../show.js';
 import {
   ADAM_BETA,
   ADAM_EPSILON,
@@ -318,6 +318,14 @@ export const finetuneFlags = {
       true,
       'keep a record of the run in the output folder: run_record.json and what is made of it',
     ),
+    report_to: optional(
+      listOf(text('a name'), 'none, all, tensorboard or other loggers'),
+      'who else is told: tensorboard, whose event files are written, or none; tensorboard with --report',
+    ),
+    logging_dir: optional(
+      path,
+      'folder of TensorBoard’s event files; by default one in runs/ of the output folder',
+    ),
     disable_tqdm: optional(boolean, 'no bar but lines, where --progress is auto'),
     ...profileFlag,
   }),
@@ -409,6 +417,13 @@ function checkFinetuneArguments(args: FinetuneArguments, ranks: number): string[
         `--${flag} has no effect without ${flag === 'early_stopping_threshold' ? '' : '--load_best_model_at_end True or '}--early_stopping_patience`,
       );
   if (args.bf16) notices.push('--bf16: training runs in float32');
+  const others = (args.reportTo ?? []).filter((name) => !['none', 'all', 'tensorboard'].includes(name));
+  if (others.length > 0 && !args.reportTo!.includes('none'))
+    notices.push(
+      `--report_to ${others.map(printable).join(' ')} has no effect here: the log goes to standard output, into trainer_state.json and to TensorBoard`,
+    );
+  if (args.loggingDir !== null && !tellsTensorBoard(args))
+    notices.push('--logging_dir has no effect without --report_to tensorboard');
   notices.push(...checkRankArguments(args, ranks));
   if (args.negativesCrossDevice && ranks === 1)
     notices.push('--negatives_cross_device: one rank already sees all passages of its batch');
@@ -436,6 +451,12 @@ function checkFinetuneArguments(args: FinetuneArguments, ranks: number): string[
   if (args.saveOnlyModel && args.saveStrategy === 'no')
     notices.push('--save_only_model has no effect with --save_strategy no');
   return notices;
+}
+
+/** Whether event files are written. */
+export function tellsTensorBoard({ reportTo, report }: FinetuneArguments): boolean {
+  if (reportTo === null) return report;
+  return !reportTo.includes('none') && reportTo.some((name) => name === 'tensorboard' || name === 'all');
 }
 
 /** What `--resume_from_checkpoint` says: a folder, true for the newest checkpoint of the output folder, or null. */

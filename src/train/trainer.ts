@@ -17,7 +17,7 @@ import { printable } from '../show.js';
 import { TokenizerThreads } from '../tokenizer/threads.js';
 import type { Tokenizer } from '../tokenizer/tokenizer.js';
 import type { SavedFormat } from '../weights/saved-weights.js';
-import { type FinetuneArguments, finetuneFlags, resumeWish } from './arguments.js';
+import { type FinetuneArguments, finetuneFlags, resumeWish, tellsTensorBoard } from './arguments.js';
 import { neverStops, type StopRequest } from './interruption.js';
 import { unlikeAdapters } from './ranks/alike.js';
 import { broadcastModel } from './ranks/broadcast-model.js';
@@ -101,7 +101,8 @@ async function finetuneOn(
   commandLine: CommandLine | undefined,
 ): Promise<FinetuneResult> {
   const first = ranks.rank === 0;
-  const keeping = new RunRecording(first && args.report && !args.dryRun);
+  const writes = first && !args.dryRun;
+  const keeping = new RunRecording(writes && args.report, writes && tellsTensorBoard(args));
   const report = keeping.listening(first ? ownReport : quiet(ownReport));
   const notes = new RankNotes(ranks, (line) => (first ? report : ownReport).note(line));
   const { note } = notes;
@@ -343,8 +344,8 @@ async function train(
   const steps = run.steps(batches, plan.totalSteps, pauses, () => stop.requested);
   if (!ended)
     for await (const step of beatThroughFirst(steps)) {
-      log.step(step, run.model.gpu.pool.heldBytes);
       recorder?.step(step);
+      log.step(step, run.model.gpu.pool.heldBytes);
       ended = await between.after(step.number, step.learningRate);
       recorder?.betweenSteps();
       if (ended) break;

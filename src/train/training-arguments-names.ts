@@ -55,8 +55,8 @@ export const foreignTrainingArguments: Readonly<Record<string, ForeignFlag>> = {
   ...because('evaluation computes in the precision of training', 'bf16_full_eval=False fp16_full_eval=False'),
   ...because('AdamW has no further arguments', 'optim_args optim_target_modules'),
   ...because(
-    'the log goes to standard output and into trainer_state.json only',
-    'report_to=none run_name project=huggingface trackio_space_id=trackio logging_dir',
+    'the log goes to standard output, into trainer_state.json and to TensorBoard',
+    'run_name project=huggingface trackio_space_id=trackio',
   ),
   ...because(
     'the log has a line every --logging_steps steps and at the last step',

@@ -32,6 +32,7 @@ import { printable } from '../../show.js';
 import { beatThrough } from '../ranks/heartbeat.js';
 import type { RunPlan } from '../run/plan.js';
 import type { RunBatch, TakenStep, TrainingRun } from '../run/run.js';
+import type { RunEvents } from './events.js';
 import { RetrievalBeforeAndAfter } from './retrieval.js';
 
 /** Of lists that grow: above it every second is left out, and of notices those in the middle. */
@@ -59,6 +60,9 @@ export interface RunFacts {
   readonly from: number;
   /** The record of them, where the checkpoint has one. */
   readonly earlier: RunRecord | undefined;
+  /** False: no record is written, but events are. */
+  readonly kept: boolean;
+  readonly events: RunEvents | undefined;
   /** For what concerns the record itself. */
   readonly note: (line: string) => void;
 }
@@ -98,7 +102,7 @@ export class RunRecorder {
     prepare: (batch: TrainBatch) => Promise<RunBatch>,
   ): Promise<void> {
     const { from, earlier } = this.facts;
-    this.retrieval = data && RetrievalBeforeAndAfter.of(data, prepare);
+    this.retrieval = this.facts.kept && data ? RetrievalBeforeAndAfter.of(data, prepare) : undefined;
     if (from === 0) await beatThrough(() => this.retrieval?.rankBefore(run));
     else if (earlier?.retrieval) this.retrieval?.restoreBefore(earlier.retrieval);
     this.stepBegan = performance.now();
@@ -115,9 +119,11 @@ export class RunRecorder {
     if (this.notices.length > MOST_NOTICES) this.notices.splice(MOST_NOTICES / 2, 1);
   }
 
-  step({ number, loss, norm, learningRate, lossScale, skipped, parts, tokens }: TakenStep): void {
+  step(taken: TakenStep): void {
+    const { number, loss, norm, learningRate, lossScale, skipped, parts, tokens } = taken;
     const seconds = (performance.now() - this.stepBegan) / 1000;
     const memory = this.facts.gpu.memory();
+    this.facts.events?.taken(taken, seconds);
     const half = this.facts.plan.precision === 'f16';
     this.columns.add({
       ...{ learning_rate: learningRate, tokens, seconds, tokens_per_second: tokens / seconds },
@@ -185,14 +191,15 @@ export class RunRecorder {
     };
   }
 
-  /** For a checkpoint of the newest step. */
-  text(): string {
-    return textOf(this.record());
+  /** For a checkpoint of the newest step; undefined where none is kept. */
+  text(): string | undefined {
+    return this.facts.kept ? textOf(this.record()) : undefined;
   }
 
   /** Into the run's output folder, with the page that people read. */
   write(): void {
     this.written = performance.now();
+    if (!this.facts.kept) return;
     const { outputDir } = this.facts.plan.args;
     const record = this.record();
     this.attempt(RUN_RECORD_FILE, (file) => writeFileAtomic(file, textOf(record)));

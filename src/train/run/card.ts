@@ -40,6 +40,8 @@ const NEVER: ReadonlySet<string> = new Set<FlagName>([
   'save_only_model',
   'logging_steps',
   'report',
+  'report_to',
+  'logging_dir',
   'disable_tqdm',
   'progress',
   'model_name_or_path',

@@ -53,7 +53,16 @@ export const MAY_CHANGE: ReadonlySet<FlagName> = new Set<FlagName>([
   ...(['output_dir', 'overwrite_output_dir', 'logging_steps', 'save_strategy', 'save_steps'] as const),
   ...(['save_total_limit', 'save_only_model', 'save_dtype', 'max_shard_size'] as const),
   ...(['resume_from_checkpoint', 'dry_run', 'disable_tqdm', 'profile', 'adapter', 'nproc_per_node'] as const),
-  ...(['report', 'progress', 'adapters', 'launcher', 'ddp_timeout', 'check_replicas'] as const),
+  ...([
+    'report',
+    'report_to',
+    'logging_dir',
+    'progress',
+    'adapters',
+    'launcher',
+    'ddp_timeout',
+    'check_replicas',
+  ] as const),
   ...(['max_gpu_memory', 'dataloader_num_workers', 'tune', 'debug'] as const),
 ]);
 
