@@ -84,7 +84,7 @@ const recordOf = (...folder: string[]): RunRecord => readRunRecord(at(...folder)
 test('a run that is stopped, that fails or that ends says so; the next one goes on with its record', async () => {
   await run('kept', '--use_self_distill True', 4);
   const failed = recordOf('kept');
-  assert.deepEqual([failed.status, failed.reason, failed.step], ['failed', 'stopped', 3]);
+  assert.deepEqual([failed.status, failed.reason, failed.step], ['failed', 'stopped', 4]);
   assert.equal(pageOf('kept'), runPage(failed));
   const saved = recordOf('kept', 'checkpoint-2');
   assert.deepEqual([saved.status, saved.step], ['running', 2]);

@@ -316,7 +316,7 @@ export const finetuneFlags = {
     report: withDefault(
       boolean,
       true,
-      'keep a record of the run in the output folder: run_record.json and what is made of it',
+      'keep a record of the run in the output folder: run_record.json, and report.html, which shows it',
     ),
     report_to: optional(
       listOf(text('a name'), 'none, all, tensorboard or other loggers'),

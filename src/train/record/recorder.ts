@@ -5,7 +5,6 @@
  */
 import path from 'node:path';
 import type { TrainBatch, TrainingData } from '../../data/batches.js';
-import { InputError, MachineError } from '../../errors.js';
 import { writeFileAtomic } from '../../files/atomic.js';
 import type { Gpu } from '../../gpu/gpu.js';
 import type { MemoryReport } from '../../gpu/memory.js';
@@ -213,9 +212,10 @@ export class RunRecorder {
     try {
       write(file);
     } catch (error) {
-      if (!(error instanceof MachineError || error instanceof InputError)) throw error;
+      // Whatever is wrong with a report, the run goes on.
       this.faults.add(name);
-      this.facts.note(`${printable(file)} is written no more: ${error.message}`);
+      const reason = error instanceof Error ? error.message : String(error);
+      this.facts.note(`${printable(file)} is written no more: ${reason}`);
     }
   }
 }
