@@ -50,8 +50,8 @@ const calls = ({ command }: Example): string[][] =>
     .split('\n')
     .map((line) =>
       line
-        .replace(/^(?:cat \S+ \| |sudo |source <\()/, '')
-        .replace(/\)$| > .*$/, '')
+        .replace(/^(?:cat \S+ \| |sudo |eval "\$\()/, '')
+        .replace(/\)"$| > .*$/, '')
         .split(' '),
     );
 

@@ -36,8 +36,7 @@ const cases: readonly (readonly [line: string, offered: readonly string[]])[] = 
 ];
 
 test('bash completes commands, flags, their words and paths', async (t) => {
-  const version = spawnSync('bash', ['-c', 'echo $BASH_VERSINFO'], { encoding: 'utf8' });
-  if (version.status !== 0 || Number(version.stdout) < 4) return t.skip('no bash of version 4');
+  if (spawnSync('bash', ['-c', 'true']).status !== 0) return t.skip('there is no bash');
   for (const name of ['rows.jsonl', 'rows one.jsonl', 'run.yaml'])
     fs.writeFileSync(path.join(folder, name), '');
   const calls = cases.map(([line]) => {

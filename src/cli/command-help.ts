@@ -225,7 +225,7 @@ export const commandHelp: Readonly<Record<string, ShortHelp>> = {
   },
   completion: {
     examples: [
-      { purpose: 'in ~/.bashrc', command: 'source <(dawntune completion bash)' },
+      { purpose: 'in ~/.bashrc', command: 'eval "$(dawntune completion bash)"' },
       {
         purpose: 'for zsh and for fish, once',
         command:

@@ -96,7 +96,7 @@ function bash(entries: readonly Entry[]): string {
         `    ${quoted(name)}) echo ${quoted([...flags.map(([flag]) => `--${flag}`), ...HELP].join(' '))} ;;`,
     )
     .join('\n');
-  return `# Completion of dawntune for bash: source <(dawntune completion bash)
+  return `# Completion of dawntune for bash: eval "$(dawntune completion bash)"
 _dawntune_flags() {
   case "$1" in
 ${flags}
@@ -112,12 +112,18 @@ _dawntune_words() {
 ${wordCases(entries)}
   esac
 }
+# Bash 3.2, which macOS has, knows no mapfile.
+_dawntune_take() {
+  local line
+  COMPREPLY=()
+  while IFS= read -r line; do COMPREPLY+=("$line"); done
+}
 _dawntune_fill() {
   if [[ $1 == path ]]; then
     compopt -o filenames 2>/dev/null
-    mapfile -t COMPREPLY < <(compgen -f -- "$2")
+    _dawntune_take < <(compgen -f -- "$2")
   else
-    mapfile -t COMPREPLY < <(compgen -W "$1" -- "$2")
+    _dawntune_take < <(compgen -W "$1" -- "$2")
   fi
 }
 _dawntune() {
