@@ -81,7 +81,7 @@ export function settingsFile(
   const lines = [
     `# Settings of ${command}, written by dawntune ${packageVersion()} with what it made. The same again, to the bit on the`,
     '# same machine with as many ranks, from the folder where it was typed:',
-    `#   dawntune ${command} --config ${name} ${changes}`,
+    `#   dawntune ${command} --config ${shellWord(name)} ${changes}`,
   ];
   if (commandLine) {
     const words = withoutSecrets(table, commandLine.argv).map(shellWord);

@@ -412,7 +412,7 @@ function openOutput(folder: string): OutputFolder {
 /** What `--config` reads to repeat the run. */
 const settingsOf = (args: FinetuneArguments, commandLine: CommandLine | undefined): string =>
   settingsFile('finetune', finetuneFlags, args, {
-    ...{ name: SETTINGS_FILE, changes: '--output_dir OTHER', commandLine },
+    ...{ name: path.join(args.outputDir, SETTINGS_FILE), changes: '--output_dir OTHER', commandLine },
   });
 
 /** How the trained model is written. */
