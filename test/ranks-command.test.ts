@@ -79,7 +79,8 @@ test('a signal stops both ranks after the same step, which is saved', async () =
     said,
     new RegExp(`^interrupted at step ${last} of 100000; newest whole checkpoint: checkpoint-${last}$`, 'm'),
   );
-  assert.deepEqual(fs.readdirSync(at('stopped')), [`checkpoint-${last}`]);
+  const checkpoints = fs.readdirSync(at('stopped')).filter((name) => name.startsWith('checkpoint'));
+  assert.deepEqual(checkpoints, [`checkpoint-${last}`]);
 });
 
 test('parity with two ranks that is interrupted ends at once, in words of its own', async () => {
