@@ -4,6 +4,7 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { after, test } from 'node:test';
+import { readRunRecord } from '../src/run-record/read.js';
 import { parseFinetuneArguments } from '../src/train/arguments.js';
 import { neverStops, type StopRequest } from '../src/train/interruption.js';
 import { ALL_RANKS, type Communicator, RankError } from '../src/train/ranks/communicator.js';
@@ -262,7 +263,9 @@ test('what ranks find wrong ends all of them with one reason', async () => {
     },
   ]);
   for (const message of reasons(ended)) assert.equal(message, 'rank 1: the disk of rank 1 is gone');
-  assert.deepEqual(fs.readdirSync(at('broken')), []);
+  // Nothing is saved; what is told of the run says why.
+  assert.deepEqual(fs.readdirSync(at('broken')), ['report.html', 'run_record.json', 'runs']);
+  assert.equal(readRunRecord(at('broken')).status, 'failed');
 });
 
 test('shares of a list come together in its order, and stop together', async () => {
