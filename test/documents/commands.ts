@@ -9,7 +9,7 @@ import { commands } from '../../src/cli/commands.js';
 import { configFlag, type FlagTable, type ForeignFlag, parseFlags } from '../../src/flags.js';
 import { embedderAliases, foreignEmbedderFlags } from '../../src/retrieval/embedder/arguments.js';
 import { foreignRerankerFlags } from '../../src/retrieval/score/arguments.js';
-import { longTestFlags, matrixFlags, mpiTestFlags } from '../../src/setup/arguments.js';
+import { longTestFlags, matrixFlags, mpiTestFlags, smokeFlags } from '../../src/setup/arguments.js';
 import { tokenizerParityFlags } from '../../src/tokenizer/parity.js';
 import { parseFinetuneArguments } from '../../src/train/arguments.js';
 import {
@@ -53,6 +53,7 @@ export const known: ReadonlyMap<string, Known> = new Map<string, Known>([
   ['test:matrix', script(matrixFlags)],
   ['test:mpi', script(mpiTestFlags)],
   ['test:long', script(longTestFlags)],
+  ['smoke', script(smokeFlags)],
   ['tokenizer-parity', script(tokenizerParityFlags, true)],
   ['fuzz', script(fuzzFlags)],
   ['interop', script(interopFlags)],
