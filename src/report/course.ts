@@ -32,7 +32,7 @@ export function courseSections(record: RunRecord): Section[] {
         title: several ? 'Loss by component' : LOSS.title,
         about: several
           ? 'The loss that is minimised, and that of each score matrix before it is weighed.'
-          : `The loss: ${LOSS.about}.`,
+          : sentence(LOSS.about),
       },
       losses,
     );
@@ -65,7 +65,7 @@ function measureFigure(measure: Measure, runs: readonly NamedRun[]): Figure[] {
     return curve ? [{ label: name, colour: i, curve }] : [];
   });
   if (curves.length === 0) return [];
-  const about = measure.about === '' ? '' : `${measure.about[0]!.toUpperCase()}${measure.about.slice(1)}.`;
+  const about = measure.about === '' ? '' : sentence(measure.about);
   return [
     figure(
       {
@@ -81,3 +81,5 @@ function measureFigure(measure: Measure, runs: readonly NamedRun[]): Figure[] {
     ),
   ];
 }
+
+const sentence = (words: string): string => `${words[0]!.toUpperCase()}${words.slice(1)}.`;
