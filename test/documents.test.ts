@@ -16,11 +16,11 @@ import { repositoryRoot } from './repository.js';
 
 const exists = (...names: string[]) => fs.existsSync(path.join(repositoryRoot, ...names));
 
-/** Flags of programs that are not ours: npm, node, mpirun, srun and sbatch, torchrun, git, curl, docker. */
+/** Flags of programs that are not ours: npm, node, mpirun, srun and sbatch, torchrun, biome, tensorboard. */
 const OTHERS = new Set(
   `save_dev global allow_run_as_root bind_to host mca mpi nodes ntasks_per_node gpus_per_task cpus_per_task nnodes
    node_rank master_addr strict target module data silent
-   test test_name_pattern write`.split(/\s+/),
+   test test_name_pattern write logdir`.split(/\s+/),
 );
 
 test('every flag that the documents name exists', () => {
