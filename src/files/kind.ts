@@ -6,7 +6,7 @@ const LFS = 'version https://git-lfs.github.com/spec/';
 /** How the bytes that begin a file are called, if they are something that is often put in place of JSON or weights. */
 export function kindOf(start: Uint8Array): string | undefined {
   if (start.length === 0) return 'an empty file';
-  const text = new TextDecoder('latin1').decode(start.subarray(0, 512));
+  const text = Buffer.from(start.subarray(0, 512)).toString('latin1');
   if (text.startsWith(LFS)) return 'a Git LFS pointer (the file itself was not fetched: run `git lfs pull`)';
   if (/^(?:\u00ef\u00bb\u00bf)?\s*<(?:!doctype|html|head|\?xml)/i.test(text))
     return 'a web page (the download failed: fetch the file again)';

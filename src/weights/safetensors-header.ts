@@ -438,7 +438,7 @@ class HeaderText {
   private token(): string {
     let end = this.at;
     while (isOfToken(this.bytes[end])) end++;
-    return new TextDecoder('latin1').decode(this.bytes.subarray(this.at, end));
+    return Buffer.from(this.bytes.subarray(this.at, end)).toString('latin1');
   }
 
   private take(byte: number, expected: string): void {

@@ -508,5 +508,5 @@ function view(bytes: Uint8Array): DataView {
 }
 
 function latin1(bytes: Uint8Array): string {
-  return new TextDecoder('latin1').decode(bytes);
+  return Buffer.from(bytes).toString('latin1');
 }
