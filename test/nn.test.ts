@@ -31,7 +31,9 @@ import {
   type Parameter,
   parameter,
   RMSNorm,
+  RotaryAttention,
   Sequential,
+  SwiGLU,
   TransformerEncoder,
   TransformerEncoderLayer,
   uniform_,
@@ -618,4 +620,36 @@ scoped('what is no state, or could not be copied, is refused before anything is 
     () => gone.loadStateDict({ weight, bias: Tensor.zeros(gpu, [1]) }),
     /"weight" .* already freed/,
   );
+});
+
+scoped('options of modules that there are not are refused with the nearest name', async (own) => {
+  const calls: Readonly<Record<string, (options: never) => unknown>> = {
+    Linear: (options) => new Linear(gpu, 2, 2, options),
+    Embedding: (options) => new Embedding(gpu, 2, 2, options),
+    LayerNorm: (options) => new LayerNorm(gpu, 2, options),
+    RMSNorm: (options) => new RMSNorm(gpu, 2, options),
+    Dropout: (options) => new Dropout(0.5, options),
+    SwiGLU: (options) => new SwiGLU(gpu, 2, 2, options),
+    MultiHeadAttention: (options) => new MultiHeadAttention(gpu, 4, 1, options),
+    RotaryAttention: (options) => new RotaryAttention(gpu, 4, 1, options),
+    DecoderLayer: (options) => new DecoderLayer(gpu, 4, 1, options),
+    TransformerEncoderLayer: (options) => new TransformerEncoderLayer(gpu, 4, 1, options),
+    parameter: (options) => parameter(gpu, [2], options),
+  };
+  for (const [op, call] of Object.entries(calls))
+    assert.throws(
+      () => call({ nonsense: 1 } as never),
+      new RegExp(`^ShapeError: ${op}: no option "nonsense"`),
+    );
+  assert.throws(() => calls['Linear']!({ bais: false } as never), /no option "bais", the nearest is bias/);
+  assert.throws(() => calls['Linear']!({ bias: 'false' } as never), /bias must be true or false/);
+  const x = Tensor.zeros(gpu, [1, 2, 4]);
+  const encoder = own(new TransformerEncoderLayer(gpu, 4, 1));
+  const decoder = own(new DecoderLayer(gpu, 4, 1));
+  assert.throws(
+    () => encoder.forward(x, { casual: true } as never),
+    /no option "casual", the nearest is causal/,
+  );
+  assert.throws(() => decoder.forward(x, { strat: 1 } as never), /no option "strat", the nearest is start/);
+  assert.throws(() => encoder.loadStateDict(new Map(), { stict: false } as never), /the nearest is strict/);
 });

@@ -13,6 +13,7 @@ import type { Parameter } from '../autograd/parameters.js';
 import { ShapeError } from '../errors.js';
 import type { Gpu } from '../gpu/gpu.js';
 import type { FloatDType } from '../kernels/launch/formats.js';
+import { OptionNames } from '../options.js';
 import { floats, probability, signature, wholeNumber } from '../tensor/operands.js';
 import { PackedSequences } from '../tensor/packed.js';
 import { scope } from '../tensor/scope.js';
@@ -34,6 +35,11 @@ const MADE = signature(
   {},
   { numbers: { dim: wholeNumber(1), heads: wholeNumber(1), dropout: probability } },
 );
+const OPTIONS = new OptionNames<MultiHeadAttentionOptions>({
+  dropout: 'number',
+  bias: 'boolean',
+  random: 'any',
+});
 const X = signature('MultiHeadAttention', { x: floats('batch', 'length', 'dim') });
 const CROSS = signature(
   'MultiHeadAttention',
@@ -50,6 +56,17 @@ export interface AttendOptions {
   /** Added to the scaled scores, f32: [batch or 1, heads or 1, length, keys], or less of these from the right. −∞ masks. */
   readonly bias?: Tensor | undefined;
 }
+
+interface Context {
+  readonly context?: Tensor | undefined;
+}
+
+const ATTEND = new OptionNames<AttendOptions & Context>({
+  causal: 'boolean',
+  lengths: 'any',
+  bias: 'any',
+  context: 'any',
+});
 
 /**
  * softmax(q·kᵀ/√d)·v over several heads, of projections of the inputs, projected back. PyTorch's names: `in_proj_weight`
@@ -70,9 +87,10 @@ export class MultiHeadAttention extends Module {
     gpu: Gpu,
     dim: number,
     private readonly heads: number,
-    { dropout = 0, bias = true, random }: MultiHeadAttentionOptions = {},
+    options: MultiHeadAttentionOptions = {},
   ) {
     super();
+    const { dropout = 0, bias = true, random } = OPTIONS.read('MultiHeadAttention', options);
     requireGpu('MultiHeadAttention', gpu);
     MADE.check({}, { dim, heads, dropout });
     if (dim % heads !== 0)
@@ -90,12 +108,8 @@ export class MultiHeadAttention extends Module {
    * those of `context`, [batch, keys, dim], whose `lengths` are then meant. @throws ShapeError for operands and options that
    * do not fit.
    */
-  forward(
-    input: Tensor,
-    options: AttendOptions & { readonly context?: Tensor | undefined } = {},
-    dtype?: FloatDType,
-  ): Tensor {
-    const { causal = false, lengths, bias } = options;
+  forward(input: Tensor, options: AttendOptions & Context = {}, dtype?: FloatDType): Tensor {
+    const { causal = false, lengths, bias } = ATTEND.read('MultiHeadAttention', options);
     if (options.context) CROSS.check({ x: input, context: options.context });
     else X.check({ x: input });
     return scope(() => {

@@ -7,11 +7,12 @@ import { requireGpu } from '../autograd/make-options.js';
 import { ShapeError } from '../errors.js';
 import type { Gpu } from '../gpu/gpu.js';
 import { type FloatDType, floatDType } from '../kernels/launch/formats.js';
+import { OptionNames } from '../options.js';
 import { floats, positive, signature, wholeNumber } from '../tensor/operands.js';
 import { scope } from '../tensor/scope.js';
 import type { Tensor } from '../tensor/tensor.js';
 import type { AttendOptions } from './attention.js';
-import { Linear, type RandomOptions, RMSNorm } from './layers.js';
+import { Linear, RANDOM_OPTIONS, type RandomOptions, RMSNorm } from './layers.js';
 import { Module } from './module.js';
 
 export interface RotaryAttentionOptions extends RandomOptions {
@@ -21,11 +22,19 @@ export interface RotaryAttentionOptions extends RandomOptions {
   readonly ropeBase?: number;
 }
 
+const ROTARY = new OptionNames<RotaryAttentionOptions>({
+  keyHeads: 'number',
+  ropeBase: 'number',
+  random: 'any',
+});
+
 /** What a decoder's layer is told beside its input. */
 export type DecodeOptions = Pick<AttendOptions, 'lengths'> & {
   /** Position of the first token. Default 0. */
   readonly start?: number | undefined;
 };
+
+const DECODE = new OptionNames<DecodeOptions>({ lengths: 'any', start: 'number' });
 
 const ATTENTION = signature(
   'RotaryAttention',
@@ -46,7 +55,7 @@ export class RotaryAttention extends Module {
   /** @throws ShapeError when heads do not divide the dimension evenly, or those of keys not those of queries. */
   constructor(gpu: Gpu, dim: number, heads: number, options: RotaryAttentionOptions = {}) {
     super();
-    const { keyHeads = heads, ropeBase = 10000, random } = options;
+    const { keyHeads = heads, ropeBase = 10000, random } = ROTARY.read('RotaryAttention', options);
     requireGpu('RotaryAttention', gpu);
     ATTENTION.check({}, { dim, heads, keyHeads, ropeBase });
     if (dim % heads !== 0 || heads % keyHeads !== 0)
@@ -64,7 +73,8 @@ export class RotaryAttention extends Module {
   }
 
   /** The result is of `dtype`, by default that of the products. @throws ShapeError for operands and options that do not fit. */
-  forward(input: Tensor, { lengths, start = 0 }: DecodeOptions = {}, dtype?: FloatDType): Tensor {
+  forward(input: Tensor, options: DecodeOptions = {}, dtype?: FloatDType): Tensor {
+    const { lengths, start = 0 } = DECODE.read('RotaryAttention', options);
     X.check({ x: input });
     return scope(() => {
       const x = this.inPrecision(input);
@@ -88,8 +98,9 @@ export class SwiGLU extends Module {
   readonly upProj: Linear;
   readonly downProj: Linear;
 
-  constructor(gpu: Gpu, dim: number, feedForward: number, { random }: RandomOptions = {}) {
+  constructor(gpu: Gpu, dim: number, feedForward: number, options: RandomOptions = {}) {
     super();
+    const { random } = RANDOM_OPTIONS.read('SwiGLU', options);
     this.gateProj = new Linear(gpu, dim, feedForward, { bias: false, random });
     this.upProj = new Linear(gpu, dim, feedForward, { bias: false, random });
     this.downProj = new Linear(gpu, feedForward, dim, { bias: false, random });
@@ -113,6 +124,14 @@ export interface DecoderLayerOptions extends RotaryAttentionOptions {
   readonly normEps?: number;
 }
 
+const LAYER_OPTIONS = new OptionNames<DecoderLayerOptions>({
+  feedForward: 'number',
+  normEps: 'number',
+  keyHeads: 'number',
+  ropeBase: 'number',
+  random: 'any',
+});
+
 /** A layer of a causal model: x + attention(norm(x)), then the same with the feed-forward. [batch, length, dim] to the same, of x's format. */
 export class DecoderLayer extends Module {
   readonly selfAttn: RotaryAttention;
@@ -123,7 +142,11 @@ export class DecoderLayer extends Module {
   /** @throws ShapeError for extents and heads that do not fit. */
   constructor(gpu: Gpu, dim: number, heads: number, options: DecoderLayerOptions = {}) {
     super();
-    const { feedForward = 4 * dim, normEps: eps = 1e-6, ...attention } = options;
+    const {
+      feedForward = 4 * dim,
+      normEps: eps = 1e-6,
+      ...attention
+    } = LAYER_OPTIONS.read('DecoderLayer', options);
     this.selfAttn = new RotaryAttention(gpu, dim, heads, attention);
     this.mlp = new SwiGLU(gpu, dim, feedForward, { random: options.random });
     this.inputLayernorm = new RMSNorm(gpu, dim, { eps });

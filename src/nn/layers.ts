@@ -5,6 +5,7 @@ import type { Parameter } from '../autograd/parameters.js';
 import { ShapeError } from '../errors.js';
 import type { Gpu } from '../gpu/gpu.js';
 import type { FloatDType } from '../kernels/launch/formats.js';
+import { OptionNames } from '../options.js';
 import { show } from '../show.js';
 import { positive, probability, signature, wholeNumber } from '../tensor/operands.js';
 import type { RandomStreams } from '../tensor/random-streams.js';
@@ -20,6 +21,8 @@ export interface RandomOptions {
   readonly random?: RandomStreams | undefined;
 }
 
+export const RANDOM_OPTIONS = new OptionNames<RandomOptions>({ random: 'any' });
+
 export interface LinearOptions extends RandomOptions {
   /** Default true. */
   readonly bias?: boolean;
@@ -27,6 +30,7 @@ export interface LinearOptions extends RandomOptions {
   readonly weight?: Parameter;
 }
 
+const LINEAR_OPTIONS = new OptionNames<LinearOptions>({ bias: 'boolean', weight: 'any', random: 'any' });
 const LINEAR = signature('Linear', {}, { numbers: { in: wholeNumber(), out: wholeNumber() } });
 
 /** x·Wᵀ + b. x: [..., in] f32 or f16; returns [..., out] of the product's format. Weight and bias begin uniform in ±1/√in. */
@@ -41,7 +45,7 @@ export class Linear extends Module {
     super();
     requireGpu('Linear', gpu);
     LINEAR.check({}, { in: inFeatures, out: outFeatures });
-    const { bias = true, weight, random } = options;
+    const { bias = true, weight, random } = LINEAR_OPTIONS.read('Linear', options);
     const shape = [outFeatures, inFeatures];
     if (weight && `${weight.shape}` !== `${shape}`)
       throw new ShapeError('Linear', `a tied weight must be [${shape}]`, { weight: weight.tensor });
@@ -64,6 +68,7 @@ export interface EmbeddingOptions extends RandomOptions {
 /** Row numbers: a list of them, lists of equal lengths, what `RowIndex` made of them, or u32 or i32 on the device, of any shape. */
 export type Ids = RowIndex | Tensor | ArrayLike<number> | readonly ArrayLike<number>[];
 
+const EMBEDDING_OPTIONS = new OptionNames<EmbeddingOptions>({ paddingIndex: 'number', random: 'any' });
 const EMBEDDING = signature('Embedding', {}, { numbers: { rows: wholeNumber(), columns: wholeNumber() } });
 
 /**
@@ -75,8 +80,9 @@ export class Embedding extends Module {
   private readonly paddingIndex: number | undefined;
 
   /** @throws ShapeError for extents that are none, and a padding row that the table does not have. */
-  constructor(gpu: Gpu, rows: number, columns: number, { paddingIndex, random }: EmbeddingOptions = {}) {
+  constructor(gpu: Gpu, rows: number, columns: number, options: EmbeddingOptions = {}) {
     super();
+    const { paddingIndex, random } = EMBEDDING_OPTIONS.read('Embedding', options);
     requireGpu('Embedding', gpu);
     EMBEDDING.check({}, { rows, columns });
     if (
@@ -154,6 +160,7 @@ export interface NormOptions {
   readonly bias?: boolean;
 }
 
+const NORM_OPTIONS = new OptionNames<NormOptions>({ eps: 'number', bias: 'boolean' });
 const NORM = signature('LayerNorm', {}, { numbers: { features: wholeNumber(), eps: positive } });
 
 /** (x − mean) / √(variance + ε)·γ + β over the last dimension, of `features` values; ε 1e-5. γ begins as 1, β as 0. */
@@ -164,8 +171,9 @@ export class LayerNorm extends Module {
   /** In place of β. */
   private readonly zeros: Tensor | undefined;
 
-  constructor(gpu: Gpu, features: number, { eps = 1e-5, bias = true }: NormOptions = {}) {
+  constructor(gpu: Gpu, features: number, options: NormOptions = {}) {
     super();
+    const { eps = 1e-5, bias = true } = NORM_OPTIONS.read('LayerNorm', options);
     requireGpu('LayerNorm', gpu);
     NORM.check({}, { features, eps });
     this.eps = eps;
@@ -181,6 +189,7 @@ export class LayerNorm extends Module {
   }
 }
 
+const RMS_NORM_OPTIONS = new OptionNames<Pick<NormOptions, 'eps'>>({ eps: 'number' });
 const RMS_NORM = signature('RMSNorm', {}, { numbers: { features: wholeNumber(), eps: positive } });
 
 /** x / √(mean of squares + ε)·γ over the last dimension, of `features` values; ε 2⁻²³. γ begins as 1. */
@@ -188,8 +197,9 @@ export class RMSNorm extends Module {
   readonly weight: Parameter;
   private readonly eps: number;
 
-  constructor(gpu: Gpu, features: number, { eps = 2 ** -23 }: Pick<NormOptions, 'eps'> = {}) {
+  constructor(gpu: Gpu, features: number, options: Pick<NormOptions, 'eps'> = {}) {
     super();
+    const { eps = 2 ** -23 } = RMS_NORM_OPTIONS.read('RMSNorm', options);
     requireGpu('RMSNorm', gpu);
     RMS_NORM.check({}, { features, eps });
     this.eps = eps;
@@ -209,9 +219,10 @@ export class Dropout extends Module {
 
   constructor(
     private readonly probability = 0.5,
-    { random }: RandomOptions = {},
+    options: RandomOptions = {},
   ) {
     super();
+    const { random } = RANDOM_OPTIONS.read('Dropout', options);
     DROPOUT.check({}, { probability });
     this.random = random;
   }

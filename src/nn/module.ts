@@ -92,16 +92,15 @@ const SAVE_OPTIONS = new OptionNames<SaveOptions>({ dtype: 'string' });
 /** What a parameter is to an optimiser, and how its gradient is collected. */
 export interface ParameterOptions extends Partial<Pick<ParameterSpec, 'decay' | 'table'>> {}
 
+const PARAMETER_OPTIONS = new OptionNames<ParameterOptions>({ decay: 'boolean', table: 'boolean' });
+
 /**
  * A parameter of a module, f32, that trains: zeros of a shape, or a copy of a tensor's values (`torch.nn.Parameter(x)`). `decay`
  * (default true): an optimiser's weight decay applies. `table`: [rows, cols] whose gradient is collected by rows.
  * @throws ShapeError when the shape is none, and for a tensor that is not f32 or on another device.
  */
-export function parameter(
-  gpu: Gpu,
-  shape: Shape | Tensor,
-  { decay = true, table = false }: ParameterOptions = {},
-): Parameter {
+export function parameter(gpu: Gpu, shape: Shape | Tensor, options: ParameterOptions = {}): Parameter {
+  const { decay = true, table = false } = PARAMETER_OPTIONS.read('parameter', options);
   requireGpu('parameter', gpu);
   const values = shape instanceof Tensor ? shape : undefined;
   if (values) VALUES.check({ values }, {}, { gpu });

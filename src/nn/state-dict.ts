@@ -1,6 +1,7 @@
 /** Weights into the tensors of a module: from files or tensors, by name, with one error for all that does not fit. */
 import { InputError, ShapeError } from '../errors.js';
 import { cast } from '../kernels/pointwise.js';
+import { OptionNames } from '../options.js';
 import { printable, show } from '../show.js';
 import { isFloatFileDType } from '../tensor/dtype.js';
 import { noGrad, scope } from '../tensor/scope.js';
@@ -26,6 +27,8 @@ export interface LoadOptions {
   /** Names as they are here to those in the source, without the prefix. */
   readonly rename?: (name: string) => string;
 }
+
+const LOAD_OPTIONS = new OptionNames<LoadOptions>({ strict: 'boolean', prefix: 'string', rename: 'any' });
 
 /** What did not match when a state was loaded. */
 export interface LoadReport {
@@ -88,8 +91,9 @@ const ofTensors = (tensors: ReadonlyMap<string, Tensor>): Values => ({
 export function loadEntries(
   entries: readonly (readonly [name: string, tensor: Tensor])[],
   source: StateDict,
-  { strict = true, prefix = '', rename = (name) => name }: LoadOptions,
+  options: LoadOptions,
 ): LoadReport {
+  const { strict = true, prefix = '', rename = (name) => name } = LOAD_OPTIONS.read('loadStateDict', options);
   if (typeof source === 'string') {
     const file = open(source);
     try {

@@ -3,6 +3,7 @@ import { add, gelu, geluTanh, linearGelu, relu } from '../autograd/index.js';
 import { ShapeError } from '../errors.js';
 import type { Gpu } from '../gpu/gpu.js';
 import { type FloatDType, floatDType } from '../kernels/launch/formats.js';
+import { OptionNames } from '../options.js';
 import { show } from '../show.js';
 import { floats, signature } from '../tensor/operands.js';
 import { scope } from '../tensor/scope.js';
@@ -29,6 +30,16 @@ export interface TransformerLayerOptions extends RandomOptions {
   readonly bias?: boolean;
 }
 
+const OPTIONS = new OptionNames<TransformerLayerOptions>({
+  feedForward: 'number',
+  dropout: 'number',
+  activation: 'string',
+  normFirst: 'boolean',
+  layerNormEps: 'number',
+  bias: 'boolean',
+  random: 'any',
+});
+
 /** Self-attention and a feed-forward, each with a residual and a norm: [batch, length, dim] to the same, of x's format. */
 export class TransformerEncoderLayer extends Module {
   readonly selfAttn: MultiHeadAttention;
@@ -45,7 +56,12 @@ export class TransformerEncoderLayer extends Module {
   /** @throws ShapeError when the heads do not divide the dimension evenly, and for an activation that there is not. */
   constructor(gpu: Gpu, dim: number, heads: number, options: TransformerLayerOptions = {}) {
     super();
-    const { feedForward = 2048, dropout = 0.1, activation = 'relu', normFirst = false } = options;
+    const {
+      feedForward = 2048,
+      dropout = 0.1,
+      activation = 'relu',
+      normFirst = false,
+    } = OPTIONS.read('TransformerEncoderLayer', options);
     const { layerNormEps = 1e-5, bias = true, random } = options;
     if (!Object.hasOwn(activations, activation))
       throw new ShapeError(
