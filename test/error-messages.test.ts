@@ -1,0 +1,112 @@
+/**
+ * Every line that ends a command is listed with the input that provokes it (error-messages.ts), or is in another test, or
+ * is in the list of those that no test provokes yet; and the page about them has messages that there are. A message
+ * counts as in another test where that has three words in a row that no other message has. One of gaps and common
+ * words alone ("…: expected …, found …") is provoked by any row that it fits.
+ */
+import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import path from 'node:path';
+import { test } from 'node:test';
+import { page } from './documents/pages.js';
+import { refusedCalls } from './error-messages.js';
+import { toldBy } from './error-messages-run.js';
+import { type MessageLiteral, messageLiterals, spelled, tells } from './message-literals.js';
+import { repositoryRoot } from './repository.js';
+import { unprovokedMessages } from './unprovoked-messages.js';
+
+const told: string[] = [];
+
+for (const [command, calls] of Object.entries(refusedCalls))
+  test(`what ${command} refuses, line by line`, async () => {
+    for (const call of calls) {
+      const { status, stderr } = await toldBy(command, call);
+      const label = `${command} ${call.words}`;
+      // Notices may stand before it.
+      const last = stderr.trimEnd().split('\n').at(-1)!;
+      assert.match(last, /^dawntune: /, label);
+      const line = last.slice('dawntune: '.length);
+      if (typeof call.line === 'string') assert.equal(line, call.line, label);
+      else assert.match(line, call.line, label);
+      assert.equal(status, call.status ?? 2, label);
+      told.push(line);
+    }
+  });
+
+const literals = messageLiterals();
+const keyOf = (literal: MessageLiteral) => `${literal.file}: ${spelled(literal)}`;
+
+/** Runs of three words, or of two where a fixed part has no more. */
+function runs(text: string): string[] {
+  const words = text.match(/[\w'-]+/g) ?? [];
+  const size = Math.min(3, words.length);
+  if (size < 2) return [];
+  return words.slice(size - 1).map((_, i) => words.slice(i, i + size).join(' '));
+}
+
+/** Of each literal the runs of words that no other has. */
+function tellingRuns(): Map<MessageLiteral, string[]> {
+  const owners = new Map<string, Set<MessageLiteral>>();
+  for (const literal of literals)
+    for (const part of literal.parts)
+      for (const run of runs(part)) owners.set(run, (owners.get(run) ?? new Set()).add(literal));
+  const telling = new Map<MessageLiteral, string[]>();
+  for (const [run, set] of owners)
+    if (set.size === 1) {
+      const [literal] = set;
+      telling.set(literal!, [...(telling.get(literal!) ?? []), run]);
+    }
+  return telling;
+}
+
+/** Runs of two and three words in the other tests, expressions without their backslashes. */
+function runsOfTests(): Set<string> {
+  const found = new Set<string>();
+  const names = fs.readdirSync(path.join(repositoryRoot, 'test'), { recursive: true, encoding: 'utf8' });
+  for (const name of names) {
+    if (!name.endsWith('.ts') || /error-messages|unprovoked-messages|message-literals/.test(name)) continue;
+    const text = fs.readFileSync(path.join(repositoryRoot, 'test', name), 'utf8').replaceAll('\\', '');
+    const words = text.match(/[\w'-]+/g) ?? [];
+    for (let i = 0; i + 1 < words.length; i++) {
+      const two = `${words[i]} ${words[i + 1]}`;
+      found.add(two);
+      if (i + 2 < words.length) found.add(`${two} ${words[i + 2]}`);
+    }
+  }
+  return found;
+}
+
+test('every message of the source is provoked, or listed as one that is not', () => {
+  assert.ok(literals.length > 400, `${literals.length} messages`);
+  const elsewhere = runsOfTests();
+  const telling = tellingRuns();
+  const open = literals
+    .filter((literal) => !told.some((line) => tells(literal, line)))
+    .filter((literal) => !telling.get(literal)?.some((run) => elsewhere.has(run)))
+    .map(keyOf);
+  const listed = Object.entries(unprovokedMessages).flatMap(([, keys]) => keys);
+  assert.equal(new Set(listed).size, listed.length, 'listed once');
+  assert.deepEqual(
+    open.filter((key) => !listed.includes(key)),
+    [],
+    'messages that no test provokes: give each a row in error-messages.ts',
+  );
+  assert.deepEqual(
+    listed.filter((key) => !open.includes(key)),
+    [],
+    'messages that are provoked now, or are no more: take them off unprovoked-messages.ts',
+  );
+});
+
+test('the page on troubles explains messages that there are', () => {
+  const { text } = page('docs/troubleshooting.md');
+  const headings = [...text.matchAll(/^### `(.+)`$/gm)].map(([, heading]) => heading!);
+  assert.ok(headings.length >= 30, `${headings.length} headings`);
+  assert.equal(new Set(headings).size, headings.length, 'each message once');
+  const known = literals.map(spelled);
+  assert.deepEqual(
+    headings.filter((heading) => !known.some((message) => message.includes(heading))),
+    [],
+    'headings that are no message of the source, with … for what a run puts in',
+  );
+});
