@@ -427,7 +427,7 @@ test('a group is the positive, then the negatives, with the scores of the same t
   const alone = { ...source, neg: [], negScores: [] };
   refuses(
     () => sampleGroup(alone, place, 3, 0, new CounterRandom(0)),
-    /^x\.jsonl:4: expected "neg" to have at least one text for groups of 3, found none \(groups of 1 need none\)$/,
+    /^x\.jsonl:4: expected "neg" to have at least one text for groups of 3, found none: dawntune mine finds some, groups of 1 \(--train_group_size\) need none$/,
   );
   assert.equal(sampleGroup(alone, place, 1, 0, new CounterRandom(0)).passages.length, 1);
 });
@@ -610,7 +610,7 @@ test('what some batch would stumble over is refused before the first', () => {
   for (const mode of [same, {}])
     refuses(
       () => load('bare.jsonl', bare, mode).batchesPerEpoch(),
-      /bare\.jsonl:2: expected "neg" to have at least one text for groups of 3, found none \(groups of 1 need none\)$/,
+      /bare\.jsonl:2: expected "neg" to have at least one text for groups of 3, found none: dawntune mine finds some, groups of 1 \(--train_group_size\) need none$/,
     );
   assert.equal([...load('bare.jsonl', bare, { trainGroupSize: 1 }).epoch(0)][0]!.passages.length, 2);
   for (const order of [bare, [...bare].reverse()]) {

@@ -62,7 +62,7 @@ export function sampleGroup(
 
 export function needsNegatives(place: RowPlace, groupSize: number): InputError {
   return new InputError(
-    `${placeName(place)}: expected "neg" to have at least one text for groups of ${groupSize}, found none (groups of 1 need none)`,
+    `${placeName(place)}: expected "neg" to have at least one text for groups of ${groupSize}, found none: dawntune mine finds some, groups of 1 (--train_group_size) need none`,
   );
 }
 

@@ -143,6 +143,6 @@ export function requireMemory(
   if (ranks?.shared) note(sharedWords(ranks.shared));
   throw new MachineError(
     `training would take ${formatBytes(report.peak)} of GPU memory${onEachRank(ranks)}, the budget ${ranks ? 'of a rank ' : ''}is ${formatBytes(budget)}: ` +
-      `use --gradient_checkpointing, --fp16 or --sub_batch_size where they are not in use yet, smaller batches or lengths, ${ranks?.shared ? 'fewer ranks on a machine, ' : ''}or raise --max_gpu_memory`,
+      `use --gradient_checkpointing, --fp16 or --sub_batch_size where they are not in use yet, a smaller --per_device_train_batch_size, --train_group_size or --passage_max_len, ${ranks?.shared ? 'fewer ranks on a machine, ' : ''}or raise --max_gpu_memory`,
   );
 }
