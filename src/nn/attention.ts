@@ -57,11 +57,7 @@ export interface AttendOptions {
   readonly bias?: Tensor | undefined;
 }
 
-interface Context {
-  readonly context?: Tensor | undefined;
-}
-
-const ATTEND = new OptionNames<AttendOptions & Context>({
+const ATTEND = new OptionNames<AttendOptions & { readonly context?: Tensor | undefined }>({
   causal: 'boolean',
   lengths: 'any',
   bias: 'any',
@@ -108,7 +104,11 @@ export class MultiHeadAttention extends Module {
    * those of `context`, [batch, keys, dim], whose `lengths` are then meant. @throws ShapeError for operands and options that
    * do not fit.
    */
-  forward(input: Tensor, options: AttendOptions & Context = {}, dtype?: FloatDType): Tensor {
+  forward(
+    input: Tensor,
+    options: AttendOptions & { readonly context?: Tensor | undefined } = {},
+    dtype?: FloatDType,
+  ): Tensor {
     const { causal = false, lengths, bias } = ATTEND.read('MultiHeadAttention', options);
     if (options.context) CROSS.check({ x: input, context: options.context });
     else X.check({ x: input });
