@@ -17,6 +17,7 @@ const cases: readonly (readonly [line: string, offered: readonly string[]])[] = 
   ['completion ', ['bash', 'zsh', 'fish']],
   ['help eva', ['evaluate']],
   ['finetune --save_str', ['--save_strategy']],
+  ['finetune --save-str', ['--save_strategy']],
   ['finetune --save_strategy ', ['steps', 'epoch', 'no']],
   ['finetune --save-strategy e', ['epoch']],
   ['finetune --fp16 T', ['True']],

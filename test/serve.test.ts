@@ -213,6 +213,7 @@ test('what is wrong with a request is told by its field', () =>
     const long = 'word '.repeat(100);
     const cases: [path: string, body: unknown, status: number, message: RegExp, param?: string | null][] = [
       [V1, '{"input":', 400, /the body: expected JSON, found a text that ends too early/, null],
+      [V1, '{"input": ["a"\n', 400, /the body: expected JSON, found a text that ends too early/, null],
       [V1, '', 400, /the body: expected JSON, found nothing/, null],
       [V1, '[1]', 400, /the body: expected a JSON object/, null],
       [V1, new Uint8Array([0x7b, 0x22, 0xff, 0x22, 0x7d]), 400, /no UTF-8/, null],
@@ -232,13 +233,7 @@ test('what is wrong with a request is told by its field', () =>
         /expected one of float, base64, found "hex"/,
         'encoding_format',
       ],
-      [
-        V1,
-        { input: 'a', dimensions: 8 },
-        400,
-        /expected 64, the widths of this model, found 8/,
-        'dimensions',
-      ],
+      [V1, { input: 'a', dimensions: 8 }, 400, /expected 64, the width of this model, found 8/, 'dimensions'],
       [V1, { input: 'a', dimension: 8 }, 400, /no such field; the nearest is dimensions/, 'dimension'],
       [V1, { input: 'a', prompt_name: 'x' }, 400, /expected one of query, passage, text/, 'prompt_name'],
       [V1, { input: long }, 400, /a text of more than 48 tokens/, 'input'],

@@ -52,7 +52,7 @@ export const kernelsFlags = {
     dtype: withDefault(choice(['f32', 'f16', 'all']), 'all', 'format of the operands'),
     variant: optional(
       text('a name of a variant, or all'),
-      'this variant instead of the one that the device chooses; all: every variant that the adapter supports, side by side',
+      'this variant instead of the one that the device chooses; all: every variant that the adapter supports, side by side; a software adapter leaves out those made for GPUs, which it takes by name',
     ),
   }),
   ...group('Measuring', {

@@ -154,7 +154,10 @@ ${READ_WORDS}
     fi
   fi
   if [[ $cur == -* ]]; then
-    _dawntune_fill "$(_dawntune_flags "$command")" "$cur"
+    value=$(_dawntune_flags "$command")
+    _dawntune_fill "$value" "$cur"
+    # --flag-name is --flag_name.
+    [[ \${#COMPREPLY[@]} == 0 && $cur == --* ]] && cur=\${cur#--} && _dawntune_fill "$value" "--\${cur//-/_}"
   elif [[ \${#COMPREPLY[@]} == 0 ]]; then
     _dawntune_fill "$(_dawntune_words "$command")" "$cur"
   fi

@@ -67,7 +67,7 @@ export function progressLine(
   const { done, total, unit, loss, memoryBytes, subject } = work;
   const bytes = unit === 'bytes';
   const number = (value: number) => (bytes ? formatBytes(value) : value.toLocaleString('en'));
-  const counted = `${number(done)}${total === undefined ? '' : `/${number(total)}`}${bytes ? '' : ` ${unit}`}`;
+  const counted = `${number(done)}${total === undefined ? '' : `/${number(total)}`}${bytes ? '' : ` ${(total ?? done) === 1 ? singular(unit) : unit}`}`;
   // Of some work there is no more to say than that it goes on.
   const head = total === undefined && done === 0 ? WORDS[work.phase] : `${WORDS[work.phase]} ${counted}`;
   const share = total === undefined || total === 0 ? undefined : Math.min(1, done / total);
@@ -113,11 +113,12 @@ export function progressLine(
 /** Of slow work the time that one takes. */
 function rateText(rate: number, unit: Work['unit']): string {
   if (unit === 'bytes') return `${formatBytes(Math.round(rate))}/s`;
-  if (rate < 1) return `${three(1 / rate)} s a ${SINGULAR[unit] ?? unit.replace(/s$/, '')}`;
+  if (rate < 1) return `${three(1 / rate)} s a ${singular(unit)}`;
   return `${three(rate)} ${unit}/s`;
 }
 
 const SINGULAR: Partial<Record<Work['unit'], string>> = { batches: 'batch', queries: 'query' };
+const singular = (unit: Work['unit']) => SINGULAR[unit] ?? unit.replace(/s$/, '');
 
 const three = (value: number) => Number(value.toPrecision(3)).toLocaleString('en');
 

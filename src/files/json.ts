@@ -117,8 +117,10 @@ function reasonOf(error: unknown, text: string): string {
   if (text.trim() === '') return 'nothing';
   if (error instanceof RangeError) return 'a value that is too large';
   const message = (error as Error).message.replace(/\s+/g, ' ');
-  if (/^Unexpected end/.test(message)) return `a text that ends too early, after ${show(text.slice(-20))}`;
   const at = /at position (\d+)/.exec(message);
+  // Where a list or an object is not closed, V8 names what it expected at the end.
+  if (/^Unexpected end/.test(message) || (at && Number(at[1]) >= text.trimEnd().length))
+    return `a text that ends too early, after ${show(text.slice(-20))}`;
   const what = /^(Unexpected [a-z ]+)/.exec(message)?.[1]?.trim() ?? 'an error';
   return at
     ? `an error at character ${at[1]}: ${show(text.slice(Number(at[1]), Number(at[1]) + 20))}`

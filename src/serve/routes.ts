@@ -185,7 +185,7 @@ function cutting(
   if (!matryoshka.includes(dimensions) || dimensions > width)
     throw fields.refused(
       'dimensions',
-      `expected ${[width, ...matryoshka.filter((each) => each < width)].join(', ')}, the widths of this model, found ${dimensions}`,
+      `expected ${[width, ...matryoshka.filter((each) => each < width)].join(', ')}, the ${matryoshka.some((each) => each < width) ? 'widths' : 'width'} of this model, found ${dimensions}`,
     );
   const { normalize } = batcher.model.settings;
   return (dense) => {

@@ -328,7 +328,7 @@ function candidateNote({ modes, run, colbertCandidates }: EvaluateArguments): st
   if (run !== null || !(modes.includes('colbert') || modes.includes('hybrid'))) return [];
   const both = modes.includes('sparse') || modes.includes('hybrid');
   return [
-    `ColBERT${modes.includes('hybrid') ? ' and hybrid rank' : ' ranks'} the first ${colbertCandidates} by dense${both ? ' and the first by sparse, as many' : ''}.`,
+    `ColBERT${modes.includes('hybrid') ? ' and hybrid rank' : ' ranks'} the first ${colbertCandidates} by dense${both ? ' and as many by sparse' : ''}.`,
   ];
 }
 

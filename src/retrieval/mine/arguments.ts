@@ -100,7 +100,10 @@ export const mineFlags = {
       notNegative,
       'by how much the score of a candidate must be worse than that of the row’s worst positive',
     ),
-    relative_margin: optional(notNegative, 'the same as a share of that positive’s score, such as 0.05'),
+    relative_margin: optional(
+      notNegative,
+      'by how much the score of a candidate must be worse than that of the row’s worst positive, as a share of that score: 0.05 keeps what is below 95 % of it',
+    ),
     positives_elsewhere: withDefault(
       boolean,
       true,
