@@ -218,7 +218,7 @@ export const refusedCalls: Readonly<Record<string, readonly RefusedCall[]>> = {
     {
       words: TRAIN,
       files: rowsOf('{"query":"a","pos":["b"],"neg":[]}'),
-      line: 'a.jsonl:1: expected "neg" to have at least one text for groups of 2, found none (groups of 1 need none)',
+      line: 'a.jsonl:1: expected "neg" to have at least one text for groups of 2, found none: dawntune mine finds some, groups of 1 (--train_group_size) need none',
     },
     { words: TRAIN, files: { 'a.jsonl': '' }, line: 'a.jsonl: expected at least one row, found none' },
     {

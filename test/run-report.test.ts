@@ -243,6 +243,8 @@ test('a run of one step, of none, a failed one and one of a million steps have p
   wellFormed(failed);
   assert.equal(scripts(failed).length, 0);
   assert.match(said(failed), /✗ failed .* What failed: no &lt;adapter&gt; No step was taken/);
+  assert.match(said(failed), /Use the model The model is written into this folder at the end of the run/);
+  assert.doesNotMatch(said(runPage(record())), /The model is written into this folder/);
   const long = record(({ steps }) => {
     const points = 1000;
     const column = (mean: number): Loose<Column> => {

@@ -36,8 +36,12 @@ ${planned.length > 0 && html`<details><summary>What the run was planned to be</s
 const plainNumber = (value: number): string =>
   Number.isInteger(value) ? grouped(value) : shortNumber(value);
 
-export function modelSection({ model }: RunRecord): Section {
-  const content = html`${facts([
+export function modelSection({ model, status }: RunRecord): Section {
+  // The folder of a run that has not ended as it should may hold no model yet, or that of a run before it.
+  const unfinished =
+    status !== 'finished' &&
+    html`<p>The model is written into this folder at the end of the run, which was not reached when this page was written. Until then each <code>checkpoint-N</code> in it is a model, and loads as is said below.</p>\n`;
+  const content = html`${unfinished}${facts([
     ['folder', html`<bdi>${model.folder}</bdi>`],
     ['trained from', html`<bdi>${model.base}</bdi>`],
     [
