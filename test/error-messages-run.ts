@@ -7,8 +7,14 @@ import type { RefusedCall } from './error-messages.js';
 import { type Refusal, refusalOf } from './refusal.js';
 import { golden } from './repository.js';
 
+/** What was told, and which file of the source made the error. */
+export interface ToldLine extends Refusal {
+  /** From the root of the repository, with forward slashes. */
+  readonly source: string | undefined;
+}
+
 /** What a command tells of a call, from a new folder in which the call's files lie. */
-export async function toldBy(name: string, { words, files = {}, env = {} }: RefusedCall): Promise<Refusal> {
+export async function toldBy(name: string, { words, files = {}, env = {} }: RefusedCall): Promise<ToldLine> {
   const folder = fs.realpathSync(fs.mkdtempSync(path.join(os.tmpdir(), 'dawntune-refused-')));
   const before = { folder: process.cwd(), env: { ...process.env } };
   try {
@@ -24,8 +30,23 @@ export async function toldBy(name: string, { words, files = {}, env = {} }: Refu
       .split(' ')
       .filter((word) => word !== '')
       .map((word) => (word === 'MODEL' ? golden('model') : word));
-    const { status, stderr } = await refusalOf(await commands.get(name)!.load(), argv);
-    return { status, stderr: stderr.replaceAll(golden('model'), 'MODEL').replaceAll(folder, '.') };
+    const command = await commands.get(name)!.load();
+    let thrown: unknown;
+    const { status, stderr } = await refusalOf(
+      (words) =>
+        command(words).catch((error: unknown) => {
+          thrown = error;
+          throw error;
+        }),
+      argv,
+    );
+    const frame = thrown instanceof Error ? /^\s+at .*$/m.exec(thrown.stack ?? '')?.[0] : undefined;
+    const source = /src\/[\w/-]+\.(?=[jt]s:)/.exec(frame?.replaceAll('\\', '/') ?? '')?.[0];
+    return {
+      source: source && `${source}ts`,
+      status,
+      stderr: stderr.replaceAll(golden('model'), 'MODEL').replaceAll(folder, '.'),
+    };
   } finally {
     process.chdir(before.folder);
     for (const key of Object.keys(env))

@@ -382,7 +382,7 @@ export const refusedCalls: Readonly<Record<string, readonly RefusedCall[]>> = {
     },
     {
       words: '--config run.yaml',
-      files: yaml('['.repeat(12_000)),
+      files: yaml('['.repeat(6_000)),
       line: 'run.yaml:1: expected settings, found more levels than can be read',
     },
     {
@@ -450,8 +450,17 @@ export const refusedCalls: Readonly<Record<string, readonly RefusedCall[]>> = {
       files: { ...data, 'd.json': '{"optimizer":{"type":"Lion"}}' },
       line: 'd.json: optimizer.type: expected "AdamW", found "Lion"',
     },
+    {
+      words: COPIED,
+      files: { ...data, 'COPY/model.safetensors': header('{"__metadata__":{},"__metadata__":{}}') },
+      line: 'COPY/model.safetensors: the header has "__metadata__" twice',
+    },
   ],
   encode: [
+    {
+      words: '--output out.jsonl a.jsonl',
+      line: '--model_name_or_path: expected a folder or a hub id, found nothing',
+    },
     {
       words: '',
       line: '--output: expected a path, or - for standard output, found nothing (the flag is required)',
@@ -508,6 +517,21 @@ export const refusedCalls: Readonly<Record<string, readonly RefusedCall[]>> = {
       words: '--model_name_or_path MODEL --output out.jsonl a.txt',
       files: { 'a.txt': new Uint8Array([0x80, 10]) },
       line: 'a.txt:1: expected UTF-8 text, found other bytes',
+    },
+    {
+      words: '--model_name_or_path MODEL --output out.jsonl --resume a.jsonl',
+      files: { ...data, '.out.jsonl.dawntune-progress': '{}' },
+      line: '.out.jsonl.dawntune-progress: expected the progress of a run, found something else',
+    },
+    {
+      words: '--model_name_or_path MODEL --output out.jsonl --resume a.jsonl --field query',
+      files: { ...data, '.out.jsonl.dawntune-progress': '{"state":{},"bytes":{}}' },
+      line: '--resume: expected the progress of a run, found something else; rerun without it',
+    },
+    {
+      words: '--model_name_or_path MODEL --output out.jsonl --resume a.jsonl --field query',
+      files: { ...data, '.out.jsonl.dawntune-progress': '{"state":{"texts":1,"checksum":1},"bytes":{}}' },
+      line: /^--resume: expected the model of the earlier run, nothing, found /,
     },
   ],
   evaluate: [
@@ -830,6 +854,11 @@ export const refusedCalls: Readonly<Record<string, readonly RefusedCall[]>> = {
       words: 'd',
       files: { 'd/run_record.json': '{}' },
       line: 'd/run_record.json: expected "format" to be 1, found none',
+    },
+    {
+      words: 'd --output a.html/b',
+      files: { 'd/run_record.json': RECORD, 'a.html': 'x' },
+      line: '--output: a.html/b: cannot write: a part of the path is not a folder',
     },
   ],
   serve: [

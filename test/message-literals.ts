@@ -81,11 +81,12 @@ function literalsOf(file: string, text: string): MessageLiteral[] {
       if (helper !== undefined) helpers.add(helper);
     }
   });
+  if (helpers.size === 0) return found;
   visit(source, (node) => {
     if (!ts.isCallExpression(node)) return;
     const { expression } = node;
-    const name = ts.isPropertyAccessExpression(expression) ? expression.name.text : expression.getText();
-    if (!helpers.has(name)) return;
+    const name = ts.isPropertyAccessExpression(expression) ? expression.name : expression;
+    if (!ts.isIdentifier(name) || !helpers.has(name.text)) return;
     // A prototype of C is none.
     for (const argument of node.arguments)
       for (const parts of texts(argument))
