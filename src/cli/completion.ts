@@ -89,15 +89,9 @@ const READ_WORDS = `    if [[ $word == = ]]; then continue
     elif [[ $command == bench && -z $flag ]]; then command="bench $word"
     else since=$((since + 1)); fi`;
 
-function bash(entries: readonly Entry[]): string {
-  const flags = entries
-    .map(
-      ({ name, flags }) =>
-        `    ${quoted(name)}) echo ${quoted([...flags.map(([flag]) => `--${flag}`), ...HELP].join(' '))} ;;`,
-    )
-    .join('\n');
-  return `# Completion of dawntune for bash: eval "$(dawntune completion bash)"
-_dawntune_flags() {
+/** What bash and zsh look up alike: the flags of a command, as `flags` has them, what a flag's value can be, and words behind a command. */
+function lookups(entries: readonly Entry[], flags: string): string {
+  return `_dawntune_flags() {
   case "$1" in
 ${flags}
   esac
@@ -111,7 +105,18 @@ _dawntune_words() {
   case "$1" in
 ${wordCases(entries)}
   esac
+}`;
 }
+
+function bash(entries: readonly Entry[]): string {
+  const flags = entries
+    .map(
+      ({ name, flags }) =>
+        `    ${quoted(name)}) echo ${quoted([...flags.map(([flag]) => `--${flag}`), ...HELP].join(' '))} ;;`,
+    )
+    .join('\n');
+  return `# Completion of dawntune for bash: eval "$(dawntune completion bash)"
+${lookups(entries, flags)}
 # Bash 3.2, which macOS has, knows no mapfile.
 _dawntune_take() {
   local line
@@ -178,21 +183,7 @@ function zsh(entries: readonly Entry[]): string {
   const names = topLevel(entries).map(({ name, summary }) => described(name, summary));
   return `#compdef dawntune
 # Completion of dawntune for zsh: dawntune completion zsh > a folder of $fpath, as _dawntune
-_dawntune_flags() {
-  case "$1" in
-${flags}
-  esac
-}
-_dawntune_value() {
-  case "$1 $2" in
-${valueCases(entries)}
-  esac
-}
-_dawntune_words() {
-  case "$1" in
-${wordCases(entries)}
-  esac
-}
+${lookups(entries, flags)}
 _dawntune_fill() {
   if [[ $1 == path ]]; then _files
   elif [[ -n $1 ]]; then compadd -- \${=1}
