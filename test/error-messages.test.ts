@@ -1,5 +1,5 @@
 /**
- * Every line that ends a command is listed with the input that provokes it (error-messages.ts), or is in another test, or
+ * Every line that ends a command is listed with the input that provokes it (error-messages/), or is in another test, or
  * is in the list of those that no test provokes yet; and the page about them has messages that there are. A message
  * counts as provoked by a row where the row's error was made in its file, or has three words in a row that no other
  * message has, and as in another test where that has such words.
@@ -9,11 +9,11 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
 import { page } from './documents/pages.js';
-import { refusedCalls } from './error-messages.js';
-import { toldBy } from './error-messages-run.js';
-import { type MessageLiteral, messageLiterals, spelled, tells } from './message-literals.js';
+import { type MessageLiteral, messageLiterals, spelled, tells } from './error-messages/literals.js';
+import { toldBy } from './error-messages/run.js';
+import { refusedCalls } from './error-messages/table.js';
+import { unprovokedMessages } from './error-messages/unprovoked.js';
 import { repositoryRoot } from './repository.js';
-import { unprovokedMessages } from './unprovoked-messages.js';
 
 const told: { readonly line: string; readonly source: string | undefined }[] = [];
 
@@ -64,7 +64,7 @@ function runsOfTests(): Set<string> {
   const found = new Set<string>();
   const names = fs.readdirSync(path.join(repositoryRoot, 'test'), { recursive: true, encoding: 'utf8' });
   for (const name of names) {
-    if (!name.endsWith('.ts') || /error-messages|unprovoked-messages|message-literals/.test(name)) continue;
+    if (!name.endsWith('.ts') || /^error-messages\b/.test(name)) continue;
     const text = fs.readFileSync(path.join(repositoryRoot, 'test', name), 'utf8').replaceAll('\\', '');
     const words = text.match(/[\w'-]+/g) ?? [];
     for (let i = 0; i + 1 < words.length; i++) {
@@ -95,12 +95,12 @@ test('every message of the source is provoked, or listed as one that is not', ()
   assert.deepEqual(
     open.filter((key) => !listed.includes(key)),
     [],
-    'messages that no test provokes: give each a row in error-messages.ts',
+    'messages that no test provokes: give each a row in test/error-messages/',
   );
   assert.deepEqual(
     listed.filter((key) => !open.includes(key)),
     [],
-    'messages that are provoked now, or are no more: take them off unprovoked-messages.ts',
+    'messages that are provoked now, or are no more: take them off test/error-messages/unprovoked.ts',
   );
 });
 

@@ -1,11 +1,11 @@
-/** Makes the calls of error-messages.ts in this process. */
+/** Makes the calls of the table in this process. */
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import { commands } from '../src/cli/commands.js';
-import type { RefusedCall } from './error-messages.js';
-import { type Refusal, refusalOf } from './refusal.js';
-import { golden } from './repository.js';
+import { commands } from '../../src/cli/commands.js';
+import { type Refusal, refusalOf } from '../refusal.js';
+import { golden } from '../repository.js';
+import type { RefusedCall } from './call.js';
 
 /** What was told, and which file of the source made the error. */
 export interface ToldLine extends Refusal {

@@ -6,7 +6,7 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import ts from 'typescript';
-import { repositoryRoot } from './repository.js';
+import { repositoryRoot } from '../repository.js';
 
 /** A message as the source has it. */
 export interface MessageLiteral {

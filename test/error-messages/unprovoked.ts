@@ -1,6 +1,6 @@
 /**
  * Messages of the source that no test provokes or quotes yet, under the reason why. The list can only shrink: a message
- * that is not on it needs a row in error-messages.ts, and one that has a row comes off (error-messages.test.ts).
+ * that is not on it needs a row in a file of this folder, and one that has a row comes off (error-messages.test.ts).
  */
 export const unprovokedMessages: Readonly<Record<string, readonly string[]>> = {
   'The front door tells it in a process of its own, which this table does not start.': [

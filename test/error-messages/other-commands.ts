@@ -1,0 +1,97 @@
+/** Commands that have few messages of their own. */
+import fs from 'node:fs';
+import { golden } from '../repository.js';
+import type { RefusedCalls } from './call.js';
+import { data } from './inputs.js';
+
+const RECORD = fs.readFileSync(golden('run-record.json'), 'utf8');
+
+export const otherCommands: RefusedCalls = {
+  report: [
+    { words: '', line: 'report: expected the output folder of a run, or of several, found none' },
+    {
+      words: 'a b c d e f g h i j k l',
+      line: 'report: expected at most 9 folders, as many as there are colours, found 12',
+    },
+    { words: 'none', line: 'none: expected the output folder of a run, found no run_record.json in it' },
+    {
+      words: 'empty',
+      files: { empty: null },
+      line: 'empty: expected the output folder of a run, found no run_record.json in it',
+    },
+    {
+      words: 'd --output a.html',
+      files: { 'd/run_record.json': RECORD, 'a.html': 'x' },
+      line: '--output: a.html: is there already and is no report: move it away, or give --output another name',
+    },
+    {
+      words: 'd d',
+      files: { d: null },
+      line: 'report: expected different folders, found d and d, which are the same',
+    },
+    { words: 'd', files: { 'd/run_record.json': '{' }, line: /^d\/run_record\.json: expected JSON, found / },
+    {
+      words: 'd',
+      files: { 'd/run_record.json': '{}' },
+      line: 'd/run_record.json: expected "format" to be 1, found none',
+    },
+    {
+      words: 'd --output a.html/b',
+      files: { 'd/run_record.json': RECORD, 'a.html': 'x' },
+      line: '--output: a.html/b: cannot write: a part of the path is not a folder',
+    },
+  ],
+  serve: [
+    { words: '', line: '--model_name_or_path: expected a folder or a hub id, found nothing' },
+    { words: 'a b', line: 'expected one model, found "b" too' },
+    {
+      words: 'a --model_name_or_path b',
+      line: '--model_name_or_path: expected the model once, found it as a word without a flag too',
+    },
+    {
+      words: 'a --queue_tokens 5',
+      line: '--queue_tokens: expected at least the 8192 of --batch_tokens, found 5',
+    },
+    { words: 'a --port 99999', line: '--port: expected an integer from 0 to 65535, found "99999"' },
+    {
+      words: 'none/at/all',
+      line: '--model_name_or_path: none/at/all: no such folder, and no name of the hub, which would be org/name',
+    },
+    {
+      words: 'a',
+      env: { DAWNTUNE_API_KEY: 'a b' },
+      line: 'DAWNTUNE_API_KEY: expected a key of visible ASCII characters, found something else',
+    },
+  ],
+  demo: [
+    {
+      words: '--pooling_method cls',
+      line: '--pooling_method: expected --model beside it; random weights are pooled by mean',
+    },
+    {
+      words: '--model none/at/all',
+      line: '--model: none/at/all: no such folder, and no name of the hub, which would be org/name',
+    },
+    {
+      words: '--output_dir a.jsonl',
+      files: data,
+      line: '--output_dir: a.jsonl: cannot be written: is no folder',
+    },
+    { words: 'word', line: 'unexpected argument "word": expected a flag' },
+  ],
+  parity: [
+    { words: '', line: 'parity: expected one folder of goldens, found 0' },
+    { words: 'a b', line: 'parity: expected one folder of goldens, found 2' },
+    { words: 'none', line: 'none: expected a folder of goldens, found no settings.json in it' },
+    {
+      words: 'd',
+      files: { 'd/settings.json': '{}' },
+      line: 'd/settings.json: pooling: expected a text, found nothing',
+    },
+  ],
+  completion: [
+    { words: '', line: 'completion: expected one of bash, zsh, fish, found nothing' },
+    { words: 'tcsh', line: 'completion: expected one of bash, zsh, fish, found "tcsh"' },
+  ],
+  doctor: [{ words: '--zzzzzzzz', line: 'unknown flag --zzzzzzzz; --help lists them' }],
+};
