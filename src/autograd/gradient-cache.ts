@@ -11,7 +11,7 @@ import { show } from '../show.js';
 import { adopt, type Counter, noGrad, noteDraws, replay, scope } from '../tensor/scope.js';
 import { Tensor } from '../tensor/tensor.js';
 import { concat } from './ops/joins.js';
-import { sliceRows } from './ops/shape.js';
+import { sliceRows } from './ops/slices.js';
 import { backwardAll, propagate } from './tape.js';
 
 /** What `cachedBackward` takes beside its functions. */

@@ -24,7 +24,10 @@ export * from './ops/distances.js';
 export * from './ops/einsum.js';
 export * from './ops/indexing.js';
 export * from './ops/joins.js';
-export * from './ops/losses.js';
+export * from './ops/losses/cross-entropy.js';
+export * from './ops/losses/elementwise.js';
+export type { LossOptions, Reduction } from './ops/losses/reduction.js';
+export * from './ops/losses/vectors.js';
 export * from './ops/matmul.js';
 export * from './ops/norms.js';
 export * from './ops/on-backward.js';
@@ -34,6 +37,7 @@ export * from './ops/reduce.js';
 export * from './ops/rows.js';
 export * from './ops/scores.js';
 export * from './ops/shape.js';
+export * from './ops/slices.js';
 export * from './ops/softmax.js';
 export {
   type BackwardOptions,

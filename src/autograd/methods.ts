@@ -10,7 +10,9 @@ import * as attention from './ops/attention.js';
 import * as diagonals from './ops/diagonals.js';
 import * as distances from './ops/distances.js';
 import * as indexing from './ops/indexing.js';
-import * as losses from './ops/losses.js';
+import * as entropy from './ops/losses/cross-entropy.js';
+import * as valueLosses from './ops/losses/elementwise.js';
+import * as vectorLosses from './ops/losses/vectors.js';
 import * as matmul from './ops/matmul.js';
 import * as norms from './ops/norms.js';
 import * as order from './ops/order.js';
@@ -18,6 +20,7 @@ import * as pointwise from './ops/pointwise.js';
 import * as reduce from './ops/reduce.js';
 import * as rows from './ops/rows.js';
 import * as shape from './ops/shape.js';
+import * as slices from './ops/slices.js';
 import * as softmax from './ops/softmax.js';
 import { backward, retainGrad } from './tape.js';
 
@@ -31,7 +34,9 @@ const methods = {
   ...norms,
   ...compare,
   ...format,
-  ...losses,
+  ...entropy,
+  ...valueLosses,
+  ...vectorLosses,
   ...matmul,
   ...order,
   // A row of the formulas without a function would not compile here.
@@ -39,6 +44,7 @@ const methods = {
   ...reduce,
   ...rows,
   ...shape,
+  ...slices,
   ...softmax,
 };
 

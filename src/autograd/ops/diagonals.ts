@@ -3,7 +3,8 @@ import { anyDType, integer, numbers, signature } from '../../tensor/operands.js'
 import { scope } from '../../tensor/scope.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import { sum } from './reduce.js';
-import { pad, reshape, slice } from './shape.js';
+import { pad, reshape } from './shape.js';
+import { slice } from './slices.js';
 
 const DIAGONAL = signature(
   'diagonal',

@@ -1,7 +1,7 @@
 /** Distances between vectors, of the norms of their differences. */
 import { floats, signature } from '../../tensor/operands.js';
 import type { Tensor } from '../../tensor/tensor.js';
-import { inF32 } from './in-f32.js';
+import { bothInF32 } from './in-f32.js';
 import { add, sub } from './pointwise.js';
 import { norm } from './reduce.js';
 import { unsqueeze } from './shape.js';
@@ -15,7 +15,7 @@ const PAIRWISE = signature(
 /** ‖a − b + 1e-6‖ of the last axis, PyTorch's `pairwise_distance`; the others broadcast. `p`: as of `norm`. @throws ShapeError. */
 export function pairwiseDistance(a: Tensor, b: Tensor, p = 2): Tensor {
   PAIRWISE.check({ a, b });
-  return inF32(a, b, (x, y) => norm(add(sub(x, y), 1e-6), p, -1));
+  return bothInF32(a, b, (x, y) => norm(add(sub(x, y), 1e-6), p, -1));
 }
 
 const CDIST = signature(
@@ -30,5 +30,5 @@ const CDIST = signature(
  */
 export function cdist(a: Tensor, b: Tensor, p = 2): Tensor {
   CDIST.check({ a, b });
-  return inF32(a, b, (x, y) => norm(sub(unsqueeze(x, -2), unsqueeze(y, -3)), p, -1));
+  return bothInF32(a, b, (x, y) => norm(sub(unsqueeze(x, -2), unsqueeze(y, -3)), p, -1));
 }

@@ -9,11 +9,12 @@ import { floats, optional, signature } from '../../tensor/operands.js';
 import { scope } from '../../tensor/scope.js';
 import { sizeOf } from '../../tensor/shape.js';
 import type { Tensor } from '../../tensor/tensor.js';
-import { inF32 } from './in-f32.js';
+import { bothInF32 } from './in-f32.js';
 import { matmul } from './matmul.js';
 import { mul } from './pointwise.js';
 import { sum } from './reduce.js';
-import { permute, reshape, slice } from './shape.js';
+import { permute, reshape } from './shape.js';
+import { slice } from './slices.js';
 
 /** A tensor whose axes have names. */
 interface Named {
@@ -196,7 +197,7 @@ function ofTwo(first: Named, second: Named, output: readonly string[]): Tensor {
       );
       return reshape(ordered(side, order), shape);
     };
-    const x = inF32(spread(a, rows), spread(b, columns), (p, q) => {
+    const x = bothInF32(spread(a, rows), spread(b, columns), (p, q) => {
       const products = mul(p, q);
       return inner.length === 0
         ? products

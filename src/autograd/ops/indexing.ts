@@ -15,7 +15,7 @@ import { formatShape, normalizeAxis } from '../../tensor/shape.js';
 import { type DType, Tensor } from '../../tensor/tensor.js';
 import { picksOf, selected, taken } from '../picks.js';
 import { record } from '../tape.js';
-import { slice } from './shape.js';
+import { slice } from './slices.js';
 
 const GATHER = signature(
   'gather',

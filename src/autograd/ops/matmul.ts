@@ -12,7 +12,7 @@ import { broadcastShapes, sizeOf, stridesOf } from '../../tensor/shape.js';
 import { Tensor } from '../../tensor/tensor.js';
 import { rangeOf, sumToShape } from '../ranges.js';
 import { type Input, record, sharedGradient } from '../tape.js';
-import { inF32 } from './in-f32.js';
+import { bothInF32 } from './in-f32.js';
 import { mul } from './pointwise.js';
 import { sum } from './reduce.js';
 import { reshape } from './shape.js';
@@ -95,7 +95,7 @@ const DOT = signature('dot', { a: floats('K'), b: floats('K') });
 /** Σ aᵢ·bᵢ of two vectors [K], a scalar of a's dtype. */
 export function dot(a: Tensor, b: Tensor): Tensor {
   DOT.check({ a, b });
-  return inF32(a, b, (x, y) => sum(mul(x, y)));
+  return bothInF32(a, b, (x, y) => sum(mul(x, y)));
 }
 
 const OUTER = signature('outer', { a: floats('M'), b: floats('N') }, { sameDType: ['a', 'b'] });

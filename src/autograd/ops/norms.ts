@@ -5,8 +5,8 @@ import * as rms from '../../kernels/rms-norm.js';
 import { f32, floats, notNegative, optional, signature } from '../../tensor/operands.js';
 import { scope } from '../../tensor/scope.js';
 import type { Tensor } from '../../tensor/tensor.js';
-import { inF32 } from '../precision.js';
 import { record, sharedGradient } from '../tape.js';
+import { inF32 } from './in-f32.js';
 import { cast } from './pointwise.js';
 
 const LAYER_NORM = signature(

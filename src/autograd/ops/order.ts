@@ -13,7 +13,8 @@ import { normalizeAxis, sizeOf } from '../../tensor/shape.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import { record } from '../tape.js';
 import { isNan, where } from './pointwise.js';
-import { slice, squeeze, transpose } from './shape.js';
+import { squeeze, transpose } from './shape.js';
+import { slice } from './slices.js';
 
 /** What a sort gives: the values in order, and where each stood. */
 export interface Sorted {

@@ -14,9 +14,9 @@ import { anyDType, bools, floats, notNegative, numbers, signature } from '../../
 import { scope } from '../../tensor/scope.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import { type Axes, reducedShape } from '../axes.js';
-import { inF32 } from '../precision.js';
 import { stretch } from '../ranges.js';
 import { record } from '../tape.js';
+import { inF32 } from './in-f32.js';
 import { abs, ne } from './pointwise.js';
 
 const SUM = signature('sum', { x: numbers('...') });

@@ -1,4 +1,4 @@
-/** Softmax, and what M3's losses need of matrices of scores beside the losses of losses.ts. */
+/** Softmax, and what M3's losses need of matrices of scores beside the losses of losses/. */
 import { ShapeError } from '../../errors.js';
 
 import * as distillation from '../../kernels/softmax/distillation.js';
@@ -9,8 +9,8 @@ import { floats, signature } from '../../tensor/operands.js';
 import { isTaped, scope } from '../../tensor/scope.js';
 import { normalizeAxis } from '../../tensor/shape.js';
 import { Tensor } from '../../tensor/tensor.js';
-import { inF32 } from '../precision.js';
 import { record, wantsGradient } from '../tape.js';
+import { inF32 } from './in-f32.js';
 import { neg } from './pointwise.js';
 import { mean } from './reduce.js';
 import { transpose } from './shape.js';
