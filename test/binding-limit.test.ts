@@ -5,7 +5,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
 import { add, backward, cast, dropout, gatherRows, linear, linearGelu } from '../src/autograd/index.js';
-import { ParameterStore } from '../src/autograd/parameters.js';
+import { ParameterStore } from '../src/autograd/parameter-store.js';
 import { Gpu } from '../src/gpu/gpu.js';
 import { globalNorm } from '../src/kernels/adamw.js';
 import { fillNormal } from '../src/kernels/random.js';

@@ -19,7 +19,7 @@ import {
   square,
   sum,
 } from '../src/autograd/index.js';
-import { ParameterStore } from '../src/autograd/parameters.js';
+import { ParameterStore } from '../src/autograd/parameter-store.js';
 import { ShapeError } from '../src/errors.js';
 import { Gpu } from '../src/gpu/gpu.js';
 import type { FloatDType } from '../src/kernels/launch/formats.js';

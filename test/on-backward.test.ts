@@ -15,7 +15,8 @@ import {
   sum,
   tanh,
 } from '../src/autograd/index.js';
-import { type ParameterSpec, ParameterStore } from '../src/autograd/parameters.js';
+import type { ParameterSpec } from '../src/autograd/parameter.js';
+import { ParameterStore } from '../src/autograd/parameter-store.js';
 import { Gpu } from '../src/gpu/gpu.js';
 import { M3Model } from '../src/models/m3.js';
 import { CounterRandom } from '../src/tensor/random.js';

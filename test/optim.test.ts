@@ -5,7 +5,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
 import { backward, gatherRows, mul, square, sum } from '../src/autograd/index.js';
-import { Parameter } from '../src/autograd/parameters.js';
+import { Parameter } from '../src/autograd/parameter.js';
 import { InputError, ShapeError } from '../src/errors.js';
 import { Gpu } from '../src/gpu/gpu.js';
 import {

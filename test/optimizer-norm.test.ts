@@ -1,7 +1,7 @@
 /** The norm that ranks join from the norms of their parts, and updates that follow from it alone. */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { ParameterStore } from '../src/autograd/parameters.js';
+import { ParameterStore } from '../src/autograd/parameter-store.js';
 import { ShapeError } from '../src/errors.js';
 import { Gpu } from '../src/gpu/gpu.js';
 import { CounterRandom } from '../src/tensor/random.js';

@@ -2,7 +2,8 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { backward, cast, checkpoint, gatherRows, linear, mul, sum } from '../src/autograd/index.js';
-import { Parameter, ParameterStore } from '../src/autograd/parameters.js';
+import { Parameter } from '../src/autograd/parameter.js';
+import { ParameterStore } from '../src/autograd/parameter-store.js';
 import { ShapeError } from '../src/errors.js';
 import { Gpu } from '../src/gpu/gpu.js';
 import type { FloatDType } from '../src/kernels/launch/formats.js';

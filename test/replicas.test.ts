@@ -1,7 +1,7 @@
 /** Replicas are compared by the bits of their weights; which rank and which parameter differ is said on all ranks. */
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { ParameterStore } from '../src/autograd/parameters.js';
+import { ParameterStore } from '../src/autograd/parameter-store.js';
 import { MachineError } from '../src/errors.js';
 import { Gpu } from '../src/gpu/gpu.js';
 import { CounterRandom } from '../src/tensor/random.js';

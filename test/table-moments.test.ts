@@ -1,7 +1,7 @@
 /** Moments of tables exist for the rows that move: the same weights to the bit, and no more memory than these rows need. */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { ParameterStore } from '../src/autograd/parameters.js';
+import { ParameterStore } from '../src/autograd/parameter-store.js';
 import { Gpu } from '../src/gpu/gpu.js';
 import type { FloatDType } from '../src/kernels/launch/formats.js';
 import { TableMoments } from '../src/optim/table-moments.js';

@@ -35,7 +35,7 @@ import {
   sub,
   sum,
 } from '../src/autograd/index.js';
-import { ParameterStore } from '../src/autograd/parameters.js';
+import { ParameterStore } from '../src/autograd/parameter-store.js';
 import { ShapeError } from '../src/errors.js';
 import { Gpu } from '../src/gpu/gpu.js';
 import { addInPlace } from '../src/kernels/pointwise.js';

@@ -1,6 +1,6 @@
 /** dawntune itself, as a peer among the others. */
 import { backward, linear, linearGelu, mean, square, sub } from '../../src/autograd/index.js';
-import { ParameterStore } from '../../src/autograd/parameters.js';
+import { ParameterStore } from '../../src/autograd/parameter-store.js';
 import { Gpu } from '../../src/gpu/gpu.js';
 import { attention } from '../../src/kernels/attention/attention.js';
 import { matmul } from '../../src/kernels/matmul/matmul.js';

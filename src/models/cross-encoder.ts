@@ -5,7 +5,8 @@
  */
 import path from 'node:path';
 import { gatherRows, linear, reshape, tanh } from '../autograd/index.js';
-import { type ParameterSpec, ParameterStore } from '../autograd/parameters.js';
+import type { ParameterSpec } from '../autograd/parameter.js';
+import { ParameterStore } from '../autograd/parameter-store.js';
 import { InputError } from '../errors.js';
 import type { Gpu } from '../gpu/gpu.js';
 import type { FloatDType } from '../kernels/launch/formats.js';

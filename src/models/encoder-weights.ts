@@ -2,7 +2,7 @@
  * Which tensor of a weight file is which weight of the encoder, and reading it. Files name the same weight in several
  * ways (a wrapper's prefix, LayerNorm's `gamma` and `beta`); what is decided here is found under one name by all others.
  */
-import type { Parameter } from '../autograd/parameters.js';
+import type { Parameter } from '../autograd/parameter.js';
 import { InputError } from '../errors.js';
 import { listed, printable, show } from '../show.js';
 import { isFloatFileDType } from '../tensor/dtype.js';

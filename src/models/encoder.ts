@@ -16,7 +16,8 @@ import {
   relu,
   sliceRows,
 } from '../autograd/index.js';
-import type { ParameterSpec, ParameterStore } from '../autograd/parameters.js';
+import type { ParameterSpec } from '../autograd/parameter.js';
+import type { ParameterStore } from '../autograd/parameter-store.js';
 import type { FloatDType } from '../kernels/launch/formats.js';
 import type { RandomStreams } from '../tensor/random-streams.js';
 import type { RowIndex } from '../tensor/row-index.js';

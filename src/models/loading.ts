@@ -1,5 +1,5 @@
 /** Signs (progress.ts) of how many bytes of a model's weights, as f32, have been read and given to the device. */
-import type { Parameter } from '../autograd/parameters.js';
+import type { Parameter } from '../autograd/parameter.js';
 import { progress } from '../progress.js';
 import { sizeOf } from '../tensor/shape.js';
 

@@ -3,7 +3,8 @@
  * and sparse_linear.pt as FlagEmbedding has them, tokenizer files, and the files of sentence-transformers.
  */
 import path from 'node:path';
-import { type Parameter, type ParameterPart, ParameterStore } from '../autograd/parameters.js';
+import type { Parameter, ParameterPart } from '../autograd/parameter.js';
+import { ParameterStore } from '../autograd/parameter-store.js';
 import { InputError, MachineError } from '../errors.js';
 import { requireInside } from '../files/inside.js';
 import { asJsonObject, parseJsonBytes } from '../files/json.js';

@@ -2,7 +2,7 @@
  * What an M3 model is made with: its settings, the options of loading one, and its parameters' names and shapes. No
  * files here; the folder is read and written in m3-folder.ts.
  */
-import type { Parameter, ParameterSpec } from '../autograd/parameters.js';
+import type { Parameter, ParameterSpec } from '../autograd/parameter.js';
 import type { FloatDType } from '../kernels/launch/formats.js';
 import { show } from '../show.js';
 import type { CounterRandom } from '../tensor/random.js';

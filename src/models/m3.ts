@@ -11,7 +11,8 @@ import {
   segmentMean,
   sliceRows,
 } from '../autograd/index.js';
-import { type Parameter, ParameterStore } from '../autograd/parameters.js';
+import type { Parameter } from '../autograd/parameter.js';
+import { ParameterStore } from '../autograd/parameter-store.js';
 import type { Gpu } from '../gpu/gpu.js';
 import { fillNormal } from '../kernels/random.js';
 import { CounterRandom } from '../tensor/random.js';

@@ -9,7 +9,7 @@ import {
   sliceRows,
 } from '../autograd/index.js';
 import { requireGpu } from '../autograd/make-options.js';
-import type { Parameter } from '../autograd/parameters.js';
+import type { Parameter } from '../autograd/parameter.js';
 import { ShapeError } from '../errors.js';
 import type { Gpu } from '../gpu/gpu.js';
 import type { FloatDType } from '../kernels/launch/formats.js';

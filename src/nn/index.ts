@@ -4,7 +4,7 @@
  * @packageDocumentation
  */
 
-export { Parameter } from '../autograd/parameters.js';
+export { Parameter } from '../autograd/parameter.js';
 export { type AttendOptions, MultiHeadAttention, type MultiHeadAttentionOptions } from './attention.js';
 export {
   type DecodeOptions,

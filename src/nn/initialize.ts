@@ -1,5 +1,5 @@
 /** First values of parameters, as PyTorch's `torch.nn.init` gives them. They overwrite a parameter and return it. */
-import { Parameter } from '../autograd/parameters.js';
+import { Parameter } from '../autograd/parameter.js';
 import { ShapeError } from '../errors.js';
 import { type Draw, drawInto } from '../kernels/draw.js';
 import { show } from '../show.js';

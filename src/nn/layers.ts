@@ -1,7 +1,7 @@
 /** The layers of torch.nn: linear, embedding, norms, dropout, and their sequence; names and first values are PyTorch's. */
 import { dropout, gatherRows, indexSelect, layerNorm, linear, reshape, rmsNorm } from '../autograd/index.js';
 import { requireGpu } from '../autograd/make-options.js';
-import type { Parameter } from '../autograd/parameters.js';
+import type { Parameter } from '../autograd/parameter.js';
 import { ShapeError } from '../errors.js';
 import type { Gpu } from '../gpu/gpu.js';
 import type { FloatDType } from '../kernels/launch/formats.js';

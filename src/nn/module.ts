@@ -5,7 +5,7 @@
  */
 import { cast } from '../autograd/index.js';
 import { requireGpu } from '../autograd/make-options.js';
-import { Parameter, type ParameterSpec } from '../autograd/parameters.js';
+import { Parameter, type ParameterSpec } from '../autograd/parameter.js';
 import { ShapeError } from '../errors.js';
 import type { Gpu } from '../gpu/gpu.js';
 import type { FloatDType } from '../kernels/launch/formats.js';

@@ -1,5 +1,5 @@
 /** Adam (Kingma & Ba 2015) and AdamW (Loshchilov & Hutter 2019), as PyTorch computes them, over any f32 tensors. */
-import { Parameter } from '../autograd/parameters.js';
+import { Parameter } from '../autograd/parameter.js';
 import { ShapeError } from '../errors.js';
 import { type AdamWSettings, adamW } from '../kernels/adamw.js';
 import { type NumberSpec, notNegative, positive, signature } from '../tensor/operands.js';

@@ -6,7 +6,7 @@
  * their moments among ranks, for which it must know the model's layout. Kernels, moments of tables and state are the same.
  */
 import { type RowGradient, RowGradients } from '../autograd/gradients.js';
-import type { Parameter } from '../autograd/parameters.js';
+import type { Parameter } from '../autograd/parameter.js';
 import { InputError, ShapeError } from '../errors.js';
 import { isJsonObject } from '../files/json.js';
 import type { Gpu } from '../gpu/gpu.js';

@@ -25,9 +25,10 @@ import {
 } from './pairs.js';
 import { Part } from './part.js';
 import { readSentencePiece, xlmRobertaTokenizerJson } from './sentencepiece.js';
-import { type Role, type TokenizerSettings, tokenizerClass, tokenizerSettings } from './settings.js';
+import { type TokenizerSettings, tokenizerSettings } from './settings.js';
 import { type Around, specialsAround } from './template.js';
 import { TextCache } from './text-cache.js';
+import { type Role, tokenizerClass } from './tokenizer-class.js';
 import { bertTokenizerJson, readVocabulary } from './vocab-txt.js';
 import { type WordSplitter, wordSplitterFrom } from './words.js';
 

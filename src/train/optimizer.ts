@@ -2,7 +2,8 @@
  * AdamW over a parameter store: fused update, global-norm clipping, no readback on the way. A step whose gradients
  * are not finite does not happen; the GPU finds that out, and the host learns it with the norm.
  */
-import type { Parameter, ParameterPart, ParameterStore } from '../autograd/parameters.js';
+import type { Parameter, ParameterPart } from '../autograd/parameter.js';
+import type { ParameterStore } from '../autograd/parameter-store.js';
 import { type AdamWSettings, adamW, clipFactor, globalNorm } from '../kernels/adamw.js';
 import { rowSquareSums } from '../kernels/reduce.js';
 import { beta } from '../optim/adam.js';

@@ -17,8 +17,9 @@ import {
 } from '../tensor/dtype.js';
 import type { StoredBytes, TensorInfo, WeightSource } from './source.js';
 import { readArray, readFloats, streamFloats } from './stored-arrays.js';
+import { type Storage, StoredTensor } from './stored-tensor.js';
 import { type Strided, stridedPieces } from './strided.js';
-import { describeValue, type Storage, StoredTensor, Unpickler, type Value } from './unpickler.js';
+import { describeValue, Unpickler, type Value } from './unpickler.js';
 import { isZip, readZipRecords } from './zip-records.js';
 
 export { type TorchEntry, writeTorchFile } from './torch-writer.js';

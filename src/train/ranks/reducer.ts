@@ -9,7 +9,8 @@
  */
 import type { ElementRange, GradientBucket } from '../../autograd/buckets.js';
 import { joinedRanges } from '../../autograd/buckets.js';
-import type { ParameterStore, TableParameter } from '../../autograd/parameters.js';
+import type { TableParameter } from '../../autograd/parameter.js';
+import type { ParameterStore } from '../../autograd/parameter-store.js';
 import type { Binding, Gpu, PendingGather } from '../../gpu/gpu.js';
 import { gpuWait } from '../../gpu/wait.js';
 import { Tensor } from '../../tensor/tensor.js';

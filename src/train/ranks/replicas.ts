@@ -2,7 +2,7 @@
  * Ranks that train one model must have the same weights to the bit after every step. Checksums that each makes where its
  * weights lie say whether they have.
  */
-import type { ParameterStore } from '../../autograd/parameters.js';
+import type { ParameterStore } from '../../autograd/parameter-store.js';
 import { MachineError } from '../../errors.js';
 import { addChecksum } from '../../kernels/checksum.js';
 import { cast } from '../../kernels/pointwise.js';

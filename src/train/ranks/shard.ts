@@ -8,7 +8,7 @@
  * as forward reads them in f32: embeddings, biases, LayerNorm, heads.
  */
 import type { ElementRange, GradientBucket } from '../../autograd/buckets.js';
-import type { ParameterStore } from '../../autograd/parameters.js';
+import type { ParameterStore } from '../../autograd/parameter-store.js';
 import { gpuWait } from '../../gpu/wait.js';
 import { gatherRows } from '../../kernels/rows/gather.js';
 import { scatterRows } from '../../kernels/rows/scatter.js';

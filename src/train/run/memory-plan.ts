@@ -3,7 +3,8 @@
  * code asks the same pool for the same tensors, so the figure is that of the real step and not an estimate beside
  * it. A run that does not fit ends before its first step.
  */
-import type { Parameter, ParameterStore } from '../../autograd/parameters.js';
+import type { Parameter } from '../../autograd/parameter.js';
+import type { ParameterStore } from '../../autograd/parameter-store.js';
 import { MachineError } from '../../errors.js';
 import type { Decision } from '../../gpu/choices.js';
 import { Gpu, type PlannedDevice } from '../../gpu/gpu.js';
