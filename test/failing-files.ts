@@ -24,16 +24,22 @@ export const FAILURES: readonly Failure[] = [
 
 type Operation = (...args: unknown[]) => unknown;
 
+/** File operations that fail until `end` is called. */
+export interface FailingFiles {
+  /** Those that counted, as `NAME PATH`. */
+  readonly operations: readonly string[];
+  readonly end: () => void;
+}
+
 /**
- * Runs `body` where `failure` begins with operation number `at` (from 0; Infinity: never) of those that `counts` is true
- * of. @returns the operations that counted, as `NAME PATH`, and what `body` threw.
+ * Lets `failure` begin with operation number `at` (from 0; Infinity: never) of those that `counts` is true of. Those that
+ * only look are left alone.
  */
-export async function failingAt(
+export function failFrom(
   at: number,
   { code, how }: Failure,
-  body: () => Promise<unknown>,
   counts: (operation: string) => boolean = () => true,
-): Promise<{ operations: string[]; error: unknown }> {
+): FailingFiles {
   const table = fs as unknown as Record<string, Operation>;
   const real = new Map(OPERATIONS.map((name) => [name, table[name]!]));
   const paths = new Map<unknown, unknown>();
@@ -61,12 +67,28 @@ export async function failingAt(
       if (name === 'closeSync') paths.delete(args[0]);
       return result;
     };
+  return {
+    operations,
+    end: () => {
+      for (const [name, operation] of real) table[name] = operation;
+    },
+  };
+}
+
+/** Runs `body` while files fail as `failFrom` says. @returns the operations that counted, and what `body` threw. */
+export async function failingAt(
+  at: number,
+  failure: Failure,
+  body: () => Promise<unknown>,
+  counts?: (operation: string) => boolean,
+): Promise<{ operations: readonly string[]; error: unknown }> {
+  const { operations, end } = failFrom(at, failure, counts);
   try {
     await body();
     return { operations, error: undefined };
   } catch (error) {
     return { operations, error };
   } finally {
-    for (const [name, operation] of real) table[name] = operation;
+    end();
   }
 }

@@ -333,11 +333,6 @@ class ObjectReader {
   private requireText(): void {
     const kind = kindOf(this.window.subarray(0, this.to));
     if (kind) throw new InputError(`${printable(this.file.path)}: expected JSON objects, found ${kind}`);
-    const mark = this.window.readUInt16LE(0);
-    if (this.to >= 2 && (mark === 0xfeff || mark === 0xfffe))
-      throw new InputError(
-        `${printable(this.file.path)}: expected UTF-8 text, found UTF-16 (save the file as UTF-8)`,
-      );
   }
 
   /** What stands here instead of what was expected. */

@@ -2,7 +2,7 @@
 import { InputError } from '../errors.js';
 import { AtomicFile } from '../files/atomic.js';
 import { show } from '../show.js';
-import { encode } from '../tensor/dtype.js';
+import { encode, fileDTypeBytes } from '../tensor/dtype.js';
 import { formatShape, type Shape, sizeOf, stridesOf } from '../tensor/shape.js';
 import { ORDERED_DICT, REBUILD_TENSOR } from './unpickler.js';
 
@@ -22,10 +22,16 @@ export interface TorchEntry {
   readonly data: Float32Array;
 }
 
+/** Without zip64 its fields have 32 bits for a place and 16 for a count. */
+const MOST_BYTES = 2 ** 32 - 2 ** 16;
+const MOST_ENTRIES = 2 ** 16 - 2 ** 8;
+/** More than a tensor takes beside its elements and its name: in the pickle, in two headers, to the next multiple of 64. */
+const ENTRY_BYTES = 512;
+
 /**
  * Writes a state dict, atomically: `torch.load(path, weights_only=True)` gives an OrderedDict of contiguous CPU
  * tensors. For heads and small models; a file of 4 GiB or more is refused (write safetensors then).
- * @throws InputError when data and shape differ or a name repeats.
+ * @throws InputError when data and shape differ, a name repeats, or a file cannot have so much; nothing is written then.
  */
 export function writeTorchFile(
   path: string,
@@ -39,6 +45,14 @@ export function writeTorchFile(
       throw new InputError(
         `${path}: tensor ${show(name)}: ${data.length} values for shape ${formatShape(shape)}`,
       );
+  const bytes = entries.reduce(
+    (sum, { name, data }) => sum + data.length * fileDTypeBytes(dtype) + 4 * name.length + ENTRY_BYTES,
+    0,
+  );
+  if (entries.length > MOST_ENTRIES || bytes > MOST_BYTES)
+    throw new InputError(
+      `${path}: ${entries.length} tensors of ${bytes} bytes are more than a PyTorch file written here can have (${MOST_ENTRIES} of 4 GiB); write safetensors`,
+    );
   const zip = new ZipWriter(path);
   try {
     zip.add('data.pkl', pickleStateDict(entries, dtype));
@@ -114,10 +128,6 @@ class ZipWriter {
     const start = this.file.position;
     const unaligned = start + 30 + name.length + 4;
     const padding = (RECORD_ALIGNMENT - (unaligned % RECORD_ALIGNMENT)) % RECORD_ALIGNMENT;
-    if (unaligned + padding + content.length >= 0xffffffff || this.directory.length >= 0xfffe)
-      throw new InputError(
-        `${this.file.path}: too large for a PyTorch file written here (4 GiB); write safetensors`,
-      );
 
     // Version · flags · method · time · date · crc · sizes · name length: the same in both headers.
     const common = new Uint8Array(24);

@@ -5,7 +5,7 @@ import path from 'node:path';
 import { commands } from '../../src/cli/commands.js';
 import { type Refusal, refusalOf } from '../refusal.js';
 import { golden } from '../repository.js';
-import type { RefusedCall } from './call.js';
+import type { RefusedCall, RefusedUse } from './call.js';
 
 /** What was told, and which file of the source made the error. */
 export interface ToldLine extends Refusal {
@@ -14,27 +14,55 @@ export interface ToldLine extends Refusal {
 }
 
 /** What a command tells of a call, from a new folder in which the call's files lie. */
-export async function toldBy(name: string, { words, files = {}, env = {} }: RefusedCall): Promise<ToldLine> {
+export const toldBy = (name: string, call: RefusedCall): Promise<ToldLine> =>
+  told(call, /\bCOPY\b/.test(call.words), async (named) => {
+    const argv = call.words
+      .split(' ')
+      .filter((word) => word !== '')
+      .map(named);
+    const command = await commands.get(name)!.load();
+    return { run: command, argv };
+  });
+
+/** The same of a call of the library. */
+export const toldByUse = (use: RefusedUse): Promise<ToldLine> =>
+  told(use, false, async () => ({
+    run: async () => {
+      await use.use();
+      return 0;
+    },
+    argv: [],
+  }));
+
+async function told(
+  { files = {}, env = {}, before }: Pick<RefusedCall, 'files' | 'env' | 'before'>,
+  needsCopy: boolean,
+  prepare: (
+    named: (text: string) => string,
+  ) => Promise<{ run: (argv: readonly string[]) => Promise<number>; argv: readonly string[] }>,
+): Promise<ToldLine> {
   const folder = fs.realpathSync(fs.mkdtempSync(path.join(os.tmpdir(), 'dawntune-refused-')));
-  const before = { folder: process.cwd(), env: { ...process.env } };
+  const earlier = { folder: process.cwd(), env: { ...process.env } };
+  let end: (() => unknown) | undefined;
   try {
-    if (/\bCOPY\b/.test(words)) fs.cpSync(golden('model'), path.join(folder, 'COPY'), { recursive: true });
+    if (needsCopy) fs.cpSync(golden('model'), path.join(folder, 'COPY'), { recursive: true });
     for (const [file, content] of Object.entries(files)) {
       const target = path.join(folder, file);
       fs.mkdirSync(content === null ? target : path.dirname(target), { recursive: true });
       if (content !== null) fs.writeFileSync(target, content);
     }
     process.chdir(folder);
-    Object.assign(process.env, env);
-    const argv = words
-      .split(' ')
-      .filter((word) => word !== '')
-      .map((word) => (word === 'MODEL' ? golden('model') : word));
-    const command = await commands.get(name)!.load();
+    const stage = await before?.(folder);
+    end = stage?.end;
+    const names = Object.entries({ MODEL: golden('model'), ...stage?.names });
+    const named = (text: string) =>
+      names.reduce((known, [name, value]) => known.replaceAll(name, value), text);
+    for (const [key, value] of Object.entries(env)) process.env[key] = named(value);
+    const { run, argv } = await prepare(named);
     let thrown: unknown;
     const { status, stderr } = await refusalOf(
       (words) =>
-        command(words).catch((error: unknown) => {
+        run(words).catch((error: unknown) => {
           thrown = error;
           throw error;
         }),
@@ -45,13 +73,16 @@ export async function toldBy(name: string, { words, files = {}, env = {} }: Refu
     return {
       source: source && `${source}ts`,
       status,
-      stderr: stderr.replaceAll(golden('model'), 'MODEL').replaceAll(folder, '.'),
+      stderr: names
+        .reduce((text, [name, value]) => text.replaceAll(value, name), stderr)
+        .replaceAll(folder, '.'),
     };
   } finally {
-    process.chdir(before.folder);
+    await end?.();
+    process.chdir(earlier.folder);
     for (const key of Object.keys(env))
-      if (before.env[key] === undefined) delete process.env[key];
-      else process.env[key] = before.env[key];
+      if (earlier.env[key] === undefined) delete process.env[key];
+      else process.env[key] = earlier.env[key];
     fs.rmSync(folder, { recursive: true, force: true });
   }
 }

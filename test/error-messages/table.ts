@@ -5,6 +5,7 @@
  * written.
  */
 import type { RefusedCall, RefusedCalls } from './call.js';
+import { damagedWeights } from './damaged-weights.js';
 import { encode } from './encode.js';
 import { evaluate } from './evaluate.js';
 import { flags } from './flags.js';
@@ -21,6 +22,7 @@ const subjects: readonly RefusedCalls[] = [
   settingsFile,
   trainingData,
   modelFolder,
+  damagedWeights,
   hub,
   outputFolder,
   encode,

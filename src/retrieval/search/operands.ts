@@ -53,14 +53,12 @@ export function longestOf(squared: Float64Array, { bias }: Operands, frame: Fram
 const scaleFor = (length: number): number =>
   length > 0 ? 2 ** Math.min(1000, Math.floor(Math.log2(SAFE_LENGTH / length))) : 1;
 
-/** @throws InputError naming the first value that is not finite in the row. */
+/** Names the first value that is not finite, of a row that has one: finite f32 values have squares whose sum f64 holds. @throws InputError. */
 function refuse(side: string, row: number, values: Float32Array, at: number, width: number): never {
-  for (let c = 0; c < width; c++)
-    if (!Number.isFinite(values[at + c]!))
-      throw new InputError(
-        `search: ${side} row ${row}, value ${c} is ${values[at + c]}; expected finite numbers (rows and values count from 0)`,
-      );
-  throw new InputError(`search: ${side} row ${row} is not finite`);
+  const c = values.subarray(at, at + width).findIndex((value) => !Number.isFinite(value));
+  throw new InputError(
+    `search: ${side} row ${row}, value ${c} is ${values[at + c]}; expected finite numbers (rows and values count from 0)`,
+  );
 }
 
 /** Σ x² of each row. `first`: row number of the first, for messages. @throws InputError. */

@@ -1,0 +1,406 @@
+/** What the library refuses that no command asks of it, and what a command would ask only after a long time. */
+import fs from 'node:fs';
+import { loadDatasets } from '../../src/data/batches.js';
+import { AtomicFile } from '../../src/files/atomic.js';
+import { NamelessFile } from '../../src/files/nameless-file.js';
+import { PositionedFile } from '../../src/files/positioned.js';
+import type { Gpu } from '../../src/gpu/gpu.js';
+import { readEncoderConfig } from '../../src/models/config.js';
+import { M3Model } from '../../src/models/m3.js';
+import { TokenBatch } from '../../src/models/token-batch.js';
+import { AdamW } from '../../src/optim/index.js';
+import { encodeStream } from '../../src/retrieval/encode/stream.js';
+import { ApproximateIndex, buildApproximateIndex } from '../../src/retrieval/search/approximate.js';
+import { checkSearch } from '../../src/retrieval/search/neighbours.js';
+import { openVectors, readOffsets } from '../../src/retrieval/vectors/files.js';
+import { memoryRows } from '../../src/retrieval/vectors/rows.js';
+import { VectorSpool } from '../../src/retrieval/vectors/spool.js';
+import { EmbeddingBatcher } from '../../src/serve/batcher.js';
+import { createEmbeddingServer } from '../../src/serve/server.js';
+import { ensureDriver } from '../../src/setup/setup.js';
+import { Tensor } from '../../src/tensor/tensor.js';
+import { TokenizerThreads } from '../../src/tokenizer/threads.js';
+import { Tokenizer } from '../../src/tokenizer/tokenizer.js';
+import { EmulatedRanks } from '../../src/train/ranks/emulated.js';
+import { openWeights } from '../../src/weights/open.js';
+import { SafetensorsFile, writeSafetensors } from '../../src/weights/safetensors.js';
+import { TorchFile, writeTorchFile } from '../../src/weights/torch-file.js';
+import { lendGpu } from '../lent-gpu.js';
+import { golden } from '../repository.js';
+import type { RefusedUse } from './call.js';
+
+const onGpu = (use: (gpu: Gpu) => unknown) => async () => {
+  const gpu = await lendGpu();
+  try {
+    await use(gpu);
+  } finally {
+    await gpu.close();
+  }
+};
+
+/** An optimiser of one parameter reads `a.safetensors`, whose metadata say `state`. */
+const loading = (state: string, tensors: Parameters<typeof writeSafetensors>[1] = []) =>
+  onGpu((gpu) => {
+    writeSafetensors('a.safetensors', tensors, { state });
+    const parameter = Tensor.from(gpu, [1], [1]).keep();
+    parameter.requiresGrad = true;
+    const optimizer = new AdamW([parameter]);
+    try {
+      optimizer.load('a.safetensors');
+    } finally {
+      optimizer.dispose();
+      parameter.dispose();
+    }
+  });
+
+/** A .npy file of version 1 with this header, and so many zeros. */
+function npy(header: string, zeros: number): Buffer {
+  const length = Buffer.alloc(2);
+  length.writeUInt16LE(header.length);
+  return Buffer.concat([
+    Buffer.from('\x93NUMPY\x01\x00', 'latin1'),
+    length,
+    Buffer.from(header),
+    Buffer.alloc(zeros),
+  ]);
+}
+const vectors = (content: Uint8Array, line: string): RefusedUse => ({
+  what: 'openVectors',
+  files: { 'a.npy': content },
+  use: () => openVectors('a.npy'),
+  line: `a.npy: ${line}`,
+});
+
+const indexRecord = { format: 'dawntune usearch index', metric: 'ip', precision: 'f32', connectivity: 16 };
+const record = (changes: object) =>
+  JSON.stringify({ ...indexRecord, expansionAdd: 128, width: 2, count: 3, bytes: 1, ...changes });
+
+const corpus = () => memoryRows(Float32Array.of(1, 0, 0, 1, 1, 1), 2);
+/** Searches an index of three rows of two values whose description was changed afterwards. */
+const searching =
+  (changes: object, rows = corpus()) =>
+  async () => {
+    await buildApproximateIndex(corpus(), 'i', { metric: 'ip', threads: 1 });
+    fs.writeFileSync('i.json', record({ bytes: fs.statSync('i').size, ...changes }));
+    await ApproximateIndex.open('i').search(corpus(), rows, { k: 1, threads: 1 });
+  };
+
+const rows = { 'a.jsonl': '{"query":"a","pos":["b"],"neg":["c"]}\n' };
+const example = () => loadDatasets({ trainData: ['a.jsonl'], trainGroupSize: 2, perDeviceTrainBatchSize: 1 });
+const torchFile = () => TorchFile.open(golden('torch_files', 'mixed.pt'));
+const numbers = { 'a.safetensors': '' };
+
+/** A model on the lent device. */
+const withModel = (use: (model: M3Model, tokenizer: Tokenizer) => unknown) =>
+  onGpu(async (gpu) => {
+    const model = M3Model.load(gpu, golden('model'));
+    try {
+      await use(model, Tokenizer.load(golden('model')));
+    } finally {
+      model.dispose();
+    }
+  });
+const encoding = (representations: readonly string[]) =>
+  withModel(async (model, tokenizer) => {
+    for await (const _ of encodeStream(model, tokenizer, ['a'], {
+      representations: new Set(representations as never[]),
+    }));
+  });
+
+/** A safetensors file of two floats and of two whole numbers. */
+const withNumbers = (use: (file: SafetensorsFile) => unknown) => () => {
+  writeSafetensors('a.safetensors', [
+    { name: 'floats', dtype: 'f32', shape: [2], data: Float32Array.of(1, 2) },
+    { name: 'whole', dtype: 'i32', shape: [2], data: Int32Array.of(1, 2) },
+  ]);
+  const file = SafetensorsFile.open('a.safetensors');
+  try {
+    use(file);
+  } finally {
+    file.close();
+  }
+};
+
+export const refusedUses: readonly RefusedUse[] = [
+  // ---- data
+  {
+    what: 'loadDatasets',
+    files: rows,
+    use: () => loadDatasets({ trainData: ['a.jsonl'], trainGroupSize: 0 }),
+    line: '--train_group_size: expected an integer from 1, found 0',
+  },
+  {
+    what: 'TrainingData.epoch of a rank that there is not',
+    files: rows,
+    use: () => [...example().epoch(0, { rank: 1 })],
+    line: 'rank: expected an integer from 0 to 0, found 1',
+  },
+  {
+    what: 'TrainingData.epoch from a batch that there is not',
+    files: rows,
+    use: () => [...example().epoch(0, { startBatch: -1 })],
+    line: 'startBatch: expected an integer from 0, found -1',
+  },
+  // ---- files
+  {
+    what: 'AtomicFile.write after abort',
+    use: () => {
+      const file = AtomicFile.create('a');
+      file.abort();
+      file.write(new Uint8Array(1));
+    },
+    line: 'a: written after it was closed',
+    status: 1,
+  },
+  {
+    what: 'NamelessFile.write after close',
+    use: () => {
+      const file = NamelessFile.create('.');
+      file.close();
+      file.write(new Uint8Array(1), 0);
+    },
+    line: 'a temporary file was used after it was closed',
+    status: 1,
+  },
+  {
+    what: 'PositionedFile.readInto after close',
+    files: rows,
+    use: () => {
+      const file = PositionedFile.open('a.jsonl');
+      file.close();
+      file.readInto(new Uint8Array(1), 0);
+    },
+    line: 'a.jsonl: read after it was closed',
+    status: 1,
+  },
+  // ---- weights
+  {
+    what: 'a tensor of a folder of weights in several files',
+    files: {
+      'w/model.safetensors.index.json': '{"weight_map":{"a":"s.safetensors"}}',
+      'w/s.safetensors': '6\0\0\0\0\0\0\0{"a":{"dtype":"F32","shape":[0],"data_offsets":[0,0]}}',
+    },
+    use: () => openWeights('w').read('b'),
+    line: 'w/model.safetensors.index.json: no tensor "b" (it lists "a")',
+  },
+  {
+    what: 'SafetensorsFile.readRange beyond the end',
+    files: numbers,
+    use: withNumbers((file) => file.readRange('floats', 1, 2)),
+    line: 'a.safetensors: tensor "floats": no elements 1 to 3 of 2',
+  },
+  {
+    what: 'SafetensorsFile.read of none',
+    files: numbers,
+    use: withNumbers((file) => file.read('none')),
+    line: 'a.safetensors: no tensor "none" (the file has "floats", "whole")',
+  },
+  {
+    what: 'SafetensorsFile.read of whole numbers',
+    files: numbers,
+    use: withNumbers((file) => file.read('whole')),
+    line: 'a.safetensors: tensor "whole": expected floats, found i32',
+  },
+  {
+    what: 'TorchFile.read of none',
+    use: () => torchFile().read('none'),
+    line: /mixed\.pt: no tensor "none" \(the file has /,
+  },
+  {
+    what: 'TorchFile.read of whole numbers',
+    use: () => {
+      const file = torchFile();
+      file.read(file.names().find((name) => file.info(name).dtype === 'i64')!);
+    },
+    line: /mixed\.pt: tensor ".*": expected floats, found i64$/,
+  },
+  {
+    what: 'writeTorchFile of a name twice',
+    use: () => writeTorchFile('a.pt', Array(2).fill({ name: 'a', shape: [1], data: Float32Array.of(1) })),
+    line: 'a.pt: a tensor name is repeated',
+  },
+  {
+    what: 'writeTorchFile of too much',
+    use: () => {
+      const data = new Float32Array(1 << 24);
+      const entries = Array.from({ length: 64 }, (_, i) => ({ name: `${i}`, shape: [data.length], data }));
+      writeTorchFile('a.pt', entries);
+    },
+    line: 'a.pt: 64 tensors of 4295000536 bytes are more than a PyTorch file written here can have (65280 of 4 GiB); write safetensors',
+  },
+  // ---- vectors and search
+  vectors(
+    npy("{'descr': '>f4', 'fortran_order': False, 'shape': (1, 1), }", 4),
+    'expected a dtype of <f4 <f2 <i8 <i4 <u4 (little-endian), found ">f4"',
+  ),
+  vectors(npy("{'descr': '<f4', fortran}", 4), 'expected an entry of a header, found " fortran"'),
+  vectors(
+    npy("{'descr': '<f4', 'descr': '<f4', 'fortran_order': False, 'shape': (1, 1), }", 4),
+    'the header has "descr" twice',
+  ),
+  vectors(
+    npy("{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (1, 1), }", 4),
+    "expected a dtype of one number, found \"[('a', '<f4')]\"",
+  ),
+  vectors(
+    npy("{'descr': '<f4', 'fortran_order': False, 'shape': (1,, 1), }", 4),
+    'expected a shape, found "(1,, 1)"',
+  ),
+  {
+    what: 'readOffsets of another file',
+    files: rows,
+    use: () => readOffsets('a.jsonl', 1),
+    line: 'a.jsonl: expected a .npy file, found something else',
+  },
+  {
+    what: 'VectorSpool.append after dispose',
+    use: () => {
+      const spool = new VectorSpool({ width: 1 });
+      spool.dispose();
+      spool.append(Float32Array.of(1));
+    },
+    line: 'VectorSpool: appended to after it was disposed',
+    status: 1,
+  },
+  {
+    what: 'VectorSpool.read after dispose',
+    use: () => {
+      const spool = new VectorSpool({ width: 1 });
+      spool.append(Float32Array.of(1));
+      spool.dispose();
+      return spool.read(0, 1);
+    },
+    line: 'VectorSpool: read after it was disposed',
+    status: 1,
+  },
+  {
+    what: 'checkSearch of a corpus beyond 32 bits',
+    use: () => checkSearch({ width: 1, count: 1 }, { width: 1, count: 2 ** 32 }, { metric: 'ip', k: 1 }),
+    line: 'search: a corpus of 4294967296 rows; expected at most 4294967295',
+  },
+  {
+    what: 'ApproximateIndex.open of a description that is none',
+    files: { 'i.json': '{}' },
+    use: () => ApproximateIndex.open('i'),
+    line: 'i.json: expected the description of an index, found {}',
+  },
+  {
+    what: 'ApproximateIndex.open without a description',
+    use: () => ApproximateIndex.open('i'),
+    line: 'i.json: expected the description of an index: no such file or folder',
+  },
+  {
+    what: 'ApproximateIndex.open of an index that was cut off',
+    files: { i: 'x', 'i.json': record({ bytes: 7 }) },
+    use: () => ApproximateIndex.open('i'),
+    line: 'i: an index of 7 bytes, found 1; build it again',
+  },
+  {
+    what: 'an approximate search in another corpus',
+    use: searching({}, memoryRows(Float32Array.of(1, 2), 2)),
+    line: 'i: an index of 3 rows of 2 values, and a corpus of 1 of 2',
+  },
+  {
+    what: 'an approximate search in an index of other rows than its description says',
+    use: searching({ count: 2 }, memoryRows(Float32Array.of(1, 2, 3, 4), 2)),
+    line: 'i: an index of 2 rows, found 3; build it again',
+  },
+  // ---- models and tokenizers
+  {
+    what: 'TokenBatch of a text that is too long',
+    use: onGpu((gpu) => new TokenBatch(gpu, [new Uint32Array(600)], readEncoderConfig(golden('model')))),
+    line: 'text 0 has 600 tokens, the model has positions for 512; lower --query_max_len or --passage_max_len',
+  },
+  {
+    what: 'encodeStream of a representation that there is not',
+    use: encoding(['all']),
+    line: 'representations: expected some of dense, sparse, colbert, found "all"',
+  },
+  {
+    what: 'encodeStream of none',
+    use: encoding([]),
+    line: 'representations: expected some of dense, sparse, colbert, found none',
+  },
+  {
+    what: 'TokenizerThreads with a cache of no size',
+    use: () => new TokenizerThreads(Tokenizer.load(golden('model')), { threads: 0, cacheSize: Number.NaN }),
+    line: 'cacheSize: expected a number, found NaN',
+  },
+  // ---- serving and set-up
+  {
+    what: 'EmbeddingBatcher with batches of nothing',
+    use: withModel((model, tokenizer) => new EmbeddingBatcher(model, tokenizer, { batchTokens: 0 })),
+    line: 'batchTokens: expected a number of at least 1, found 0',
+  },
+  {
+    what: 'EmbeddingBatcher after close',
+    use: withModel(async (model, tokenizer) => {
+      const batcher = new EmbeddingBatcher(model, tokenizer, {});
+      await batcher.close();
+      await batcher.compute([Uint32Array.of(0, 2)], { representations: new Set(['dense']) }, () => {});
+    }),
+    line: 'the batcher was closed',
+    status: 1,
+  },
+  {
+    what: 'createEmbeddingServer without a name',
+    use: () => createEmbeddingServer({} as never, { names: [] }),
+    line: 'names: expected a name of the model, found none',
+  },
+  {
+    what: 'ensureDriver of another driver',
+    use: () => ensureDriver({ driver: 'other' as never }),
+    line: 'ensureDriver: driver must be lavapipe or swiftshader, found "other"',
+  },
+  // ---- the device
+  {
+    what: 'Gpu.checkGuards of a device without them',
+    use: onGpu((gpu) => gpu.checkGuards()),
+    line: 'the device was opened without guardWords',
+    status: 1,
+  },
+  {
+    what: 'a buffer beyond what the adapter has',
+    use: onGpu((gpu) => Tensor.zeros(gpu, [2 ** 45])),
+    line: /^a buffer of .* exceeds the adapter's limit of /,
+    status: 1,
+  },
+  // ---- optimisers
+  {
+    what: 'AdamW.load of no state',
+    use: loading('1'),
+    line: 'a.safetensors: expected the state of an optimiser in its metadata',
+  },
+  {
+    what: 'AdamW.load of another optimiser',
+    use: loading('{"optimizer":"SGD","steps":1,"updates":{}}'),
+    line: 'a.safetensors: expected the state of AdamW, found that of "SGD"',
+  },
+  {
+    what: 'AdamW.load of another parameter',
+    use: loading('{"optimizer":"AdamW","steps":1,"updates":{"1":1}}'),
+    line: 'a.safetensors: this optimiser has no parameter "1"',
+  },
+  {
+    what: 'AdamW.load without its tensors',
+    use: loading('{"optimizer":"AdamW","steps":1,"updates":{"0":1}}'),
+    line: 'a.safetensors: "0.exp_avg": expected f32 [1], found no such tensor',
+  },
+  // ---- ranks
+  {
+    what: 'an exchange of too few parts',
+    use: () => new EmulatedRanks(2).rank(0).exchange([]),
+    line: 'an exchange of 0 parts among 2 ranks',
+    status: 1,
+  },
+  {
+    what: 'a rank after close',
+    use: async () => {
+      const ranks = new EmulatedRanks(1);
+      await ranks.rank(0).close();
+      await ranks.rank(0).barrier();
+    },
+    line: 'rank 0 is closed',
+    status: 1,
+  },
+];
