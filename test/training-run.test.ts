@@ -58,8 +58,8 @@ test('a step reads back once, however many batches it adds up and chunks it take
 
 test('the numbers of steps are the same whether or not the next one is recorded before they are known', async () => {
   const taken = async (pausesAfter: (step: number) => boolean) => {
-    const steps: TakenStep[] = [];
-    await train({ window: 2 }, 5, (step) => void steps.push(step), pausesAfter);
+    const steps: Omit<TakenStep, 'seconds'>[] = [];
+    await train({ window: 2 }, 5, ({ seconds: _, ...step }) => void steps.push(step), pausesAfter);
     return steps;
   };
   const ahead = await taken(() => false);
@@ -68,6 +68,32 @@ test('the numbers of steps are the same whether or not the next one is recorded 
     [1, 2, 3, 4, 5],
   );
   assert.deepEqual(await taken(() => true), ahead);
+});
+
+test('each step has its own time, at a pause too, and not that of what is done between steps', async () => {
+  const run = new TrainingRun(dropoutModel(gpu, 'f32'), runSettings);
+  const wait = (milliseconds: number) => new Promise((resolve) => setTimeout(resolve, milliseconds));
+  const batches = (async function* (): AsyncGenerator<RunBatch> {
+    for (let n = 0; n < 4; n++) {
+      await wait(30);
+      yield drawnBatch(run.model, 2 + n);
+    }
+  })();
+  const began = performance.now();
+  let between = 0;
+  let sum = 0;
+  // Two steps are told one after the other where the run pauses: the second one took no less time for it.
+  for await (const { number, seconds } of run.steps(batches, 4, (step) => step === 2)) {
+    assert.ok(seconds > 0.025, `step ${number} took ${seconds} s`);
+    sum += seconds;
+    const now = performance.now();
+    await wait(40);
+    between += performance.now() - now;
+  }
+  const all = performance.now() - began;
+  assert.ok(1000 * sum <= all - between, `${1000 * sum} ms of ${all}, with ${between} between steps`);
+  run.dispose();
+  run.model.dispose();
 });
 
 test('the parts of the loss come with its numbers: weighed, they are the loss, with self-distillation and without', async () => {

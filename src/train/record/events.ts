@@ -25,7 +25,7 @@ export class RunEvents {
   ) {}
 
   /** For the means that go with the next entry of the log. */
-  taken({ number, skipped, parts, tokens }: TakenStep, seconds: number): void {
+  taken({ number, skipped, parts, tokens, seconds }: TakenStep): void {
     this.step = number;
     this.tokens += tokens;
     this.seconds += seconds;

@@ -76,8 +76,6 @@ export class RunRecorder {
   private status: RunRecord['status'] = 'running';
   private reason: string | null = null;
   private readonly began = performance.now();
-  /** When the step began that is taken. */
-  private stepBegan = performance.now();
   private written = Number.NEGATIVE_INFINITY;
   /** Files that are written no more. */
   private readonly faults = new Set<string>();
@@ -85,7 +83,8 @@ export class RunRecorder {
   constructor(private readonly facts: RunFacts) {
     const { notices, from, earlier } = facts;
     this.notices = [...(earlier?.notices ?? [])];
-    for (const line of notices) this.notice(line);
+    // A process that goes on tells what the one before it told: the adapter, flags without effect.
+    for (const line of notices) if (!this.notices.includes(line)) this.notice(line);
     this.sessions = [...(earlier?.sessions ?? [])];
     this.sessions.push({ started: new Date().toISOString(), from_step: from, to_step: from, seconds: 0 });
     if (this.sessions.length > MOST_SESSIONS) this.sessions.splice(1, this.sessions.length - MOST_SESSIONS);
@@ -104,7 +103,6 @@ export class RunRecorder {
     this.retrieval = this.facts.kept && data ? RetrievalBeforeAndAfter.of(data, prepare) : undefined;
     if (from === 0) await beatThrough(() => this.retrieval?.rankBefore(run));
     else if (earlier?.retrieval) this.retrieval?.restoreBefore(earlier.retrieval);
-    this.stepBegan = performance.now();
   }
 
   async rankAfter(run: TrainingRun): Promise<void> {
@@ -119,10 +117,9 @@ export class RunRecorder {
   }
 
   step(taken: TakenStep): void {
-    const { number, loss, norm, learningRate, lossScale, skipped, parts, tokens } = taken;
-    const seconds = (performance.now() - this.stepBegan) / 1000;
+    const { number, loss, norm, learningRate, lossScale, skipped, parts, tokens, seconds } = taken;
     const memory = this.facts.gpu.memory();
-    this.facts.events?.taken(taken, seconds);
+    this.facts.events?.taken(taken);
     const half = this.facts.plan.precision === 'f16';
     this.columns.add({
       ...{ learning_rate: learningRate, tokens, seconds, tokens_per_second: tokens / seconds },
@@ -135,13 +132,11 @@ export class RunRecorder {
       this.memory.push({ step: number, peak: memory.peak, by_purpose: byPurpose(memory) });
     if (this.memory.length > MOST_MEMORY_POINTS) this.memory = thinned(this.memory);
     this.progressed(number);
-    this.stepBegan = performance.now();
   }
 
   /** What was due after the newest step is done. */
   betweenSteps(): void {
     if (performance.now() - this.written > 1000 * WRITE_SECONDS) this.write();
-    this.stepBegan = performance.now();
   }
 
   evaluated(step: number, epoch: number, metrics: ReadonlyMap<string, number>): void {

@@ -105,6 +105,11 @@ export interface TakenStep {
   readonly parts: LossParts;
   /** That the step was trained on, of all ranks. */
   readonly tokens: number;
+  /**
+   * That this process spent on the step: handing it to the GPU, and waiting for its numbers. While it waits for one step
+   * the next is handed over, so that the time between two numbers says little of either; these add up to the time of all.
+   */
+  readonly seconds: number;
 }
 
 /** As checkpoints keep it. */
@@ -127,6 +132,8 @@ interface StepInFlight {
   readonly learningRate: number;
   /** Of each batch. */
   readonly rows: readonly (readonly RowPlace[])[];
+  /** Until it was handed over. */
+  readonly seconds: number;
   numbers(): Promise<StepNumbers>;
 }
 
@@ -206,6 +213,7 @@ export class TrainingRun {
 
   /** `wishes`: to stop after this step; of interest to other ranks only. */
   private async endStep(wishes: () => boolean = () => false): Promise<StepInFlight> {
+    const began = performance.now();
     const { optimizer, settings, reducer, model } = this;
     // Of a step in flight it is taken that it is applied: with a loss scale none is.
     const learningRate = settings.learningRate(optimizer.steps);
@@ -217,7 +225,7 @@ export class TrainingRun {
       : model.gpu.phase('optimizer', () => this.updateAlone(learningRate, scale));
     this.begun++;
     this.forget();
-    return { ...step, numbers };
+    return { ...step, numbers, seconds: (performance.now() - began) / 1000 };
   }
 
   /** No batch is gathered: those that were are of a step that was begun, or of one that never will be. */
@@ -288,7 +296,9 @@ export class TrainingRun {
   private async settle(step: StepInFlight): Promise<TakenStep> {
     const { scaler, tally } = this;
     const { number, learningRate } = step;
+    const asked = performance.now();
     const numbers = await step.numbers();
+    const seconds = step.seconds + (performance.now() - asked) / 1000;
     const { loss, norm, skipped, reduction, parts, tokens } = numbers;
     this.completed++;
     let event: LossScaleEvent | undefined;
@@ -303,6 +313,7 @@ export class TrainingRun {
     tally.step(skipped, learningRate, norm);
     return {
       ...{ number, loss, norm, skipped, learningRate, lossScale: scaler.scale, event, parts, tokens },
+      seconds,
       ...(reduction ? { reduction } : {}),
     };
   }
@@ -340,6 +351,7 @@ export class TrainingRun {
     stops: () => boolean = () => false,
   ): Promise<StepInFlight | undefined> {
     if (this.stopAgreed) return undefined;
+    const began = performance.now();
     const end = this.model.gpu.openPhase(`step ${this.begun + 1}`);
     const { cursor, forwards, random } = this;
     const drawn = random?.counter ?? 0;
@@ -359,7 +371,7 @@ export class TrainingRun {
     }
     const step = await this.endStep(stops);
     end();
-    return step;
+    return { ...step, seconds: (performance.now() - began) / 1000 };
   }
 
   // ---- many steps ----------------------------------------------------------------------------------------
