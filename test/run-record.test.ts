@@ -101,6 +101,9 @@ test('a run that is stopped, that fails or that ends says so; the next one goes 
       [2, 6],
     ],
   );
+  // What both processes tell of themselves stands there once.
+  assert.equal(whole.notices.filter((line) => line.startsWith('adapter ')).length, 1);
+  assert.deepEqual([...new Set(whole.notices)], whole.notices);
   // Of what it is made is what was given; secrets are not.
   const settings = new Map(whole.settings.map((setting) => [setting.name, setting]));
   assert.equal(settings.get('max_steps')!.origin, 'flag');
