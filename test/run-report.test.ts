@@ -6,6 +6,7 @@ import path from 'node:path';
 import { after, test } from 'node:test';
 import vm from 'node:vm';
 import { parseReportArguments } from '../src/report/arguments.js';
+import { grouped } from '../src/report/browser/numbers.js';
 import type { ChartPayload } from '../src/report/browser/payload.js';
 import { comparisonPage } from '../src/report/comparison-page.js';
 import { duration, percentOf } from '../src/report/numbers.js';
@@ -398,6 +399,14 @@ test('the words of dawntune report', () => {
 });
 
 test('times and shares in words', () => {
+  assert.deepEqual([0, 999, 1000, 1234567, 0.0455, 1234.0455].map(grouped), [
+    '0',
+    '999',
+    '1,000',
+    '1,234,567',
+    '0.0455',
+    '1,234.0455',
+  ]);
   assert.deepEqual([0.53, 9.96, 34.1, 60, 3725, 86_400, 90_061, 777_000].map(duration), [
     ...['0.5 s', '10 s', '34 s', '1 min', '1 h 2 min', '1 d', '1 d 1 h', '8 d 23 h'],
   ]);

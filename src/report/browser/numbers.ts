@@ -22,7 +22,8 @@ export function countNumber(value: number): string {
 
 /** Without a space before the digits and with commas between each three of them, wherever the page is read. */
 export function grouped(value: number): string {
-  return String(value).replace(/\B(?=(\d{3})+$)/g, ',');
+  const [whole, ...rest] = String(value).split('.');
+  return [whole!.replace(/\B(?=(\d{3})+$)/g, ','), ...rest].join('.');
 }
 
 export function numberText(value: number, kind: NumberKind): string {
