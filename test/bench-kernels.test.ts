@@ -212,10 +212,11 @@ test('--html is one page that needs nothing else', async () => {
   const all = [right(), ...peakFamilies()];
   await run([right()], ['--variant', 'all', '--html', file], all);
   const page = fs.readFileSync(file, 'utf8');
-  assert.doesNotMatch(page, /https?:|url\(|<script|<link|@import|\bsrc=|\bhref=/);
-  assert.equal(page.match(/<svg /g)!.length, 1);
-  assert.equal(page.match(/<rect /g)!.length, 2);
-  assert.match(page, /<path class="limit"/);
+  assert.doesNotMatch(page, /https?:|url\(|<script|<link|@import|\bsrc=|\bhref="[^#]/);
+  assert.equal(page.match(/<div class="bars" /g)!.length, 1);
+  assert.equal(page.match(/<i class="s\d" style="width:[\d.]+%">/g)!.length, 2);
+  assert.match(page, /<span class="limit" /);
+  for (const [, name] of page.matchAll(/href="#([^"]*)"/g)) assert.ok(page.includes(` id="${name}"`), name);
   assert.match(page, /prefers-color-scheme:dark/);
   assert.ok(
     page.includes('a test of &lt;b&gt;plain&lt;/b&gt;') && !page.includes('<b>plain</b></'.concat('span')),

@@ -36,13 +36,16 @@ function sectionOf(family: Family, rows: readonly KernelRow[]): Section {
       why: family.variants.find((variant) => variant.name === name)!.why,
     })),
     charts: units.map((unit) =>
-      barChart({
-        unit,
-        groups: groupsOf(
-          rows.filter((row) => rate(row).unit === unit),
-          names,
-        ),
-      }),
+      barChart(
+        {
+          unit,
+          groups: groupsOf(
+            rows.filter((row) => rate(row).unit === unit),
+            names,
+          ),
+        },
+        family.name,
+      ),
     ),
   };
 }

@@ -1,8 +1,9 @@
 /**
- * Horizontal bars as inline SVG: groups (a kernel's case) of bars (its variants), each with a whisker from quartile to
- * quartile, and across a group the line that its roofline sets. Colours are CSS variables of the page.
+ * Horizontal bars as elements of the page: groups (a kernel's case) of bars (its variants), each with a whisker from
+ * quartile to quartile, and the line that its roofline sets. Names, bars and values are columns; on a narrow screen a bar
+ * stands below its name. Lengths are shares of the column, colours CSS variables of the page.
  */
-import { escaped, Html } from '../../src/html/markup.js';
+import { type Html, html } from '../../src/html/markup.js';
 import { SERIES_COLOURS } from '../../src/html/style.js';
 
 export interface Bar {
@@ -30,14 +31,24 @@ export interface BarChart {
   readonly groups: readonly BarGroup[];
 }
 
-const WIDTH = 1040;
-const BAR = 16;
-const GAP = 5;
-const GROUP_GAP = 12;
-const TOP = 26;
-const BOTTOM = 8;
-/** Of the text in the charts: a little more than a digit of a wide font (DejaVu Sans) at its size, so that no label is cut. */
-const CHARACTER = 8.4;
+export const CHART_STYLE = `
+.bars{display:grid;grid-auto-flow:row dense;grid-template-columns:fit-content(34%) minmax(60px,1fr) max-content;gap:0 12px;margin:10px 0 4px;font-size:13px;font-variant-numeric:tabular-nums}
+.bars>div{display:contents}
+.bars .name{grid-column:1;padding:3px 0;text-align:right;overflow-wrap:anywhere}
+.bars .value{grid-column:3;padding:3px 0}
+.bars .track{grid-column:2;position:relative;padding:4px 0;background:repeating-linear-gradient(to right,var(--line) 0 1px,transparent 1px var(--step))}
+.bars .first .name,.bars .first .value{padding-top:10px}
+.bars .first .track{padding-top:11px}
+.bars .bar{display:block;position:relative;height:16px}
+.bars .bar i{display:block;height:100%;min-width:1px;border-radius:0 2px 2px 0}
+.bars .whisker{position:absolute;top:5px;height:7px;border:solid var(--ink);border-width:0 1px;opacity:.75}
+.bars .whisker::before{content:"";position:absolute;inset:3px 0 auto;border-top:1px solid var(--ink)}
+.bars .limit{position:absolute;top:0;bottom:0;border-left:2px dashed var(--bad)}
+.bars .axis{grid-column:2;position:relative;height:20px;color:var(--soft)}
+.bars .axis span{position:absolute;transform:translateX(-50%)}
+.bars .axis span:first-child{transform:none}
+@media (max-width:700px){.bars{grid-template-columns:minmax(0,1fr) max-content}.bars .name{text-align:left;font-weight:600;padding-top:8px!important}.bars .value{grid-column:2;padding-top:8px!important}.bars .track{grid-column:1/3;padding-top:4px!important}.bars .axis{grid-column:1/3}.bars .head .name{display:none}}
+`;
 
 /** A number in at most three digits. */
 export function short(value: number): string {
@@ -53,85 +64,33 @@ function gridStep(most: number): number {
   return [1, 2, 5, 10].map((factor) => factor * power).find((step) => step >= raw)!;
 }
 
-const widest = (labels: readonly string[]): number =>
-  Math.max(0, ...labels.map((label) => label.length)) * CHARACTER;
-
-export function barChart({ unit, groups }: BarChart): Html {
+/** @param about says what the bars are to those who do not see them. */
+export function barChart({ unit, groups }: BarChart, about: string): Html {
   const several = groups.some(({ bars }) => bars.length > 1);
-  const labelWidth = Math.min(380, widest(groups.map(({ label }) => label))) + 12;
-  const variantWidth = several
-    ? Math.min(180, widest(groups.flatMap(({ bars }) => bars.map(({ label }) => label)))) + 12
-    : 0;
-  const noteWidth =
-    widest(groups.flatMap(({ bars }) => bars.map(({ value, note }) => valueText(value, unit, note)))) + 12;
-  const left = labelWidth + variantWidth;
-  const room = WIDTH - left - noteWidth;
   const most = Math.max(
     ...groups.flatMap(({ bars, limit }) => [
       limit ?? 0,
       ...bars.map(({ value, high }) => Math.max(value, high)),
     ]),
   );
-  const scale = room / (most || 1);
-  const x = (value: number) => (left + value * scale).toFixed(1);
-
-  const parts: string[] = [];
-  let y = TOP;
-  for (const { label, bars, limit } of groups) {
-    const top = y;
-    parts.push(text('label', labelWidth - 12, y + BAR - 4, label, 'end'));
-    for (const bar of bars) {
-      const middle = y + BAR / 2;
-      if (several) parts.push(text('variant', left - 12, y + BAR - 4, bar.label, 'end'));
-      parts.push(
-        `<rect class="s${bar.series % SERIES_COLOURS}" x="${x(0)}" y="${y}" width="${Math.max(1, bar.value * scale).toFixed(1)}" height="${BAR}" rx="2"><title>${escaped(`${label} ${bar.label}: ${valueText(bar.value, unit, bar.note)}`)}</title></rect>`,
-      );
-      if (bar.high > bar.low)
-        parts.push(
-          `<path class="whisker" d="M${x(bar.low)} ${middle}H${x(bar.high)}M${x(bar.low)} ${middle - 3}v6M${x(bar.high)} ${middle - 3}v6"/>`,
-        );
-      const end = Math.max(bar.value, bar.high);
-      // The note stands clear of the roofline's line where that crosses it.
-      const noteEnd = end * scale + valueText(bar.value, unit, bar.note).length * CHARACTER + 8;
-      const crossed = limit !== null && limit * scale > end * scale && limit * scale < noteEnd;
-      parts.push(
-        text(
-          'value',
-          Number(x(crossed ? limit : end)) + 7,
-          y + BAR - 4,
-          valueText(bar.value, unit, bar.note),
-          'start',
-        ),
-      );
-      y += BAR + GAP;
-    }
-    if (limit !== null)
-      parts.push(
-        `<path class="limit" d="M${x(limit)} ${top - 4}V${y - GAP + 4}"><title>${escaped(`roofline: ${short(limit)} ${unit}`)}</title></path>`,
-      );
-    y += GROUP_GAP;
-  }
-  const bottom = y - GROUP_GAP + BOTTOM;
-  const grid: string[] = [];
-  const step = gridStep(most || 1);
-  for (let value = 0; value <= most * 1.0001; value += step)
-    grid.push(
-      `<path class="grid" d="M${x(value)} ${TOP - 6}V${bottom}"/>`,
-      text('axis', Number(x(value)), TOP - 12, `${short(value)}${value === 0 ? ` ${unit}` : ''}`, 'middle'),
-    );
-  return new Html(
-    `<svg viewBox="0 0 ${WIDTH} ${bottom + 4}" role="img" aria-label="${escaped(`${unit} by kernel`)}">${grid.join('')}${parts.join('')}</svg>`,
+  const reach = most || 1;
+  const share = (value: number) => `${((100 * value) / reach).toFixed(2)}%`;
+  const step = gridStep(reach);
+  const ticks = Array.from({ length: Math.floor(reach / step + 1e-4) + 1 }, (_, i) => i * step)
+    // A label at the end would stand in the next column.
+    .filter((tick) => tick <= 0.97 * reach);
+  const head = html`<div class="head" aria-hidden="true"><span class="name soft">${unit}</span><span class="axis">${ticks.map((tick) => html`<span style="left:${share(tick)}">${short(tick)}</span>`)}</span><span class="value"></span></div>\n`;
+  const rows = groups.flatMap(({ label, bars, limit }) =>
+    bars.map(({ label: variant, value, low, high, series, note }, i) => {
+      const whisker =
+        high > low &&
+        html`<span class="whisker" style="left:${share(low)};width:${share(high - low)}"></span>`;
+      const line =
+        limit !== null &&
+        html`<span class="limit" style="left:${share(limit)}" title="roofline: ${short(limit)} ${unit}"></span>`;
+      const name = html`${i === 0 && label}${several && html` <span class="soft">${variant}</span>`}`;
+      return html`<div role="listitem"${several && i === 0 && html` class="first"`}><span class="name">${name}</span><span class="track" style="--step:${share(step)}"><span class="bar"><i class="s${series % SERIES_COLOURS}" style="width:${share(value)}"></i>${whisker}</span>${line}</span><span class="value">${short(value)} ${unit}${note !== '' && ` · ${note}`}</span></div>\n`;
+    }),
   );
+  return html`<div class="bars" role="list" aria-label="${about}, ${unit}">\n${head}${rows}</div>`;
 }
-
-const valueText = (value: number, unit: string, note: string): string =>
-  `${short(value)} ${unit}${note === '' ? '' : ` · ${note}`}`;
-
-const text = (
-  kind: string,
-  x: number,
-  y: number,
-  content: string,
-  anchor: 'start' | 'middle' | 'end',
-): string =>
-  `<text class="${kind}" x="${x.toFixed(1)}" y="${y.toFixed(1)}" text-anchor="${anchor}">${escaped(content)}</text>`;

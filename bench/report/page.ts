@@ -3,6 +3,7 @@ import { htmlDocument } from '../../src/html/document.js';
 import { type Html, html } from '../../src/html/markup.js';
 import { SERIES_COLOURS } from '../../src/html/style.js';
 import { table } from '../../src/html/table.js';
+import { CHART_STYLE } from './chart.js';
 import type { Machine } from './machine.js';
 
 export interface Section {
@@ -10,7 +11,6 @@ export interface Section {
   readonly summary: string;
   /** Names of the series, with what is said of each. */
   readonly legend: readonly { readonly name: string; readonly why: string }[];
-  /** SVG. */
   readonly charts: readonly Html[];
 }
 
@@ -25,15 +25,15 @@ ul.legend li{display:grid;grid-template-columns:14px max-content 1fr;gap:0 10px;
 ul.legend i{width:12px;height:12px;border-radius:3px;align-self:start;margin-top:5px}
 ul.legend b{font-weight:600}
 i.limit{width:0!important;border-left:2px dashed var(--bad);justify-self:center;border-radius:0!important;height:14px!important;margin-top:4px!important}
-svg{display:block;width:100%;min-width:720px;height:auto;margin:8px 0 4px}
-svg text{font:12.5px system-ui,-apple-system,"Segoe UI",Roboto,"DejaVu Sans",sans-serif;fill:var(--ink)}
-svg .variant,svg .axis{fill:var(--soft)}
-svg .grid{stroke:var(--line);stroke-width:1;fill:none}
-svg .limit{stroke:var(--bad);stroke-width:2;stroke-dasharray:4 3;fill:none}
-svg .whisker{stroke:var(--ink);stroke-width:1.2;fill:none;opacity:.75}
-th{white-space:normal}
+nav ul{columns:150px;list-style:none;margin:14px 0;padding:10px 0;border-block:1px solid var(--line);font-size:14px}
+a{color:var(--s0)}
+html{scroll-padding-top:12px}
+:focus-visible{outline:2px solid var(--s0);outline-offset:2px;border-radius:4px}
 @media (max-width:700px){ul.legend li{grid-template-columns:14px 1fr}ul.legend span{grid-column:2}}
 `;
+
+/** No family is called so. */
+const ALL_ROWS = 'all-rows';
 
 export function page(
   title: string,
@@ -54,12 +54,15 @@ export function page(
     ...facts,
   ];
   const body = html`<h1>${title}</h1>
-<p class="soft">Every result was checked against its reference before it was timed. Bars: medians, with a whisker from quartile to quartile.</p>
+<p class="soft">Every result was checked against its reference before it was timed. Bars: rates by the median time, with a whisker from quartile to quartile; the longer the faster.</p>
 <dl>${all.map(([name, value]) => html`<dt>${name}</dt><dd>${value}</dd>`)}</dl>
+<nav aria-label="Sections"><ul>${[...sections.map(({ title }) => [title, title]), [ALL_ROWS, 'All rows']].map(([id, name]) => html`<li><a href="#${id}">${name}</a></li>`)}</ul></nav>
+<main>
 ${sections.map((section) => html`${sectionOf(section)}\n`)}
-<h2>All rows</h2>
-${table(columns, rows, 'All rows')}`;
-  return htmlDocument({ title, style: PAGE_STYLE, body });
+<h2 id="${ALL_ROWS}">All rows</h2>
+${table(columns, rows, 'All rows')}
+</main>`;
+  return htmlDocument({ title, style: CHART_STYLE + PAGE_STYLE, body });
 }
 
 function sectionOf({ title, summary, legend, charts }: Section): Html {
@@ -71,5 +74,5 @@ function sectionOf({ title, summary, legend, charts }: Section): Html {
     items.push(
       html`<li><i class="limit"></i><b>roofline</b><span class="soft">what the measured peaks of this adapter allow</span></li>`,
     );
-  return html`<section><h2>${title}</h2><p class="soft">${summary}</p><ul class="legend">${items}</ul>${charts.map((chart) => html`<div class="scroll">${chart}</div>`)}</section>`;
+  return html`<section aria-labelledby="${title}"><h2 id="${title}">${title}</h2><p class="soft">${summary}</p><ul class="legend">${items}</ul>${charts}</section>`;
 }

@@ -51,10 +51,11 @@ dt{color:var(--soft)}dd{margin:0;overflow-wrap:anywhere}
 .scroll{overflow-x:auto;max-width:100%}
 table{border-collapse:collapse;width:100%;font-size:13px;font-variant-numeric:tabular-nums}
 th,td{padding:4px 7px;text-align:left;border-bottom:1px solid var(--line);white-space:nowrap}
-th{color:var(--soft);font-weight:600;vertical-align:bottom}
+th{color:var(--soft);font-weight:600;vertical-align:bottom;white-space:normal}
+td:first-child:not(.n){white-space:normal;min-width:11em}
 td.n,th.n{text-align:right}
 tbody tr:hover{background:var(--panel)}
 ${series}
 @media (max-width:700px){body{padding:20px 14px 40px}dl{grid-template-columns:1fr}dd{margin-bottom:6px}}
-@media print{body{max-width:none;padding:0}.scroll{overflow:visible}th,td{white-space:normal}table{font-size:11px}}
+@media print{*{print-color-adjust:exact;-webkit-print-color-adjust:exact}body{max-width:none;padding:0}h1,h2,h3{break-after:avoid}tr{break-inside:avoid}.scroll{overflow:visible}th,td{white-space:normal}table{font-size:11px}}
 `;

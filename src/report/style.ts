@@ -70,5 +70,5 @@ ul.runs li{margin:4px 0;overflow-wrap:anywhere}
 ul.runs i{display:inline-block;width:12px;height:12px;border-radius:3px;margin-right:6px}
 footer{margin-top:48px;padding-top:12px;border-top:1px solid var(--line);font-size:13px}
 @media (max-width:700px){.cards{grid-template-columns:repeat(2,1fr)}.memory{grid-template-columns:1fr max-content;gap:4px 12px}.memory b{grid-column:2}.memory .stack{grid-column:1/3;margin-bottom:6px}dl.texts{grid-template-columns:1fr}}
-@media print{nav,figure details,.step,footer p:first-child:not(:last-child){display:none}section,figure,.card{break-inside:avoid}section{break-inside:auto}.chart{min-height:0}*{print-color-adjust:exact;-webkit-print-color-adjust:exact}}
+@media print{nav,figure details,.step,footer p:first-child:not(:last-child){display:none}section,figure,.card{break-inside:avoid}section{break-inside:auto}.chart{min-height:0}}
 `;
