@@ -23,6 +23,8 @@ export interface ValueType<T> {
   readonly separator?: string | undefined;
   /** It is not shown in messages and not written to files. */
   readonly secret?: boolean | undefined;
+  /** Of words that are no value of it, what was probably meant; completes an error behind what was found. */
+  meant?(words: readonly string[]): string | undefined;
   /** The words that it can be, where they are few: shells complete them. */
   readonly choices?: readonly string[] | undefined;
   /** Files and folders are such values: shells complete those. */
@@ -128,13 +130,28 @@ const BYTES: Record<string, number> = {
   gi: 2 ** 30,
 };
 
-/** A size such as `12GB` or `800MiB`, in bytes. */
-export const byteSize: ValueType<number> = single('a size such as 12GB', 'SIZE', (word) => {
-  const match = /^(\d+(?:\.\d+)?) ?([kmgt]?i?)b?$/i.exec(word);
-  const unit = match && BYTES[match[2]!.toLowerCase()];
-  const bytes = unit ? Math.floor(Number(match[1]) * unit) : 0;
-  return bytes > 0 && Number.isSafeInteger(bytes) ? bytes : undefined;
-});
+/**
+ * A size such as `12GB` or `800MiB`, in bytes. A number without a unit below `least` was meant in `unit`, the one that
+ * such sizes usually have: it is refused, since nothing could be done in so few bytes.
+ */
+export function byteSize(unit: 'MB' | 'GB' | 'GiB', least: number): ValueType<number> {
+  const bare = (word: string) => (/^\d+(?:\.\d+)?$/.test(word) && Number(word) < least ? word : undefined);
+  const parse = (word: string) => {
+    const match = /^(\d+(?:\.\d+)?) ?([kmgt]?i?)b?$/i.exec(word);
+    const factor = match && BYTES[match[2]!.toLowerCase()];
+    const bytes = factor ? Math.floor(Number(match[1]) * factor) : 0;
+    return bytes > 0 && Number.isSafeInteger(bytes) && bare(word) === undefined ? bytes : undefined;
+  };
+  return {
+    ...single('a size such as 12GB', 'SIZE', parse),
+    meant([word]) {
+      const number = word === undefined ? undefined : bare(word);
+      if (number === undefined || Number(number) === 0) return undefined;
+      const thousands = Number(number) >= 1000 ? unit.replace('G', 'M') : unit;
+      return `${number} bytes: did you mean ${number}${thousands}?`;
+    },
+  };
+}
 
 /** One or more of `type`. */
 export function listOf<T>(type: ValueType<T>, expects: string): ValueType<T[]> {

@@ -260,7 +260,10 @@ export function parseFlags<const Table extends FlagTable>(
     else if (words.length > 0) value = flag.type.parse(words);
     if (value === undefined) {
       const expects = negates ? 'no value' : flag.type.expects;
-      const found = words.length === 0 ? 'nothing' : shownWords(words, flag.type.secret);
+      const found =
+        words.length === 0
+          ? 'nothing'
+          : ((negates ? undefined : flag.type.meant?.(words)) ?? shownWords(words, flag.type.secret));
       throw new InputError(`${negates ? spelled : `--${name}`}: expected ${expects}, found ${found}`);
     }
     const key = camelCase(name);
@@ -439,7 +442,7 @@ function configValue({ type, fallback }: Flag<unknown>, setting: ConfigSetting):
     quotable = kind === 'boolean' && !type.truths && (typeof value === 'string' || Array.isArray(value));
   }
   if (value !== undefined && !quotable) return value;
-  const found = type.secret ? `a ${kind} that is none` : shown;
+  const found = type.secret ? `a ${kind} that is none` : (type.meant?.(words) ?? shown);
   const quoted = quotable ? ', which quotes make a text' : '';
   throw new InputError(`${where}: ${printable(key)}: expected ${type.expects}, found ${found}${quoted}`);
 }

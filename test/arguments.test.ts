@@ -29,6 +29,7 @@ import {
   linearSchedule,
   logWarmupSchedule,
 } from '../src/optim/schedules.js';
+import { serveFlags } from '../src/serve/arguments.js';
 import {
   compatNames,
   type FinetuneArguments,
@@ -664,7 +665,8 @@ test('the nearest name is the one at the smallest edit distance', () => {
 });
 
 test('sizes in bytes', () => {
-  const bytes = (word: string) => byteSize.parse([word]);
+  const size = byteSize('GiB', 1000);
+  const bytes = (word: string) => size.parse([word]);
   assert.deepEqual(['12GB', '1.5gib', '800 MB', '4096', '2k', '0', 'GB', '-1GB'].map(bytes), [
     12e9,
     1.5 * 2 ** 30,
@@ -675,6 +677,37 @@ test('sizes in bytes', () => {
     undefined,
     undefined,
   ]);
+  // Too few to be meant.
+  assert.deepEqual(['15', '1.5', '999', '999B', '1000'].map(bytes), [
+    undefined,
+    undefined,
+    undefined,
+    999,
+    1000,
+  ]);
+});
+
+test('a size without a unit that is too small to be meant is told with the unit that was', () => {
+  for (const [flag, words, meant] of [
+    ['max_gpu_memory', '15', '15GiB'],
+    ['max_gpu_memory', '0.5', '0.5GiB'],
+    ['max_gpu_memory', '15000', '15000MiB'],
+    ['max_shard_size', '5', '5GB'],
+  ] as const)
+    assert.throws(
+      () => parse(`--${flag} ${words}`),
+      new RegExp(
+        `^InputError: --${flag}: expected a size such as 12GB, found ${words} bytes: did you mean ${meant}\\?$`,
+      ),
+    );
+  const sizes = Object.entries({ ...finetuneFlags, ...serveFlags }).filter(
+    ([, { type }]) => type.placeholder === 'SIZE',
+  );
+  assert.deepEqual(
+    sizes.map(([name]) => name),
+    ['max_shard_size', 'max_gpu_memory', 'max_body_bytes'],
+  );
+  for (const [name, { type }] of sizes) assert.match(type.meant!(['8'])!, /did you mean 8[GM]i?B\?$/, name);
 });
 
 // ---- the DeepSpeed file ----

@@ -26,9 +26,9 @@ export const ranksFlags = {
     ),
   }),
   ...group('Exchange', {
-    payload: withDefault(byteSize, 100e6, 'f32 values that are summed in all'),
+    payload: withDefault(byteSize('MB', 1000), 100e6, 'f32 values that are summed in all'),
     buckets: withDefault(
-      listOf(byteSize, 'sizes such as 25MB'),
+      listOf(byteSize('MB', 1000), 'sizes such as 25MB'),
       [25e6, 50e6],
       'f32 values that are summed at a time',
     ),

@@ -80,7 +80,7 @@ export const serveFlags = {
       2,
       'milliseconds that a text waits for others to share its batch with',
     ),
-    max_body_bytes: withDefault(byteSize, 8_000_000, 'largest body of a request'),
+    max_body_bytes: withDefault(byteSize('MB', 100), 8_000_000, 'largest body of a request'),
     max_texts: withDefault(count, 2048, 'most texts of a request'),
     queue_tokens: withDefault(
       count,

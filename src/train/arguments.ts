@@ -296,7 +296,7 @@ export const finetuneFlags = {
       'format of the weights of the trained model; those of checkpoints are float32',
     ),
     max_shard_size: optional(
-      byteSize,
+      byteSize('GB', 1e5),
       'weights that take more than this are written in several files; 5GB by default',
     ),
     save_only_model: withDefault(
@@ -333,7 +333,7 @@ export const finetuneFlags = {
   ...rankFlags,
   ...adapterFlag,
   ...group('Machine', {
-    max_gpu_memory: optional(byteSize, 'the most GPU memory to use, such as 12GB'),
+    max_gpu_memory: optional(byteSize('GiB', 1e6), 'the most GPU memory to use, such as 12GB'),
   }),
   ...tuneFlag,
   ...group('Other', {

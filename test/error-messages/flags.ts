@@ -15,6 +15,10 @@ export const flags: RefusedCalls = {
       line: '--learning_rate: expected a number from 0 to 1000, found nothing',
     },
     {
+      words: `${TRAIN} --max_gpu_memory 15`,
+      line: '--max_gpu_memory: expected a size such as 12GB, found 15 bytes: did you mean 15GiB?',
+    },
+    {
       words: `${TRAIN} --use_mrl True`,
       line: '--use_mrl: expected False, found True: not implemented for M3',
     },
