@@ -3,11 +3,20 @@
  *
  * InputError: something the user gave is wrong (a file, a line, a flag, a tensor); exit code 2.
  * MachineError: the machine could not do it (no adapter, memory, device lost, a rank died); exit code 1.
- * Both carry a one-line message; a stack trace is printed only with `--debug`.
+ * Both carry a one-line message, an InputError of many faults the others in lines below it; a stack trace is printed
+ * only with `--debug`.
  */
 export class InputError extends Error {
   readonly exitCode = 2;
   override name = 'InputError';
+
+  /** `more`: lines for people that belong below the message, such as other rows at fault. */
+  constructor(
+    message: string,
+    readonly more: readonly string[] = [],
+  ) {
+    super(message);
+  }
 }
 
 /** The machine could not do it: no adapter, no memory, a device or a rank that is gone. */

@@ -247,7 +247,8 @@ test('scores are numbers that f32 holds where they teach, and are not looked at 
 });
 
 test('an empty query is a text like any other, and is counted', () => {
-  const data = loadDatasets({ trainData: [write(`${row()}\n${row({ query: '' })}\n${row({ query: '' })}`)] });
+  const file = write(`${row()}\n${row({ query: '' })}\n${row({ query: '' })}`);
+  const data = loadDatasets({ trainData: [file], trainGroupSize: 2 });
   assert.equal(data.batchesPerEpoch(), 1);
   assert.match(data.notices.join(), /2 rows with an empty "query" \(the first: .*:2\)$/);
 });
@@ -419,7 +420,7 @@ test('a folder’s entries that are called like data and are none are left out w
   write(row(), 'mixed/deeper/a.json');
   write('', 'mixed/notes/readme.md');
   write('', 'mixed/corpus.json.txt');
-  const data = loadDatasets({ trainData: [path.join(folder, 'mixed')] });
+  const data = loadDatasets({ trainData: [path.join(folder, 'mixed')], trainGroupSize: 2 });
   assert.equal(data.rowCount, 3);
   assert.deepEqual(
     data.notices.map((line) => line.slice(folder.length)),
@@ -517,7 +518,7 @@ test('fields that a mode does not look at may hold anything', () => {
   const file = write(
     `${rows(2)}${row({ type: ['a'], batch_size: 0, train_group_size: 'x', prompt: 3, pos_scores: 'y' })}`,
   );
-  const data = loadDatasets({ trainData: [file] });
+  const data = loadDatasets({ trainData: [file], trainGroupSize: 2 });
   assert.equal([...data.epoch(0)][0]!.queries.length, 3);
   assert.equal(data.notices.length, 2);
   for (const options of [{ sameDatasetWithinBatch: true }, { queryInstructionForRetrieval: 'I' }])
@@ -533,7 +534,7 @@ test('fields that a mode does not look at may hold anything', () => {
 
 test('queries that meet no other passage, and formats that join nothing, are said', () => {
   const notices = (content: string, options: Partial<DataOptions> = {}, name?: string) =>
-    loadDatasets({ trainData: [write(content, name)], ...options }).notices.join('\n');
+    loadDatasets({ trainData: [write(content, name)], trainGroupSize: 2, ...options }).notices.join('\n');
   const same = { sameDatasetWithinBatch: true };
   const zero = /^--train_data: groups of one passage and no others in the batch: the loss is always 0 \(/;
   const cases: [string, Partial<DataOptions>, string | undefined, boolean][] = [
@@ -571,7 +572,7 @@ test('queries that meet no other passage, and formats that join nothing, are sai
 
 test('what a mode does not look at is said once', () => {
   const notices = (content: string, options: Partial<DataOptions> = {}) =>
-    loadDatasets({ trainData: [write(content)], ...options }).notices.map((line) =>
+    loadDatasets({ trainData: [write(content)], trainGroupSize: 2, ...options }).notices.map((line) =>
       line.replace(/^\S*\//, ''),
     );
   const same = { sameDatasetWithinBatch: true };
@@ -584,7 +585,8 @@ test('what a mode does not look at is said once', () => {
     '--small_threshold: no effect without --same_dataset_within_batch',
     '--drop_threshold: no effect without --same_dataset_within_batch',
   ]);
-  const own = loadDatasets({ trainData: [write(rows(2), 'x-no_in_batch_neg.jsonl')] });
+  const named = write(rows(2), 'x-no_in_batch_neg.jsonl');
+  const own = loadDatasets({ trainData: [named], trainGroupSize: 2 });
   assert.match(
     own.notices.join(),
     /names that end with no_in_batch_neg: no effect without .*x-no_in_batch_neg\.jsonl\)$/,
@@ -596,7 +598,7 @@ test('what a mode does not look at is said once', () => {
     /:2: "batch_size" differs: that of the file's first row counts for all$/,
   );
   assert.match(
-    notices(`${row({ train_group_size: 2 })}\n${row({ train_group_size: 3 })}`, same).join(),
+    notices(`${row({ train_group_size: 2 })}\n${row({ train_group_size: 1 })}`, same).join(),
     /:2: "train_group_size" differs: that of its first row counts for a whole batch$/,
   );
   assert.match(

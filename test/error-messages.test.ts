@@ -31,8 +31,11 @@ async function requireTold(
     return;
   }
   const { status: found, stderr, source } = await tell();
-  // Notices may stand before it.
-  const last = stderr.trimEnd().split('\n').at(-1)!;
+  // Notices may stand before it, and below it the other rows at fault, set in.
+  const last = stderr
+    .trimEnd()
+    .split('\n')
+    .findLast((line) => !line.startsWith('  '))!;
   assert.match(last, /^dawntune: /, label);
   const text = last.slice('dawntune: '.length);
   if (typeof line === 'string') assert.equal(text, line, label);

@@ -11,7 +11,7 @@ import { Pace } from '../src/console/pace.js';
 import { duration, progressLine } from '../src/console/progress-line.js';
 import { progressFlag } from '../src/flags.js';
 import { phases, progress, units, type Work } from '../src/progress.js';
-import { countTexts } from '../src/retrieval/encode/input.js';
+import { checkTexts } from '../src/retrieval/encode/input.js';
 import { parseFinetuneArguments } from '../src/train/arguments.js';
 import { consoleReporter } from '../src/train/report.js';
 import { finetune } from '../src/train/trainer.js';
@@ -468,23 +468,22 @@ test('a training run tells of loading, steps, evaluations and saves', async () =
   }
 });
 
-test('how many texts files have is known before they are read, where they are lists of lines', () => {
+test('how many texts files have is known before they are encoded', () => {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'dawntune-progress-'));
   try {
-    const cases: [string, string, number | undefined][] = [
+    const cases: [string, string, number][] = [
       ['texts.txt', 'one\n\nthree', 3],
       ['texts.jsonl', '{"text":"one"}\n\n  {"text":"two"}\n', 2],
-      ['list.json', '[{"text":"one"},\n{"text":"two"}]', undefined],
+      ['list.json', '[{"text":"one"},\n{"text":"two"}]', 2],
       ['empty.txt', '', 0],
     ];
     const options = { format: 'auto', fields: ['text'], idField: undefined } as const;
     for (const [name, text, count] of cases) {
       fs.writeFileSync(path.join(folder, name), text);
-      assert.equal(countTexts([path.join(folder, name)], options), count, name);
+      assert.equal(checkTexts([path.join(folder, name)], options), count, name);
     }
-    assert.equal(countTexts([path.join(folder, 'texts.txt'), path.join(folder, 'texts.jsonl')], options), 5);
-    assert.equal(countTexts(['-'], options), undefined);
-    assert.equal(countTexts([path.join(folder, 'none.txt')], options), undefined);
+    assert.equal(checkTexts([path.join(folder, 'texts.txt'), path.join(folder, 'texts.jsonl')], options), 5);
+    assert.equal(checkTexts(['-'], options), undefined);
   } finally {
     fs.rmSync(folder, { recursive: true, force: true });
   }

@@ -1,4 +1,7 @@
-/** How a command that failed is told to people and to the shell: one line on standard error, and an exit code. */
+/**
+ * How a command that failed is told to people and to the shell: one line on standard error, with others that belong to it
+ * below, and an exit code.
+ */
 import { createRequire } from 'node:module';
 import type { ErrorRecord } from '../console/progress-record.js';
 import type { InputError } from '../errors.js';
@@ -16,10 +19,14 @@ export function tellFailure(error: unknown, argv: readonly string[] = process.ar
     isKnown(error) && !asksForStack(argv)
       ? messageLine(error.message)
       : messageLines(error instanceof Error ? (error.stack ?? error.message) : String(error));
-  if (asksForJson(argv))
-    process.stderr.write(`${JSON.stringify({ kind: 'error', text } satisfies ErrorRecord)}\n`);
-  else process.stderr.write(`dawntune: ${text}\n`);
+  const more = moreOf(error).map(messageLine);
+  if (asksForJson(argv)) {
+    const record: ErrorRecord = { kind: 'error', text, ...(more.length > 0 ? { more } : {}) };
+    process.stderr.write(`${JSON.stringify(record)}\n`);
+  } else process.stderr.write([`dawntune: ${text}`, ...more.map((line) => `  ${line}`), ''].join('\n'));
 }
+
+const moreOf = (error: unknown): readonly string[] => (isKnown(error) && error.more) || [];
 
 /** Whether standard error is read by a program. */
 function asksForJson(argv: readonly string[]): boolean {

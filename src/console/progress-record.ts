@@ -33,6 +33,8 @@ export interface NoticeRecord {
 export interface ErrorRecord {
   readonly kind: 'error';
   readonly text: string;
+  /** Other lines that belong to it, such as further rows at fault. */
+  readonly more?: readonly string[];
 }
 
 export function progressRecord(work: Work, pace: Pace, began: number, now: number): ProgressRecord {

@@ -5,12 +5,13 @@
  */
 import fs from 'node:fs';
 import { InputError } from '../errors.js';
+import { Faults } from '../files/faults.js';
 import { printable, show } from '../show.js';
 import { CounterRandom } from '../tensor/random.js';
 import { type CandidateBatch, candidateBatches, isRanked } from './candidates.js';
 import { type Dataset, type DatasetOptions, lastAtMost, openDatasets, STREAM } from './datasets.js';
 import { type LongestBatch, type LongestKind, longestBatch, type TokenMeasure } from './longest.js';
-import { type UnusedRows, usageNotices, withoutNegatives } from './notices.js';
+import { repeatedNegatives, type UnusedRows, usageNotices, withoutNegatives } from './notices.js';
 import { type PromptOptions, Prompts } from './prompts.js';
 import { placeName, type RowFacts, type RowPlace } from './rows.js';
 import { groupSizeOf, needsNegatives, sampleGroup } from './sampling.js';
@@ -130,7 +131,12 @@ export class TrainingData {
     this.leftOut = unused;
     this.prompts = new Prompts(options, hasPromptColumn);
     const alone = datasets.filter((dataset) => this.hasOnePassage(dataset)).map(({ name }) => name);
-    this.notices = [...notices, ...this.prompts.notices(), ...withoutNegatives(alone, options.flag)];
+    this.notices = [
+      ...notices,
+      ...this.prompts.notices(),
+      ...withoutNegatives(alone, options.flag),
+      ...repeatedNegatives(this.repeated(), options.flag),
+    ];
     this.prompted =
       hasPromptColumn ||
       options.nonePrefix ||
@@ -396,6 +402,22 @@ export class TrainingData {
     return sameDatasetWithinBatch ? groupSizeOf(first, trainGroupSize) : trainGroupSize;
   }
 
+  /** Rows whose groups have one of their negatives more than once, were each the first of its batch. */
+  private repeated(): Parameters<typeof repeatedNegatives>[0] {
+    let [rows, of, most] = [0, 0, 0];
+    let first: RowPlace | undefined;
+    for (const dataset of this.datasets)
+      for (let row = 0; row < dataset.rowCount; row++, of++) {
+        const facts = dataset.facts(row);
+        const wanted = this.groupSizeFrom(facts) - 1;
+        if (facts.negatives === 0 || facts.negatives >= wanted) continue;
+        rows++;
+        most = Math.max(most, Math.ceil(wanted / facts.negatives));
+        first ??= facts.place;
+      }
+    return { rows, of, most, first };
+  }
+
   /** Whether every query meets one passage only, its own positive: the loss of such a query is 0. */
   private hasOnePassage(dataset: Dataset): boolean {
     const { rowCount, batchSize, noInBatchNeg } = dataset;
@@ -443,6 +465,9 @@ export class TrainingData {
     const { sameDatasetWithinBatch, knowledgeDistillation } = this.options;
     const shared = dataset.batchSize * worldSize > 1;
     const first = dataset.facts(0);
+    const faults = new Faults();
+    const without = (facts: RowFacts, groupSize: number) =>
+      faults.add(needsNegatives(facts.place, groupSize, dataset.misnamed('neg')));
     let withoutNegatives: RowFacts | null = null;
     // The first row of a batch sets its group size, so a row may meet the largest size of its dataset.
     let largestGroup = 0;
@@ -456,15 +481,16 @@ export class TrainingData {
       }
       if (facts.negatives === 0) {
         withoutNegatives ??= facts;
-        if (groupSize > 1) throw needsNegatives(facts.place, groupSize);
+        if (groupSize > 1) without(facts, groupSize);
       }
       if (!sameDatasetWithinBatch || !shared) continue;
       if (facts.type !== first.type) throw differs(first, facts, '"type"', (each) => show(each.type));
       if (knowledgeDistillation && facts.scored !== first.scored)
         throw differs(first, facts, 'teacher', (each) => (each.scored ? 'scores' : 'no scores'));
     }
-    if (shared && withoutNegatives && largestGroup > 1)
-      throw needsNegatives(withoutNegatives.place, largestGroup);
+    faults.throwIfAny();
+    if (shared && withoutNegatives && largestGroup > 1) without(withoutNegatives, largestGroup);
+    faults.throwIfAny();
     const queries = Math.min(dataset.batchSize, dataset.rowCount);
     if (queries * largestGroup > MOST_PASSAGES) {
       const from =

@@ -4,17 +4,19 @@
  * directory may be merged (docs/spec/flagembedding-m3.md §2.2, §2.3). Batches themselves are cut in batches.ts.
  */
 import { InputError } from '../errors.js';
+import { Faults } from '../files/faults.js';
 import { show } from '../show.js';
 import { CounterRandom } from '../tensor/random.js';
 import {
   emptyQueries,
   firstFew,
+  misnamedFields,
   notTheirOwn,
   type UnusedRows,
   withoutEffect,
   withoutTeacher,
 } from './notices.js';
-import { placeName, type RowFacts, RowFile, type TrainRow } from './rows.js';
+import { type MisnamedField, placeName, type RowFacts, RowFile, type TrainRow } from './rows.js';
 import { findSource } from './sources.js';
 
 /** Names the random streams of the data, so that no two purposes share draws. */
@@ -96,6 +98,13 @@ export class Dataset {
     return this.members.map(({ file }) => file);
   }
 
+  /** Fields of its files that probably were meant to be this one. */
+  misnamed(meant: string): MisnamedField[] {
+    return this.members.flatMap(({ file }) =>
+      [...file.misnamed.values()].filter((field) => field.meant === meant),
+    );
+  }
+
   row(index: number): TrainRow {
     const [file, row] = this.locate(index);
     return file.row(row);
@@ -142,13 +151,15 @@ export function openDatasets(options: DatasetOptions): OpenedDatasets {
     prompt: sameDatasetWithinBatch || queryInstructionForRetrieval !== null,
     batching: sameDatasetWithinBatch,
   };
+  const faults = new Faults();
   let fileNumber = 0;
   const opened = sources.map((source) => ({
     source,
     members: source.files.map((path) =>
-      subsample(new RowFile(path, rowOptions), options, fileNumber++, unused),
+      subsample(new RowFile(path, rowOptions, faults), options, fileNumber++, unused),
     ),
   }));
+  faults.throwIfAny();
   const hasPromptColumn = opened.some(({ members }) =>
     members.some(({ file }) => file.columns.has('prompt')),
   );
@@ -158,6 +169,7 @@ export function openDatasets(options: DatasetOptions): OpenedDatasets {
       sources.flatMap((source) => source.notices),
       options.flag,
     ),
+    ...misnamedFields(files, options.flag),
     ...emptyQueries(files, options.flag),
   ];
 
@@ -245,11 +257,15 @@ function taught(dataset: Dataset): { name: string; rows: number; scored: number 
 }
 
 function requireScores(dataset: Dataset): void {
+  const faults = new Faults();
   for (let i = 0; i < dataset.rowCount; i++) {
     const { scored, place } = dataset.facts(i);
     if (!scored)
-      throw new InputError(
-        `${placeName(place)}: expected "pos_scores" and "neg_scores" for --knowledge_distillation, found none`,
+      faults.add(
+        new InputError(
+          `${placeName(place)}: expected "pos_scores" and "neg_scores" for --knowledge_distillation, found none`,
+        ),
       );
   }
+  faults.throwIfAny();
 }

@@ -3,7 +3,7 @@
  * Nothing of it is an error; all of it would be a surprise in the morning. What is an error is thrown where it is read.
  */
 import { printable, show } from '../show.js';
-import { placeName, type RowFile } from './rows.js';
+import { placeName, type RowFile, type RowPlace } from './rows.js';
 
 /** Rows of the files given that no batch of an epoch holds. */
 export interface UnusedRows {
@@ -75,6 +75,35 @@ export function emptyQueries(files: readonly RowFile[], flag: string): string[] 
   const count = files.reduce((total, file) => total + file.emptyQueries, 0);
   const first = files.find((file) => file.firstEmptyQuery)?.firstEmptyQuery;
   return first ? [`${flag}: ${count} rows with an empty "query" (the first: ${placeName(first)})`] : [];
+}
+
+/** Fields that look like one that is read, in rows that do not have that one. */
+export function misnamedFields(files: readonly RowFile[], flag: string): string[] {
+  const lines = new Map<string, { rows: number; meant: string; first: string }>();
+  for (const { misnamed } of files)
+    for (const { given, meant, rows, first } of misnamed.values()) {
+      const before = lines.get(given);
+      if (before) before.rows += rows;
+      else lines.set(given, { rows, meant, first: placeName(first) });
+    }
+  return firstFew(
+    [...lines].map(
+      ([given, { rows, meant, first }]) =>
+        `${flag}: ${show(given)} of ${rows} rows is not read: if ${show(meant)} is meant, rename it (the first: ${first})`,
+    ),
+    flag,
+  );
+}
+
+/** Rows with fewer negatives than a group takes, by how often one of them must come at least. */
+export function repeatedNegatives(
+  { rows, of, most, first }: { rows: number; of: number; most: number; first: RowPlace | undefined },
+  flag: string,
+): string[] {
+  if (!first) return [];
+  return [
+    `${flag}: ${rows} of ${of} rows have fewer texts in "neg" than a group takes: some come several times in it, up to ${most} times (the first: ${placeName(first)}); a smaller --train_group_size takes less time`,
+  ];
 }
 
 /** Which rows have no scores although distillation is asked for: they train on the plain loss, as upstream. */

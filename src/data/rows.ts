@@ -6,10 +6,12 @@
  */
 import { crc32 } from 'node:zlib';
 import { InputError } from '../errors.js';
+import { Faults } from '../files/faults.js';
 import type { JsonObject } from '../files/json.js';
 import { parseObject, readJsonObjectAt, readJsonObjects } from '../files/json-objects.js';
 import { printable, show } from '../show.js';
 import { Column } from './column.js';
+import { meantAs } from './field-names.js';
 
 export interface TrainRow {
   /** May be empty, as upstream. */
@@ -76,7 +78,7 @@ export function rowOf(fields: JsonObject, place: RowPlace, options: RowOptions):
   };
 
   const query = given('query');
-  if (typeof query !== 'string') return fail('"query" to be a text', show(query));
+  if (typeof query !== 'string') return fail('"query" to be a text', shownOrMeant(fields, 'query'));
   requireWhole(query, 'query');
 
   const texts = (name: string): string[] => {
@@ -90,7 +92,7 @@ export function rowOf(fields: JsonObject, place: RowPlace, options: RowOptions):
     return value;
   };
   const pos = texts('pos');
-  if (pos.length === 0) fail('"pos" to be a list of at least one text', show(given('pos')));
+  if (pos.length === 0) fail('"pos" to be a list of at least one text', shownOrMeant(fields, 'pos'));
   const neg = texts('neg');
 
   const scores = (name: string, side: string, count: number): number[] | null => {
@@ -141,6 +143,24 @@ export function rowOf(fields: JsonObject, place: RowPlace, options: RowOptions):
   };
 }
 
+/** What stands in place of a field, which may have another name. */
+function shownOrMeant(fields: JsonObject, name: string): string {
+  const meant = meantAs(fields, name);
+  if (meant === undefined) return show(Object.hasOwn(fields, name) ? fields[name] : undefined);
+  // The columns of sentence-transformers' data sets.
+  if (Object.hasOwn(fields, 'anchor') && Object.hasOwn(fields, 'positive'))
+    return 'the columns of sentence-transformers: "anchor" is called "query" here, "positive" and "negative" are lists, "pos" and "neg" (docs/from-sentence-transformers.md)';
+  return `nothing but ${show(meant)}: if that is meant, rename it`;
+}
+
+/** Fields of a row that are not read, and look like one that is read and is not there. */
+export interface MisnamedField {
+  readonly given: string;
+  readonly meant: string;
+  rows: number;
+  readonly first: RowPlace;
+}
+
 /** What batching must know of a row without reading it again. */
 export interface RowFacts {
   readonly type: string | null;
@@ -157,6 +177,14 @@ const OPTIONAL_FIELDS = ['prompt', 'type', 'batch_size', 'train_group_size'] as 
 /** Fields that decide how a row is batched and what stands before its texts. */
 export type OptionalField = (typeof OPTIONAL_FIELDS)[number];
 
+/** Fields that a row may do without, whose absence therefore is no error. */
+const optionalFields = ({ scores, prompt, batching }: RowOptions): readonly string[] => [
+  'neg',
+  ...(scores ? ['pos_scores', 'neg_scores'] : []),
+  ...(prompt ? ['prompt'] : []),
+  ...(batching ? ['type', 'batch_size', 'train_group_size'] : []),
+];
+
 /** An indexed file of rows. Holds no open file: each read opens and closes it. */
 export class RowFile {
   rowCount = 0;
@@ -164,6 +192,8 @@ export class RowFile {
   readonly columns = new Set<OptionalField>();
   /** Where sizes that a batch takes from its first row are not the same in all rows: the first row that differs. */
   readonly differing = new Map<'batch_size' | 'train_group_size', RowPlace>();
+  /** By the name that they have. */
+  readonly misnamed = new Map<string, MisnamedField>();
   emptyQueries = 0;
   firstEmptyQuery: RowPlace | undefined;
   private readonly start = new Column(Float64Array);
@@ -187,15 +217,24 @@ export class RowFile {
     );
   }
 
-  /** Reads and checks the whole file. @throws InputError at the first bad row, or when there is none. */
+  /**
+   * Reads and checks the whole file. `shared`: gathers the bad rows of several files, and who made it throws them.
+   * @throws InputError of all bad rows, or when there is no row.
+   */
   constructor(
     readonly path: string,
     private readonly options: RowOptions = EVERY_FIELD,
+    shared?: Faults,
   ) {
+    const faults = shared ?? new Faults();
     const typeNumbers = new Map<string | null, number>();
+    const mayLack = optionalFields(options);
     let first: TrainRow | undefined;
-    for (const { value, place } of readJsonObjects(path)) {
-      const row = rowOf(value, { file: path, line: place.line }, options);
+    let some = false;
+    for (const { value, place } of readJsonObjects(path, faults)) {
+      some = true;
+      const row = faults.attempt(() => rowOf(value, { file: path, line: place.line }, options));
+      if (!row) continue;
       const index = this.rowCount++;
       first ??= row;
       this.start.set(index, place.start);
@@ -214,9 +253,19 @@ export class RowFile {
       }
       this.typeOf.set(index, type);
       this.note(value, row, first, index);
+      for (const name of mayLack) if (!Object.hasOwn(value, name)) this.noteMisnamed(value, name, index);
     }
-    if (first === undefined)
+    if (!some && !faults.found)
       throw new InputError(`${printable(path)}: expected at least one row, found none`);
+    if (!shared) faults.throwIfAny();
+  }
+
+  private noteMisnamed(fields: JsonObject, meant: string, index: number): void {
+    const given = meantAs(fields, meant);
+    if (given === undefined) return;
+    const before = this.misnamed.get(given);
+    if (before) before.rows++;
+    else this.misnamed.set(given, { given, meant, rows: 1, first: this.place(index) });
   }
 
   private note(fields: JsonObject, row: TrainRow, first: TrainRow, index: number): void {

@@ -3,8 +3,9 @@
  * §2.3). All draws come from the generator given, so a group is a function of the row and the generator's key.
  */
 import { InputError } from '../errors.js';
+import { show } from '../show.js';
 import type { CounterRandom } from '../tensor/random.js';
-import { placeName, type RowFacts, type RowPlace, type TrainRow } from './rows.js';
+import { type MisnamedField, placeName, type RowFacts, type RowPlace, type TrainRow } from './rows.js';
 
 /**
  * Passages per query for rows of this type; `first` is the first row of the batch. `only_1neg` is 2;
@@ -60,9 +61,18 @@ export function sampleGroup(
   };
 }
 
-export function needsNegatives(place: RowPlace, groupSize: number): InputError {
+/** `misnamed`: fields of the file that may be the negatives. */
+export function needsNegatives(
+  place: RowPlace,
+  groupSize: number,
+  misnamed: readonly MisnamedField[] = [],
+): InputError {
+  const [other] = misnamed;
+  const remedy = other
+    ? `${other.rows} rows have ${show(other.given)}: if that is meant, rename it`
+    : 'dawntune mine finds some, groups of 1 (--train_group_size) need none';
   return new InputError(
-    `${placeName(place)}: expected "neg" to have at least one text for groups of ${groupSize}, found none: dawntune mine finds some, groups of 1 (--train_group_size) need none`,
+    `${placeName(place)}: expected "neg" to have at least one text for groups of ${groupSize}, found none: ${remedy}`,
   );
 }
 

@@ -7,6 +7,7 @@
 import { crc32 } from 'node:zlib';
 import { InputError } from '../errors.js';
 import { printable, show } from '../show.js';
+import type { Faults } from './faults.js';
 import type { JsonObject } from './json.js';
 import { JsonFault, parseLenient } from './json-lenient.js';
 import { kindOf } from './kind.js';
@@ -31,7 +32,7 @@ const LIMITS = { maxDepth: 100, maxValues: 1_000_000 };
 /** `JSON.parse` needs up to 60 bytes of memory a byte of text, before anything can be bounded. */
 const LARGEST_FOR_PARSE = MIB / 4;
 
-const [TAB, LINE_FEED, RETURN, SPACE, QUOTE, COMMA] = [9, 10, 13, 32, 34, 44];
+const [TAB, LINE_FEED, RETURN, SPACE, QUOTE, COMMA, COLON] = [9, 10, 13, 32, 34, 44, 58];
 const [OPEN_LIST, BACKSLASH, CLOSE_LIST, OPEN_OBJECT, CLOSE_OBJECT] = [91, 92, 93, 123, 125];
 
 /** An object and where it stands. */
@@ -42,11 +43,18 @@ export interface PlacedObject {
   text(): string;
 }
 
-/** The objects of a file in order. @throws InputError `file:line: expected …, found …`. */
-export function* readJsonObjects(path: string): Generator<PlacedObject> {
+/**
+ * The objects of a file in order. With `faults` those that are broken are left out and gathered there, and reading goes on
+ * where the next one begins. @throws InputError `file:line: expected …, found …`.
+ */
+export function* readJsonObjects(path: string, faults?: Faults): Generator<PlacedObject> {
   const file = PositionedFile.open(path);
   try {
-    yield* new ObjectReader(file).objects();
+    yield* new ObjectReader(file, faults).objects();
+  } catch (error) {
+    // It is told with those that were gathered before.
+    if (!faults) throw error;
+    faults.add(error);
   } finally {
     file.close();
   }
@@ -173,7 +181,10 @@ class ObjectReader {
   /** Up to here (in the file) lines are known not to be one object each. */
   private irregularUntil = 0;
 
-  constructor(private readonly file: PositionedFile) {}
+  constructor(
+    private readonly file: PositionedFile,
+    private readonly faults?: Faults,
+  ) {}
 
   *objects(): Generator<PlacedObject> {
     if (!this.fill()) return;
@@ -181,7 +192,11 @@ class ObjectReader {
     this.skipSpace();
     const inList = this.peek() === OPEN_LIST;
     if (!inList) {
-      for (; this.peek() >= 0; this.skipSpace()) yield this.object();
+      this.requireObjects();
+      for (; this.peek() >= 0; this.skipSpace()) {
+        const object = this.soundObject(false);
+        if (object) yield object;
+      }
       return;
     }
     this.from++;
@@ -190,7 +205,10 @@ class ObjectReader {
     else
       for (let more = true; more; ) {
         this.skipSpace();
-        yield this.object();
+        const object = this.soundObject(true);
+        if (object) yield object;
+        else if (this.peek() < 0) return;
+        else continue;
         this.skipSpace();
         const after = this.peek();
         if (after !== COMMA && after !== CLOSE_LIST)
@@ -200,6 +218,51 @@ class ObjectReader {
       }
     this.skipSpace();
     if (this.peek() >= 0) throw this.unexpected('nothing after the list');
+  }
+
+  /** The object that begins here; undefined for one that is broken, whose fault is gathered: the next begins here then. */
+  private soundObject(inList: boolean): PlacedObject | undefined {
+    if (!this.faults) return this.object();
+    try {
+      return this.object();
+    } catch (error) {
+      this.faults.add(error);
+      this.passOver(inList);
+      return undefined;
+    }
+  }
+
+  /**
+   * From the beginning of a broken object to where the next may begin: on the next line, if this one ends like an object
+   * or does not begin like one; else on the next line that begins with a brace as far in as this one. In a list and on
+   * one line with others there is no telling: then the rest of the file is not read.
+   */
+  private passOver(inList: boolean): void {
+    const indent = this.indent();
+    const anyLine = !inList && (this.peek() !== OPEN_OBJECT || this.endsObject(this.endOfLine()));
+    do {
+      while (this.from < this.to || this.fill()) {
+        const end = this.window.subarray(this.from, this.to).indexOf(LINE_FEED);
+        this.from = end < 0 ? this.to : this.from + end + 1;
+        if (end < 0) continue;
+        this.line++;
+        break;
+      }
+      this.skipSpace();
+    } while (this.peek() >= 0 && !anyLine && (this.peek() !== OPEN_OBJECT || this.indent() !== indent));
+  }
+
+  /** Bytes of the line before what is read next, as far as they are in memory. */
+  private indent(): number {
+    const begin = this.from === 0 ? -1 : this.window.lastIndexOf(LINE_FEED, this.from - 1);
+    return this.from - begin - 1;
+  }
+
+  /** A file of another format is one fault, not one a line: nothing in it begins like an object. */
+  private requireObjects(): void {
+    if (this.peek() < 0 || this.peek() === OPEN_OBJECT) return;
+    const begin = this.window.toString('latin1', this.from, this.to);
+    if (!/^\s*\{/m.test(begin)) throw this.unexpected('a JSON object', formatOf(begin));
   }
 
   /** The object that begins here. */
@@ -262,6 +325,8 @@ class ObjectReader {
   private endOfObject(): number {
     const closing: number[] = [];
     let inString = false;
+    /** The last byte that is no white space. */
+    let before = 0;
     let length = 0;
     while (true) {
       const { window, from, to } = this;
@@ -272,13 +337,22 @@ class ObjectReader {
           if (byte === BACKSLASH) i++;
           else if (byte === QUOTE) inString = false;
           else if (byte < SPACE) return i + 1;
-        } else if (byte === QUOTE) inString = true;
+          continue;
+        }
+        if (byte === QUOTE) inString = true;
         else if (byte === OPEN_OBJECT || byte === OPEN_LIST) {
+          // Behind a value no other begins: of a row whose end is missing, the next one is not read too.
+          if (closing.length > 0 && before !== COLON && before !== COMMA && before !== OPEN_LIST) {
+            const end = window.subarray(i, to).indexOf(LINE_FEED);
+            if (end >= 0) return i + end;
+            return this.position + to === this.file.size ? to : i + 1;
+          }
           closing.push(byte === OPEN_OBJECT ? CLOSE_OBJECT : CLOSE_LIST);
           if (closing.length > LIMITS.maxDepth) return i + 1;
         } else if (byte === CLOSE_OBJECT || byte === CLOSE_LIST) {
           if (closing.pop() !== byte || closing.length === 0) return i + 1;
         }
+        if (byte > SPACE) before = byte;
       }
       length = i - from;
       if (length > LARGEST_OBJECT)
@@ -336,7 +410,7 @@ class ObjectReader {
   }
 
   /** What stands here instead of what was expected. */
-  private unexpected(expected: string): InputError {
+  private unexpected(expected: string, instead = ''): InputError {
     if (this.peek() < 0) return this.fault(expected, 'the end of the file');
     const bytes = this.window.subarray(this.from, Math.min(this.to, this.from + 80));
     const text = bytes
@@ -345,10 +419,22 @@ class ObjectReader {
       .slice(0, 40);
     return text.includes('\ufffd')
       ? this.fault('UTF-8 text', 'other bytes')
-      : this.fault(expected, show(text));
+      : this.fault(expected, `${show(text)}${instead}`);
   }
 
   private fault(expected: string, found: string): InputError {
     return new InputError(`${printable(this.file.path)}:${this.line}: expected ${expected}, found ${found}`);
   }
+}
+
+/** What a file is that has no object in it, behind what it begins with; nothing where that is not known. */
+function formatOf(begin: string): string {
+  const [first = '', second = ''] = begin.split(/\r?\n/).map((line) => line.trim());
+  for (const [separator, name] of [
+    ['\t', 'tab-separated values'],
+    [',', 'comma-separated values'],
+  ] as const)
+    if (first.includes(separator) && second.split(separator).length >= first.split(separator).length)
+      return `: these look like ${name}, and each row is to be an object such as {"query": "…", "pos": ["…"], "neg": ["…"]}`;
+  return '';
 }

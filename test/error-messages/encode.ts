@@ -58,7 +58,7 @@ export const encode: RefusedCalls = {
     {
       words: '--model_name_or_path MODEL --output out.jsonl a.jsonl',
       files: data,
-      line: 'a.jsonl:1: expected "text" to be a text, found nothing',
+      line: 'a.jsonl:1: expected "text" to be a text, found nothing (--field query reads "query") (the first of 2 faulty texts)',
     },
     {
       words: '--model_name_or_path MODEL --output out.jsonl a.txt',

@@ -41,11 +41,26 @@ export const trainingData: RefusedCalls = {
       files: rowsOf('{"query":"a","pos":["b"],"neg":[]}'),
       line: 'a.jsonl:1: expected "neg" to have at least one text for groups of 2, found none: dawntune mine finds some, groups of 1 (--train_group_size) need none',
     },
+    {
+      words: TRAIN,
+      files: rowsOf('{"query":"a","pos":["b"],"negs":["c"]}'),
+      line: 'a.jsonl:1: expected "neg" to have at least one text for groups of 2, found none: 1 rows have "negs": if that is meant, rename it',
+    },
+    {
+      words: TRAIN,
+      files: rowsOf(ROW, '{"anchor":"a","positive":"b","negative":"c"}', '{"question":"a","pos":["b"]}'),
+      line: 'a.jsonl:2: expected "query" to be a text, found the columns of sentence-transformers: "anchor" is called "query" here, "positive" and "negative" are lists, "pos" and "neg" (docs/from-sentence-transformers.md) (the first of 2 faulty rows)',
+    },
+    {
+      words: TRAIN,
+      files: rowsOf('query,pos,neg', 'a,b,c'),
+      line: 'a.jsonl:1: expected a JSON object, found "query,pos,neg": these look like comma-separated values, and each row is to be an object such as {"query": "…", "pos": ["…"], "neg": ["…"]}',
+    },
     { words: TRAIN, files: { 'a.jsonl': '' }, line: 'a.jsonl: expected at least one row, found none' },
     {
       words: `${TRAIN} --knowledge_distillation True`,
       files: data,
-      line: 'a.jsonl:1: expected "pos_scores" and "neg_scores" for --knowledge_distillation, found none',
+      line: 'a.jsonl:1: expected "pos_scores" and "neg_scores" for --knowledge_distillation, found none (the first of 2 faulty rows)',
     },
     {
       words: `${TRAIN} --same_dataset_within_batch True --small_threshold 5 --drop_threshold 5`,

@@ -19,7 +19,7 @@ import { alikeOnAllRanks, endAllRanks, fromFirstRank, onFirstRank } from '../../
 import type { Reporter } from '../../train/report.js';
 import { openEmbedder, usualLength } from '../embedder/open.js';
 import type { EncodeArguments } from './arguments.js';
-import { countTexts, type InputOptions, type InputText, readTexts } from './input.js';
+import { checkTexts, type InputOptions, type InputText, readTexts } from './input.js';
 import { type EncodedSink, FileOutput, outputFiles, StandardOutput, type TextId } from './output.js';
 import { encodeStream } from './stream.js';
 import { tellEncoded, tellOf } from './telling.js';
@@ -96,6 +96,7 @@ async function encodeOnRank(
     });
     const earlier = await broadcastJson(communicator, progress ? earlierOf(progress) : NOTHING);
     kept = earlier.texts > 0;
+    const total = await onFirstRank(communicator, () => checkTexts(args.inputs, inputOptions(args)));
     const cut = (width: number) => Math.min(width, args.truncateDim ?? width);
     await onFirstRank(communicator, () => {
       if (output === '-') return;
@@ -131,7 +132,6 @@ async function encodeOnRank(
     };
     const join = role === 'query' ? embedder.query : role === 'passage' ? embedder.passage : undefined;
     let done = earlier.texts;
-    const total = communicator.rank === 0 ? countTexts(args.inputs, inputOptions(args)) : undefined;
     const onBatch = tellEncoded(tellOf(report, communicator), gpu, { unit: 'texts', total, from: done });
     for await (const encoded of encodeStream(model, threads, texts(), {
       ...{ representations, join, communicator, start: earlier.texts },

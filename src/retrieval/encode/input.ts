@@ -1,7 +1,9 @@
 /** Texts to encode, one after the other: lines or JSON objects, of files or of standard input, with what names them. */
 import { isUtf8 } from 'node:buffer';
 import fs from 'node:fs';
+import { meantAs } from '../../data/field-names.js';
 import { InputError } from '../../errors.js';
+import { Faults } from '../../files/faults.js';
 import type { JsonObject } from '../../files/json.js';
 import { parseObject, readJsonObjects } from '../../files/json-objects.js';
 import { PositionedFile } from '../../files/positioned.js';
@@ -43,44 +45,41 @@ export async function* readTexts(
 const openStandardInput = (): AsyncIterable<Uint8Array> =>
   fs.createReadStream('', { fd: 0, autoClose: false });
 
-/** Files of more bytes are not read once more for the sake of a number. */
-const MOST_COUNTED = 1024 * MIB;
-
 /**
- * How many texts there will be, for who is told how far encoding is: undefined where that is not known before, as of
- * standard input, or of files that are no lists of lines. What is wrong with a file is told when its texts are read.
+ * How many texts there will be, of which all were looked at: encoding takes hours where reading takes seconds, so that
+ * what is wrong in the last file is told before the first text is encoded, and of many faulty lines each is told. Undefined
+ * where one of the inputs is standard input, which is read once; what is wrong there ends the command where it stands.
+ * @throws InputError.
  */
-export function countTexts(inputs: readonly string[], options: InputOptions): number | undefined {
-  let [count, bytes] = [0, 0];
-  try {
-    for (const input of inputs) {
-      if (input === '-' || (bytes += fs.statSync(input).size) > MOST_COUNTED) return undefined;
-      const json = isJson(input, options);
-      for (const line of fileLines(input)) {
-        const first = line.find((byte) => byte > SPACE);
-        if (json && first !== undefined && first !== BRACE) return undefined;
-        if (!json || first !== undefined) count++;
-      }
-    }
-    return count;
-  } catch {
-    return undefined;
+export function checkTexts(inputs: readonly string[], options: InputOptions): number | undefined {
+  const faults = new Faults('texts');
+  let count = 0;
+  for (const input of inputs) {
+    if (input === '-') continue;
+    for (const _ of fileTexts(input, options, faults)) count++;
   }
+  faults.throwIfAny();
+  return inputs.includes('-') ? undefined : count;
 }
-
-const SPACE = 32;
-const BRACE = 0x7b;
 
 const isJson = (path: string, { format }: InputOptions): boolean =>
   format === 'jsonl' || (format === 'auto' && /\.jsonl?$/i.test(path));
 
-function* fileTexts(path: string, options: InputOptions): Generator<InputText> {
-  if (isJson(path, options)) {
-    for (const { value, place } of readJsonObjects(path)) yield textOf(value, path, place.line, options);
-    return;
+function* fileTexts(path: string, options: InputOptions, gathered?: Faults): Generator<InputText> {
+  const faults = gathered ?? new Faults('texts');
+  if (isJson(path, options))
+    for (const { value, place } of readJsonObjects(path, faults)) {
+      const text = faults.attempt(() => textOf(value, path, place.line, options));
+      if (text) yield text;
+    }
+  else {
+    let line = 0;
+    for (const bytes of fileLines(path)) {
+      const text = faults.attempt(() => ({ text: decoded(bytes, path, ++line), id: undefined }));
+      if (text) yield text;
+    }
   }
-  let line = 0;
-  for (const bytes of fileLines(path)) yield { text: decoded(bytes, path, ++line), id: undefined };
+  if (!gathered) faults.throwIfAny();
 }
 
 async function* standardTexts(
@@ -113,14 +112,14 @@ async function* standardTexts(
 
 /** @throws InputError for a field that is missing or no text, and a name that is none. */
 function textOf(row: JsonObject, path: string, line: number, { fields, idField }: InputOptions): InputText {
-  const fail = (expected: string, found: unknown): never => {
-    throw new InputError(`${printable(path)}:${line}: expected ${expected}, found ${show(found)}`);
+  const fail = (expected: string, found: unknown, instead = ''): never => {
+    throw new InputError(`${printable(path)}:${line}: expected ${expected}, found ${show(found)}${instead}`);
   };
   const own = (name: string) => (Object.hasOwn(row, name) ? row[name] : undefined);
   const parts = fields.flatMap((name, i) => {
     const value = own(name);
     if (i < fields.length - 1 && (value === undefined || value === null || value === '')) return [];
-    if (typeof value !== 'string') return fail(`"${name}" to be a text`, value);
+    if (typeof value !== 'string') return fail(`"${name}" to be a text`, value, otherName(row, name));
     if (!value.isWellFormed()) return fail(`"${name}" to be text`, 'half of a character');
     return [value];
   });
@@ -133,6 +132,12 @@ function textOf(row: JsonObject, path: string, line: number, { fields, idField }
   if (typeof id !== 'string' && !(typeof id === 'number' && Number.isSafeInteger(id)))
     return fail(`"${name}" to be a text or a whole number of at most 2^53`, id);
   return { text, id };
+}
+
+/** A field that may be the text, and how it is read. */
+function otherName(row: JsonObject, name: string): string {
+  const meant = meantAs(row, name);
+  return meant === undefined ? '' : ` (--field ${printable(meant)} reads ${show(meant)})`;
 }
 
 function decoded(bytes: Uint8Array, path: string, line: number): string {

@@ -5,6 +5,7 @@
  */
 import path from 'node:path';
 import { InputError } from '../../errors.js';
+import { Faults } from '../../files/faults.js';
 import { readJsonObjects } from '../../files/json-objects.js';
 import { readLines } from '../../files/lines.js';
 import { PositionedFile } from '../../files/positioned.js';
@@ -65,14 +66,20 @@ export interface ReadOptions {
   readonly groupBy?: string | undefined;
 }
 
-/** `corpus`: where it was read already, for another split. @throws InputError `file:line: expected …, found …`, or when nothing is left to evaluate. */
+/** `given`: the corpus where it was read already, for another split. @throws InputError `file:line: expected …, found …`, or when nothing is left to evaluate. */
 export function readEvaluationData(
   files: DataFiles,
   options: ReadOptions = {},
-  corpus: Corpus = readCorpus(files.corpus),
+  given?: Corpus,
 ): EvaluationData {
-  const qrels = readQrels(files.qrels);
-  const all = readQueries(files.queries, options);
+  const faults = new Faults('lines');
+  const read = {
+    corpus: given ?? faults.joined(() => readCorpus(files.corpus)),
+    qrels: faults.joined(() => readQrels(files.qrels)),
+    queries: faults.joined(() => readQueries(files.queries, options)),
+  };
+  faults.throwIfAny();
+  const [corpus, qrels, all] = [read.corpus!, read.qrels!, read.queries!];
   const known = new Set(all.map(({ id }) => id));
   const queries = all.filter(({ id }) => qrels.has(id));
   const notices: string[] = [];
@@ -125,21 +132,29 @@ interface Document {
 
 const isJson = (file: string) => /\.jsonl?$/.test(file);
 
-function* documents(file: string): Generator<Document> {
+function* documents(file: string, faults: Faults): Generator<Document> {
   if (isJson(file))
-    for (const { value, place } of readJsonObjects(file)) {
+    for (const { value, place } of readJsonObjects(file, faults)) {
       const where = `${printable(file)}:${place.line}`;
-      const text = passageText(textOf(value, 'title', where, ''), textOf(value, 'text', where));
-      yield { id: idOf(value, ['id', '_id'], where), text, line: place.line };
+      const document = faults.attempt(() => ({
+        text: passageText(textOf(value, 'title', where, ''), textOf(value, 'text', where)),
+        id: idOf(value, ['id', '_id'], where),
+        line: place.line,
+      }));
+      if (document) yield document;
     }
   else
     for (const { text, line } of readLines(file)) {
       if (text.trim() === '') continue;
       const columns = text.split('\t');
-      if (columns.length < 2 || columns.length > 3 || columns[0]!.trim() === '')
-        throw new InputError(
-          `${printable(file)}:${line}: expected id, tab, text (or id, title and text), found ${columns.length === 1 ? 'no tab' : `${columns.length} columns`}`,
+      if (columns.length < 2 || columns.length > 3 || columns[0]!.trim() === '') {
+        faults.add(
+          new InputError(
+            `${printable(file)}:${line}: expected id, tab, text (or id, title and text), found ${columns.length === 1 ? 'no tab' : `${columns.length} columns`}`,
+          ),
         );
+        continue;
+      }
       const [id, ...parts] = columns as [string, ...string[]];
       yield { id: id.trim(), text: passageText(parts.length === 2 ? parts[0]! : '', parts.at(-1)!), line };
     }
@@ -149,20 +164,24 @@ function* documents(file: string): Generator<Document> {
 export function readCorpus(file: string): Corpus {
   const ids: string[] = [];
   const seen = new Map<string, number>();
-  for (const { id, line } of documents(file)) {
-    requireOnce(seen, id, file, line);
+  const faults = new Faults('documents');
+  for (const { id, line } of documents(file, faults)) {
+    faults.attempt(() => requireOnce(seen, id, file, line));
     ids.push(id);
   }
+  faults.throwIfAny();
   if (ids.length === 0) throw new InputError(`${printable(file)}: expected documents, found none`);
   return {
     ids,
     *texts() {
       let next = 0;
-      for (const { id, text, line } of documents(file)) {
+      const faults = new Faults('documents');
+      for (const { id, text, line } of documents(file, faults)) {
         if (id !== ids[next++])
           throw new InputError(`${printable(file)}:${line}: the file has changed since it was first read`);
         yield text;
       }
+      faults.throwIfAny();
       if (next < ids.length)
         throw new InputError(`${printable(file)}: the file has changed since it was first read`);
     },
@@ -182,25 +201,33 @@ function requireOnce(seen: Map<string, number>, id: string, file: string, line: 
 export function readQueries(file: string, { groupBy }: ReadOptions = {}): EvaluationQuery[] {
   const queries: EvaluationQuery[] = [];
   const seen = new Map<string, number>();
-  const add = (query: EvaluationQuery, line: number) => {
-    requireOnce(seen, query.id, file, line);
-    queries.push(query);
-  };
+  const faults = new Faults('queries');
+  const add = (line: number, read: () => EvaluationQuery) =>
+    faults.attempt(() => {
+      const query = read();
+      requireOnce(seen, query.id, file, line);
+      queries.push(query);
+    });
   if (isJson(file))
-    for (const { value, place } of readJsonObjects(file)) {
+    for (const { value, place } of readJsonObjects(file, faults)) {
       const where = `${printable(file)}:${place.line}`;
-      const group = groupOf(value, where, groupBy);
-      const id = idOf(value, ['id', '_id', 'qid'], where);
-      add({ id, text: textOf(value, 'text', where), group }, place.line);
+      add(place.line, () => {
+        const group = groupOf(value, where, groupBy);
+        const id = idOf(value, ['id', '_id', 'qid'], where);
+        return { id, text: textOf(value, 'text', where), group };
+      });
     }
   else
     for (const { text, line } of readLines(file)) {
       if (text.trim() === '') continue;
       const tab = text.indexOf('\t');
-      if (tab < 0 || text.slice(0, tab).trim() === '')
-        throw new InputError(`${printable(file)}:${line}: expected id, tab, query, found ${show(text)}`);
-      add({ id: text.slice(0, tab).trim(), text: text.slice(tab + 1), group: undefined }, line);
+      add(line, () => {
+        if (tab < 0 || text.slice(0, tab).trim() === '')
+          throw new InputError(`${printable(file)}:${line}: expected id, tab, query, found ${show(text)}`);
+        return { id: text.slice(0, tab).trim(), text: text.slice(tab + 1), group: undefined };
+      });
     }
+  faults.throwIfAny();
   if (queries.length === 0) throw new InputError(`${printable(file)}: expected queries, found none`);
   if (groupBy !== undefined && queries.every(({ group }) => group === undefined))
     throw new InputError(

@@ -1,4 +1,5 @@
 /** Ids and texts of records in JSON: what every reader of an evaluation's files asks of an object. */
+import { meantAs } from '../../data/field-names.js';
 import { InputError } from '../../errors.js';
 import type { JsonObject } from '../../files/json.js';
 import { show } from '../../show.js';
@@ -16,11 +17,19 @@ export function idOf(record: JsonObject, names: readonly string[], where: string
   );
 }
 
+/** Behind what was found in place of a field: one of another name that may be meant. */
+function otherName(record: JsonObject, name: string): string {
+  const meant = meantAs(record, name);
+  return meant === undefined ? '' : ` (if ${show(meant)} is meant, rename it)`;
+}
+
 /** @throws InputError unless it is text; `fallback` where it is absent or null. */
 export function textOf(record: JsonObject, name: string, where: string, fallback?: string): string {
   const value = given(record, name) ?? fallback;
   if (typeof value !== 'string')
-    throw new InputError(`${where}: expected "${name}" to be a text, found ${show(value)}`);
+    throw new InputError(
+      `${where}: expected "${name}" to be a text, found ${show(value)}${otherName(record, name)}`,
+    );
   if (!value.isWellFormed())
     throw new InputError(`${where}: expected "${name}" to be text, found half of a character in it`);
   return value;

@@ -4,6 +4,7 @@
  */
 import { InputError } from '../../errors.js';
 import { AtomicFile } from '../../files/atomic.js';
+import { Faults } from '../../files/faults.js';
 import { readLines } from '../../files/lines.js';
 import { printable, show } from '../../show.js';
 import { type Hit, type Run, trecOrder } from './ranking.js';
@@ -65,23 +66,27 @@ export function writeRun(path: string, run: Run, tag: string): void {
 export function readRun(path: string): Map<string, Hit[]> {
   const run = new Map<string, Hit[]>();
   const seen = new Map<string, Set<string>>();
+  const faults = new Faults('lines');
   for (const { text, line } of readLines(path)) {
     if (text.trim() === '') continue;
     const fail = (expected: string, found: string): never => {
       throw new InputError(`${printable(path)}:${line}: expected ${expected}, found ${found}`);
     };
-    const columns = text.trim().split(/[ \t]+/);
-    if (columns.length !== 6) fail('query Q0 document rank score tag', `${columns.length} columns`);
-    const [query, , doc, , word] = columns as [string, string, string, string, string, string];
-    const score = scoreOf(word);
-    if (score === undefined) fail('a number as score', show(word));
-    const docs = seen.get(query) ?? new Set();
-    if (docs.has(doc)) fail(`each document of query ${show(query)} once`, `${show(doc)} again`);
-    seen.set(query, docs.add(doc));
-    const hits = run.get(query);
-    if (hits) hits.push({ doc, score: score! });
-    else run.set(query, [{ doc, score: score! }]);
+    faults.attempt(() => {
+      const columns = text.trim().split(/[ \t]+/);
+      if (columns.length !== 6) fail('query Q0 document rank score tag', `${columns.length} columns`);
+      const [query, , doc, , word] = columns as [string, string, string, string, string, string];
+      const score = scoreOf(word);
+      if (score === undefined) fail('a number as score', show(word));
+      const docs = seen.get(query) ?? new Set();
+      if (docs.has(doc)) fail(`each document of query ${show(query)} once`, `${show(doc)} again`);
+      seen.set(query, docs.add(doc));
+      const hits = run.get(query);
+      if (hits) hits.push({ doc, score: score! });
+      else run.set(query, [{ doc, score: score! }]);
+    });
   }
+  faults.throwIfAny();
   if (run.size === 0) throw new InputError(`${printable(path)}: expected lines of a TREC run, found none`);
   return run;
 }

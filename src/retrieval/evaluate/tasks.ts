@@ -7,7 +7,6 @@ import {
   type Corpus,
   type EvaluationQuery,
   filesOfFolder,
-  readCorpus,
   readEvaluationData,
   readQueries,
 } from './datasets.js';
@@ -90,8 +89,8 @@ function ofFolder(
   let corpus: Corpus | undefined;
   const read = (split: string): Task => {
     const files = filesOfFolder(folder, split);
-    corpus ??= readCorpus(files.corpus);
     const data = readEvaluationData(files, { groupBy: args.groupBy ?? undefined }, corpus);
+    corpus = data.corpus;
     notices.push(...data.notices);
     const taskName = name === undefined ? split : `${name}-${split}`;
     return {

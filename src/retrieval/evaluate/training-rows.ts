@@ -7,6 +7,7 @@
 import { rowOf } from '../../data/rows.js';
 import { findSource } from '../../data/sources.js';
 import { InputError } from '../../errors.js';
+import { Faults } from '../../files/faults.js';
 import { readJsonObjects } from '../../files/json-objects.js';
 import { printable } from '../../show.js';
 import { type EvaluationData, type EvaluationQuery, groupOf, type ReadOptions } from './datasets.js';
@@ -41,10 +42,15 @@ export function readTrainingRows(
   const qrels = new Map<string, Map<string, number>>();
   const byText = new Map<string, string>();
   let repeated = 0;
+  const faults = new Faults();
   for (const file of sources.flatMap(({ files }) => files))
-    for (const { value, place } of readJsonObjects(file)) {
-      const row = rowOf(value, { file, line: place.line }, ROW_FIELDS);
-      const group = groupOf(value, `${printable(file)}:${place.line}`, groupBy);
+    for (const { value, place } of readJsonObjects(file, faults)) {
+      const read = faults.attempt(() => ({
+        row: rowOf(value, { file, line: place.line }, ROW_FIELDS),
+        group: groupOf(value, `${printable(file)}:${place.line}`, groupBy),
+      }));
+      if (!read) continue;
+      const { row, group } = read;
       // Rows of one query are one query with all their positives.
       const key = `${group ?? ''}\n${row.query}`;
       let id = byText.get(key);
@@ -57,6 +63,7 @@ export function readTrainingRows(
       for (const text of row.pos) qrels.get(id)!.set(docOf(text), 1);
       for (const text of row.neg) docOf(text);
     }
+  faults.throwIfAny();
   if (queries.length === 0) throw new InputError(`${flag}: expected rows, found none`);
   if (repeated > 0)
     notices.push(`${repeated} rows repeat the query of an earlier one: their positives are that query’s too`);

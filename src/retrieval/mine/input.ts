@@ -1,8 +1,9 @@
 /** What is mined for and what it is mined in: the rows' queries, the candidates, and what of them are positives. */
-
+import { meantAs } from '../../data/field-names.js';
 import type { Join } from '../../data/prompts.js';
 import { rowOf, type TrainRow } from '../../data/rows.js';
 import { InputError } from '../../errors.js';
+import { Faults } from '../../files/faults.js';
 import { type PlacedObject, readJsonObjects } from '../../files/json-objects.js';
 import { printable, show } from '../../show.js';
 import { TextPool } from './pool.js';
@@ -53,11 +54,16 @@ export class MiningInput {
   /** Reads the files through. @throws InputError that names the file and line. */
   constructor(private readonly options: InputOptions) {
     const { candidatePool, inputFile } = options;
-    if (candidatePool !== null) this.readCandidates(candidatePool);
-    else for (const { row } of this.read()) for (const text of [...row.pos, ...row.neg]) this.texts.add(text);
+    const faults = new Faults();
+    if (candidatePool !== null) this.readCandidates(candidatePool, faults);
+    else
+      for (const { row } of this.read(faults))
+        for (const text of [...row.pos, ...row.neg]) this.texts.add(text);
+    // Rows that were read just now have no other faults.
+    if (candidatePool === null) faults.throwIfAny();
     this.candidates = this.texts.count;
     this.scoredPlaces = options.scoresPositives ? [] : undefined;
-    for (const { row, query, hasScores } of this.read()) {
+    for (const { row, query, hasScores } of this.read(faults)) {
       this.rows++;
       if (row.prompt !== null) this.prompts++;
       if (hasScores) this.scored++;
@@ -70,20 +76,28 @@ export class MiningInput {
         if (this.scoredPlaces) (this.scoredPlaces[query] ??= []).push(place);
       }
     }
+    faults.throwIfAny();
+    if (candidatePool !== null && this.candidates === 0)
+      throw new InputError(`${printable(candidatePool)}: expected at least one text to mine in, found none`);
     if (this.rows === 0)
       throw new InputError(`${printable(inputFile)}: expected at least one row, found none`);
   }
 
-  /** The rows in their order. @throws InputError where the file is no longer what it was. */
-  *read(): Generator<InputRow, void, undefined> {
+  /** The rows in their order, without those at fault where faults are gathered. @throws InputError where the file is no longer what it was. */
+  *read(gathered?: Faults): Generator<InputRow, void, undefined> {
     const { inputFile } = this.options;
+    const faults = gathered ?? new Faults();
     let number = 0;
-    for (const object of readJsonObjects(inputFile)) {
-      const row = rowOf(object.value, { file: inputFile, line: object.place.line }, FIELDS);
+    for (const object of readJsonObjects(inputFile, faults)) {
+      const row = faults.attempt(() =>
+        rowOf(object.value, { file: inputFile, line: object.place.line }, FIELDS),
+      );
+      if (!row) continue;
       const query = this.queries.add(this.queryText(row));
       yield { number: number++, row, query, hasScores: hasScores(object), text: object.text() };
     }
-    if (this.rows > 0 && number !== this.rows)
+    if (!gathered) faults.throwIfAny();
+    if (!gathered && number !== this.rows)
       throw new InputError(`${printable(inputFile)}: the file has changed since it was first read`);
   }
 
@@ -110,17 +124,21 @@ export class MiningInput {
     return instruction ? instruction(row.query) : row.query;
   }
 
-  private readCandidates(file: string): void {
-    for (const { value, place } of readJsonObjects(file)) {
+  private readCandidates(file: string, faults: Faults): void {
+    for (const { value, place } of readJsonObjects(file, faults)) {
       const text = Object.hasOwn(value, 'text') ? value['text'] : undefined;
-      if (typeof text !== 'string' || !text.isWellFormed())
-        throw new InputError(
-          `${printable(file)}:${place.line}: expected "text" to be a text, found ${show(text)}`,
-        );
-      this.texts.add(text);
+      if (typeof text === 'string' && text.isWellFormed()) {
+        this.texts.add(text);
+        continue;
+      }
+      const meant = meantAs(value, 'text');
+      const other = meant === undefined ? '' : ` (if ${show(meant)} is meant, rename it)`;
+      faults.add(
+        new InputError(
+          `${printable(file)}:${place.line}: expected "text" to be a text, found ${show(text)}${other}`,
+        ),
+      );
     }
-    if (this.texts.count === 0)
-      throw new InputError(`${printable(file)}: expected at least one text to mine in, found none`);
   }
 }
 

@@ -32,6 +32,9 @@ export const ALL_RANKS = -1;
 /** What waits rejects with this when some rank failed. */
 export class RankError extends MachineError {
   override name = 'RankError';
+  /** As an InputError's; of a rank's own failure. */
+  more: readonly string[] = [];
+
   constructor(readonly failure: RankFailure) {
     super(failure.rank === ALL_RANKS ? failure.message : `rank ${failure.rank}: ${failure.message}`);
   }

@@ -74,9 +74,10 @@ export function failureOf(rank: number, error: unknown): RankFailure {
   return { rank, message: messageLine(message), exitCode: error instanceof InputError ? 2 : 1 };
 }
 
-/** With the stack of what it is about, where that is here. */
+/** With the stack of what it is about and the lines below it, where that is here. */
 function rankError(failure: RankFailure, about: Error | undefined): RankError {
   const error = new RankError(failure);
   if (about?.stack) error.stack = about.stack;
+  if (about instanceof InputError) error.more = about.more;
   return error;
 }

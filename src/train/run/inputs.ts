@@ -3,6 +3,7 @@ import { loadDatasets, type TrainBatch, type TrainingData } from '../../data/bat
 import type { CandidateBatch } from '../../data/candidates.js';
 import { findSource } from '../../data/sources.js';
 import { InputError } from '../../errors.js';
+import { Faults } from '../../files/faults.js';
 import { PositionedFile } from '../../files/positioned.js';
 import type { Gpu } from '../../gpu/gpu.js';
 import { isHubName } from '../../hub/download.js';
@@ -87,15 +88,17 @@ export function openInputs(
     seed: args.dataSeed ?? args.seed,
     nonePrefix: args.flagembeddingCompat.has('none-prefix'),
   };
-  const data = loadDatasets({ ...dataOptions, acrossRanks: args.negativesCrossDevice && worldSize > 1 });
-  const evalData = args.evalData
-    ? loadDatasets({
-        ...dataOptions,
-        trainData: args.evalData,
-        flag: '--eval_data',
-        dataloaderDropLast: false,
-      })
+  const faults = new Faults();
+  const training = faults.joined(() =>
+    loadDatasets({ ...dataOptions, acrossRanks: args.negativesCrossDevice && worldSize > 1 }),
+  );
+  const { evalData: trainData } = args;
+  const evaluation = { flag: '--eval_data', dataloaderDropLast: false };
+  const evalData = trainData
+    ? faults.joined(() => loadDatasets({ ...dataOptions, trainData, ...evaluation }))
     : undefined;
+  faults.throwIfAny();
+  const data = training!;
   // What concerns flags is told by both sets of data.
   for (const line of new Set([
     ...tokenizer.notices,
