@@ -24,22 +24,16 @@ export const FAILURES: readonly Failure[] = [
 
 type Operation = (...args: unknown[]) => unknown;
 
-/** File operations that fail until `end` is called. */
-export interface FailingFiles {
-  /** Those that counted, as `NAME PATH`. */
-  readonly operations: readonly string[];
-  readonly end: () => void;
-}
-
 /**
- * Lets `failure` begin with operation number `at` (from 0; Infinity: never) of those that `counts` is true of. Those that
- * only look are left alone.
+ * Runs `body` where `failure` begins with operation number `at` (from 0; Infinity: never) of those that `counts` is true
+ * of. @returns the operations that counted, as `NAME PATH`, and what `body` threw.
  */
-export function failFrom(
+export async function failingAt(
   at: number,
   { code, how }: Failure,
+  body: () => Promise<unknown>,
   counts: (operation: string) => boolean = () => true,
-): FailingFiles {
+): Promise<{ operations: string[]; error: unknown }> {
   const table = fs as unknown as Record<string, Operation>;
   const real = new Map(OPERATIONS.map((name) => [name, table[name]!]));
   const paths = new Map<unknown, unknown>();
@@ -67,28 +61,12 @@ export function failFrom(
       if (name === 'closeSync') paths.delete(args[0]);
       return result;
     };
-  return {
-    operations,
-    end: () => {
-      for (const [name, operation] of real) table[name] = operation;
-    },
-  };
-}
-
-/** Runs `body` while files fail as `failFrom` says. @returns the operations that counted, and what `body` threw. */
-export async function failingAt(
-  at: number,
-  failure: Failure,
-  body: () => Promise<unknown>,
-  counts?: (operation: string) => boolean,
-): Promise<{ operations: readonly string[]; error: unknown }> {
-  const { operations, end } = failFrom(at, failure, counts);
   try {
     await body();
     return { operations, error: undefined };
   } catch (error) {
     return { operations, error };
   } finally {
-    end();
+    for (const [name, operation] of real) table[name] = operation;
   }
 }

@@ -34,7 +34,9 @@ export function* readLines(path: string): Generator<TextLine> {
     return { text: text.endsWith('\r') ? text.slice(0, -1) : text, line };
   };
   try {
-    let rest = new Uint8Array(0);
+    /** Of the line that has not ended yet, in pieces: put together once, as a line may be many chunks long. */
+    let begun: Uint8Array[] = [];
+    let begunBytes = 0;
     for (let position = 0; position < file.size; ) {
       const length = Math.min(CHUNK, file.size - position);
       const read = file.readBytes(position, length);
@@ -43,21 +45,21 @@ export function* readLines(path: string): Generator<TextLine> {
         if (kind) throw new InputError(`${printable(path)}: expected lines of text, found ${kind}`);
       }
       position += length;
-      if (rest.length + length > LONGEST_LINE)
+      let start = 0;
+      for (let end = read.indexOf(LINE_FEED); end >= 0; end = read.indexOf(LINE_FEED, start)) {
+        const last = read.subarray(start, end);
+        yield decoded(begunBytes > 0 ? Buffer.concat([...begun, last]) : last);
+        if (begunBytes > 0) [begun, begunBytes] = [[], 0];
+        start = end + 1;
+      }
+      if (start < length) begun.push(read.subarray(start));
+      begunBytes += length - start;
+      if (begunBytes > LONGEST_LINE)
         throw new InputError(
           `${printable(path)}:${line + 1}: expected a line of at most ${LONGEST_LINE} bytes, found more`,
         );
-      const bytes = new Uint8Array(rest.length + length);
-      bytes.set(rest);
-      bytes.set(read, rest.length);
-      let start = 0;
-      for (let end = bytes.indexOf(LINE_FEED, rest.length); end >= 0; end = bytes.indexOf(LINE_FEED, start)) {
-        yield decoded(bytes.subarray(start, end));
-        start = end + 1;
-      }
-      rest = bytes.slice(start);
     }
-    if (rest.length > 0) yield decoded(rest);
+    if (begunBytes > 0) yield decoded(Buffer.concat(begun));
   } finally {
     file.close();
   }

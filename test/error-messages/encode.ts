@@ -1,5 +1,10 @@
 /** Texts to encode, and the output of an earlier run. */
+import fs from 'node:fs';
+import { commands } from '../../src/cli/commands.js';
+import { refusalOf } from '../refusal.js';
+import { golden } from '../repository.js';
 import type { RefusedCalls } from './call.js';
+import { failing } from './faults.js';
 import { data } from './inputs.js';
 
 export const encode: RefusedCalls = {
@@ -79,6 +84,38 @@ export const encode: RefusedCalls = {
       words: '--model_name_or_path MODEL --output out.jsonl --resume a.jsonl --field query',
       files: { ...data, '.out.jsonl.dawntune-progress': '{"state":{"texts":1,"checksum":1},"bytes":{}}' },
       line: /^--resume: expected the model of the earlier run, nothing, found /,
+    },
+    {
+      words: '--model_name_or_path MODEL --output out.jsonl a.txt',
+      files: { 'a.txt': 'x\n' },
+      before: () => failing('writeSync', /out\.jsonl/, 'ENOSPC'),
+      line: 'out.jsonl: cannot write: the disk is full; free space on this disk and rerun',
+      status: 1,
+    },
+    {
+      words: '--model_name_or_path MODEL --output out.jsonl a.txt',
+      files: { 'a.txt': 'x\n', '.out.jsonl.dawntune-lock': null },
+      line: '.out.jsonl.dawntune-lock: cannot lock: is a folder',
+      status: 1,
+      systems: ['linux', 'darwin'],
+    },
+    {
+      words: '--model_name_or_path MODEL --output out.jsonl --resume a.txt',
+      files: { 'a.txt': 'x\n' },
+      before: async () => {
+        // A run that ends as it gives its output the name.
+        const { end } = failing('renameSync', /out\.jsonl\.dawntune-part$/, 'EIO');
+        const run = await commands.get('encode')!.load();
+        const words = ['--model_name_or_path', golden('model'), '--output', 'out.jsonl', 'a.txt'];
+        await refusalOf(run, words);
+        end!();
+        const progress = '.out.jsonl.dawntune-progress';
+        const { state } = JSON.parse(fs.readFileSync(progress, 'utf8'));
+        fs.writeFileSync(progress, JSON.stringify({ state, bytes: {} }));
+        return {};
+      },
+      line: 'out.jsonl: the progress of the earlier run does not know this file; rerun without --resume',
+      status: 1,
     },
   ],
 };

@@ -1,5 +1,7 @@
 /** Data sets, judgements and runs to evaluate. */
+import fs from 'node:fs';
 import type { RefusedCalls } from './call.js';
+import { before, changing } from './faults.js';
 import { data } from './inputs.js';
 
 const SEARCHED = '--model_name_or_path MODEL --eval_data a.jsonl';
@@ -182,6 +184,43 @@ export const evaluate: RefusedCalls = {
       words: '--dataset_dir d --model_name_or_path MODEL',
       files: { d: null },
       line: 'd: expected corpus.jsonl with queries and judgements beside it (FlagEmbedding’s or BEIR’s layout), found no corpus.jsonl',
+    },
+    {
+      words: '--qrels r.tsv --run run.txt',
+      files: { ...corpus, 'run.txt': null },
+      line: 'run.txt: expected a file, found a folder',
+    },
+    {
+      words: '--qrels r.tsv --run run.txt',
+      files: { ...corpus, 'run.txt': new Uint8Array([0x71, 0x80, 10]) },
+      line: 'run.txt:1: expected UTF-8 text, found other bytes',
+    },
+    {
+      words: '--qrels r.tsv --run run.txt',
+      files: { ...corpus, 'run.txt': 'q1' },
+      before: () => {
+        fs.truncateSync('run.txt', 2 ** 26 + 2 ** 20);
+        return {};
+      },
+      line: 'run.txt:1: expected a line of at most 67108864 bytes, found more',
+    },
+    {
+      words: '--qrels r.tsv --run run.txt',
+      files: { ...corpus, 'run.txt': 'q1 Q0 d1 1 1 x\n' },
+      before: () => before('readSync', /run\.txt$/, () => fs.truncateSync('run.txt', 0)),
+      line: 'run.txt: truncated: expected 15 bytes at 0, found 0',
+    },
+    {
+      words: `${RUN} --model_name_or_path MODEL`,
+      files: corpus,
+      before: () => changing('c.jsonl', '{"id":"d2","text":"x"}\n'),
+      line: 'c.jsonl:1: the file has changed since it was first read',
+    },
+    {
+      words: `${RUN} --model_name_or_path MODEL`,
+      files: corpus,
+      before: () => changing('c.jsonl', ''),
+      line: 'c.jsonl: the file has changed since it was first read',
     },
   ],
 };

@@ -1,6 +1,6 @@
 /** Flags of training, and what a launcher sets in the environment. */
 import type { RefusedCalls } from './call.js';
-import { data, TRAIN } from './inputs.js';
+import { data, ROW, TRAIN } from './inputs.js';
 
 export const flags: RefusedCalls = {
   finetune: [
@@ -81,6 +81,26 @@ export const flags: RefusedCalls = {
       env: { PMIX_RANK: '0' },
       line: 'PMIX_RANK is set, and no variable tells the number of ranks: start with mpirun of Open MPI or srun --mpi=pmix',
       status: 1,
+    },
+    {
+      words: `${TRAIN} --query_instruction_for_retrieval x --query_instruction_format ${'{0}'.repeat(16)}{1}`,
+      files: data,
+      line: '--query_instruction_format: expected at most 16 slots, found 17',
+    },
+    {
+      words: `${TRAIN.replace('a.jsonl', 'no_in_batch_neg.jsonl')} --per_device_train_batch_size 3 --same_dataset_within_batch True --unified_finetuning True --flagembedding_compat no-in-batch`,
+      files: { 'no_in_batch_neg.jsonl': `${ROW}\n`.repeat(3) },
+      line: '--flagembedding_compat no-in-batch: FlagEmbedding crashes (IndexError) on 3 queries of group size 2 without in-batch negatives',
+    },
+    {
+      words: `${TRAIN} --adapter zzzz`,
+      files: data,
+      line: /^--adapter: expected a part of an adapter's name \(upper and lower case count\), found "zzzz"; there are: /,
+    },
+    {
+      words: `${TRAIN} --adapter zzzz --nproc_per_node 2`,
+      files: data,
+      line: /^expected a part of an adapter's name \(upper and lower case count\), found "zzzz"; there are: /,
     },
   ],
 };

@@ -9,6 +9,7 @@ import { readEncoderConfig } from '../../src/models/config.js';
 import { M3Model } from '../../src/models/m3.js';
 import { TokenBatch } from '../../src/models/token-batch.js';
 import { AdamW } from '../../src/optim/index.js';
+import { openEmbedder } from '../../src/retrieval/embedder/open.js';
 import { encodeStream } from '../../src/retrieval/encode/stream.js';
 import { ApproximateIndex, buildApproximateIndex } from '../../src/retrieval/search/approximate.js';
 import { checkSearch } from '../../src/retrieval/search/neighbours.js';
@@ -325,6 +326,11 @@ export const refusedUses: readonly RefusedUse[] = [
     what: 'TokenizerThreads with a cache of no size',
     use: () => new TokenizerThreads(Tokenizer.load(golden('model')), { threads: 0, cacheSize: Number.NaN }),
     line: 'cacheSize: expected a number, found NaN',
+  },
+  {
+    what: 'openEmbedder without a model',
+    use: () => openEmbedder({ modelNameOrPath: null } as never, {} as never, []),
+    line: '--model_name_or_path: expected a folder or a hub id, found nothing',
   },
   // ---- serving and set-up
   {

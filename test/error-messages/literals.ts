@@ -21,9 +21,11 @@ export const spelled = ({ parts }: MessageLiteral): string => parts.join('…');
 
 const escaped = (text: string) => text.replace(/[.*+?^${}()|[\]\\]/g, '\\$&');
 
-/** Whether a line that a command told contains this message. */
-export const tells = ({ parts }: MessageLiteral, line: string): boolean =>
-  new RegExp(parts.map(escaped).join('.*'), 's').test(line);
+/** Whether a line that a command told contains a message. */
+export function teller({ parts }: MessageLiteral): (line: string) => boolean {
+  const expression = new RegExp(parts.map(escaped).join('.*'), 's');
+  return (line) => expression.test(line);
+}
 
 /** The texts that an expression can have, each as fixed parts with gaps between. */
 function texts(node: ts.Expression | undefined): string[][] {

@@ -1,5 +1,7 @@
 /** What goes over rows of training data: mining, scoring, splitting. */
+
 import type { RefusedCalls } from './call.js';
+import { changing } from './faults.js';
 import { data, ROW, rowsOf } from './inputs.js';
 
 export const mineScoreSplit: RefusedCalls = {
@@ -55,6 +57,17 @@ export const mineScoreSplit: RefusedCalls = {
       words: '--model_name_or_path MODEL --input_file a.jsonl --output_file b.jsonl --candidate_pool p.jsonl',
       files: { ...data, 'p.jsonl': '' },
       line: 'p.jsonl: expected at least one text to mine in, found none',
+    },
+    {
+      words: '--model_name_or_path MODEL --input_file a.jsonl --output_file b',
+      files: { ...data, b: null },
+      line: '--output_file: b: cannot write: is a folder',
+    },
+    {
+      words: '--model_name_or_path MODEL --input_file a.jsonl --output_file b.jsonl --range_for_sampling 1-2',
+      files: data,
+      before: () => changing('a.jsonl', `${ROW}\n`, 3),
+      line: 'a.jsonl: the file has changed since it was first read',
     },
   ],
   score: [

@@ -2,12 +2,24 @@
 import fs from 'node:fs';
 import { golden } from '../repository.js';
 import type { RefusedCalls } from './call.js';
+import { failing } from './faults.js';
 import { COPIED, data, TRAIN } from './inputs.js';
 
 const config = (changes: object) =>
   JSON.stringify({ ...JSON.parse(fs.readFileSync(golden('model', 'config.json'), 'utf8')), ...changes });
 /** A safetensors file that ends with its header. */
 const header = (text: string) => `${String.fromCharCode(text.length)}\0\0\0\0\0\0\0${text}`;
+
+const TOKENIZER = JSON.parse(fs.readFileSync(golden('model', 'tokenizer.json'), 'utf8'));
+/** The golden tokenizer with other parts; `ofMask`: of the added token <mask>. */
+const tokenizer = (changes: object, ofMask: object = {}) =>
+  JSON.stringify({
+    ...TOKENIZER,
+    added_tokens: TOKENIZER.added_tokens.map((token: { content: string }) =>
+      token.content === '<mask>' ? { ...token, ...ofMask } : token,
+    ),
+    ...changes,
+  });
 
 export const modelFolder: RefusedCalls = {
   finetune: [
@@ -113,6 +125,56 @@ export const modelFolder: RefusedCalls = {
       words: COPIED,
       files: { ...data, 'COPY/model.safetensors': header('{"__metadata__":{},"__metadata__":{}}') },
       line: 'COPY/model.safetensors: the header has "__metadata__" twice',
+    },
+    {
+      words: COPIED,
+      files: data,
+      before: () => failing('realpathSync', /COPY\/tokenizer\.json$/, 'ELOOP'),
+      line: 'COPY/tokenizer.json: cannot read: links that lead in a circle',
+    },
+    {
+      words: COPIED,
+      files: data,
+      before: () => {
+        fs.writeFileSync('COPY/vocab.txt', '');
+        fs.truncateSync('COPY/vocab.txt', 2 ** 28 + 1);
+        return {};
+      },
+      line: 'COPY/vocab.txt: expected at most 256 MiB, found 257',
+    },
+    {
+      words: COPIED,
+      files: {
+        ...data,
+        'COPY/tokenizer.json': tokenizer(
+          { normalizer: { type: 'Replace', pattern: { String: '<mask>' }, content: '' } },
+          { normalized: true },
+        ),
+      },
+      line: 'COPY: tokenizer: the added token "<mask>" is nothing after normalisation',
+    },
+    {
+      words: COPIED,
+      files: {
+        ...data,
+        'COPY/tokenizer.json': tokenizer({
+          model: { type: 'BPE', vocab: { a: 0 }, merges: [], unk_token: 'a' },
+          added_tokens: [],
+          post_processor: null,
+        }),
+        'COPY/special_tokens_map.json': '{}',
+        'COPY/tokenizer_config.json': '{"tokenizer_class":"PreTrainedTokenizerFast"}',
+      },
+      line: 'COPY: tokenizer: expected a cls_token, found none that it knows',
+    },
+    {
+      words: COPIED,
+      files: { ...data, 'COPY/sentencepiece.bpe.model': 'x' },
+      before: () => {
+        fs.rmSync('COPY/tokenizer.json');
+        return {};
+      },
+      line: /^COPY\/sentencepiece\.bpe\.model: broken: /,
     },
   ],
 };

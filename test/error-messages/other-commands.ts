@@ -1,7 +1,11 @@
 /** Commands that have few messages of their own. */
+
+import { once } from 'node:events';
 import fs from 'node:fs';
+import net from 'node:net';
 import { golden } from '../repository.js';
 import type { RefusedCalls } from './call.js';
+import { failing } from './faults.js';
 import { data } from './inputs.js';
 
 const RECORD = fs.readFileSync(golden('run-record.json'), 'utf8');
@@ -40,6 +44,13 @@ export const otherCommands: RefusedCalls = {
       files: { 'd/run_record.json': RECORD, 'a.html': 'x' },
       line: '--output: a.html/b: cannot write: a part of the path is not a folder',
     },
+    {
+      words: 'd',
+      files: { 'd/run_record.json': RECORD },
+      before: () => failing('writeSync', /report\.html/, 'ENOSPC'),
+      line: 'd/report.html: cannot write: the disk is full; free space on this disk and rerun',
+      status: 1,
+    },
   ],
   serve: [
     { words: '', line: '--model_name_or_path: expected a folder or a hub id, found nothing' },
@@ -61,6 +72,19 @@ export const otherCommands: RefusedCalls = {
       words: 'a',
       env: { DAWNTUNE_API_KEY: 'a b' },
       line: 'DAWNTUNE_API_KEY: expected a key of visible ASCII characters, found something else',
+    },
+    {
+      words: 'MODEL --port PORT',
+      before: async () => {
+        const server = net.createServer().listen(0, '127.0.0.1');
+        await once(server, 'listening');
+        return {
+          names: { PORT: `${(server.address() as net.AddressInfo).port}` },
+          end: () => server.close(),
+        };
+      },
+      line: 'cannot listen on 127.0.0.1 port PORT: the port is taken; --port 0 picks a free one',
+      status: 1,
     },
   ],
   demo: [

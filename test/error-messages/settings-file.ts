@@ -1,5 +1,7 @@
 /** The file of `--config`, and that of `--deepspeed`. */
+
 import type { RefusedCalls } from './call.js';
+import { failing } from './faults.js';
 import { data, TRAIN } from './inputs.js';
 
 const yaml = (text: string) => ({ ...data, 'run.yaml': text });
@@ -113,6 +115,12 @@ export const settingsFile: RefusedCalls = {
       words: `${TRAIN} --deepspeed d.json`,
       files: { ...data, 'd.json': '{"optimizer":{"type":"Lion"}}' },
       line: 'd.json: optimizer.type: expected "AdamW", found "Lion"',
+    },
+    {
+      words: '--config run.yaml',
+      files: yaml('seed: 1'),
+      before: () => failing('readFileSync', /run\.yaml$/, 'EIO'),
+      line: '--config: run.yaml: cannot be read: EIO: refused',
     },
   ],
 };

@@ -1,5 +1,7 @@
 /** Rows to train on. */
+import fs from 'node:fs';
 import type { RefusedCalls } from './call.js';
+import { changing, failing } from './faults.js';
 import { data, ROW, rowsOf, TRAIN } from './inputs.js';
 
 export const trainingData: RefusedCalls = {
@@ -91,6 +93,31 @@ export const trainingData: RefusedCalls = {
       words: `${TRAIN} --query_max_len 600`,
       files: rowsOf(JSON.stringify({ query: 'wort '.repeat(900), pos: ['b'], neg: ['c'] })),
       line: 'a query has 600 tokens, the model has positions for 512: lower --query_max_len (row a.jsonl:1)',
+    },
+    {
+      words: TRAIN,
+      files: data,
+      before: () => failing('statSync', /a\.jsonl$/, 'EIO'),
+      line: '--train_data: a.jsonl: cannot read: the disk reports an error',
+    },
+    {
+      words: TRAIN.replace('a.jsonl', 'd'),
+      files: { d: null },
+      before: (folder) => {
+        fs.writeFileSync(
+          Buffer.concat([Buffer.from(`${folder}/d/`), Buffer.of(0xff), Buffer.from('.jsonl')]),
+          '',
+        );
+        return {};
+      },
+      line: '--train_data: d: expected names of files in UTF-8, found "\ufffd.jsonl"',
+      systems: ['linux'],
+    },
+    {
+      words: TRAIN,
+      files: data,
+      before: () => changing('a.jsonl', `${ROW.replace('a', 'x')}\n${ROW}\n`),
+      line: 'a.jsonl:1: the file has changed since it was first read',
     },
   ],
 };
