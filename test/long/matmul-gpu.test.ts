@@ -2,11 +2,13 @@
  * The products for GPUs as they are, on a software adapter, which takes seconds to compile one: all layouts, formats and
  * epilogues of one size of tile, and a few of the others.
  */
+import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
 import { Gpu } from '../../src/gpu/gpu.js';
 import { formOf } from '../../src/kernels/matmul/cases.js';
 import { layoutOf, type MatmulForm, type MatmulSize } from '../../src/kernels/matmul/form.js';
 import { matmulFamily } from '../../src/kernels/matmul/matmul.js';
+import { tileVariants } from '../../src/kernels/matmul/tile.js';
 import { checkProduct } from '../product-check.js';
 
 const gpu = await Gpu.open({ guardWords: 4096 });
@@ -26,17 +28,22 @@ const ALL: readonly MatmulForm[] = [
   ...new Map(matmulFamily.cases.map(({ form }) => [JSON.stringify(form), form])).values(),
 ];
 
-for (const [name, forms] of [
-  ['tile64x64', ALL],
-  ['splitK', ALL],
-  ['tile128x64', SOME],
-  ['tile128x128', SOME],
-] as const)
-  for (const form of forms)
-    test(`${name}, ${layoutOf(form)} ${form.a}·${form.b}→${form.c}${form.gelu ? ' GELU' : ''}`, async () => {
-      const variant = matmulFamily.variants.find((other) => other.name === name)!;
-      for (const size of SIZES)
-        if (variant.supports(gpu.capabilities, form, size))
-          await checkProduct(name, [gpu], variant, form, size);
+/** The first has the smallest tile; a variant with scratch memory has a second kernel, which adds what the first leaves there. */
+for (const [i, variant] of tileVariants.entries())
+  for (const form of i === 0 || variant.workspace ? ALL : SOME) {
+    const sizes = SIZES.filter((size) => variant.supports(gpu.capabilities, form, size));
+    if (sizes.length === 0) continue;
+    const batched = form.batched ? ', batched' : '';
+    test(`${variant.name}, ${layoutOf(form)} ${form.a}·${form.b}→${form.c}${form.gelu ? ' GELU' : ''}${batched}`, async () => {
+      for (const size of sizes) await checkProduct(variant.name, [gpu], variant, form, size);
       await gpu.checkGuards();
     });
+  }
+
+test('each variant has forms that it is checked in', () => {
+  for (const variant of tileVariants)
+    assert.ok(
+      SOME.some((form) => SIZES.some((size) => variant.supports(gpu.capabilities, form, size))),
+      variant.name,
+    );
+});
