@@ -77,7 +77,7 @@ class Messages extends Logger {
 
 export interface ApiReference {
   readonly project: ProjectReflection;
-  /** Exported names without a docstring, `dawntune/kernels: f32`. */
+  /** Exported names and their members without a docstring, `dawntune.Gpu.memory`. */
   readonly undocumented: readonly string[];
   /** What is wrong with types and links: a type of a public signature that no entry point exports. */
   readonly problems: readonly string[];
@@ -141,9 +141,9 @@ export async function readApi(root: string): Promise<ApiReference> {
       const [key] =
         Object.entries(exports).find(([, { types }]) => types.endsWith(`/${module.name}/index.d.ts`)) ?? [];
       if (key !== undefined) module.name = `${name}${key.slice(1)}`;
-      for (const child of module.children ?? [])
-        if (!isDocumented(child)) undocumented.push(`${module.name}: ${child.name}`);
     }
+    for (const each of project.getReflectionsByKind(DOCUMENTED) as DeclarationReflection[])
+      if (!isDocumented(each) && !needsNone(each)) undocumented.push(each.getFullName());
     return {
       project,
       undocumented,
@@ -195,10 +195,53 @@ const mainModule = (project: ProjectReflection): DeclarationReflection => {
   return main;
 };
 
-/** A function by the docstring of one of its signatures, anything else by its own. */
-function isDocumented(name: DeclarationReflection): boolean {
-  if (name.kindOf(ReflectionKind.Reference)) return true;
-  const type = name.type as { declaration?: DeclarationReflection } | undefined;
-  const signatures = [...(name.signatures ?? []), ...(type?.declaration?.signatures ?? [])];
-  return name.hasComment() || signatures.some((signature) => signature.hasComment());
+const DOCUMENTED =
+  ReflectionKind.SomeModule |
+  ReflectionKind.Variable |
+  ReflectionKind.Function |
+  ReflectionKind.ClassOrInterface |
+  ReflectionKind.TypeAlias |
+  ReflectionKind.EnumMember |
+  ReflectionKind.Constructor |
+  ReflectionKind.Property |
+  ReflectionKind.Method |
+  ReflectionKind.Accessor;
+
+/** What JavaScript and Node ask an object for by these names, and what it then is. */
+const OF_THE_LANGUAGE = new Set([
+  'name',
+  'toString',
+  'toJSON',
+  '[dispose]',
+  '[asyncDispose]',
+  '[customInspect]',
+]);
+
+/**
+ * Whether there is nothing to say: of what is described where it is inherited from or where another entry point has it, of
+ * members that the language names (an error's `name` among them), and of constructors that take nothing.
+ */
+function needsNone(each: DeclarationReflection): boolean {
+  return (
+    each.kindOf([ReflectionKind.Reference, ReflectionKind.Module]) ||
+    each.inheritedFrom !== undefined ||
+    (OF_THE_LANGUAGE.has(each.name) && (each.name !== 'name' || each.overwrites !== undefined)) ||
+    (each.kindOf(ReflectionKind.Constructor) &&
+      (each.signatures ?? []).every(({ parameters = [] }) => parameters.length === 0))
+  );
+}
+
+/** Tags that `categorize` wrote are no docstring. */
+const OUR_TAGS = ['@category'] as const;
+
+/** A function by the docstring of one of its signatures, an accessor by that of getter or setter, anything else by its own. */
+function isDocumented(each: DeclarationReflection): boolean {
+  const type = each.type as { declaration?: DeclarationReflection } | undefined;
+  const signatures = [
+    ...(each.signatures ?? []),
+    ...(type?.declaration?.signatures ?? []),
+    each.getSignature,
+    each.setSignature,
+  ];
+  return [each, ...signatures].some((described) => described?.hasComment(OUR_TAGS));
 }

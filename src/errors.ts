@@ -7,6 +7,7 @@
  * only with `--debug`.
  */
 export class InputError extends Error {
+  /** Of a command that ends with it. */
   readonly exitCode = 2;
   override name = 'InputError';
 
@@ -21,14 +22,18 @@ export class InputError extends Error {
 
 /** The machine could not do it: no adapter, no memory, a device or a rank that is gone. */
 export class MachineError extends Error {
+  /** Of a command that ends with it. */
   readonly exitCode = 1;
   override name = 'MachineError';
 }
 
 /** What a ShapeError says of one operand: its name in the op's signature, its shape and its dtype. */
 export interface OperandFacts {
+  /** In the op's signature. */
   readonly name: string;
+  /** Extents of its axes. */
   readonly shape: readonly number[];
+  /** `f32`, `f16`, `i32`, `u32` or `bool`. */
   readonly dtype: string;
 }
 
@@ -38,17 +43,19 @@ export interface OperandFacts {
  * `matmul: inner dimensions differ: a [8,64] f32 · b [32,16] f16`.
  */
 export class ShapeError extends Error {
+  /** Of a command that ends with it. */
   readonly exitCode = 1;
   override name = 'ShapeError';
+  /** Those at fault, in the order of the message. */
   readonly operands: readonly OperandFacts[];
 
   /** `operands`: what is at fault, by name; anything with a shape and a dtype (a Tensor is). */
   constructor(
+    /** The operation that was called, e.g. `matmul`. */
     readonly op: string,
+    /** What is wrong, without the operands. */
     readonly problem: string,
-    operands: Readonly<
-      Record<string, { readonly shape: readonly number[]; readonly dtype: string } | undefined>
-    > = {},
+    operands: Readonly<Record<string, Omit<OperandFacts, 'name'> | undefined>> = {},
   ) {
     const facts: OperandFacts[] = [];
     // Whatever was given in a tensor's place has no shape to show.

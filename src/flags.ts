@@ -16,10 +16,13 @@ export * from './flag-types.js';
 
 /** A flag of a command: its type, default and help. */
 export interface Flag<T> {
+  /** How its words are read, and what is expected where they cannot be. */
   readonly type: ValueType<T>;
   /** Undefined: the flag must be given. */
   readonly fallback: T | undefined;
+  /** What it means, in a line; the first sentence also stands in completions. */
   readonly help: string;
+  /** The heading under which `--help` lists it. */
   readonly group: string;
   /** Why the flag changes nothing here; giving it earns a notice. */
   readonly inert?: string | undefined;
@@ -60,9 +63,18 @@ export type Origin = 'flag' | 'config' | 'default';
 
 /** The words that a command was given, and what they and the file that they name decided. */
 export interface CommandLine {
+  /** Behind the command's name, as they were typed. */
   readonly argv: readonly string[];
   /** Of every flag of the table, by its name with underscores. */
   readonly origin: ReadonlyMap<string, Origin>;
+}
+
+/** What a command makes of its words. */
+export interface ParsedCommand<Args> {
+  /** Its settings, defaults filled in. */
+  readonly args: Args;
+  /** One line each, for people: what was accepted but has no effect, or less than it seems. */
+  readonly notices: string[];
 }
 
 export interface ParsedFlags<Table extends FlagTable> {
@@ -136,6 +148,7 @@ export const tuneFlag = group('Machine', {
 /** How a command that works for long says how far it is (console/display.ts). */
 export const progressModes = ['auto', 'bar', 'lines', 'json', 'none'] as const;
 
+/** A word of `--progress`. */
 export type ProgressMode = (typeof progressModes)[number];
 
 export const progressFlag = group('Output', {

@@ -23,6 +23,7 @@ export {
   type FlagTable,
   type FlagValues,
   type Origin,
+  type ParsedCommand,
   type ProgressMode,
   progressModes,
   type ValueType,
@@ -240,7 +241,7 @@ export type { TensorSpec } from './weights/safetensors.js';
 export { SafetensorsFile, SafetensorsWriter, writeSafetensors } from './weights/safetensors.js';
 export type { StateTensor } from './weights/save-tensors.js';
 export type { SavedDType, SavedFormat, WrittenTensor } from './weights/saved-weights.js';
-export type { StoredBytes, TensorInfo, WeightSource } from './weights/source.js';
+export type { FloatPiece, StoredBytes, TensorInfo, WeightSource } from './weights/source.js';
 export type { TorchTensor } from './weights/torch-file.js';
 export { readTorchFile, TorchFile, writeTorchFile } from './weights/torch-file.js';
 export type { TorchDType, TorchEntry } from './weights/torch-writer.js';

@@ -23,6 +23,7 @@ export const phases = [
   'mine',
   'split',
 ] as const;
+/** One of `phases`. */
 export type Phase = (typeof phases)[number];
 
 /** What is counted. These names stay, too. */
@@ -37,15 +38,18 @@ export const units = [
   'documents',
   'pairs',
 ] as const;
+/** One of `units`. */
 export type Unit = (typeof units)[number];
 
 /** How far a piece of work has come. */
 export interface Work {
+  /** What is done. */
   readonly phase: Phase;
   /** Of `unit`, those that an earlier process did included. */
   readonly done: number;
   /** Undefined: nobody knows. */
   readonly total?: number | undefined;
+  /** What `done` and `total` count. */
   readonly unit: Unit;
   /** That went through the model, since the phase began. */
   readonly tokens?: number | undefined;

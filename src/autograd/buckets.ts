@@ -6,7 +6,9 @@
 
 /** Elements [start, end) of the flat buffers. */
 export interface ElementRange {
+  /** The first element. */
   readonly start: number;
+  /** The element behind the last. */
   readonly end: number;
 }
 

@@ -25,7 +25,9 @@ export interface CheckGradientsOptions {
 
 /** What was found of one input. */
 export interface GradientCheck {
+  /** Its place among the inputs that were given, from 0. */
   readonly input: number;
+  /** Of the input and of its gradient. */
   readonly shape: readonly number[];
   /** Elements that were looked at. */
   readonly checked: number;
@@ -33,10 +35,14 @@ export interface GradientCheck {
   readonly error: number;
   /** Where that is, and both values. */
   readonly worst: {
+    /** Its place in the input, one number an axis. */
     readonly index: readonly number[];
+    /** What backward gave there. */
     readonly gradient: number;
+    /** What the difference of two losses gave there. */
     readonly difference: number;
   };
+  /** Whether `error` is within the tolerance. */
   readonly passed: boolean;
 }
 
@@ -44,7 +50,11 @@ export interface GradientCheck {
 export class GradientMismatch extends Error {
   override name = 'GradientMismatch';
 
-  constructor(readonly checks: readonly GradientCheck[]) {
+  /** `checks`: of all inputs; the message describes each. */
+  constructor(
+    /** Of all inputs, in their order. */
+    readonly checks: readonly GradientCheck[],
+  ) {
     super(`gradients differ from differences\n${checks.map(describe).join('\n')}`);
   }
 }

@@ -19,7 +19,9 @@ import { checkMaking, MAKING, type MakeOptions, made } from './make-options.js';
  */
 export type RandomSource = number | RandomStreams | RandomStream;
 
+/** What all draws take. */
 export interface DrawOptions extends MakeOptions {
+  /** A whole number, which gives the same values each time, or a counter that gives others with each call. */
   readonly seed: RandomSource;
 }
 
@@ -27,7 +29,9 @@ const DRAW_OPTIONS = new OptionNames<DrawOptions>({ ...MAKING, seed: 'any' });
 
 /** Range of `uniform`. */
 export interface UniformOptions extends DrawOptions {
+  /** The least value. Default 0. */
   readonly low?: number;
+  /** What values stay below. Default 1. */
   readonly high?: number;
 }
 
@@ -40,7 +44,9 @@ const UNIFORM_OPTIONS = new OptionNames<UniformOptions>({
 
 /** Mean and standard deviation of `normal`. */
 export interface NormalOptions extends DrawOptions {
+  /** Default 0. */
   readonly mean?: number;
+  /** Default 1. */
   readonly std?: number;
 }
 

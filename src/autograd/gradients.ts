@@ -13,7 +13,9 @@ import { type GradientSink, Tensor } from '../tensor/tensor.js';
 
 /** Gradient of some rows of a table: `values` [rows.length, C], `rows` distinct and ascending. */
 export interface RowGradient {
+  /** Rows of the table, distinct and ascending. */
   readonly rows: Uint32Array;
+  /** [rows.length, C] f32: the gradient of each. */
   readonly values: Tensor;
 }
 

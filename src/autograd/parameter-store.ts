@@ -25,6 +25,7 @@ const collectsRows = (parameter: Parameter): parameter is TableParameter =>
 
 /** A model's parameters by name, in flat buffers of values and of gradients. */
 export class ParameterStore {
+  /** All of them, in the order of their specifications. */
   readonly parameters: readonly Parameter[];
   /** Elements of the flat buffers of weights and gradients of trainable dense parameters, which are equally laid out. */
   readonly size: number;
@@ -47,8 +48,10 @@ export class ParameterStore {
 
   /** `precision` f16: what products read gets its f16 copy at once; weights and gradients are f32 anyway. */
   constructor(
+    /** The device of all its tensors. */
     readonly gpu: Gpu,
     specs: readonly ParameterSpec[],
+    /** What products read: f32, or f16 copies. */
     readonly precision: FloatDType = 'f32',
   ) {
     for (const spec of specs) checkSpec('ParameterStore', spec);
@@ -199,7 +202,14 @@ export class ParameterStore {
   }
 
   /** Where elements of the flat buffers lie that every process has: in f32, or of divided weights their copies. */
-  placesOf({ start, end }: ElementRange): { tensor: Tensor; start: number; count: number }[] {
+  placesOf({ start, end }: ElementRange): {
+    /** On the device, flat. */
+    tensor: Tensor;
+    /** The first of its elements that are meant. */
+    start: number;
+    /** How many. */
+    count: number;
+  }[] {
     const { halves, weights, weightsStart: from } = this;
     const [before, after] = [Math.min(end, from), Math.max(start, from)];
     return [
@@ -230,6 +240,7 @@ export class ParameterStore {
         parameter.noteHalved();
   }
 
+  /** Back to no gradients: the flat buffer is filled with zeros, tables forget their rows. */
   zeroGradients(): void {
     this.flatGradients?.fillZero();
     for (const { gradient } of this.tables) gradient.clear();
@@ -259,6 +270,7 @@ export class ParameterStore {
     return result;
   }
 
+  /** Frees all parameters, their gradients and the flat buffers. */
   dispose(): void {
     for (const { tensor } of this.parameters) tensor.dispose();
     this.weights?.dispose();

@@ -14,20 +14,25 @@ import { Leaf } from './leaves.js';
 
 /** A slice of a parameter under the name that weight files give it. */
 export interface ParameterPart {
+  /** As weight files have it. */
   readonly name: string;
   /** First element within the parameter. */
   readonly start: number;
+  /** Of this part alone. */
   readonly shape: Shape;
 }
 
 /** Name, shape and first values of a parameter. */
 export interface ParameterSpec {
+  /** Its name in the store; of a parameter in one part also that in weight files. */
   readonly name: string;
+  /** Of the whole tensor, all parts. */
   readonly shape: Shape;
   /** Several named slices fused into one tensor (query, key, value); by default the one name. */
   readonly parts?: readonly ParameterPart[];
   /** Weight decay applies. */
   readonly decay: boolean;
+  /** False: it has no gradient, no moments, and is never updated. */
   readonly trainable: boolean;
   /** An embedding table: its gradient is collected by rows. */
   readonly table?: boolean;
@@ -59,12 +64,19 @@ export function checkSpec(op: string, { name, shape, table, stage }: ParameterSp
  * them, and written again when the weight was.
  */
 export class Parameter extends Leaf {
+  /** As its specification has it. */
   readonly name: string;
+  /** Of the whole tensor, all parts. */
   readonly shape: Shape;
+  /** Its slices as weight files name them; one of all of it where it is not fused. */
   readonly parts: readonly ParameterPart[];
+  /** Weight decay applies. */
   readonly decay: boolean;
+  /** It was made to train; whether it does now is `requiresGrad`. */
   readonly trainable: boolean;
+  /** An embedding table: its gradient is collected by rows. */
   readonly table: boolean;
+  /** When forward first uses it, as `ParameterSpec.stage`. */
   readonly stage: number;
   /** Whoever regroups parameters says so here. */
   group: string;
@@ -82,6 +94,7 @@ export class Parameter extends Leaf {
     return keepAll(() => apart(gpu, spec));
   }
 
+  /** For stores and modules: of a tensor and a gradient that are there. `Parameter.alone` makes one with both. */
   constructor(
     spec: ParameterSpec,
     tensor: Tensor,
@@ -108,6 +121,7 @@ export class Parameter extends Leaf {
     return this.copy !== undefined && this.halved !== this.tensor.version.current;
   }
 
+  /** The f16 copy as the weight is now, made when it is first asked for; of a divided weight its tensor. */
   override half(): Tensor {
     if (this.isDivided) return this.tensor;
     this.copy ??= Tensor.empty(this.tensor.gpu, this.shape, 'f16', 'weights').keep();
@@ -152,6 +166,7 @@ export class Parameter extends Leaf {
     else if (current) this.noteHalved();
   }
 
+  /** Gradients are f32, whatever products read. */
   protected override get gradientDType(): DType {
     return 'f32';
   }
@@ -235,6 +250,7 @@ export class Parameter extends Leaf {
     super.setGradient(gradient);
   }
 
+  /** Frees gradient and f16 copy; disposing of the tensor calls it. */
   override dispose(): void {
     super.dispose();
     this.copy?.dispose();

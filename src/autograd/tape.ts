@@ -216,6 +216,7 @@ const BACKWARD = signature(
 
 /** Whether the graph of `propagate` can be used again, and whether sinks get anything. */
 export interface PropagateOptions {
+  /** The graph is not freed, and can be gone back through again. Default false. */
   readonly retainGraph?: boolean | undefined;
   /** No sink gets anything: what leads to none of `wanted` is not gone through, and can be later. */
   readonly only?: boolean | undefined;

@@ -15,12 +15,19 @@ import { type NoticeRecord, progressRecord } from './progress-record.js';
 
 /** What a display asks of a stream. */
 export interface ErrorStream {
+  /** As of a stream of Node. */
   write(text: string): unknown;
+  /** Whether it is a terminal; undefined: it is none. */
   readonly isTTY?: boolean | undefined;
+  /** The terminal's width, in cells. */
   readonly columns?: number | undefined;
+  /** False once it has ended: then nothing is written. */
   readonly writable?: boolean | undefined;
+  /** Bytes that wait to be taken; what only redraws is left out meanwhile. */
   readonly writableLength?: number | undefined;
+  /** `error`: it can take nothing more; `resize`: the terminal has another width. */
   on(event: 'error' | 'resize', listener: () => void): unknown;
+  /** Takes a listener back. */
   off(event: 'error' | 'resize', listener: () => void): unknown;
 }
 

@@ -4,18 +4,25 @@ import type { Pace } from './pace.js';
 
 /** How far work has come. All keys are always there; null: not known, or not of this phase. */
 export interface ProgressRecord {
+  /** Tells records of progress from the others of the stream. */
   readonly kind: 'progress';
+  /** What is done: `train`, `encode`, `download` … */
   readonly phase: Phase;
   /** What is worked on, where there are several. */
   readonly subject: string | null;
+  /** Of `unit`, what an earlier process did included. */
   readonly done: number;
+  /** Of `unit`; null where nobody knows. */
   readonly total: number | null;
+  /** What is counted: steps, texts, bytes … */
   readonly unit: Unit;
   /** Units a second, of late. */
   readonly rate: number | null;
+  /** Tokens that went through the model a second, of late. */
   readonly tokens_per_second: number | null;
   /** Of the device. */
   readonly memory_bytes: number | null;
+  /** Until `total`, at the rate of late. */
   readonly seconds_left: number | null;
   /** Since this process began the phase. */
   readonly seconds: number;
@@ -25,13 +32,17 @@ export interface ProgressRecord {
 
 /** A line for people, in the stream of records. */
 export interface NoticeRecord {
+  /** Tells lines for people from the others of the stream. */
   readonly kind: 'notice';
+  /** One line. */
   readonly text: string;
 }
 
 /** Why the command failed: the last line. */
 export interface ErrorRecord {
+  /** Tells the last line of a command that failed. */
   readonly kind: 'error';
+  /** One line, as people are told it. */
   readonly text: string;
   /** Other lines that belong to it, such as further rows at fault. */
   readonly more?: readonly string[];

@@ -8,10 +8,12 @@ export class Fields {
   /** `where`: the file, and `at` the path within it, for messages. */
   constructor(
     private readonly object: JsonObject,
+    /** The file, for messages. */
     readonly where: string,
     private readonly at = '',
   ) {}
 
+  /** Of all fields, in the object's order. */
   names(): string[] {
     return Object.keys(this.object);
   }
@@ -35,6 +37,7 @@ export class Fields {
     throw this.fault(name, `a whole number from ${least}`);
   }
 
+  /** @throws InputError unless it is a text. */
   text(name: string): string {
     const value = this.value(name);
     if (typeof value === 'string') return value;
@@ -56,6 +59,7 @@ export class Fields {
     throw this.fault(name, 'a list of objects');
   }
 
+  /** The error of a field that is not what was expected: `FILE: expected "a.b" to be a number, found none`. */
   fault(name: string, expected: string): InputError {
     const value = this.value(name);
     return new InputError(

@@ -11,8 +11,11 @@ import type { Version } from './version.js';
 
 /** A range of a pooled buffer as a kernel sees it. */
 export interface Binding {
+  /** The buffer that the range is of. */
   readonly entry: PoolBuffer;
+  /** Bytes from the buffer's first. */
   readonly offset: number;
+  /** Bytes. */
   readonly size: number;
   /** What the numbers are, where it is known, so that a kernel for others can refuse. */
   readonly dtype?: string | undefined;

@@ -9,6 +9,7 @@ export type ForcedKernels = 'fallback' | Readonly<Record<string, string>>;
 
 /** Kernel choices as they are written to a file. */
 export interface ChoicesRecord {
+  /** What was asked for by name; such families are never tuned. */
   readonly forced?: ForcedKernels | undefined;
   /** Variant by `family form sizeClass`. */
   readonly winners: Readonly<Record<string, string>>;
@@ -18,10 +19,17 @@ export interface ChoicesRecord {
 export interface Decision {
   /** Of the class of sizes that the tuner makes one choice for. */
   readonly key: string;
+  /** The kernel family that was asked. */
   readonly family: string;
+  /** Layouts, formats and epilogues, as the family has them. */
   readonly form: object;
+  /** Extents, as the family has them. */
   readonly size: object;
-  readonly variant: { readonly name: string };
+  /** What runs. */
+  readonly variant: {
+    /** As `bench` and profiles have it. */
+    readonly name: string;
+  };
 }
 
 /** Which variant of each kernel family a device runs: forced, tuned, or by rule. */
@@ -30,8 +38,13 @@ export class KernelChoices {
   /** Decisions that were made on this device, by family, form and exact size; `choose` in src/kernels/variants.ts keeps them. */
   readonly decided = new Map<string, Decision>();
 
-  constructor(readonly forced?: ForcedKernels) {}
+  /** `forced`: as `GpuOptions.kernels` has it. */
+  constructor(
+    /** Variants that were asked for by name, by their families. */
+    readonly forced?: ForcedKernels,
+  ) {}
 
+  /** The choices of a record that `record` made. */
   static from({ forced, winners }: ChoicesRecord): KernelChoices {
     const choices = new KernelChoices(forced);
     for (const key of Object.keys(winners)) choices.remember(key, winners[key]!);
@@ -43,6 +56,7 @@ export class KernelChoices {
     return this.winners.get(key);
   }
 
+  /** Takes what the tuner found for a key; decisions are made anew. */
   remember(key: string, variant: string): void {
     this.winners.set(key, variant);
     this.decided.clear();
@@ -61,10 +75,12 @@ export class KernelChoices {
     return Object.hasOwn(this.forced, family) ? this.forced[family] : undefined;
   }
 
+  /** For a file; `from` reads it. */
   record(): ChoicesRecord {
     return { forced: this.forced, winners: Object.fromEntries(this.winners) };
   }
 
+  /** The same choices, which change apart from these. */
   copy(): KernelChoices {
     return KernelChoices.from(this.record());
   }

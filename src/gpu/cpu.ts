@@ -4,6 +4,7 @@ import os from 'node:os';
 
 /** The processor that a software adapter computes on. */
 export interface CpuFacts {
+  /** As the system names it, e.g. `AMD EPYC 7B13`. */
   readonly model: string;
   /** 32 vector registers and gathers that its compilers use; where the system does not tell, false. */
   readonly avx512: boolean;

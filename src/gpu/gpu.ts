@@ -62,7 +62,9 @@ export interface GpuOptions {
 
 /** What a plan must know of the device it stands for, for instance the device itself. */
 export interface PlannedDevice {
+  /** What kernels are chosen by and tensors are cut by. */
   readonly capabilities: Capabilities;
+  /** Variants that are forced or were tuned there; by default none. */
   readonly choices?: KernelChoices;
 }
 
@@ -116,6 +118,7 @@ const isCount = (value: number, limit: number): boolean =>
 
 /** A device, its memory and what is recorded for it. Tensors live on one. */
 export class Gpu {
+  /** Its memory. */
   readonly pool: BufferPool;
   private readonly faults: DeviceFaults;
   private readonly rules: BindingRules;
@@ -131,7 +134,9 @@ export class Gpu {
   dispatchCount = 0;
 
   private constructor(
+    /** WebGPU's own, for what this class does not do. */
     readonly device: GPUDevice,
+    /** What its adapter can do. */
     readonly capabilities: Capabilities,
     budget: number,
     /** Nothing is computed and no memory taken: see `plan`. */
@@ -313,6 +318,7 @@ export class Gpu {
     this.transfer.copyToTexture(source, stride, width, rows, target);
   }
 
+  /** Gives a texture of `rowTexture` or `texture` back to the pool. */
   releaseTexture(entry: RowTexture): void {
     this.pool.release(entry);
   }
@@ -379,6 +385,7 @@ export class Gpu {
 
   // ---- measuring -----------------------------------------------------------------------------------------
 
+  /** What lies on it now and the most that did, in bytes by purpose. On a planning device what would. */
   memory(): MemoryReport {
     return this.pool.report();
   }
@@ -446,7 +453,12 @@ export class Gpu {
    * Destroys the device and waits until it is gone. `requireFreed`: afterwards throws a MachineError when something was
    * still alive, which names it and the places where it was made if the device was opened with `track`.
    */
-  async close({ requireFreed = false }: { readonly requireFreed?: boolean } = {}): Promise<void> {
+  async close({
+    requireFreed = false,
+  }: {
+    /** Whether what is still alive is an error. Default false. */
+    readonly requireFreed?: boolean;
+  } = {}): Promise<void> {
     const left = requireFreed && !this.closed ? this.leftAlive() : undefined;
     await this.destroy();
     if (left !== undefined) throw new MachineError(`Gpu.close: ${left}`);

@@ -8,8 +8,11 @@ import { formatBytes } from './memory.js';
 
 /** A tensor that lives, as a device opened with `track` names it. */
 export interface LiveTensor {
+  /** As the program set it. */
   readonly label: string | undefined;
+  /** Extents of its axes. */
   readonly shape: readonly number[];
+  /** The format of its numbers. */
   readonly dtype: string;
   /** Of its elements; a view shows those of another. */
   readonly bytes: number;
@@ -24,9 +27,13 @@ export interface LiveTensor {
 
 /** What is known of a handle, looked at when somebody asks. */
 export interface TrackedHandle {
+  /** As the program set it. */
   readonly label: string | undefined;
+  /** Extents of its axes. */
   readonly shape: readonly number[];
+  /** The format of its numbers. */
   readonly dtype: string;
+  /** Of its elements. */
   readonly bytes: number;
 }
 
@@ -49,6 +56,7 @@ const factsOf = ({ label, shape, dtype, bytes }: TrackedHandle, place: string): 
 export class LiveTensors {
   private readonly memories = new Map<object, Memory>();
 
+  /** Notes a handle, the memory it shows, and the line of the caller's code. */
   made(handle: TrackedHandle, memory: object): void {
     const place = callersPlace();
     const known = this.memories.get(memory);
@@ -56,10 +64,12 @@ export class LiveTensors {
     else this.memories.set(memory, { first: [handle, place], handles: new Map([[handle, place]]) });
   }
 
+  /** Forgets a handle; its memory may live on. */
   disposed(handle: TrackedHandle, memory: object): void {
     this.memories.get(memory)?.handles.delete(handle);
   }
 
+  /** Forgets a memory and its handles. */
   freed(memory: object): void {
     this.memories.delete(memory);
   }

@@ -23,6 +23,7 @@ export interface PoolEntry {
   readonly serial: number;
   /** Entries of one kind stand in for each other when large enough. */
   readonly kind: string;
+  /** What it was last handed out for; it counts there. */
   purpose: Purpose;
   /** Bytes of the size class that was asked for; `size` is more when a larger entry stands in. */
   charged: number;
@@ -38,15 +39,19 @@ export interface PoolEntry {
   writtenIn: number;
   /** The pool that it belongs to, and so its device. */
   readonly pool: BufferPool;
+  /** Gives it back to the driver. */
   destroy(): void;
 }
 
+/** A buffer that kernels read and write. */
 export interface PoolBuffer extends PoolEntry {
+  /** WebGPU's own. */
   readonly buffer: GPUBuffer;
 }
 
 /** What copies are read back from: the host maps it. */
 export interface ReadbackBuffer extends PoolEntry {
+  /** WebGPU's own. */
   readonly buffer: GPUBuffer;
 }
 
@@ -58,7 +63,9 @@ export const texelBytes: Record<RowFormat, number> = { rgba32float: 16, rgba16fl
 
 /** Rows of floats as a texture of vec4 texels: on lavapipe, loads from one are several times cheaper than from a buffer. */
 export interface RowTexture extends PoolEntry {
+  /** WebGPU's own. */
   readonly texture: GPUTexture;
+  /** Of the whole texture, for bindings. */
   readonly view: GPUTextureView;
 }
 
@@ -72,6 +79,7 @@ export interface MemoryReport {
   readonly pooled: number;
   /** Largest sum of live bytes seen, and its parts. */
   readonly peak: number;
+  /** The parts of `peak`: what was live for each purpose at that moment. */
   readonly peakByPurpose: Record<Purpose, number>;
   /** The most bytes that were live at once for each purpose, whenever that was. */
   readonly highest: Record<Purpose, number>;
@@ -127,6 +135,7 @@ export class BufferPool {
   /** `budget`: bytes that live and pooled entries may take together. */
   constructor(
     private readonly device: GPUDevice,
+    /** Bytes that live and pooled entries may take together. */
     readonly budget: number,
     private readonly maxBufferSize: number,
     /** Called before an entry is destroyed, which must not come between its recording and the submission. */
@@ -141,6 +150,10 @@ export class BufferPool {
     },
   ) {}
 
+  /**
+   * A buffer of at least `bytes` bytes; its contents are undefined. @throws MachineError when the budget has no room for
+   * it.
+   */
   allocate(bytes: number, purpose: Purpose): PoolBuffer {
     // Large buffers are few and long-lived: rounding them to a class would waste hundreds of megabytes.
     const needed = bytes + (this.guards?.bytes ?? 0);
@@ -267,6 +280,7 @@ export class BufferPool {
     return entry;
   }
 
+  /** Takes an entry back, for whoever asks for one of its kind next. */
   release(entry: PoolEntry): void {
     if (this.guards && 'buffer' in entry) this.guards.release(entry as PoolBuffer);
     entry.live = false;
@@ -325,6 +339,7 @@ export class BufferPool {
     this.highest = { ...this.live };
   }
 
+  /** Bytes by purpose: live now, kept for reuse, and the most so far. */
   report(): MemoryReport {
     return {
       live: { ...this.live },

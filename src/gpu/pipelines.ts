@@ -10,7 +10,9 @@ import { type RowTexture, sizeClass } from './memory.js';
 
 /** A WGSL compute shader; `label` appears in profiles and errors. The source is the identity. */
 export interface ShaderSource {
+  /** In profiles and errors. */
   readonly label: string;
+  /** All of its text, with one entry point `main`. */
   readonly wgsl: string;
   /** Bytes of `var<immediate>` parameters. */
   readonly immediateSize: number;

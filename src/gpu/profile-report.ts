@@ -7,6 +7,7 @@
 export interface Work {
   /** The operation it belongs to, as a kernel family is named; by default the shader's label. */
   readonly kernel?: string | undefined;
+  /** The family's variant that runs; undefined where there is no choice. */
   readonly variant?: string | undefined;
   /** Floating-point operations that the result needs; what a variant recomputes counts once. */
   readonly flops?: number | undefined;
@@ -16,12 +17,15 @@ export interface Work {
 
 /** Nanoseconds since the profile began. */
 export interface TimedDispatch {
+  /** Of its shader. */
   readonly label: string;
   /** Of this dispatch alone. */
   readonly work: Work | undefined;
   /** The operation in whose launch it was recorded. */
   readonly span: LaunchSpan | undefined;
+  /** Nanoseconds since the profile began. */
   begin: number;
+  /** Nanoseconds since the profile began. */
   end: number;
   /** It was not run, since its recording was not valid, or has no times. */
   failed?: boolean;
@@ -29,15 +33,21 @@ export interface TimedDispatch {
 
 /** One launch of an operation, whose dispatches are [first, end). */
 export interface LaunchSpan {
+  /** What it computes, told once. */
   readonly work: Work;
+  /** Place of its first dispatch among the profile's. */
   readonly first: number;
+  /** Place behind its last. */
   end: number;
 }
 
 /** Something that the host did while a profile was taken, and how long it took. */
 export interface HostPhase {
+  /** As `Gpu.phase` was given it. */
   readonly name: string;
+  /** Nanoseconds since the profile began. */
   begin: number;
+  /** Undefined where the profile ended first. */
   end: number | undefined;
 }
 
@@ -50,15 +60,19 @@ export interface Submission {
 
 /** One kernel's dispatches in a profile, added up. */
 export interface ProfileRow {
+  /** The operation, as a kernel family is named. */
   readonly kernel: string;
+  /** Undefined where there is no choice. */
   readonly variant: string | undefined;
   /** Launches, each of one dispatch or several. */
   readonly count: number;
+  /** Of all launches. */
   readonly dispatches: number;
   /** GPU milliseconds. */
   readonly milliseconds: number;
   /** In all; undefined where no launch told. */
   readonly flops: number | undefined;
+  /** In all; undefined where no launch told. */
   readonly bytes: number | undefined;
 }
 
@@ -77,7 +91,9 @@ interface Measured {
 
 /** Of time, in nanoseconds since the profile began. */
 export interface Window {
+  /** The first moment of it. */
   readonly begin: number;
+  /** The moment behind it. */
   readonly end: number;
 }
 
@@ -85,10 +101,15 @@ type Sums = { -readonly [K in keyof ProfileRow]: ProfileRow[K] };
 
 /** What a device did from `startProfile` to `stopProfile`. */
 export class Profile {
+  /** Whether dispatches were timed; without timestamps the host alone was. */
   readonly times: boolean;
+  /** From `startProfile` to `stopProfile`. */
   readonly nanoseconds: number;
+  /** In the order in which they were recorded. */
   readonly dispatches: readonly TimedDispatch[];
+  /** Launches of operations, in their order. */
   readonly spans: readonly LaunchSpan[];
+  /** What the host did, in the order in which it began; phases lie within others. */
   readonly phases: readonly HostPhase[];
   private readonly submissions: readonly Submission[];
 
@@ -108,7 +129,14 @@ export class Profile {
    * was handed over to when more was; `of` is the time from the first dispatch to the last, or that of `windows`, which
    * are apart. Undefined without times.
    */
-  emptyQueue(windows?: readonly Window[]): { nanoseconds: number; of: number } | undefined {
+  emptyQueue(windows?: readonly Window[]):
+    | {
+        /** With nothing to do. */
+        nanoseconds: number;
+        /** In all. */
+        of: number;
+      }
+    | undefined {
     let [begin, end] = [Number.NaN, Number.NaN];
     let nanoseconds = 0;
     const within = (from: number, to: number) =>

@@ -22,11 +22,13 @@ import type { Transport } from './transport.js';
 
 /** How far a download has come. */
 export interface DownloadProgress {
+  /** Its name on the hub. */
   readonly model: string;
   /** In the repository. */
   readonly file: string;
   /** Of all files that are fetched. */
   readonly bytes: number;
+  /** Of all files that are fetched. */
   readonly totalBytes: number;
 }
 
@@ -34,6 +36,7 @@ export interface DownloadProgress {
 export interface DownloadReport {
   /** For people, one line. */
   note(line: string): void;
+  /** Told as bytes come. */
   progress?(progress: DownloadProgress): void;
 }
 
@@ -41,7 +44,9 @@ export interface DownloadReport {
 export interface DownloadOptions extends HubOptions {
   /** A branch, a tag or a commit; `main` by default. */
   readonly revision?: string | null;
+  /** Who is told; by default nobody. */
   readonly report?: DownloadReport;
+  /** How requests are made; by default over the network. */
   readonly transport?: Transport;
 }
 

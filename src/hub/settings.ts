@@ -21,6 +21,7 @@ export class AccessToken {
   /** `source`: where it comes from, for messages. */
   constructor(
     text: string,
+    /** Where it comes from: a flag, a variable of the environment or a file, for messages. */
     readonly source: string,
   ) {
     this.#text = text;

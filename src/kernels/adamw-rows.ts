@@ -26,6 +26,7 @@ const DECAY_ROWS = signature('decayRows', { weights: f32('V', 'C'), except: u32(
 export interface MomentBlock {
   /** [N,C], N slots. */
   readonly moment1: Tensor;
+  /** [N,C], N slots. */
   readonly moment2: Tensor;
   /** Rows of the table that have a slot here, ascending. */
   readonly rows: Uint32Array;

@@ -14,20 +14,33 @@ import { CONFIG_FILE } from './model-folder.js';
 
 /** The sizes of an XLM-RoBERTa or BERT encoder, from its folder's `config.json`. */
 export interface EncoderConfig {
+  /** How positions are counted and what tensors are called. */
   readonly family: 'xlm-roberta' | 'bert';
+  /** Width of the hidden states, and of the dense vectors. */
   readonly hiddenSize: number;
+  /** How many layers. */
   readonly layers: number;
+  /** Attention heads of a layer, each of hiddenSize / heads values: a multiple of 4, at most 128. */
   readonly heads: number;
+  /** Width within the feed-forward. */
   readonly intermediateSize: number;
+  /** Rows of the word embeddings. */
   readonly vocabSize: number;
+  /** Rows of the position embeddings; how long texts may be is `maxTokens`. */
   readonly maxPositions: number;
+  /** Rows of the token type embeddings. */
   readonly typeVocabSize: number;
+  /** ε of every LayerNorm. */
   readonly layerNormEps: number;
+  /** While training: of embeddings and of both branches of a layer. */
   readonly hiddenDropout: number;
+  /** While training: of attention's weights. */
   readonly attentionDropout: number;
   /** The row of the word embeddings that does not train; undefined: a BERT without padding (`null` in the file). */
   readonly padId: number | undefined;
+  /** Standard deviation of random weights. */
   readonly initializerRange: number;
+  /** Within the feed-forward; `geluTanh` is the approximation. */
   readonly activation: 'gelu' | 'geluTanh' | 'relu';
   /** Most tokens of one text: RoBERTa counts positions from padId + 1. */
   readonly maxTokens: number;

@@ -60,7 +60,9 @@ const [ENCODER, HEAD] = ['model.', 'head.'];
 /** A reranker: an encoder with a head that scores a query and a text together. `load` reads its folder. */
 export class CrossEncoder {
   private constructor(
+    /** The device of its weights. */
     readonly gpu: Gpu,
+    /** Sizes of the encoder, as config.json has them. */
     readonly config: EncoderConfig,
     private readonly store: ParameterStore,
     /** One line each: tensors of the file that are not used. */
@@ -140,6 +142,7 @@ export class CrossEncoder {
     return reshape(scores, [scores.rows]);
   }
 
+  /** Frees all weights. */
   dispose(): void {
     this.store.dispose();
   }

@@ -7,7 +7,7 @@ import { InputError } from '../errors.js';
 import { listed, printable, show } from '../show.js';
 import { isFloatFileDType } from '../tensor/dtype.js';
 import { formatShape, type Shape, sameShape } from '../tensor/shape.js';
-import type { WeightSource } from '../weights/source.js';
+import type { FloatPiece, WeightSource } from '../weights/source.js';
 import type { EncoderConfig } from './config.js';
 import type { Loading } from './loading.js';
 
@@ -168,7 +168,7 @@ export function* finitePieces(
   source: WeightSource,
   name: string,
   maxElements: number,
-): Generator<{ offset: number; data: Float32Array }> {
+): Generator<FloatPiece> {
   for (const piece of source.stream(name, maxElements)) {
     if (!allFinite(piece.data)) {
       const at = piece.data.findIndex((value) => !Number.isFinite(value));

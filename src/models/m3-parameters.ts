@@ -14,6 +14,7 @@ import type { Pooling } from './token-batch.js';
 
 /** What an M3 model computes, with its defaults. */
 export interface M3Settings {
+  /** Which token's state, or what of all of them, the dense vector is. */
   pooling: Pooling;
   /** L2-normalise dense and ColBERT vectors. */
   normalize: boolean;

@@ -40,6 +40,7 @@ import type { TokenBatch } from './token-batch.js';
 
 /** A tokenizer's files, name to bytes, which are written along with a model. */
 export interface TokenizerFiles {
+  /** By their names in the folder. */
   readonly files: ReadonlyMap<string, Uint8Array>;
 }
 
@@ -59,6 +60,7 @@ export class M3Model {
   readonly notices: readonly string[];
 
   private constructor(
+    /** The device of its weights. */
     readonly gpu: Gpu,
     private readonly parts: M3Parts,
   ) {
@@ -209,7 +211,12 @@ export class M3Model {
   }
 
   /** All weights in pieces, part after part under the names that files give them. */
-  weightPieces(): AsyncGenerator<{ name: string; data: Float32Array }> {
+  weightPieces(): AsyncGenerator<{
+    /** Of the part, as weight files have it. */
+    name: string;
+    /** Its next elements, row-major, f32. */
+    data: Float32Array;
+  }> {
     return weightPieces(this.parts);
   }
 

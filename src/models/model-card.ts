@@ -19,12 +19,15 @@ const LARGEST_CARD = 1 << 20;
 export interface BaseModel {
   /** Its name on the hub, where it is known. */
   readonly id: string | undefined;
+  /** What the card calls it. */
   readonly name: string;
+  /** Their codes, as the base's own card has them. */
   readonly languages: readonly string[];
 }
 
 /** What a model's card tells. */
 export interface CardDetails {
+  /** Undefined: trained from random weights. */
   readonly base?: BaseModel | undefined;
   /** Markdown sections on how it came to be: data, settings, losses, scores. */
   readonly training?: string | undefined;

@@ -19,7 +19,9 @@ import { type TorchEntry, writeTorchFile } from '../weights/torch-file.js';
 
 /** What is written into the folder of a model. */
 export interface ModelFolderContents {
+  /** config.json. */
   readonly config: JsonObject;
+  /** Of the encoder, as weight files name them. */
   readonly tensors: readonly WrittenTensor[];
   /** Of the tensors and the heads. */
   readonly format?: SavedFormat;

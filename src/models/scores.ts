@@ -16,8 +16,11 @@ import type { TokenBatch } from './token-batch.js';
 
 /** B queries, then B·G passages query-major, packed in one batch. */
 export interface ScoredBatch {
+  /** All texts, queries first. */
   readonly tokens: TokenBatch;
+  /** B. */
   readonly queries: number;
+  /** G, passages of a query. */
   readonly group: number;
   /** Ids that never match: cls, eos, pad, unk. */
   readonly specialIds: readonly number[];

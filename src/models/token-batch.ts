@@ -10,15 +10,19 @@ export type Pooling = 'cls' | 'mean' | 'last_token';
 
 /** Texts as token ids on the device, packed, with the positions that pooling takes. */
 export class TokenBatch {
+  /** Where each text begins and ends. */
   readonly packed: PackedSequences;
   /** [T], all texts. */
   readonly ids: Uint32Array;
+  /** Rows of the word embeddings, [T]. */
   readonly words: RowIndex;
+  /** Rows of the position embeddings, [T]. */
   readonly positions: RowIndex;
   /** Of the rows of the token type table; undefined: every token is of type 0. */
   readonly types: RowIndex | undefined;
   /** First and last token of each text. */
   readonly first: RowIndex;
+  /** The last token of each text, [S]. */
   readonly last: RowIndex;
   /** [T], of `types`. */
   private readonly tokenTypes: Uint32Array | undefined;
@@ -32,6 +36,7 @@ export class TokenBatch {
     private readonly gpu: Gpu,
     texts: readonly ArrayLike<number>[],
     private readonly config: EncoderConfig,
+    /** Tokens of the whole batch before these. */
     readonly firstToken = 0,
     types?: readonly ArrayLike<number>[],
   ) {
@@ -86,6 +91,7 @@ export class TokenBatch {
     );
   }
 
+  /** Frees what is on the device. */
   dispose(): void {
     this.packed.dispose();
     for (const index of [this.words, this.positions, this.first, this.last]) index.dispose();

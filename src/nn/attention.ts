@@ -106,7 +106,10 @@ export class MultiHeadAttention extends Module {
    */
   forward(
     input: Tensor,
-    options: AttendOptions & { readonly context?: Tensor | undefined } = {},
+    options: AttendOptions & {
+      /** Keys and values come from it: [batch, keys, dim], of the input's precision. */
+      readonly context?: Tensor | undefined;
+    } = {},
     dtype?: FloatDType,
   ): Tensor {
     const { causal = false, lengths, bias } = ATTEND.read('MultiHeadAttention', options);

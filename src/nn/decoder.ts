@@ -45,9 +45,13 @@ const X = signature('RotaryAttention', { x: floats('batch', 'length', 'dim') });
 
 /** Causal self-attention with rotary positions: [batch, length, dim] to the same. */
 export class RotaryAttention extends Module {
+  /** Queries, of all heads side by side. */
   readonly qProj: Linear;
+  /** Keys, of as many heads as they have. */
   readonly kProj: Linear;
+  /** Values, of as many heads as keys have. */
   readonly vProj: Linear;
+  /** Of the heads side by side, back to `dim`. */
   readonly oProj: Linear;
   private readonly headDim: number;
   private readonly base: number;
@@ -94,10 +98,14 @@ export class RotaryAttention extends Module {
 
 /** down(silu(gate(x)) · up(x)): Shazeer 2020, "GLU Variants Improve Transformer". [..., dim] to the same. */
 export class SwiGLU extends Module {
+  /** dim to feedForward; its silu multiplies what `upProj` gives. */
   readonly gateProj: Linear;
+  /** dim to feedForward. */
   readonly upProj: Linear;
+  /** feedForward back to dim. */
   readonly downProj: Linear;
 
+  /** `dim` values in and out, `feedForward` within; no biases. @throws ShapeError for extents that are none. */
   constructor(gpu: Gpu, dim: number, feedForward: number, options: RandomOptions = {}) {
     super();
     const { random } = RANDOM_OPTIONS.read('SwiGLU', options);
@@ -134,9 +142,13 @@ const LAYER_OPTIONS = new OptionNames<DecoderLayerOptions>({
 
 /** A layer of a causal model: x + attention(norm(x)), then the same with the feed-forward. [batch, length, dim] to the same, of x's format. */
 export class DecoderLayer extends Module {
+  /** The first branch. */
   readonly selfAttn: RotaryAttention;
+  /** The second branch. */
   readonly mlp: SwiGLU;
+  /** Before attention. */
   readonly inputLayernorm: RMSNorm;
+  /** Before the feed-forward. */
   readonly postAttentionLayernorm: RMSNorm;
 
   /** @throws ShapeError for extents and heads that do not fit. */

@@ -18,6 +18,7 @@ import { defaultRandom } from './random.js';
 
 /** Where first values are drawn; by default the device's own counter (`manualSeed`). */
 export interface RandomOptions {
+  /** A counter of the program's own. */
   readonly random?: RandomStreams | undefined;
 }
 
@@ -76,6 +77,7 @@ const EMBEDDING = signature('Embedding', {}, { numbers: { rows: wholeNumber(), c
  * normal(0, 1).
  */
 export class Embedding extends Module {
+  /** [rows, columns]. */
   readonly weight: Parameter;
   private readonly paddingIndex: number | undefined;
 
@@ -165,12 +167,15 @@ const NORM = signature('LayerNorm', {}, { numbers: { features: wholeNumber(), ep
 
 /** (x − mean) / √(variance + ε)·γ + β over the last dimension, of `features` values; ε 1e-5. γ begins as 1, β as 0. */
 export class LayerNorm extends Module {
+  /** γ, [features]. */
   readonly weight: Parameter;
+  /** β, [features]; undefined with `bias: false`. */
   readonly bias: Parameter | undefined;
   private readonly eps: number;
   /** In place of β. */
   private readonly zeros: Tensor | undefined;
 
+  /** @throws ShapeError for extents that are none, and an ε that is not above 0. */
   constructor(gpu: Gpu, features: number, options: NormOptions = {}) {
     super();
     const { eps = 1e-5, bias = true } = NORM_OPTIONS.read('LayerNorm', options);
@@ -194,9 +199,11 @@ const RMS_NORM = signature('RMSNorm', {}, { numbers: { features: wholeNumber(), 
 
 /** x / √(mean of squares + ε)·γ over the last dimension, of `features` values; ε 2⁻²³. γ begins as 1. */
 export class RMSNorm extends Module {
+  /** γ, [features]. */
   readonly weight: Parameter;
   private readonly eps: number;
 
+  /** @throws ShapeError for extents that are none, and an ε that is not above 0. */
   constructor(gpu: Gpu, features: number, options: Pick<NormOptions, 'eps'> = {}) {
     super();
     const { eps = 2 ** -23 } = RMS_NORM_OPTIONS.read('RMSNorm', options);
@@ -206,6 +213,7 @@ export class RMSNorm extends Module {
     this.weight = constant_(parameter(gpu, [features]), 1);
   }
 
+  /** x: [..., features] f32 or f16; returns the same. */
   forward(x: Tensor): Tensor {
     return rmsNorm(x, this.weight.tensor, this.eps);
   }
@@ -217,6 +225,7 @@ const DROPOUT = signature('Dropout', {}, { numbers: { probability } });
 export class Dropout extends Module {
   private readonly random: RandomStreams | undefined;
 
+  /** `probability`: of a zero, from 0 to below 1. @throws ShapeError for another. */
   constructor(
     private readonly probability = 0.5,
     options: RandomOptions = {},
@@ -227,6 +236,7 @@ export class Dropout extends Module {
     this.random = random;
   }
 
+  /** x of any shape; returns the same. */
   forward(x: Tensor): Tensor {
     if (!this.training || this.probability === 0) return x;
     return dropout(x, this.probability, (this.random ?? defaultRandom(x.gpu)).next());
@@ -234,10 +244,16 @@ export class Dropout extends Module {
 }
 
 /** A module, or a function, of one tensor. */
-export type Layer = (Module & { forward(x: Tensor): Tensor }) | ((x: Tensor) => Tensor);
+export type Layer =
+  | (Module & {
+      /** Of one tensor one tensor. */
+      forward(x: Tensor): Tensor;
+    })
+  | ((x: Tensor) => Tensor);
 
 /** One layer after the other; activations are the functions themselves: `new Sequential(new Linear(gpu, 2, 64), relu, …)`. */
 export class Sequential extends Module {
+  /** In their order; a module's name is its place, `0`, `1` … */
   readonly layers: readonly Layer[];
 
   /** @throws ShapeError for what is neither a module nor a function. */
@@ -257,6 +273,7 @@ export class Sequential extends Module {
     yield* heldIn('Sequential', this.layers);
   }
 
+  /** What the last layer gives; what those before it gave is freed unless a gradient needs it. */
   forward(x: Tensor): Tensor {
     return scope(() =>
       this.layers.reduce((y, layer) => (layer instanceof Module ? layer.forward(y) : layer(y)), x),

@@ -128,7 +128,16 @@ export abstract class Module {
    * A tensor that is saved and loaded with the parameters but not trained: f32, or any other that is not `persistent`.
    * The module owns it. @throws ShapeError when a name is taken, and for a persistent one that is not f32.
    */
-  protected registerBuffer(name: string, tensor: Tensor, { persistent = true } = {}): Tensor {
+  protected registerBuffer(
+    name: string,
+    tensor: Tensor,
+    {
+      persistent = true,
+    }: {
+      /** Whether it is saved and loaded. Default true. */
+      readonly persistent?: boolean;
+    } = {},
+  ): Tensor {
     if (this.ownBuffers.has(name)) throw new ShapeError('registerBuffer', `two buffers are called ${name}`);
     if (persistent && tensor.dtype !== 'f32')
       throw new ShapeError('registerBuffer', 'only f32 is saved; others can be { persistent: false }', {

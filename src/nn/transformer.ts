@@ -25,6 +25,7 @@ export interface TransformerLayerOptions extends RandomOptions {
   readonly activation?: keyof typeof activations;
   /** Norms come before attention and feed-forward, not behind the sums. Default false. */
   readonly normFirst?: boolean;
+  /** ε of both norms. Default 1e-5. */
   readonly layerNormEps?: number;
   /** Of linear layers and norms. Default true. */
   readonly bias?: boolean;
@@ -42,13 +43,21 @@ const OPTIONS = new OptionNames<TransformerLayerOptions>({
 
 /** Self-attention and a feed-forward, each with a residual and a norm: [batch, length, dim] to the same, of x's format. */
 export class TransformerEncoderLayer extends Module {
+  /** The first branch. */
   readonly selfAttn: MultiHeadAttention;
+  /** dim to feedForward. */
   readonly linear1: Linear;
+  /** feedForward back to dim. */
   readonly linear2: Linear;
+  /** Of attention: before it with `normFirst`, else behind its sum. */
   readonly norm1: LayerNorm;
+  /** Of the feed-forward, likewise. */
   readonly norm2: LayerNorm;
+  /** Of the inner layer's values. */
   readonly dropout: Dropout;
+  /** Of what attention gives. */
   readonly dropout1: Dropout;
+  /** Of what the feed-forward gives. */
   readonly dropout2: Dropout;
   private readonly activation: keyof typeof activations;
   private readonly normFirst: boolean;
@@ -112,9 +121,12 @@ export class TransformerEncoderLayer extends Module {
 
 /** Layers one after the other, and a norm behind the last where there is one. Their names: `layers.0.self_attn.in_proj_weight` … */
 export class TransformerEncoder extends Module {
+  /** In their order. */
   readonly layers: readonly TransformerEncoderLayer[];
+  /** Behind the last layer; undefined: none. */
   readonly norm: LayerNorm | undefined;
 
+  /** `norm`: behind the last layer, as models with `normFirst` have it. */
   constructor(layers: readonly TransformerEncoderLayer[], norm?: LayerNorm) {
     super();
     this.layers = layers;

@@ -116,6 +116,7 @@ abstract class AnyAdam extends Optimizer<AdamSettings> {
  * @throws ShapeError for settings that make numbers of no use, and for what cannot be trained.
  */
 export class AdamW extends AnyAdam {
+  /** `settings`: of all groups that do not say otherwise. */
   constructor(
     parameters: Iterable<Given> | readonly GroupOptions<AdamSettings>[],
     settings: Partial<AdamSettings> = {},
@@ -135,6 +136,7 @@ export class AdamW extends AnyAdam {
  * @throws ShapeError for settings that make numbers of no use, and for what cannot be trained.
  */
 export class Adam extends AnyAdam {
+  /** `settings`: of all groups that do not say otherwise. */
   constructor(
     parameters: Iterable<Given> | readonly GroupOptions<AdamSettings>[],
     settings: Partial<AdamSettings> = {},

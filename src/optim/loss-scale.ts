@@ -13,14 +13,22 @@ import { notNegative, positive, signature, wholeNumber } from '../tensor/operand
 
 /** How the loss is scaled so that half-precision gradients neither vanish nor overflow. */
 export type LossScaling =
-  | { readonly kind: 'static'; readonly scale: number }
   | {
+      /** A fixed scale. */
+      readonly kind: 'static';
+      /** Of all steps, above 0. */
+      readonly scale: number;
+    }
+  | {
+      /** One that falls where gradients overflow and rises after good steps. */
       readonly kind: 'dynamic';
+      /** Of the first step. */
       readonly initialScale: number;
       /** Steps without overflow after which the scale doubles. */
       readonly window: number;
       /** Overflows it takes before the scale halves. */
       readonly hysteresis: number;
+      /** An overflow at it is an error. */
       readonly minimumScale: number;
     };
 
@@ -68,17 +76,23 @@ function checkScaling(scaling: LossScaling): void {
 
 /** What a step did to the scale. */
 export interface LossScaleEvent {
+  /** `overflow`: the step was skipped; `loss_scale`: after a window of good ones the scale rose. */
   readonly event: 'overflow' | 'loss_scale';
   /** The scale from the next step on, and that of this step. */
   readonly loss_scale: number;
+  /** The scale of this step. */
   readonly previous_loss_scale: number;
 }
 
 /** What is saved of a LossScaler. */
 export interface LossScalerState {
+  /** Of the next step. */
   readonly scale: number;
+  /** Steps since the last overflow. */
   readonly good: number;
+  /** Overflows that it takes now before the scale falls. */
   readonly hysteresis: number;
+  /** Overflows in a row up to now. */
   readonly overflows: number;
 }
 

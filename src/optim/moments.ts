@@ -15,7 +15,9 @@ export interface MomentNames {
 
 /** How moments are held: one of each for every element, or by rows, of AdamW's two. */
 export interface MomentLayout {
+  /** Names in files, and the least value that each may have. */
   readonly names: MomentNames;
+  /** Moments are held of the rows alone that had a gradient. */
   readonly byRows: boolean;
 }
 
@@ -81,6 +83,7 @@ export class Moments {
     }
   }
 
+  /** Frees all of them. */
   dispose(): void {
     this.table?.dispose();
     for (const tensor of this.dense.values()) tensor.dispose();

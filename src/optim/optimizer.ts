@@ -38,10 +38,16 @@ export interface CommonSettings {
 }
 
 /** Tensors with settings of their own; those that are left out are the optimiser's. */
-export type GroupOptions<S> = Partial<S> & { readonly parameters: Iterable<Given> };
+export type GroupOptions<S> = Partial<S> & {
+  /** Parameters, or tensors that require gradients. */
+  readonly parameters: Iterable<Given>;
+};
 
 /** A group as the optimiser has it. Its settings may be changed between steps. */
-export type Group<S> = S & { readonly parameters: readonly Tensor[] };
+export type Group<S> = S & {
+  /** Their tensors. */
+  readonly parameters: readonly Tensor[];
+};
 
 /** Norm of the gradient, and whether the step was taken. */
 export interface StepResult {
@@ -63,15 +69,26 @@ const SCALED_STEP = new OptionNames<ScaledStepOptions>({ scale: true, maxGradNor
 
 /** One tensor that is trained, and how it is updated. */
 export interface Member {
+  /** In state files and errors. */
   readonly name: string;
+  /** The values that are updated. */
   readonly tensor: Tensor;
+  /** Whether the group's weight decay applies to it. */
   readonly decays: boolean;
   /** The rows of a table that have a gradient; undefined for what has a dense one. */
   readonly rows: RowGradients | undefined;
 }
 
 /** The gradient of a step: dense, or of some rows of a table whose moments are held by rows. */
-export type StepGradient = { readonly dense: Tensor } | { readonly rows: RowGradient };
+export type StepGradient =
+  | {
+      /** Of the tensor's shape, f32 or its format. */
+      readonly dense: Tensor;
+    }
+  | {
+      /** Of those rows alone. */
+      readonly rows: RowGradient;
+    };
 
 /** Does the update, with the factor of all gradients (`clipFactor`); the moments count it already. */
 export type Update = (factor: Tensor) => void;
@@ -109,6 +126,7 @@ const isNamed = (given: Given): given is readonly [string, Trainable] =>
 
 /** What all optimisers have: groups, clipping, their state saved and restored. */
 export abstract class Optimizer<S extends CommonSettings> {
+  /** As they were given, settings filled in. */
   readonly groups: readonly Group<S>[];
   /** Steps done; those that were skipped are none. */
   steps = 0;
@@ -343,6 +361,7 @@ export abstract class Optimizer<S extends CommonSettings> {
     this.plain = undefined;
   }
 
+  /** The device of its tensors. */
   protected get gpu(): Gpu {
     return this.members[0]![0].tensor.gpu;
   }

@@ -82,7 +82,12 @@ const CURVE = new OptionNames<{ readonly power?: number; readonly end?: number }
  */
 export function polynomialSchedule(
   size: ScheduleSize,
-  options: { readonly power?: number; readonly end?: number } = {},
+  options: {
+    /** 1 is a line. Default 1. */
+    readonly power?: number;
+    /** Factor of the rate at the end. Default 0. */
+    readonly end?: number;
+  } = {},
 ): Schedule {
   const { warmupSteps, totalSteps } = sizeOf('polynomialSchedule', size);
   const { power = 1, end = 0 } = CURVE.read('polynomialSchedule', options);

@@ -43,6 +43,7 @@ function checkSettings({ momentum, dampening, weightDecay, nesterov }: SGDSettin
  * @throws ShapeError for settings that make numbers of no use, and for what cannot be trained.
  */
 export class SGD extends Optimizer<SGDSettings> {
+  /** `settings`: of all groups that do not say otherwise. */
   constructor(
     parameters: Iterable<Given> | readonly GroupOptions<SGDSettings>[],
     settings: Partial<SGDSettings> = {},

@@ -2,21 +2,23 @@
  * What is saved of an optimiser: its tensors under the names that weight files give the parameters. Written and read in
  * pieces: the moments of a model are twice its weights.
  */
-import { sizeOfRanges } from '../autograd/buckets.js';
+import { type ElementRange, sizeOfRanges } from '../autograd/buckets.js';
 import { InputError } from '../errors.js';
 import { printable, show } from '../show.js';
 import type { HostArray } from '../tensor/dtype.js';
 import { formatShape, type Shape, sameShape, sizeOf } from '../tensor/shape.js';
 import type { Tensor } from '../tensor/tensor.js';
 import type { StateTensor } from '../weights/save-tensors.js';
-import type { TensorInfo } from '../weights/source.js';
+import type { FloatPiece, TensorInfo } from '../weights/source.js';
 
 /** Where saved tensors are read: a `SafetensorsFile` is one. */
 export interface StateSource {
+  /** Of all its tensors. */
   names(): string[];
+  /** @throws InputError naming the file when there is no such tensor. */
   info(name: string): TensorInfo;
-  /** All f32 elements in consecutive pieces of at most `maxElements`; `offset` is in elements. */
-  stream(name: string, maxElements: number): Iterable<{ offset: number; data: Float32Array }>;
+  /** All f32 elements in consecutive pieces of at most `maxElements`. */
+  stream(name: string, maxElements: number): Iterable<FloatPiece>;
   /** All elements as they are stored. */
   readRaw(name: string): HostArray;
   /** The file, for messages. */
@@ -25,8 +27,11 @@ export interface StateSource {
 
 /** Elements [start, start+count) of a tensor on the device; those of several stand for one that is saved. */
 export interface Span {
+  /** On the device. */
   readonly tensor: Tensor;
+  /** The first element. */
   readonly start: number;
+  /** How many elements. */
   readonly count: number;
 }
 
@@ -35,10 +40,16 @@ export interface Span {
  * its spans they lie side by side, from element `first` on.
  */
 export interface Placement {
+  /** What of elements [start, end) rank `rank` has. */
   of(
     rank: number,
-    elements: { readonly start: number; readonly end: number },
-  ): { readonly first: number; readonly pieces: readonly { readonly start: number; readonly end: number }[] };
+    elements: ElementRange,
+  ): {
+    /** Place, in the rank's spans, of the first of them. */
+    readonly first: number;
+    /** Which they are, ascending. */
+    readonly pieces: readonly ElementRange[];
+  };
 }
 
 /** One that this rank has whole. */

@@ -148,6 +148,7 @@ export class TableMoments {
     return words;
   }
 
+  /** Frees the moments of all rows. */
   dispose(): void {
     for (const { moment1, moment2 } of this.blockList) {
       moment1.dispose();

@@ -15,14 +15,19 @@ export interface Region {
  * unresolved value 'thr'`, and below it the line with a mark at the column.
  */
 export class KernelError extends Error {
+  /** Of a command that ends with it. */
   readonly exitCode = 1;
   override name = 'KernelError';
 
+  /** `quoted`: the line at fault, for the message. */
   constructor(
+    /** The name that its definition gives. */
     readonly kernel: string,
+    /** What is wrong, without name and line. */
     readonly problem: string,
     /** Of the user's own text, from 1; undefined where the fault is in no line of it. */
     readonly line?: number,
+    /** From 1; undefined where `line` is. */
     readonly column?: number,
     quoted = '',
   ) {

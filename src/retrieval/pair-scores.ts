@@ -52,10 +52,15 @@ export function hybridScores(
   passage: M3Embedding,
   [wd, ws, wc]: readonly [number, number, number] = [1, 1, 1],
 ): {
+  /** The inner product of the dense vectors. */
   dense: number;
+  /** Σ of the products of the weights of common token ids. */
   sparse: number;
+  /** The mean of each query token's best inner product. */
   colbert: number;
+  /** Their weighted mean. */
   'sparse+dense': number;
+  /** The weighted mean of all three. */
   'colbert+sparse+dense': number;
 } {
   const dense = denseScore(query, passage);

@@ -10,6 +10,7 @@ import {
   integer,
   listOf,
   optional,
+  type ParsedCommand,
   parseFlags,
   text,
   type ValueType,
@@ -108,7 +109,7 @@ export type ServeArguments = Omit<FlagValues<typeof serveFlags>, 'maxLength' | '
 export function parseServeArguments(
   argv: readonly string[],
   env: Readonly<Record<string, string | undefined>> = process.env,
-): { args: ServeArguments; notices: string[] } {
+): ParsedCommand<ServeArguments> {
   const { values, notices, positionals, given } = parseFlags(serveFlags, argv, {
     positionals: true,
     aliases: embedderAliases,

@@ -18,8 +18,11 @@ import { nextBatch, type WaitingRequest } from './schedule.js';
 
 /** What a batch was, when it is done. */
 export interface BatchFacts {
+  /** Whose texts it had. */
   readonly requests: number;
+  /** How many it had. */
   readonly texts: number;
+  /** Of all its texts, special ones included. */
   readonly tokens: number;
   /** From its start to its last value on the host; the batch before may have been computed in this time too. */
   readonly seconds: number;
@@ -29,9 +32,13 @@ export interface BatchFacts {
 
 /** What of an `AbortSignal` is asked here, so that the types hold where no library declares one. */
 export interface CancelSignal {
+  /** What waits is rejected with. */
   readonly reason: unknown;
+  /** As that of an AbortSignal. */
   throwIfAborted(): void;
+  /** As that of an AbortSignal. */
   addEventListener(type: 'abort', listener: () => void): void;
+  /** As that of an AbortSignal. */
   removeEventListener(type: 'abort', listener: () => void): void;
 }
 
@@ -45,6 +52,7 @@ export interface BatcherOptions {
   wait?: number | undefined;
   /** Dense and ColBERT vectors are cut to so many values before they are normalised. */
   truncateDim?: number | undefined;
+  /** Told of each batch when its values are on the host. */
   onBatch?: ((batch: BatchFacts) => void) | undefined;
 }
 
@@ -54,6 +62,7 @@ export interface ReadOptions extends TextOptions {
   role?: TextRole | undefined;
   /** Whether a text that is too long is cut, as `encode` does (the default), or refused. */
   truncate?: boolean | undefined;
+  /** Ends the work on a request that nobody waits for any more. */
   signal?: CancelSignal | undefined;
 }
 
@@ -71,7 +80,9 @@ export interface ComputeOptions {
 export interface TextValues {
   /** Place in the request. */
   readonly text: number;
+  /** [width]. */
   readonly dense: Float32Array;
+  /** Largest weight of each token id, special ids and weights of 0 left out. */
   readonly lexical: ReadonlyMap<number, number>;
   /** [(tokens − 1) · colbertWidth]. */
   readonly colbert: Float32Array;
@@ -80,6 +91,7 @@ export interface TextValues {
 /** The queue has no room for a request now. */
 export class QueueFullError extends MachineError {
   override name = 'QueueFullError';
+  /** `retryAfter`: in seconds. */
   constructor(
     message: string,
     /** Seconds after which there may be some, by the speed until now. */
@@ -92,8 +104,11 @@ export class QueueFullError extends MachineError {
 /** A text has more tokens than it may. */
 export class TextTooLongError extends InputError {
   override name = 'TextTooLongError';
+  /** `text`: its place in the request, from 0. */
   constructor(
+    /** Its place in the request, from 0. */
     readonly text: number,
+    /** Tokens that it may have, special ones included. */
     readonly maxLength: number,
   ) {
     super(`text ${text} has more than ${maxLength} tokens`);
@@ -138,8 +153,11 @@ interface BatchText {
 
 /** Encodes the texts of many requests in shared batches. It owns neither the model nor the tokenizer. */
 export class EmbeddingBatcher {
+  /** Tokens in one batch. */
   readonly batchTokens: number;
+  /** Tokens of all requests that may be at hand. */
   readonly queueTokens: number;
+  /** They tokenize ahead of the device. */
   readonly threads: TokenizerThreads;
   private readonly wait: number;
   /** In the order of arrival. */
@@ -154,6 +172,7 @@ export class EmbeddingBatcher {
 
   /** @throws InputError for settings that are none. */
   constructor(
+    /** What texts are encoded with; whoever made it frees it. */
     readonly model: M3Model,
     tokenizer: Tokenizer | TokenizerThreads,
     private readonly options: BatcherOptions = {},

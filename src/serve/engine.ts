@@ -7,6 +7,7 @@ import { type Served, type ServedOptions, servedOf } from './served.js';
 /** What `Served` needs, and how it is let go. */
 export type ServedEmbedder = Served['embedder'] & Partial<Pick<Embedder, 'close'>>;
 
+/** What is served, and what becomes of a lost device. */
 export interface EngineOptions extends ServedOptions {
   /** Opens the model anew on a device that is there. Without it a lost device is final. */
   reopen?: (() => Promise<ServedEmbedder>) | undefined;

@@ -27,21 +27,32 @@ export interface ServedOptions extends BatcherOptions {
 
 /** A model at work for a server. */
 export interface Served {
+  /** Model, tokenizer, prompts and lengths. */
   readonly embedder: Pick<
     Embedder,
     'model' | 'threads' | 'query' | 'passage' | 'queryMaxLength' | 'passageMaxLength'
   >;
+  /** Requests share its batches. */
   readonly batcher: EmbeddingBatcher;
+  /** What the model is called; the first is told in answers. */
   readonly names: readonly string[];
+  /** Whose prompt goes before texts without a prompt_name. */
   readonly role: 'query' | 'passage' | 'text';
+  /** Most tokens of texts without a prompt_name; undefined: those of the role. */
   readonly maxLength: number | undefined;
+  /** Whether texts that are too long are cut where a request does not say. */
   readonly autoTruncate: boolean;
+  /** Widths that the model was trained to be cut to. */
   readonly matryoshka: readonly number[];
+  /** Of dense, sparse and ColBERT scores in `/rerank`. */
   readonly weights: readonly [number, number, number];
+  /** Those that are computed beside the dense vector. */
   readonly heads: ReadonlySet<'sparse' | 'colbert'>;
+  /** Most texts of a request. */
   readonly maxTexts: number;
   /** Of dense and ColBERT vectors, as they are answered. */
   readonly width: number;
+  /** Of ColBERT vectors, as they are answered. */
   readonly colbertWidth: number;
 }
 

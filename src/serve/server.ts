@@ -18,11 +18,15 @@ import { type Answer, embed, embedAll, embeddings, embedSparse, type Responder, 
 export interface EmbeddingServerOptions extends EngineOptions {
   /** What clients must send as `Authorization: Bearer KEY`; without it nothing is asked for. */
   apiKey?: string | undefined;
+  /** Largest body of a request; a larger one is answered with 413. Default 8 MB. */
   maxBodyBytes?: number | undefined;
   /** Seconds. */
   requestTimeout?: number | undefined;
+  /** Seconds that the head of a request may take to come. Default 10. */
   headerTimeout?: number | undefined;
+  /** Seconds that a whole request may take to come. Default 60. */
   bodyTimeout?: number | undefined;
+  /** Most connections at once. Default 1024. */
   maxConnections?: number | undefined;
   /** Whether `/metrics` tells of this process too. Default false. */
   processMetrics?: boolean | undefined;
@@ -33,7 +37,12 @@ export interface EmbeddingServerOptions extends EngineOptions {
 /** A server, listening or not yet. */
 export interface EmbeddingServer {
   /** Begins to listen. @returns the address, e.g. `http://127.0.0.1:8080`. @throws MachineError when it cannot. */
-  listen(address?: { readonly host?: string; readonly port?: number }): Promise<string>;
+  listen(address?: {
+    /** Default 127.0.0.1. */
+    readonly host?: string;
+    /** Default 8080; 0: one that is free. */
+    readonly port?: number;
+  }): Promise<string>;
   /** Answers what it has taken, refuses what comes, and then lets the model go. */
   close(): Promise<void>;
   /** Resolves when it has ended; rejects with the reason when the device is gone for good. */

@@ -15,10 +15,15 @@ export type TensorArray = Float32Array | Int32Array | Uint32Array | Uint16Array 
 
 /** As a tensor of one format is read back. */
 export interface ArrayOf {
+  /** As they are. */
   f32: Float32Array;
+  /** Raw halves; `f16ToF32` makes numbers of them. */
   f16: Uint16Array;
+  /** As they are. */
   i32: Int32Array;
+  /** As they are. */
   u32: Uint32Array;
+  /** 0 or 1 each. */
   bool: Uint8Array;
 }
 

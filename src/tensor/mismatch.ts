@@ -2,6 +2,7 @@
 export class ValuesDiffer extends Error {
   override name = 'ValuesDiffer';
 
+  /** `message`: where values differ, and by how much. */
   constructor(
     message: string,
     /** Values that are not close. */

@@ -15,8 +15,11 @@ import { type DType, Tensor } from './tensor.js';
 
 /** Dtypes and shape of an operand. */
 export interface OperandSpec {
+  /** Extents: a name is the same wherever it stands, `'...'` any number of axes, `'3*C'` is computed, a number is itself. */
   readonly shape: readonly (string | number)[];
+  /** Formats that it may have. */
   readonly dtypes: readonly DType[];
+  /** Whether it may be left out. */
   readonly optional: boolean;
 }
 

@@ -18,6 +18,7 @@ export class PackedSequences {
 
   /** `lengths`: tokens of each sequence. @throws ShapeError unless all are whole numbers of at least 1. */
   constructor(
+    /** Where its tables lie. */
     readonly gpu: Gpu,
     lengths: ArrayLike<number>,
   ) {
@@ -37,10 +38,12 @@ export class PackedSequences {
       throw new ShapeError('PackedSequences', `${total} tokens are more than 32 bits count`);
   }
 
+  /** How many sequences, S. */
   get count(): number {
     return this.bounds.length - 1;
   }
 
+  /** Of all sequences, T. */
   get tokens(): number {
     return this.bounds[this.count]!;
   }

@@ -10,8 +10,11 @@ import { Tensor } from './tensor.js';
 
 /** Positions grouped by what they belong to, on the device. */
 export interface Segments {
+  /** [n] u32: the positions, those of a segment side by side. */
   readonly order: Tensor;
+  /** [segments + 1] u32: where each begins in `order`. */
   readonly starts: Tensor;
+  /** [segments] u32: the row that each adds to. */
   readonly rows: Tensor;
 }
 
@@ -111,7 +114,9 @@ export class RowIndex {
   /** By the row that is left out. */
   private readonly sorted = new Map<number | undefined, SortedRows>();
 
+  /** @throws ShapeError for anything but a Uint32Array. */
   constructor(
+    /** Where its lists lie. */
     readonly gpu: Gpu,
     values: Uint32Array,
   ) {

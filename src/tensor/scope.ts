@@ -8,7 +8,9 @@ import { show } from '../show.js';
 
 /** Something a scope frees at its end. `owner` is the scope's set while one owns it. */
 export interface Disposable {
+  /** Undefined for what is kept. */
   owner: Set<Disposable> | undefined;
+  /** Frees it. */
   dispose(): void;
 }
 

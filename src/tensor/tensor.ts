@@ -38,10 +38,13 @@ const SLOT_GRANULE = 128;
 
 /** How a tensor was computed; `src/autograd` owns the meaning. Counted by the handles and nodes that lead to it. */
 export interface TapeNode {
+  /** Ascending in the order of recording: an operand's is less than its result's. */
   readonly id: number;
   /** Of the operation. */
   readonly name: string;
+  /** One more handle or node leads to it. */
   retain(): void;
+  /** One less; with the last it lets go what it keeps for its gradient. */
   release(): void;
 }
 
@@ -63,6 +66,7 @@ export interface GradientSink {
   set(gradient: Tensor | undefined): void;
   /** Back to no gradient. */
   clear(): void;
+  /** Frees what it holds. */
   dispose(): void;
 }
 
@@ -78,6 +82,7 @@ export interface LeafRole {
   setGradient(gradient: Tensor | undefined): void;
   /** The f16 copy for products as the weight is now; undefined when it has none. */
   half(): Tensor | undefined;
+  /** Frees the gradient; the tensor is gone. */
   dispose(): void;
 }
 
@@ -251,7 +256,10 @@ export class Tensor extends Handle {
   }
 
   /** What `toArray` reads, as it is after the work so far; it is waited for only when it is asked for, which is once. */
-  beginRead(): { wait(): Promise<TensorArray> } {
+  beginRead(): {
+    /** The values, once the device is done. */
+    wait(): Promise<TensorArray>;
+  } {
     this.check('read');
     const { dtype, size } = this;
     if (size === 0) return { wait: async () => toTensorArray('toArray', dtype, []) };

@@ -23,6 +23,7 @@ export interface TypedId {
 
 /** Two texts as the token ids of one sequence. */
 export interface EncodedPair {
+  /** Special ones included. */
   readonly ids: Uint32Array;
   /** As long as `ids`; undefined where the tokenizer gives a model no types. */
   readonly types: Uint8Array | undefined;

@@ -100,6 +100,7 @@ export class TokenizerThreads {
 
   /** @throws InputError for a number of threads that is none. */
   constructor(
+    /** What the threads have copies of. */
     readonly tokenizer: Tokenizer,
     { threads, cacheSize = 2 ** 24 }: TokenizerThreadsOptions,
   ) {

@@ -42,6 +42,7 @@ export interface TokenizerOptions {
 export interface TokenizerSource {
   /** For messages. */
   readonly folder: string;
+  /** By name, as they are in the folder. */
   readonly files: ReadonlyMap<string, Uint8Array>;
   /** Of config.json. */
   readonly modelConfig: JsonObject | undefined;
@@ -51,9 +52,13 @@ export interface TokenizerSource {
 
 /** A Hugging Face tokenizer: texts to token ids and back. `load` reads a model's folder. */
 export class Tokenizer {
+  /** Of the token before a text. */
   readonly clsId: number;
+  /** Of the token behind a text. */
   readonly sepId: number;
+  /** Of the token that fills batches; no text has it. */
   readonly padId: number;
+  /** Of what the vocabulary does not have. */
   readonly unkId: number;
   /** Undefined when the tokenizer has none. */
   readonly maskId: number | undefined;
@@ -162,6 +167,7 @@ export class Tokenizer {
     return new Tokenizer(source, tokenizerSettings(folderSettings(source)), options);
   }
 
+  /** Where it was read from. */
   get folder(): string {
     return this.source.folder;
   }
@@ -263,6 +269,7 @@ export class Tokenizer {
     return ids.subarray(prefix.length, ids.length - suffix.length);
   }
 
+  /** `encode` of each text. @throws InputError as it does. */
   encodeBatch(texts: readonly string[], maxLength?: number): Uint32Array[] {
     return texts.map((text) => this.encode(text, maxLength));
   }
@@ -273,6 +280,7 @@ export class Tokenizer {
     return prefix.length + this.content(text, Number.POSITIVE_INFINITY).length + suffix.length;
   }
 
+  /** The text of ids, without special tokens unless they are asked for; not always the text that they came from. */
   decode(ids: ArrayLike<number>, skipSpecialTokens = true): string {
     const { vocabulary, model } = this.settings;
     const tokens: string[] = [];

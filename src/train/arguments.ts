@@ -21,6 +21,7 @@ import {
   listOf,
   type Origin,
   optional,
+  type ParsedCommand,
   parseFlags,
   profileFlag,
   progressFlag,
@@ -346,10 +347,7 @@ export const finetuneFlags = {
 export type FinetuneArguments = FlagValues<typeof finetuneFlags>;
 
 /** Arguments of `finetune` as they were given, with what had no effect. */
-export interface ParsedArguments {
-  readonly args: FinetuneArguments;
-  /** One line each, for people: what was accepted but has no effect, or less than it seems. */
-  readonly notices: string[];
+export interface ParsedArguments extends ParsedCommand<FinetuneArguments> {
   /** Where each value comes from, by the names of the flags. */
   readonly origin: ReadonlyMap<string, Origin>;
 }

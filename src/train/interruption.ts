@@ -12,6 +12,7 @@ type Signal = keyof typeof EXIT_CODES;
 
 /** What a run looks at between two batches. */
 export interface StopRequest {
+  /** True from a signal on: the run saves, and ends. */
   readonly requested: boolean;
   /** Of a process that ends for it. */
   readonly exitCode?: number | undefined;

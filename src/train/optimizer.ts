@@ -200,7 +200,16 @@ export class StoreAdamW {
    * by default that of the gradients in the store. Where ranks divide the moments it is not known to one of them and must
    * be given, and `gatherWeights` is to follow.
    */
-  apply(learningRate: number, scale = 1, { norm }: { readonly norm?: number } = {}): Tensor {
+  apply(
+    learningRate: number,
+    scale = 1,
+    {
+      norm,
+    }: {
+      /** Of the gradients of all ranks, before `scale`. */
+      readonly norm?: number;
+    } = {},
+  ): Tensor {
     STEP.check({}, { learningRate, scale });
     if (norm !== undefined) NORM.check({}, { norm });
     else if (this.shard)
@@ -440,6 +449,7 @@ export class StoreAdamW {
     }
   }
 
+  /** Frees all moments. */
   dispose(): void {
     this.moments?.m.dispose();
     this.moments?.v.dispose();

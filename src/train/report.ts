@@ -26,11 +26,13 @@ export interface Reporter {
   log(entry: LogEntry): void;
   /** `taken`: steps that an earlier process took. */
   start(totalSteps: number, taken?: number): void;
+  /** Step `step`, from 1, has been taken, with this loss; NaN or an infinity where it is none. */
   step(step: number, loss: number, figures?: StepFigures): void;
   /** How far other work came than steps: a download, texts that are encoded, an evaluation between steps. */
   progress?(work: Work): void;
   /** A save is whole: the name of a checkpoint's folder, or `model` for the output folder itself. */
   saved?(name: string): void;
+  /** The run has ended, well or not. */
   end(): void;
 }
 

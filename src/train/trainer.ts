@@ -51,7 +51,9 @@ import { collateAhead } from './step/collate.js';
 
 /** What a run of `finetune` came to. */
 export interface FinetuneResult {
+  /** Optimiser steps of the whole run, those of earlier processes included. */
   readonly steps: number;
+  /** The records of the run's log. */
   readonly log: readonly LogEntry[];
   /** Of the signal that asked this rank or another to stop, if one did. */
   readonly exitCode?: number | undefined;

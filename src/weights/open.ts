@@ -8,7 +8,7 @@ import { PositionedFile } from '../files/positioned.js';
 import { systemReason } from '../files/reason.js';
 import { listed, printable, show } from '../show.js';
 import { SafetensorsFile } from './safetensors.js';
-import type { StoredBytes, TensorInfo, WeightSource } from './source.js';
+import type { FloatPiece, StoredBytes, TensorInfo, WeightSource } from './source.js';
 import { TorchFile } from './torch-file.js';
 
 type Open = (file: string) => WeightSource;
@@ -120,7 +120,7 @@ class ShardedWeights implements WeightSource {
     return this.shard(name).read(name);
   }
 
-  stream(name: string, maxElements: number): Iterable<{ offset: number; data: Float32Array }> {
+  stream(name: string, maxElements: number): Iterable<FloatPiece> {
     return this.shard(name).stream(name, maxElements);
   }
 

@@ -13,7 +13,7 @@ import { listed, printable, show } from '../show.js';
 import { encode, type FileDType, fileDTypeBytes, type HostArray, isFloatFileDType } from '../tensor/dtype.js';
 import { formatShape, type Shape, sizeOf } from '../tensor/shape.js';
 import { codeOfDType, type Entry, infoOf, isReadable, readHeader } from './safetensors-header.js';
-import type { StoredBytes, TensorInfo, WeightSource } from './source.js';
+import type { FloatPiece, StoredBytes, TensorInfo, WeightSource } from './source.js';
 import { readArray, readFloats, streamFloats } from './stored-arrays.js';
 
 /** One safetensors file, open for reading. */
@@ -79,7 +79,7 @@ export class SafetensorsFile implements WeightSource {
     return readArray(this.file, info.dtype, this.dataStart + entry.begin, entry.count);
   }
 
-  stream(name: string, maxElements: number): Iterable<{ offset: number; data: Float32Array }> {
+  stream(name: string, maxElements: number): Iterable<FloatPiece> {
     const { dtype, position, count } = this.floats(name);
     return streamFloats(this.file, dtype, position, count, maxElements);
   }
@@ -124,8 +124,11 @@ export class SafetensorsFile implements WeightSource {
 
 /** Shape and number format of a tensor that is to be written. */
 export interface TensorSpec {
+  /** As the file has it. */
   readonly name: string;
+  /** Of the stored elements. */
   readonly dtype: FileDType;
+  /** Extents of its axes. */
   readonly shape: Shape;
 }
 
@@ -216,7 +219,10 @@ export class SafetensorsWriter {
 /** Writes tensors that are all in memory. */
 export function writeSafetensors(
   path: string,
-  tensors: readonly (TensorSpec & { readonly data: HostArray })[],
+  tensors: readonly (TensorSpec & {
+    /** All elements, row-major, of `dtype`. */
+    readonly data: HostArray;
+  })[],
   metadata?: Readonly<Record<string, string>>,
 ): void {
   const writer = SafetensorsWriter.create(path, tensors, metadata);

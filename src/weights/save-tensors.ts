@@ -4,7 +4,9 @@ import { SafetensorsWriter } from './safetensors.js';
 
 /** A tensor to be saved. */
 export interface StateTensor {
+  /** As the file has it. */
   readonly name: string;
+  /** Extents of its axes. */
   readonly shape: Shape;
   /** f32 values are rounded to f16 where that is it. */
   readonly dtype: 'f32' | 'f16' | 'u32';

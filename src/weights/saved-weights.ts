@@ -31,7 +31,9 @@ export interface SavedFormat {
 
 /** A tensor of a model that is to be written. */
 export interface WrittenTensor {
+  /** As the file has it. */
   readonly name: string;
+  /** Extents of its axes. */
   readonly shape: Shape;
   /** All elements, row-major, in consecutive pieces. */
   readonly pieces: () => AsyncIterable<Float32Array> | Iterable<Float32Array>;

@@ -9,6 +9,7 @@ import {
   hostArray,
   toFloat32,
 } from '../tensor/dtype.js';
+import type { FloatPiece } from './source.js';
 
 /** `count` elements as stored (16-bit floats as raw bits). @throws InputError when the file ends before. */
 export function readArray(
@@ -50,7 +51,7 @@ export function* streamFloats(
   position: number,
   count: number,
   maxElements: number,
-): Generator<{ offset: number; data: Float32Array }> {
+): Generator<FloatPiece> {
   const width = fileDTypeBytes(dtype);
   for (let offset = 0; offset < count; offset += maxElements) {
     const length = Math.min(maxElements, count - offset);

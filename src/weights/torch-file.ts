@@ -15,7 +15,7 @@ import {
   isFloatFileDType,
   toFloat32,
 } from '../tensor/dtype.js';
-import type { StoredBytes, TensorInfo, WeightSource } from './source.js';
+import type { FloatPiece, StoredBytes, TensorInfo, WeightSource } from './source.js';
 import { readArray, readFloats, streamFloats } from './stored-arrays.js';
 import { type Storage, StoredTensor } from './stored-tensor.js';
 import { type Strided, stridedPieces } from './strided.js';
@@ -26,6 +26,7 @@ export { type TorchEntry, writeTorchFile } from './torch-writer.js';
 
 /** A tensor in memory: row-major, f16 and bf16 as raw bits. */
 export interface TorchTensor extends TensorInfo {
+  /** All elements. */
   readonly data: HostArray;
 }
 
@@ -95,7 +96,7 @@ export class TorchFile implements WeightSource {
     return result;
   }
 
-  *stream(name: string, maxElements: number): Generator<{ offset: number; data: Float32Array }> {
+  *stream(name: string, maxElements: number): Generator<FloatPiece> {
     const { tensor, dtype } = this.floats(name);
     if (tensor.contiguous) yield* streamFloats(this.file, dtype, position(tensor), tensor.count, maxElements);
     else

@@ -17,8 +17,11 @@ const storageOf: Readonly<Record<TorchDType, string>> = {
 
 /** A tensor that is to be written to a PyTorch file. */
 export interface TorchEntry {
+  /** In the dict. */
   readonly name: string;
+  /** Extents of its axes. */
   readonly shape: Shape;
+  /** All elements, row-major. */
   readonly data: Float32Array;
 }
 
@@ -36,7 +39,12 @@ const ENTRY_BYTES = 512;
 export function writeTorchFile(
   path: string,
   entries: readonly TorchEntry[],
-  { dtype = 'f32' }: { dtype?: TorchDType } = {},
+  {
+    dtype = 'f32',
+  }: {
+    /** What values are rounded to. Default f32. */
+    dtype?: TorchDType;
+  } = {},
 ): void {
   if (new Set(entries.map((entry) => entry.name)).size !== entries.length)
     throw new InputError(`${path}: a tensor name is repeated`);

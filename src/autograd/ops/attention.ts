@@ -39,6 +39,7 @@ function activeOf(op: string, dropout: AttentionDropout | undefined): AttentionD
 
 /** Which tokens see which. */
 export interface AttentionOptions {
+  /** A token sees itself and those before it. Default false: all of its sequence. */
   readonly causal?: boolean;
 }
 

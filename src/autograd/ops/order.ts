@@ -28,6 +28,7 @@ export interface Sorted {
 export interface SortOptions {
   /** Negative: from the end. */
   readonly axis?: number;
+  /** The largest first. Default false. */
   readonly descending?: boolean;
 }
 
@@ -127,6 +128,7 @@ const CUMSUM = signature('cumsum', { x: numbers('...') }, { numbers: { axis: int
 
 /** Direction of `cumsum`. */
 export interface CumsumOptions {
+  /** Sums from the end: each element is the sum of itself and those behind it. Default false. */
   readonly reverse?: boolean;
 }
 

@@ -300,7 +300,9 @@ export const elu = (x: Tensor, alpha = 1): Tensor => operation('elu', [x], [alph
 
 /** Bounds of `clamp`: either or both. */
 export interface ClampBounds {
+  /** What is less becomes it. */
   readonly min?: number | undefined;
+  /** What is more becomes it. */
   readonly max?: number | undefined;
 }
 

@@ -97,6 +97,7 @@ function tokenCounts(op: string, queries: PackedSequences, passages: PackedSeque
   return { extents, gpu: queries.gpu };
 }
 
+/** Which pairs `lateInteraction` scores, and what becomes of a query's tokens. */
 export interface LateInteractionOptions extends ScoredPairs {
   /** Over a query's tokens: 'mean', so that long queries score like short ones (BGE-M3), or 'sum' (ColBERT). */
   reduction?: 'mean' | 'sum';
@@ -153,9 +154,11 @@ export function lateInteraction(
 export interface LexicalTokens {
   /** One a token, on the host. */
   readonly ids: ArrayLike<number>;
+  /** Where each text begins and ends among the ids. */
   readonly sequences: PackedSequences;
 }
 
+/** Which pairs `lexicalScores` scores, and which ids it leaves out. */
 export interface LexicalOptions extends ScoredPairs {
   /** Ids that never match, as CLS, EOS, PAD and UNK of a tokenizer. */
   special?: readonly number[];

@@ -19,7 +19,9 @@ export interface TileSource {
   tiles(rowsPerTile: number): Tensor;
 }
 
+/** Dropout of attention's weights: a probability, and the stream that it is drawn from. */
 export interface AttentionDropout extends RandomStream {
+  /** That a weight of the softmax is dropped, from 0 to below 1; others are divided by 1 − p. */
   readonly probability: number;
 }
 

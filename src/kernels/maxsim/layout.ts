@@ -31,11 +31,17 @@ export interface MaxSimLayout {
 
 /** Consecutive queries whose maxima and positions, [rows, columns] each, are in memory together. */
 export interface MaxSimBlock {
+  /** Number of its first query. */
   readonly firstQuery: number;
+  /** How many queries. */
   readonly queries: number;
+  /** Row of `MaxSimLayout.tokens` of its first query's first token. */
   readonly firstRow: number;
+  /** Tokens of its queries that take part. */
   readonly rows: number;
+  /** Row of `MaxSimLayout.tiles` of its first tile. */
   readonly firstTile: number;
+  /** How many tiles. */
   readonly tiles: number;
   /** Tokens [begin, end) of the queries. */
   readonly tokens: TokenRange;
@@ -45,16 +51,23 @@ export interface MaxSimBlock {
 
 /** Tokens of one text among those of a batch. */
 export interface TokenRange {
+  /** The first token. */
   readonly begin: number;
+  /** The token behind the last. */
   readonly end: number;
 }
 
 /** Consecutive passages, and for each query the columns that they are. */
 export interface MaxSimPart {
+  /** Number of its first passage. */
   readonly firstPassage: number;
+  /** How many passages. */
   readonly passages: number;
+  /** Column of the first of them in a query's row of scores. */
   readonly firstSlot: number;
+  /** Columns that a query has of this part. */
   readonly slots: number;
+  /** Of its passages. */
   readonly tokens: TokenRange;
 }
 

@@ -18,6 +18,7 @@ import { namedFolder } from './folder.js';
 export interface EmbedderSurroundings {
   /** Of rank 0, which tells what concerns all. */
   readonly report: Reporter;
+  /** Where there are several ranks. */
   readonly communicator?: Communicator | undefined;
   /** Opens the rank's own adapter; where there are no ranks, one is opened by `--adapter`. */
   readonly openGpu?: ((options?: Omit<GpuOptions, 'adapter'>) => Promise<Gpu>) | undefined;
@@ -34,18 +35,25 @@ export type OpenArguments = Pick<
 
 /** A model with its tokenizer, ready to encode texts. */
 export interface Embedder {
+  /** The model's, of a model of the hub the one in the cache. */
   readonly folder: string;
+  /** The device that the model is on; `close` closes it. */
   readonly gpu: Gpu;
+  /** On `gpu`. */
   readonly model: M3Model;
+  /** Of the same folder. */
   readonly tokenizer: Tokenizer;
   /** The same, which tokenizes ahead of the GPU. */
   readonly threads: TokenizerThreads;
   /** Puts instructions before texts as the flags say; undefined where they say nothing, and the folder's prompt counts. */
   readonly query: ((text: string) => string) | undefined;
+  /** The same for passages. */
   readonly passage: ((text: string) => string) | undefined;
   /** Most tokens of a query and of a passage. */
   readonly queryMaxLength: number;
+  /** Most tokens of a passage, special ones included. */
   readonly passageMaxLength: number;
+  /** Frees the model, ends the tokenizer's threads and closes the device. */
   close(): Promise<void>;
 }
 

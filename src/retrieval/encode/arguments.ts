@@ -8,6 +8,7 @@ import {
   group,
   integer,
   optional,
+  type ParsedCommand,
   parseFlags,
   required,
   text,
@@ -104,7 +105,7 @@ export type EncodeArguments = Omit<FlagValues<typeof encodeFlags>, 'format' | 'm
 export function parseEncodeArguments(
   argv: readonly string[],
   ranks?: number,
-): { args: EncodeArguments; notices: string[] } {
+): ParsedCommand<EncodeArguments> {
   const { values, notices, positionals, given } = parseFlags(encodeFlags, argv, {
     positionals: true,
     aliases: embedderAliases,

@@ -31,7 +31,14 @@ export interface EncodeStreamOptions extends TextOptions {
   /** Place of the first text that `texts` gives, where an earlier run got so far (`resumable`). Default 0. */
   start?: number | undefined;
   /** Hears of each batch that has been computed, by whichever rank, before its texts are given back. */
-  onBatch?: ((batch: { readonly texts: number; readonly tokens: number }) => void) | undefined;
+  onBatch?:
+    | ((batch: {
+        /** How many the batch had. */
+        readonly texts: number;
+        /** Of all of them, special ones included. */
+        readonly tokens: number;
+      }) => void)
+    | undefined;
 }
 
 export const BATCH_TOKENS = 8192;

@@ -13,6 +13,7 @@ import {
   integer,
   listOf,
   optional,
+  type ParsedCommand,
   parseFlags,
   text,
   type ValueType,
@@ -175,7 +176,7 @@ export type EvaluateArguments = FlagValues<typeof evaluateFlags>;
 export function parseEvaluateArguments(
   argv: readonly string[],
   ranks?: number,
-): { args: EvaluateArguments; notices: string[] } {
+): ParsedCommand<EvaluateArguments> {
   const {
     values: args,
     notices,

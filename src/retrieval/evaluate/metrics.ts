@@ -20,6 +20,7 @@ const UNCUT: ReadonlySet<string> = new Set<MetricKind>(['ndcg', 'map', 'mrr']);
 
 /** A metric at a cutoff, e.g. nDCG@10. */
 export interface Metric {
+  /** What is measured. */
   readonly kind: MetricKind;
   /** Infinity: the whole ranking. */
   readonly k: number;
@@ -90,6 +91,7 @@ export function queryMetrics(
 
 /** What metrics say of a run. */
 export interface Evaluation {
+  /** In the order in which they were asked for. */
   readonly metrics: readonly Metric[];
   /** Judged queries that the run answers, in the order of the judgements. */
   readonly queries: readonly string[];
@@ -123,7 +125,15 @@ export function evaluateRun(qrels: Qrels, run: Run, metrics: readonly Metric[]):
  */
 export function means(
   { metrics, queries, values, unanswered }: Evaluation,
-  { complete = false, members }: { complete?: boolean; members?: ReadonlySet<number> | undefined } = {},
+  {
+    complete = false,
+    members,
+  }: {
+    /** All metrics over all judged queries, as `trec_eval -c`. Default false. */
+    complete?: boolean;
+    /** Only these queries, by their places in `queries`. Default: all. */
+    members?: ReadonlySet<number> | undefined;
+  } = {},
 ): Float64Array {
   return Float64Array.from(metrics, ({ kind }, m) => {
     let sum = 0;

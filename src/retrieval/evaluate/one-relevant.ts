@@ -17,7 +17,9 @@ export interface RetrievalMetrics {
 
 /** Queries, texts, and which text answers which query. */
 export interface RetrievalTask {
+  /** One text each. */
   readonly queries: readonly string[];
+  /** The texts that all queries are compared to. */
   readonly candidates: readonly string[];
   /** Per query, the index of its one relevant candidate. */
   readonly targets: readonly number[];
@@ -35,7 +37,12 @@ export async function evaluateRetrieval(
   model: M3Model,
   tokenizer: Tokenizer,
   { queries, candidates, targets }: RetrievalTask,
-  { maxLength }: { maxLength?: number } = {},
+  {
+    maxLength,
+  }: {
+    /** Most tokens of a text; by default as the model's folder says. */
+    maxLength?: number;
+  } = {},
 ): Promise<Record<RetrievalMode, RetrievalMetrics>> {
   if (queries.length === 0)
     throw new ShapeError('evaluateRetrieval', 'no queries: there is nothing to average');

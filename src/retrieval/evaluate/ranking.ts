@@ -11,7 +11,9 @@ export type Qrels = ReadonlyMap<string, ReadonlyMap<string, number>>;
 
 /** A document that was found, and its score. */
 export interface Hit {
+  /** Its id. */
   readonly doc: string;
+  /** Larger is better. */
   readonly score: number;
 }
 

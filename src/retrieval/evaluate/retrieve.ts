@@ -21,21 +21,29 @@ import type { RetrievalMode } from './arguments.js';
 
 /** Documents of a query by index, best first, equal scores by the lower index. */
 export interface Ranking {
+  /** Places in the corpus. */
   readonly indices: Uint32Array;
+  /** Of each of them. */
   readonly scores: Float32Array;
 }
 
 /** Documents that are worth a closer look, in ascending order, with the scores that were computed. */
 export interface Candidates {
+  /** Places in the corpus. */
   readonly indices: Uint32Array;
+  /** Of each of them. */
   readonly dense: Float32Array;
+  /** Of each of them; 0 without a token of the query. */
   readonly sparse: Float32Array;
+  /** Of each of them. */
   readonly colbert: Float32Array;
 }
 
 /** What each mode found for each query. */
 export interface Retrieved {
+  /** Per query; undefined where dense was not asked for. */
   readonly dense: readonly Ranking[] | undefined;
+  /** Per query; undefined where sparse was not asked for. */
   readonly sparse: readonly Ranking[] | undefined;
   /** Where ColBERT or hybrid was asked for. */
   readonly candidates: readonly Candidates[] | undefined;
@@ -43,10 +51,21 @@ export interface Retrieved {
 
 /** Queries, the corpus they are searched in, and how. */
 export interface RetrievalRequest {
-  readonly corpus: { readonly ids: { readonly length: number }; texts(): Iterable<string> };
+  /** The documents: how many, and their texts, which may be read more than once. */
+  readonly corpus: {
+    /** One a document; only how many there are is asked. */
+    readonly ids: {
+      /** Documents of the corpus. */
+      readonly length: number;
+    };
+    /** All texts in the order of the ids, from the first on with each call. */
+    texts(): Iterable<string>;
+  };
+  /** One text each. */
   readonly queries: readonly string[];
   /** Per query the document that it must not find. */
   readonly excluded: readonly (number | undefined)[];
+  /** What is to be found: at least one. */
   readonly modes: ReadonlySet<RetrievalMode>;
   /** Documents of a ranking. */
   readonly topK: number;
@@ -65,16 +84,23 @@ export type RetrievalModel = Pick<Embedder, 'gpu' | 'model' | 'threads' | 'query
 
 /** As the flags of those names; a length that is not told is the model's. */
 export interface RetrievalSettings {
+  /** Most tokens of a query, special ones included. */
   readonly queryMaxLength?: number | undefined;
+  /** Most tokens of a document, special ones included. */
   readonly passageMaxLength?: number | undefined;
+  /** Dense and ColBERT vectors are cut to so many values before they are normalised; null: not. */
   readonly truncateDim?: number | null;
+  /** Tokens in one packed batch. A longer text is a batch of its own. */
   readonly batchTokens?: number | undefined;
 }
 
 /** What `retrieve` needs besides the request. */
 export interface RetrievalSurroundings {
+  /** Lengths and batches. */
   readonly settings: RetrievalSettings;
+  /** Ranks that share the texts; each gives the same request and has the same answer. */
   readonly communicator?: Communicator | undefined;
+  /** For people, one line. */
   readonly note: (line: string) => void;
   /** Hears how far texts are encoded, and searched for. */
   readonly progress?: ((work: Work) => void) | undefined;

@@ -9,6 +9,7 @@ import { CounterRandom } from '../../tensor/random.js';
 export interface PairedTest {
   /** Pairs, and those of them that differ. */
   readonly pairs: number;
+  /** Pairs of two values that are not equal. */
   readonly different: number;
   /** Mean of b − a. */
   readonly difference: number;
@@ -24,6 +25,7 @@ export interface PairedTest {
 export interface PairedTestOptions {
   /** Assignments of signs that are drawn; where there are no more than that, all are counted. */
   permutations?: number;
+  /** Of the draws. Default 42. */
   seed?: number;
 }
 

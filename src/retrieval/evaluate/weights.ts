@@ -9,11 +9,13 @@ import { type Candidates, type HybridWeights, hybridRanking } from './retrieve.j
 
 /** The hybrid weights that were found, and what they reach. */
 export interface TunedWeights {
+  /** Of dense, sparse and ColBERT scores. */
   readonly weights: HybridWeights;
   /** Mean of the metric with them. */
   readonly value: number;
   /** Points that were tried, and how many of them reach the same value. */
   readonly tried: number;
+  /** Of the points that were tried, those with the same value. */
   readonly equal: number;
 }
 
@@ -35,7 +37,10 @@ export function simplexGrid(steps: number): HybridWeights[] {
  * `ids`: of the documents, by index. @throws ShapeError without queries.
  */
 export function tuneWeights(
-  queries: readonly { readonly id: string }[],
+  queries: readonly {
+    /** As the judgements have it. */
+    readonly id: string;
+  }[],
   candidates: readonly Candidates[],
   ids: readonly string[],
   qrels: Qrels,

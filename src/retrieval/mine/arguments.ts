@@ -12,6 +12,7 @@ import {
   inert,
   integer,
   optional,
+  type ParsedCommand,
   parseFlags,
   required,
   text,
@@ -146,10 +147,7 @@ export const mineFlags = {
 export type MineArguments = FlagValues<typeof mineFlags>;
 
 /** @throws InputError, one line that names the flag. */
-export function parseMineArguments(
-  argv: readonly string[],
-  ranks?: number,
-): { args: MineArguments; notices: string[] } {
+export function parseMineArguments(argv: readonly string[], ranks?: number): ParsedCommand<MineArguments> {
   const {
     values: args,
     notices,

@@ -26,16 +26,21 @@ const MOST_ROWS = 10_000;
 
 /** What was done, for notices and tests. */
 export interface MiningSummary {
+  /** Rows that were written. */
   readonly rows: number;
+  /** Different texts of the pool. */
   readonly candidates: number;
+  /** Different queries. */
   readonly queries: number;
   /** Rows with fewer negatives than were wanted. */
   readonly short: number;
   /** Negatives that were drawn from the whole pool, and in how many rows. */
   readonly drawn: number;
+  /** Rows with such negatives. */
   readonly drawnRows: number;
   /** Candidates that bounds and margins left out. */
   readonly tooNear: number;
+  /** Candidates that were farther than the bound. */
   readonly tooFar: number;
 }
 

@@ -8,9 +8,15 @@ import { CounterRandom } from '../../tensor/random.js';
 /** Which of the texts that a search finds count as negatives. */
 export interface NegativeRules {
   /** Ranks from 0, `lowest` included and `highest` not, counted before anything is left out. */
-  readonly range: { readonly lowest: number; readonly highest: number };
+  readonly range: {
+    /** The first rank that counts. */
+    readonly lowest: number;
+    /** The first rank that does not count any more. */
+    readonly highest: number;
+  };
   /** Negatives wanted for a row. */
   readonly negatives: number;
+  /** `random`: drawn from the candidates that are left; `top`: the nearest of them. */
   readonly sampling: 'random' | 'top';
   /** What is done where too few candidates are left: texts drawn from the whole pool, or nothing. */
   readonly fill: 'random' | 'none';
@@ -22,7 +28,9 @@ export interface NegativeRules {
   readonly farthest: number | null;
   /** By how much a candidate must be farther than the positive: so much, and such a share of the positive's score. */
   readonly absoluteMargin: number | null;
+  /** The share; null: none. */
   readonly relativeMargin: number | null;
+  /** Of the draws, with the row's number. */
   readonly seed: number;
 }
 
@@ -38,6 +46,7 @@ export interface MinedRow {
   readonly excluded: ReadonlySet<number>;
   /** The score of each positive, where there is a margin. */
   readonly positiveScores: readonly number[];
+  /** Different texts of the pool, from which rows are filled. */
   readonly poolSize: number;
 }
 
@@ -49,6 +58,7 @@ export interface Negatives {
   readonly filled: number;
   /** Candidates within the range that the bounds on scores left out. */
   readonly tooNear: number;
+  /** Candidates that were farther than the bound. */
   readonly tooFar: number;
 }
 

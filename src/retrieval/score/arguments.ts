@@ -10,6 +10,7 @@ import {
   group,
   integer,
   optional,
+  type ParsedCommand,
   parseFlags,
   text,
   withDefault,
@@ -136,16 +137,16 @@ const MODEL_SCALE = 50;
 
 /** Flags of `dawntune score` as values; `parseScoreArguments` makes them of words. */
 export type ScoreArguments = Omit<FlagValues<typeof scoreFlags>, 'inputFile' | 'outputFile' | 'scale'> & {
+  /** Rows of training data. */
   readonly inputFile: string;
+  /** The same rows with `pos_scores` and `neg_scores`. */
   readonly outputFile: string;
+  /** Scores are multiplied by it. */
   readonly scale: number;
 };
 
 /** @throws InputError, one line that names the flag. */
-export function parseScoreArguments(
-  argv: readonly string[],
-  ranks?: number,
-): { args: ScoreArguments; notices: string[] } {
+export function parseScoreArguments(argv: readonly string[], ranks?: number): ParsedCommand<ScoreArguments> {
   const { values, notices, positionals, given } = parseFlags(scoreFlags, argv, {
     positionals: true,
     aliases: embedderAliases,

@@ -28,7 +28,9 @@ import { SpooledQueries } from './queries.js';
 export interface PairTexts {
   /** In the order of their numbers; read once. */
   readonly queries: Iterable<string> | AsyncIterable<string>;
+  /** In the order of their numbers; read once. */
   readonly passages: Iterable<string> | AsyncIterable<string>;
+  /** By the numbers of both. */
   readonly pairs: Pairs;
 }
 
@@ -36,7 +38,9 @@ export interface PairTexts {
 export interface PairScoreOptions {
   /** What is computed; default: all. */
   readonly representations?: ReadonlySet<Representation>;
+  /** Length and prompt of queries. */
   readonly query?: TextOptions;
+  /** Length and prompt of passages. */
   readonly passage?: TextOptions;
   /** Tokens in one packed batch. A longer text is a batch of its own. */
   readonly batchTokens?: number;

@@ -3,7 +3,9 @@ import { ShapeError } from '../../errors.js';
 
 /** Pair i is query `queryOf[i]` with passage `passageOf[i]`. */
 export interface Pairs {
+  /** Numbers of queries, from 0. */
   readonly queryOf: Uint32Array;
+  /** Numbers of passages, from 0; as many. */
   readonly passageOf: Uint32Array;
 }
 

@@ -31,8 +31,11 @@ import { combinedScores, jsonFloats, neededScores, teacherEntropy } from './teac
 
 /** What a rank of the command has around it. */
 export interface ScoreSurroundings {
+  /** Of rank 0, which tells what concerns all. */
   readonly report: Reporter;
+  /** Where there are several ranks. */
   readonly communicator?: Communicator | undefined;
+  /** Opens the rank's own adapter; where there are no ranks, one is opened by `--adapter`. */
   readonly openGpu?: ((options?: Omit<GpuOptions, 'adapter'>) => Promise<Gpu>) | undefined;
 }
 
@@ -40,8 +43,11 @@ type Surroundings = ScoreSurroundings & { readonly communicator: Communicator };
 
 /** What was scored; entropies in nats, over the rows with at least two candidates. */
 export interface ScoreSummary {
+  /** Rows that were written. */
   readonly rows: number;
+  /** Query and passage, of all rows. */
   readonly pairs: number;
+  /** Rows with at least two candidates. */
   readonly teachingRows: number;
   /** Mean entropy of the softmax over a row's scores; NaN without such rows. */
   readonly entropy: number;

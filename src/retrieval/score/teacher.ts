@@ -23,7 +23,7 @@ export function neededScores(mode: ScoreMode, weights: ScoreWeights): Set<Repres
  * FlagEmbedding's `compute_score` has it. scores: [pairs] each, those that `neededScores` names.
  */
 export function combinedScores(
-  scores: { readonly [Name in Representation]?: Float32Array | undefined },
+  scores: Readonly<Partial<Record<Representation, Float32Array | undefined>>>,
   mode: ScoreMode,
   weights: ScoreWeights,
   mean: boolean,

@@ -59,9 +59,11 @@ export interface IndexSettings {
 
 /** Settings of `buildApproximateIndex`. */
 export interface BuildOptions extends Partial<Omit<IndexSettings, 'metric'>> {
+  /** What neighbours are near by. */
   readonly metric: Metric;
   /** 0: as many as there are cores. With 1, two indexes of one corpus are alike. */
   readonly threads?: number;
+  /** Told how many rows are in it, of how many. */
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
 }
 
@@ -184,9 +186,11 @@ function readRecord(file: string): IndexRecord {
 
 /** Settings of a search in an ApproximateIndex. */
 export interface ApproximateOptions {
+  /** Neighbours of each query. */
   readonly k: number;
   /** Candidates that are looked at for each query; more find more of the true neighbours, and take longer. */
   readonly expansion?: number;
+  /** 0: as many as there are cores. Default 0. */
   readonly threads?: number;
   /** Ranks that share the queries; each maps the same file. */
   readonly communicator?: Communicator | undefined;
@@ -216,6 +220,7 @@ export class ApproximateIndex {
     return new ApproximateIndex(file, record);
   }
 
+  /** What it was built by. */
   get metric(): Metric {
     return this.record.metric;
   }

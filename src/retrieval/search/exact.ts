@@ -31,6 +31,7 @@ import { gatherTiles, ownTiles } from './shares.js';
 
 /** Settings of `searchExact`. */
 export interface SearchOptions {
+  /** What neighbours are near by. */
   readonly metric: Metric;
   /** Neighbours of each query. */
   readonly k: number;

@@ -6,6 +6,7 @@ import { ShapeError } from '../../errors.js';
 
 /** Documents of one query, best first, equal scores by the lower index; none without a token of the query. */
 export interface SparseHits {
+  /** Places in the index. */
   readonly indices: Uint32Array;
   /** Above 0, as the weights are. */
   readonly scores: Float32Array;
@@ -42,6 +43,7 @@ export class InvertedIndexBuilder {
     this.weights.set(weights);
   }
 
+  /** The index of what was added, in memory of its own. */
   build(): InvertedIndex {
     // A counting sort by token keeps the documents of each in order.
     const starts = new Float64Array(this.vocabulary + 1);
@@ -68,6 +70,7 @@ export class InvertedIndex {
   private readonly sums: Float64Array;
   private readonly touched: Uint32Array;
 
+  /** For InvertedIndexBuilder: of lists that are sorted by token. */
   constructor(
     /** Documents. */
     readonly count: number,

@@ -9,6 +9,7 @@ import {
   integer,
   listOf,
   optional,
+  type ParsedCommand,
   parseFlags,
   progressFlag,
   required,
@@ -72,7 +73,7 @@ export const splitFlags = {
 export type SplitArguments = FlagValues<typeof splitFlags>;
 
 /** @throws InputError, one line that names the flag. */
-export function parseSplitArguments(argv: readonly string[]): { args: SplitArguments; notices: string[] } {
+export function parseSplitArguments(argv: readonly string[]): ParsedCommand<SplitArguments> {
   const { values: args, notices } = parseFlags(splitFlags, argv);
   const sorted = [...args.lengthList].sort((a, b) => a - b);
   const twice = sorted.find((length, i) => length === sorted[i + 1]);

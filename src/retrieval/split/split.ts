@@ -24,12 +24,17 @@ import type { SplitArguments } from './arguments.js';
 
 /** What is told of a file, as upstream's log has it. */
 export interface SplitRecord {
+  /** Of the file that was read, without its folder. */
   readonly file_name: string;
+  /** Rows that were read. */
   readonly size: number;
   /** Mean of the rows' lengths. */
   readonly avg_length: number;
+  /** As it was found. */
   readonly file_path: string;
+  /** When reading began. */
   readonly start_time: string;
+  /** When the last part was written. */
   readonly end_time: string;
   /** Rows of each range that was written, by its name `len-LO-HI`. */
   readonly split_info: Readonly<Record<string, number>>;

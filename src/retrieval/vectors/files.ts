@@ -18,9 +18,11 @@ export type VectorDType = (typeof vectorDTypes)[number];
 
 /** Vectors of a file, which is open until `close`. */
 export interface VectorFile extends VectorRows {
+  /** As they are stored; `read` gives f32. */
   readonly dtype: VectorDType;
   /** The file, and what in it, for messages. */
   describe(): string;
+  /** Closes the file; nothing can be read afterwards. */
   close(): void;
 }
 

@@ -6,6 +6,7 @@ import { ShapeError } from '../../errors.js';
 
 /** Vectors that can be read in ranges of rows, from memory or a file. */
 export interface VectorRows {
+  /** How many vectors. */
   readonly count: number;
   /** Values of a vector. */
   readonly width: number;

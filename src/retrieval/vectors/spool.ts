@@ -23,6 +23,7 @@ const BLOCK_VALUES = 1 << 20;
 /** Dispose when done. */
 export class VectorSpool implements VectorRows {
   readonly width: number;
+  /** Vectors that were appended. */
   count = 0;
   private readonly blockRows: number;
   private readonly blocks: Float32Array[] = [];
@@ -31,6 +32,10 @@ export class VectorSpool implements VectorRows {
   private file: NamelessFile | undefined;
   private closed = false;
 
+  /**
+   * `memory`: bytes that stay in memory, 256 MiB by default; what is more goes to a file without a name. @throws
+   * ShapeError for a width that is none.
+   */
   constructor({ width, memory = 256 << 20, folder }: SpoolOptions) {
     if (!Number.isInteger(width) || width < 1) throw new ShapeError('VectorSpool', `rows of ${width} values`);
     this.width = width;
@@ -91,6 +96,7 @@ export class VectorSpool implements VectorRows {
     return this.file !== undefined;
   }
 
+  /** Frees memory and file. */
   dispose(): void {
     this.closed = true;
     this.blocks.length = 0;

@@ -59,9 +59,13 @@ export interface M3LossSettings {
 
 /** Coefficients of the single losses in L₀, before the division by 4. */
 export interface LossWeights {
+  /** Default 1. */
   dense: number;
+  /** In `m3LossWeights` 0.1. */
   sparse: number;
+  /** Default 1. */
   colbert: number;
+  /** Default 1. */
   ensemble: number;
 }
 
@@ -79,16 +83,23 @@ export interface M3LossBatch extends ScoredBatch {
 
 /** Scores of queries with texts, by each of the three heads and together. */
 export interface M3Scores {
+  /** Inner products, divided by the temperature. */
   readonly dense: Tensor;
+  /** Lexical scores, divided by it; undefined unless unified. */
   readonly sparse?: Tensor;
+  /** Late interaction, divided by it; undefined unless unified. */
   readonly colbert?: Tensor;
+  /** dense + 0.3 · sparse + colbert; undefined unless unified. */
   readonly ensemble?: Tensor;
 }
 
 /** The loss of each score matrix alone, before they are weighed; `hybrid` is that of the ensemble. */
 export interface M3LossParts {
+  /** Of dense scores. */
   readonly dense: Tensor;
+  /** Of lexical scores; undefined unless unified. */
   readonly sparse?: Tensor;
+  /** Of ColBERT scores; undefined unless unified. */
   readonly colbert?: Tensor;
   /** None where upstream's behaviour without in-batch negatives is restored. */
   readonly hybrid?: Tensor;
@@ -136,7 +147,14 @@ export async function m3Loss(
   batch: M3LossBatch,
   settings: M3LossSettings,
   communicator?: Communicator,
-): Promise<{ loss: Tensor; scores: M3Scores; parts: M3LossParts }> {
+): Promise<{
+  /** [scalar] f32, on the tape. */
+  loss: Tensor;
+  /** What it was computed from. */
+  scores: M3Scores;
+  /** Of each head and of their ensemble, before they are weighed. */
+  parts: M3LossParts;
+}> {
   SETTINGS.read('m3Loss', settings, 'settings');
   const { group, noInBatchNeg: own = false, queries } = batch;
   const { temperature, kind } = withDefaults(settings);

@@ -10,6 +10,7 @@ import { MachineError } from '../../errors.js';
 
 /** Something that was started. A failure is held until somebody waits. */
 export interface Pending {
+  /** Resolves when it is done; rejects with a RankError when some rank failed. */
   wait(): Promise<void>;
 }
 
@@ -35,7 +36,11 @@ export class RankError extends MachineError {
   /** As an InputError's; of a rank's own failure. */
   more: readonly string[] = [];
 
-  constructor(readonly failure: RankFailure) {
+  /** `failure`: which rank, and why. */
+  constructor(
+    /** Which rank, and why. */
+    readonly failure: RankFailure,
+  ) {
     super(failure.rank === ALL_RANKS ? failure.message : `rank ${failure.rank}: ${failure.message}`);
   }
 }
@@ -44,6 +49,7 @@ export class RankError extends MachineError {
 export interface Communicator {
   /** From 0. */
   readonly rank: number;
+  /** How many ranks. */
   readonly size: number;
   /** One process plays all ranks, which may then share a device. */
   readonly emulated?: boolean;

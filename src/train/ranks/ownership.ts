@@ -7,7 +7,9 @@ import { partOf } from './communicator.js';
 
 /** Which part of the parameters a rank updates. */
 export interface Ownership {
+  /** From 0. */
   readonly rank: number;
+  /** How many ranks. */
   readonly size: number;
   /** Of the store's flat buffers, ascending, in multiples of 128 elements. */
   readonly ranges: readonly ElementRange[];

@@ -16,7 +16,9 @@ import { together } from './together.js';
 export interface WantedAdapters {
   /** `--nproc_per_node`; 1 where it was not given. */
   readonly nprocPerNode: number;
+  /** `--adapter`: a part of the name that all ranks' adapters have. */
   readonly adapter: string | null;
+  /** `--adapters`: such a part for each rank of this machine. */
   readonly adapters: readonly string[] | null;
 }
 

@@ -6,15 +6,19 @@ import type { TransportPlace } from './transport.js';
 
 /** What a rank in a thread of its own is given. */
 export interface RankContext<Data = unknown> {
+  /** What joins this rank with the others. */
   readonly communicator: Communicator;
+  /** As `RankThreadsOptions.data` has it, copied to this thread. */
   readonly data: Data;
   /** Goes to the reporter of the thread that started the ranks: all of rank 0, of the others their notes. */
   readonly report: Reporter;
+  /** Whether the run is asked to end. */
   readonly stop: StopRequest;
 }
 
 /** What the module of a rank exports. What `runRank` returns goes to another thread. */
 export interface RankModule<Data = unknown, Result = unknown> {
+  /** The rank's work, from the first call to the communicator to the last. */
   runRank(context: RankContext<Data>): Promise<Result>;
 }
 

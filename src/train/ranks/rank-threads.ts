@@ -22,12 +22,18 @@ import {
 
 /** How many ranks, what they run, and how long one may be silent. */
 export interface RankThreadsOptions {
+  /** How many ranks. */
   readonly size: number;
   /** A RankModule, by its URL. */
-  readonly module: { readonly href: string };
+  readonly module: {
+    /** As text, e.g. `file:///…/rank.js`. */
+    readonly href: string;
+  };
   /** Goes to each rank. */
   readonly data: unknown;
+  /** Told by rank 0, and notes of the others. */
   readonly report: Reporter;
+  /** Looked at between batches; every rank sees the same answer. */
   readonly stop?: StopRequest;
   /** How long a rank that others wait for may give no sign of life. */
   readonly timeoutSeconds?: number;
@@ -55,6 +61,7 @@ export class RankThreads<Result> {
   private readonly stopCell = new Int32Array(new SharedArrayBuffer(4));
   private readonly failed: Promise<void>;
 
+  /** Starts the threads. @throws as `Worker` does. */
   constructor(private readonly options: RankThreadsOptions) {
     const { size, module, data, report, timeoutSeconds = DEFAULT_TIMEOUT_SECONDS, busySeconds } = options;
     this.world = threadsWorld(size);

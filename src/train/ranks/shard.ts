@@ -20,6 +20,7 @@ import { type Ownership, ownershipOf, rangesOfPart } from './ownership.js';
 
 /** A range of the flat buffers and where its moments lie in those of the rank that has them. */
 export interface OwnedRange extends ElementRange {
+  /** The first of the rank's moments that belongs to it. */
   readonly momentsStart: number;
 }
 
@@ -31,6 +32,7 @@ const ROW_BYTES = 16 << 20;
 export class Shard {
   /** Of each rank, ascending. */
   private readonly ranges: readonly (readonly OwnedRange[])[];
+  /** What this rank updates. */
   readonly own: Ownership;
   /** Elements of the own moments. */
   readonly count: number;
@@ -42,6 +44,7 @@ export class Shard {
    * rows that all ranks together exchange at a time.
    */
   constructor(
+    /** What joins this rank with the others. */
     readonly communicator: Communicator,
     private readonly buckets: readonly GradientBucket[],
     private readonly rowBytes = ROW_BYTES,

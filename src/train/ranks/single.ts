@@ -6,6 +6,7 @@ import { roundToBf16 } from './sums.js';
 /** The communicator of a world of one rank. */
 export class SingleCommunicator implements Communicator {
   readonly rank = 0;
+  /** One. */
   readonly size = 1;
   private failed: RankError | undefined;
 

@@ -52,6 +52,7 @@ const SETTINGS = new OptionNames<StepSettings>({
 export interface StepWatch {
   /** `layer` 0: the embeddings. */
   readonly onHidden?: ((layer: number, hidden: Tensor) => void) | undefined;
+  /** What the model says of the batch, and the scores of the loss. */
   readonly onScores?: ((texts: Representations, scores: M3Scores) => Promise<void>) | undefined;
 }
 
@@ -61,7 +62,9 @@ export interface StepContext {
   readonly random?: RandomStreams | undefined;
   /** Multiplies the gradients. */
   readonly lossScale?: number;
+  /** Where there are several ranks. */
   readonly communicator?: Communicator | undefined;
+  /** Looks on; nothing changes for it. */
   readonly watch?: StepWatch | undefined;
   /** Shown the parts of the batch's loss before backward, which frees them; they have no graph. */
   readonly onParts?: ((parts: M3LossParts) => void) | undefined;

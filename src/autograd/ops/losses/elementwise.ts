@@ -49,6 +49,7 @@ export function l1Loss(x: Tensor, target: Tensor, options: LossOptions = {}): Te
 
 /** Reduction of `huberLoss`, and where it turns from squares to lines. */
 export interface HuberOptions extends LossOptions {
+  /** Differences below it are squared, others count linearly; above 0. Default 1. */
   delta?: number;
 }
 

@@ -10,6 +10,7 @@ export type Reduction = 'mean' | 'sum' | 'none';
 
 /** How the values of a loss become one. */
 export interface LossOptions {
+  /** Default `mean`. */
   reduction?: Reduction;
 }
 

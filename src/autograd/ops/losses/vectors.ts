@@ -52,6 +52,7 @@ export function cosineSimilarity(a: Tensor, b: Tensor, axis = -1, eps = 1e-8): T
 
 /** Reduction of `cosineEmbeddingLoss`, and how alike others may be. */
 export interface CosineEmbeddingOptions extends LossOptions {
+  /** Cosine from which on a pair of others costs something. Default 0. */
   margin?: number;
 }
 
@@ -152,6 +153,7 @@ export function multipleNegativesRanking(
 
 /** Margin and distance of `tripletLoss`. */
 export interface TripletOptions extends LossOptions {
+  /** By how much the negative must be farther than the positive. Default 1. */
   margin?: number;
   /** ‖a − b + 1e-6‖ as PyTorch's `pairwise_distance`, or 1 − cos(a, b). */
   distance?: 'euclidean' | 'cosine';
