@@ -14,6 +14,7 @@ export class InputError extends Error {
   /** `more`: lines for people that belong below the message, such as other rows at fault. */
   constructor(
     message: string,
+    /** Lines for people, below the message. */
     readonly more: readonly string[] = [],
   ) {
     super(message);
