@@ -10,6 +10,7 @@ import { demoRows, demoTokenizerFolder } from '../src/demo/demo-data.js';
 import { InputError } from '../src/errors.js';
 import { Charsmap } from '../src/tokenizer/charsmap.js';
 import { readSentencePiece } from '../src/tokenizer/sentencepiece.js';
+import { TextCache } from '../src/tokenizer/text-cache.js';
 import { Tokenizer } from '../src/tokenizer/tokenizer.js';
 
 const golden = path.join(import.meta.dirname, '../../test/golden');
@@ -268,6 +269,14 @@ test('the cache changes no result', () => {
       assert.deepEqual(ids, plain.encode(text, maxLength));
       ids.fill(77); // The caller's own copy.
     }
+});
+
+test('the cache is bounded for texts of any length: what was not asked for longest goes first', () => {
+  const cache = new TextCache(64_000);
+  for (let i = 0; i < 5000; i++) cache.set(`${i}`, { ids: new Uint32Array(1), complete: true });
+  const kept = Array.from({ length: 5000 }, (_, i) => i).filter((i) => cache.get(`${i}`));
+  assert.ok(kept.length > 900 && kept.length < 1000, `${kept.length} texts`);
+  assert.equal(kept[0], 5000 - kept.length);
 });
 
 test('special tokens, sizes and files of a model folder', () => {

@@ -7,6 +7,12 @@ export interface CachedText {
   complete: boolean;
 }
 
+/** What an entry takes beside its characters and ids, in their unit of some 3 to 4 bytes. */
+const ENTRY = 64;
+
+const sizeOf = (text: string, { ids }: CachedText) => text.length + ids.length + ENTRY;
+
+/** `size`: in characters plus ids, and 64 for each text, so that many short texts are bounded too. */
 export class TextCache {
   private readonly entries = new Map<string, CachedText>();
   private used = 0;
@@ -24,7 +30,7 @@ export class TextCache {
 
   set(text: string, entry: CachedText): void {
     this.delete(text);
-    const size = text.length + entry.ids.length;
+    const size = sizeOf(text, entry);
     if (size > this.size / 16) return;
     this.entries.set(text, entry);
     this.used += size;
@@ -35,6 +41,6 @@ export class TextCache {
     const entry = this.entries.get(text);
     if (entry === undefined) return;
     this.entries.delete(text);
-    this.used -= text.length + entry.ids.length;
+    this.used -= sizeOf(text, entry);
   }
 }

@@ -13,7 +13,7 @@ import { requireText, type Tokenizer } from './tokenizer.js';
 export interface TokenizerThreadsOptions {
   /** 0 to 64; 0: the tokenizer itself works, in the thread that asks. */
   threads: number;
-  /** What the caches of all threads together may hold, in characters plus ids. Default 2^24 (about 50 MB). */
+  /** What the caches of all threads together may hold, in characters plus ids, and 64 for each text. Default 2^24 (about 60 MB). */
   cacheSize?: number;
 }
 

@@ -34,7 +34,7 @@ import { type WordSplitter, wordSplitterFrom } from './words.js';
 
 /** How a Tokenizer is opened. */
 export interface TokenizerOptions {
-  /** What the cache of texts may hold, in characters plus ids; 0 keeps nothing. Default 2^24 (about 50 MB). */
+  /** What the cache of texts may hold, in characters plus ids, and 64 for each text; 0 keeps nothing. Default 2^24 (about 60 MB). */
   cacheSize?: number;
 }
 
