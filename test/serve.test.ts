@@ -1,6 +1,5 @@
 /** The server over HTTP: what clients are answered, what is refused and how, and how it ends. */
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
 import net from 'node:net';
 import { after, test } from 'node:test';
 import { Gpu } from '../src/gpu/gpu.js';
@@ -8,11 +7,11 @@ import { M3Model } from '../src/models/m3.js';
 import { encodeTexts } from '../src/retrieval/encode/encode-texts.js';
 import { hybridScores } from '../src/retrieval/pair-scores.js';
 import { parseServeArguments } from '../src/serve/arguments.js';
-import { createEmbeddingServer, type EmbeddingServerOptions } from '../src/serve/server.js';
-import { TokenizerThreads } from '../src/tokenizer/threads.js';
+import { createEmbeddingServer } from '../src/serve/server.js';
 import { Tokenizer } from '../src/tokenizer/tokenizer.js';
 import { lendGpu } from './lent-gpu.js';
 import { golden } from './repository.js';
+import { jsonOf, post, raw, servers } from './serve-clients.js';
 
 const tokenizer = Tokenizer.load(golden('model'));
 const gpu = await lendGpu();
@@ -22,65 +21,7 @@ after(async () => {
   await gpu.close();
 });
 
-const lengths = { queryMaxLength: 32, passageMaxLength: 48, query: undefined, passage: undefined };
-const embedderOf = (model: M3Model) => ({
-  ...{ model, ...lengths },
-  threads: new TokenizerThreads(tokenizer, { threads: 0 }),
-});
-
-async function serving(
-  options: Partial<EmbeddingServerOptions>,
-  use: (url: string, port: number) => Promise<void>,
-) {
-  const server = await createEmbeddingServer(embedderOf(model), { names: ['m3', 'other'], ...options });
-  const url = await server.listen({ port: 0 });
-  try {
-    await use(url, Number(new URL(url).port));
-  } finally {
-    await server.close();
-    await server.ended;
-  }
-}
-
-interface Answered {
-  readonly status: number;
-  readonly headers: Headers;
-  // biome-ignore lint/suspicious/noExplicitAny: answers of many shapes, of which each test looks at its own
-  readonly body: any;
-}
-
-// biome-ignore lint/suspicious/noExplicitAny: as above
-const jsonOf = async (response: Response): Promise<any> => response.json();
-
-async function post(
-  url: string,
-  body: unknown,
-  headers: Record<string, string> = {},
-  signal?: AbortSignal,
-): Promise<Answered> {
-  const response = await fetch(url, {
-    ...{ method: 'POST', headers: { 'content-type': 'application/json', ...headers } },
-    body: body instanceof Uint8Array || typeof body === 'string' ? body : JSON.stringify(body),
-    ...(signal ? { signal } : {}),
-  });
-  return { status: response.status, headers: response.headers, body: await jsonOf(response) };
-}
-
-/** What comes back on a connection of one's own until it is closed, or `enough` of it is there. */
-async function raw(port: number, write: (socket: net.Socket) => void, enough = /$^/): Promise<string> {
-  const socket = net.connect(port, '127.0.0.1');
-  socket.on('error', () => {});
-  await once(socket, 'connect');
-  let text = '';
-  const closed = once(socket, 'close');
-  socket.on('data', (chunk) => {
-    text += chunk;
-    if (enough.test(text)) socket.destroy();
-  });
-  write(socket);
-  await closed;
-  return text;
-}
+const { embedderOf, serving } = servers(model, tokenizer);
 
 const of = async (texts: readonly string[], maxLength = 48) =>
   encodeTexts(model, tokenizer, texts, { role: 'document', maxLength });
@@ -238,8 +179,8 @@ test('what is wrong with a request is told by its field', () =>
       [V1, { input: 'a', prompt_name: 'x' }, 400, /expected one of query, passage, text/, 'prompt_name'],
       [V1, { input: long }, 400, /a text of more than 48 tokens/, 'input'],
       [V1, { input: ['a', long] }, 400, /^input\[1\]: /, 'input[1]'],
-      [V1, { input: 'abcde'.split('') }, 413, /5 texts in one request, of 4 at most/, 'input'],
-      [V1, { input: 'x'.repeat(20_001) }, 413, /more than 20000 bytes/, null],
+      [V1, { input: 'abcde'.split('') }, 413, /5 texts in one request, of the 4 of --max_texts/, 'input'],
+      [V1, { input: 'x'.repeat(20_001) }, 413, /more than the 20000 bytes of --max_body_bytes/, null],
       ['/embed', { inputs: 7 }, 422, /^inputs: expected a text/],
       ['/embed', { inputs: 'a', truncate: 'yes' }, 422, /^truncate: expected true or false/],
       ['/embed', { inputs: 'a', normalize: false }, 422, /--normalize_embeddings False/],
@@ -316,6 +257,7 @@ test('a full queue, slow work and clients that are gone', async () => {
     const refused = many.filter(({ status }) => status === 429);
     assert.ok(refused.length > 0 && many.some(({ status }) => status === 200));
     assert.ok(refused.every(({ headers }) => Number(headers.get('retry-after')) >= 1));
+    assert.ok(refused.every(({ body }) => /of 60 tokens are at hand \(--queue_tokens\)/.test(body.error)));
     assert.equal(
       (await post(`${url}/embed`, { inputs: Array.from({ length: 30 }, () => 'word1') })).status,
       413,
@@ -323,7 +265,10 @@ test('a full queue, slow work and clients that are gone', async () => {
   });
   await serving({ requestTimeout: 0.1, wait: 1000 }, async (url) => {
     const late = await post(`${url}/embed`, { inputs: 'a' });
-    assert.deepEqual([late.status, /not there within 0.1 s/.test(late.body.error)], [503, true]);
+    assert.deepEqual(
+      [late.status, /not there within the 0.1 s of --request_timeout/.test(late.body.error)],
+      [503, true],
+    );
   });
   await serving({ wait: 200 }, async (url) => {
     const gone = new AbortController();
@@ -361,7 +306,7 @@ test('slow and broken clients are closed, and the others do not notice', () =>
           socket.write(`${head}${framing}\r\n\r\n`);
           for (let i = 0; i < 40; i++) socket.write(`400\r\n${'x'.repeat(0x400)}\r\n`);
         },
-        /more than 1000 bytes/,
+        /more than the 1000 bytes of --max_body_bytes/,
       );
       assert.match(answer, /^HTTP\/1.1 413 /, framing);
     }
@@ -381,7 +326,11 @@ test('slow and broken clients are closed, and the others do not notice', () =>
 test('what was taken is answered when the server ends, and what comes is refused', async () => {
   const server = await createEmbeddingServer(embedderOf(model), { names: ['m3'], wait: 150 });
   const url = await server.listen({ port: 0 });
-  await assert.rejects(server.listen({ port: Number(new URL(url).port) }));
+  const second = await createEmbeddingServer(embedderOf(model), { names: ['m3'] });
+  await assert.rejects(
+    second.listen({ port: Number(new URL(url).port) }).finally(() => second.close()),
+    /^MachineError: cannot listen on 127\.0\.0\.1 port \d+: the port is taken; --port 0 picks a free one$/,
+  );
   const taken = post(`${url}/embed`, { inputs: 'a' });
   const idle = net.connect(Number(new URL(url).port), '127.0.0.1');
   idle.on('error', () => {});

@@ -66,7 +66,7 @@ export const serveFlags = {
       'cut texts that are too long, as encode does; else they are refused unless a request has truncate',
     ),
     matryoshka_dimensions: optional(
-      listOf(count, 'widths'),
+      listOf(count, 'widths with spaces between them'),
       'widths that the model was trained to be cut to; dimensions of requests are refused if they are none of these',
     ),
     weights: withDefault(

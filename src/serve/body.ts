@@ -32,7 +32,9 @@ export class BodyReader {
   }
 
   private tooLarge(): Refusal {
-    return new Refusal(413, `the body has more than ${this.maxBytes} bytes`, { code: 'request_too_large' });
+    return new Refusal(413, `the body has more than the ${this.maxBytes} bytes of --max_body_bytes`, {
+      code: 'request_too_large',
+    });
   }
 
   /** The object of a body; `release` when the request is answered. */

@@ -81,7 +81,9 @@ const tokensOf = (ids: readonly Uint32Array[]) => ids.reduce((sum, each) => sum 
 
 function requireCount({ maxTexts, batcher }: Served, name: string, count: number): void {
   if (count > maxTexts)
-    throw new Refusal(413, `${name}: ${count} texts in one request, of ${maxTexts} at most`, { param: name });
+    throw new Refusal(413, `${name}: ${count} texts in one request, of the ${maxTexts} of --max_texts`, {
+      param: name,
+    });
   full(() => batcher.requireRoom(count));
 }
 
@@ -123,9 +125,11 @@ async function asOpenAi<T>(work: Promise<T>): Promise<T> {
 function hold(batcher: EmbeddingBatcher, ids: readonly Uint32Array[], scope: Scope, name: string): void {
   const tokens = tokensOf(ids);
   if (tokens > batcher.queueTokens)
-    throw new Refusal(413, `${name}: ${tokens} tokens in one request, of ${batcher.queueTokens} at most`, {
-      param: name,
-    });
+    throw new Refusal(
+      413,
+      `${name}: ${tokens} tokens in one request, of the ${batcher.queueTokens} of --queue_tokens`,
+      { param: name },
+    );
   scope.hold(full(() => batcher.reserve(ids)));
 }
 
@@ -133,7 +137,9 @@ function full<T>(reserve: () => T): T {
   try {
     return reserve();
   } catch (error) {
-    throw error instanceof QueueFullError ? busy(error.message, error.retryAfter) : error;
+    throw error instanceof QueueFullError
+      ? busy(`${error.message} (--queue_tokens)`, error.retryAfter)
+      : error;
   }
 }
 

@@ -154,7 +154,6 @@ export async function createEmbeddingServer(
         (performance.now() - tracked.started) / 1000,
       );
     });
-    if (stopping.signal.aborted) reply.header('connection', 'close');
     if (request.routeOptions.url !== '/health' && !authorized(request.headers.authorization))
       throw new Refusal(401, 'expected the key of this server as "Authorization: Bearer KEY"', {
         ...{ kind: 'key', code: 'invalid_api_key' },
@@ -162,6 +161,11 @@ export async function createEmbeddingServer(
       });
     if (stopping.signal.aborted) throw stopping.signal.reason;
     if (request.method === 'POST') bodies.requireLength(request.headers);
+  });
+
+  // A client that asks again and again on one connection is told that this was the last answer on it.
+  app.addHook('onSend', async (_, reply) => {
+    if (stopping.signal.aborted) reply.header('connection', 'close');
   });
 
   app.removeAllContentTypeParsers();
@@ -194,7 +198,10 @@ export async function createEmbeddingServer(
       throw new Refusal(415, 'content-type: expected application/json and a body');
     tracked.timer = setTimeout(() => {
       abort.abort(
-        unavailable(`the answer was not there within ${requestTimeout} s`, Math.ceil(requestTimeout)),
+        unavailable(
+          `the answer was not there within the ${requestTimeout} s of --request_timeout`,
+          Math.ceil(requestTimeout),
+        ),
       );
       tracked.timer = setTimeout(() => reply.raw.destroy(), 1000 * requestTimeout);
     }, 1000 * requestTimeout);
@@ -297,7 +304,7 @@ export async function createEmbeddingServer(
     if (error.code === 'ECONNRESET' || socket.destroyed) return;
     const [status, problem] =
       error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
-        ? ['408 Request Timeout', 'the request did not come whole in time']
+        ? ['408 Request Timeout', 'the request did not come whole within --header_timeout and --body_timeout']
         : error.code === 'HPE_HEADER_OVERFLOW'
           ? ['431 Request Header Fields Too Large', 'the head of the request is too large']
           : ['400 Bad Request', 'expected an HTTP request'];

@@ -210,7 +210,7 @@ export const finetuneFlags = {
     fix_position_embedding: withDefault(boolean, false, 'do not train the position embeddings'),
     use_mrl: withDefault(boolean, false, 'Matryoshka losses; not implemented for M3'),
     mrl_dims: inert(
-      withDefault(listOf(positive, 'widths'), [], 'Matryoshka widths'),
+      withDefault(listOf(positive, 'widths with spaces between them'), [], 'Matryoshka widths'),
       'M3 has no Matryoshka loss',
     ),
   }),

@@ -1,0 +1,218 @@
+/** `dawntune serve` as a process, through a lost device, signals and a port that is taken, while clients ask. */
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import http from 'node:http';
+import net from 'node:net';
+import { test } from 'node:test';
+import { golden } from '../repository.js';
+import { type ServeProcess, spawnServe, startServe } from '../serve-process.js';
+
+const model = golden('model');
+const wait = (milliseconds: number) => new Promise((resolve) => setTimeout(resolve, milliseconds));
+
+interface Answer {
+  readonly status: number;
+  readonly headers: http.IncomingHttpHeaders;
+  readonly body: string;
+}
+
+/** One request. @throws what the connection failed with, e.g. ECONNREFUSED. */
+function ask(port: number, inputs: readonly string[], agent: http.Agent, path = '/embed'): Promise<Answer> {
+  return new Promise((resolve, reject) => {
+    const headers = { 'content-type': 'application/json' };
+    const request = http.request(
+      { port, host: '127.0.0.1', path, agent, method: 'POST', headers },
+      (from) => {
+        let body = '';
+        from.setEncoding('utf8');
+        from.on('data', (chunk: string) => {
+          body += chunk;
+        });
+        from.on('end', () => resolve({ status: from.statusCode!, headers: from.headers, body }));
+        from.on('error', reject);
+      },
+    );
+    request.on('error', reject);
+    request.end(JSON.stringify({ inputs }));
+  });
+}
+
+const texts = (seed: number) =>
+  Array.from({ length: 1 + (seed % 3) }, (_, i) => `word${seed} text${i} `.repeat(1 + (seed % 12)));
+
+/** Clients that ask on connections of their own until they are told to stop; each answer is given to `hear`. */
+function load(
+  port: number,
+  clients: number,
+  hear: (answer: Answer | Error, inputs: readonly string[]) => void,
+) {
+  let going = true;
+  const all = Array.from({ length: clients }, async (_, client) => {
+    const agent = new http.Agent({ keepAlive: true, maxSockets: 1 });
+    for (let i = 0; going; i++) {
+      const inputs = texts(client + i);
+      const answer = await ask(port, inputs, agent).catch((error: Error) => error);
+      hear(answer, inputs);
+      if (answer instanceof Error || answer.status !== 200) await wait(20);
+    }
+    agent.destroy();
+  });
+  return async () => {
+    going = false;
+    await Promise.all(all);
+  };
+}
+
+/** What is no vector is a refusal as JSON, with a status of its own. */
+const refused = ({ status, body }: Answer) => status === 503 && typeof JSON.parse(body).error === 'string';
+
+async function end(server: ServeProcess): Promise<void> {
+  if (server.process.exitCode === null && server.process.signalCode === null) server.process.kill('SIGKILL');
+  await server.ended;
+}
+
+test('a device that is lost under load: vectors or 503, then the same vectors as before', {
+  timeout: 300_000,
+}, async (t) => {
+  const server = await startServe([model, '--port', '0'], { loses: true });
+  try {
+    const { port } = server;
+    const agent = new http.Agent();
+    const vectors = new Map<string, string>();
+    const counts = { whole: 0, refused: 0 };
+    const hear = (answer: Answer | Error, inputs: readonly string[]) => {
+      assert.ok(!(answer instanceof Error), String(answer));
+      const key = JSON.stringify(inputs);
+      if (answer.status === 200) {
+        counts.whole++;
+        assert.equal(vectors.get(key) ?? answer.body, answer.body);
+        vectors.set(key, answer.body);
+      } else {
+        counts.refused++;
+        assert.ok(refused(answer), `${answer.status} ${answer.body}`);
+        assert.match(answer.body, /device was lost/);
+      }
+    };
+    const stop = load(port, 32, hear);
+    for (let loss = 1; loss <= 3; loss++) {
+      const before = counts.whole;
+      while (counts.whole < before + 200) await wait(20);
+      server.process.kill('SIGUSR2');
+      while (server.told.filter((line) => /the model is open again/.test(line)).length < loss) {
+        assert.equal(server.process.exitCode, null, server.told.join('\n'));
+        await wait(20);
+      }
+    }
+    const before = counts.whole;
+    while (counts.whole < before + 200) await wait(20);
+    await stop();
+    t.diagnostic(`${counts.whole} answers, ${counts.refused} refusals, ${vectors.size} different requests`);
+    assert.ok(counts.refused > 0);
+    const metrics = await (await fetch(`${server.url}/metrics`)).text();
+    assert.match(metrics, /^dawntune_queue_tokens 0$/m);
+    assert.match(metrics, /^dawntune_device_up 1$/m);
+    assert.equal((await ask(port, ['a'], agent)).status, 200);
+    server.process.kill('SIGTERM');
+    assert.equal(await server.ended, 0);
+  } finally {
+    await end(server);
+  }
+});
+
+test('a device that is lost again before it computed anything: one line, and exit code 1', {
+  timeout: 120_000,
+}, async () => {
+  const server = await startServe([model, '--port', '0'], { loses: true });
+  try {
+    const agent = new http.Agent();
+    // Nothing has been computed yet: what is lost at once would be lost again.
+    server.process.kill('SIGUSR2');
+    await wait(300);
+    const answer = await ask(server.port, ['a'], agent);
+    assert.ok(refused(answer), answer.body);
+    assert.equal(await server.ended, 1);
+    assert.match(server.told.at(-1)!, /^dawntune: .*device was lost/);
+    assert.ok(
+      server.told.every((line) => !/^ +at /.test(line)),
+      server.told.join('\n'),
+    );
+  } finally {
+    await end(server);
+  }
+});
+
+test('SIGTERM under load: what was taken is answered, what comes is refused, and connections are closed', {
+  timeout: 120_000,
+}, async () => {
+  const server = await startServe([model, '--port', '0', '--batch_wait', '300']);
+  try {
+    const { port } = server;
+    const idle = Array.from({ length: 10 }, () => net.connect(port, '127.0.0.1'));
+    const closed = idle.map((socket) => once(socket, 'close'));
+    await Promise.all(idle.map((socket) => once(socket, 'connect')));
+    // A body that has begun to come and one whose rest never comes.
+    const half = net.connect(port, '127.0.0.1');
+    let halfAnswer = '';
+    half.on('data', (chunk) => {
+      halfAnswer += chunk;
+    });
+    const halfClosed = once(half, 'close');
+    half.write(
+      'POST /embed HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 50\r\n\r\n{"in',
+    );
+    const agent = new http.Agent({ keepAlive: true });
+    const taken = Array.from({ length: 20 }, (_, i) => ask(port, texts(i), agent));
+    await wait(150);
+    server.process.kill('SIGTERM');
+    for (const answer of await Promise.all(taken)) {
+      assert.equal(answer.status, 200);
+      assert.equal(answer.headers.connection, 'close');
+    }
+    await Promise.all([...closed, halfClosed]);
+    assert.match(halfAnswer, /^HTTP\/1.1 503 [\s\S]*the server is ending/);
+    await assert.rejects(ask(port, ['a'], new http.Agent()), /ECONNREFUSED|ECONNRESET/);
+    assert.equal(await server.ended, 0);
+    assert.equal(server.told.length, 1, server.told.join('\n'));
+  } finally {
+    await end(server);
+  }
+});
+
+test('a client that fetches no answer holds the end up until a second signal', {
+  timeout: 120_000,
+}, async () => {
+  const server = await startServe([model, '--port', '0']);
+  try {
+    const socket = net.connect(server.port, '127.0.0.1');
+    socket.on('error', () => {});
+    const body = JSON.stringify({ inputs: Array.from({ length: 600 }, () => 'word '.repeat(60)) });
+    socket.write(
+      `POST /embed_all HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n${body}`,
+    );
+    // Its answer begins, and is not read.
+    await once(socket, 'readable');
+    await wait(500);
+    server.process.kill('SIGTERM');
+    await server.says(/a second SIGTERM ends it at once/);
+    await wait(1500);
+    assert.equal(server.process.exitCode, null);
+    server.process.kill('SIGTERM');
+    assert.equal(await server.ended, 143);
+    assert.match(server.told.at(-1)!, /interrupted: what had been asked for and not answered is dropped/);
+    socket.destroy();
+  } finally {
+    await end(server);
+  }
+});
+
+test('a port that is taken: one line, and exit code 1', { timeout: 120_000 }, async () => {
+  const holder = net.createServer().listen(0, '127.0.0.1');
+  await once(holder, 'listening');
+  const { port } = holder.address() as net.AddressInfo;
+  const { ended, told } = spawnServe([model, '--port', String(port)]);
+  assert.equal(await ended, 1);
+  assert.deepEqual(told, [
+    `dawntune: cannot listen on 127.0.0.1 port ${port}: the port is taken; --port 0 picks a free one`,
+  ]);
+  holder.close();
+});
