@@ -13,7 +13,7 @@ import {
   tuneFlag,
   withDefault,
 } from '../src/flags.js';
-import { launchers } from '../src/train/ranks/choose-ranks.js';
+import { launchers } from '../src/ranks/choose-ranks.js';
 import { compareFlags, formatFlags } from './report/flags.js';
 
 export const presetNames = ['tiny', 'minilm', 'bge-m3'] as const;

@@ -6,7 +6,7 @@ import { InputError } from '../src/errors.js';
 import { type FlagValues, parseFlags } from '../src/flags.js';
 import { Gpu } from '../src/gpu/gpu.js';
 import { formatBytes } from '../src/gpu/memory.js';
-import type { WireFormat } from '../src/train/ranks/communicator.js';
+import type { WireFormat } from '../src/ranks/communicator.js';
 import { scalingFlags, stepFlags } from './options.js';
 import type { ExchangeRow } from './ranks/exchange.js';
 import { type CarrierName, ranksFlags } from './ranks/flags.js';

@@ -13,7 +13,16 @@ export { Parameter, type ParameterSpec } from './autograd/parameter.js';
 export { ParameterStore } from './autograd/parameter-store.js';
 export type { Input as RecordedInput } from './autograd/tape.js';
 export type { ErrorStream } from './console/display.js';
+export type { StopRequest } from './console/interruption.js';
 export type { ErrorRecord, NoticeRecord, ProgressRecord } from './console/progress-record.js';
+export type { LogEntry } from './console/reporter.js';
+export {
+  type ConsoleOptions,
+  consoleReporter,
+  type Reporter,
+  type StepFigures,
+  silentReporter,
+} from './console/reporter.js';
 export type { OperandFacts } from './errors.js';
 export { InputError, MachineError, ShapeError } from './errors.js';
 export type { JsonObject } from './files/json.js';
@@ -82,6 +91,17 @@ export { TokenBatch } from './models/token-batch.js';
 export type { StepResult } from './optim/optimizer.js';
 export type { Placement, StateSource } from './optim/state.js';
 export { type Phase, phases, type Unit, units, type Work } from './progress.js';
+export {
+  type Communicator,
+  type Pending,
+  RankError,
+  type RankFailure,
+  type WireFormat,
+} from './ranks/communicator.js';
+export { openGpuOfPlace, requireOwnGpu, type WantedAdapters } from './ranks/rank-adapter.js';
+export type { RankContext, RankModule } from './ranks/rank-messages.js';
+export { RankThreads, type RankThreadsOptions } from './ranks/rank-threads.js';
+export { SingleCommunicator } from './ranks/single.js';
 export type { Embedder, EmbedderSurroundings } from './retrieval/embedder/open.js';
 export type { M3Embedding } from './retrieval/embedding.js';
 export { type EncodeTextsOptions, encodeTexts } from './retrieval/encode/encode-texts.js';
@@ -203,33 +223,13 @@ export type { TokenizerOptions, TokenizerSource } from './tokenizer/tokenizer.js
 export { Tokenizer } from './tokenizer/tokenizer.js';
 export type { ParsedArguments } from './train/arguments.js';
 export { type FinetuneArguments, parseFinetuneArguments } from './train/arguments.js';
-export type { StopRequest } from './train/interruption.js';
 export type { LossWeights, M3LossParts, M3Scores } from './train/losses/m3-loss.js';
 export { type M3LossBatch, type M3LossSettings, m3Loss } from './train/losses/m3-loss.js';
 export type { DistillationKind } from './train/losses/score-loss.js';
 export { StoreAdamW, type StoreAdamWOptions } from './train/optimizer.js';
 export type { AdamWState } from './train/optimizer-state.js';
-export {
-  type Communicator,
-  type Pending,
-  RankError,
-  type RankFailure,
-  type WireFormat,
-} from './train/ranks/communicator.js';
 export type { Ownership } from './train/ranks/ownership.js';
-export { openGpuOfPlace, requireOwnGpu, type WantedAdapters } from './train/ranks/rank-adapter.js';
-export type { RankContext, RankModule } from './train/ranks/rank-messages.js';
-export { RankThreads, type RankThreadsOptions } from './train/ranks/rank-threads.js';
 export type { OwnedRange, Shard } from './train/ranks/shard.js';
-export { SingleCommunicator } from './train/ranks/single.js';
-export type { LogEntry } from './train/report.js';
-export {
-  type ConsoleOptions,
-  consoleReporter,
-  type Reporter,
-  type StepFigures,
-  silentReporter,
-} from './train/report.js';
 export type { CollateOptions } from './train/step/collate.js';
 export { collate } from './train/step/collate.js';
 export type { StepWatch } from './train/step/train-step.js';

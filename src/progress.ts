@@ -1,7 +1,7 @@
 /**
  * How far work has come: what is told of it, and signs that it goes on. Signs come from the places where work is done
  * without letting a timer run: bytes are read and written, texts tokenised, kernels compiled, commands handed to a device.
- * Who is to know that this thread is alive (train/ranks/heartbeat.ts), or shows people what it does (train/report.ts),
+ * Who is to know that this thread is alive (ranks/heartbeat.ts), or shows people what it does (console/reporter.ts),
  * listens; where nobody does, a sign costs next to nothing. Stands below all rooms.
  */
 

@@ -5,12 +5,12 @@ import os from 'node:os';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
 import { Gpu } from '../src/gpu/gpu.js';
+import { EmulatedRanks } from '../src/ranks/emulated.js';
 import { ApproximateIndex, buildApproximateIndex, loadUsearch } from '../src/retrieval/search/approximate.js';
 import { searchExact } from '../src/retrieval/search/exact.js';
 import { METRICS } from '../src/retrieval/search/neighbours.js';
 import { memoryRows } from '../src/retrieval/vectors/rows.js';
 import { CounterRandom } from '../src/tensor/random.js';
-import { EmulatedRanks } from '../src/train/ranks/emulated.js';
 
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'dawntune-index-'));
 const file = path.join(folder, 'pool.usearch');

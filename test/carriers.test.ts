@@ -1,11 +1,11 @@
 /** Communicators that are carried by communication threads: ranks of one process that share memory. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { CarriedCommunicator } from '../src/train/ranks/carrier.js';
-import { type Communicator, RankError } from '../src/train/ranks/communicator.js';
-import { RankThreads, type RankThreadsOptions } from '../src/train/ranks/rank-threads.js';
-import { threadsPlace, threadsWorld } from '../src/train/ranks/threads-transport.js';
-import { type Reporter, silentReporter } from '../src/train/report.js';
+import { type Reporter, silentReporter } from '../src/console/reporter.js';
+import { CarriedCommunicator } from '../src/ranks/carrier.js';
+import { type Communicator, RankError } from '../src/ranks/communicator.js';
+import { RankThreads, type RankThreadsOptions } from '../src/ranks/rank-threads.js';
+import { threadsPlace, threadsWorld } from '../src/ranks/threads-transport.js';
 import { conversation } from './communicator-suite.js';
 import type { Data, Fault } from './rank-plays.js';
 

@@ -4,14 +4,9 @@ import { test } from 'node:test';
 import { InputError, MachineError } from '../src/errors.js';
 import { type AdapterIdentity, joinAdapters, type VisibleAdapter } from '../src/gpu/adapter-list.js';
 import type { DeviceType, PhysicalDevice } from '../src/gpu/physical-devices.js';
-import {
-  adapterOfRank,
-  chooseRanks,
-  type RankRequest,
-  ranksTogether,
-} from '../src/train/ranks/choose-ranks.js';
-import { type HeldAdapter, machineName, requireDistinct, sharedCard } from '../src/train/ranks/distinct.js';
-import { EmulatedRanks } from '../src/train/ranks/emulated.js';
+import { adapterOfRank, chooseRanks, type RankRequest, ranksTogether } from '../src/ranks/choose-ranks.js';
+import { type HeldAdapter, machineName, requireDistinct, sharedCard } from '../src/ranks/distinct.js';
+import { EmulatedRanks } from '../src/ranks/emulated.js';
 
 /** A card by its name, kind and the number of its bus. */
 type Card = readonly [name: string, type: DeviceType, bus?: number];

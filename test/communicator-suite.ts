@@ -9,7 +9,7 @@ import {
   type Communicator,
   partOf,
   type WireFormat,
-} from '../src/train/ranks/communicator.js';
+} from '../src/ranks/communicator.js';
 
 /** Numbers whose sum depends on the order in which they are added. */
 export function valuesOf(rank: number, count: number, salt = 0): Float32Array {

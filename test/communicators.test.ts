@@ -2,11 +2,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { type Communicator, partOf, RankError } from '../src/train/ranks/communicator.js';
-import { EmulatedRanks } from '../src/train/ranks/emulated.js';
-import { PlannedRanks } from '../src/train/ranks/planned.js';
-import { SingleCommunicator } from '../src/train/ranks/single.js';
-import { roundToBf16 } from '../src/train/ranks/sums.js';
+import { type Communicator, partOf, RankError } from '../src/ranks/communicator.js';
+import { EmulatedRanks } from '../src/ranks/emulated.js';
+import { PlannedRanks } from '../src/ranks/planned.js';
+import { SingleCommunicator } from '../src/ranks/single.js';
+import { roundToBf16 } from '../src/ranks/sums.js';
 import { conversation, nearestBf16 } from './communicator-suite.js';
 
 const all = (size: number, play: (communicator: Communicator) => Promise<void>) => {

@@ -4,6 +4,7 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { after, test } from 'node:test';
+import { type LogEntry, silentReporter } from '../src/console/reporter.js';
 import { probeInChild } from '../src/doctor/children.js';
 import type { DoctorReport } from '../src/doctor/doctor.js';
 import {
@@ -24,7 +25,6 @@ import { folderFacts, parseOsRelease, quotaOf, wslOf } from '../src/doctor/syste
 import { InputError } from '../src/errors.js';
 import { readEncoderConfig } from '../src/models/config.js';
 import { parseFinetuneArguments } from '../src/train/arguments.js';
-import { type LogEntry, silentReporter } from '../src/train/report.js';
 import { finetune } from '../src/train/trainer.js';
 import { gpus, healthy, llvmpipe, machine, noCard, onProcessor, withoutAdapter } from './doctor-machines.js';
 import { lendGpu } from './lent-gpu.js';

@@ -4,6 +4,7 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { test } from 'node:test';
+import { silentReporter } from '../src/console/reporter.js';
 import { parseFlags } from '../src/flags.js';
 import {
   type EmbedderArguments,
@@ -12,7 +13,6 @@ import {
   foreignEmbedderFlags,
 } from '../src/retrieval/embedder/arguments.js';
 import { openEmbedder } from '../src/retrieval/embedder/open.js';
-import { silentReporter } from '../src/train/report.js';
 import { golden } from './repository.js';
 
 const parse = (words: string) =>

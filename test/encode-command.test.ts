@@ -7,12 +7,12 @@ import os from 'node:os';
 import path from 'node:path';
 import { after, test } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
+import { silentReporter } from '../src/console/reporter.js';
 import { lockOutput } from '../src/files/partial.js';
 import { parseEncodeArguments } from '../src/retrieval/encode/arguments.js';
 import { encodeFiles } from '../src/retrieval/encode/encode-command.js';
 import { type InputOptions, type InputText, readTexts } from '../src/retrieval/encode/input.js';
 import { openVectors, readOffsets } from '../src/retrieval/vectors/files.js';
-import { silentReporter } from '../src/train/report.js';
 import { SafetensorsFile } from '../src/weights/safetensors.js';
 import { golden, repositoryRoot } from './repository.js';
 

@@ -3,12 +3,12 @@ import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
 import { Gpu } from '../src/gpu/gpu.js';
 import { M3Model } from '../src/models/m3.js';
+import { EmulatedRanks } from '../src/ranks/emulated.js';
 import { encodeTexts } from '../src/retrieval/encode/encode-texts.js';
 import type { EncodedTexts, Representation } from '../src/retrieval/encode/encoded.js';
 import { type EncodeStreamOptions, encodeStream } from '../src/retrieval/encode/stream.js';
 import { TokenizerThreads } from '../src/tokenizer/threads.js';
 import { Tokenizer } from '../src/tokenizer/tokenizer.js';
-import { EmulatedRanks } from '../src/train/ranks/emulated.js';
 import { golden } from './repository.js';
 
 const gpu = await Gpu.open();

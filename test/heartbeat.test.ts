@@ -2,8 +2,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { progress } from '../src/progress.js';
-import { RankError, type RankFailure } from '../src/train/ranks/communicator.js';
-import { BeatsOfBusy, beatThroughFirst, Heartbeat, Watchdog } from '../src/train/ranks/heartbeat.js';
+import { RankError, type RankFailure } from '../src/ranks/communicator.js';
+import { BeatsOfBusy, beatThroughFirst, Heartbeat, Watchdog } from '../src/ranks/heartbeat.js';
 
 /** A watchdog of rank 0 of 3 with a timeout of 10 s, and what is around it. */
 function watched() {

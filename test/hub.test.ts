@@ -5,6 +5,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { test } from 'node:test';
 import { inspect } from 'node:util';
+import { silentReporter } from '../src/console/reporter.js';
 import { InputError } from '../src/errors.js';
 import { requireInside } from '../src/files/inside.js';
 import { type DownloadOptions, type DownloadProgress, isHubName } from '../src/hub/download.js';
@@ -12,7 +13,6 @@ import { neededFiles } from '../src/hub/needed-files.js';
 import { AccessToken, type Environment, hubSettings } from '../src/hub/settings.js';
 import { resolveModelFolder } from '../src/models/hub-cache.js';
 import { parseFinetuneArguments } from '../src/train/arguments.js';
-import { silentReporter } from '../src/train/report.js';
 import { finetune } from '../src/train/trainer.js';
 import { fakeModel, gitSha1, sha256 } from './fake-hub.js';
 import {

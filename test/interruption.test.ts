@@ -65,8 +65,9 @@ test('a second signal ends the process at once, in the midst of a save too, and 
     import fs from 'node:fs';
     import { FolderLock } from ${module('files/lock')};
     import { publishFolder } from ${module('files/publish')};
-    import { interruptible, trainingInterruption } from ${module('train/interruption')};
-    import { silentReporter } from ${module('train/report')};
+    import { interruptible } from ${module('console/interruption')};
+    import { silentReporter } from ${module('console/reporter')};
+    import { trainingInterruption } from ${module('train/interruption')};
     const report = interruptible({ ...silentReporter, note: (line) => console.log(line) }, trainingInterruption);
     FolderLock.acquire(${JSON.stringify(folder)});
     report.start(9);

@@ -13,6 +13,7 @@ const ROOMS = [
   'console',
   'setup',
   'tensor',
+  'ranks',
   'kernels',
   'autograd',
   'own-kernels',
@@ -91,6 +92,24 @@ test('no room imports from a room above it', () => {
     }
   }
   assert.ok(seen > 300, `looked at ${seen} imports`);
+  assert.deepEqual(wrong, []);
+});
+
+/** Rooms that lie side by side, though one of them stands higher: whoever serves or searches needs nothing of training. */
+const APART: readonly (readonly [room: string, other: string])[] = [
+  ['retrieval', 'train'],
+  ['serve', 'train'],
+  ['doctor', 'retrieval'],
+];
+
+test('rooms side by side know nothing of each other', () => {
+  const wrong = APART.flatMap(([room, other]) => {
+    const own = files.filter((file) => roomOf(file) === room);
+    assert.ok(own.length > 0, `no room ${room}`);
+    return own.flatMap((file) =>
+      imports(file).flatMap((target) => (roomOf(target) === other ? [`${file} → ${target}`] : [])),
+    );
+  });
   assert.deepEqual(wrong, []);
 });
 

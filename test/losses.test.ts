@@ -7,13 +7,13 @@ import { after, before, test } from 'node:test';
 import { backward } from '../src/autograd/index.js';
 import { Gpu } from '../src/gpu/gpu.js';
 import { M3Model } from '../src/models/m3.js';
+import type { Communicator } from '../src/ranks/communicator.js';
+import { EmulatedRanks } from '../src/ranks/emulated.js';
 import { scope } from '../src/tensor/scope.js';
 import { Tensor } from '../src/tensor/tensor.js';
 import { Tokenizer } from '../src/tokenizer/tokenizer.js';
 import { m3Loss } from '../src/train/losses/m3-loss.js';
 import { scoreLoss, teacherProbabilities } from '../src/train/losses/score-loss.js';
-import type { Communicator } from '../src/train/ranks/communicator.js';
-import { EmulatedRanks } from '../src/train/ranks/emulated.js';
 import { collate } from '../src/train/step/collate.js';
 import { golden } from './repository.js';
 

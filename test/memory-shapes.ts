@@ -2,11 +2,11 @@
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import path from 'node:path';
+import { silentReporter } from '../src/console/reporter.js';
 import type { Gpu } from '../src/gpu/gpu.js';
+import type { Communicator } from '../src/ranks/communicator.js';
+import { SingleCommunicator } from '../src/ranks/single.js';
 import { parseFinetuneArguments } from '../src/train/arguments.js';
-import type { Communicator } from '../src/train/ranks/communicator.js';
-import { SingleCommunicator } from '../src/train/ranks/single.js';
-import { silentReporter } from '../src/train/report.js';
 import { finetune } from '../src/train/trainer.js';
 import { lendGpu } from './lent-gpu.js';
 import { golden } from './repository.js';

@@ -5,6 +5,7 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { after, test } from 'node:test';
+import { silentReporter } from '../src/console/reporter.js';
 import { Gpu } from '../src/gpu/gpu.js';
 import { M3Model } from '../src/models/m3.js';
 import type { M3Embedding } from '../src/retrieval/embedding.js';
@@ -13,7 +14,6 @@ import { parseMineArguments } from '../src/retrieval/mine/arguments.js';
 import { type MiningSummary, mine } from '../src/retrieval/mine/mine.js';
 import { colbertScore, denseScore, lexicalScore } from '../src/retrieval/pair-scores.js';
 import { Tokenizer } from '../src/tokenizer/tokenizer.js';
-import { silentReporter } from '../src/train/report.js';
 import { golden, repositoryRoot } from './repository.js';
 
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'dawntune-mine-'));

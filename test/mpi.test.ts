@@ -6,9 +6,9 @@ import os from 'node:os';
 import path from 'node:path';
 import { test } from 'node:test';
 import { MachineError } from '../src/errors.js';
+import { mpiLaunch } from '../src/ranks/mpi/environment.js';
+import { loadMpi } from '../src/ranks/mpi/library.js';
 import { launchWords } from '../src/setup/mpi.js';
-import { mpiLaunch } from '../src/train/ranks/mpi/environment.js';
-import { loadMpi } from '../src/train/ranks/mpi/library.js';
 import { installations, mpirun, rankProgram } from './mpi/launch.js';
 import { repositoryRoot } from './repository.js';
 

@@ -2,7 +2,7 @@
 import { Gpu } from '../src/gpu/gpu.js';
 import { runParity } from '../src/parity/parity.js';
 import type { ParityCheck } from '../src/parity/report.js';
-import type { RankContext } from '../src/train/ranks/rank-messages.js';
+import type { RankContext } from '../src/ranks/rank-messages.js';
 
 /** What this rank checked. */
 export interface RankChecks {

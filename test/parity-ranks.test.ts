@@ -1,8 +1,8 @@
 /** The goldens of several ranks hold with real ones: threads, each with its own device. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { RankThreads } from '../src/train/ranks/rank-threads.js';
-import { silentReporter } from '../src/train/report.js';
+import { silentReporter } from '../src/console/reporter.js';
+import { RankThreads } from '../src/ranks/rank-threads.js';
 import type { RankChecks } from './parity-rank.js';
 import { golden } from './repository.js';
 

@@ -6,14 +6,14 @@ import fs from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { isMainThread } from 'node:worker_threads';
 import { exitCodeOf, leaveAtOnce, tellFailure } from '../src/cli/failure.js';
+import { silentReporter } from '../src/console/reporter.js';
 import { MachineError } from '../src/errors.js';
 import { Gpu } from '../src/gpu/gpu.js';
+import { bytesOf } from '../src/ranks/communicator.js';
+import { beatThrough } from '../src/ranks/heartbeat.js';
+import type { RankContext } from '../src/ranks/rank-messages.js';
+import { RankThreads } from '../src/ranks/rank-threads.js';
 import { Tensor } from '../src/tensor/tensor.js';
-import { bytesOf } from '../src/train/ranks/communicator.js';
-import { beatThrough } from '../src/train/ranks/heartbeat.js';
-import type { RankContext } from '../src/train/ranks/rank-messages.js';
-import { RankThreads } from '../src/train/ranks/rank-threads.js';
-import { silentReporter } from '../src/train/report.js';
 
 /** A promise of the device that nobody lets come true: to end its thread from outside would abort the process. */
 function owe(gpu: Gpu): void {

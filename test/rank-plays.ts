@@ -2,8 +2,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { InputError, MachineError } from '../src/errors.js';
 import { progress } from '../src/progress.js';
-import { beatThrough } from '../src/train/ranks/heartbeat.js';
-import type { RankContext } from '../src/train/ranks/rank-messages.js';
+import { beatThrough } from '../src/ranks/heartbeat.js';
+import type { RankContext } from '../src/ranks/rank-messages.js';
 import { conversation } from './communicator-suite.js';
 
 type Play = (context: RankContext) => Promise<unknown>;

@@ -5,7 +5,7 @@ import { fullBatch, lossBatch, runSettings, stepSettings } from '../bench/preset
 import { plannedStep, type RankedStep, type StepCost, takenStep } from '../bench/ranks/planned-steps.js';
 import { Gpu } from '../src/gpu/gpu.js';
 import { parseEncoderConfig } from '../src/models/config.js';
-import { EmulatedRanks } from '../src/train/ranks/emulated.js';
+import { EmulatedRanks } from '../src/ranks/emulated.js';
 
 const config = parseEncoderConfig({
   model_type: 'xlm-roberta',

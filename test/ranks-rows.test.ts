@@ -2,9 +2,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { EmulatedRanks } from '../src/train/ranks/emulated.js';
+import { EmulatedRanks } from '../src/ranks/emulated.js';
+import { sumOnWire } from '../src/ranks/sums.js';
 import { bytesOfSum, type HostRows, sumRows } from '../src/train/ranks/rows.js';
-import { sumOnWire } from '../src/train/ranks/sums.js';
 
 const COLS = 3;
 

@@ -4,20 +4,20 @@
  */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
+import { silentReporter } from '../src/console/reporter.js';
 import { MachineError } from '../src/errors.js';
 import { Gpu } from '../src/gpu/gpu.js';
 import type { M3Model } from '../src/models/m3.js';
 import type { ModelFolderContents } from '../src/models/model-folder.js';
+import type { Communicator } from '../src/ranks/communicator.js';
+import { EmulatedRanks } from '../src/ranks/emulated.js';
+import { PlannedRanks } from '../src/ranks/planned.js';
+import { RankThreads } from '../src/ranks/rank-threads.js';
+import { sumOnWire } from '../src/ranks/sums.js';
 import { Tensor } from '../src/tensor/tensor.js';
 import { StoreAdamW } from '../src/train/optimizer.js';
 import { broadcastModel } from '../src/train/ranks/broadcast-model.js';
-import type { Communicator } from '../src/train/ranks/communicator.js';
-import { EmulatedRanks } from '../src/train/ranks/emulated.js';
-import { PlannedRanks } from '../src/train/ranks/planned.js';
-import { RankThreads } from '../src/train/ranks/rank-threads.js';
 import { GradientReducer } from '../src/train/ranks/reducer.js';
-import { sumOnWire } from '../src/train/ranks/sums.js';
-import { silentReporter } from '../src/train/report.js';
 import { planMemory } from '../src/train/run/memory-plan.js';
 import { dropoutStreams, TrainingRun } from '../src/train/run/run.js';
 import { forwardBackward } from '../src/train/step/train-step.js';

@@ -4,8 +4,8 @@ import { after, before, describe, test } from 'node:test';
 import { ParameterStore } from '../src/autograd/parameter-store.js';
 import { MachineError } from '../src/errors.js';
 import { Gpu } from '../src/gpu/gpu.js';
+import { EmulatedRanks } from '../src/ranks/emulated.js';
 import { CounterRandom } from '../src/tensor/random.js';
-import { EmulatedRanks } from '../src/train/ranks/emulated.js';
 import { ownershipOf } from '../src/train/ranks/ownership.js';
 import { requireEqualReplicas } from '../src/train/ranks/replicas.js';
 

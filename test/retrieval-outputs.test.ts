@@ -7,6 +7,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { after, test } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
+import { silentReporter } from '../src/console/reporter.js';
 import { InputError } from '../src/errors.js';
 import { AtomicFile, requireWritable } from '../src/files/atomic.js';
 import { PartFile } from '../src/files/partial.js';
@@ -17,7 +18,6 @@ import { parseMineArguments } from '../src/retrieval/mine/arguments.js';
 import { mine } from '../src/retrieval/mine/mine.js';
 import { parseSplitArguments } from '../src/retrieval/split/arguments.js';
 import { splitByLength } from '../src/retrieval/split/split.js';
-import { silentReporter } from '../src/train/report.js';
 import { golden, repositoryRoot } from './repository.js';
 
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'dawntune-outputs-'));

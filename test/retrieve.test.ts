@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
 import { Gpu } from '../src/gpu/gpu.js';
 import { M3Model } from '../src/models/m3.js';
+import { EmulatedRanks } from '../src/ranks/emulated.js';
 import { type ColbertPair, colbertPairScores } from '../src/retrieval/colbert-pairs.js';
 import type { Embedder } from '../src/retrieval/embedder/open.js';
 import type { M3Embedding } from '../src/retrieval/embedding.js';
@@ -20,7 +21,6 @@ import { colbertScore, denseScore, lexicalScore } from '../src/retrieval/pair-sc
 import { CounterRandom } from '../src/tensor/random.js';
 import { TokenizerThreads } from '../src/tokenizer/threads.js';
 import { Tokenizer } from '../src/tokenizer/tokenizer.js';
-import { EmulatedRanks } from '../src/train/ranks/emulated.js';
 import { golden } from './repository.js';
 import { passages, queries } from './short-texts.js';
 

@@ -3,12 +3,12 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import fc from 'fast-check';
 import { Gpu } from '../src/gpu/gpu.js';
+import { EmulatedRanks } from '../src/ranks/emulated.js';
 import { searchExact } from '../src/retrieval/search/exact.js';
 import { METRICS, type Metric, type Neighbours } from '../src/retrieval/search/neighbours.js';
 import { planSearch } from '../src/retrieval/search/plan.js';
 import { memoryRows } from '../src/retrieval/vectors/rows.js';
 import { CounterRandom } from '../src/tensor/random.js';
-import { EmulatedRanks } from '../src/train/ranks/emulated.js';
 
 interface Vectors {
   /** Those that f32 can tell apart on them; by default all. */

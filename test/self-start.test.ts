@@ -9,8 +9,7 @@ import { PassThrough } from 'node:stream';
 import { after, test } from 'node:test';
 import { MachineError } from '../src/errors.js';
 import type { PhysicalDevice } from '../src/gpu/physical-devices.js';
-import type { MpiInstallation } from '../src/setup/mpi.js';
-import type { RankAdapter } from '../src/train/ranks/choose-ranks.js';
+import type { RankAdapter } from '../src/ranks/choose-ranks.js';
 import {
   findMpirun,
   followSelfStart,
@@ -18,11 +17,12 @@ import {
   requireCardsAlone,
   requireFirstStart,
   STARTED_BY_SELF,
-} from '../src/train/ranks/self-start.js';
+} from '../src/ranks/self-start.js';
+import type { MpiInstallation } from '../src/setup/mpi.js';
 
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'dawntune-self-start-'));
 after(() => fs.rmSync(folder, { recursive: true, force: true }));
-const module = new URL('../src/train/ranks/self-start.js', import.meta.url).href;
+const module = new URL('../src/ranks/self-start.js', import.meta.url).href;
 
 /** Stands for an mpirun: writes what it was given and what comes through its standard input, and ends as it is told. */
 const fake = path.join(folder, 'mpirun.mjs');

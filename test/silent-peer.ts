@@ -1,5 +1,5 @@
 /** A transport for carriers.test.ts: rank 0, beside a rank 1 that answers until it is to close, and then gives no sign of life. */
-import type { Transport, Watch } from '../src/train/ranks/transport.js';
+import type { Transport, Watch } from '../src/ranks/transport.js';
 
 /** `data`: a cell for what rank 0 last said of its beats. */
 export function openTransport(data: unknown, watch: Watch): Transport {

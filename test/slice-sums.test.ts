@@ -2,8 +2,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { SliceSums } from '../src/train/ranks/slice-sums.js';
-import { roundToBf16, sumOnWire } from '../src/train/ranks/sums.js';
+import { SliceSums } from '../src/ranks/slice-sums.js';
+import { roundToBf16, sumOnWire } from '../src/ranks/sums.js';
 
 const CAPACITY = 40;
 const words = fc.integer({ min: 0, max: 0xffffffff });

@@ -4,10 +4,10 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { after, test } from 'node:test';
+import { silentReporter } from '../src/console/reporter.js';
 import { parseSplitArguments } from '../src/retrieval/split/arguments.js';
 import { splitByLength } from '../src/retrieval/split/split.js';
 import { Tokenizer } from '../src/tokenizer/tokenizer.js';
-import { silentReporter } from '../src/train/report.js';
 import { golden } from './repository.js';
 
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'dawntune-split-'));

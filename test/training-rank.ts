@@ -1,6 +1,6 @@
 /** One rank of a run in a thread of its own, for ranks-training.test.ts: a module as RankThreads starts it. */
 import { Gpu } from '../src/gpu/gpu.js';
-import type { RankContext } from '../src/train/ranks/rank-messages.js';
+import type { RankContext } from '../src/ranks/rank-messages.js';
 import { type RankedRun, type Trained, trainRank } from './ranked-runs.js';
 
 export async function runRank({ communicator, data }: RankContext): Promise<Trained> {

@@ -8,6 +8,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { after, afterEach, before, test } from 'node:test';
 import { add, attention, matmul, mul, scale, square } from '../src/autograd/index.js';
+import { silentReporter } from '../src/console/reporter.js';
 import { InputError, MachineError, ShapeError } from '../src/errors.js';
 import { type Binding, Gpu, type PoolBuffer, type ShaderSource } from '../src/gpu/gpu.js';
 import { addInPlace } from '../src/kernels/pointwise.js';
@@ -15,7 +16,6 @@ import { PackedSequences } from '../src/tensor/packed.js';
 import { scope } from '../src/tensor/scope.js';
 import { Tensor } from '../src/tensor/tensor.js';
 import { parseFinetuneArguments } from '../src/train/arguments.js';
-import { silentReporter } from '../src/train/report.js';
 import { finetune } from '../src/train/trainer.js';
 import { golden } from './repository.js';
 

@@ -5,7 +5,7 @@ import {
   partOf,
   type RankFailure,
   type WireFormat,
-} from '../../src/train/ranks/communicator.js';
+} from '../../src/ranks/communicator.js';
 
 /** Bytes sent to other ranks, by the call that sent them. */
 export interface SentBytes {

@@ -3,7 +3,7 @@
  * a copy of as many bytes by one thread, all in turns, so that what else the machine does disturbs all alike. Every rank
  * runs `exchangeTimes`, whoever carries; each takes its own time.
  */
-import type { Communicator, WireFormat } from '../../src/train/ranks/communicator.js';
+import type { Communicator, WireFormat } from '../../src/ranks/communicator.js';
 import { quantile } from '../report/statistics.js';
 
 export interface ExchangeOptions {

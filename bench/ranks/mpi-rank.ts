@@ -1,8 +1,8 @@
 /** A rank of `bench ranks` and `bench step` under mpirun: does what its last word says; rank 0 prints what all come to. */
 import { deserialize } from 'node:v8';
-import { allGatherJson, RankError } from '../../src/train/ranks/communicator.js';
-import { mpiLaunch } from '../../src/train/ranks/mpi/environment.js';
-import { openMpi } from '../../src/train/ranks/mpi/open.js';
+import { allGatherJson, RankError } from '../../src/ranks/communicator.js';
+import { mpiLaunch } from '../../src/ranks/mpi/environment.js';
+import { openMpi } from '../../src/ranks/mpi/open.js';
 import { exchangeTimes } from './exchange.js';
 import { type MpiTask, RESULTS } from './mpi-protocol.js';
 import { stepsOfRank } from './rank-steps.js';

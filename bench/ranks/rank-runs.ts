@@ -1,13 +1,13 @@
 /** Runs the same steps on several ranks: threads of this process or processes under mpirun, a device each. */
 import { fileURLToPath } from 'node:url';
+import { silentReporter } from '../../src/console/reporter.js';
 import { InputError } from '../../src/errors.js';
 import type { FlagValues } from '../../src/flags.js';
 import { visibleAdapters } from '../../src/gpu/adapter-list.js';
 import { noAdapterError } from '../../src/gpu/software-driver.js';
-import { chooseRanks, type Launcher } from '../../src/train/ranks/choose-ranks.js';
-import { RankThreads } from '../../src/train/ranks/rank-threads.js';
-import { findMpirun, requireCardsAlone } from '../../src/train/ranks/self-start.js';
-import { silentReporter } from '../../src/train/report.js';
+import { chooseRanks, type Launcher } from '../../src/ranks/choose-ranks.js';
+import { RankThreads } from '../../src/ranks/rank-threads.js';
+import { findMpirun, requireCardsAlone } from '../../src/ranks/self-start.js';
 import type { stepFlags } from '../options.js';
 import { presetConfig, stepSettings } from '../presets.js';
 import { quantile } from '../report/statistics.js';

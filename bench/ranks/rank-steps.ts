@@ -1,10 +1,10 @@
 /** What one of several ranks does for `bench step` and `bench ranks`: it opens its adapter, trains and tells how it went. */
 import type { MemoryReport } from '../../src/gpu/memory.js';
 import { useWinners } from '../../src/kernels/tuning.js';
-import type { RankAdapter } from '../../src/train/ranks/choose-ranks.js';
-import type { Communicator, WireFormat } from '../../src/train/ranks/communicator.js';
-import { openRankGpu } from '../../src/train/ranks/rank-adapter.js';
-import type { RankContext } from '../../src/train/ranks/rank-messages.js';
+import type { RankAdapter } from '../../src/ranks/choose-ranks.js';
+import type { Communicator, WireFormat } from '../../src/ranks/communicator.js';
+import { openRankGpu } from '../../src/ranks/rank-adapter.js';
+import type { RankContext } from '../../src/ranks/rank-messages.js';
 import { requireMemory } from '../../src/train/run/memory-plan.js';
 import { type BatchShape, type BenchBatch, fileBatch, fullBatch } from '../presets.js';
 import { type Machine, machineOf } from '../report/machine.js';
@@ -70,7 +70,7 @@ export async function stepsOfRank(
   }
 }
 
-/** In a thread of its own (src/train/ranks/rank-thread.ts). */
+/** In a thread of its own (src/ranks/rank-thread.ts). */
 export async function runRank({ communicator, data, report }: RankContext<StepsTask>): Promise<RankSteps> {
   return stepsOfRank(data, communicator, (line) => {
     if (communicator.rank === 0) report.note(line);

@@ -2,7 +2,7 @@
 import { InputError } from '../../src/errors.js';
 import type { FlagValues } from '../../src/flags.js';
 import type { Gpu } from '../../src/gpu/gpu.js';
-import type { WireFormat } from '../../src/train/ranks/communicator.js';
+import type { WireFormat } from '../../src/ranks/communicator.js';
 import type { scalingFlags } from '../options.js';
 import { fullBatch, lossBatch, presetConfig, runSettings, stepSettings } from '../presets.js';
 import { plannedStep, type RankedStep } from './planned-steps.js';

@@ -1,10 +1,10 @@
 /** Where ranks live while their exchanges are measured: whoever carries, each rank does the same. */
 import { MachineError } from '../../src/errors.js';
+import { CarriedCommunicator } from '../../src/ranks/carrier.js';
+import type { Communicator } from '../../src/ranks/communicator.js';
+import { EmulatedRanks } from '../../src/ranks/emulated.js';
+import { threadsPlace, threadsWorld } from '../../src/ranks/threads-transport.js';
 import { findMpi } from '../../src/setup/mpi.js';
-import { CarriedCommunicator } from '../../src/train/ranks/carrier.js';
-import type { Communicator } from '../../src/train/ranks/communicator.js';
-import { EmulatedRanks } from '../../src/train/ranks/emulated.js';
-import { threadsPlace, threadsWorld } from '../../src/train/ranks/threads-transport.js';
 import { type ExchangeOptions, type ExchangeRow, exchangeTimes } from './exchange.js';
 import { type CarrierName, carrierNames } from './flags.js';
 import { underMpirun } from './under-mpirun.js';

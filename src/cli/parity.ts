@@ -2,7 +2,7 @@
 import { type ParityArguments, parseParityArguments } from '../parity/arguments.js';
 import { runParity } from '../parity/parity.js';
 import { renderParity } from '../parity/report.js';
-import { checkStartArguments } from '../train/rank-arguments.js';
+import { checkStartArguments } from '../ranks/arguments.js';
 import type { RankedCommand } from './ranks/command.js';
 import { runRanked } from './ranks/run.js';
 

@@ -1,8 +1,9 @@
 /** `dawntune report`: the page of a run made again from its record, or several runs compared. */
+
+import { consoleReporter } from '../console/reporter.js';
 import { parseReportArguments } from '../report/arguments.js';
 import { writeReport } from '../report/report.js';
 import { printable } from '../show.js';
-import { consoleReporter } from '../train/report.js';
 
 export async function reportCommand(argv: readonly string[]): Promise<number> {
   const { args, notices } = parseReportArguments(argv);

@@ -1,6 +1,7 @@
 /** The reporter of a command, as its flags say how it tells of its progress. */
+
+import { consoleReporter, type Reporter } from '../console/reporter.js';
 import type { ProgressMode } from '../flags.js';
-import { consoleReporter, type Reporter } from '../train/report.js';
 
 export interface ReporterArguments {
   readonly progress: ProgressMode;

@@ -1,7 +1,8 @@
 /** `dawntune serve`: embeddings over HTTP until a signal ends it. */
+
+import { type Interruption, interruptible } from '../console/interruption.js';
 import { parseServeArguments } from '../serve/arguments.js';
 import { serveModel } from '../serve/serve-command.js';
-import { type Interruption, interruptible } from '../train/interruption.js';
 import { commandReporter } from './reporter.js';
 
 export async function serveCommand(argv: readonly string[]): Promise<number> {

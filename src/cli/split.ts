@@ -1,7 +1,8 @@
 /** `dawntune split`: training rows by their length. */
+
+import { interruptible } from '../console/interruption.js';
 import { parseSplitArguments } from '../retrieval/split/arguments.js';
 import { splitByLength } from '../retrieval/split/split.js';
-import { interruptible } from '../train/interruption.js';
 import { commandReporter } from './reporter.js';
 
 export async function splitCommand(argv: readonly string[]): Promise<number> {

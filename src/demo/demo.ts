@@ -5,6 +5,8 @@
  * in training.
  */
 import path from 'node:path';
+import { interruptible } from '../console/interruption.js';
+import { consoleReporter, type Reporter } from '../console/reporter.js';
 import { writeFileAtomic } from '../files/atomic.js';
 import { Gpu } from '../gpu/gpu.js';
 import { M3Model } from '../models/m3.js';
@@ -17,8 +19,7 @@ import {
 } from '../retrieval/evaluate/one-relevant.js';
 import { Tokenizer } from '../tokenizer/tokenizer.js';
 import { parseFinetuneArguments } from '../train/arguments.js';
-import { interruptible, trainingInterruption } from '../train/interruption.js';
-import { consoleReporter, type Reporter } from '../train/report.js';
+import { trainingInterruption } from '../train/interruption.js';
 import { finetune } from '../train/trainer.js';
 import { DEMO_DEFAULTS, type DemoArguments, parseDemoArguments } from './arguments.js';
 import { DEMO_EVALUATION_LANGUAGES, demoNearDuplicates, demoRows } from './demo-data.js';

@@ -6,6 +6,8 @@
  */
 import fs from 'node:fs';
 import path from 'node:path';
+import { interruptible } from '../console/interruption.js';
+import { consoleReporter, type Reporter } from '../console/reporter.js';
 import { writeFileAtomic } from '../files/atomic.js';
 import { makeWritableFolder } from '../files/make-folder.js';
 import { parseEvaluateArguments } from '../retrieval/evaluate/arguments.js';
@@ -15,8 +17,7 @@ import { mine } from '../retrieval/mine/mine.js';
 import { parseScoreArguments } from '../retrieval/score/arguments.js';
 import { scoreFiles } from '../retrieval/score/score.js';
 import { parseFinetuneArguments } from '../train/arguments.js';
-import { interruptible, trainingInterruption } from '../train/interruption.js';
-import { consoleReporter, type Reporter } from '../train/report.js';
+import { trainingInterruption } from '../train/interruption.js';
 import { finetune } from '../train/trainer.js';
 import { DEMO_EVALUATION_LANGUAGES, type DemoRows, demoNearDuplicates, demoRows } from './demo-data.js';
 import { DEMO_MAX_LENGTH, firstStepFlags, saveRandomModel } from './demo-model.js';

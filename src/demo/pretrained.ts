@@ -2,8 +2,11 @@
  * A pretrained model for the demo to begin with: where its folder is, how it pools, and what it puts before texts. What is
  * wrong with the folder is told here, before anything is computed.
  */
+
+import type { Reporter } from '../console/reporter.js';
 import { InputError } from '../errors.js';
 import type { Gpu } from '../gpu/gpu.js';
+import { downloadReport } from '../hub/download-report.js';
 import { requireEmbedder } from '../models/cross-encoder.js';
 import { resolveModelFolder } from '../models/hub-cache.js';
 import { M3Model } from '../models/m3.js';
@@ -12,7 +15,6 @@ import type { Pooling } from '../models/token-batch.js';
 import { evaluateRetrieval, type RetrievalTask } from '../retrieval/evaluate/one-relevant.js';
 import { printable } from '../show.js';
 import { Tokenizer } from '../tokenizer/tokenizer.js';
-import { downloadReport, type Reporter } from '../train/report.js';
 import { DEMO_MAX_LENGTH } from './demo-model.js';
 
 /** @throws InputError, MachineError as `finetune` for its model, with the name of the flag `--model`. */

@@ -14,7 +14,7 @@ import {
   withDefault,
 } from '../flags.js';
 import type { ForcedKernels } from '../gpu/choices.js';
-import { startFlags } from '../train/rank-arguments.js';
+import { startFlags } from '../ranks/arguments.js';
 
 /** Mistakes that the command must notice; `--deliberate_error` makes one. */
 export const deliberateErrors = ['tanh-gelu', 'beta2', 'decay-biases', 'missing-term'] as const;

@@ -4,7 +4,7 @@
  */
 import type { ForcedKernels, KernelChoices } from '../gpu/choices.js';
 import { Gpu, type GpuOptions } from '../gpu/gpu.js';
-import { allGatherJson, type Communicator } from '../train/ranks/communicator.js';
+import { allGatherJson, type Communicator } from '../ranks/communicator.js';
 import { checkColbertFloor } from './colbert-floor.js';
 import { Comparison, type ComparisonOptions } from './comparison.js';
 import { checkEncode } from './encode.js';

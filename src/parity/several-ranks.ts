@@ -1,8 +1,8 @@
 /** Losses and gradients of several ranks with the passages of all as negatives: real ranks, or all played by this process. */
 import { InputError } from '../errors.js';
 import type { M3Model } from '../models/m3.js';
-import { allGatherJson, type Communicator } from '../train/ranks/communicator.js';
-import { EmulatedRanks } from '../train/ranks/emulated.js';
+import { allGatherJson, type Communicator } from '../ranks/communicator.js';
+import { EmulatedRanks } from '../ranks/emulated.js';
 import { GradientReducer } from '../train/ranks/reducer.js';
 import type { Comparison } from './comparison.js';
 import { ALL_COMPAT, checkGradients, gradientNorm, type LossCase, lossAndGradient } from './steps.js';

@@ -2,11 +2,11 @@
 import { globalNorm } from '../kernels/adamw.js';
 import type { M3Model } from '../models/m3.js';
 import type { Representations } from '../models/scores.js';
+import type { Communicator } from '../ranks/communicator.js';
 import { scope } from '../tensor/scope.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { type M3Scores, m3LossWeights } from '../train/losses/m3-loss.js';
 import type { DistillationKind } from '../train/losses/score-loss.js';
-import type { Communicator } from '../train/ranks/communicator.js';
 import type { RunBatch } from '../train/run/run.js';
 import { collate } from '../train/step/collate.js';
 import { forwardBackward, type StepSettings } from '../train/step/train-step.js';

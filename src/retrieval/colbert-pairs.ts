@@ -3,9 +3,9 @@ import { ShapeError } from '../errors.js';
 import type { Gpu } from '../gpu/gpu.js';
 import { maxSim } from '../kernels/maxsim/maxsim.js';
 import { maxSimPairs } from '../kernels/maxsim/pair-layout.js';
+import { allGatherFloats, type Communicator } from '../ranks/communicator.js';
 import { noGrad, scope } from '../tensor/scope.js';
 import { Tensor } from '../tensor/tensor.js';
-import { allGatherFloats, type Communicator } from '../train/ranks/communicator.js';
 
 /** Token vectors of two texts, [tokens · width] each, as `encodeStream` gives them. */
 export interface ColbertPair {

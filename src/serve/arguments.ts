@@ -8,6 +8,7 @@ import {
   type FlagValues,
   group,
   integer,
+  LARGEST_COUNT,
   listOf,
   optional,
   type ParsedCommand,
@@ -17,11 +18,10 @@ import {
   withDefault,
 } from '../flags.js';
 import { AccessToken } from '../hub/settings.js';
+import { startFlags } from '../ranks/arguments.js';
 import { embedderAliases, embedderFlags, foreignEmbedderFlags } from '../retrieval/embedder/arguments.js';
 import { hybridWeights } from '../retrieval/hybrid-weights.js';
 import { ENSEMBLE_WEIGHTS } from '../retrieval/score/teacher.js';
-import { COUNT } from '../train/limits.js';
-import { startFlags } from '../train/rank-arguments.js';
 
 /** Where the key is taken from when no flag gives it: the words of a command are shown to every user of a machine. */
 export const API_KEY_VARIABLE = 'DAWNTUNE_API_KEY';
@@ -33,7 +33,7 @@ const apiKey: ValueType<AccessToken> = {
 
 const seconds = (least: number) =>
   decimal(`a number of seconds from ${least} to 86400`, (value: number) => value >= least && value <= 86_400);
-const count = integer(COUNT.least, COUNT.most);
+const count = integer(1, LARGEST_COUNT);
 
 /** One process computes on one device, so those of ranks are left out. */
 const modelFlags = Object.fromEntries(
@@ -59,7 +59,7 @@ export const serveFlags = {
       'passage',
       'whose instruction or prompt goes before texts of requests without a prompt_name, and whose length counts; text: the folder’s default prompt',
     ),
-    max_length: optional(integer(2, COUNT.most), 'longest text, in tokens; by default that of the role'),
+    max_length: optional(integer(2, LARGEST_COUNT), 'longest text, in tokens; by default that of the role'),
     auto_truncate: withDefault(
       boolean,
       false,

@@ -1,10 +1,10 @@
 /** `dawntune serve`: opens the model of the flags, answers requests, and ends when it is told to. */
 import fs from 'node:fs';
 import path from 'node:path';
+import type { Reporter } from '../console/reporter.js';
 import { writeStandardOutput } from '../files/standard-output.js';
 import { headsIn } from '../models/m3-folder.js';
 import { type Embedder, openEmbedder } from '../retrieval/embedder/open.js';
-import type { Reporter } from '../train/report.js';
 import type { ServeArguments } from './arguments.js';
 import { createEmbeddingServer } from './server.js';
 

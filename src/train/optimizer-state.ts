@@ -3,10 +3,10 @@ import { sizeOfRanges } from '../autograd/buckets.js';
 import { InputError } from '../errors.js';
 import { isJsonObject } from '../files/json.js';
 import { type Placement, type Span, savedSpans } from '../optim/state.js';
+import { bytesOf, type Communicator, floatsOf } from '../ranks/communicator.js';
 import { show } from '../show.js';
 import { type Shape, sizeOf } from '../tensor/shape.js';
 import type { StateTensor } from '../weights/save-tensors.js';
-import { bytesOf, type Communicator, floatsOf } from './ranks/communicator.js';
 
 /** As JSON. */
 export interface AdamWState {

@@ -21,13 +21,13 @@ import {
 } from '../optim/state.js';
 import { TableMoments } from '../optim/table-moments.js';
 import { prepareTableUpdate } from '../optim/table-update.js';
+import { allGatherNumbers } from '../ranks/communicator.js';
 import { notNegative, positive, signature } from '../tensor/operands.js';
 import { keepAll, scope } from '../tensor/scope.js';
 import { type Shape, sizeOf } from '../tensor/shape.js';
 import { Tensor } from '../tensor/tensor.js';
 import type { StateTensor } from '../weights/save-tensors.js';
 import { type AdamWState, DividedReads, type DividedTensor, requireState } from './optimizer-state.js';
-import { allGatherNumbers } from './ranks/communicator.js';
 import { joinedNorm, type Ownership, ownsRow } from './ranks/ownership.js';
 import { placementOfRows, type Shard } from './ranks/shard.js';
 

@@ -12,8 +12,8 @@ export const unprovokedMessages: Readonly<Record<string, readonly string[]>> = {
     'src/gpu/transfer.ts: read: … bytes into an array of …',
     'src/kernels/launch/shader.ts: …: operands … for the buffers …',
     'src/parity/several-ranks.ts: …/cross_device.json: no loss case "…"',
-    'src/train/ranks/carrier.ts: an exchange of … parts among … ranks',
-    'src/train/ranks/carrier.ts: rank … is closed',
+    'src/ranks/carrier.ts: an exchange of … parts among … ranks',
+    'src/ranks/carrier.ts: rank … is closed',
   ],
   'It needs a file system that fails, or a file that another program changes at that moment.': [
     'src/files/publish.ts: …: cannot write: ……',
@@ -41,7 +41,7 @@ export const unprovokedMessages: Readonly<Record<string, readonly string[]>> = {
     'src/setup/mpi.ts: …: no package has …',
     'src/setup/mpi.ts: …: is not complete',
     'src/train/ranks/broadcast-model.ts: rank … has another model than rank 0: expected …, found …',
-    'src/train/ranks/mpi/library.ts: …: gives thread level …, and MPI_THREAD_FUNNELED is needed',
+    'src/ranks/mpi/library.ts: …: gives thread level …, and MPI_THREAD_FUNNELED is needed',
   ],
   'It needs a hub that answers so.': [
     'src/hub/connection.ts: …: … answers …, expected the ……',

@@ -1,10 +1,10 @@
 /** Checkpoints of a model of a few weights: damaged files, and checksums that are right around content that is not. */
 import { crc32 } from 'node:zlib';
+import { silentReporter } from '../../src/console/reporter.js';
 import { Gpu } from '../../src/gpu/gpu.js';
 import { parseEncoderConfig } from '../../src/models/config.js';
 import { M3Model } from '../../src/models/m3.js';
 import { parseFinetuneArguments } from '../../src/train/arguments.js';
-import { silentReporter } from '../../src/train/report.js';
 import { differences, fingerprintOf } from '../../src/train/run/fingerprint.js';
 import { RunLog } from '../../src/train/run/log.js';
 import { RunPlan } from '../../src/train/run/plan.js';

@@ -7,6 +7,7 @@ import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
+import { silentReporter } from '../../src/console/reporter.js';
 import { MachineError } from '../../src/errors.js';
 import { readJsonObject } from '../../src/files/json.js';
 import { renderHelp, usageLine, wantsHelp } from '../../src/flag-help.js';
@@ -15,7 +16,6 @@ import { parseEvaluateArguments } from '../../src/retrieval/evaluate/arguments.j
 import { evaluate } from '../../src/retrieval/evaluate/evaluate.js';
 import { readTrainingRows } from '../../src/retrieval/evaluate/training-rows.js';
 import { messageLine } from '../../src/show.js';
-import { silentReporter } from '../../src/train/report.js';
 import { golden } from '../repository.js';
 import { evaluationInteropFlags } from './flags.js';
 

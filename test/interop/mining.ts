@@ -8,6 +8,7 @@ import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
+import { consoleReporter } from '../../src/console/reporter.js';
 import { DEMO_EVALUATION_LANGUAGES, demoRows } from '../../src/demo/demo-data.js';
 import { MachineError } from '../../src/errors.js';
 import { renderHelp, usageLine, wantsHelp } from '../../src/flag-help.js';
@@ -15,7 +16,6 @@ import { parseFlags } from '../../src/flags.js';
 import { parseMineArguments } from '../../src/retrieval/mine/arguments.js';
 import { mine } from '../../src/retrieval/mine/mine.js';
 import { messageLine } from '../../src/show.js';
-import { consoleReporter } from '../../src/train/report.js';
 import { golden } from '../repository.js';
 import { miningInteropFlags } from './flags.js';
 

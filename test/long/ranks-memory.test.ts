@@ -5,7 +5,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { after, test } from 'node:test';
 import { Gpu } from '../../src/gpu/gpu.js';
-import { EmulatedRanks } from '../../src/train/ranks/emulated.js';
+import { EmulatedRanks } from '../../src/ranks/emulated.js';
 import { plannedAndTakenBy } from '../memory-shapes.js';
 
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'dawntune-ranks-memory-'));

@@ -1,10 +1,10 @@
 /** 20 steps of two ranks in every loss mode, beside one process that takes the batches of both. */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
+import { silentReporter } from '../../src/console/reporter.js';
 import { Gpu } from '../../src/gpu/gpu.js';
 import type { LossScaling } from '../../src/optim/loss-scale.js';
-import { RankThreads } from '../../src/train/ranks/rank-threads.js';
-import { silentReporter } from '../../src/train/report.js';
+import { RankThreads } from '../../src/ranks/rank-threads.js';
 import {
   modes,
   type RankedRun,

@@ -6,13 +6,13 @@ import path from 'node:path';
 import { after, before, test } from 'node:test';
 import fc from 'fast-check';
 import { Gpu } from '../../src/gpu/gpu.js';
+import { EmulatedRanks } from '../../src/ranks/emulated.js';
 import { searchExact } from '../../src/retrieval/search/exact.js';
 import { scoreOf } from '../../src/retrieval/search/float64.js';
 import { METRICS, type Metric, type Neighbours } from '../../src/retrieval/search/neighbours.js';
 import { openVectors, writeNpy } from '../../src/retrieval/vectors/files.js';
 import { memoryRows, type VectorRows } from '../../src/retrieval/vectors/rows.js';
 import { CounterRandom } from '../../src/tensor/random.js';
-import { EmulatedRanks } from '../../src/train/ranks/emulated.js';
 
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'dawntune-search-'));
 let gpu: Gpu;

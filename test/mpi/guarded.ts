@@ -2,7 +2,7 @@
  * A process whose communication thread never comes back from MPI, beside one of the number that its word names: the test
  * of what then ends it needs no MPI.
  */
-import { Leaving, ownProcess } from '../../src/train/ranks/mpi/leaving.js';
+import { Leaving, ownProcess } from '../../src/ranks/mpi/leaving.js';
 
 const own = ownProcess('here');
 const leaving = new Leaving();

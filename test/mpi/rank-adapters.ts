@@ -4,11 +4,11 @@
  */
 import fs from 'node:fs';
 import { identityOf, visibleAdapters } from '../../src/gpu/adapter-list.js';
-import { chooseRanks } from '../../src/train/ranks/choose-ranks.js';
-import { mpiLaunch } from '../../src/train/ranks/mpi/environment.js';
-import { openMpi } from '../../src/train/ranks/mpi/open.js';
-import { adapterOfProcess, openRankGpu } from '../../src/train/ranks/rank-adapter.js';
-import { requireCardsAlone } from '../../src/train/ranks/self-start.js';
+import { chooseRanks } from '../../src/ranks/choose-ranks.js';
+import { mpiLaunch } from '../../src/ranks/mpi/environment.js';
+import { openMpi } from '../../src/ranks/mpi/open.js';
+import { adapterOfProcess, openRankGpu } from '../../src/ranks/rank-adapter.js';
+import { requireCardsAlone } from '../../src/ranks/self-start.js';
 
 async function rank(launch: NonNullable<ReturnType<typeof mpiLaunch>>): Promise<void> {
   const { communicator, processes } = await openMpi(launch);

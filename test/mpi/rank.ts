@@ -5,8 +5,8 @@
 import fs from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import koffi from 'koffi';
-import { mpiLaunch } from '../../src/train/ranks/mpi/environment.js';
-import { openMpi, processLines } from '../../src/train/ranks/mpi/open.js';
+import { mpiLaunch } from '../../src/ranks/mpi/environment.js';
+import { openMpi, processLines } from '../../src/ranks/mpi/open.js';
 import { conversation } from '../communicator-suite.js';
 
 const [scenario = '', word = ''] = process.argv.slice(2);

@@ -4,12 +4,12 @@
  */
 import fs from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { allGatherJson } from '../../src/ranks/communicator.js';
+import { mpiLaunch } from '../../src/ranks/mpi/environment.js';
+import { openMpi } from '../../src/ranks/mpi/open.js';
+import { adapterOfProcess, openRankGpu } from '../../src/ranks/rank-adapter.js';
+import { followSelfStart, runUnderMpirun } from '../../src/ranks/self-start.js';
 import { findMpi, mpiNames } from '../../src/setup/mpi.js';
-import { allGatherJson } from '../../src/train/ranks/communicator.js';
-import { mpiLaunch } from '../../src/train/ranks/mpi/environment.js';
-import { openMpi } from '../../src/train/ranks/mpi/open.js';
-import { adapterOfProcess, openRankGpu } from '../../src/train/ranks/rank-adapter.js';
-import { followSelfStart, runUnderMpirun } from '../../src/train/ranks/self-start.js';
 
 const [name, named] = process.argv.slice(2);
 const adapters = named?.replace('adapters=', '').split(',') ?? null;

@@ -2,8 +2,8 @@
 import { createHash } from 'node:crypto';
 import fs from 'node:fs';
 import { Gpu } from '../../src/gpu/gpu.js';
-import { mpiLaunch } from '../../src/train/ranks/mpi/environment.js';
-import { openMpi } from '../../src/train/ranks/mpi/open.js';
+import { mpiLaunch } from '../../src/ranks/mpi/environment.js';
+import { openMpi } from '../../src/ranks/mpi/open.js';
 import { type RankedRun, type Trained, trainRank } from '../ranked-runs.js';
 
 /** One line; the same where losses, norms and weights are the same to the bit. */

@@ -2,13 +2,14 @@
  * A command that several ranks run together: one process of one rank, threads, or processes of MPI. What the command does
  * is written once, for one rank; how ranks come to be stands in run.ts.
  */
+
+import type { Interruption, StopRequest } from '../../console/interruption.js';
+import type { Reporter } from '../../console/reporter.js';
 import type { CommandLine, Origin } from '../../flags.js';
 import type { Gpu, GpuOptions } from '../../gpu/gpu.js';
-import type { Interruption, StopRequest } from '../../train/interruption.js';
-import type { Launcher } from '../../train/ranks/choose-ranks.js';
-import type { Communicator } from '../../train/ranks/communicator.js';
-import type { WantedAdapters } from '../../train/ranks/rank-adapter.js';
-import type { Reporter } from '../../train/report.js';
+import type { Launcher } from '../../ranks/choose-ranks.js';
+import type { Communicator } from '../../ranks/communicator.js';
+import type { WantedAdapters } from '../../ranks/rank-adapter.js';
 import type { ReporterArguments } from '../reporter.js';
 
 export interface RankedArguments extends WantedAdapters, ReporterArguments {

@@ -1,15 +1,15 @@
 /** A command as one process of several that a launcher of MPI started: each of them is a rank. */
 import { Display } from '../../console/display.js';
+import { interruptible } from '../../console/interruption.js';
+import { type Reporter, silentReporter } from '../../console/reporter.js';
 import { writeStandardOutput } from '../../files/standard-output.js';
-import { interruptible } from '../../train/interruption.js';
-import { ALL_RANKS, RankError } from '../../train/ranks/communicator.js';
-import { isSilence } from '../../train/ranks/heartbeat.js';
-import type { MpiLaunch } from '../../train/ranks/mpi/environment.js';
-import { openMpi, processLines } from '../../train/ranks/mpi/open.js';
-import { adapterOfProcess, openRankGpu } from '../../train/ranks/rank-adapter.js';
-import { followSelfStart, isSelfStarted } from '../../train/ranks/self-start.js';
-import { together } from '../../train/ranks/together.js';
-import { type Reporter, silentReporter } from '../../train/report.js';
+import { ALL_RANKS, RankError } from '../../ranks/communicator.js';
+import { isSilence } from '../../ranks/heartbeat.js';
+import type { MpiLaunch } from '../../ranks/mpi/environment.js';
+import { openMpi, processLines } from '../../ranks/mpi/open.js';
+import { adapterOfProcess, openRankGpu } from '../../ranks/rank-adapter.js';
+import { followSelfStart, isSelfStarted } from '../../ranks/self-start.js';
+import { together } from '../../ranks/together.js';
 import { exitCodeOf, tellFailure } from '../failure.js';
 import { commandReporter, type ReporterArguments } from '../reporter.js';
 import { commandLineOf, type RankedArguments, type RankedCommand } from './command.js';

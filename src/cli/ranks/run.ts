@@ -1,7 +1,8 @@
 /** Runs a command of one rank or several: here, in threads or under mpirun (start.ts), or as a process of MPI (process.ts). */
+
+import { interruptible } from '../../console/interruption.js';
 import { writeStandardOutput } from '../../files/standard-output.js';
-import { interruptible } from '../../train/interruption.js';
-import { mpiLaunch } from '../../train/ranks/mpi/environment.js';
+import { mpiLaunch } from '../../ranks/mpi/environment.js';
 import { commandReporter } from '../reporter.js';
 import { commandLineOf, type RankedArguments, type RankedCommand } from './command.js';
 

@@ -2,21 +2,17 @@
  * `--nproc_per_node N`: ranks that a command starts itself on this machine, as threads where each can open its adapter by
  * name, else as processes under mpirun.
  */
+
+import { interruptible } from '../../console/interruption.js';
 import { writeStandardOutput } from '../../files/standard-output.js';
 import { visibleAdapters } from '../../gpu/adapter-list.js';
 import { keepStandardError } from '../../gpu/dawn.js';
 import { noAdapterError } from '../../gpu/software-driver.js';
+import { chooseRanks, type RankAdapter } from '../../ranks/choose-ranks.js';
+import { rankRequest } from '../../ranks/rank-adapter.js';
+import { RankThreads } from '../../ranks/rank-threads.js';
+import { findMpirun, requireCardsAlone, requireFirstStart, runUnderMpirun } from '../../ranks/self-start.js';
 import { printable } from '../../show.js';
-import { interruptible } from '../../train/interruption.js';
-import { chooseRanks, type RankAdapter } from '../../train/ranks/choose-ranks.js';
-import { rankRequest } from '../../train/ranks/rank-adapter.js';
-import { RankThreads } from '../../train/ranks/rank-threads.js';
-import {
-  findMpirun,
-  requireCardsAlone,
-  requireFirstStart,
-  runUnderMpirun,
-} from '../../train/ranks/self-start.js';
 import { leaveAtOnce, tellFailure } from '../failure.js';
 import { commandReporter } from '../reporter.js';
 import type { RankEnd, RankedArguments, RankedCommand } from './command.js';

@@ -1,7 +1,7 @@
 /** A rank of a command in a thread of its own (start.ts starts it). */
-import type { RankAdapter } from '../../train/ranks/choose-ranks.js';
-import { openRankGpu } from '../../train/ranks/rank-adapter.js';
-import type { RankContext } from '../../train/ranks/rank-messages.js';
+import type { RankAdapter } from '../../ranks/choose-ranks.js';
+import { openRankGpu } from '../../ranks/rank-adapter.js';
+import type { RankContext } from '../../ranks/rank-messages.js';
 import { commandLineOf, type RankEnd, type RankedModule } from './command.js';
 
 export interface ThreadData {

@@ -13,7 +13,7 @@ import {
 } from '../../gpu/adapter-list.js';
 import { physicalDevices } from '../../gpu/physical-devices.js';
 import { prepareVulkan } from '../../gpu/software-driver.js';
-import { ranksTogether } from '../../train/ranks/choose-ranks.js';
+import { ranksTogether } from '../../ranks/choose-ranks.js';
 import type { AdapterFacts, AdaptersFacts, ChosenFacts } from '../facts.js';
 
 export async function probeAdapters(): Promise<AdaptersFacts> {

@@ -1,6 +1,7 @@
 /** What there is of MPI: launchers that answer, and the library that ranks would load. Loads it, so it runs in a child. */
+
+import { enlargeStacks, loadMpi } from '../../ranks/mpi/library.js';
 import { findMpi, mpiNames } from '../../setup/mpi.js';
-import { enlargeStacks, loadMpi } from '../../train/ranks/mpi/library.js';
 import type { MpiFacts } from '../facts.js';
 
 export function probeMpi(): MpiFacts {

@@ -13,6 +13,7 @@ import {
   group,
   inert,
   integer,
+  LARGEST_COUNT,
   listOf,
   optional,
   progressFlag,
@@ -20,11 +21,10 @@ import {
   withDefault,
 } from '../../flags.js';
 import { accessToken } from '../../hub/flags.js';
-import { COUNT } from '../../train/limits.js';
-import { startFlags } from '../../train/rank-arguments.js';
+import { startFlags } from '../../ranks/arguments.js';
 
 const path = text('a path');
-const count = integer(COUNT.least, COUNT.most);
+const count = integer(1, LARGEST_COUNT);
 
 const format = (side: string) =>
   withDefault(
@@ -64,11 +64,11 @@ export const embedderFlags = {
     ),
     passage_instruction_format: format('passage'),
     query_max_length: optional(
-      integer(2, COUNT.most),
+      integer(2, LARGEST_COUNT),
       'longest query, in tokens; by default 512, or what the model’s folder says where that is less',
     ),
     passage_max_length: optional(
-      integer(2, COUNT.most),
+      integer(2, LARGEST_COUNT),
       'longest passage, in tokens; by default 512, or what the model’s folder says where that is less',
     ),
     truncate_dim: optional(count, 'width of dense and ColBERT vectors, cut before they are normalised'),

@@ -1,8 +1,10 @@
 /** The folder of the model that a command of this room names, on each of its ranks. */
+
+import type { Reporter } from '../../console/reporter.js';
+import { downloadReport } from '../../hub/download-report.js';
 import { resolveModelFolder } from '../../models/hub-cache.js';
-import type { Communicator } from '../../train/ranks/communicator.js';
-import { folderOnAllRanks } from '../../train/ranks/folder.js';
-import { downloadReport, type Reporter } from '../../train/report.js';
+import type { Communicator } from '../../ranks/communicator.js';
+import { folderOnAllRanks } from '../../ranks/folder.js';
 import type { EmbedderArguments } from './arguments.js';
 
 /** `name`: a folder or a hub id, as `flag` gives it. All ranks call it. @throws as `resolveModelFolder`; RankError. */

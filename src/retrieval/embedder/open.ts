@@ -1,16 +1,17 @@
 /** Opens what the commands of this room encode with: the model of the flags, its tokenizer, and the rank's GPU. */
+
+import type { Reporter } from '../../console/reporter.js';
 import { compileFormat, type Join } from '../../data/prompts.js';
 import { InputError } from '../../errors.js';
 import { Gpu, type GpuOptions } from '../../gpu/gpu.js';
 import { requireEmbedder } from '../../models/cross-encoder.js';
 import { M3Model } from '../../models/m3.js';
 import type { M3Options } from '../../models/m3-parameters.js';
+import type { Communicator } from '../../ranks/communicator.js';
+import { SingleCommunicator } from '../../ranks/single.js';
+import { together } from '../../ranks/together.js';
 import { TokenizerThreads } from '../../tokenizer/threads.js';
 import { Tokenizer } from '../../tokenizer/tokenizer.js';
-import type { Communicator } from '../../train/ranks/communicator.js';
-import { SingleCommunicator } from '../../train/ranks/single.js';
-import { together } from '../../train/ranks/together.js';
-import type { Reporter } from '../../train/report.js';
 import type { EmbedderArguments } from './arguments.js';
 import { namedFolder } from './folder.js';
 

@@ -7,6 +7,7 @@ import {
   type FlagValues,
   group,
   integer,
+  LARGEST_COUNT,
   optional,
   type ParsedCommand,
   parseFlags,
@@ -15,8 +16,7 @@ import {
   type ValueType,
   withDefault,
 } from '../../flags.js';
-import { COUNT } from '../../train/limits.js';
-import { checkStartArguments } from '../../train/rank-arguments.js';
+import { checkStartArguments } from '../../ranks/arguments.js';
 import { embedderAliases, embedderFlags, foreignEmbedderFlags } from '../embedder/arguments.js';
 import { vectorDTypes } from '../vectors/files.js';
 import { type Representation, representations } from './encoded.js';
@@ -71,7 +71,7 @@ export const encodeFlags = {
       'passage',
       'whose instruction or prompt goes before the texts, and whose length counts; text: the folder’s default prompt',
     ),
-    max_length: optional(integer(2, COUNT.most), 'longest text, in tokens; by default that of the role'),
+    max_length: optional(integer(2, LARGEST_COUNT), 'longest text, in tokens; by default that of the role'),
   }),
   ...group('Vectors', {
     representations: withDefault(

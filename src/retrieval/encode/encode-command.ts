@@ -2,6 +2,7 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { crc32 } from 'node:zlib';
+import type { Reporter } from '../../console/reporter.js';
 import { InputError } from '../../errors.js';
 import { requireWritable } from '../../files/atomic.js';
 import {
@@ -12,11 +13,10 @@ import {
   writeProgress,
 } from '../../files/partial.js';
 import type { Gpu, GpuOptions } from '../../gpu/gpu.js';
+import { broadcastJson, type Communicator } from '../../ranks/communicator.js';
+import { SingleCommunicator } from '../../ranks/single.js';
+import { alikeOnAllRanks, endAllRanks, fromFirstRank, onFirstRank } from '../../ranks/together.js';
 import { printable, show } from '../../show.js';
-import { broadcastJson, type Communicator } from '../../train/ranks/communicator.js';
-import { SingleCommunicator } from '../../train/ranks/single.js';
-import { alikeOnAllRanks, endAllRanks, fromFirstRank, onFirstRank } from '../../train/ranks/together.js';
-import type { Reporter } from '../../train/report.js';
 import { openEmbedder, usualLength } from '../embedder/open.js';
 import type { EncodeArguments } from './arguments.js';
 import { checkTexts, type InputOptions, type InputText, readTexts } from './input.js';

@@ -4,10 +4,10 @@
  */
 import { InputError, ShapeError } from '../../errors.js';
 import type { M3Model } from '../../models/m3.js';
+import type { Communicator } from '../../ranks/communicator.js';
 import { show } from '../../show.js';
 import { TokenizerThreads } from '../../tokenizer/threads.js';
 import type { Tokenizer } from '../../tokenizer/tokenizer.js';
-import type { Communicator } from '../../train/ranks/communicator.js';
 import { type TextOptions, type TextRole, textReading } from '../texts.js';
 import { representations as all, type EncodedTexts, type Representation } from './encoded.js';
 import { startBatch, type Wanted, WindowValues } from './values.js';

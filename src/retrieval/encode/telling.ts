@@ -1,7 +1,8 @@
 /** How far texts are encoded, told batch by batch (`encodeStream`'s `onBatch`). */
+
+import type { Reporter } from '../../console/reporter.js';
 import type { Gpu } from '../../gpu/gpu.js';
 import type { Unit, Work } from '../../progress.js';
-import type { Reporter } from '../../train/report.js';
 
 /** What a command is told with; undefined where nobody listens, such as on ranks beside the first. */
 export type Tell = ((work: Work) => void) | undefined;

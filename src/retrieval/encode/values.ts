@@ -1,8 +1,8 @@
 /** The values of batches, from the GPU to where the texts of a window stand, and from one rank to the others. */
 import type { M3Model } from '../../models/m3.js';
 import { TokenBatch } from '../../models/token-batch.js';
+import { bytesOf, type Communicator } from '../../ranks/communicator.js';
 import { noGrad, scope } from '../../tensor/scope.js';
-import { bytesOf, type Communicator } from '../../train/ranks/communicator.js';
 import type { EncodedTexts, Representation } from './encoded.js';
 import type { Window } from './windows.js';
 

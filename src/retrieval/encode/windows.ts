@@ -4,8 +4,8 @@
  * the middle, computes the same batches.
  */
 
+import { bytesOf, type Communicator } from '../../ranks/communicator.js';
 import type { TokenizerThreads } from '../../tokenizer/threads.js';
-import { bytesOf, type Communicator } from '../../train/ranks/communicator.js';
 import type { TextReading } from '../texts.js';
 
 /** A window has as many texts as went before it, within these: so the GPU soon has something to do. */

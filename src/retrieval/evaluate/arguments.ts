@@ -19,7 +19,7 @@ import {
   type ValueType,
   withDefault,
 } from '../../flags.js';
-import { checkStartArguments } from '../../train/rank-arguments.js';
+import { checkStartArguments } from '../../ranks/arguments.js';
 import { embedderAliases, embedderFlags, foreignEmbedderFlags } from '../embedder/arguments.js';
 import { hybridWeights } from '../hybrid-weights.js';
 import { foreignRerankerFlags, requireRerankerClass, rerankerFlags } from '../score/arguments.js';

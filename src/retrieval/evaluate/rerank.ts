@@ -2,7 +2,7 @@
 import path from 'node:path';
 import { compileFormat, type Join } from '../../data/prompts.js';
 import { InputError } from '../../errors.js';
-import type { Communicator } from '../../train/ranks/communicator.js';
+import type { Communicator } from '../../ranks/communicator.js';
 import type { EmbedderSurroundings } from '../embedder/open.js';
 import type { Tell } from '../encode/telling.js';
 import { openReranker } from '../score/open-reranker.js';

@@ -6,7 +6,7 @@
 
 import { MachineError } from '../../errors.js';
 import type { Work } from '../../progress.js';
-import type { Communicator } from '../../train/ranks/communicator.js';
+import type { Communicator } from '../../ranks/communicator.js';
 import { type ColbertPair, colbertPairScores } from '../colbert-pairs.js';
 import type { Embedder } from '../embedder/open.js';
 import type { EncodedTexts, Representation } from '../encode/encoded.js';

@@ -11,6 +11,7 @@ import {
   group,
   inert,
   integer,
+  LARGEST_COUNT,
   optional,
   type ParsedCommand,
   parseFlags,
@@ -19,9 +20,8 @@ import {
   type ValueType,
   withDefault,
 } from '../../flags.js';
+import { checkStartArguments } from '../../ranks/arguments.js';
 import { show } from '../../show.js';
-import { COUNT } from '../../train/limits.js';
-import { checkStartArguments } from '../../train/rank-arguments.js';
 import { embedderAliases, embedderFlags, foreignEmbedderFlags } from '../embedder/arguments.js';
 import { hybridWeights } from '../hybrid-weights.js';
 import type { NegativeRules } from './negatives.js';
@@ -44,7 +44,7 @@ const rankRange: ValueType<NegativeRules['range']> = {
 };
 
 const path = text('a path');
-const count = integer(COUNT.least, COUNT.most);
+const count = integer(1, LARGEST_COUNT);
 const notNegative = decimal('a number of at least 0', (value) => value >= 0);
 
 export const mineFlags = {

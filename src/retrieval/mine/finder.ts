@@ -5,10 +5,10 @@
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
+import type { Reporter } from '../../console/reporter.js';
 import type { M3Options } from '../../models/m3-parameters.js';
-import type { Communicator } from '../../train/ranks/communicator.js';
-import { fromFirstRank, together } from '../../train/ranks/together.js';
-import type { Reporter } from '../../train/report.js';
+import type { Communicator } from '../../ranks/communicator.js';
+import { fromFirstRank, together } from '../../ranks/together.js';
 import { type Embedder, lengthsOf } from '../embedder/open.js';
 import { encodeStream } from '../encode/stream.js';
 import { tellEncoded, tellOf } from '../encode/telling.js';

@@ -9,19 +9,19 @@ import {
   type ForeignFlag,
   group,
   integer,
+  LARGEST_COUNT,
   optional,
   type ParsedCommand,
   parseFlags,
   text,
   withDefault,
 } from '../../flags.js';
-import { COUNT } from '../../train/limits.js';
-import { checkStartArguments } from '../../train/rank-arguments.js';
+import { checkStartArguments } from '../../ranks/arguments.js';
 import { embedderAliases, embedderFlags, foreignEmbedderFlags } from '../embedder/arguments.js';
 import { hybridWeights } from '../hybrid-weights.js';
 import { ENSEMBLE_WEIGHTS, scoreModes } from './teacher.js';
 
-const count = integer(COUNT.least, COUNT.most);
+const count = integer(1, LARGEST_COUNT);
 
 const modelFlags = group('Scores of the model', {
   mode: withDefault(choice(scoreModes), 'hybrid', 'which score; hybrid: all three by their weights'),

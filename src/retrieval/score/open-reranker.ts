@@ -1,10 +1,10 @@
 /** Opens what pairs are scored with: the reranker of the flags, its tokenizer, and the rank's GPU. */
 import { Gpu } from '../../gpu/gpu.js';
 import { CrossEncoder } from '../../models/cross-encoder.js';
+import { SingleCommunicator } from '../../ranks/single.js';
+import { together } from '../../ranks/together.js';
 import { TokenizerThreads } from '../../tokenizer/threads.js';
 import { Tokenizer } from '../../tokenizer/tokenizer.js';
-import { SingleCommunicator } from '../../train/ranks/single.js';
-import { together } from '../../train/ranks/together.js';
 import type { EmbedderArguments } from '../embedder/arguments.js';
 import { namedFolder } from '../embedder/folder.js';
 import type { EmbedderSurroundings } from '../embedder/open.js';

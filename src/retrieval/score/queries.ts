@@ -1,8 +1,8 @@
 /** Queries encoded once and found again by their numbers while passages come by: vectors in spools, lexical weights in memory. */
 import { Column } from '../../data/column.js';
 import type { M3Model } from '../../models/m3.js';
+import type { Communicator } from '../../ranks/communicator.js';
 import type { TokenizerThreads } from '../../tokenizer/threads.js';
-import type { Communicator } from '../../train/ranks/communicator.js';
 import type { Representation } from '../encode/encoded.js';
 import { type EncodeStreamOptions, encodeStream } from '../encode/stream.js';
 import type { TextOptions } from '../texts.js';

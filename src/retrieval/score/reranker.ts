@@ -7,10 +7,10 @@ import { Column } from '../../data/column.js';
 import { InputError, MachineError, ShapeError } from '../../errors.js';
 import type { CrossEncoder } from '../../models/cross-encoder.js';
 import { TokenBatch } from '../../models/token-batch.js';
+import type { Communicator } from '../../ranks/communicator.js';
 import { noGrad, scope } from '../../tensor/scope.js';
 import { TokenizerThreads } from '../../tokenizer/threads.js';
 import { requireText, type Tokenizer } from '../../tokenizer/tokenizer.js';
-import type { Communicator } from '../../train/ranks/communicator.js';
 import { BATCH_TOKENS } from '../encode/stream.js';
 import { packed, sharedInTurns } from '../encode/windows.js';
 

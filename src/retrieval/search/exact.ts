@@ -11,9 +11,9 @@
 import type { Gpu } from '../../gpu/gpu.js';
 import { matmul } from '../../kernels/matmul/matmul.js';
 import { disposeTopK, finishTopK, scanTopK, startTopK, type TopKLists } from '../../kernels/top-k/top-k.js';
+import type { Communicator } from '../../ranks/communicator.js';
 import { noGrad, scope } from '../../tensor/scope.js';
 import { Tensor } from '../../tensor/tensor.js';
-import type { Communicator } from '../../train/ranks/communicator.js';
 import type { VectorRows } from '../vectors/rows.js';
 import { checkSearch, type Metric, type Neighbours } from './neighbours.js';
 import {

@@ -1,5 +1,5 @@
 /** How ranks share queries: in tiles, tile t for rank t mod size; what each has found, all receive. */
-import { bytesOf, type Communicator, floatsOf } from '../../train/ranks/communicator.js';
+import { bytesOf, type Communicator, floatsOf } from '../../ranks/communicator.js';
 import type { Neighbours } from './neighbours.js';
 
 /** Tiles of `rows` queries that this rank searches with. */

@@ -7,6 +7,7 @@ import {
   group,
   inert,
   integer,
+  LARGEST_COUNT,
   listOf,
   optional,
   type ParsedCommand,
@@ -18,7 +19,6 @@ import {
 } from '../../flags.js';
 import { accessToken } from '../../hub/flags.js';
 import { show } from '../../show.js';
-import { COUNT } from '../../train/limits.js';
 
 const path = text('a path');
 
@@ -30,7 +30,7 @@ export const splitFlags = {
       'where the parts go: NAME_len-LO-HI.jsonl for each file and range that has rows',
     ),
     length_list: withDefault(
-      listOf(integer(0, COUNT.most), 'lengths in tokens, ascending'),
+      listOf(integer(0, LARGEST_COUNT), 'lengths in tokens, ascending'),
       [0, 500, 1000, 2000, 3000, 4000, 5000, 6000, 7000],
       'where ranges begin, in tokens; each ends where the next begins, the last nowhere',
     ),
@@ -61,7 +61,7 @@ export const splitFlags = {
     ),
     token: optional(accessToken, 'access token of the hub; by default that of HF_TOKEN or of the token file'),
     num_proc: inert(
-      withDefault(integer(1, COUNT.most), 16, 'processes that count'),
+      withDefault(integer(1, LARGEST_COUNT), 16, 'processes that count'),
       'threads count, as many as there are cores',
     ),
   }),

@@ -6,6 +6,7 @@
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
+import type { Reporter } from '../../console/reporter.js';
 import { rowOf } from '../../data/rows.js';
 import { findSource } from '../../data/sources.js';
 import { InputError } from '../../errors.js';
@@ -15,11 +16,11 @@ import { withMembers } from '../../files/json-members.js';
 import { type PlacedObject, readJsonObjects } from '../../files/json-objects.js';
 import { makeWritableFolder } from '../../files/make-folder.js';
 import { writingFault } from '../../files/reason.js';
+import { downloadReport } from '../../hub/download-report.js';
 import { resolveModelFolder } from '../../models/hub-cache.js';
 import { printable } from '../../show.js';
 import { TokenizerThreads } from '../../tokenizer/threads.js';
 import { Tokenizer } from '../../tokenizer/tokenizer.js';
-import { downloadReport, type Reporter } from '../../train/report.js';
 import type { SplitArguments } from './arguments.js';
 
 /** What is told of a file, as upstream's log has it. */

@@ -30,10 +30,10 @@ import {
   type ScoredBatch,
 } from '../../models/scores.js';
 import { OptionNames } from '../../options.js';
+import { allGatherFloats, type Communicator } from '../../ranks/communicator.js';
 import { f32, optional, positive, signature, wholeNumber } from '../../tensor/operands.js';
 import { noGrad } from '../../tensor/scope.js';
 import { Tensor } from '../../tensor/tensor.js';
-import { allGatherFloats, type Communicator } from '../ranks/communicator.js';
 import {
   type DistillationKind,
   positiveCrossEntropy,

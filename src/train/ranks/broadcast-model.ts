@@ -1,8 +1,8 @@
 /** Replicas begin alike: with the weights of rank 0. */
 import { MachineError } from '../../errors.js';
 import type { M3Model } from '../../models/m3.js';
+import { broadcastJson, type Communicator } from '../../ranks/communicator.js';
 import type { Tensor } from '../../tensor/tensor.js';
-import { broadcastJson, type Communicator } from './communicator.js';
 import { areReplicas } from './replicas.js';
 
 /** Elements that are sent at a time. */

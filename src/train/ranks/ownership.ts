@@ -3,7 +3,7 @@
  * rows of tables whose number modulo the ranks is its own. Each element is one rank's.
  */
 import { type ElementRange, type GradientBucket, joinedRanges } from '../../autograd/buckets.js';
-import { partOf } from './communicator.js';
+import { partOf } from '../../ranks/communicator.js';
 
 /** Which part of the parameters a rank updates. */
 export interface Ownership {

@@ -13,8 +13,8 @@ import type { TableParameter } from '../../autograd/parameter.js';
 import type { ParameterStore } from '../../autograd/parameter-store.js';
 import type { Binding, Gpu, PendingGather } from '../../gpu/gpu.js';
 import { gpuWait } from '../../gpu/wait.js';
+import { type Communicator, partOf, type WireFormat } from '../../ranks/communicator.js';
 import { Tensor } from '../../tensor/tensor.js';
-import { type Communicator, partOf, type WireFormat } from './communicator.js';
 import { type Ownership, ownershipOf, rangesOfPart } from './ownership.js';
 import {
   bytesOfPart,

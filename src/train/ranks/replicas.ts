@@ -6,11 +6,11 @@ import type { ParameterStore } from '../../autograd/parameter-store.js';
 import { MachineError } from '../../errors.js';
 import { addChecksum } from '../../kernels/checksum.js';
 import { cast } from '../../kernels/pointwise.js';
+import { bytesOf, type Communicator } from '../../ranks/communicator.js';
 import { show } from '../../show.js';
 import { scope } from '../../tensor/scope.js';
 import { sizeOf } from '../../tensor/shape.js';
 import { Tensor } from '../../tensor/tensor.js';
-import { bytesOf, type Communicator } from './communicator.js';
 
 /** [parts] u32, of what every rank has of each part of each parameter in the order of the store. */
 async function checksums(store: ParameterStore): Promise<Uint32Array> {

@@ -6,8 +6,9 @@
  * Where rows would take more bytes than the whole table (all ranks have nearly all of its rows) the table is summed
  * as any other gradient.
  */
+
+import { bytesOf, type Communicator, floatsOf, partOf, type WireFormat } from '../../ranks/communicator.js';
 import { bf16ToF32, f32ToBf16 } from '../../tensor/dtype.js';
-import { bytesOf, type Communicator, floatsOf, partOf, type WireFormat } from './communicator.js';
 
 /** `values` [rows.length, cols], `rows` distinct and ascending. */
 export interface HostRows {

@@ -13,9 +13,9 @@ import { gpuWait } from '../../gpu/wait.js';
 import { gatherRows } from '../../kernels/rows/gather.js';
 import { scatterRows } from '../../kernels/rows/scatter.js';
 import type { Placement } from '../../optim/state.js';
+import { type Communicator, PART_ALIGNMENT, type Pending, partOf } from '../../ranks/communicator.js';
 import { scope } from '../../tensor/scope.js';
 import { bytesPerElement, Tensor } from '../../tensor/tensor.js';
-import { type Communicator, PART_ALIGNMENT, type Pending, partOf } from './communicator.js';
 import { type Ownership, ownershipOf, rangesOfPart } from './ownership.js';
 
 /** A range of the flat buffers and where its moments lie in those of the rank that has them. */

@@ -1,5 +1,5 @@
 /** What ranks tell each other of a step, in one small exchange: losses, norms of their parts, and whether one wants to stop. */
-import { bytesOf, type Communicator } from './communicator.js';
+import { bytesOf, type Communicator } from '../../ranks/communicator.js';
 import { joinedNorm } from './ownership.js';
 
 /** Of one rank. */

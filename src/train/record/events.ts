@@ -1,10 +1,10 @@
 /** TensorBoard's event file of a run (`--report_to`, `--logging_dir`): what the log has, the parts of the loss, the settings. */
 import path from 'node:path';
+import type { LogEntry } from '../../console/reporter.js';
 import { InputError, MachineError } from '../../errors.js';
 import type { LossComponent, Setting } from '../../run-record/record.js';
 import { EventFile, runFolderName, scalarsOf } from '../../run-record/tensorboard/event-file.js';
 import type { FinetuneArguments } from '../arguments.js';
-import type { LogEntry } from '../report.js';
 import type { TakenStep } from '../run/run.js';
 
 export class RunEvents {

@@ -8,6 +8,7 @@ import type { TrainBatch, TrainingData } from '../../data/batches.js';
 import { writeFileAtomic } from '../../files/atomic.js';
 import type { Gpu } from '../../gpu/gpu.js';
 import type { MemoryReport } from '../../gpu/memory.js';
+import { beatThrough } from '../../ranks/heartbeat.js';
 import { REPORT_FILE, writeRunPage } from '../../report/report.js';
 import { Columns } from '../../run-record/columns.js';
 import {
@@ -28,7 +29,6 @@ import {
   type StepColumns,
 } from '../../run-record/record.js';
 import { printable } from '../../show.js';
-import { beatThrough } from '../ranks/heartbeat.js';
 import type { RunPlan } from '../run/plan.js';
 import type { RunBatch, TakenStep, TrainingRun } from '../run/run.js';
 import type { RunEvents } from './events.js';

@@ -1,13 +1,13 @@
 /** From when on the record of a run is kept: what was told before its first step is in it, and how the run ended. */
 import { existsSync } from 'node:fs';
 import path from 'node:path';
+import type { LogEntry, Reporter } from '../../console/reporter.js';
 import { InputError } from '../../errors.js';
 import type { CommandLine } from '../../flags.js';
 import type { MemoryReport } from '../../gpu/memory.js';
+import type { Communicator } from '../../ranks/communicator.js';
 import { readRunRecord } from '../../run-record/read.js';
 import { RUN_RECORD_FILE, type RunRecord } from '../../run-record/record.js';
-import type { Communicator } from '../ranks/communicator.js';
-import type { LogEntry, Reporter } from '../report.js';
 import type { RunInputs } from '../run/inputs.js';
 import type { TrainingRun } from '../run/run.js';
 import type { OpenCheckpoint } from '../run/training-state.js';

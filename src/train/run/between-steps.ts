@@ -4,18 +4,18 @@
  * the same numbers; rank 0 alone writes, and the others wait for it.
  */
 import path from 'node:path';
+import type { StopRequest } from '../../console/interruption.js';
+import type { Reporter } from '../../console/reporter.js';
 import type { TrainingData } from '../../data/batches.js';
 import { MachineError } from '../../errors.js';
 import type { Work } from '../../progress.js';
+import type { Communicator } from '../../ranks/communicator.js';
+import { beatThrough } from '../../ranks/heartbeat.js';
+import { shareOf } from '../../ranks/rounds.js';
+import { together } from '../../ranks/together.js';
 import { printable } from '../../show.js';
-import type { StopRequest } from '../interruption.js';
-import type { Communicator } from '../ranks/communicator.js';
-import { beatThrough } from '../ranks/heartbeat.js';
 import { requireEqualReplicas } from '../ranks/replicas.js';
-import { shareOf } from '../ranks/rounds.js';
-import { together } from '../ranks/together.js';
 import type { RunRecorder } from '../record/recorder.js';
-import type { Reporter } from '../report.js';
 import { collateAhead } from '../step/collate.js';
 import type { RunSaves, TrainingFiles } from './checkpoints.js';
 import { type preparation, type RunInputs, ranked } from './inputs.js';

@@ -2,11 +2,11 @@
 
 import path from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
+import type { LogEntry } from '../../console/reporter.js';
 import type { TrainingData } from '../../data/batches.js';
 import { camelCase } from '../../flags.js';
 import { code, codeCell } from '../../models/model-card.js';
 import { type FinetuneArguments, finetuneFlags } from '../arguments.js';
-import type { LogEntry } from '../report.js';
 import type { FlagName } from './fingerprint.js';
 import type { TrainerState } from './log.js';
 

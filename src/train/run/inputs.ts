@@ -1,4 +1,6 @@
 /** What a run reads before anything is computed: the model's folder, its tokenizer, the rows, the DeepSpeed file. */
+
+import type { Reporter } from '../../console/reporter.js';
 import { loadDatasets, type TrainBatch, type TrainingData } from '../../data/batches.js';
 import type { CandidateBatch } from '../../data/candidates.js';
 import { findSource } from '../../data/sources.js';
@@ -7,6 +9,7 @@ import { Faults } from '../../files/faults.js';
 import { PositionedFile } from '../../files/positioned.js';
 import type { Gpu } from '../../gpu/gpu.js';
 import { isHubName } from '../../hub/download.js';
+import { downloadReport } from '../../hub/download-report.js';
 import { type EncoderConfig, readEncoderConfig } from '../../models/config.js';
 import { resolveModelFolder } from '../../models/hub-cache.js';
 import { watchFolder } from '../../models/model-folder.js';
@@ -17,7 +20,6 @@ import { Tokenizer } from '../../tokenizer/tokenizer.js';
 import type { FinetuneArguments } from '../arguments.js';
 import { readDeepSpeed } from '../deepspeed.js';
 import type { OtherSources } from '../record/settings.js';
-import { downloadReport, type Reporter } from '../report.js';
 import { packTexts, specialIdsOf, tokenizeInThreads } from '../step/collate.js';
 import { replacedBase } from './checkpoints.js';
 import type { PlacedBatch } from './cursor.js';

@@ -1,7 +1,8 @@
 /** The run's log: what is told after steps, evaluations and at the end, and the state that `trainer_state.json` keeps. */
+
+import type { LogEntry, Reporter } from '../../console/reporter.js';
 import type { Fields } from '../../files/json-fields.js';
 import { show } from '../../show.js';
-import type { LogEntry, Reporter } from '../report.js';
 import { BestModel, type BestState, noBest } from './best.js';
 import type { Evaluation } from './evaluation.js';
 import type { RunPlan } from './plan.js';

@@ -11,8 +11,8 @@ import { Gpu, type PlannedDevice } from '../../gpu/gpu.js';
 import { formatBytes, type MemoryReport } from '../../gpu/memory.js';
 import type { M3Model } from '../../models/m3.js';
 import { TokenBatch } from '../../models/token-batch.js';
+import { PlannedRanks } from '../../ranks/planned.js';
 import { Tensor } from '../../tensor/tensor.js';
-import { PlannedRanks } from '../ranks/planned.js';
 import { onEachRank, type RanksMemory, sharedWords } from './ranks-memory.js';
 import { type RunBatch, type RunSettings, TrainingRun } from './run.js';
 

@@ -2,6 +2,8 @@
  * Everything about a run that is decided before its first step: how long it is, when it logs, saves and evaluates, at which
  * rates, in which precision, what trains. A function of the flags, the DeepSpeed file and the size of the data alone.
  */
+
+import type { LogEntry } from '../../console/reporter.js';
 import { InputError } from '../../errors.js';
 import { decaysByDefault } from '../../models/m3-parameters.js';
 import type { LossScaling } from '../../optim/loss-scale.js';
@@ -10,7 +12,6 @@ import type { Schedule } from '../../optim/schedules.js';
 import { show } from '../../show.js';
 import { type FinetuneArguments, intervalInSteps } from '../arguments.js';
 import type { DeepSpeedSettings } from '../deepspeed.js';
-import type { LogEntry } from '../report.js';
 import { learningRateOf, warmupOf } from '../schedules.js';
 import type { StepSettings } from '../step/train-step.js';
 import type { BestSettings } from './best.js';

@@ -3,8 +3,8 @@
  * on software adapters take all of it from the memory of their machine, side by side.
  */
 import { formatBytes, type MemoryReport } from '../../gpu/memory.js';
-import { allGatherJson, type Communicator } from '../ranks/communicator.js';
-import { machineName } from '../ranks/distinct.js';
+import { allGatherJson, type Communicator } from '../../ranks/communicator.js';
+import { machineName } from '../../ranks/distinct.js';
 
 /** Of one rank. */
 export interface RankMemory {

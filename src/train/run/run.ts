@@ -11,6 +11,8 @@
  * gradient norm and whether the update was skipped. In f32 nothing of the next step depends on those numbers, so that
  * the host records it while the GPU is still busy with this one; with a loss scale the next step waits for them.
  */
+
+import { neverStops, type StopRequest, untilStopped } from '../../console/interruption.js';
 import type { CandidatePart } from '../../data/candidates.js';
 import type { RowPlace } from '../../data/rows.js';
 import { MachineError } from '../../errors.js';
@@ -22,21 +24,20 @@ import type { LossScaling } from '../../optim/loss-scale.js';
 import { type LossScaleEvent, LossScaler, type LossScalerState } from '../../optim/loss-scale.js';
 import type { Schedule } from '../../optim/schedules.js';
 import type { StateSource } from '../../optim/state.js';
+import type { Communicator, WireFormat } from '../../ranks/communicator.js';
+import { inOrder } from '../../ranks/rounds.js';
+import { SingleCommunicator } from '../../ranks/single.js';
+import { alikeOnAllRanks } from '../../ranks/together.js';
 import { streamKey } from '../../tensor/random.js';
 import { RandomStreams } from '../../tensor/random-streams.js';
 import { scope } from '../../tensor/scope.js';
 import { Tensor } from '../../tensor/tensor.js';
-import { neverStops, type StopRequest, untilStopped } from '../interruption.js';
 import { type M3LossBatch, withDefaults } from '../losses/m3-loss.js';
 import { StoreAdamW, type StoreAdamWOptions } from '../optimizer.js';
 import type { AdamWState } from '../optimizer-state.js';
-import type { Communicator, WireFormat } from '../ranks/communicator.js';
 import { GradientReducer, type Reduction } from '../ranks/reducer.js';
-import { inOrder } from '../ranks/rounds.js';
 import { Shard } from '../ranks/shard.js';
-import { SingleCommunicator } from '../ranks/single.js';
 import { anyRank, joinedNumbers } from '../ranks/step-numbers.js';
-import { alikeOnAllRanks } from '../ranks/together.js';
 import {
   batchScoresOf,
   type LossName,

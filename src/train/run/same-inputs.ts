@@ -7,10 +7,10 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { Fields } from '../../files/json-fields.js';
+import { allGatherJson, type Communicator, RankError } from '../../ranks/communicator.js';
 import { show } from '../../show.js';
 import { WEIGHT_FILES } from '../../weights/open.js';
 import { type FinetuneArguments, finetuneFlags } from '../arguments.js';
-import { allGatherJson, type Communicator, RankError } from '../ranks/communicator.js';
 import { differences, type FlagName, flagValue, type RunFingerprint } from './fingerprint.js';
 import type { RunInputs } from './inputs.js';
 

@@ -1,7 +1,7 @@
 /** What became of a step in numbers, and what to say of one after which a run cannot go on. */
 import type { RowPlace } from '../../data/rows.js';
+import { broadcastJson, type Communicator } from '../../ranks/communicator.js';
 import type { LossComponent } from '../../run-record/record.js';
-import { broadcastJson, type Communicator } from '../ranks/communicator.js';
 import type { Reduction } from '../ranks/reducer.js';
 import { adviceOn, type NotFinite } from './not-finite.js';
 

@@ -19,6 +19,7 @@ import {
   type ScoredBatch,
 } from '../../models/scores.js';
 import { OptionNames } from '../../options.js';
+import type { Communicator } from '../../ranks/communicator.js';
 import type { RandomStreams } from '../../tensor/random-streams.js';
 import { noGrad, scope } from '../../tensor/scope.js';
 import { Tensor } from '../../tensor/tensor.js';
@@ -30,7 +31,6 @@ import {
   type M3Scores,
   m3Loss,
 } from '../losses/m3-loss.js';
-import type { Communicator } from '../ranks/communicator.js';
 
 /** How a training step computes: recomputation, chunks, and the loss. What is left out is as the command has it. */
 export interface StepSettings extends M3LossSettings {

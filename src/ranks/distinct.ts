@@ -4,9 +4,9 @@
  */
 import { readFileSync } from 'node:fs';
 import os from 'node:os';
-import { MachineError } from '../../errors.js';
-import type { AdapterIdentity } from '../../gpu/adapter-list.js';
-import { printable } from '../../show.js';
+import { MachineError } from '../errors.js';
+import type { AdapterIdentity } from '../gpu/adapter-list.js';
+import { printable } from '../show.js';
 import { EXPOSE_ONE_CARD } from './choose-ranks.js';
 import { allGatherJson, type Communicator } from './communicator.js';
 import { alikeOnAllRanks } from './together.js';

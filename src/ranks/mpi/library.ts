@@ -5,8 +5,8 @@
  */
 import { createRequire } from 'node:module';
 import type { LibraryHandle } from 'koffi';
-import { MachineError } from '../../../errors.js';
-import { messageLine, printable } from '../../../show.js';
+import { MachineError } from '../../errors.js';
+import { messageLine, printable } from '../../show.js';
 import type { MpiFamily } from './environment.js';
 
 const koffi = createRequire(import.meta.url)('koffi') as typeof import('koffi').default;

@@ -1,6 +1,6 @@
 /** The thread of one rank: opens its communicator, runs its module, and tells the thread that started it how it ended. */
 import { parentPort, workerData } from 'node:worker_threads';
-import { onProgress, type Work } from '../../progress.js';
+import { onProgress, type Work } from '../progress.js';
 import { CarriedCommunicator } from './carrier.js';
 import { RankError } from './communicator.js';
 import { type FromRank, type RankModule, type RankSeat, reporterTo, type ToRank } from './rank-messages.js';

@@ -3,7 +3,7 @@
  * order, in f32. With bf16 on the wire every rank rounds what it gives, the owner rounds the sum, and all ranks, the
  * owner too, go on with the rounded one.
  */
-import { bf16ToF32, f32ToBf16 } from '../../tensor/dtype.js';
+import { bf16ToF32, f32ToBf16 } from '../tensor/dtype.js';
 import type { WireFormat } from './communicator.js';
 
 /** target = parts[0] + parts[1] + …, element by element, each sum rounded to f32. */

@@ -2,7 +2,7 @@
  * Ranks that one process plays as concurrent tasks, for tests and for parity: each call waits until all ranks have made
  * it. The tasks may share a device and even a model, whose gradients then add up.
  */
-import { MachineError } from '../../errors.js';
+import { MachineError } from '../errors.js';
 import {
   type Communicator,
   type Pending,

@@ -2,8 +2,8 @@
  * Whether ranks compute the same bits: the same kernels on adapters of one name and driver do. Where they do not, replicas
  * that each update all weights would drift apart; there the owner of each part updates it for all (shard.ts).
  */
-import type { Capabilities } from '../../gpu/capabilities.js';
-import { printable } from '../../show.js';
+import type { Capabilities } from '../gpu/capabilities.js';
+import { printable } from '../show.js';
 import { allGatherJson, type Communicator } from './communicator.js';
 
 /** What differs, in one line for people; undefined where nothing does. All ranks call it, and all are told the same. */

@@ -9,10 +9,10 @@
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { MachineError } from '../../errors.js';
-import { type PhysicalDevice, physicalDevices } from '../../gpu/physical-devices.js';
-import { findMpi, launchWords, type MpiInstallation, mpiNames } from '../../setup/mpi.js';
-import { printable } from '../../show.js';
+import { MachineError } from '../errors.js';
+import { type PhysicalDevice, physicalDevices } from '../gpu/physical-devices.js';
+import { findMpi, launchWords, type MpiInstallation, mpiNames } from '../setup/mpi.js';
+import { printable } from '../show.js';
 import type { RankAdapter } from './choose-ranks.js';
 import { withoutLauncher } from './mpi/environment.js';
 
@@ -78,7 +78,7 @@ export function requireCardsAlone(
 
 const SIGNALS = ['SIGINT', 'SIGTERM'] as const;
 
-/** As in interruption.ts: one Ctrl-C comes more than once through `npm` or `npx`. */
+/** As in console/interruption.ts: one Ctrl-C comes more than once through `npm` or `npx`. */
 const SAME_SIGNAL = 500;
 /** What is left of mpirun this long after it was told to end is killed. */
 const END_MILLISECONDS = 10_000;

@@ -6,7 +6,7 @@
  */
 import { readdirSync, readFileSync, readlinkSync, writeSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { messageLine } from '../../../show.js';
+import { messageLine } from '../../show.js';
 import { RankError, type RankFailure } from '../communicator.js';
 import { STARTING_SECONDS } from '../heartbeat.js';
 import { type MpiLaunch, mpiLaunch } from './environment.js';

@@ -4,7 +4,7 @@
  * take long (a kernel that is compiled, a file that is synced), though not for ever. A rank that takes long is waited
  * for; one whose beats stay away while others wait for it (an endless loop, a stopped process, a dead machine) ends the run.
  */
-import { onProgress } from '../../progress.js';
+import { onProgress } from '../progress.js';
 import { RankError, type RankFailure } from './communicator.js';
 import type { Watch } from './transport.js';
 

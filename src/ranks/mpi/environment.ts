@@ -4,8 +4,8 @@
  * MPICH family (Hydra: MPICH, Intel MPI, MVAPICH, Cray) and Slurm's srun are told apart here.
  */
 import os from 'node:os';
-import { MachineError } from '../../../errors.js';
-import { show } from '../../../show.js';
+import { MachineError } from '../../errors.js';
+import { show } from '../../show.js';
 
 /** The two application binary interfaces that MPI libraries have: their handles and constants differ. */
 export type MpiFamily = 'openmpi' | 'mpich';

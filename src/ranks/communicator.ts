@@ -6,7 +6,7 @@
  * All ranks make the same calls in the same order. A rank that cannot go on calls `abort`; what the others wait for
  * then rejects with its reason.
  */
-import { MachineError } from '../../errors.js';
+import { MachineError } from '../errors.js';
 
 /** Something that was started. A failure is held until somebody waits. */
 export interface Pending {

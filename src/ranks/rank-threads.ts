@@ -6,9 +6,9 @@
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
-import { InputError } from '../../errors.js';
-import { neverStops, type StopRequest } from '../interruption.js';
-import type { Reporter } from '../report.js';
+import { neverStops, type StopRequest } from '../console/interruption.js';
+import type { Reporter } from '../console/reporter.js';
+import { InputError } from '../errors.js';
 import { DEFAULT_TIMEOUT_SECONDS } from './carrier.js';
 import { RankError, type RankFailure } from './communicator.js';
 import { type FromRank, type RankSeat, retell, type ToRank } from './rank-messages.js';

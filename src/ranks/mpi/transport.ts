@@ -3,7 +3,7 @@
  * (MPI_THREAD_FUNNELED). Nothing blocks inside MPI: requests begin and are looked at again and again, and in between the
  * watch has its turn, so that a rank that is gone or hangs ends the wait, and so does the end of this process.
  */
-import { MachineError } from '../../../errors.js';
+import { MachineError } from '../../errors.js';
 import { bytesOf, type RankFailure } from '../communicator.js';
 import type { Transport, Watch } from '../transport.js';
 import type { MpiLaunch } from './environment.js';

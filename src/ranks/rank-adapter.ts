@@ -3,10 +3,10 @@
  * thread else; opened so that it alone is seen; and shown to be no other rank's.
  */
 import os from 'node:os';
-import { InputError } from '../../errors.js';
-import { type AdapterIdentity, identityOf, visibleAdapters } from '../../gpu/adapter-list.js';
-import { Gpu, type GpuOptions } from '../../gpu/gpu.js';
-import { printable } from '../../show.js';
+import { InputError } from '../errors.js';
+import { type AdapterIdentity, identityOf, visibleAdapters } from '../gpu/adapter-list.js';
+import { Gpu, type GpuOptions } from '../gpu/gpu.js';
+import { printable } from '../show.js';
 import { adapterOfRank, type RankAdapter, type RankRequest } from './choose-ranks.js';
 import { allGatherJson, type Communicator } from './communicator.js';
 import { requireDistinct } from './distinct.js';

@@ -1,6 +1,6 @@
 /** What the threads of ranks and the one that started them say to each other (rank-threads.ts, rank-thread.ts). */
-import type { StopRequest } from '../interruption.js';
-import type { Reporter } from '../report.js';
+import type { StopRequest } from '../console/interruption.js';
+import type { Reporter } from '../console/reporter.js';
 import type { Communicator, RankFailure } from './communicator.js';
 import type { TransportPlace } from './transport.js';
 

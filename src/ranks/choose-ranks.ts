@@ -7,9 +7,9 @@
  * shown, and each rank is a process that is shown its card alone. A software adapter can be opened as often as one likes; each rank on it takes all cores for its
  * own, so of those that nobody named one by one there are as many as cores at most.
  */
-import { InputError, MachineError } from '../../errors.js';
-import { adapterTaken, type VisibleAdapter } from '../../gpu/adapter-list.js';
-import { printable, show } from '../../show.js';
+import { InputError, MachineError } from '../errors.js';
+import { adapterTaken, type VisibleAdapter } from '../gpu/adapter-list.js';
+import { printable, show } from '../show.js';
 
 /** How the ranks of this machine are started. */
 export const launchers = ['auto', 'threads', 'mpirun'] as const;

@@ -1,9 +1,9 @@
 /** What a run tells: log lines for programs on standard output, lines and progress for people on standard error. */
-import { Display, type ErrorStream } from '../console/display.js';
+
 import type { ProgressMode } from '../flags.js';
-import type { DownloadReport } from '../hub/download.js';
 import { onProgress, type Work } from '../progress.js';
 import { printable } from '../show.js';
+import { Display, type ErrorStream } from './display.js';
 
 /** A line of the training log. */
 export interface LogEntry {
@@ -89,17 +89,6 @@ export function consoleReporter(options: ConsoleOptions = {}): Reporter {
       forget = undefined;
       display.end();
     },
-  };
-}
-
-/** What a download tells, told by `report`. */
-export function downloadReport(report: Pick<Reporter, 'note' | 'progress'>): DownloadReport {
-  return {
-    note: (line) => report.note(line),
-    progress: ({ model, bytes, totalBytes }) =>
-      report.progress?.({
-        ...{ phase: 'download', done: bytes, total: totalBytes, unit: 'bytes', subject: model },
-      }),
   };
 }
 

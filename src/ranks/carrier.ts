@@ -3,7 +3,7 @@
  * transport that opens: shared memory between threads, or MPI. What is started here goes on while this thread computes.
  */
 import { Worker } from 'node:worker_threads';
-import { MachineError } from '../../errors.js';
+import { MachineError } from '../errors.js';
 import {
   type Communicator,
   type Pending,

@@ -2,8 +2,8 @@
  * Work that all ranks do at one place of a run and in which any of them may find something wrong: its own disk, its own
  * data, its own device. All of them learn it there, and end with the same reason. With one rank it is the work alone.
  */
-import { InputError } from '../../errors.js';
-import { messageLine } from '../../show.js';
+import { InputError } from '../errors.js';
+import { messageLine } from '../show.js';
 import {
   ALL_RANKS,
   allGatherJson,
