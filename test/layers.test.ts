@@ -45,6 +45,7 @@ const GROUND = [
   'flag-help.ts',
   'settings-file.ts',
   'version.ts',
+  'native-library.ts',
   'nearest-name.ts',
   'options.ts',
   'progress.ts',

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
@@ -12,6 +12,7 @@ import {
   readManifest,
   requestedSoftware,
 } from '../src/gpu/software-driver.js';
+import { libraryError } from '../src/native-library.js';
 import {
   machineSettings,
   parseDependencies,
@@ -315,6 +316,36 @@ describe('runtime', () => {
     const flag = spawnSync(process.execPath, [setupProgram, '--sytem'], { env: bare(), encoding: 'utf8' });
     assert.equal(flag.status, 2);
     assert.equal(flag.stderr, 'dawntune: unknown flag --sytem; the nearest is --system\n');
+  });
+
+  test('a library that does not load here is told in a line, and no driver is downloaded for it', () => {
+    // As on another C library, or on an older one than it was built for.
+    const broken = path.join(folder, 'broken.node');
+    writeFileSync(broken, 'none');
+    const loads = (library: string, ...words: string[]) => {
+      const script = `const { dlopen } = process;
+        process.dlopen = (module, file, ...flags) =>
+          dlopen(module, file.includes('${library}') ? ${JSON.stringify(broken)} : file, ...flags);`;
+      const { status, stderr, stdout } = spawnSync(
+        process.execPath,
+        ['--import', `data:text/javascript,${encodeURIComponent(script)}`, ...words],
+        { env: bare(), encoding: 'utf8' },
+      );
+      assert.deepEqual([status, stdout], [1, '']);
+      assert.match(
+        stderr,
+        /^dawntune: a library of the packages does not load on this system: [^\n]*broken\.node[^\n]*; `dawntune doctor` says what mends it\n$/,
+      );
+    };
+    loads('dawn.node', setupProgram, '--driver', 'lavapipe');
+    loads('koffi', setupProgram);
+    loads('dawn.node', mainProgram, 'encode', 'none.txt');
+    assert.equal(existsSync(path.join(folder, 'empty')), false);
+    const missing = Object.assign(new Error("Cannot find module '/a/webgpu/dist/freebsd-x64/dawn.node'"), {
+      code: 'MODULE_NOT_FOUND',
+    });
+    assert.match(libraryError(missing)!.message, /^a library of the packages .*dawn\.node'; `dawntune/);
+    assert.equal(libraryError(new Error("Cannot find module 'left-pad'")), null);
   });
 
   test('setup does nothing where an adapter exists, and says so to who asked for it alone', async (context) => {

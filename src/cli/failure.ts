@@ -6,6 +6,7 @@ import { createRequire } from 'node:module';
 import type { ErrorRecord } from '../console/progress-record.js';
 import type { InputError } from '../errors.js';
 import { booleanOf } from '../flags.js';
+import { libraryError } from '../native-library.js';
 import { messageLine, messageLines } from '../show.js';
 
 /** Errors that say what a person can do have an exit code of their own; others are faults of the program. */
@@ -15,9 +16,10 @@ export const exitCodeOf = (error: unknown): number => (isKnown(error) ? error.ex
 
 /** Whatever a message quotes, it is one line of what a terminal shows; a stack is printed for faults and with `--debug`. */
 export function tellFailure(error: unknown, argv: readonly string[] = process.argv): void {
+  const known = isKnown(error) ? error : libraryError(error);
   const text =
-    isKnown(error) && !asksForStack(argv)
-      ? messageLine(error.message)
+    known && !asksForStack(argv)
+      ? messageLine(known.message)
       : messageLines(error instanceof Error ? (error.stack ?? error.message) : String(error));
   const more = moreOf(error).map(messageLine);
   if (asksForJson(argv)) {

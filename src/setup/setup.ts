@@ -18,6 +18,7 @@ import {
   type SoftwareDriverName,
 } from '../gpu/driver-cache.js';
 import { driversByHand, forgetVulkan, noAdapterError, requestedSoftware } from '../gpu/software-driver.js';
+import { libraryError } from '../native-library.js';
 import { printable, show } from '../show.js';
 import { parseSetupArguments, softwareDrivers } from './arguments.js';
 import { fetchDriver, installSystemWide, recordFiles, removeDriver } from './driver-download.js';
@@ -121,8 +122,8 @@ export interface EnsuredDriver {
  * Makes sure that this machine has an adapter to compute on, as `dawntune setup` does: where there is none, downloads a
  * software driver into the cache folder, which is taken from then on, by `Gpu.open` in this process too. Takes a second
  * where there is one: it is looked for in a process of its own.
- * @throws MachineError that says what was tried when no driver can be had; InputError for a cache folder that others may
- * write, or a `DAWNTUNE_SOFTWARE` that is no driver's name.
+ * @throws MachineError that says what was tried when no driver can be had, or why Dawn does not load here; InputError for
+ * a cache folder that others may write, or a `DAWNTUNE_SOFTWARE` that is no driver's name.
  */
 export async function ensureDriver(options: EnsureDriverOptions = {}): Promise<EnsuredDriver> {
   const { driver: asked, system = false, note = () => {}, progress = () => {} } = options;
@@ -132,6 +133,12 @@ export async function ensureDriver(options: EnsureDriverOptions = {}): Promise<E
     );
   const requested = requestedSoftware();
   const driver = asked ?? (requested === 'none' ? undefined : requested);
+  // Where Dawn does not load, no driver would be found to work: nothing is downloaded.
+  try {
+    await import('webgpu');
+  } catch (error) {
+    throw libraryError(error) ?? error;
+  }
   if (system) {
     await installSystemWide();
     const [adapter] = (await probe()).adapters;
