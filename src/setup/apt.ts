@@ -43,6 +43,9 @@ export async function privateApt(workspace: string, { unlocked = false, suite }:
   if (suite) writeFileSync(nothingInstalled, '');
   mkdirSync(path.join(workspace, 'lists', 'partial'), { recursive: true });
   mkdirSync(path.join(workspace, 'archives', 'partial'), { recursive: true });
+  // apt checks signatures in temporary files, and where it cannot write any, it takes the archive for one without.
+  const temporary = path.join(workspace, 'temporary');
+  mkdirSync(temporary, { recursive: true });
   const settings: Record<string, string> = {
     'Dir::Etc::Parts': '/dev/null',
     'Dir::Etc::main': '/dev/null',
@@ -68,7 +71,10 @@ export async function privateApt(workspace: string, { unlocked = false, suite }:
     configuration,
     [...Object.entries(settings).map(([key, value]) => `${key} "${value}";`), ...machine, ''].join('\n'),
   );
-  const env = { ...process.env, APT_CONFIG: configuration, LC_ALL: 'C', DEBIAN_FRONTEND: 'noninteractive' };
+  const env = {
+    ...{ ...process.env, TMPDIR: temporary, APT_CONFIG: configuration },
+    ...{ LC_ALL: 'C', DEBIAN_FRONTEND: 'noninteractive' },
+  };
   const apt: Apt = (tool, args) =>
     // `apt-get download` writes into the working folder.
     command('env', ['--chdir', workspace, tool, ...args], env);
