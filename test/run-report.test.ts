@@ -6,11 +6,12 @@ import path from 'node:path';
 import { after, test } from 'node:test';
 import vm from 'node:vm';
 import { parseReportArguments } from '../src/report/arguments.js';
-import { grouped } from '../src/report/browser/numbers.js';
+import { grouped, tickTexts } from '../src/report/browser/numbers.js';
 import type { ChartPayload } from '../src/report/browser/payload.js';
 import { comparisonPage } from '../src/report/comparison-page.js';
 import { duration, percentOf } from '../src/report/numbers.js';
 import { writeReport } from '../src/report/report.js';
+import { shortNames } from '../src/report/run-names.js';
 import { runPage } from '../src/report/run-page.js';
 import type { Column, RunRecord } from '../src/run-record/record.js';
 import { golden } from './repository.js';
@@ -141,7 +142,7 @@ test('the facts of a run are told in words', () => {
   for (const fact of [
     '✓ finished',
     'steps 1,234 of 1,234, 2.5 epochs of data',
-    'best hybrid nDCG@10 0.9 at step 600',
+    'hybrid nDCG@10 0.300 → 0.900 step 0, best at 600',
     'time 41 s in 2 sessions',
     '120 (3.13 %) are above the limit of 32 and lost 2.34 % of all tokens',
     '32 tokens · cut from 93',
@@ -177,7 +178,7 @@ test('every curve of the record is drawn once, with a legend, a place for spoken
     for (const part of [`id="${id}"`, `id="${id}-legend"`, `id="${id}-spoken"`])
       assert.ok(page.includes(part), part);
   }
-  assert.equal(page.match(/<summary>As a table<\/summary>/g)!.length, found.length + 1);
+  assert.equal(page.match(/<summary>As a table<\/summary>/g)!.length, found.length + 2);
 });
 
 test('the scripts are uPlot with its licence and one module, whole and without imports', () => {
@@ -267,8 +268,11 @@ test('a run of one step, of none, a failed one and one of a million steps have p
   });
   const page = runPage(long);
   const [loss] = charts(page);
-  assert.equal(loss!.curves[0]!.low!.length, 1000);
-  assert.match(said(page), /lines: means of 1,000 steps; bands: their least and greatest/);
+  // What the eye cannot tell apart becomes one point, with the least and the greatest of all its steps.
+  const { values, low, high } = loss!.curves[0]!;
+  assert.deepEqual([values.length, values[0], low![0], high![0]], [250, 2, 1, 4]);
+  assert.equal(loss!.steps[0]!.at(-1), 1_000_000);
+  assert.match(said(page), /lines: means of 4,000 steps; bands: their least and greatest/);
   assert.ok(page.length < 500_000, `${page.length} characters`);
 });
 
@@ -321,10 +325,12 @@ test('runs over one another: a curve of each, final figures, settings that diffe
   assert.deepEqual(
     found.get('loss')!.curves.map(({ label, colour }) => [label, colour]),
     [
-      ['runs/a', 0],
-      ['runs/<b>', 1],
+      ['a', 0],
+      ['<b>', 1],
     ],
   );
+  // Their names stand whole once.
+  assert.match(said(page), / 2 runs runs\/a ✓ finished .* runs\/&lt;b&gt; ✓/);
   assert.equal(found.get('loss')!.steps.length, 2);
   assert.equal(found.get('loss-sparse')!.curves.length, 1);
   const settings = record().settings;
@@ -337,6 +343,61 @@ test('runs over one another: a curve of each, final figures, settings that diffe
     assert.ok(said(page).includes(fact), fact);
   assert.match(page, /<td class="n best">[\d.]+ <span class="soft">step /);
   assert.doesNotMatch(said(page), /NaN|undefined|Infinity|\[object/);
+});
+
+test('names of runs are short and tell them apart', () => {
+  const long = (end: string) => `${'x'.repeat(40)}${end}`;
+  for (const [names, short] of [
+    [
+      ['output/one', 'output/two'],
+      ['one', 'two'],
+    ],
+    [
+      ['output/one', 'other/one'],
+      ['output/one', 'other/one'],
+    ],
+    [
+      ['a/b/run', 'a/b/run/second'],
+      ['run', 'run/second'],
+    ],
+    [
+      [`out/${long('1')}`, `out/${long('2')}`],
+      [`${'x'.repeat(14)}…${'x'.repeat(12)}1`, `${'x'.repeat(14)}…${'x'.repeat(12)}2`],
+    ],
+    // Where their middles alone differ they stay.
+    [
+      [`${long('1')}${long('')}`, `${long('2')}${long('')}`],
+      [`${long('1')}${long('')}`, `${long('2')}${long('')}`],
+    ],
+    [
+      ['C:\\runs\\a', 'C:\\runs\\b'],
+      ['a', 'b'],
+    ],
+  ] as const)
+    assert.deepEqual(shortNames(names), short);
+});
+
+test('the lines of an axis are written alike', () => {
+  assert.deepEqual(tickTexts([0, 5e-4, 1e-3, null], 'number'), ['0', '5e-4', '1e-3', null]);
+  assert.deepEqual(tickTexts([0, 0.5, 12], 'number'), ['0', '0.5', '12']);
+  assert.deepEqual(tickTexts([16384, 65536], 'whole'), ['16,384', '65,536']);
+  assert.deepEqual(tickTexts([0.5, 1], 'share'), ['0.5', '1']);
+  assert.deepEqual(tickTexts([0, 2e6], 'tokens'), ['0/s', '2M/s']);
+});
+
+test('the first thing said is what the loss came to: of many steps by their first and last tenth', () => {
+  const loss = (values: number[]) =>
+    said(
+      runPage(
+        record(({ steps }) => {
+          cut({ steps } as Loose<RunRecord>, values.length);
+          steps.loss.mean = values;
+        }),
+      ),
+    );
+  assert.match(loss([3, 9, 1]), /loss 3 → 1 first and last step/);
+  const many = Array.from({ length: 20 }, (_, i) => (i < 2 ? 4 - i : i > 17 ? i - 17 : 100));
+  assert.match(loss(many), /loss 3\.5 → 1\.5 first and last tenth of the steps/);
 });
 
 test('dawntune report writes into the folder, over its own alone, and says what is wrong in one line', () => {

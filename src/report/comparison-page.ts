@@ -8,15 +8,19 @@ import { bestMetricRows, comparedEvaluations } from './evaluations.js';
 import { lossCourse, secondsOf, statusBadge, tokensOf } from './headline.js';
 import { comparedMemory } from './memory.js';
 import { duration, moment } from './numbers.js';
+import { runName, runTitle, shortNames } from './run-names.js';
 import { reportPage } from './run-page.js';
 import type { Section } from './section.js';
 import { differingSettings } from './settings.js';
 
-/** @param runs two or more, by names that differ. @returns the text of the page. */
-export function comparisonPage(runs: readonly NamedRun[]): string {
-  const list = runs.map(
+/** @param given two or more, by names that differ. @returns the text of the page. */
+export function comparisonPage(given: readonly NamedRun[]): string {
+  const names = shortNames(given.map(({ name }) => name));
+  const runs = given.map(({ record }, i) => ({ name: names[i]!, record }));
+  // Here alone the names stand whole.
+  const list = given.map(
     ({ name, record }, i) =>
-      html`<li><i class="s${i % SERIES_COLOURS}"></i><bdi>${name}</bdi> ${statusBadge(record)} <span class="soft">${moment(record.updated)}</span>${record.reason !== null && html` <span class="soft"><bdi>${record.reason}</bdi></span>`}</li>`,
+      html`<li><i class="s${i % SERIES_COLOURS}"></i>${runName(name)} ${statusBadge(record)} <span class="soft">${moment(record.updated)}</span>${record.reason !== null && html` <span class="soft"><bdi>${record.reason}</bdi></span>`}</li>`,
   );
   const head = html`<header><p class="crumb soft">dawntune · comparison of runs</p><h1>${runs.length} runs</h1><ul class="runs">${list}</ul></header>`;
   return reportPage(`Comparison of ${runs.length} runs`, head, [
@@ -52,10 +56,11 @@ function finalFigures(runs: readonly NamedRun[]): Section {
     id: 'figures',
     title: 'Final figures',
     content: html`<div class="compared">${table(
-      [{ title: '' }, ...runs.map(({ name }) => ({ title: html`<bdi>${name}</bdi>`, number: true }))],
+      [{ title: '' }, ...runs.map(({ name }, i) => ({ title: runTitle(name, i), number: true }))],
       rows,
       'Final figures',
-    )}</div>`,
+    )}</div>
+<p class="soft">First and last loss: means of the first and last tenth of the steps; of fewer than 20, the first and the last step.</p>`,
   };
 }
 

@@ -2,6 +2,7 @@
 import type { RunRecord } from '../run-record/record.js';
 import { type Curve, componentMeasures, curveOf, LOSS, logOf, MEASURES, type Measure } from './curves.js';
 import { type Figure, type FigureCurve, figure } from './figure.js';
+import { counted } from './numbers.js';
 import { chartSection, type Section } from './section.js';
 
 /** A run among those of a comparison. */
@@ -29,10 +30,12 @@ export function courseSections(record: RunRecord): Section[] {
     figure(
       {
         ...LOSS,
-        title: several ? 'Loss by component' : LOSS.title,
-        about: several
-          ? 'The loss that is minimised, and that of each score matrix before it is weighed.'
-          : sentence(LOSS.about),
+        title: several ? 'Loss by component' : 'Training loss',
+        about: `${
+          several
+            ? 'The loss that is minimised, and that of each score matrix before it is weighed.'
+            : sentence(LOSS.about)
+        }${gaps(record)}`,
       },
       losses,
     );
@@ -40,6 +43,14 @@ export function courseSections(record: RunRecord): Section[] {
     loss ? [loss] : [],
     MEASURES.flatMap((measure) => measureFigure(measure, [{ name: measure.title, record }])),
   );
+}
+
+/** Why a curve has none. */
+function gaps({ steps }: RunRecord): string {
+  const skipped = (steps.skipped ?? []).reduce((sum, count) => sum + count, 0);
+  return skipped === 0 || steps.stride > 1
+    ? ''
+    : ` Gaps: ${counted(skipped, 'step')} overflowed and ${skipped === 1 ? 'was' : 'were'} skipped.`;
 }
 
 /** Of several: a chart for each quantity, with a curve of each run that has it. */

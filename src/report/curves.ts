@@ -111,15 +111,49 @@ const MANY_POINTS = 150;
 /** Points that a smooth curve has room for. */
 const SMOOTH_POINTS = 50;
 
+/** Points with a band that the eye can follow. */
+const BAND_POINTS = 250;
+
 /** Undefined where the run has no such column or no value in it. */
 export function curveOf({ steps }: RunRecord, { column, smooth }: Measure): Curve | undefined {
   const found = column(steps);
   if (!found?.mean.some((value) => value !== null)) return undefined;
   const { mean, min, max } = found;
-  if (min && max) return { steps: steps.step, values: mean, low: min, high: max, width: steps.stride };
+  if (min && max) return joined(steps, found, smooth ? Math.ceil(mean.length / BAND_POINTS) : 1);
   if (!smooth || mean.length <= MANY_POINTS) return { steps: steps.step, values: mean, width: steps.stride };
   const width = 2 * Math.round(mean.length / SMOOTH_POINTS / 2) + 1;
   return { steps: steps.step, values: smoothed(mean, width), raw: mean, width };
+}
+
+/** Each `together` points become one, with the mean, the least and the greatest of their steps. */
+function joined(
+  { step, stride, from }: StepColumns,
+  { mean, min = mean, max = mean, count }: Column,
+  together: number,
+): Curve {
+  const curve = {
+    ...{ steps: [] as number[], values: [] as (number | null)[] },
+    ...{ low: [] as (number | null)[], high: [] as (number | null)[] },
+  };
+  for (let at = 0; at < mean.length; at += together) {
+    const end = Math.min(mean.length, at + together);
+    let [sum, steps] = [0, 0];
+    let [least, most] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
+    for (let i = at; i < end; i++) {
+      const value = mean[i]!;
+      if (value === null) continue;
+      const own = count?.[i] ?? step[i]! - (i === 0 ? from : step[i - 1]!);
+      sum += value * own;
+      steps += own;
+      least = Math.min(least, min[i] ?? value);
+      most = Math.max(most, max[i] ?? value);
+    }
+    curve.steps.push(step[end - 1]!);
+    curve.values.push(steps === 0 ? null : sum / steps);
+    curve.low.push(steps === 0 ? null : least);
+    curve.high.push(steps === 0 ? null : most);
+  }
+  return { ...curve, width: stride * together };
 }
 
 /** The mean of the `width` values around each, of fewer at the ends; none where there is none around. */

@@ -1,5 +1,6 @@
 /** What was trained on: files, how long texts are and how much of them was cut, rows as the model saw them. */
 import { type Html, html } from '../html/markup.js';
+import { table } from '../html/table.js';
 import type { DataFile, RunRecord, SampleRow, SampleText, TextLengths } from '../run-record/record.js';
 import { grouped, shortNumber } from './browser/numbers.js';
 import { counted, percentOf } from './numbers.js';
@@ -63,14 +64,34 @@ ${
   bars.length > 0 &&
   html`<div class="histogram" role="img" aria-label="Texts by length, from ${grouped(bars[0]!.from)} to ${grouped(bars.at(-1)!.upTo)} tokens">${shapes}</div>
 <div class="histogram-axis soft"><span>${grouped(bars[0]!.from)}</span><span>${grouped(bars.at(-1)!.upTo)} tokens</span></div>
-<ul class="legend"><li><i class="s0"></i> whole</li>${cut > 0 && html`<li><i class="s1"></i> cut at ${grouped(limit)}</li>`}</ul>`
+<ul class="legend"><li><i class="s0"></i> whole</li>${cut > 0 && html`<li><i class="s1"></i> cut at ${grouped(limit)}</li>`}<li class="soft">highest bar: ${counted(most, 'text')}</li></ul>
+<details><summary>As a table</summary>${barTable(what, bars)}</details>`
 }</figure>`;
 }
 
+interface LengthBar {
+  readonly from: number;
+  readonly upTo: number;
+  readonly count: number;
+}
+
+const barTable = (what: string, bars: readonly LengthBar[]): Html =>
+  table(
+    [
+      { title: 'tokens', number: true },
+      { title: 'texts', number: true },
+    ],
+    bars
+      .filter(({ count }) => count > 0)
+      .map(({ from, upTo, count }) => [
+        from === upTo ? grouped(upTo) : `${grouped(from)} – ${grouped(upTo)}`,
+        grouped(count),
+      ]),
+    `Length of ${what}, as a table`,
+  );
+
 /** Without the empty bars at both ends; neighbours are added up where there are too many. */
-function barsOf({
-  histogram: { up_to: upTo, count },
-}: TextLengths): { from: number; upTo: number; count: number }[] {
+function barsOf({ histogram: { up_to: upTo, count } }: TextLengths): LengthBar[] {
   const all = count.map((each, i) => ({ from: (upTo[i - 1] ?? 0) + 1, upTo: upTo[i]!, count: each }));
   const first = all.findIndex((bar) => bar.count > 0);
   if (first < 0) return [];

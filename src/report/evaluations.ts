@@ -65,13 +65,21 @@ function bestOf({ evaluations }: RunRecord, metric: MetricName): { step: number;
   return best;
 }
 
+export interface BestMetric {
+  readonly title: string;
+  readonly value: number;
+  readonly step: number;
+  /** The first evaluation. */
+  readonly first: { readonly value: number; readonly step: number };
+  /** As such values are written. */
+  text(value: number): string;
+}
+
 /**
  * What a run is judged by: the metric that chooses its best checkpoint, else that of the scores which count most in
  * retrieval, else the validation loss. Undefined where nothing was evaluated.
  */
-export function bestMetric(
-  record: RunRecord,
-): { readonly title: string; readonly value: number; readonly step: number } | undefined {
+export function bestMetric(record: RunRecord): BestMetric | undefined {
   const metrics = metricsOf([record]);
   const asked = record.settings.find(({ name }) => name === 'metric_for_best_model')?.value;
   const isAsked = ({ name }: MetricName) => name === asked || name === `eval_${asked}`;
@@ -83,7 +91,13 @@ export function bestMetric(
       .sort((a, b) => order.indexOf(a.scores) - order.indexOf(b.scores))[0] ??
     metrics[0];
   const best = chosen && bestOf(record, chosen);
-  return best && { title: titleOf(chosen), ...best };
+  const first = record.evaluations.find((point) => chosen && metricOf(point, chosen.name) !== null);
+  if (!best || !first) return undefined;
+  return {
+    ...{ title: titleOf(chosen), ...best },
+    first: { value: metricOf(first, chosen.name)!, step: first.step },
+    text: (value) => (lessIsBetter(chosen) ? shortNumber(Number(value.toPrecision(3))) : value.toFixed(3)),
+  };
 }
 
 /** Evaluations whose table is open at once. */
@@ -151,7 +165,7 @@ function metricFigure(id: string, curves: readonly MetricCurve[], title?: string
     figure(
       {
         id: `evaluation-${id.replaceAll(/[^\w-]/g, '-')}`,
-        title: title ?? kindTitle(id),
+        title: capital(title ?? kindTitle(id)),
         about: loss ? 'Less is better.' : 'From 0 to 1, more is better.',
         kind: loss ? 'number' : 'share',
         log: null,
@@ -162,6 +176,10 @@ function metricFigure(id: string, curves: readonly MetricCurve[], title?: string
     ),
   ];
 }
+
+/** nDCG begins as it is. */
+const capital = (title: string): string =>
+  title.startsWith('nDCG') ? title : `${title[0]!.toUpperCase()}${title.slice(1)}`;
 
 function allEvaluations(record: RunRecord, metrics: readonly MetricName[]): Content {
   const best = metrics.map((metric) => bestOf(record, metric)?.step);

@@ -35,7 +35,7 @@ export function figure(options: FigureOptions, curves: readonly FigureCurve[]): 
   const { id, title, about, kind, log, marks, dashed } = options;
   const legend = curves.map(
     ({ label, colour, curve }) =>
-      html`<li><button type="button" aria-pressed="true" disabled><i class="s${colour % SERIES_COLOURS}"></i><bdi>${label}</bdi></button> <span class="soft">${course(curve, kind)}</span> <span class="value"></span></li>`,
+      html`<li><button type="button" aria-pressed="true" disabled><i class="s${colour % SERIES_COLOURS}"></i><bdi>${label}</bdi></button> <span class="told-here"><span class="course soft">${course(curve, kind)}</span><span class="value"></span></span></li>`,
   );
   const widths = new Set(curves.map(({ curve }) => curve.width));
   const notes = [
@@ -45,7 +45,6 @@ export function figure(options: FigureOptions, curves: readonly FigureCurve[]): 
     ...(curves.some(({ curve }) => curve.low)
       ? [`lines: means of ${span(widths)} steps; bands: their least and greatest`]
       : []),
-    ...(log === null ? [] : ['logarithmic']),
   ];
   const steps: (readonly number[])[] = [];
   const indexOf = (list: readonly number[]) => {
@@ -73,9 +72,23 @@ export function figure(options: FigureOptions, curves: readonly FigureCurve[]): 
 <p class="unseen" id="${id}-spoken" aria-live="polite"></p>
 <ul class="legend" id="${id}-legend">${legend}<li class="step soft"></li></ul>
 ${notes.length > 0 && html`<p class="note soft">${notes.join('; ')}</p>`}
-<details><summary>As a table</summary>${numbers(title, curves, kind)}</details>
+<div class="under"><details><summary>As a table</summary>${numbers(title, curves, kind)}</details>
+${(log !== null || (kind !== 'share' && reachesFar(curves))) && html`<button type="button" class="axis" id="${id}-axis" aria-pressed="${log !== null ? 'true' : 'false'}" disabled>logarithmic axis</button>`}</div>
 </figure>`,
   };
+}
+
+/** A logarithm shows what a linear axis hides: values above zero of which some are many times as large as others. */
+function reachesFar(curves: readonly FigureCurve[]): boolean {
+  let least = Number.POSITIVE_INFINITY;
+  let most = 0;
+  for (const { curve } of curves)
+    for (const value of curve.values)
+      if (value !== null && value > 0) {
+        least = Math.min(least, value);
+        most = Math.max(most, value);
+      }
+  return most > 10 * least;
 }
 
 const span = (widths: ReadonlySet<number>): string =>

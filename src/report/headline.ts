@@ -1,9 +1,10 @@
 /** What a run came to, in one look. */
+import { formatBytes } from '../gpu/memory.js';
 import { type Content, type Html, html } from '../html/markup.js';
 import type { RunRecord } from '../run-record/record.js';
 import { countNumber, grouped, shortNumber } from './browser/numbers.js';
-import { curveOf, extentOf, LOSS } from './curves.js';
-import { bestMetric } from './evaluations.js';
+import { curveOf, LOSS } from './curves.js';
+import { type BestMetric, bestMetric } from './evaluations.js';
 import { counted, duration, moment } from './numbers.js';
 
 const STATUS_WORDS: Record<
@@ -30,11 +31,26 @@ export function statusBadge({ status }: RunRecord): Html {
 export const secondsOf = ({ sessions }: RunRecord): number =>
   sessions.reduce((sum, { seconds }) => sum + seconds, 0);
 
-/** First and last loss of a run, over the single steps or points that it has. */
-export function lossCourse(record: RunRecord): { first: number; last: number } | undefined {
+/** Where the loss of a run began and ended. */
+export interface LossCourse {
+  readonly first: number;
+  readonly last: number;
+  /** Both are means, of the first and of the last tenth of the steps: single ones differ by what is in their batches. */
+  readonly tenths: boolean;
+}
+
+/** Steps from which on single ones are not taken for the run. */
+const MANY_STEPS = 20;
+
+/** Undefined of a run without a loss. */
+export function lossCourse(record: RunRecord): LossCourse | undefined {
   const curve = curveOf(record, LOSS);
-  const extent = curve && extentOf({ steps: curve.steps, values: curve.raw ?? curve.values });
-  return extent && { first: extent.first.value, last: extent.last.value };
+  const values = (curve?.raw ?? curve?.values ?? []).filter((value) => value !== null);
+  if (values.length === 0) return undefined;
+  const tenths = values.length >= MANY_STEPS;
+  const count = tenths ? Math.floor(values.length / 10) : 1;
+  const mean = (some: readonly number[]) => some.reduce((sum, value) => sum + value, 0) / some.length;
+  return { first: mean(values.slice(0, count)), last: mean(values.slice(-count)), tenths };
 }
 
 /** Tokens of the steps that the record knows, and how many per second over their time. */
@@ -52,13 +68,53 @@ export function tokensOf({ steps }: RunRecord): { tokens: number; perSecond: num
 
 type Card = readonly [title: string, value: Content, about: Content];
 
+const fromTo = (from: string, to: string): Content => html`<small>${from} →</small> ${to}`;
+
 /** In three digits, so that both ends fit beside each other. */
-function lossCard({ first, last }: { first: number; last: number }): Card {
+function lossCard({ first, last, tenths }: LossCourse): Card {
   const digits = (value: number) => shortNumber(Number(value.toPrecision(3)));
-  return first === last
-    ? ['loss', digits(last), 'of the one step']
-    : ['loss', html`<small>${digits(first)} →</small> ${digits(last)}`, 'first and last step'];
+  if (first === last) return ['loss', digits(last), 'of the one step'];
+  return [
+    'loss',
+    fromTo(digits(first), digits(last)),
+    `first and last ${tenths ? 'tenth of the steps' : 'step'}`,
+  ];
 }
+
+function metricCard({ title, value, step, first, text }: BestMetric): Card {
+  if (first.step === step)
+    return [`best ${title}`, text(value), `at step ${grouped(step)}, the first evaluation`];
+  return [
+    title,
+    fromTo(text(first.value), text(value)),
+    `step ${grouped(first.step)}, best at ${grouped(step)}`,
+  ];
+}
+
+/** What is found by the scores that count most, where both were asked. */
+function retrievalCards({ retrieval }: RunRecord): Card[] {
+  const { before, after, passages = 0 } = retrieval ?? {};
+  const name = (['hybrid', 'dense', 'colbert', 'sparse'] as const).find(
+    (each) => before?.first[each] !== undefined && after?.first[each] !== undefined,
+  );
+  if (!name || !before || !after) return [];
+  return [
+    [
+      `positive first, ${name}`,
+      fromTo(before.first[name]!.toFixed(2), after.first[name]!.toFixed(2)),
+      `of ${counted(after.queries, 'query', 'queries')} among ${counted(passages, 'passage')}`,
+    ],
+  ];
+}
+
+function memoryCards({ memory: { planned, points } }: RunRecord): Card[] {
+  if (points.length === 0) return [];
+  const peak = Math.max(...points.map((point) => point.peak));
+  return [['GPU memory', formatBytes(peak), `at most; planned ${formatBytes(planned.peak)}`]];
+}
+
+/** As many beside each other as make whole rows, if any do. */
+const columnsFor = (cards: number): number => (cards <= 5 ? cards : cards === 6 ? 3 : 4);
 
 export function headline(record: RunRecord): Html {
   const { status, reason, step, total_steps: total, epoch, sessions, model } = record;
@@ -69,15 +125,9 @@ export function headline(record: RunRecord): Html {
   const { about } = STATUS_WORDS[status];
   const first = sessions[0];
   const cards: Card[] = [
-    [
-      'steps',
-      grouped(step),
-      `of ${grouped(total)}, ${counted(Number(epoch.toPrecision(3)), 'epoch')} of data`,
-    ],
     ...(loss ? [lossCard(loss)] : []),
-    ...(best
-      ? ([[`best ${best.title}`, shortNumber(best.value), `at step ${grouped(best.step)}`]] as const)
-      : []),
+    ...(best ? [metricCard(best)] : []),
+    ...retrievalCards(record),
     ...(sessions.length > 0
       ? ([
           [
@@ -92,6 +142,12 @@ export function headline(record: RunRecord): Html {
     ...(perSecond === undefined
       ? []
       : ([['tokens per second', countNumber(perSecond), `${countNumber(tokens)} tokens in all`]] as const)),
+    ...memoryCards(record),
+    [
+      'steps',
+      grouped(step),
+      `of ${grouped(total)}, ${counted(Number(epoch.toPrecision(3)), 'epoch')} of data`,
+    ],
     ['parameters', countNumber(model.parameters), trainedOf(record)],
   ];
   return html`<header>
@@ -100,7 +156,7 @@ export function headline(record: RunRecord): Html {
 <p class="soft">${first ? `Started ${moment(first.started)}, written` : 'Written'} ${moment(record.updated)}; ${about}.</p>
 ${reason !== null && html`<p class="reason ${status === 'failed' ? 'failure' : ''}" role="${status === 'failed' ? 'alert' : 'note'}"><strong>${status === 'failed' ? 'What failed' : 'Why'}:</strong> <bdi>${reason}</bdi></p>`}
 ${step === 0 && html`<p class="reason">No step was taken: there are no curves.</p>`}
-<div class="cards">${cards.map(([title, value, about]) => html`<div class="card"><span class="soft">${title}</span><b>${value}</b><span class="soft">${about}</span></div>\n`)}</div>
+<div class="cards" style="--columns:${columnsFor(cards.length)}">${cards.map(([title, value, about]) => html`<div class="card"><span class="soft">${title}</span><b>${value}</b><span class="soft">${about}</span></div>\n`)}</div>
 ${sessions.length > 1 && resumptions(record)}
 </header>`;
 }

@@ -5,6 +5,7 @@ import { table } from '../html/table.js';
 import { MEMORY_PURPOSES, type MemoryPeak, type RunRecord } from '../run-record/record.js';
 import { grouped } from './browser/numbers.js';
 import type { NamedRun } from './course.js';
+import { runName } from './run-names.js';
 import type { Section } from './section.js';
 
 const PURPOSE_TITLES: Record<(typeof MEMORY_PURPOSES)[number], string> = {
@@ -23,9 +24,10 @@ interface MemoryBar {
 
 export function memorySection(record: RunRecord): Section | undefined {
   const { planned, points, budget } = record.memory;
-  const bars = [{ label: 'planned', memory: planned, budget }, ...highest(record, 'highest so far')].filter(
-    ({ memory }) => memory.peak > 0,
-  );
+  const bars = [
+    { label: 'planned', memory: planned, budget },
+    ...highest(record, record.status === 'running' ? 'highest so far' : 'highest'),
+  ].filter(({ memory }) => memory.peak > 0);
   if (bars.length === 0) return undefined;
   const budgetNote =
     budget === null
@@ -36,7 +38,7 @@ export function memorySection(record: RunRecord): Section | undefined {
     title: 'GPU memory',
     content: html`<p class="soft">The most that was planned before the first step, and the highest peak of a step; ${budgetNote}.</p>
 ${memoryBars(bars)}
-${points.length > 0 && html`<details><summary>As a table</summary>${memoryTable(record)}</details>`}`,
+${points.length > 0 && html`<details><summary>By step</summary>${memoryTable(record)}</details>`}`,
   };
 }
 
@@ -68,13 +70,17 @@ function memoryBars(bars: readonly MemoryBar[]): Html {
       );
     });
     const line = shown(budget) && html`<u style="left:${(budget! * scale).toFixed(3)}%"></u>`;
-    return html`<div class="memory-row"><span><bdi>${label}</bdi></span><b>${formatBytes(memory.peak)}</b><div class="stack" aria-hidden="true">${parts}${line}</div></div>\n`;
+    return html`<div class="memory-row"><span>${runName(label)}</span><b>${formatBytes(memory.peak)}</b><div class="stack" aria-hidden="true">${parts}${line}</div></div>\n`;
   });
-  const legend = MEMORY_PURPOSES.map((purpose, i) => {
-    const sizes = bars.map(({ memory }) => formatBytes(memory.by_purpose[purpose]));
-    return html`<li><i class="s${i}"></i> ${PURPOSE_TITLES[purpose]} <span class="soft">${sizes.join(' · ')}</span></li>`;
-  });
-  return html`<div class="memory">${rows}</div><ul class="legend">${legend}</ul>`;
+  const sizes = table(
+    [{ title: 'for' }, ...bars.map(({ label }) => ({ title: runName(label), number: true }))],
+    MEMORY_PURPOSES.map((purpose, i) => [
+      html`<i class="run s${i}"></i> ${PURPOSE_TITLES[purpose]}`,
+      ...bars.map(({ memory }) => formatBytes(memory.by_purpose[purpose])),
+    ]),
+    'GPU memory by purpose',
+  );
+  return html`<div class="memory">${rows}</div><div class="sizes">${sizes}</div>`;
 }
 
 const longest = (bars: readonly MemoryBar[]): number =>
@@ -105,6 +111,6 @@ function memoryTable({ memory: { planned, points } }: RunRecord): Html {
       ...points.slice(-MOST_POINTS).map((point) => [grouped(point.step), ...cells(point)]),
       ...(left > 0 ? [[`and ${left} earlier`]] : []),
     ],
-    'GPU memory by purpose',
+    'GPU memory by step',
   );
 }

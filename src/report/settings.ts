@@ -4,6 +4,7 @@ import { type Cell, type Row, table } from '../html/table.js';
 import type { RunRecord, Setting, SettingValue } from '../run-record/record.js';
 import type { NamedRun } from './course.js';
 import { counted } from './numbers.js';
+import { runTitle } from './run-names.js';
 import type { Section } from './section.js';
 
 const ORIGINS: Record<Setting['origin'], string> = {
@@ -52,6 +53,8 @@ function valueText(value: SettingValue): Content {
   if (value === null) return html`<span class="soft">none</span>`;
   if (typeof value === 'object') {
     if (value.length === 0) return html`<span class="soft">none</span>`;
+    if (value.every((member) => typeof member === 'number') && value.length <= MOST_MEMBERS)
+      return value.join(', ');
     const shown = value.slice(0, MOST_MEMBERS).map((member) => html`<li>${one(member)}</li>`);
     const more = value.length - shown.length;
     return html`<ul class="plain">${shown}${more > 0 && html`<li class="soft">and ${more} more</li>`}</ul>`;
@@ -61,6 +64,7 @@ function valueText(value: SettingValue): Content {
 
 /** White space at the ends of a text is a part of it and is seen. */
 function one(value: boolean | number | string): Content {
+  if (typeof value === 'number' && value !== 0 && Math.abs(value) < 1e-3) return value.toExponential();
   if (typeof value !== 'string') return String(value);
   return value === '' || value.trim() !== value
     ? html`<bdi class="text">“${value}”</bdi>`
@@ -98,7 +102,7 @@ export function differingSettings(runs: readonly NamedRun[]): Section {
   const content =
     rows.length === 0
       ? html`<p>All ${counted(names.size, 'setting')} are the same.</p>`
-      : html`<div class="settings compared">${table([{ title: 'setting' }, ...runs.map(({ name }) => ({ title: html`<bdi>${name}</bdi>` }))], rows, 'Settings that differ')}</div>
+      : html`<div class="settings compared">${table([{ title: 'setting' }, ...runs.map(({ name }, i) => ({ title: runTitle(name, i) }))], rows, 'Settings that differ')}</div>
 <p class="soft">${counted(equal, 'other setting')} ${equal === 1 ? 'is' : 'are'} the same.</p>`;
   return { id: 'settings', title: 'Settings that differ', content };
 }

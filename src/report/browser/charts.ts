@@ -3,7 +3,7 @@
  * and lets people point, zoom, go along with the keyboard and switch curves off. Without it the page still has its tables.
  */
 import type UPlot from 'uplot';
-import { numberText } from './numbers.js';
+import { numberText, tickTexts } from './numbers.js';
 import type { ChartPayload, CurvePayload } from './payload.js';
 
 const HEIGHT = 250;
@@ -59,9 +59,11 @@ function lookOf({ marks, values, dash }: CurvePayload, stroke: string): UPlot.Se
   };
 }
 
-/** Rows on the steps of all curves; where a curve has no point the others pass through. */
-function dataOf({ steps, curves }: ChartPayload, lines: readonly Line[]): UPlot.AlignedData {
-  const rows = lines.map(({ values }) => [...values]);
+/** Rows on the steps of all curves; where a curve has no point the others pass through. A logarithm has no place for zero. */
+function dataOf({ steps, curves, log }: ChartPayload, lines: readonly Line[]): UPlot.AlignedData {
+  const rows = lines.map(({ values }) =>
+    values.map((value) => (value === null || log === null || value > 0 ? value : null)),
+  );
   if (steps.length === 1) return [[...steps[0]!], ...rows];
   const tables = rows.map((row, i): UPlot.AlignedData => [[...steps[curves[lines[i]!.curve]!.steps]!], row]);
   return uPlot.join(
@@ -97,7 +99,6 @@ function axesOf({ kind, log }: ChartPayload): UPlot.Axis[] {
   // Between two powers a logarithmic axis has more lines than help.
   const atPowers: UPlot.Axis.Filter = (_, ticks) =>
     ticks.map((tick) => (log !== null && isPower(tick, log) ? tick : null));
-  const tick = log === null ? kind : 'number';
   return [
     {
       ...look,
@@ -118,26 +119,43 @@ function axesOf({ kind, log }: ChartPayload): UPlot.Axis[] {
         grid: { ...look.grid, filter: atPowers },
         ticks: { ...look.ticks, filter: atPowers },
       }),
-      values: (_, ticks) =>
-        ticks.map((value) => (value === null ? null : numberText(value, tick === 'share' ? 'number' : tick))),
+      values: (_, ticks) => tickTexts(ticks, kind),
     },
   ];
 }
 
+/** Of the values' axis: shares end at 0 and 1, with room for the mark of a point that lies there. */
+function scaleOf({ kind, log }: ChartPayload): UPlot.Scale {
+  if (log !== null) return { distr: 3, log };
+  if (kind !== 'share') return {};
+  return {
+    range: (_, from, to) => {
+      const [low, high] = uPlot.rangeNum(from, to, 0.1, true) as [number, number];
+      const least = Math.max(0, low);
+      return [least, Math.max(to, Math.min(high, 1 + 0.04 * (1 - least)))];
+    },
+  };
+}
+
 class Chart {
   private plot: UPlot;
+  /** As the reader wishes it. */
+  private payload: ChartPayload;
   private readonly hidden = new Set<number>();
   private readonly lines: Line[];
   private readonly buttons: readonly HTMLButtonElement[];
   private readonly outputs: readonly HTMLElement[];
+  private readonly legend: HTMLElement | null;
   private readonly step: HTMLElement | null;
   private readonly spoken: HTMLElement | null;
 
   constructor(
-    private readonly payload: ChartPayload,
+    payload: ChartPayload,
     private readonly place: HTMLElement,
   ) {
+    this.payload = payload;
     const legend = document.getElementById(`${payload.id}-legend`);
+    this.legend = legend;
     this.buttons = [...(legend?.querySelectorAll('button') ?? [])];
     this.outputs = [...(legend?.querySelectorAll<HTMLElement>('.value') ?? [])];
     this.step = legend?.querySelector('.step') ?? null;
@@ -149,6 +167,14 @@ class Chart {
       button.disabled = false;
       button.addEventListener('click', () => this.toggle(i));
     }
+    const axis = document.getElementById(`${payload.id}-axis`) as HTMLButtonElement | null;
+    if (axis) axis.disabled = false;
+    axis?.addEventListener('click', () => {
+      const log = this.payload.log === null ? (payload.log ?? 10) : null;
+      this.payload = { ...this.payload, log };
+      axis.setAttribute('aria-pressed', String(log !== null));
+      this.draw();
+    });
     place.addEventListener('keydown', (event) => this.key(event));
     new ResizeObserver(() => this.fit()).observe(place);
   }
@@ -166,20 +192,20 @@ class Chart {
 
   private make(): { plot: UPlot; lines: Line[] } {
     const { lines, bands } = linesOf(this.payload);
-    const { log } = this.payload;
     const plot = new uPlot(
       {
         width: Math.max(1, this.place.clientWidth),
         height: HEIGHT,
         legend: { show: false },
-        padding: [10, 14, 0, 0],
+        // Half of the label of the last step stands beside the plot.
+        padding: [10, 24, 0, 0],
         cursor: { sync: { key: 'steps', setSeries: false }, y: false, drag: { x: true, y: false } },
         scales: {
           x: {
             time: false,
             range: (_, from, to) => (from === to ? [from - 1, to + 1] : [from, to]),
           },
-          y: log === null ? {} : { distr: 3, log },
+          y: scaleOf(this.payload),
         },
         axes: axesOf(this.payload),
         series: [{}, ...lines.map(({ curve, series }) => ({ ...series, show: !this.hidden.has(curve) }))],
@@ -217,6 +243,8 @@ class Chart {
 
   private tell(): void {
     const { step, values } = this.values();
+    // In the place of where the curve goes from and to.
+    this.legend?.classList.toggle('told', step !== undefined);
     if (this.step) this.step.textContent = step === undefined ? '' : `step ${numberText(step, 'whole')}`;
     for (const [i, output] of this.outputs.entries()) {
       const value = values[i];

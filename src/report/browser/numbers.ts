@@ -6,11 +6,12 @@ export type NumberKind = 'number' | 'share' | 'tokens' | 'whole';
 export function shortNumber(value: number): string {
   if (value === 0) return '0';
   const size = Math.abs(value);
-  if (size >= 1e7 || size < 1e-3) {
-    const [digits, exponent] = value.toExponential(2).split('e');
-    return `${Number(digits)}e${Number(exponent)}`;
-  }
-  return String(Number(value.toPrecision(4)));
+  return size >= 1e7 || size < 1e-3 ? withExponent(value) : String(Number(value.toPrecision(4)));
+}
+
+function withExponent(value: number): string {
+  const [digits, exponent] = value.toExponential(2).split('e');
+  return `${Number(digits)}e${Number(exponent)}`;
 }
 
 /** 12345678 → 12.3M; whole numbers below a million keep their digits, in groups of three. */
@@ -24,6 +25,16 @@ export function countNumber(value: number): string {
 export function grouped(value: number): string {
   const [whole, ...rest] = String(value).split('.');
   return [whole!.replace(/\B(?=(\d{3})+$)/g, ','), ...rest].join('.');
+}
+
+/** Of the lines of one axis: where all are small each has an exponent, so that they compare. */
+export function tickTexts(ticks: readonly (number | null)[], kind: NumberKind): (string | null)[] {
+  const most = Math.max(...ticks.map((tick) => Math.abs(tick ?? 0)));
+  return ticks.map((tick) => {
+    if (tick === null) return null;
+    if (kind === 'tokens' || (kind === 'whole' && Number.isInteger(tick))) return numberText(tick, kind);
+    return most < 1e-2 && tick !== 0 ? withExponent(tick) : shortNumber(tick);
+  });
 }
 
 export function numberText(value: number, kind: NumberKind): string {
