@@ -9,7 +9,7 @@ import type { Decision } from '../src/gpu/choices.js';
 import { Gpu } from '../src/gpu/gpu.js';
 import { formatBytes } from '../src/gpu/memory.js';
 import { tuneAsked, tuningSummary, useWinners } from '../src/kernels/tuning.js';
-import { requireMemory } from '../src/train/run/memory-plan.js';
+import { requireMemory } from '../src/train/memory/memory-plan.js';
 import { RunProfile, type WrittenProfile } from '../src/train/run/profile.js';
 import { stepFlags } from './options.js';
 import { fileBatch, fullBatch, presetConfig, stepSettings } from './presets.js';

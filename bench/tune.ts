@@ -12,7 +12,7 @@ import type { Tuned } from '../src/kernels/tuner.js';
 import { tuneAsked, tuningSummary, useWinners } from '../src/kernels/tuning.js';
 import { choiceKey, decide } from '../src/kernels/variants.js';
 import { show } from '../src/show.js';
-import { planMemory } from '../src/train/run/memory-plan.js';
+import { planMemory } from '../src/train/memory/memory-plan.js';
 import { type PresetName, tuneFlags } from './options.js';
 import { fullBatch, lossBatch, presetConfig, runSettings, stepSettings } from './presets.js';
 import { plannedModel } from './training-run.js';

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { fullBatch, lossBatch, presetConfig, runSettings, stepSettings } from '../bench/presets.js';
 import type { Gpu } from '../src/gpu/gpu.js';
 import { M3Model } from '../src/models/m3.js';
-import { planMemory } from '../src/train/run/memory-plan.js';
+import { planMemory } from '../src/train/memory/memory-plan.js';
 
 /** That so many queries in chunks of 16 texts take at most 1.5 times the activations of 16 queries at once. */
 export async function checkCachedPeak(gpu: Gpu, queries: number): Promise<void> {

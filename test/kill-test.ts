@@ -9,8 +9,8 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { CounterRandom } from '../src/tensor/random.js';
-import { checkpoints } from '../src/train/run/checkpoints.js';
-import { openCheckpoint } from '../src/train/run/training-state.js';
+import { checkpoints } from '../src/train/checkpoints/checkpoints.js';
+import { openCheckpoint } from '../src/train/checkpoints/training-state.js';
 import { golden, repositoryRoot } from './repository.js';
 import { differingFiles, missionFlags } from './stopped-runs.js';
 

@@ -9,7 +9,7 @@ import { InputError, MachineError } from '../src/errors.js';
 import { FolderLock, LOCK_FILE } from '../src/files/lock.js';
 import { watchFolder } from '../src/models/model-folder.js';
 import { OutputFolder } from '../src/models/output-folder.js';
-import { RunSaves } from '../src/train/run/checkpoints.js';
+import { RunSaves } from '../src/train/checkpoints/checkpoints.js';
 import type { TrainerState } from '../src/train/run/log.js';
 import {
   filesOf,

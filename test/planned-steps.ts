@@ -2,8 +2,8 @@
 import assert from 'node:assert/strict';
 import type { Gpu } from '../src/gpu/gpu.js';
 import type { FloatDType } from '../src/kernels/launch/formats.js';
+import { planMemory } from '../src/train/memory/memory-plan.js';
 import type { StoreAdamWOptions } from '../src/train/optimizer.js';
-import { planMemory } from '../src/train/run/memory-plan.js';
 import { type RunSettings, TrainingRun } from '../src/train/run/run.js';
 import { collateAhead } from '../src/train/step/collate.js';
 import { drawnBatch, dropoutModel, settings } from './training-cases.js';

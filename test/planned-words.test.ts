@@ -10,7 +10,7 @@ import type { MemoryReport } from '../src/gpu/memory.js';
 import { M3Model } from '../src/models/m3.js';
 import { Tokenizer } from '../src/tokenizer/tokenizer.js';
 import { parseFinetuneArguments } from '../src/train/arguments.js';
-import { planRunMemory } from '../src/train/run/memory.js';
+import { planRunMemory } from '../src/train/memory/run-memory.js';
 import { RunPlan } from '../src/train/run/plan.js';
 import { plannedAndTakenOn } from './memory-shapes.js';
 import { golden } from './repository.js';

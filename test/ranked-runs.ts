@@ -11,7 +11,8 @@ import { CounterRandom } from '../src/tensor/random.js';
 import type { M3LossBatch } from '../src/train/losses/m3-loss.js';
 import { broadcastModel } from '../src/train/ranks/broadcast-model.js';
 import { requireEqualReplicas } from '../src/train/ranks/replicas.js';
-import { type RunBatch, type RunSettings, type TakenStep, TrainingRun } from '../src/train/run/run.js';
+import { type RunSettings, TrainingRun } from '../src/train/run/run.js';
+import type { RunBatch, TakenStep } from '../src/train/run/step.js';
 import type { StepSettings } from '../src/train/step/train-step.js';
 import { dropoutModel, GROUP, settings } from './training-cases.js';
 

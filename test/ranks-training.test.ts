@@ -15,10 +15,10 @@ import { PlannedRanks } from '../src/ranks/planned.js';
 import { RankThreads } from '../src/ranks/rank-threads.js';
 import { sumOnWire } from '../src/ranks/sums.js';
 import { Tensor } from '../src/tensor/tensor.js';
+import { planMemory } from '../src/train/memory/memory-plan.js';
 import { StoreAdamW } from '../src/train/optimizer.js';
 import { broadcastModel } from '../src/train/ranks/broadcast-model.js';
 import { GradientReducer } from '../src/train/ranks/reducer.js';
-import { planMemory } from '../src/train/run/memory-plan.js';
 import { dropoutStreams, TrainingRun } from '../src/train/run/run.js';
 import { forwardBackward } from '../src/train/step/train-step.js';
 import {

@@ -10,7 +10,7 @@ import { silentReporter } from '../src/console/reporter.js';
 import { isTemporaryName } from '../src/files/atomic.js';
 import { M3Model } from '../src/models/m3.js';
 import { parseFinetuneArguments } from '../src/train/arguments.js';
-import { checkpoints, replacedBase } from '../src/train/run/checkpoints.js';
+import { checkpoints, replacedBase } from '../src/train/checkpoints/checkpoints.js';
 import { finetune } from '../src/train/trainer.js';
 import { SafetensorsFile } from '../src/weights/safetensors.js';
 import { lendGpu } from './lent-gpu.js';

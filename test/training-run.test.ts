@@ -4,7 +4,8 @@ import { after, before, test } from 'node:test';
 import { InputError } from '../src/errors.js';
 import { Gpu } from '../src/gpu/gpu.js';
 import { defaultLossScaling } from '../src/optim/loss-scale.js';
-import { type RunBatch, type RunSettings, type TakenStep, TrainingRun } from '../src/train/run/run.js';
+import { type RunSettings, TrainingRun } from '../src/train/run/run.js';
+import type { RunBatch, TakenStep } from '../src/train/run/step.js';
 import { collateAhead } from '../src/train/step/collate.js';
 import { drawnBatch, dropoutModel, settings } from './training-cases.js';
 

@@ -8,8 +8,9 @@ import type { EncoderConfig } from '../../src/models/config.js';
 import { M3Model } from '../../src/models/m3.js';
 import type { Communicator } from '../../src/ranks/communicator.js';
 import { PlannedRanks } from '../../src/ranks/planned.js';
-import { reserveMoments } from '../../src/train/run/memory-plan.js';
-import { type RunBatch, type RunSettings, TrainingRun } from '../../src/train/run/run.js';
+import { reserveMoments } from '../../src/train/memory/memory-plan.js';
+import { type RunSettings, TrainingRun } from '../../src/train/run/run.js';
+import type { RunBatch } from '../../src/train/run/step.js';
 import { CountedRanks, type SentBytes } from './counted.js';
 
 export interface RankedStep {

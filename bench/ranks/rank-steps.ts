@@ -5,7 +5,7 @@ import type { RankAdapter } from '../../src/ranks/choose-ranks.js';
 import type { Communicator, WireFormat } from '../../src/ranks/communicator.js';
 import { openRankGpu } from '../../src/ranks/rank-adapter.js';
 import type { RankContext } from '../../src/ranks/rank-messages.js';
-import { requireMemory } from '../../src/train/run/memory-plan.js';
+import { requireMemory } from '../../src/train/memory/memory-plan.js';
 import { type BatchShape, type BenchBatch, fileBatch, fullBatch } from '../presets.js';
 import { type Machine, machineOf } from '../report/machine.js';
 import { type BenchedSteps, distinctWords, planSteps, type RunResult, runSteps } from '../training-run.js';

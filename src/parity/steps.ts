@@ -7,7 +7,7 @@ import { scope } from '../tensor/scope.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { type M3Scores, m3LossWeights } from '../train/losses/m3-loss.js';
 import type { DistillationKind } from '../train/losses/score-loss.js';
-import type { RunBatch } from '../train/run/run.js';
+import type { RunBatch } from '../train/run/step.js';
 import { collate } from '../train/step/collate.js';
 import { forwardBackward, type StepSettings } from '../train/step/train-step.js';
 import type { SafetensorsFile } from '../weights/safetensors.js';

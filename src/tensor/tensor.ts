@@ -3,7 +3,8 @@
  * Tensor: a shape and a dtype over a range of a pooled GPU buffer.
  *
  * Row-major and contiguous; reshapes and aligned row ranges share storage. Storage is counted by its handles:
- * scopes drop theirs at their end, the tape holds its own for what a gradient needs.
+ * scopes drop theirs at their end, the tape holds its own for what a gradient needs. One class, and so one file: what it is to
+ * training (LeafRole) and it name each other.
  */
 import { ShapeError } from '../errors.js';
 import type { Binding, Gpu, Purpose } from '../gpu/gpu.js';

@@ -1,5 +1,5 @@
 /** Where training writes, and the checkpoints that it goes on from. */
-import { sealed } from '../../src/train/run/training-state.js';
+import { sealed } from '../../src/train/checkpoints/training-state.js';
 import type { RefusedCalls } from './call.js';
 import { being, failing } from './faults.js';
 import { data, TRAIN } from './inputs.js';

@@ -5,18 +5,18 @@ import { Gpu } from '../../src/gpu/gpu.js';
 import { parseEncoderConfig } from '../../src/models/config.js';
 import { M3Model } from '../../src/models/m3.js';
 import { parseFinetuneArguments } from '../../src/train/arguments.js';
-import { differences, fingerprintOf } from '../../src/train/run/fingerprint.js';
-import { RunLog } from '../../src/train/run/log.js';
-import { RunPlan } from '../../src/train/run/plan.js';
-import { dataGoesOn, restore } from '../../src/train/run/resume.js';
-import { TrainingRun } from '../../src/train/run/run.js';
+import { differences, fingerprintOf } from '../../src/train/checkpoints/fingerprint.js';
+import { dataGoesOn, restore } from '../../src/train/checkpoints/resume.js';
 import {
   OPTIMIZER_FILE,
   openCheckpoint,
   sealed,
   TRAINER_STATE,
   TRAINING_STATE,
-} from '../../src/train/run/training-state.js';
+} from '../../src/train/checkpoints/training-state.js';
+import { RunLog } from '../../src/train/run/log.js';
+import { RunPlan } from '../../src/train/run/plan.js';
+import { TrainingRun } from '../../src/train/run/run.js';
 import { damageBytes } from './bytes.js';
 import { wordsOf } from './corpus.js';
 import { damageTree, textOf, treeOf } from './json.js';

@@ -5,7 +5,7 @@ import { once } from 'node:events';
 import fs from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
-import { checkpoints } from '../../src/train/run/checkpoints.js';
+import { checkpoints } from '../../src/train/checkpoints/checkpoints.js';
 import { interrupted, LINES, reference } from '../interrupted-runs.js';
 import { repositoryRoot } from '../repository.js';
 import { at, filesIn, wordsOf } from '../resumed-runs.js';

@@ -5,7 +5,7 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { after, test } from 'node:test';
-import { checkpoints } from '../../src/train/run/checkpoints.js';
+import { checkpoints } from '../../src/train/checkpoints/checkpoints.js';
 import { SafetensorsFile } from '../../src/weights/safetensors.js';
 import { TorchFile } from '../../src/weights/torch-file.js';
 import { golden, repositoryRoot } from '../repository.js';

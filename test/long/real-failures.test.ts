@@ -5,7 +5,7 @@ import { once } from 'node:events';
 import fs from 'node:fs';
 import path from 'node:path';
 import { before, test } from 'node:test';
-import { checkpoints } from '../../src/train/run/checkpoints.js';
+import { checkpoints } from '../../src/train/checkpoints/checkpoints.js';
 import { mount } from '../at-exit.js';
 import { repositoryRoot } from '../repository.js';
 import { assertSameFiles, at, filesIn, wordsOf } from '../resumed-runs.js';

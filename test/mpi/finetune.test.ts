@@ -8,7 +8,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { before, describe, test } from 'node:test';
 import type { MpiInstallation } from '../../src/setup/mpi.js';
-import { checkpoints } from '../../src/train/run/checkpoints.js';
+import { checkpoints } from '../../src/train/checkpoints/checkpoints.js';
 import { mount } from '../at-exit.js';
 import { repositoryRoot } from '../repository.js';
 import { assertSameFiles, at, wordsOf } from '../resumed-runs.js';

@@ -10,8 +10,8 @@ import { bgeM3 } from '../../models/bge-m3.js';
 import { type EncoderConfig, parseEncoderConfig } from '../../models/config.js';
 import { M3Model } from '../../models/m3.js';
 import { type FinetuneArguments, parseFinetuneArguments } from '../../train/arguments.js';
-import { matchBytes, plannedBatches } from '../../train/run/longest-step.js';
-import { planMemory } from '../../train/run/memory-plan.js';
+import { matchBytes, plannedBatches } from '../../train/memory/longest-step.js';
+import { planMemory } from '../../train/memory/memory-plan.js';
 import { RunPlan } from '../../train/run/plan.js';
 import type { FitFacts, FitWay } from '../facts.js';
 

@@ -5,7 +5,7 @@ import { InputError, MachineError } from '../../errors.js';
 import type { LossComponent, Setting } from '../../run-record/record.js';
 import { EventFile, runFolderName, scalarsOf } from '../../run-record/tensorboard/event-file.js';
 import type { FinetuneArguments } from '../arguments.js';
-import type { TakenStep } from '../run/run.js';
+import type { TakenStep } from '../run/step.js';
 
 export class RunEvents {
   /** Made with the first record: a run without a step leaves none. */

@@ -30,7 +30,8 @@ import {
 } from '../../run-record/record.js';
 import { printable } from '../../show.js';
 import type { RunPlan } from '../run/plan.js';
-import type { RunBatch, TakenStep, TrainingRun } from '../run/run.js';
+import type { TrainingRun } from '../run/run.js';
+import type { RunBatch, TakenStep } from '../run/step.js';
 import type { RunEvents } from './events.js';
 import { RetrievalBeforeAndAfter } from './retrieval.js';
 

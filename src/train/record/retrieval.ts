@@ -5,7 +5,8 @@
  */
 import type { TrainBatch, TrainingData } from '../../data/batches.js';
 import type { RankedExample, RankingSummary, Ranks, RetrievalExamples } from '../../run-record/record.js';
-import type { RunBatch, TrainingRun } from '../run/run.js';
+import type { TrainingRun } from '../run/run.js';
+import type { RunBatch } from '../run/step.js';
 
 const EXAMPLES = 8;
 /** Of a text that is longer. */

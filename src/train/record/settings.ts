@@ -3,7 +3,7 @@ import { isDeepStrictEqual } from 'node:util';
 import type { CommandLine } from '../../flags.js';
 import type { Setting, SettingValue } from '../../run-record/record.js';
 import { type FinetuneArguments, finetuneFlags } from '../arguments.js';
-import { type FlagName, flagValue } from '../run/fingerprint.js';
+import { type FlagName, flagValue } from '../checkpoints/fingerprint.js';
 
 /** What decides beside flags. */
 export interface OtherSources {

@@ -14,14 +14,14 @@ import { beatThrough } from '../../ranks/heartbeat.js';
 import { shareOf } from '../../ranks/rounds.js';
 import { together } from '../../ranks/together.js';
 import { printable } from '../../show.js';
+import type { RunSaves, TrainingFiles } from '../checkpoints/checkpoints.js';
+import type { TrainingState } from '../checkpoints/training-state.js';
 import { requireEqualReplicas } from '../ranks/replicas.js';
 import type { RunRecorder } from '../record/recorder.js';
 import { collateAhead } from '../step/collate.js';
-import type { RunSaves, TrainingFiles } from './checkpoints.js';
 import { type preparation, type RunInputs, ranked } from './inputs.js';
 import type { RunLog } from './log.js';
 import type { TrainingRun } from './run.js';
-import type { TrainingState } from './training-state.js';
 
 interface Parts {
   readonly run: TrainingRun;

@@ -7,7 +7,7 @@ import type { TrainingData } from '../../data/batches.js';
 import { camelCase } from '../../flags.js';
 import { code, codeCell } from '../../models/model-card.js';
 import { type FinetuneArguments, finetuneFlags } from '../arguments.js';
-import type { FlagName } from './fingerprint.js';
+import type { FlagName } from '../checkpoints/fingerprint.js';
 import type { TrainerState } from './log.js';
 
 /** Rows of one table; of a longer log they are spread over it, its first and its last among them. */

@@ -18,15 +18,15 @@ import { printable } from '../../show.js';
 import type { TokenizerThreads } from '../../tokenizer/threads.js';
 import { Tokenizer } from '../../tokenizer/tokenizer.js';
 import type { FinetuneArguments } from '../arguments.js';
+import { replacedBase } from '../checkpoints/checkpoints.js';
+import { fingerprintOf, flagValue, type RunFingerprint } from '../checkpoints/fingerprint.js';
 import { readDeepSpeed } from '../deepspeed.js';
 import type { OtherSources } from '../record/settings.js';
 import { packTexts, specialIdsOf, tokenizeInThreads } from '../step/collate.js';
-import { replacedBase } from './checkpoints.js';
 import type { PlacedBatch } from './cursor.js';
-import { fingerprintOf, flagValue, type RunFingerprint } from './fingerprint.js';
 import { folderSettings } from './folder-settings.js';
 import { RunPlan } from './plan.js';
-import type { RankedBatch, RunBatch } from './run.js';
+import type { RankedBatch, RunBatch } from './step.js';
 import { placesOf } from './tally.js';
 
 export interface RunInputs {

@@ -6,7 +6,7 @@ import { show } from '../../show.js';
 import { BestModel, type BestState, noBest } from './best.js';
 import type { Evaluation } from './evaluation.js';
 import type { RunPlan } from './plan.js';
-import type { TakenStep } from './run.js';
+import type { TakenStep } from './step.js';
 
 /** `trainer_state.json`, with Hugging Face's keys. */
 export interface TrainerState extends BestState {

@@ -6,10 +6,10 @@ import { tuneAsked, tuningSummary, useWinners } from '../../kernels/tuning.js';
 import { M3Model } from '../../models/m3.js';
 import { broadcastJson, type Communicator } from '../../ranks/communicator.js';
 import { onFirstRank } from '../../ranks/together.js';
+import { useKernels } from '../checkpoints/resume.js';
+import type { OpenCheckpoint } from '../checkpoints/training-state.js';
+import { planRunMemory } from '../memory/run-memory.js';
 import type { RunInputs } from './inputs.js';
-import { planRunMemory } from './memory.js';
-import { useKernels } from './resume.js';
-import type { OpenCheckpoint } from './training-state.js';
 
 export function loadModel(gpu: Gpu, { folder, texts, plan }: RunInputs): M3Model {
   const { args } = plan;

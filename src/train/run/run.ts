@@ -13,13 +13,11 @@
  */
 
 import { neverStops, type StopRequest, untilStopped } from '../../console/interruption.js';
-import type { CandidatePart } from '../../data/candidates.js';
 import type { RowPlace } from '../../data/rows.js';
 import { MachineError } from '../../errors.js';
 import type { Fields } from '../../files/json-fields.js';
 import { globalNorm } from '../../kernels/adamw.js';
 import type { M3Model } from '../../models/m3.js';
-import type { ScoredBatch } from '../../models/scores.js';
 import type { LossScaling } from '../../optim/loss-scale.js';
 import { type LossScaleEvent, LossScaler, type LossScalerState } from '../../optim/loss-scale.js';
 import type { Schedule } from '../../optim/schedules.js';
@@ -32,10 +30,10 @@ import { streamKey } from '../../tensor/random.js';
 import { RandomStreams } from '../../tensor/random-streams.js';
 import { scope } from '../../tensor/scope.js';
 import { Tensor } from '../../tensor/tensor.js';
-import { type M3LossBatch, withDefaults } from '../losses/m3-loss.js';
+import { withDefaults } from '../losses/m3-loss.js';
 import { StoreAdamW, type StoreAdamWOptions } from '../optimizer.js';
 import type { AdamWState } from '../optimizer-state.js';
-import { GradientReducer, type Reduction } from '../ranks/reducer.js';
+import { GradientReducer } from '../ranks/reducer.js';
 import { Shard } from '../ranks/shard.js';
 import { anyRank, joinedNumbers } from '../ranks/step-numbers.js';
 import {
@@ -48,7 +46,8 @@ import {
 } from '../step/train-step.js';
 import { type Cursor, readCursor, START } from './cursor.js';
 import { Evaluation } from './evaluation.js';
-import { adviceAfter, type LossParts, meanOf, type StepNumbers } from './step-outcome.js';
+import type { RankedBatch, RunBatch, StepInFlight, TakenStep } from './step.js';
+import { adviceAfter, meanOf, type StepNumbers } from './step-outcome.js';
 import { StepParts } from './step-parts.js';
 import { RunTally, type TallyState } from './tally.js';
 
@@ -72,47 +71,6 @@ export interface RunSettings {
   readonly shardOptimizer?: boolean | undefined;
 }
 
-/** A packed batch, which the run frees. */
-export interface RunBatch extends Omit<M3LossBatch, 'selfDistill'> {
-  /** For messages. */
-  readonly rows?: readonly RowPlace[];
-  /** Where the data goes on after it. */
-  readonly next?: Cursor;
-}
-
-/** A packed batch of queries with candidates of their rows, which the run frees. */
-export interface RankedBatch extends ScoredBatch {
-  /** [B] */
-  readonly parts: readonly CandidatePart[];
-}
-
-/** What became of a step. */
-export interface TakenStep {
-  /** From 1. */
-  readonly number: number;
-  /** Mean over the step's batches, of all ranks. */
-  readonly loss: number;
-  /** Global norm of the gradient before clipping. */
-  readonly norm: number;
-  /** The gradients overflowed: the weights are as they were. */
-  readonly skipped: boolean;
-  readonly learningRate: number;
-  /** Of the next step. */
-  readonly lossScale: number;
-  readonly event: LossScaleEvent | undefined;
-  /** Of gradients over ranks. */
-  readonly reduction?: Reduction | undefined;
-  /** The losses of each score, before they are weighed, means as the loss is; none where the loss is that of one score. */
-  readonly parts: LossParts;
-  /** That the step was trained on, of all ranks. */
-  readonly tokens: number;
-  /**
-   * That this process spent on the step: handing it to the GPU, and waiting for its numbers. While it waits for one step
-   * the next is handed over, so that the time between two numbers says little of either; these add up to the time of all.
-   */
-  readonly seconds: number;
-}
-
 /** As checkpoints keep it. */
 export interface RunState {
   /** Steps that were taken. */
@@ -125,17 +83,6 @@ export interface RunState {
   readonly optimizer: AdamWState;
   readonly loss_scale: LossScalerState;
   readonly tally: TallyState;
-}
-
-/** A step that the GPU was given and whose numbers were not read yet. */
-interface StepInFlight {
-  readonly number: number;
-  readonly learningRate: number;
-  /** Of each batch. */
-  readonly rows: readonly (readonly RowPlace[])[];
-  /** Until it was handed over. */
-  readonly seconds: number;
-  numbers(): Promise<StepNumbers>;
 }
 
 export class TrainingRun {

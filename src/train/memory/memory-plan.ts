@@ -13,8 +13,9 @@ import type { M3Model } from '../../models/m3.js';
 import { TokenBatch } from '../../models/token-batch.js';
 import { PlannedRanks } from '../../ranks/planned.js';
 import { Tensor } from '../../tensor/tensor.js';
+import { type RunSettings, TrainingRun } from '../run/run.js';
+import type { RunBatch } from '../run/step.js';
 import { onEachRank, type RanksMemory, sharedWords } from './ranks-memory.js';
-import { type RunBatch, type RunSettings, TrainingRun } from './run.js';
 
 export interface PlannedStep {
   /** Of a model whose weights need not be set. */

@@ -16,10 +16,10 @@ import type { Communicator } from '../../ranks/communicator.js';
 import { PlannedRanks } from '../../ranks/planned.js';
 import type { Tokenizer } from '../../tokenizer/tokenizer.js';
 import type { FinetuneArguments } from '../arguments.js';
+import type { RunPlan } from '../run/plan.js';
 import { specialIdsOf } from '../step/collate.js';
 import { matchBytes, plannedBatches, tokensOf } from './longest-step.js';
 import { type PlannedStep, planMemory } from './memory-plan.js';
-import type { RunPlan } from './plan.js';
 
 /** Characters of text that are tokenised for a plan, some ten seconds. The rest is bounded by its bytes. */
 const EFFORT = 3e7;

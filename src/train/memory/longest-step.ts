@@ -7,7 +7,7 @@ import type { LongestBatch } from '../../data/longest.js';
 import type { EncoderConfig } from '../../models/config.js';
 import type { M3Model } from '../../models/m3.js';
 import { TokenBatch } from '../../models/token-batch.js';
-import type { RunBatch } from './run.js';
+import type { RunBatch } from '../run/step.js';
 
 export interface PlannedBatchOptions {
   readonly unified: boolean;

@@ -12,7 +12,7 @@ import { RUN_RECORD_FILE } from '../../run-record/record.js';
 import { printable } from '../../show.js';
 import type { StateTensor } from '../../weights/save-tensors.js';
 import { FormatRangeError, type SavedFormat } from '../../weights/saved-weights.js';
-import type { TrainerState } from './log.js';
+import type { TrainerState } from '../run/log.js';
 import { TRAINER_STATE, type TrainingState, writeTrainingState } from './training-state.js';
 
 export interface Checkpoint {

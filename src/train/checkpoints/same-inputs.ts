@@ -11,8 +11,8 @@ import { allGatherJson, type Communicator, RankError } from '../../ranks/communi
 import { show } from '../../show.js';
 import { WEIGHT_FILES } from '../../weights/open.js';
 import { type FinetuneArguments, finetuneFlags } from '../arguments.js';
+import type { RunInputs } from '../run/inputs.js';
 import { differences, type FlagName, flagValue, type RunFingerprint } from './fingerprint.js';
-import type { RunInputs } from './inputs.js';
 
 /** Flags whose values are a rank's own business, or whose files are compared in place of their names. */
 const OF_A_RANK: ReadonlySet<FlagName> = new Set<FlagName>([

@@ -16,9 +16,9 @@ import { printable, show } from '../../show.js';
 import { WEIGHT_FILES } from '../../weights/open.js';
 import { SafetensorsFile } from '../../weights/safetensors.js';
 import { type StateTensor, saveTensors } from '../../weights/save-tensors.js';
+import type { LogMeans } from '../run/log.js';
+import type { RunState } from '../run/run.js';
 import type { RunFingerprint } from './fingerprint.js';
-import type { LogMeans } from './log.js';
-import type { RunState } from './run.js';
 
 export const TRAINING_STATE = 'training_state.json';
 export const OPTIMIZER_FILE = 'optimizer.safetensors';
