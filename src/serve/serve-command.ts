@@ -9,6 +9,12 @@ import type { ServeArguments } from './arguments.js';
 import { createEmbeddingServer } from './server.js';
 
 /**
+ * What the cache of texts may hold: some 15 MB. A text that comes again costs little beside the model, and a larger cache
+ * would let memory grow for hours.
+ */
+const CACHE = 2 ** 22;
+
+/**
  * Resolves when the server has ended. The address is printed on standard output when it listens; `listening` is given what
  * ends it. @throws InputError, MachineError: also when the device is lost and the model cannot be opened again.
  */
@@ -18,7 +24,7 @@ export async function serveModel(
   listening: (stop: () => void) => void = () => {},
 ): Promise<void> {
   // Which heads there are is known when the folder is.
-  const open = () => openEmbedder(args, { report }, []);
+  const open = () => openEmbedder(args, { report, cacheSize: CACHE }, []);
   const embedder = await open();
   const server = await createEmbeddingServer(embedder, {
     ...{ reopen: open, note: (line) => report.note(line), processMetrics: true },

@@ -3,18 +3,19 @@
  * refused, memory stays flat, and requests that come together are answered faster than one after the other.
  */
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
-import path from 'node:path';
 import { test } from 'node:test';
 import autocannon from 'autocannon';
 import { Gpu } from '../../src/gpu/gpu.js';
 import { M3Model } from '../../src/models/m3.js';
 import { encodeStream } from '../../src/retrieval/encode/stream.js';
 import { Tokenizer } from '../../src/tokenizer/tokenizer.js';
-import { golden, repositoryRoot } from '../repository.js';
+import { golden } from '../repository.js';
+import { startServe } from '../serve-process.js';
 
-/** Another model than the small one of the tests, and other times, for measurements by hand. */
+/**
+ * Another model than the small one of the tests, and other times, for measurements by hand:
+ * `DAWNTUNE_TEST_MODEL=FOLDER DAWNTUNE_TEST_SECONDS=300 npm run test:long -- --only serve`.
+ */
 const folder = process.env['DAWNTUNE_TEST_MODEL'] ?? golden('model');
 const seconds = Number(process.env['DAWNTUNE_TEST_SECONDS'] ?? 60);
 const MOST = 256;
@@ -33,44 +34,65 @@ function requests(count: number): string[][] {
   );
 }
 
-async function expected(texts: readonly string[]): Promise<string[]> {
+/** The vectors of texts by `encode`, and how many tokens of them it computes a second once it has its kernels. */
+async function encoded(texts: readonly string[]): Promise<{ vectors: string[]; tokensPerSecond: number }> {
   const gpu = await Gpu.open();
   const model = M3Model.load(gpu, folder);
-  const vectors: string[] = [];
+  const tokenizer = Tokenizer.load(folder);
   const options = {
     role: 'document',
     maxLength: MOST,
     representations: new Set(['dense'] as const),
   } as const;
-  for await (const { count, dense, denseWidth } of encodeStream(
-    model,
-    Tokenizer.load(folder),
-    texts,
-    options,
-  ))
-    for (let i = 0; i < count; i++) {
-      const vector = dense!.slice(i * denseWidth, (i + 1) * denseWidth);
-      vectors.push(Buffer.from(vector.buffer).toString('base64'));
+  const run = async (texts: readonly string[]) => {
+    const vectors: string[] = [];
+    let tokens = 0;
+    for await (const { count, dense, denseWidth, ids } of encodeStream(model, tokenizer, texts, options)) {
+      tokens += ids.reduce((sum, each) => sum + each.length, 0);
+      for (let i = 0; i < count; i++) {
+        const vector = dense!.slice(i * denseWidth, (i + 1) * denseWidth);
+        vectors.push(Buffer.from(vector.buffer).toString('base64'));
+      }
     }
+    return { vectors, tokens };
+  };
+  // The kernels of batches of these sizes are compiled and chosen.
+  await run(texts);
+  const started = performance.now();
+  const { vectors, tokens } = await run(texts);
+  const tokensPerSecond = (1000 * tokens) / (performance.now() - started);
   model.dispose();
   await gpu.close();
-  return vectors;
+  return { vectors, tokensPerSecond };
 }
 
-test('64 connections: the bits of encode, no error, flat memory', { timeout: 600_000 }, async (t) => {
+/** Below so many tokens a second by `encode` it is the model, not HTTP and JSON, that takes the time. */
+const SLOW = 10_000;
+/** Seconds that a slow model may take for what 64 connections ask at once, on a machine that has more to do. */
+const PATIENCE = 240;
+
+test('64 connections: the bits of encode, no error, flat memory', {
+  timeout: 1000 * (900 + 3 * seconds),
+}, async (t) => {
   const inputs = requests(200);
-  const vectors = await expected(inputs.flat());
+  const { vectors, tokensPerSecond } = await encoded(inputs.flat());
+  t.diagnostic(`encode: ${tokensPerSecond.toFixed(0)} tokens/s`);
   let at = 0;
   const answers = inputs.map((input) => vectors.slice(at, (at += input.length)));
 
-  const program = path.join(repositoryRoot, 'dist/src/cli/main.js');
-  const words = ['serve', folder, '--port', '0', '--max_length', String(MOST), '--auto_truncate', 'True'];
-  const server = spawn(process.execPath, [program, ...words], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const words = [folder, '--port', '0', '--max_length', String(MOST), '--auto_truncate', 'True'];
+  const server = await startServe([...words, '--request_timeout', String(PATIENCE)]);
   try {
-    const [line] = (await once(server.stdout, 'data')) as [Buffer];
-    const url = String(line).trim();
+    const { url } = server;
     const told = async (name: string) =>
       Number(new RegExp(`^${name} (\\S+)$`, 'm').exec(await (await fetch(`${url}/metrics`)).text())?.[1]);
+
+    /** Waits for the end of what clients asked for that hung up when a load ended. */
+    const idle = async () => {
+      for (let i = 0; i < 600 && (await told('dawntune_queue_tokens')) > 0; i++)
+        await new Promise((resolve) => setTimeout(resolve, 100));
+      assert.equal(await told('dawntune_queue_tokens'), 0);
+    };
 
     /** Asks for so many seconds and checks every answer. */
     const load = async (connections: number, duration: number) => {
@@ -81,6 +103,7 @@ test('64 connections: the bits of encode, no error, flat memory', { timeout: 600
         texts += data.length;
         if (data.map(({ embedding }) => embedding).join() !== answers[place]!.join()) wrong++;
       };
+      await idle();
       const tokens = await told('dawntune_tokens_total');
       let clients = 0;
       const all = inputs.map((input, place) => ({
@@ -93,7 +116,7 @@ test('64 connections: the bits of encode, no error, flat memory', { timeout: 600
           const begin = (37 * clients++) % all.length;
           client.setRequests([...all.slice(begin), ...all.slice(0, begin)]);
         },
-        ...{ url: `${url}/v1/embeddings`, method: 'POST', connections, duration, timeout: 60 },
+        ...{ url: `${url}/v1/embeddings`, method: 'POST', connections, duration, timeout: PATIENCE },
         headers: { 'content-type': 'application/json' },
         requests: all,
       });
@@ -109,27 +132,36 @@ test('64 connections: the bits of encode, no error, flat memory', { timeout: 600
     };
 
     const alone = await load(1, Math.ceil(seconds / 10));
-    // The pool and V8's heap have grown to what this load takes by then.
+    // What 64 connections ask at once is there, the pool and V8's heap have grown to what that takes.
     await load(64, Math.ceil(seconds / 5));
-    const before = [
-      await told('process_resident_memory_bytes'),
-      await told('dawntune_device_memory_peak_bytes'),
-    ];
-    const together = await load(64, seconds);
-    const after = [
-      await told('process_resident_memory_bytes'),
-      await told('dawntune_device_memory_peak_bytes'),
-    ];
-    t.diagnostic(`resident and peak device bytes before ${before.join(', ')}, after ${after.join(', ')}`);
+    const memory = async () => ({
+      resident: await told('process_resident_memory_bytes'),
+      device: await told('dawntune_device_memory_peak_bytes'),
+      pooled: await told('dawntune_device_memory_bytes\\{purpose="pooled"\\}'),
+    });
+    const samples = [await memory()];
+    const timer = setInterval(async () => samples.push(await memory()), (1000 * seconds) / 12);
+    const together = await load(64, seconds).finally(() => clearInterval(timer));
+    samples.push(await memory());
+    for (const name of ['resident', 'device', 'pooled'] as const) {
+      const megabytes = samples.map((sample) => Math.round(sample[name] / 1e6));
+      t.diagnostic(`${name} memory, MB: ${megabytes.join(' ')}`);
+      const half = Math.floor(megabytes.length / 2);
+      const [first, second] = [megabytes.slice(0, half), megabytes.slice(half)].map((some) =>
+        Math.max(...some),
+      );
+      assert.ok(second! <= 1.15 * first! + 8, `${name} memory grows: ${megabytes.join(' ')} MB`);
+    }
+    await idle();
     t.diagnostic(
       `requests in a batch: ${((await told('dawntune_batch_requests_sum')) / (await told('dawntune_batch_requests_count'))).toFixed(1)}`,
     );
-    assert.ok(after[0]! < 1.25 * before[0]!, 'resident memory grew');
-    assert.ok(together > alone, `${together} tokens/s together, ${alone} alone`);
-    assert.equal(await told('dawntune_queue_tokens'), 0);
+    t.diagnostic(`of encode's tokens/s: ${(together / tokensPerSecond).toFixed(2)}`);
+    if (tokensPerSecond < SLOW)
+      assert.ok(together >= 0.8 * tokensPerSecond, `${together} tokens/s, ${tokensPerSecond} by encode`);
+    else assert.ok(together > alone, `${together} tokens/s together, ${alone} alone`);
   } finally {
-    server.kill('SIGTERM');
-    const [code] = (await once(server, 'exit')) as [number | null];
-    assert.equal(code, 0);
+    server.process.kill('SIGTERM');
+    assert.equal(await server.ended, 0, server.told.join('\n'));
   }
 });

@@ -23,6 +23,8 @@ export interface EmbedderSurroundings {
   readonly communicator?: Communicator | undefined;
   /** Opens the rank's own adapter; where there are no ranks, one is opened by `--adapter`. */
   readonly openGpu?: ((options?: Omit<GpuOptions, 'adapter'>) => Promise<Gpu>) | undefined;
+  /** What the cache of texts may hold, as a `Tokenizer`'s; default: as much as that. */
+  readonly cacheSize?: number | undefined;
 }
 
 /** What of the flags says which model it is, and how it reads texts. */
@@ -63,7 +65,7 @@ export interface Embedder {
  */
 export async function openEmbedder(
   args: OpenArguments,
-  { report, communicator = new SingleCommunicator(), openGpu }: EmbedderSurroundings,
+  { report, communicator = new SingleCommunicator(), openGpu, cacheSize }: EmbedderSurroundings,
   heads: NonNullable<M3Options['needs']>,
 ): Promise<Embedder> {
   const name = args.modelNameOrPath;
@@ -74,6 +76,7 @@ export async function openEmbedder(
   const note = (line: string) => {
     if (communicator.rank === 0) report.note(line);
   };
+  const cache = cacheSize === undefined ? {} : { cacheSize };
   const folder = await namedFolder(name, '--model_name_or_path', args, communicator, report);
   const opened: { gpu?: Gpu; model?: M3Model; threads?: TokenizerThreads } = {};
   const close = async () => {
@@ -84,7 +87,7 @@ export async function openEmbedder(
   try {
     await together(communicator, () => requireEmbedder(folder, '--model_name_or_path'));
     if (communicator.rank === 0) report.progress?.({ phase: 'read', done: 0, unit: 'bytes', subject: name });
-    const tokenizer = await together(communicator, () => Tokenizer.load(folder));
+    const tokenizer = await together(communicator, () => Tokenizer.load(folder, cache));
     const gpu = await together(communicator, async () => {
       opened.gpu = await (openGpu?.() ?? Gpu.open(args.adapter ? { adapter: args.adapter } : {}));
       return opened.gpu;
@@ -100,7 +103,10 @@ export async function openEmbedder(
       return opened.model;
     });
     for (const line of [...tokenizer.notices, ...model.notices]) note(line);
-    opened.threads = new TokenizerThreads(tokenizer, { threads: gpu.capabilities.software ? 0 : 1 });
+    opened.threads = new TokenizerThreads(tokenizer, {
+      threads: gpu.capabilities.software ? 0 : 1,
+      ...cache,
+    });
     return {
       ...{ folder, gpu, model, tokenizer, threads: opened.threads, query, passage, close },
       queryMaxLength: args.queryMaxLength ?? usualLength(model),
