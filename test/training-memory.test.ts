@@ -6,9 +6,11 @@ import path from 'node:path';
 import { after, before, test } from 'node:test';
 import { Gpu } from '../src/gpu/gpu.js';
 import type { MemoryReport } from '../src/gpu/memory.js';
+import { parseFinetuneArguments } from '../src/train/arguments.js';
 import { planMemory, requireMemory } from '../src/train/memory/memory-plan.js';
 import { joinedMemory, sharedWords } from '../src/train/memory/ranks-memory.js';
 import { forwardBackward } from '../src/train/step/train-step.js';
+import { finetune } from '../src/train/trainer.js';
 import { checkShape, memoryShapes, plannedAndTaken } from './memory-shapes.js';
 import { checkPlan, optimizer, type PlannedStep, planName } from './planned-steps.js';
 import { golden } from './repository.js';
@@ -111,7 +113,7 @@ test('what does not fit is refused with the table', async () => {
   const notes: string[] = [];
   assert.throws(
     () => requireMemory(report, report.peak - 1, (line) => notes.push(line)),
-    /training would take .* of GPU memory, the budget is .*--gradient_checkpointing/,
+    /training would take .* of GPU memory, the budget is .*: no flag is left that would take less: take/,
   );
   assert.match(notes.join('\n'), /activations +\d.*\n.*workspace +\d.*\n +in all +\d/);
   const ranks = joinedMemory([1, 2].map(() => ({ peak: report.peak, machine: 'a' })));
@@ -120,6 +122,67 @@ test('what does not fit is refused with the table', async () => {
     /of GPU memory on each of 2 ranks, the budget of a rank is .*fewer ranks on a machine/,
   );
   assert.match(notes.at(-1)!, /^ranks 0 and 1 compute in the memory of one machine/);
+});
+
+/** A run of the golden model that only plans. */
+function dryRun(...flags: string[]): Promise<{ notes: string[]; bytes: number | undefined; error: string }> {
+  const { args } = parseFinetuneArguments([
+    ...['--model_name_or_path', golden('model'), '--output_dir', path.join(folder, 'dry'), '--dry_run'],
+    ...['--train_data', golden('example_data', 'retrieval', 'nq.jsonl'), '--unified_finetuning'],
+    ...['--per_device_train_batch_size', '4', '--train_group_size', '4', '--query_max_len', '16'],
+    ...['--passage_max_len', '128', ...flags],
+  ]);
+  const notes: string[] = [];
+  let bytes: number | undefined;
+  const report = {
+    note: (line: string) => void notes.push(line),
+    log: (entry: object) => {
+      bytes = (entry as { gpu_memory_bytes?: number }).gpu_memory_bytes;
+    },
+    ...{ start() {}, step() {}, end() {} },
+  };
+  return finetune(args, report).then(
+    () => ({ notes, bytes, error: '' }),
+    (error: Error) => ({ notes, bytes, error: error.message }),
+  );
+}
+
+test('of what does not fit each remedy is told with what the run takes with it', async () => {
+  const { notes, error } = await dryRun('--max_gpu_memory', '16MB');
+  const begin = notes.findIndex((line) => line.startsWith('What it would take'));
+  const lines = notes
+    .slice(begin)
+    .map((line) => /^ {2}(--\S.*?) {2,}([\d.]+) MB {2}(fits|too much)$/.exec(line));
+  const remedies = lines.flatMap((match) =>
+    match ? [{ flags: match[1]!, size: match[2]!, fits: match[3] }] : [],
+  );
+  assert.deepEqual(
+    remedies.map(({ flags }) => flags.replaceAll(/ \d+/g, ' N')),
+    [
+      '--gradient_checkpointing',
+      '--sub_batch_size N',
+      '--fp16',
+      '--fp16 --gradient_checkpointing --sub_batch_size N',
+      '--passage_max_len N',
+      '--train_group_size N',
+      '--per_device_train_batch_size N --gradient_accumulation_steps N',
+    ],
+  );
+  assert.equal(notes.filter((line) => /^(?:What|And) .*:$/.test(line)).length, 2);
+  const first = remedies.find(({ fits }) => fits === 'fits')!;
+  assert.match(
+    error,
+    new RegExp(
+      `the budget is 16\\.0 MB: use ${first.flags}, with which it takes ${first.size} MB and gives the same results$`,
+    ),
+  );
+  // And the run takes that: those that cut the data are bounds. The kinds, for the others are planned alike.
+  for (const { flags, size, fits } of [1, 4, 6].map((n) => remedies[n]!)) {
+    const taken = await dryRun(...flags.split(' '));
+    const [planned, of] = [Number(size) * 1e6, taken.bytes!];
+    assert.ok(of <= planned + 5e4 && of > 0.9 * planned, `${flags}: ${of} of ${planned} bytes`);
+    assert.equal(planned <= 16e6, fits === 'fits', flags);
+  }
 });
 
 test('ranks on software adapters share the memory of their machine, those on cards nothing', () => {

@@ -33,7 +33,7 @@ import { requireDiskSpace } from './checkpoints/disk-space.js';
 import { type ResumePoint, restore, resumePoint, sharedPoint } from './checkpoints/resume.js';
 import { requireSameInputs } from './checkpoints/same-inputs.js';
 import { openCheckpoint, TRAINING_STATE } from './checkpoints/training-state.js';
-import { renderMemory, requireMemory } from './memory/memory-plan.js';
+import { renderMemory } from './memory/memory-plan.js';
 import { onEachRank, type RanksMemory, ranksMemory, sharedWords } from './memory/ranks-memory.js';
 import { broadcastModel } from './ranks/broadcast-model.js';
 import type { RunRecorder } from './record/recorder.js';
@@ -44,7 +44,7 @@ import { batchesFrom } from './run/cursor.js';
 import { openInputs, openModelFolder, placed, preparation, type RunInputs } from './run/inputs.js';
 import { RunLog, round } from './run/log.js';
 import type { RunPlan } from './run/plan.js';
-import { chooseKernels, loadModel, planMemoryOf, type RunStart } from './run/prepare.js';
+import { chooseKernels, loadModel, planMemoryOf, type RunStart, requirePlanned } from './run/prepare.js';
 import { RunProfile } from './run/profile.js';
 import { TrainingRun } from './run/run.js';
 import { collateAhead } from './step/collate.js';
@@ -132,7 +132,7 @@ async function finetuneOn(
     const unlike = await unlikeAdapters(ranks, gpu.capabilities);
     if (unlike && !inputs.plan.args.shardOptimizer) {
       note(unlike);
-      inputs = { ...inputs, plan: inputs.plan.withShards() };
+      inputs = { ...inputs, plan: inputs.plan.with({ shardOptimizer: true }) };
     }
     const endProfile = async () => {
       for (const line of (await profile?.finish(gpu, note))?.lines ?? []) note(line);
@@ -175,9 +175,10 @@ async function finetuneOn(
     const start = { gpu, inputs, checkpoint, ranks, note };
     report.progress?.({ phase: 'plan', done: 0, unit: 'batches' });
     await chooseKernels(start);
-    const memory = await together(ranks, () => planMemoryOf(start));
+    const planned = await together(ranks, () => planMemoryOf(start));
+    const { memory } = planned;
     const ofAll = await ranksMemory(ranks, memory, gpu.capabilities.software);
-    await together(ranks, () => requireMemory(memory, gpu.pool.budget, note, ofAll));
+    await together(ranks, () => requirePlanned(start, planned, ofAll));
     gpu.pool.expect(memory.peak);
     const trained = { ...inputs, folder: checkpoint?.folder ?? inputs.folder };
     const loaded = await together(ranks, () => {
@@ -288,9 +289,10 @@ async function tellPlan(opened: RunStart, report: Reporter): Promise<void> {
   const inputs = goingOn(opened.inputs, checkpoint);
   const start = { ...opened, inputs, checkpoint };
   await chooseKernels(start);
-  const memory = await together(ranks, () => planMemoryOf(start));
+  const planned = await together(ranks, () => planMemoryOf(start));
+  const { memory } = planned;
   const ofAll = await ranksMemory(ranks, memory, gpu.capabilities.software);
-  await together(ranks, () => requireMemory(memory, gpu.pool.budget, note, ofAll));
+  await together(ranks, () => requirePlanned(start, planned, ofAll));
   note(`GPU memory that the longest batch takes${onEachRank(ofAll)}:`);
   for (const line of renderMemory(memory).split('\n')) note(line);
   if (ofAll?.shared) note(sharedWords(ofAll.shared));

@@ -16,6 +16,7 @@ import { Tensor } from '../../tensor/tensor.js';
 import { type RunSettings, TrainingRun } from '../run/run.js';
 import type { RunBatch } from '../run/step.js';
 import { onEachRank, type RanksMemory, sharedWords } from './ranks-memory.js';
+import { adviceOf, type Remedy, renderRemedies } from './remedies.js';
 
 export interface PlannedStep {
   /** Of a model whose weights need not be set. */
@@ -130,7 +131,7 @@ export function renderMemory(report: Pick<MemoryReport, 'peak' | 'peakByPurpose'
 }
 
 /**
- * `ranks`: where there are several, each of which has such a budget.
+ * `ranks`: where there are several, each of which has such a budget. `remedies`: what would take less.
  * @throws MachineError when the peak is beyond the budget; `note` gets the table of what takes how much.
  */
 export function requireMemory(
@@ -138,13 +139,15 @@ export function requireMemory(
   budget: number,
   note: (line: string) => void,
   ranks?: RanksMemory,
+  remedies: readonly Remedy[] = [],
 ): void {
   if (report.peak <= budget) return;
   note(`GPU memory that the longest batch would take${onEachRank(ranks)}:`);
   for (const line of renderMemory(report).split('\n')) note(line);
   if (ranks?.shared) note(sharedWords(ranks.shared));
+  for (const line of renderRemedies(remedies)) note(line);
+  const advice = adviceOf(remedies, ranks?.shared !== undefined);
   throw new MachineError(
-    `training would take ${formatBytes(report.peak)} of GPU memory${onEachRank(ranks)}, the budget ${ranks ? 'of a rank ' : ''}is ${formatBytes(budget)}: ` +
-      `use --gradient_checkpointing, --fp16 or --sub_batch_size where they are not in use yet, a smaller --per_device_train_batch_size, --train_group_size or --passage_max_len, ${ranks?.shared ? 'fewer ranks on a machine, ' : ''}or raise --max_gpu_memory`,
+    `training would take ${formatBytes(report.peak)} of GPU memory${onEachRank(ranks)}, the budget ${ranks ? 'of a rank ' : ''}is ${formatBytes(budget)}: ${advice}`,
   );
 }

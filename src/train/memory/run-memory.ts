@@ -26,6 +26,14 @@ const EFFORT = 3e7;
 /** And to count words, about a second. Where they are more, the tokens of all steps and the vocabulary bound them. */
 const WORD_EFFORT = 2e6;
 
+/** What a plan asks of the data. */
+export interface RunBatches {
+  /** Of training, of evaluation, and of candidates that are ranked, as far as there are such. */
+  readonly longest: ReadonlyMap<string, readonly LongestBatch[]>;
+  /** Different words of all rows; undefined where they were not counted. */
+  readonly words: number | undefined;
+}
+
 export interface PlannedRun extends Pick<PlannedStep, 'model' | 'asked'> {
   readonly tokenizer: Tokenizer;
   readonly plan: RunPlan;
@@ -33,6 +41,10 @@ export interface PlannedRun extends Pick<PlannedStep, 'model' | 'asked'> {
   readonly evalData: TrainingData | undefined;
   /** That take the steps together. */
   readonly ranks?: Pick<Communicator, 'rank' | 'size'> | undefined;
+  /** Told by which batches the run was planned, also where no adapter could take them. */
+  readonly plannedBy?: ((batches: RunBatches) => void) | undefined;
+  /** Known before: the data is not looked at again. */
+  readonly known?: RunBatches | undefined;
 }
 
 /**
@@ -48,7 +60,7 @@ export async function planRunMemory(
   effort = EFFORT,
   words: WordLimits = { effort: WORD_EFFORT, most: Number.POSITIVE_INFINITY },
 ): Promise<MemoryReport> {
-  const { tokenizer, plan, data, evalData, model, asked } = run;
+  const { tokenizer, plan, data, evalData, model, asked, known } = run;
   const { args } = plan;
   const empty = [...tokenizer.encode('')];
   const options = {
@@ -62,7 +74,8 @@ export async function planRunMemory(
     ['query', args.queryMaxLen],
     ['passage', args.passageMaxLen],
   ] as const)
-    if (limit <= empty.length)
+    if (known) continue;
+    else if (limit <= empty.length)
       note(
         `--${side}_max_len ${limit}: the special tokens alone are ${empty.length}: no ${side} has a word left`,
       );
@@ -70,7 +83,7 @@ export async function planRunMemory(
       note(
         `--${side}_max_len ${limit}: --${side}_instruction_for_retrieval alone is as long: no ${side} without another has a word left`,
       );
-  const found = new Map<string, LongestBatch[]>();
+  const found = new Map<string, readonly LongestBatch[]>(known?.longest);
   let maxTokens = 0;
   const batchesOf =
     (name: string, from: TrainingData, kind: LongestKind = 'sampled', worldSize = 1) =>
@@ -85,15 +98,15 @@ export async function planRunMemory(
     };
   // Words that have moments once the last step has been taken, and bytes of the moments of one.
   let [moving, momentBytes] = [0, 0];
-  let counted: number | undefined;
+  let counted = known?.words;
   const { size: worldSize, rank } = run.ranks ?? { size: 1, rank: 0 };
   const communicator = worldSize > 1 ? new PlannedRanks(worldSize, rank) : undefined;
-  const report = await planOn(like, {
+  const planned = planOn(like, {
     ...{ model, asked, run: { ...plan.run, communicator } },
     batches: batchesOf('training', data, 'sampled', plan.worldSize),
     words: ({ config, store }) => {
       if (store.tables.length === 0) return 0;
-      counted = data.words(idsOf(tokenizer, args), words, plan.worldSize);
+      if (!known) counted = data.words(idsOf(tokenizer, args), words, plan.worldSize);
       momentBytes = (2 * 4 * config.hiddenSize) / (args.shardOptimizer ? worldSize : 1);
       // Of the whole run, steps before it was resumed included: their words have moments too.
       const batches = plan.totalSteps * plan.window * plan.worldSize;
@@ -106,6 +119,8 @@ export async function planRunMemory(
     extraBytes: () =>
       args.unifiedFinetuning ? Math.max(...[...found.values()].map((each) => matchBytes(each, options))) : 0,
   });
+  const report = await planned.finally(() => run.plannedBy?.({ longest: found, words: counted }));
+  if (known) return report;
   const unreadOf = (name: string) => (found.get(name) ?? []).reduce((sum, each) => sum + each.unread, 0);
   const unread = unreadOf('training') + Math.max(unreadOf('evaluation'), unreadOf('candidates'));
   if (unread > 0 && report.peak > budget) {

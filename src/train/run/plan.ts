@@ -99,10 +99,15 @@ export class RunPlan implements RunSize {
     };
   }
 
-  /** The same run with `--shard_optimizer`. */
-  withShards(): RunPlan {
+  /** The same run with other values of some flags, and `batchesPerEpoch` where these change how data is cut. */
+  with(changes: Partial<FinetuneArguments>, batchesPerEpoch = this.data.batchesPerEpoch): RunPlan {
     const { args, deepspeed, data, ahead, taken } = this;
-    return new RunPlan({ ...args, shardOptimizer: true }, deepspeed, data, ahead, taken);
+    return new RunPlan({ ...args, ...changes }, deepspeed, { ...data, batchesPerEpoch }, ahead, taken);
+  }
+
+  /** A DeepSpeed file decides it, or may. */
+  get precisionIsGiven(): boolean {
+    return this.deepspeed !== null;
   }
 
   /** The same run where it goes on, `ahead` steps further in its data than it took steps; it has `taken` steps at least. */

@@ -1,4 +1,5 @@
 /** What a run has on its device before its first step: the kernels it uses, the memory it will take, its model. */
+import { MachineError } from '../../errors.js';
 import type { Decision } from '../../gpu/choices.js';
 import type { Gpu } from '../../gpu/gpu.js';
 import type { MemoryReport } from '../../gpu/memory.js';
@@ -8,8 +9,13 @@ import { broadcastJson, type Communicator } from '../../ranks/communicator.js';
 import { onFirstRank } from '../../ranks/together.js';
 import { useKernels } from '../checkpoints/resume.js';
 import type { OpenCheckpoint } from '../checkpoints/training-state.js';
-import { planRunMemory } from '../memory/run-memory.js';
+import { remediesOf } from '../memory/find-remedies.js';
+import { requireMemory } from '../memory/memory-plan.js';
+import type { RanksMemory } from '../memory/ranks-memory.js';
+import { renderRemedies } from '../memory/remedies.js';
+import { planRunMemory, type RunBatches } from '../memory/run-memory.js';
 import type { RunInputs } from './inputs.js';
+import type { RunPlan } from './plan.js';
 
 export function loadModel(gpu: Gpu, { folder, texts, plan }: RunInputs): M3Model {
   const { args } = plan;
@@ -34,9 +40,9 @@ export interface RunStart {
   readonly note: (line: string) => void;
 }
 
-const plannedOf = ({ inputs, checkpoint, ranks }: RunStart) => {
+const plannedOf = ({ inputs, checkpoint, ranks }: RunStart, plan: RunPlan = inputs.plan) => {
   const folder = checkpoint?.folder ?? inputs.folder;
-  return { ...inputs, ranks, model: (on: Gpu) => loadModel(on, { ...inputs, folder }) };
+  return { ...inputs, plan, ranks, model: (on: Gpu) => loadModel(on, { ...inputs, plan, folder }) };
 };
 
 /**
@@ -71,8 +77,42 @@ async function ownKernels(start: RunStart): Promise<void> {
   }
 }
 
-/** The memory that steps take with these kernels. */
-export function planMemoryOf(start: RunStart): Promise<MemoryReport> {
-  const { gpu, note } = start;
-  return planRunMemory(gpu, plannedOf(start), gpu.pool.budget, note);
+/** What steps take, and by which batches that is known. */
+export interface PlannedMemory {
+  readonly memory: MemoryReport;
+  readonly batches: RunBatches;
 }
+
+/** The memory that steps take with these kernels. @throws MachineError where no adapter could, once `note` has what it could. */
+export async function planMemoryOf(start: RunStart): Promise<PlannedMemory> {
+  const { gpu, note } = start;
+  let batches: RunBatches = { longest: new Map(), words: undefined };
+  const plannedBy = (by: RunBatches) => {
+    batches = by;
+  };
+  try {
+    const memory = await planRunMemory(gpu, { ...plannedOf(start), plannedBy }, gpu.pool.budget, note);
+    return { memory, batches };
+  } catch (error) {
+    if (error instanceof MachineError && batches.longest.size > 0)
+      for (const line of renderRemedies(await remediesFor(start, batches))) note(line);
+    throw error;
+  }
+}
+
+/** @throws MachineError when the memory is beyond the budget, and says what would take less. */
+export async function requirePlanned(
+  start: RunStart,
+  { memory, batches }: PlannedMemory,
+  ofAll: RanksMemory | undefined,
+): Promise<void> {
+  const { budget } = start.gpu.pool;
+  const remedies = memory.peak <= budget ? [] : await remediesFor(start, batches);
+  requireMemory(memory, budget, start.note, ofAll, remedies);
+}
+
+const remediesFor = (start: RunStart, known: RunBatches) =>
+  remediesOf(start.gpu, {
+    ...{ known, plan: start.inputs.plan, data: start.inputs.data, budget: start.gpu.pool.budget },
+    planned: (plan) => plannedOf(start, plan),
+  });
