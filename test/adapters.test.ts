@@ -6,13 +6,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { after, test } from 'node:test';
 import koffi from 'koffi';
-import {
-  adapterTaken,
-  identityOf,
-  isSoftwareName,
-  joinAdapters,
-  visibleAdapters,
-} from '../src/gpu/adapter-list.js';
+import { adapterTaken, identityOf, joinAdapters, visibleAdapters } from '../src/gpu/adapter-list.js';
 import { driverFolder, inspectDriver } from '../src/gpu/driver-cache.js';
 import {
   type PhysicalDevice,
@@ -21,6 +15,7 @@ import {
   uuidText,
   vulkanStructures,
 } from '../src/gpu/physical-devices.js';
+import { isSoftwareName } from '../src/gpu/software-name.js';
 
 const listModule = new URL('../src/gpu/adapter-list.js', import.meta.url).href;
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'dawntune-adapters-'));

@@ -257,8 +257,16 @@ const rows: readonly Row[] = [
     machine(noCard, onProcessor, {
       chosen: { ...llvmpipe, name: 'SwiftShader Device (Subzero)', f16: false },
     }),
-    ['only-software', 'no-f16'],
+    ['only-software', 'slow-software', 'no-f16'],
     /--driver lavapipe/,
+  ],
+  [
+    'SwiftShader on Fedora',
+    machine(noCard, onProcessor, on('fedora'), {
+      chosen: { ...llvmpipe, name: 'SwiftShader Device (Subzero)' },
+    }),
+    ['only-software', 'slow-software'],
+    /^sudo dnf install -y mesa-vulkan-drivers$/,
   ],
   [
     'a small GPU',

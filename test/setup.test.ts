@@ -265,6 +265,14 @@ describe('runtime', () => {
     const message = `no adapter matches\n * backend: 'vulkan', name: 'NVIDIA H100'\n * backend: 'vulkan', name: 'NVIDIA H100'\nend`;
     const twin = { backend: 'vulkan', name: 'NVIDIA H100' };
     assert.deepEqual(parseAdapterList(message), [twin, twin]);
+    const drivers = ['SwiftShader Device (Subzero)', 'llvmpipe (LLVM 15.0.6, 256 bits)', 'Virtio-GPU Venus'];
+    const listed = parseAdapterList(
+      drivers.map((name) => ` * backend: 'vulkan', name: '${name}'`).join('\n'),
+    );
+    assert.deepEqual(
+      listed.map(({ name }) => name),
+      [drivers[1], drivers[2], drivers[0]],
+    );
   });
 
   test('without an adapter the error says what was looked for and what to do', {

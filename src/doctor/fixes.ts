@@ -93,5 +93,11 @@ export function installDriver(
   };
 }
 
+/** lavapipe: Debian's into the cache folder, elsewhere that of the system. */
+export const installLavapipe: Commands = {
+  ...packages('mesa-vulkan-drivers', 'mesa-vulkan-drivers', 'vulkan-swrast'),
+  debian: ['npx dawntune setup --driver lavapipe'],
+};
+
 /** A driver that runs on the processor, in the cache folder: for tests and demos. Elsewhere drivers come with the system. */
 export const setUpSoftware: Commands = onLinux('npx dawntune setup');

@@ -126,6 +126,6 @@ export function expectedOf(
   processor: ProcessorFacts | undefined,
 ): Expected | null {
   if (!adapter.software) return ofCard(kernel, adapter.name);
-  // SwiftShader compiles for 128 bits and is several times slower.
+  // SwiftShader compiles for 128 bits and is dozens of times slower.
   return processor && /llvmpipe/i.test(adapter.name) ? ofProcessor(kernel, processor) : null;
 }

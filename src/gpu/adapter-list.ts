@@ -6,6 +6,7 @@
 import { instanceOf, requestAdapter } from './dawn.js';
 import { type DeviceType, type PhysicalDevice, physicalDevices } from './physical-devices.js';
 import { prepareVulkan } from './software-driver.js';
+import { isSoftwareName, isSwiftShader } from './software-name.js';
 
 export interface AdapterName {
   readonly backend: string;
@@ -13,7 +14,7 @@ export interface AdapterName {
   readonly name: string;
 }
 
-/** Every adapter that Dawn can open, fastest kind first. Two equal devices appear twice. */
+/** Every adapter that Dawn can open, fastest kind first, SwiftShader last. Two equal devices appear twice. */
 export async function listAdapters(): Promise<AdapterName[]> {
   prepareVulkan();
   // Dawn has no call for this, but its error for a name that matches nothing lists the names that would have.
@@ -25,17 +26,13 @@ export async function listAdapters(): Promise<AdapterName[]> {
   return [];
 }
 
-/** Adapter names out of Dawn's "no adapter matches" message. */
+/** Adapter names out of Dawn's "no adapter matches" message, which has software ones in the order of their drivers. */
 export function parseAdapterList(message: string): AdapterName[] {
-  return [...message.matchAll(/\* backend: '([^']*)', name: '(.*)'$/gm)].map((match) => ({
+  const names = [...message.matchAll(/\* backend: '([^']*)', name: '(.*)'$/gm)].map((match) => ({
     backend: match[1] ?? '',
     name: match[2] ?? '',
   }));
-}
-
-/** Whether the adapter of this name (raw, or as WebGPU writes it) computes on the CPU, where nothing else tells. */
-export function isSoftwareName(name: string): boolean {
-  return /llvmpipe|lavapipe|swiftshader|microsoft.basic.render/i.test(name);
+  return names.sort((a, b) => Number(isSwiftShader(a.name)) - Number(isSwiftShader(b.name)));
 }
 
 export interface VisibleAdapter {
@@ -54,7 +51,7 @@ export interface VisibleAdapter {
 }
 
 /**
- * Every adapter that Dawn can open, in Dawn's order, with what Vulkan says of it. The k-th of several of one name is
+ * Every adapter that Dawn can open, in the order of the list, with what Vulkan says of it. The k-th of several of one name is
  * taken to be Vulkan's k-th; where they are not equally many, nothing is said of which is which.
  */
 export function joinAdapters(

@@ -5,11 +5,12 @@
  */
 import { InputError, type MachineError } from '../errors.js';
 import { printable, show } from '../show.js';
-import { isSoftwareName, listAdapters } from './adapter-list.js';
+import { listAdapters } from './adapter-list.js';
 import type { Capabilities, SubgroupMatrixConfig } from './capabilities.js';
 import { cpuFacts } from './cpu.js';
 import { instanceOf, requestAdapter } from './dawn.js';
 import { noAdapterError, prepareVulkan } from './software-driver.js';
+import { isSoftwareName, isSwiftShader } from './software-name.js';
 
 // ---- opening -------------------------------------------------------------------------------------------------
 
@@ -36,7 +37,7 @@ export interface OpenedAdapter {
 }
 
 /**
- * The first matching adapter, a real GPU before a software one.
+ * The first matching adapter, a real GPU before a software one, and lavapipe before SwiftShader.
  * @throws MachineError when there is none, InputError when none has the name that is asked for; says what to do next.
  */
 export async function openAdapter(options: AdapterOptions = {}): Promise<OpenedAdapter> {
@@ -54,13 +55,16 @@ export async function openAdapter(options: AdapterOptions = {}): Promise<OpenedA
   if (!adapter) throw await adapterNotFound(wanted);
   const opened = { adapter, asked: wanted?.name };
   if (wanted || backend !== undefined || !isSoftware(adapter.info)) return opened;
-  // Dawn counts the adapter of a virtual machine ("virtual" or "other" to Vulkan) behind software ones.
-  const real = (await listAdapters()).find(({ name }) => !isSoftwareName(name));
-  return real ? openAdapter({ ...options, adapter: real.name }) : opened;
+  // Dawn counts the adapter of a virtual machine ("virtual" or "other" to Vulkan) behind software ones, and those alike.
+  const adapters = await listAdapters();
+  const better =
+    adapters.find(({ name }) => !isSoftwareName(name)) ??
+    (isSwiftShader(wordsOf(adapter.info)) ? adapters.find(({ name }) => !isSwiftShader(name)) : undefined);
+  return better ? openAdapter({ ...options, adapter: better.name }) : opened;
 }
 
-const isSoftware = (info: GPUAdapterInfo): boolean =>
-  info.isFallbackAdapter || isSoftwareName(`${info.device} ${info.description}`);
+const wordsOf = (info: GPUAdapterInfo): string => `${info.device} ${info.description}`;
+const isSoftware = (info: GPUAdapterInfo): boolean => info.isFallbackAdapter || isSoftwareName(wordsOf(info));
 
 // ---- what an adapter can do ----------------------------------------------------------------------------------
 

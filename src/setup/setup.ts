@@ -182,8 +182,12 @@ export async function ensureDriver(options: EnsureDriverOptions = {}): Promise<E
       if (adapter) {
         const seconds = ((Date.now() - started) / 1000).toFixed(0);
         const tried = failures.length ? ` (${failures.join('; ')})` : '';
+        const slow =
+          name === 'swiftshader' && driver === undefined
+            ? '; products take it dozens of times as long as lavapipe: `dawntune doctor` says how to get that'
+            : '';
         note(
-          `${reason ?? 'no Vulkan adapter was found'}, so ${manifest.version} was put into ${driverFolder(name)} in ${seconds} s; using ${adapter.name}${tried}`,
+          `${reason ?? 'no Vulkan adapter was found'}, so ${manifest.version} was put into ${driverFolder(name)} in ${seconds} s; using ${adapter.name}${tried}${slow}`,
         );
         forgetVulkan();
         return { adapter: adapter.name, installed: manifest.version, removed };

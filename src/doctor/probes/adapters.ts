@@ -4,15 +4,10 @@
  */
 import os from 'node:os';
 import { openAdapter, subgroupMatrixConfigs } from '../../gpu/adapter.js';
-import {
-  adapterTaken,
-  isSoftwareName,
-  joinAdapters,
-  listAdapters,
-  type VisibleAdapter,
-} from '../../gpu/adapter-list.js';
+import { adapterTaken, joinAdapters, listAdapters, type VisibleAdapter } from '../../gpu/adapter-list.js';
 import { physicalDevices } from '../../gpu/physical-devices.js';
 import { prepareVulkan } from '../../gpu/software-driver.js';
+import { isSoftwareName } from '../../gpu/software-name.js';
 import { ranksTogether } from '../../ranks/choose-ranks.js';
 import type { AdapterFacts, AdaptersFacts, ChosenFacts } from '../facts.js';
 

@@ -1,6 +1,15 @@
 /** Problems of drivers and adapters: why no GPU is seen, and whether what is seen computes as it should. */
+import { isSwiftShader } from '../../gpu/software-name.js';
 import { CACHED, crashed, foundOf, type GpuVendor } from '../facts.js';
-import { everywhere, installDriver, onLinux, onUnix, packages, setUpSoftware } from '../fixes.js';
+import {
+  everywhere,
+  installDriver,
+  installLavapipe,
+  onLinux,
+  onUnix,
+  packages,
+  setUpSoftware,
+} from '../fixes.js';
 import { expectedOf } from '../machine-classes.js';
 import { levelOf, limits, type Rule, type Seen, stops } from './rule.js';
 
@@ -238,6 +247,16 @@ export const adapterRules = {
     );
   },
 
+  'slow-software': ({ facts }) => {
+    const chosen = foundOf(facts.chosen);
+    if (!chosen || !isSwiftShader(chosen.name)) return null;
+    return limits(
+      `${chosen.name} computes: products take it dozens of times as long as lavapipe, the other software driver`,
+      'take lavapipe, which goes before it where both are there',
+      installLavapipe,
+    );
+  },
+
   'adapter-does-not-open': ({ dawn, adapters, facts }) =>
     dawn && adapters && adapters.length > 0 && 'failed' in facts.chosen
       ? stops(
@@ -297,7 +316,7 @@ export const adapterRules = {
     return limits(
       `${chosen.name} has no shader-f16: --fp16 saves memory as it does elsewhere, and computes in f32`,
       chosen.software ? 'take lavapipe, which has it' : 'update the driver; older GPUs have none',
-      chosen.software ? onLinux('npx dawntune setup --driver lavapipe') : {},
+      chosen.software ? installLavapipe : {},
     );
   },
 } satisfies Record<string, Rule>;
