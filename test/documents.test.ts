@@ -11,7 +11,16 @@ import { flagsPage } from '../scripts/flags-page.js';
 import { renderHelp } from '../src/flag-help.js';
 import { parseFinetuneArguments } from '../src/train/arguments.js';
 import { type Call, called, check, flagNames, known, parts, scripts } from './documents/commands.js';
-import { anchors, blocks, inlineCode, page, pages, prose, shellLines } from './documents/pages.js';
+import {
+  anchors,
+  blocks,
+  inlineCode,
+  page,
+  pages,
+  prose,
+  shellLines,
+  strangeFences,
+} from './documents/pages.js';
 import { repositoryRoot } from './repository.js';
 
 const exists = (...names: string[]) => fs.existsSync(path.join(repositoryRoot, ...names));
@@ -70,6 +79,10 @@ const LANGUAGES = new Set([
 ]);
 
 test('every block of the documents says its language, so that it is checked as what it is', () => {
+  assert.deepEqual(
+    pages.flatMap(({ name, text }) => strangeFences(text).map((line) => `${name}: ${line}`)),
+    [],
+  );
   const nameless = pages.flatMap(({ name, text }) =>
     blocks(text)
       .filter(({ language }) => !LANGUAGES.has(language))
@@ -109,21 +122,25 @@ test('every command that the documents show is one, with words that it takes', (
   const wrong: string[] = [];
   let parsed = 0;
   for (const { name, text } of pages) {
+    // What a program prints has commands in it too.
+    const printed = blocks(text)
+      .filter(({ language }) => language === 'text')
+      .flatMap(({ code }) => code.split('\n'));
     const shown = [
       ...shellLines(text).flatMap((line) =>
-        parts(line).map((part) => ({ line, call: () => understood(part) })),
+        parts(line).map((part) => ({ line, whole: true, call: () => understood(part) })),
       ),
-      ...inlineCode(text).flatMap((line) =>
-        parts(line).map((part) => ({ line, call: () => called(part) ?? null })),
+      ...[...inlineCode(text), ...printed].flatMap((line) =>
+        parts(line).map((part) => ({ line, whole: false, call: () => called(part) ?? null })),
       ),
     ];
-    for (const { line, call } of shown) {
+    for (const { line, whole, call } of shown) {
       // What is left out cannot be parsed; `[…]` is a usage line.
       if (/…|\[flags\]|^#!|^#SBATCH/.test(line)) continue;
       try {
         const found = call();
         if (!found) continue;
-        check(found);
+        check(found, whole);
         parsed++;
       } catch (error) {
         wrong.push(`${name}: ${line}: ${error instanceof Error ? error.message : error}`);
@@ -212,16 +229,37 @@ test('links within the documents lead to files and sections that are there', () 
   const broken: string[] = [];
   let seen = 0;
   for (const { name, text } of pages)
-    for (const [, link] of prose(text).matchAll(/\]\(([^)\s]+)\)/g)) {
+    for (const [, link] of prose(text).matchAll(/\]\(([^)\s]+)[^)]*\)/g)) {
       if (/^https?:/.test(link!)) continue;
       const [file, section] = link!.split('#');
       const target = file ? path.posix.join(path.posix.dirname(name), file) : name;
-      const leads = section === undefined ? exists(target) : found.get(target)?.has(section);
+      const leads = section === undefined ? isPacked(target) : found.get(target)?.has(section);
       if (!leads) broken.push(`${name}: ${link}`);
       seen++;
     }
   assert.deepEqual(broken, []);
   assert.ok(seen > 40, `${seen} links`);
+});
+
+const { files: packed } = JSON.parse(fs.readFileSync(path.join(repositoryRoot, 'package.json'), 'utf8')) as {
+  files: string[];
+};
+
+/** Whether it is a file that the package has too, where the pages are read as well. */
+const isPacked = (file: string) =>
+  packed.some(
+    (entry) =>
+      file === entry || file.startsWith(`${entry}/`) || (file.endsWith('.sh') && entry === 'scripts/*.sh'),
+  ) && fs.statSync(path.join(repositoryRoot, file), { throwIfNoEntry: false })?.isFile() === true;
+
+test('links stand in brackets beside what they say, where the checks look for them', () => {
+  for (const { name, text } of pages) {
+    if (name.startsWith('docs/spec/')) continue;
+    const others = prose(text)
+      .replaceAll(/`[^`\n]*`/g, '')
+      .match(/^\[[^\]]+\]: .*|<(?:a|img) .*|\]\[.*/gm);
+    assert.deepEqual(others ?? [], [], name);
+  }
 });
 
 test('every page but those of docs/spec is reached from the README', () => {
@@ -239,7 +277,50 @@ test('every page but those of docs/spec is reached from the README', () => {
 });
 
 test('scripts of package.json that the documents name are there', () => {
+  // `interop:folders` alone is a script too.
+  const families = [...scripts].flatMap((script) => /^\w+(?=:)/.exec(script) ?? []);
+  const named = new RegExp(
+    `npm run (?:--silent )?([\\w:-]+)|\`((?:${[...new Set(families)].join('|')}):[\\w-]+)\``,
+    'g',
+  );
   for (const { name, text } of pages)
-    for (const [, script] of text.matchAll(/npm run (?:--silent )?([\w:-]+)/g))
-      assert.ok(scripts.has(script!), `${name}: npm run ${script}`);
+    for (const [, script, alone] of text.matchAll(named))
+      assert.ok(scripts.has((script ?? alone)!), `${name}: npm run ${script ?? alone}`);
+});
+
+/** What Python is called on pages for those who come from there. */
+const PYTHON = /^(?:torch|F|a|p|h|model|nn)\.|^(?:\w*(?:Loss|Evaluator|Transformer)|mine_hard_negatives)\(/;
+
+test('variables of the environment, tests and calls that the documents name are in the sources', () => {
+  const words = new Set<string>();
+  const tests = new Set<string>();
+  for (const folder of ['src', 'bench', 'test', 'scripts', 'examples'])
+    for (const file of fs.readdirSync(path.join(repositoryRoot, folder), {
+      recursive: true,
+      encoding: 'utf8',
+    }))
+      if (/\.[tj]s$/.test(file)) {
+        if (file.endsWith('.test.ts')) tests.add(path.basename(file, '.ts'));
+        if (!file.includes('golden'))
+          for (const [word] of fs
+            .readFileSync(path.join(repositoryRoot, folder, file), 'utf8')
+            .matchAll(/[A-Za-z_]\w*/g))
+            words.add(word);
+      }
+  const strange: string[] = [];
+  for (const { name, text } of pages) {
+    if (name.startsWith('docs/spec/')) continue;
+    for (const [word] of text.matchAll(/\bDAWNTUNE_\w+/g))
+      if (!words.has(word)) strange.push(`${name}: ${word}`);
+    for (const code of inlineCode(text)) {
+      const test = /(?:^|\/)([\w-]+\.test)\.[jt]s$/.exec(code)?.[1];
+      if (test !== undefined && !tests.has(test)) strange.push(`${name}: ${code}`);
+      if (PYTHON.test(code)) continue;
+      for (const [, word] of code.matchAll(/(?<![\w-])([A-Za-z_]\w*)(?=\()/g))
+        if (!words.has(word!)) strange.push(`${name}: ${code}`);
+      for (const [, holder, member] of code.matchAll(/\b([A-Z]\w+)\.(\w+)/g))
+        if (words.has(holder!) && !words.has(member!)) strange.push(`${name}: ${code}`);
+    }
+  }
+  assert.deepEqual(strange, []);
 });

@@ -9,6 +9,7 @@ import { hybridScores } from '../src/retrieval/pair-scores.js';
 import { parseServeArguments } from '../src/serve/arguments.js';
 import { createEmbeddingServer } from '../src/serve/server.js';
 import { Tokenizer } from '../src/tokenizer/tokenizer.js';
+import { blocks, page } from './documents/pages.js';
 import { lendGpu } from './lent-gpu.js';
 import { golden } from './repository.js';
 import { jsonOf, post, raw, servers } from './serve-clients.js';
@@ -26,6 +27,37 @@ const { embedderOf, serving } = servers(model, tokenizer);
 const of = async (texts: readonly string[], maxLength = 48) =>
   encodeTexts(model, tokenizer, texts, { role: 'document', maxLength });
 const f32 = (values: readonly number[]) => Float32Array.from(values);
+
+test('the request and the fields that docs/serving.md shows are taken', () =>
+  serving({ matryoshka: [16] }, async (url) => {
+    const { text } = page('docs/serving.md');
+    const [, to, shown] = /curl (\S+) .*-d '(.*)'/.exec(
+      blocks(text).find(({ code }) => code.startsWith('curl'))!.code,
+    )!;
+    const { status } = await post(url + new URL(to!).pathname, shown!);
+    assert.equal(status, 200);
+    const values: Record<string, unknown> = {
+      ...{ input: ['a'], inputs: ['a'], query: 'a', texts: ['a', 'b'], model: 'm3', user: 'u' },
+      ...{ encoding_format: 'base64', dimensions: 16, truncate: true, normalize: true, weights: [1, 0, 1] },
+      ...{ raw_scores: true, return_text: true, return_scores: true, prompt_name: 'query' },
+    };
+    let paths = 0;
+    for (const [, path, fields] of text.matchAll(/^\| `POST (\S+)` \| (.*?) \| /gm)) {
+      const named = [...fields!.replaceAll(/\(.*?\)/g, '').matchAll(/`(\w+)`/g)].map(([, field]) => field!);
+      // A pair has a query and a text, each with its own prompt.
+      const prompts = path === '/rerank' ? [] : ['prompt_name'];
+      const body = Object.fromEntries([...named, ...prompts].map((field) => [field, values[field]]));
+      const answered = await post(url + path, body);
+      assert.equal(answered.status, 200, `${path} ${JSON.stringify(body)}: ${JSON.stringify(answered.body)}`);
+      assert.equal(
+        (await post(url + path, { ...body, nonsense: 1 })).status,
+        path!.startsWith('/v1') ? 400 : 422,
+        path,
+      );
+      paths++;
+    }
+    assert.equal(paths, 5);
+  }));
 
 test('each path answers what its clients expect, with the numbers of encode', () =>
   serving({ matryoshka: [16] }, async (url) => {

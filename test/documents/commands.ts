@@ -5,10 +5,17 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { suites } from '../../bench/suites.js';
+import { testNames } from '../../scripts/run-tests.js';
 import { commands } from '../../src/cli/commands.js';
+import { completionShells } from '../../src/cli/completion.js';
 import { configFlag, type FlagTable, type ForeignFlag, parseFlags } from '../../src/flags.js';
 import { embedderAliases, foreignEmbedderFlags } from '../../src/retrieval/embedder/arguments.js';
-import { foreignRerankerFlags } from '../../src/retrieval/score/arguments.js';
+import { parseEncodeArguments } from '../../src/retrieval/encode/arguments.js';
+import { parseEvaluateArguments } from '../../src/retrieval/evaluate/arguments.js';
+import { parseMineArguments } from '../../src/retrieval/mine/arguments.js';
+import { foreignRerankerFlags, parseScoreArguments } from '../../src/retrieval/score/arguments.js';
+import { parseSplitArguments } from '../../src/retrieval/split/arguments.js';
+import { parseServeArguments } from '../../src/serve/arguments.js';
 import { longTestFlags, matrixFlags, mpiTestFlags, smokeFlags } from '../../src/setup/arguments.js';
 import { tokenizerParityFlags } from '../../src/tokenizer/parity.js';
 import { parseFinetuneArguments } from '../../src/train/arguments.js';
@@ -32,10 +39,11 @@ import { repositoryRoot } from '../repository.js';
 
 export interface Known {
   readonly table: FlagTable;
-  readonly positionals: boolean;
+  /** What stands before the flags, in brackets where nothing need; undefined: nothing may. */
+  readonly positionals: string | undefined;
 }
 
-const script = (table: FlagTable, positionals = false): Known => ({ table, positionals });
+const script = (table: FlagTable, positionals?: string): Known => ({ table, positionals });
 
 /** By name; a suite of `bench` as `bench NAME`. */
 export const known: ReadonlyMap<string, Known> = new Map<string, Known>([
@@ -45,7 +53,7 @@ export const known: ReadonlyMap<string, Known> = new Map<string, Known>([
       .map(
         async ([name, { flags, positionals }]): Promise<[string, Known]> => [
           name,
-          { table: await flags(), positionals: positionals !== undefined },
+          { table: await flags(), positionals },
         ],
       ),
   )),
@@ -54,7 +62,7 @@ export const known: ReadonlyMap<string, Known> = new Map<string, Known>([
   ['test:mpi', script(mpiTestFlags)],
   ['test:long', script(longTestFlags)],
   ['smoke', script(smokeFlags)],
-  ['tokenizer-parity', script(tokenizerParityFlags, true)],
+  ['tokenizer-parity', script(tokenizerParityFlags, '[FILE…]')],
   ['fuzz', script(fuzzFlags)],
   ['interop', script(interopFlags)],
   ['interop:folders', script(folderFlags)],
@@ -127,27 +135,68 @@ export function called(part: string): Call | undefined {
   return name ? { name, words: rest } : undefined;
 }
 
-/** The parts of a line that a shell runs one after the other, or into one another. */
-export const parts = (line: string) => line.split(/ (?:&&|\|\||\||;|&) /).map((part) => part.trim());
+/** The parts of a line that a shell runs one after the other, into one another, or for what they print. */
+export function parts(line: string): string[] {
+  const inner = [...line.matchAll(/[$<]\(([^()]*)\)/g)].map(([, part]) => part!);
+  return [...line.split(/ (?:&&|\|\||\||;|&) /), ...inner].map((part) => part.trim());
+}
 
 /** Redirections belong to the shell. */
 const withoutRedirections = (words: readonly string[]) =>
   words.filter((word, i) => !/^\d?[<>]/.test(word) && !/^\d?[<>]+$/.test(words[i - 1] ?? ''));
 
+/** What a command of several flags that belong together refuses besides the words of its table. */
+const parsers: ReadonlyMap<string, (words: readonly string[]) => unknown> = new Map<
+  string,
+  (words: readonly string[]) => unknown
+>([
+  ['finetune', parseFinetuneArguments],
+  ['encode', parseEncodeArguments],
+  ['evaluate', parseEvaluateArguments],
+  ['score', parseScoreArguments],
+  ['mine', parseMineArguments],
+  ['split', parseSplitArguments],
+  ['serve', parseServeArguments],
+  ['completion', (words) => void (words[0] ?? '').split('|').forEach(requireShell)],
+  ['test:long', (words) => onlyNamed('long', longTestFlags, words)],
+  ['test:mpi', (words) => onlyNamed('mpi', mpiTestFlags, words)],
+]);
+
+function requireShell(shell: string): void {
+  if (!completionShells.some((name) => name === shell)) throw new Error(`no shell ${shell}`);
+}
+
+/** @throws InputError for a test of `--only` that there is not. */
+function onlyNamed(folder: string, table: FlagTable, words: readonly string[]): void {
+  const only = words[words.indexOf('--only') + 1];
+  parseFlags(table, words);
+  if (words.includes('--only')) testNames(path.join(repositoryRoot, 'dist', 'test', folder), only!);
+}
+
 /**
- * Parses a call as its command does. What is written in capitals stands for a value, and flags that must be given are
- * supplied where a line shows only others. @throws what the command says of wrong words, or Error for an unknown name.
+ * Parses a call as its command does. What is written in capitals stands for a value. `whole`: it can be run as it is;
+ * otherwise flags that must be given are supplied, since a line shows what it is about.
+ * @throws what the command says of wrong words, or Error for an unknown name.
  */
-export function check({ name, words: given }: Call): void {
+export function check({ name, words: given }: Call, whole = false): void {
   const words = withoutRedirections(given).map((word) => (/^[A-Z_]+$/.test(word) ? '1' : word));
   // The file is one of the reader's.
   const config = words.indexOf('--config');
   if (config >= 0) words.splice(config, 2);
-  if (['--help', '-h', '--help-all'].some((word) => words.includes(word))) return;
+  // A word in capitals is any of them.
+  if (/^[A-Z]+$/.test(name)) return;
   const command = known.get(name);
+  if (
+    !command &&
+    name !== 'bench' &&
+    !scripts.has(name) &&
+    !['--help', '--help-all', '--version', '-v', 'help'].includes(name)
+  )
+    throw new Error(`no command ${name}`);
+  if (name === 'help' && given.some((word) => !/^[A-Z]+$/.test(word) && !commands.has(word)))
+    throw new Error(`help has no ${given.join(' ')}`);
+  if (['--help', '-h', '--help-all'].some((word) => words.includes(word))) return;
   if (!command) {
-    if (!scripts.has(name) && !['--help', '--version', 'help'].includes(name))
-      throw new Error(`no command ${name}`);
     if (words.some((word) => word.startsWith('-'))) throw new Error(`${name} takes no flags`);
     return;
   }
@@ -155,13 +204,21 @@ export function check({ name, words: given }: Call): void {
   const missing = Object.entries(table)
     .filter(([flag, { fallback }]) => fallback === undefined && !words.some((word) => spells(word, flag)))
     .flatMap(([flag]) => [`--${flag}`, '1']);
-  if (name === 'finetune') parseFinetuneArguments([...words, ...missing]);
+  const parse = parsers.get(name);
+  if (whole && config < 0) {
+    if (missing.length > 0)
+      throw new Error(`${name} needs ${missing.filter((_, i) => i % 2 === 0).join(' ')}`);
+    if (positionals !== undefined && !positionals.startsWith('[') && (words[0] ?? '-').startsWith('-'))
+      throw new Error(`${name} needs ${positionals}`);
+  }
+  if (!parse) parseFlags(table, [...words, ...missing], { positionals: positionals !== undefined });
   else
-    parseFlags(table, [...words, ...missing], {
-      aliases: Object.hasOwn(table, 'embedder_model_class') ? embedderAliases : {},
-      foreign: Object.hasOwn(table, 'embedder_model_class') ? foreign : {},
-      positionals,
-    });
+    try {
+      parse([...words, ...missing]);
+    } catch (error) {
+      // Of flags only one of which need be given a line shows none where it is about others; words are read before.
+      if (whole || !(error instanceof Error && /, found (?:nothing|none)\b/.test(error.message))) throw error;
+    }
 }
 
 const spells = (word: string, flag: string) =>

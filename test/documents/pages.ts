@@ -53,11 +53,22 @@ export function blocks(text: string): Block[] {
 /** The text without its fenced blocks. */
 export const prose = (text: string) => text.replaceAll(/^```\w*\n[\s\S]*?^```$/gm, '');
 
-/** Code within lines. */
-export const inlineCode = (text: string) =>
-  [...prose(text).matchAll(/`([^`\n]+)`/g)].map(([, code]) => code!);
+/** Paragraphs, items of lists and rows of tables: code within lines does not go on from one to the next. */
+const paragraphs = (text: string) => prose(text).split(/\n\s*\n|\n(?=\s*(?:[-*#>|] |\d+\. ))/);
 
-const SHELLS = new Set(['shell', 'sh', 'bash']);
+/** Code within lines, also such as goes on in the next line of its paragraph. */
+export const inlineCode = (text: string) =>
+  paragraphs(text).flatMap((paragraph) =>
+    [...paragraph.matchAll(/(?<!`)(`+)(?!`)([\s\S]+?)(?<!`)\1(?!`)/g)].map(([, , code]) =>
+      code!.trim().replaceAll(/\s*\n\s*/g, ' '),
+    ),
+  );
+
+/** Code that is marked otherwise than the checks look for it: fences that are indented or of tildes, of which one has no end. */
+export const strangeFences = (text: string) =>
+  [...prose(text).matchAll(/^[ \t]*(?:```|~~~).*$/gm)].map(([line]) => line);
+
+const SHELLS = new Set(['shell', 'sh', 'bash', 'powershell']);
 
 /** Lines of shell blocks, joined where they go on, without comments. */
 export function shellLines(text: string): string[] {
@@ -66,7 +77,7 @@ export function shellLines(text: string): string[] {
     .flatMap(({ code }) =>
       code
         .replaceAll(/^#.*\n/gm, '')
-        .replaceAll('\\\n', ' ')
+        .replaceAll(/[\\`]\n/g, ' ')
         .split('\n'),
     )
     .map((line) => line.replace(/ #.*$/, '').trim())
