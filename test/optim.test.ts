@@ -8,6 +8,9 @@ import { backward, gatherRows, mul, square, sum } from '../src/autograd/index.js
 import { Parameter } from '../src/autograd/parameter.js';
 import { InputError, ShapeError } from '../src/errors.js';
 import { Gpu } from '../src/gpu/gpu.js';
+import { sizeClass } from '../src/gpu/memory.js';
+import type { FloatDType } from '../src/kernels/launch/formats.js';
+import { M3Model } from '../src/models/m3.js';
 import {
   Adam,
   AdamW,
@@ -22,13 +25,21 @@ import {
 import { RowIndex } from '../src/tensor/row-index.js';
 import { scope } from '../src/tensor/scope.js';
 import { Tensor } from '../src/tensor/tensor.js';
+import { forwardBackward } from '../src/train/step/train-step.js';
 import { golden } from './repository.js';
+import { drawnBatch, settings } from './training-cases.js';
 
 let gpu: Gpu;
+/** Without guards, which take memory of their own. */
+let plain: Gpu;
 before(async () => {
   gpu = await Gpu.open({ guardWords: 8 });
+  plain = await Gpu.open();
 });
-after(() => gpu.close());
+after(async () => {
+  await gpu.close();
+  await plain.close();
+});
 
 /** A test in a scope, behind which no buffer is left. */
 const scoped = (name: string, body: () => Promise<unknown>) =>
@@ -191,6 +202,48 @@ for (const [name, make] of Object.entries(kinds))
     for (const optimizer of [...optimizers, again, other]) optimizer.dispose();
     free(whole);
     free(parted);
+  });
+
+const planned: readonly {
+  name: string;
+  precision: FloatDType;
+  make: (parameters: readonly Parameter[]) => AdamW | Adam | SGD;
+  moments: number;
+}[] = [
+  { name: 'AdamW', precision: 'f32', make: (all) => new AdamW(all), moments: 2 },
+  { name: 'AdamW', precision: 'f16', make: (all) => new AdamW(all), moments: 2 },
+  { name: 'Adam, decay', precision: 'f32', make: (all) => new Adam(all, { weightDecay: 0.1 }), moments: 2 },
+  { name: 'SGD, momentum', precision: 'f16', make: (all) => new SGD(all, { momentum: 0.9 }), moments: 1 },
+  { name: 'SGD', precision: 'f32', make: (all) => new SGD(all), moments: 0 },
+];
+// A device that computes nothing must have room for the moments as any other has.
+for (const { name, precision, make, moments } of planned)
+  test(`steps take the memory that they take on a planning device: ${name}, ${precision}`, async () => {
+    const taken = async (on: Gpu) => {
+      on.pool.trim();
+      on.pool.resetPeak();
+      const model = M3Model.load(on, golden('model'), { precision });
+      const optimizer = make(model.store.parameters);
+      for (let step = 0; step < 2; step++) {
+        const batch = drawnBatch(model, 2);
+        await forwardBackward(model, batch, settings);
+        batch.tokens.dispose();
+        optimizer.step();
+        model.store.zeroGradients();
+      }
+      const { peak, peakByPurpose, live } = on.memory();
+      // As the pool hands it out, each parameter by itself; and the one factor that gradients are multiplied by.
+      const trained = model.store.parameters.filter(({ trains }) => trains);
+      const bytes = trained.reduce((sum, { tensor }) => sum + sizeClass(4 * tensor.size), 0);
+      assert.equal(live.optimizer, moments * bytes + sizeClass(4));
+      optimizer.dispose();
+      model.dispose();
+      return { peak, peakByPurpose };
+    };
+    const planning = Gpu.plan(plain);
+    const expected = await taken(planning);
+    await planning.close();
+    assert.deepEqual(await taken(plain), expected);
   });
 
 scoped('a table by rows is as a dense one', async () => {

@@ -8,12 +8,19 @@ import { loadDatasets } from '../src/data/batches.js';
 import { Gpu } from '../src/gpu/gpu.js';
 import type { MemoryReport } from '../src/gpu/memory.js';
 import { M3Model } from '../src/models/m3.js';
+import { TokenBatch } from '../src/models/token-batch.js';
 import { Tokenizer } from '../src/tokenizer/tokenizer.js';
 import { parseFinetuneArguments } from '../src/train/arguments.js';
+import { planMemory } from '../src/train/memory/memory-plan.js';
 import { planRunMemory } from '../src/train/memory/run-memory.js';
 import { RunPlan } from '../src/train/run/plan.js';
+import { type RunSettings, TrainingRun } from '../src/train/run/run.js';
+import type { RunBatch } from '../src/train/run/step.js';
+import { collateAhead } from '../src/train/step/collate.js';
 import { plannedAndTakenOn } from './memory-shapes.js';
+import { optimizer } from './planned-steps.js';
 import { golden } from './repository.js';
+import { settings } from './training-cases.js';
 
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'dawntune-words-'));
 const data = golden('example_data', 'retrieval', 'nq.jsonl');
@@ -33,6 +40,47 @@ for (const line of ['--max_steps 10', '--max_steps 5 --fp16 --weight_decay 0.1']
   test(`a run takes what it planned, moments in blocks included: ${line}`, async () => {
     const { planned, taken } = await plannedAndTakenOn(await open(), folder, ...line.split(' '));
     assert.ok(taken > 0.9 * planned && taken <= planned, `${taken} of ${planned} bytes`);
+  });
+
+/** Two queries with four passages each, of 300 words in all that no other batch has. */
+function ownWords({ gpu: on, config }: M3Model, batch: number): RunBatch {
+  const first = 4 + 300 * batch;
+  const texts = Array.from({ length: 10 }, (_, text) => [
+    0,
+    ...Array.from({ length: 30 }, (_, n) => first + 30 * text + n),
+    2,
+  ]);
+  return {
+    tokens: new TokenBatch(on, texts, config),
+    ...{ queries: 2, group: 4, specialIds: [0, 1, 2, 3], noInBatchNeg: false },
+    teacherScores: Float32Array.from({ length: 8 }, (_, n) => n),
+  };
+}
+
+for (const precision of ['f32', 'f16'] as const)
+  test(`the moments of words that later steps bring are planned to the byte: ${precision}`, async () => {
+    const run: RunSettings = {
+      ...{ optimizer, step: settings, window: 1, seed: 1 },
+      ...{ learningRate: () => 1e-4, lossScaling: null, selfDistillAfter: null },
+    };
+    const load = (on: Gpu) => M3Model.load(on, golden('model'), { precision });
+    const planned = await planMemory(gpu, {
+      ...{ model: load, run, batches: (model) => [ownWords(model, 0)] },
+      // With the ids around every text.
+      words: () => 4 * 300 + 2,
+    });
+    gpu.pool.trim();
+    gpu.pool.resetPeak();
+    const model = load(gpu);
+    const taken = new TrainingRun(model, run);
+    // The last step has all moments from its beginning, as every planned one has.
+    const batches = collateAhead([0, 1, 2, 3, 0], (n) => ownWords(model, n));
+    for await (const { skipped } of taken.steps(batches, 5)) assert.ok(!skipped);
+    const { peak, peakByPurpose } = gpu.memory();
+    taken.dispose();
+    model.dispose();
+    assert.deepEqual(peakByPurpose, planned.peakByPurpose);
+    assert.equal(peak, planned.peak);
   });
 
 test('words are counted over all texts as they are trained on: prompts, limits, every passage', () => {
