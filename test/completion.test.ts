@@ -1,4 +1,4 @@
-/** `dawntune completion`: what bash offers after words that are half typed, by the script that the tables make. */
+/** `dawntune completion`: what shells offer after words that are half typed, by the scripts that the tables make. */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
@@ -16,6 +16,7 @@ const cases: readonly (readonly [line: string, offered: readonly string[]])[] = 
   ['fine', ['finetune']],
   ['completion ', ['bash', 'zsh', 'fish']],
   ['help eva', ['evaluate']],
+  ['--v', ['--version']],
   ['finetune --save_str', ['--save_strategy']],
   ['finetune --save-str', ['--save_strategy']],
   ['finetune --save_strategy ', ['steps', 'epoch', 'no']],
@@ -27,6 +28,7 @@ const cases: readonly (readonly [line: string, offered: readonly string[]])[] = 
   ['finetune --learning_rate ', []],
   ['finetune --config ru', ['run.yaml']],
   ['finetune --help', ['--help', '--help-all']],
+  ['finetune --flagembedding_compat no-in-batch none', ['none-prefix']],
   ['finetune --flagembedding_compat no', ['no-in-batch', 'none-prefix']],
   ['encode ro', ['rows one.jsonl', 'rows.jsonl']],
   ['encode --role q', ['query']],
@@ -36,10 +38,13 @@ const cases: readonly (readonly [line: string, offered: readonly string[]])[] = 
   ['setup ro', []],
 ];
 
+const isThere = (shell: string) => spawnSync(shell, ['-c', 'true']).status === 0;
+
+for (const name of ['rows.jsonl', 'rows one.jsonl', 'run.yaml'])
+  fs.writeFileSync(path.join(folder, name), '');
+
 test('bash completes commands, flags, their words and paths', async (t) => {
-  if (spawnSync('bash', ['-c', 'true']).status !== 0) return t.skip('there is no bash');
-  for (const name of ['rows.jsonl', 'rows one.jsonl', 'run.yaml'])
-    fs.writeFileSync(path.join(folder, name), '');
+  if (!isThere('bash')) return t.skip('there is no bash');
   const calls = cases.map(([line]) => {
     const words = ['dawntune', ...line.split(' ')].map((word) => `'${word}'`).join(' ');
     return `COMP_WORDS=(${words}); COMP_CWORD=$((\${#COMP_WORDS[@]} - 1)); _dawntune; printf '%s\\t' "\${COMPREPLY[@]}"; echo`;
@@ -57,12 +62,40 @@ test('bash completes commands, flags, their words and paths', async (t) => {
     assert.deepEqual(offered[i]!.toSorted(), [...expected].sort(), line);
 });
 
+test('fish completes the same', async (t) => {
+  if (!isThere('fish')) return t.skip('there is no fish');
+  const file = path.join(folder, 'dawntune.fish');
+  fs.writeFileSync(file, await completionScript('fish', commands));
+  const calls = cases.map(([line]) => `complete -C 'dawntune ${line}'; echo =`);
+  const { stdout, stderr } = spawnSync('fish', ['-c', [`source ${file}`, ...calls].join('\n')], {
+    ...{ cwd: folder, encoding: 'utf8', timeout: 60_000, env: { ...process.env, HOME: folder } },
+  });
+  assert.equal(stderr, '');
+  const offered = String(stdout)
+    .split('=\n')
+    .map((lines) => lines.split('\n').flatMap((line) => line.split('\t')[0] || []));
+  for (const [i, [line, expected]] of cases.entries()) {
+    // A flag goes on as it was begun: with dashes.
+    const words = /--\w+-\w*$/.test(line)
+      ? expected.map((word) => `--${word.slice(2).replaceAll('_', '-')}`)
+      : expected;
+    assert.deepEqual(offered[i]!.toSorted(), words.toSorted(), line);
+  }
+});
+
+test('zsh reads its script', async (t) => {
+  if (!isThere('zsh')) return t.skip('there is no zsh');
+  const file = path.join(folder, '_dawntune');
+  fs.writeFileSync(file, await completionScript('zsh', commands));
+  const { status, stderr } = spawnSync('zsh', ['-n', file], { encoding: 'utf8', timeout: 30_000 });
+  assert.deepEqual([status, stderr], [0, '']);
+});
+
 test('each script names every flag of every command', async () => {
   for (const shell of completionShells) {
     const script = await completionScript(shell, commands);
     for (const { flags } of commands.values())
       for (const [name, { inert }] of Object.entries(await flags()))
-        if (inert === undefined)
-          assert.ok(script.includes(shell === 'fish' ? ` -l ${name} ` : `--${name}`), `${shell}: ${name}`);
+        if (inert === undefined) assert.ok(script.includes(`--${name}`), `${shell}: ${name}`);
   }
 });

@@ -59,16 +59,22 @@ function valueWords({ type }: Flag<unknown>): string {
   return `${count} ${type.isPath ? 'path' : (type.choices ?? []).join(' ')}`;
 }
 
-/** The branches of a case over "COMMAND --flag", those of one value together. */
-function valueCases(entries: readonly Entry[]): string {
+/** `COMMAND --flag` by what the flag's value can be. */
+function flagsByValue(entries: readonly Entry[]): Map<string, string[]> {
   const byValue = new Map<string, string[]>();
   for (const { name, flags } of entries)
     for (const [flag, described] of flags) {
       const value = valueWords(described);
-      byValue.set(value, [...(byValue.get(value) ?? []), quoted(`${name} --${flag}`)]);
+      byValue.set(value, [...(byValue.get(value) ?? []), `${name} --${flag}`]);
     }
-  return [...byValue].map(([value, names]) => `    ${names.join('|')}) echo ${quoted(value)} ;;`).join('\n');
+  return byValue;
 }
+
+/** The branches of a case over "COMMAND --flag", those of one value together. */
+const valueCases = (entries: readonly Entry[]) =>
+  [...flagsByValue(entries)]
+    .map(([value, names]) => `    ${names.map(quoted).join('|')}) echo ${quoted(value)} ;;`)
+    .join('\n');
 
 const wordCases = (entries: readonly Entry[]) =>
   entries
@@ -199,7 +205,13 @@ ${READ_WORDS}
   done
   if [[ -z $command || $command == help ]]; then
     lines=(${names.join(' ')})
-    _describe command lines
+    [[ -z $command ]] && lines+=('help:the flags of a command')
+    if [[ $cur == -* ]]; then
+      lines=('--help:all commands' '--version:of this package')
+      _describe -o flag lines
+    else
+      _describe command lines
+    fi
     return
   fi
   if [[ $cur == --*=* ]]; then
@@ -216,7 +228,8 @@ ${READ_WORDS}
   fi
   if [[ $cur == -* ]]; then
     lines=("\${(@f)$(_dawntune_flags "$command")}")
-    _describe -o flag lines
+    # --flag-name is --flag_name.
+    _describe -o flag lines -M 'm:-=_'
   else
     _dawntune_fill "$(_dawntune_words "$command")"
   fi
@@ -225,53 +238,132 @@ if [[ $funcstack[1] == _dawntune ]]; then _dawntune "$@"; else compdef _dawntune
 `;
 }
 
+/** As the others: one function that looks up what can stand at the cursor, since fish's own options know no list of values. */
 function fish(entries: readonly Entry[]): string {
-  const line = (condition: string, rest: string) => `complete -c dawntune -n ${quoted(condition)} ${rest}`;
-  const help = (text: string) =>
-    `-d ${quoted(firstSentence(text)).replaceAll('\\', '\\\\').replaceAll("'\\\\''", "\\'")}`;
-  const lines = topLevel(entries).map(({ name, summary }) =>
-    line('__dawntune_first', `-f -a ${name} ${help(summary)}`),
+  const told = (name: string, text: string) => `${fishQuoted(name)} ${fishQuoted(firstSentence(text))}`;
+  const cases = (branches: readonly (readonly [names: readonly string[], line: string])[]) =>
+    branches
+      .map(([names, line]) => `        case ${names.map(fishQuoted).join(' ')}\n            ${line}`)
+      .join('\n');
+  const flags = cases(
+    entries.map(({ name, flags }) => [
+      [name],
+      `printf '%s\\t%s\\n' ${[
+        ...flags.map(([flag, { help }]) => told(`--${flag}`, help)),
+        told('--help', 'the common flags'),
+        told('--help-all', 'all flags'),
+      ].join(' ')}`,
+    ]),
   );
-  const truths = new Set<string>();
-  for (const { name, flags, words } of entries) {
-    const within = `__dawntune_in ${name}`;
-    if (words !== 'path')
-      lines.push(line(within, `-f${words.length === 0 ? '' : ` -a '${words.join(' ')}'`}`));
-    for (const [flag, { type, help: text }] of flags) {
-      const { bare, isPath, choices = [] } = type;
-      if (bare !== undefined) truths.add(flag);
-      const value = isPath
-        ? '-r -F'
-        : bare !== undefined
-          ? '-f'
-          : choices.length > 0
-            ? `-x -a '${choices.join(' ')}'`
-            : '-x';
-      lines.push(line(within, `-l ${flag} ${value} ${help(text)}`));
-    }
-    lines.push(
-      line(within, `-f -l help ${help('the common flags')}`),
-      line(within, `-f -l help-all ${help('all flags')}`),
-    );
-  }
+  const values = cases(
+    [...flagsByValue(entries)].map(([value, names]) => [names, `string split ' ' ${fishQuoted(value)}`]),
+  );
+  const words = cases(
+    entries
+      .filter(({ words }) => words.length > 0)
+      .map(({ name, words }) => [
+        [name],
+        `string split ' ' ${fishQuoted(typeof words === 'string' ? words : words.join(' '))}`,
+      ]),
+  );
+  const names = topLevel(entries).map(({ name, summary }) => told(name, summary));
   return `# Completion of dawntune for fish: dawntune completion fish > ~/.config/fish/completions/dawntune.fish
-function __dawntune_first
-    test (count (commandline -opc)) -eq 1
+function __dawntune_commands
+    printf '%s\\t%s\\n' ${names.join(' ')}
 end
-function __dawntune_in
+function __dawntune_flags
+    switch "$argv"
+${flags}
+    end
+end
+function __dawntune_value
+    switch "$argv"
+${values}
+    end
+end
+function __dawntune_words
+    switch "$argv"
+${words}
+    end
+end
+function __dawntune_fill
+    set -l cur $argv[1]
+    if test "$argv[2]" = path
+        __fish_complete_path "$cur"
+    else
+        printf '%s\\n' $argv[2..-1]
+    end
+end
+# --flag-name=value is --flag_name.
+function __dawntune_spelled
+    set -l name (string split -m 1 -- = $argv[1])[1]
+    echo -- --(string replace -a -- - _ (string sub -s 3 -- $name))
+end
+function __dawntune_offered
+    set -l cur (commandline -ct)
     set -l words (commandline -opc)
-    test (count $words) -gt (count $argv); or return 1
-    set -l last (math (count $argv) + 1)
-    test "$words[2..$last]" = "$argv"
+    set -l name ''
+    set -l flag ''
+    set -l since 0
+    set -e words[1]
+    for word in $words
+        if string match -q -- '--*' $word
+            set flag (__dawntune_spelled $word)
+            set since 0
+        else if string match -q -- '-*' $word
+            continue
+        else if test -z "$name"
+            set name $word
+        else if test "$name" = bench -a -z "$flag"
+            set name "bench $word"
+        else
+            set since (math $since + 1)
+        end
+    end
+    if test -z "$name"
+        __dawntune_commands
+        printf '%s\\t%s\\n' help 'the flags of a command' --help 'all commands' --version 'of this package'
+        return
+    end
+    if test "$name" = help
+        __dawntune_commands
+        return
+    end
+    set -l before ''
+    if string match -q -- '--*=*' $cur
+        set flag (__dawntune_spelled $cur)
+        set since 0
+        set before (string split -m 1 -- = $cur)[1]=
+        set cur (string split -m 1 -- = $cur)[2]
+    end
+    if test -n "$flag" -a "$before" != '' -o -n "$flag" && not string match -q -- '-*' $cur
+        set -l value (__dawntune_value "$name $flag")
+        if test (count $value) -gt 1 && test $since = 0 -o "$value[1]" = many
+            for each in (__dawntune_fill "$cur" $value[2..-1])
+                echo -- $before$each
+            end
+            test "$value[1]" != maybe -o "$before" != ''; and return
+        else if test (count $value) -gt 0 && test $since = 0 -o "$value[1]" = many
+            test "$value[1]" != maybe; and return
+        end
+    end
+    if string match -q -- '-*' $cur
+        set -l dashed (string match -r -- '^--.*-' $cur)
+        for each in (__dawntune_flags $name)
+            echo -- $each
+            # What was typed with a dash goes on so.
+            set -q dashed[1]; and echo -- --(string replace -a -- _ - (string sub -s 3 -- $each))
+        end
+    else
+        set -l value (__dawntune_words $name)
+        set -q value[1]; and __dawntune_fill "$cur" $value
+    end
 end
-function __dawntune_truth
-    set -l words (commandline -opc)
-    contains -- (string replace -a - _ (string sub -s 3 -- $words[-1])) ${[...truths].join(' ')}
-end
-${lines.join('\n')}
-complete -c dawntune -n __dawntune_truth -f -a 'True False'
+complete -c dawntune -f -a '(__dawntune_offered)'
 `;
 }
+
+const fishQuoted = (text: string) => `'${text.replaceAll('\\', '\\\\').replaceAll("'", "\\'")}'`;
 
 /** @returns the exit status. @throws InputError for another shell. */
 export async function completion(
