@@ -9,6 +9,7 @@ import { liesIn } from '../src/files/inside.js';
 import { readJson } from '../src/files/json.js';
 import { readLines } from '../src/files/lines.js';
 import { rename, whileHeld } from '../src/files/rename.js';
+import { repositoryRoot } from './repository.js';
 
 test('what lies in a folder, by the paths of both kinds of system', () => {
   for (const [folder, file, within] of [
@@ -73,4 +74,94 @@ test('files of Windows: line ends of two characters, byte order marks, and UTF-1
   } finally {
     fs.rmSync(folder, { recursive: true, force: true });
   }
+});
+
+const OWN_FOLDERS = ['.github', 'assets', 'bench', 'docs', 'examples', 'scripts', 'src', 'test'];
+
+/** Paths of the repository's own files, with slashes. */
+function* ownFiles(folder = ''): Generator<string> {
+  for (const entry of fs.readdirSync(path.join(repositoryRoot, folder), { withFileTypes: true })) {
+    // At the top lies what others put there too.
+    if (folder === '' && !OWN_FOLDERS.includes(entry.name)) continue;
+    const name = path.posix.join(folder, entry.name);
+    if (entry.isDirectory()) yield* ownFiles(name);
+    else yield name;
+  }
+}
+
+/** What another system would not take in a path, with a path that has it. */
+const REFUSED_PATHS: readonly (readonly [what: string, refused: RegExp, example: string])[] = [
+  ['a name of a device', /(^|\/)(aux|con|nul|prn|com\d|lpt\d)(\.[^/]*)?(\/|$)/i, 'src/aux.ts'],
+  ['a character that Windows keeps for itself', /[<>:"|?*\\]/, 'runs/12:30.json'],
+  ['a dot or a space at the end of a name', /[. ](\/|$)/, 'docs/page.'],
+  ['a name that is not ASCII, which macOS writes in another form', /[^ -~]/, 'docs/größe.md'],
+  ['more than 160 characters, which leaves 100 for the folder of the clone', /^.{161,}$/, 'a'.repeat(161)],
+];
+
+test('the files of the repository have names that every system takes, and no two differ by case alone', () => {
+  for (const [what, refused, example] of REFUSED_PATHS) assert.match(example, refused, what);
+  const folded = new Map<string, string>();
+  for (const file of ownFiles()) {
+    for (const [what, refused] of REFUSED_PATHS) assert.doesNotMatch(file, refused, `${file} has ${what}`);
+    assert.equal(folded.get(file.toLowerCase()), undefined, file);
+    folded.set(file.toLowerCase(), file);
+    const stat = fs.lstatSync(path.join(repositoryRoot, file));
+    assert.ok(!stat.isSymbolicLink(), `${file} is a symbolic link, which a clone on Windows has as a text`);
+  }
+  assert.ok(folded.size > 1000, `${folded.size} files`);
+});
+
+/** What Windows' own shell, in which npm runs scripts there, does not do as others do, with a script that has it. */
+const REFUSED_SCRIPTS: readonly (readonly [what: string, refused: RegExp, example: string])[] = [
+  ['a variable before a program', /(^|&& *)[A-Z_]+=/, 'CI=1 node a.js'],
+  ['single quotes, which it gives to the program', /^[^"]*'|"[^"]*"[^"]*'/, "node --test 'dist/*.js'"],
+  [
+    'a program that it does not have',
+    /(^|[&|] *)(rm|cp|mv|mkdir|cat|chmod|touch|sh|bash|env|export|true)\b/,
+    'a && rm b',
+  ],
+  ['a variable as other shells write it', /\$\{?\w/, 'node $HOME/a.js'],
+  ['a pattern that it does not expand', /\*/, 'node --test dist/test/*.js'],
+  ['commands after a semicolon or in the background', /;(?=[^"]*("[^"]*"[^"]*)*$)|[^&]&([^&]|$)/, 'a & b'],
+  ['a path that is a program', /(^|&& *)\.?\//, './a.js'],
+];
+
+test('the scripts of package.json run in the shell of Windows too', () => {
+  const { scripts } = JSON.parse(fs.readFileSync(path.join(repositoryRoot, 'package.json'), 'utf8')) as {
+    readonly scripts: Readonly<Record<string, string>>;
+  };
+  for (const [what, refused, example] of REFUSED_SCRIPTS) {
+    assert.match(example, refused, what);
+    for (const [name, script] of Object.entries(scripts))
+      assert.doesNotMatch(script, refused, `${name} has ${what}`);
+  }
+});
+
+/** What a program that runs on every system does not do, with a line that does it. */
+const REFUSED_LINES: readonly (readonly [what: string, refused: RegExp, example: string])[] = [
+  [
+    'the path of an address as that of a file',
+    /import\.meta\.url\)\.pathname/,
+    "new URL('a', import.meta.url).pathname",
+  ],
+  ['a folder for temporary files by its name on one system', /['"`]\/tmp\b/, "mkdtemp('/tmp/a')"],
+  [
+    'a program of npm, which Windows has under another name',
+    /(spawn|execFile)(Sync)?\(\s*'(npm|npx)'/,
+    "execFileSync('npm')",
+  ],
+  ['a shell', /(spawn|execFile)(Sync)?\(\s*'(sh|bash)'|\bshell: true/, "spawn('bash')"],
+];
+
+test('programs name no folder, program or path that one system alone has', () => {
+  for (const [what, refused, example] of REFUSED_LINES) assert.match(example, refused, what);
+  let seen = 0;
+  for (const file of ownFiles()) {
+    if (!/^(src|bench|scripts|examples)\/.*\.[jt]s$/.test(file)) continue;
+    seen++;
+    const text = fs.readFileSync(path.join(repositoryRoot, file), 'utf8');
+    for (const [what, refused] of REFUSED_LINES) assert.doesNotMatch(text, refused, `${file} has ${what}`);
+    assert.ok(!text.includes('\r'), `${file} has line ends of Windows`);
+  }
+  assert.ok(seen > 400, `${seen} files`);
 });
