@@ -91,6 +91,26 @@ test('an answer that is not fetched is given up, and what it held is let go', ()
     socket.destroy();
   }));
 
+test('requests that came ahead of an answer are dropped with their connection', async () => {
+  const batches: number[] = [];
+  const server = await createEmbeddingServer(embedderOf(model), {
+    ...{ names: ['m3'], wait: 200, onBatch: ({ requests }) => batches.push(requests) },
+  });
+  const url = await server.listen({ port: 0 });
+  const socket = net.connect(Number(new URL(url).port), '127.0.0.1');
+  const body = '{"inputs":["a","b"]}';
+  socket.write(`${head('/embed', body.length)}\r\n${body}`.repeat(20));
+  const queued = async () => Number(/^dawntune_queue_tokens (\S+)$/m.exec(await metricsOf(url))![1]);
+  for (let i = 0; i < 50 && (await queued()) < 20 * 7; i++) await wait(5);
+  assert.equal(await queued(), 20 * 7);
+  socket.destroy();
+  for (let i = 0; i < 50 && (await queued()) > 0; i++) await wait(5);
+  assert.equal(await queued(), 0);
+  assert.match(await metricsOf(url), /route="\/embed",code="499"\} 20$/m);
+  await server.close();
+  assert.deepEqual(batches, []);
+});
+
 test('connections that stay open are closed with their last answer when the server ends', async () => {
   const server = await createEmbeddingServer(embedderOf(model), { names: ['m3'], wait: 100 });
   const port = Number(new URL(await server.listen({ port: 0 })).port);

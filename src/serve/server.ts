@@ -66,8 +66,11 @@ interface Tracked {
   readonly started: number;
   readonly abort: AbortController;
   readonly releases: (() => void)[];
+  readonly socket: Socket;
   timer?: NodeJS.Timeout;
   closed: boolean;
+  /** Lets go what it holds, once. */
+  end(): void;
 }
 
 /** @throws InputError for settings that are none. */
@@ -132,15 +135,25 @@ export async function createEmbeddingServer(
 
   // ---- from the head of a request to its end -----------------------------------------------------------------------
 
+  // Of requests that came ahead of the answer before them, the responses are not told when the connection is closed.
+  app.server.on('connection', (socket: Socket) => {
+    socket.once('close', () => {
+      for (const tracked of active.values()) if (tracked.socket === socket) tracked.end();
+    });
+  });
   app.addHook('onRequest', async (request, reply) => {
     const tracked: Tracked = {
       started: performance.now(),
       abort: new AbortController(),
       releases: [],
+      socket: request.raw.socket,
       closed: false,
+      end,
     };
     active.set(reply.raw, tracked);
-    reply.raw.once('close', () => {
+    reply.raw.once('close', end);
+    function end() {
+      if (tracked.closed) return;
       tracked.closed = true;
       clearTimeout(tracked.timer);
       active.delete(reply.raw);
@@ -153,7 +166,7 @@ export async function createEmbeddingServer(
         whole ? reply.raw.statusCode : GONE,
         (performance.now() - tracked.started) / 1000,
       );
-    });
+    }
     if (request.routeOptions.url !== '/health' && !authorized(request.headers.authorization))
       throw new Refusal(401, 'expected the key of this server as "Authorization: Bearer KEY"', {
         ...{ kind: 'key', code: 'invalid_api_key' },

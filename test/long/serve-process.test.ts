@@ -146,6 +146,90 @@ test('a device that is lost again before it computed anything: one line, and exi
   }
 });
 
+/** Clients that mean no good: each connects, does its harm, and goes at some moment or stays until it is closed. */
+function harm(port: number, draw: (below: number) => number): Promise<void> {
+  const head = (path: string, framing: string) =>
+    `POST ${path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n${framing}\r\n\r\n`;
+  const body = JSON.stringify({ inputs: texts(draw(50)) });
+  const path = paths[draw(3)]!;
+  const large = JSON.stringify({ inputs: Array.from({ length: 40 }, () => 'word '.repeat(100)) });
+  const deep = '['.repeat(100_000);
+  const harms = [
+    // A body that stops, an answer that nobody waits for, and one that is not read to its end.
+    head(path, 'content-length: 500') + body.slice(0, draw(body.length)),
+    head(path, `content-length: ${body.length}`) + body,
+    head('/embed_all', `content-length: ${large.length}`) + large,
+    // What is too large, by its own account and not; too deep; no text; no request.
+    head(path, 'content-length: 900000000') + 'x'.repeat(draw(1 << 17)),
+    `${head(path, 'transfer-encoding: chunked')}${`10000\r\n${'x'.repeat(0x10000)}\r\n`.repeat(20)}`,
+    head(path, `content-length: ${deep.length}`) + deep,
+    Buffer.concat([Buffer.from(head(path, 'content-length: 4')), Buffer.from([0xff, 0xfe, 0x00, 0xc3])]),
+    Buffer.from(Array.from({ length: 200 }, () => draw(256))),
+    `${head(path, 'content-length: 5\r\ntransfer-encoding: chunked')}hello`,
+    (head(path, `content-length: ${body.length}`) + body).repeat(20),
+    'GET /health HTTP/1.1\r\nhost: x\r\n\r\n'.repeat(50),
+  ];
+  return new Promise((resolve) => {
+    const socket = net.connect(port, '127.0.0.1', () => {
+      socket.write(harms[draw(harms.length)]!);
+      if (draw(2) === 0) socket.resume();
+      setTimeout(() => (draw(2) === 0 ? socket.destroy() : socket.resetAndDestroy()), draw(400));
+    });
+    socket.on('error', () => {});
+    socket.on('close', () => resolve());
+  });
+}
+
+test('clients that mean no good: the others have their answers, and nothing is left of them', {
+  timeout: 300_000,
+}, async (t) => {
+  const limits = ['--max_body_bytes', '1MB', '--header_timeout', '1', '--body_timeout', '2'];
+  const server = await startServe([model, '--port', '0', '--auto_truncate', 'True', ...limits]);
+  try {
+    const { port, url } = server;
+    const told = async (name: string) =>
+      Number(new RegExp(`^${name} (\\S+)$`, 'm').exec(await (await fetch(`${url}/metrics`)).text())?.[1]);
+    const vectors = new Map<string, string>();
+    let answers = 0;
+    const hear = (answer: Answer | Error, key: string) => {
+      assert.ok(!(answer instanceof Error), String(answer));
+      assert.equal(answer.status, 200, answer.body);
+      assert.equal(vectors.get(key) ?? answer.body, answer.body);
+      vectors.set(key, answer.body);
+      answers++;
+    };
+    const before = await told('process_open_fds');
+    const stop = load(port, 8, hear);
+    let harms = 0;
+    let state = 7;
+    const draw = (below: number) => {
+      state = (Math.imul(state, 1103515245) + 12345) >>> 0;
+      return (state >>> 8) % below;
+    };
+    const until = performance.now() + 15_000;
+    await Promise.all(
+      Array.from({ length: 16 }, async () => {
+        for (; performance.now() < until; harms++) await harm(port, draw);
+      }),
+    );
+    await stop();
+    t.diagnostic(`${answers} answers beside ${harms} that mean no good`);
+    assert.ok(answers > 100 && harms > 200);
+    for (let i = 0; i < 100 && (await told('dawntune_queue_tokens')) > 0; i++) await wait(100);
+    for (let i = 0; i < 50 && (await told('process_open_fds')) > before + 4; i++) await wait(100);
+    assert.equal(await told('dawntune_queue_tokens'), 0);
+    assert.ok((await told('process_open_fds')) <= before + 4, 'connections are left');
+    assert.deepEqual(
+      server.told.filter((line) => !line.startsWith('compiling ')),
+      [],
+    );
+    server.process.kill('SIGTERM');
+    assert.equal(await server.ended, 0);
+  } finally {
+    await end(server);
+  }
+});
+
 test('SIGTERM under load: what was taken is answered, what comes is refused, and connections are closed', {
   timeout: 120_000,
 }, async () => {
