@@ -9,6 +9,7 @@ import { Columns, MOST_POINTS } from '../src/run-record/columns.js';
 import { readRunRecord } from '../src/run-record/read.js';
 import { type Column, RUN_RECORD_FILE, type RunRecord } from '../src/run-record/record.js';
 import { CounterRandom } from '../src/tensor/random.js';
+import { called, check } from './documents/commands.js';
 import { at, run } from './resumed-runs.js';
 
 const columnsOf = (columns: Columns) => ({
@@ -109,6 +110,10 @@ test('a run that is stopped, that fails or that ends says so; the next one goes 
   assert.equal(settings.get('max_steps')!.origin, 'flag');
   assert.equal(settings.get('temperature')!.origin, 'default');
   assert.ok(!settings.has('token'));
+  // The command that uses the model is one that can be run as it is.
+  const [command] = whole.model!.use.filter(({ language }) => language === 'sh');
+  check(called(command!.code)!, true);
+  assert.ok(command!.code.includes(whole.model!.folder));
   const { d, s, c, e, k, loss } = Object.fromEntries(
     Object.entries({ ...whole.steps.components, loss: whole.steps.loss }).map(([name, column]) => [
       ({ dense: 'd', sparse: 's', colbert: 'c', ensemble: 'e', distillation: 'k' } as Record<string, string>)[

@@ -22,6 +22,7 @@ import { RankNotes } from '../ranks/notes.js';
 import { openGpuOfPlace, requireOwnGpu } from '../ranks/rank-adapter.js';
 import { SingleCommunicator } from '../ranks/single.js';
 import { endAllRanks, onFirstRank, together } from '../ranks/together.js';
+import { REPORT_FILE } from '../report/report.js';
 import { settingsFile } from '../settings-file.js';
 import { printable } from '../show.js';
 import { TokenizerThreads } from '../tokenizer/threads.js';
@@ -235,7 +236,8 @@ async function finetuneOn(
     };
     await together(ranks, () => optimizer.withTensors(saves && saveTrained));
     report.saved?.('model');
-    note(`model written to ${printable(args.outputDir)}`);
+    const shown = args.report ? `; ${REPORT_FILE} in it shows the run` : '';
+    note(`model written to ${printable(args.outputDir)}${shown}`);
     await endProfile();
     for (const line of tally.notices()) note(line);
     await together(ranks, () => {

@@ -56,7 +56,7 @@ function waysToUse(folder: string, args: FinetuneArguments): ModelSummary['use']
     {
       title: 'Vectors of a file of texts',
       language: 'sh',
-      code: `npx dawntune encode --model_name_or_path ${word} --input texts.jsonl --output vectors`,
+      code: `npx dawntune encode texts.txt --model_name_or_path ${word} --output vectors.npy`,
     },
     {
       title: 'dawntune, all three kinds of vectors',
