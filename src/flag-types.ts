@@ -3,6 +3,8 @@
  * them in flags.ts, which passes them on; nothing else imports this file.
  */
 
+import { show } from './show.js';
+
 /** How the words of a flag become a value. */
 export interface ValueType<T> {
   /** Completes "expected …" in an error. */
@@ -62,10 +64,31 @@ export function integer(
   maximum = Number.MAX_SAFE_INTEGER,
   expects = integerText(minimum, maximum),
 ): ValueType<number> {
-  return single(expects, 'N', (word) => {
+  return number(expects, 'N', (word) => {
     const value = /^[+-]?\d+$/.test(word) ? Number(word) : Number.NaN;
     return Number.isSafeInteger(value) && value >= minimum && value <= maximum ? value : undefined;
   });
+}
+
+/** With numbers as other places write them told apart: `1,5`, `10_000`, and a minus sign that is no hyphen. */
+function number(
+  expects: string,
+  placeholder: string,
+  parse: (word: string) => number | undefined,
+): ValueType<number> {
+  return {
+    ...single(expects, placeholder, parse),
+    meant([word = '']) {
+      const plain = word
+        .replace(/[\u2010-\u2015\u2212]/g, '-')
+        .replaceAll('_', '')
+        .trim();
+      const found = [plain, plain.replaceAll(',', '.'), plain.replaceAll(',', '')].find(
+        (each) => each !== word && parse(each) !== undefined,
+      );
+      return found === undefined ? undefined : `${show(word)}: did you mean ${found}?`;
+    },
+  };
 }
 
 function integerText(minimum: number, maximum: number): string {
@@ -81,7 +104,7 @@ export function decimal(
   expects = 'a number',
   accepts: (value: number) => boolean = () => true,
 ): ValueType<number> {
-  return single(expects, 'X', (word) => {
+  return number(expects, 'X', (word) => {
     const value = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(word) ? Number(word) : Number.NaN;
     return Number.isFinite(value) && accepts(value) ? value : undefined;
   });

@@ -187,8 +187,19 @@ export interface ParseOptions {
   readonly foreign?: Readonly<Record<string, ForeignFlag>>;
   /** Other names of flags of the table. */
   readonly aliases?: Readonly<Record<string, string>>;
+  /** What people call flags of the table who know other programs: an error names the flag. */
+  readonly habits?: Readonly<Record<string, string>>;
   /** Whether words that belong to no flag are allowed. */
   readonly positionals?: boolean;
+}
+
+/** What text processors make of hyphens: dashes, and the minus sign. */
+const OTHER_DASHES = /^[\u2010-\u2015\u2212]+-*/;
+
+/** Whether it is a flag but for the dash before it. */
+function hasOtherDash(word: string, known: FlagTable): boolean {
+  const name = word.replace(OTHER_DASHES, '').replace(/=.*/s, '').replaceAll('-', '_');
+  return OTHER_DASHES.test(word) && Object.hasOwn(known, name);
 }
 
 const isFlag = (word: string) => /^--?[A-Za-z]/.test(word);
@@ -328,6 +339,10 @@ function typedFlags(
       break;
     }
     if (!isFlag(word)) {
+      if (hasOtherDash(word, known))
+        throw new InputError(
+          `${show(word)}: expected a flag after hyphens, found another dash before it: did you mean --${word.replace(OTHER_DASHES, '')}?`,
+        );
       positionals.push(word);
       continue;
     }
@@ -346,7 +361,11 @@ function typedFlags(
     const flag = own ? ownFlag(known, name) : undefined;
     if (!flag && !(own && Object.hasOwn(foreign, name)))
       throw new InputError(
-        unknownFlag(spelled, [...Object.keys(known), ...Object.keys(foreign), ...Object.keys(aliases)]),
+        unknownFlag(
+          spelled,
+          [...Object.keys(known), ...Object.keys(foreign), ...Object.keys(aliases)],
+          options.habits,
+        ),
       );
 
     const takesWord = !flag || flag.type.many || !negates;
@@ -355,7 +374,13 @@ function typedFlags(
     const mayStandAlone = options.positionals && flag?.type.bare !== undefined && !flag.type.many;
     const isValue = (word: string) => !mayStandAlone || flag.type.parse([word]) !== undefined;
     if (attached === null && takesWord)
-      while (next < argv.length && !isFlag(argv[next]!) && argv[next] !== '--' && isValue(argv[next]!)) {
+      while (
+        next < argv.length &&
+        !isFlag(argv[next]!) &&
+        argv[next] !== '--' &&
+        !hasOtherDash(argv[next]!, known) &&
+        isValue(argv[next]!)
+      ) {
         words.push(argv[next++]!);
         if (flag && !flag.type.many) break;
       }
@@ -417,7 +442,7 @@ const isAlias = (setting: ConfigSetting, { aliases = {} }: ParseOptions) =>
 
 /** @throws InputError for a setting that is no flag of the command. */
 function nameOfSetting(setting: ConfigSetting, table: FlagTable, options: ParseOptions): string {
-  const { foreign = {}, aliases = {} } = options;
+  const { foreign = {}, aliases = {}, habits = {} } = options;
   const spelled = flagName(setting);
   const name = isAlias(setting, options) ? aliases[spelled]! : spelled;
   const flag = ownFlag(table, name);
@@ -427,7 +452,9 @@ function nameOfSetting(setting: ConfigSetting, table: FlagTable, options: ParseO
     );
   if (flag || Object.hasOwn(foreign, name)) return name;
   const known = [...Object.keys(table), ...Object.keys(foreign), ...Object.keys(aliases)];
-  const nearest = nearestName(spelled.replace(/^_+/, ''), known);
+  const nearest = Object.hasOwn(habits, spelled)
+    ? habits[spelled]!
+    : nearestName(spelled.replace(/^_+/, ''), known);
   const shown = show(setting.key);
   throw new InputError(
     `${setting.where}: unknown flag ${shown}; ${nearest === null ? '--help lists them' : `the nearest is ${nearest}`}`,
@@ -483,9 +510,13 @@ function sameValue(found: string, expected: string): boolean {
   return /^-?\d+$/.test(expected) && found.trim() !== '' && Number(found) === Number(expected);
 }
 
-function unknownFlag(spelled: string, known: readonly string[]): string {
+function unknownFlag(
+  spelled: string,
+  known: readonly string[],
+  habits: Readonly<Record<string, string>> = {},
+): string {
   const name = spelled.replace(/^-+/, '').replaceAll('-', '_');
-  const nearest = nearestName(name, known);
+  const nearest = Object.hasOwn(habits, name) ? habits[name]! : nearestName(name, known);
   const shown = printable(spelled.length > 80 ? `${spelled.slice(0, 80)}…` : spelled);
   return `unknown flag ${shown}; ${nearest === null ? '--help lists them' : `the nearest is --${nearest}`}`;
 }

@@ -40,7 +40,11 @@ import {
 } from '../src/train/arguments.js';
 import { parseDeepSpeed, readDeepSpeed } from '../src/train/deepspeed.js';
 import { learningRateOf, warmupStepsOf } from '../src/train/schedules.js';
-import { foreignTrainingArguments, trainingArgumentAliases } from '../src/train/training-arguments-names.js';
+import {
+  foreignTrainingArguments,
+  habits,
+  trainingArgumentAliases,
+} from '../src/train/training-arguments-names.js';
 
 let root = dirname(fileURLToPath(import.meta.url));
 while (!existsSync(join(root, 'package.json'))) root = dirname(root);
@@ -684,6 +688,42 @@ test('sizes in bytes', () => {
     undefined,
     999,
     1000,
+  ]);
+});
+
+test('what is written as elsewhere is told as it is written here', () => {
+  for (const [words, message] of [
+    [
+      '--learning_rate 1e\u22125',
+      /^--learning_rate: expected a number from 0 to 1000, found "1e\u22125": did you mean 1e-5\?$/,
+    ],
+    ['--learning_rate 0,5', /found "0,5": did you mean 0\.5\?$/],
+    ['--max_steps 10,000', /found "10,000": did you mean 10000\?$/],
+    ['--max_steps 10_000', /found "10_000": did you mean 10000\?$/],
+    ['--max_steps ten', /found "ten"$/],
+    [
+      '\u2014fp16',
+      /^"\u2014fp16": expected a flag after hyphens, found another dash before it: did you mean --fp16\?$/,
+    ],
+    ['\u2013learning-rate 1', /did you mean --learning-rate\?$/],
+    ['--batch_size 8', /^unknown flag --batch_size; the nearest is --per_device_train_batch_size$/],
+    ['--device cuda', /the nearest is --adapter$/],
+    ['--max_length 512', /the nearest is --passage_max_len$/],
+  ] as const)
+    refuses(() => parse(words), message);
+  for (const name of Object.values(habits)) assert.ok(Object.hasOwn(finetuneFlags, name), name);
+  for (const name of Object.keys(habits)) assert.ok(!Object.hasOwn(finetuneFlags, name), name);
+  // A text may begin with a dash that is no flag’s.
+  assert.equal(
+    parse('--query_instruction_for_retrieval \u2014so').args.queryInstructionForRetrieval,
+    '\u2014so',
+  );
+  assert.match(
+    parse('--learning_rate 1').notices.join(),
+    /^--learning_rate 1 is far above what a pretrained/,
+  );
+  assert.deepEqual(parse('--max_steps 5 --num_train_epochs 2').notices, [
+    '--num_train_epochs 2 has no effect beside --max_steps 5',
   ]);
 });
 

@@ -298,7 +298,7 @@ test('missing paths, other extensions and directories without data are refused',
   );
   refuses(
     () => findSource(write('a.csv', 'a'), '--eval_data'),
-    /^--eval_data: .*a\.csv: expected a \.json or \.jsonl file$/,
+    /^--eval_data: .*a\.csv: expected a \.json or \.jsonl file: csv is not read/,
   );
   mkdirSync(join(folder, 'void'));
   refuses(

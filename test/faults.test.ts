@@ -89,18 +89,24 @@ test('behind an object that is broken the next one is read, in every layout', ()
     }
 });
 
-test('a file that holds no object at all is one fault', () => {
+test('a file that holds no object at all is told as what it looks like, and so are other habits', () => {
   for (const [content, message] of [
     [
       'query,pos,neg\na,b,c\nd,e,f\n',
       /^layout\.jsonl:1: expected a JSON object, found "query,pos,neg": these look like comma-separated values, and each row is to be an object such as /,
     ],
     ['query\tpos\na\tb\n', /these look like tab-separated values/],
+    [
+      `${row()},\n${row()},\n`,
+      /^layout\.jsonl:1: expected a JSON object, found ",": objects on lines of their own have no comma between them \(/,
+    ],
+    [
+      "{'query': 'q', 'pos': ['p']}\n",
+      /at character 2; Python prints such quotes, and json\.dumps writes JSON\)$/,
+    ],
     ['just words\nand more\n', /^layout\.jsonl:1: expected a JSON object, found "just words"$/],
   ] as const) {
-    const lines = told(() => new RowFile(write('layout.jsonl', content)));
-    assert.equal(lines.length, 1);
-    assert.match(lines[0]!, message);
+    assert.match(told(() => new RowFile(write('layout.jsonl', content)))[0]!, message);
   }
 });
 
@@ -191,6 +197,7 @@ test('a field of another name is told with the name that is read here', () => {
     [{ query: 'q', positives: ['p'] }, 'nothing but "positives": if that is meant, rename it'],
     [{ query: 'q', pos_1: ['p'] }, 'nothing but "pos_1": if that is meant, rename it'],
     [{ query: 'q', title: ['p'] }, 'nothing'],
+    [{ data: [{ query: 'q', pos: ['p'] }] }, 'nothing but a list "data" of such rows: write the list alone'],
     [{ query: 'q', pos: null, positive: 'p' }, 'null'],
   ] as const)
     assert.equal(message(fields), found);
@@ -211,6 +218,40 @@ test('a field of another name is told with the name that is read here', () => {
     row({ id: 1, source: 'x', negs: [], neg_id: 3, prompts: 'x', pos_score: [1] }),
   );
   assert.deepEqual(loadDatasets({ trainData: [own], trainGroupSize: 2 }).notices, []);
+});
+
+test('what is sound and hardly meant so is counted in a line for each kind', () => {
+  const file = write(
+    'odd.jsonl',
+    [{}, { query: '' }, { pos: ['p', ''] }, { neg: ['n', 'p'] }, { neg: [''] }]
+      .map((more) => row(more))
+      .join('\n'),
+  );
+  assert.deepEqual(
+    loadDatasets({ trainData: [file], trainGroupSize: 2 }).notices.map((line) =>
+      line.replaceAll(`${folder}${path.sep}`, ''),
+    ),
+    [
+      '--train_data: 1 rows with an empty "query" (the first: odd.jsonl:2)',
+      '--train_data: 2 rows with an empty text in "pos" or "neg" (the first: odd.jsonl:3)',
+      '--train_data: 1 rows with one text in "pos" and in "neg", which teaches nothing (the first: odd.jsonl:4)',
+    ],
+  );
+});
+
+test('paths that are no data say what to do', () => {
+  const csv = write('rows.csv', 'query,pos\n');
+  for (const [given, message] of [
+    [csv, /rows\.csv: expected a \.json or \.jsonl file: csv is not read; docs\/training-data\.md has/],
+    [write('rows.JSONL', row()), /in small letters$/],
+    [write('rows.jsonl.gz', row()), /it is packed; unpack it to train on it$/],
+    [write('rows.ndjson', row()), /expected a \.json or \.jsonl file: give it such a name$/],
+    [write('rows.md', row()), /expected a \.json or \.jsonl file$/],
+    [path.join(folder, '*.jsonl'), /found nothing: the shell puts names in place of \*/],
+    [`${csv},${csv}`, /found nothing: paths are parted by spaces, not by commas$/],
+    [`${csv},nothing`, /found nothing$/],
+  ] as const)
+    assert.match(told(() => loadDatasets({ trainData: [given] }))[0]!, message);
 });
 
 test('negatives that come several times in a group are counted in one notice', () => {

@@ -8,10 +8,10 @@ import { Faults } from '../files/faults.js';
 import { show } from '../show.js';
 import { CounterRandom } from '../tensor/random.js';
 import {
-  emptyQueries,
   firstFew,
   misnamedFields,
   notTheirOwn,
+  oddRows,
   type UnusedRows,
   withoutEffect,
   withoutTeacher,
@@ -170,7 +170,7 @@ export function openDatasets(options: DatasetOptions): OpenedDatasets {
       options.flag,
     ),
     ...misnamedFields(files, options.flag),
-    ...emptyQueries(files, options.flag),
+    ...oddRows(files, options.flag),
   ];
 
   if (!options.sameDatasetWithinBatch) {

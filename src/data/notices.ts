@@ -3,7 +3,7 @@
  * Nothing of it is an error; all of it would be a surprise in the morning. What is an error is thrown where it is read.
  */
 import { printable, show } from '../show.js';
-import { placeName, type RowFile, type RowPlace } from './rows.js';
+import { type OddRows, placeName, type RowFile, type RowPlace } from './rows.js';
 
 /** Rows of the files given that no batch of an epoch holds. */
 export interface UnusedRows {
@@ -71,10 +71,20 @@ export function notTheirOwn(files: readonly RowFile[], flag: string): string[] {
   return firstFew(lines, flag);
 }
 
-export function emptyQueries(files: readonly RowFile[], flag: string): string[] {
-  const count = files.reduce((total, file) => total + file.emptyQueries, 0);
-  const first = files.find((file) => file.firstEmptyQuery)?.firstEmptyQuery;
-  return first ? [`${flag}: ${count} rows with an empty "query" (the first: ${placeName(first)})`] : [];
+const ODD: Readonly<Record<OddRows, string>> = {
+  emptyQuery: 'an empty "query"',
+  emptyPassage: 'an empty text in "pos" or "neg"',
+  ownNegative: 'one text in "pos" and in "neg", which teaches nothing',
+};
+
+/** A line for each kind of rows that a person may not have meant as they are. */
+export function oddRows(files: readonly RowFile[], flag: string): string[] {
+  return (Object.keys(ODD) as OddRows[]).flatMap((name) => {
+    const found = files.flatMap(({ odd }) => odd.get(name) ?? []);
+    if (found.length === 0) return [];
+    const count = found.reduce((total, { rows }) => total + rows, 0);
+    return [`${flag}: ${count} rows with ${ODD[name]} (the first: ${placeName(found[0]!.first)})`];
+  });
 }
 
 /** Fields that look like one that is read, in rows that do not have that one. */

@@ -146,11 +146,23 @@ export function rowOf(fields: JsonObject, place: RowPlace, options: RowOptions):
 /** What stands in place of a field, which may have another name. */
 function shownOrMeant(fields: JsonObject, name: string): string {
   const meant = meantAs(fields, name);
-  if (meant === undefined) return show(Object.hasOwn(fields, name) ? fields[name] : undefined);
+  if (meant === undefined) {
+    const list = Object.hasOwn(fields, name) ? undefined : listOfRows(fields);
+    if (list !== undefined) return `nothing but a list ${show(list)} of such rows: write the list alone`;
+    return show(Object.hasOwn(fields, name) ? fields[name] : undefined);
+  }
   // The columns of sentence-transformers' data sets.
   if (Object.hasOwn(fields, 'anchor') && Object.hasOwn(fields, 'positive'))
     return 'the columns of sentence-transformers: "anchor" is called "query" here, "positive" and "negative" are lists, "pos" and "neg" (docs/from-sentence-transformers.md)';
   return `nothing but ${show(meant)}: if that is meant, rename it`;
+}
+
+/** The field of an object that holds all rows, as some tools export them. */
+function listOfRows(fields: JsonObject): string | undefined {
+  return Object.keys(fields).find((name) => {
+    const [first] = Array.isArray(fields[name]) ? fields[name] : [];
+    return typeof first === 'object' && first !== null && Object.hasOwn(first, 'query');
+  });
 }
 
 /** Fields of a row that are not read, and look like one that is read and is not there. */
@@ -177,6 +189,9 @@ const OPTIONAL_FIELDS = ['prompt', 'type', 'batch_size', 'train_group_size'] as 
 /** Fields that decide how a row is batched and what stands before its texts. */
 export type OptionalField = (typeof OPTIONAL_FIELDS)[number];
 
+/** `ownNegative`: one of the row's negatives is one of its positives. */
+export type OddRows = 'emptyQuery' | 'emptyPassage' | 'ownNegative';
+
 /** Fields that a row may do without, whose absence therefore is no error. */
 const optionalFields = ({ scores, prompt, batching }: RowOptions): readonly string[] => [
   'neg',
@@ -194,8 +209,8 @@ export class RowFile {
   readonly differing = new Map<'batch_size' | 'train_group_size', RowPlace>();
   /** By the name that they have. */
   readonly misnamed = new Map<string, MisnamedField>();
-  emptyQueries = 0;
-  firstEmptyQuery: RowPlace | undefined;
+  /** Rows that are sound, and that a person may not have meant so. */
+  readonly odd = new Map<OddRows, { rows: number; readonly first: RowPlace }>();
   private readonly start = new Column(Float64Array);
   private readonly length = new Column(Uint32Array);
   private readonly line = new Column(Uint32Array);
@@ -276,10 +291,14 @@ export class RowFile {
       this.differing.set('batch_size', this.place(index));
     if (row.trainGroupSize !== first.trainGroupSize && !this.differing.has('train_group_size'))
       this.differing.set('train_group_size', this.place(index));
-    if (row.query === '') {
-      this.emptyQueries++;
-      this.firstEmptyQuery ??= this.place(index);
-    }
+    const odd = (name: OddRows) => {
+      const before = this.odd.get(name);
+      if (before) before.rows++;
+      else this.odd.set(name, { rows: 1, first: this.place(index) });
+    };
+    if (row.query === '') odd('emptyQuery');
+    if (row.pos.includes('') || row.neg.includes('')) odd('emptyPassage');
+    if (row.neg.some((text) => row.pos.includes(text))) odd('ownNegative');
   }
 
   place(index: number): RowPlace {

@@ -41,11 +41,11 @@ export function findSource(source: string, flag: string): DataSource {
   if (!stats) {
     const dangling = attempt(() => fs.lstatSync(source, { throwIfNoEntry: false }));
     return fail(
-      `expected a file or directory, found ${dangling ? 'a link to something that does not exist' : 'nothing'}`,
+      `expected a file or directory, found ${dangling ? 'a link to something that does not exist' : 'nothing'}${severalNames(source)}`,
     );
   }
   if (!stats.isDirectory()) {
-    if (!isDataFile(source)) fail('expected a .json or .jsonl file');
+    if (!isDataFile(source)) fail(`expected a .json or .jsonl file${otherFormat(source)}`);
     const noInBatchNeg = source.replace(/\.[^.]*$/, '').endsWith('no_in_batch_neg');
     return { path: source, isDirectory: false, files: [source], noInBatchNeg, notices: [] };
   }
@@ -75,6 +75,27 @@ export function findSource(source: string, flag: string): DataSource {
   }
   const noInBatchNeg = path.resolve(source).endsWith('no_in_batch_neg');
   return { path: source, isDirectory: true, files, noInBatchNeg, notices };
+}
+
+/** Behind a name that is not there: why it may be several that are. */
+function severalNames(source: string): string {
+  if (/[*?]/.test(source))
+    return ': the shell puts names in place of * where it stands without quotes and some match';
+  const parts = source.split(',');
+  const several = parts.length > 1 && parts.every((part) => fs.existsSync(part.trim()));
+  return several ? ': paths are parted by spaces, not by commas' : '';
+}
+
+/** Behind a file that is called otherwise: what it may be, and what to do. */
+function otherFormat(source: string): string {
+  const why = almostData(source);
+  if (why) return `: ${why}`;
+  const format = /\.(csv|tsv|parquet|arrow|feather|xlsx?|pkl|pickle|ndjson)$/i
+    .exec(source)?.[1]
+    ?.toLowerCase();
+  if (format === undefined) return '';
+  if (format === 'ndjson') return ': give it such a name';
+  return `: ${format} is not read; docs/training-data.md has the lines of Python that write its rows`;
 }
 
 /**

@@ -155,7 +155,11 @@ function carefully(text: string, path: string, line: number): JsonObject {
       }
     const character = `character ${error.offset - begin + 1}`;
     const at = lines > 0 ? `line ${line + lines}, ${character}` : character;
-    throw new InputError(`${where}: expected a JSON object, found broken JSON (${error.message} at ${at})`);
+    const quotes =
+      text[error.offset] === "'" ? '; Python prints such quotes, and json.dumps writes JSON' : '';
+    throw new InputError(
+      `${where}: expected a JSON object, found broken JSON (${error.message} at ${at}${quotes})`,
+    );
   }
   if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as JsonObject;
   throw new InputError(`${where}: expected a JSON object, found ${show(value)}`);
@@ -419,7 +423,10 @@ class ObjectReader {
       .slice(0, 40);
     return text.includes('\ufffd')
       ? this.fault('UTF-8 text', 'other bytes')
-      : this.fault(expected, `${show(text)}${instead}`);
+      : this.fault(
+          expected,
+          `${show(text)}${instead || (text === ',' ? ': objects on lines of their own have no comma between them' : '')}`,
+        );
   }
 
   private fault(expected: string, found: string): InputError {

@@ -35,9 +35,16 @@ export async function resolveModelFolder(
   }
   if (!isHubName(model))
     throw new InputError(
-      `${begin}${printable(model)}: no such folder, and no name of the hub, which would be org/name`,
+      `${begin}${printable(model)}: no such folder, and no name of the hub, which would be org/name${meantName(model)}`,
     );
   return fetchModel(model, options);
+}
+
+/** Behind what is no name of the hub: the name in an address of its pages, or the one without a slash behind it. */
+function meantName(given: string): string {
+  const name = given.replace(/^https?:\/\/[^/]+\//, '').replace(/\/+$/, '');
+  const meant = name.toLowerCase() === 'bge-m3' ? 'BAAI/bge-m3' : name;
+  return meant !== given && isHubName(meant) ? `: did you mean ${printable(meant)}?` : '';
 }
 
 /** @throws InputError that says what the folder is instead, when it is none that holds a model; `where` begins it. */

@@ -49,6 +49,7 @@ import {
 import { checkRankArguments, rankFlags } from './rank-arguments.js';
 import {
   foreignTrainingArguments,
+  habits,
   olderTrainingArgumentAliases,
   olderTrainingArguments,
   trainingArgumentAliases,
@@ -364,6 +365,7 @@ export function parseFinetuneArguments(argv: readonly string[], ranks?: number):
   } = parseFlags(finetuneFlags, argv, {
     foreign: { ...foreignTrainingArguments, ...olderTrainingArguments },
     aliases: { ...trainingArgumentAliases, ...olderTrainingArgumentAliases },
+    habits,
   });
   return {
     args,
@@ -371,6 +373,9 @@ export function parseFinetuneArguments(argv: readonly string[], ranks?: number):
     origin,
   };
 }
+
+/** Models of random weights are trained with up to this. */
+const HIGH_LEARNING_RATE = 0.01;
 
 /** What no single flag can tell: contradictions are errors, the rest is returned as notices. */
 function checkFinetuneArguments(args: FinetuneArguments, ranks: number): string[] {
@@ -415,6 +420,14 @@ function checkFinetuneArguments(args: FinetuneArguments, ranks: number): string[
         `--${flag} has no effect without ${flag === 'early_stopping_threshold' ? '' : '--load_best_model_at_end True or '}--early_stopping_patience`,
       );
   if (args.bf16) notices.push('--bf16: training runs in float32');
+  if (args.learningRate > HIGH_LEARNING_RATE)
+    notices.push(
+      `--learning_rate ${args.learningRate} is far above what a pretrained model keeps its knowledge at (1e-6 to 1e-4 mostly)`,
+    );
+  if (args.maxSteps > 0 && args.numTrainEpochs !== finetuneFlags.num_train_epochs.fallback)
+    notices.push(
+      `--num_train_epochs ${args.numTrainEpochs} has no effect beside --max_steps ${args.maxSteps}`,
+    );
   const others = (args.reportTo ?? []).filter((name) => !['none', 'all', 'tensorboard'].includes(name));
   if (others.length > 0 && !args.reportTo!.includes('none'))
     notices.push(

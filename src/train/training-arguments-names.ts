@@ -130,3 +130,25 @@ export const olderTrainingArgumentAliases: Readonly<Record<string, string>> = {
 export const trainingArgumentAliases: Readonly<Record<string, string>> = {
   per_gpu_train_batch_size: 'per_device_train_batch_size',
 };
+
+/** What people who know other programs call flags, where the nearest name by its letters would be another one. */
+export const habits: Readonly<Record<string, string>> = {
+  ...{ batch_size: 'per_device_train_batch_size', batch: 'per_device_train_batch_size' },
+  ...{
+    device: 'adapter',
+    gpu: 'adapter',
+    cuda: 'adapter',
+    gpus: 'nproc_per_node',
+    num_gpus: 'nproc_per_node',
+  },
+  ...{ n_gpu: 'nproc_per_node', ngpu: 'nproc_per_node', world_size: 'nproc_per_node' },
+  ...{ max_length: 'passage_max_len', max_len: 'passage_max_len', max_seq_length: 'passage_max_len' },
+  ...{ max_seq_len: 'passage_max_len', doc_max_len: 'passage_max_len' },
+  ...{ data: 'train_data', dataset: 'train_data', dataset_name: 'train_data', train_file: 'train_data' },
+  ...{ data_path: 'train_data', input: 'train_data', validation_file: 'eval_data', dev_data: 'eval_data' },
+  ...{ num_negatives: 'train_group_size', negatives: 'train_group_size', group_size: 'train_group_size' },
+  ...{ negative_number: 'train_group_size', workers: 'dataloader_num_workers' },
+  ...{ num_workers: 'dataloader_num_workers', resume: 'resume_from_checkpoint', memory: 'max_gpu_memory' },
+  ...{ amp: 'fp16', half: 'fp16', mixed_precision: 'fp16', output: 'output_dir', save_dir: 'output_dir' },
+  ...{ grad_clip: 'max_grad_norm', pooling: 'sentence_pooling_method', val_data: 'eval_data' },
+};

@@ -67,6 +67,11 @@ export const encode: RefusedCalls = {
     },
     {
       words: '--model_name_or_path MODEL --output out.jsonl a.txt',
+      files: { 'a.txt': 'PAR1' },
+      line: 'a.txt: expected lines of text, found a Parquet file',
+    },
+    {
+      words: '--model_name_or_path MODEL --output out.jsonl a.txt',
       files: { 'a.txt': new Uint8Array([0x80, 10]) },
       line: 'a.txt:1: expected UTF-8 text, found other bytes',
     },

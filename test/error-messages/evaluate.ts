@@ -93,6 +93,11 @@ export const evaluate: RefusedCalls = {
     },
     {
       words: `${RUN} --model_name_or_path MODEL`,
+      files: { ...corpus, 'r.tsv': 'PK\u0003\u0004' },
+      line: 'r.tsv: expected lines of text, found a zip archive',
+    },
+    {
+      words: `${RUN} --model_name_or_path MODEL`,
       files: { ...corpus, 'c.jsonl': '{"text":"x"}\n' },
       line: 'c.jsonl:1: expected "id" or "_id" to be an id (a text or a whole number), found nothing',
     },

@@ -44,6 +44,11 @@ export const mineScoreSplit: RefusedCalls = {
       line: '--output_file: expected another file than --candidate_pool, found the same',
     },
     {
+      words: '--model_name_or_path MODEL --input_file a.jsonl --output_file ./a.jsonl',
+      files: data,
+      line: '--output_file: expected another file than --input_file, found the same',
+    },
+    {
       words: '--model_name_or_path MODEL --input_file a.jsonl --output_file b.jsonl',
       files: { 'a.jsonl': '' },
       line: 'a.jsonl: expected at least one row, found none',

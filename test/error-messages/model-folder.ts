@@ -29,6 +29,14 @@ export const modelFolder: RefusedCalls = {
       line: '--model_name_or_path: none/at/all: no such folder, and no name of the hub, which would be org/name',
     },
     {
+      words: COPIED.replace('COPY', 'https://hub.example/org/name'),
+      line: '--model_name_or_path: https://hub.example/org/name: no such folder, and no name of the hub, which would be org/name: did you mean org/name?',
+    },
+    {
+      words: COPIED.replace('COPY', 'bge-m3'),
+      line: '--model_name_or_path: bge-m3: no such folder, and no name of the hub, which would be org/name: did you mean BAAI/bge-m3?',
+    },
+    {
       words: TRAIN.replace('MODEL', 'empty'),
       files: { ...data, empty: null },
       line: '--model_name_or_path: empty: expected a model folder, found no config.json in it',

@@ -17,6 +17,7 @@ import {
   withDefault,
 } from '../../flags.js';
 import { checkStartArguments } from '../../ranks/arguments.js';
+import { printable } from '../../show.js';
 import { embedderAliases, embedderFlags, foreignEmbedderFlags } from '../embedder/arguments.js';
 import { vectorDTypes } from '../vectors/files.js';
 import { type Representation, representations } from './encoded.js';
@@ -138,6 +139,11 @@ export function parseEncodeArguments(
     values.inputFormat === 'jsonl' || inputs.some((name) => name === '-' || /\.jsonl?$/i.test(name));
   if (values.inputFormat === 'lines' || !json)
     for (const name of ['field', 'id_field']) idle(name, 'on lines, which are the texts');
+  for (const name of inputs)
+    if (values.inputFormat === 'auto' && /\.[ct]sv$/i.test(name))
+      notices.push(
+        `${printable(name)}: each line is encoded as one text, its columns and its head too (--input_format lines says that this is meant)`,
+      );
   if (format === 'jsonl') idle('dtype', 'on JSON, whose numbers are those of f32');
   notices.push(...checkStartArguments(values, ranks ?? values.nprocPerNode));
   return { args: { ...values, inputs, format, maxLength }, notices };

@@ -6,6 +6,7 @@ import { InputError } from '../../errors.js';
 import { Faults } from '../../files/faults.js';
 import type { JsonObject } from '../../files/json.js';
 import { parseObject, readJsonObjects } from '../../files/json-objects.js';
+import { kindOf } from '../../files/kind.js';
 import { PositionedFile } from '../../files/positioned.js';
 import { printable, show } from '../../show.js';
 
@@ -199,6 +200,8 @@ function* fileLines(path: string): Generator<Uint8Array> {
     for (let position = 0; position < file.size; position += chunk.length) {
       const piece = chunk.subarray(0, Math.min(chunk.length, file.size - position));
       file.readInto(piece, position);
+      const kind = position === 0 ? kindOf(piece) : undefined;
+      if (kind) throw new InputError(`${printable(path)}: expected lines of text, found ${kind}`);
       yield* reader.lines(piece);
     }
     yield* reader.end();

@@ -67,12 +67,14 @@ async function mineOnRank(
   await onFirstRank(communicator, () => requireWritable('--output_file', args.outputFile));
   const input = await together(communicator, () => {
     requireFile('--input_file', args.inputFile);
-    if (args.candidatePool !== null) {
-      requireFile('--candidate_pool', args.candidatePool);
-      const [pool, output] = [args.candidatePool, args.outputFile].map((file) => realPath(file));
-      if (pool === output)
-        throw new InputError(`--output_file: expected another file than --candidate_pool, found the same`);
-    }
+    if (args.candidatePool !== null) requireFile('--candidate_pool', args.candidatePool);
+    // Rows lose the negatives and scores that they had.
+    for (const [flag, file] of [
+      ['--input_file', args.inputFile],
+      ['--candidate_pool', args.candidatePool],
+    ] as const)
+      if (file !== null && realPath(file) === realPath(args.outputFile))
+        throw new InputError(`--output_file: expected another file than ${flag}, found the same`);
     const join = compileFormat(args.queryInstructionFormat, '--query_instruction_format');
     const instruction = args.queryInstructionForRetrieval;
     return new MiningInput({
