@@ -133,7 +133,7 @@ export const adapterFlag = group('Machine', {
 });
 
 /** Where the choice among the variants of a kernel comes from. */
-export const tuneModes = ['off', 'cached', 'full'] as const;
+const tuneModes = ['off', 'cached', 'full'] as const;
 
 export type TuneMode = (typeof tuneModes)[number];
 

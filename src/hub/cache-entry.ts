@@ -27,7 +27,7 @@ const STAGING = '.dawntune-snapshot.';
 const COMMIT = /^[0-9a-f]{40}$/;
 
 /** Folder of a repository `org/name` in a cache. */
-export const entryName = (name: string): string => `models--${name.replace('/', '--')}`;
+const entryName = (name: string): string => `models--${name.replace('/', '--')}`;
 
 export class CacheEntry {
   readonly folder: string;

@@ -129,7 +129,7 @@ export class Embedding extends Module {
 }
 
 /** @throws ShapeError unless they are whole numbers from 0 on, in lists of one length. */
-export function flatIds(ids: ArrayLike<number> | readonly ArrayLike<number>[]): {
+function flatIds(ids: ArrayLike<number> | readonly ArrayLike<number>[]): {
   values: Uint32Array;
   shape: number[];
 } {

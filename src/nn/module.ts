@@ -18,7 +18,7 @@ import { saveTensors } from '../weights/save-tensors.js';
 import { type LoadOptions, type LoadReport, loadEntries, type StateDict } from './state-dict.js';
 
 /** `selfAttn` → `self_attn`; a name that begins with a capital, or has an underscore, is as it is. */
-export const pythonName = (property: string): string =>
+const pythonName = (property: string): string =>
   /^[A-Z]|_/.test(property) ? property : property.replace(/[A-Z]/g, (capital) => `_${capital.toLowerCase()}`);
 
 /** What a property holds, if a module is made of it. */

@@ -121,7 +121,7 @@ export interface MemoryRecord {
   readonly planned: MemoryPeak;
   /** The budget, null where there is none. */
   readonly budget: number | null;
-  /** The peaks so far, at some steps: the first ones, each new peak, saves. */
+  /** The peaks so far, at the steps that brought a new one. */
   readonly points: readonly MemoryPoint[];
 }
 

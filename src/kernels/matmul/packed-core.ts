@@ -33,7 +33,7 @@ export const TILE_COLUMNS = 24;
 /** Column tiles that are walked together, so that their panels stay in a cache. */
 const BAND = 4;
 
-export const CORE_PARAMS = {
+const CORE_PARAMS = {
   M: 'u32',
   N: 'u32',
   /** Along K: pairs of vec4s, or units of 8 halves. */

@@ -150,10 +150,6 @@ export function meanOf(
   return of.means[report.computed.findIndex(({ kind, k }) => kind === metric.kind && k === metric.k)]!;
 }
 
-export function systemName({ model, mode, reranker }: System): string {
-  return `${model} ${mode}${reranker === NO_RERANKER ? '' : ` + ${reranker}`}`;
-}
-
 /** FlagEmbedding's name for none. */
 export const NO_RERANKER = 'NoReranker';
 

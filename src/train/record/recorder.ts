@@ -35,7 +35,7 @@ import type { RunBatch, TakenStep } from '../run/step.js';
 import type { RunEvents } from './events.js';
 import { RetrievalBeforeAndAfter } from './retrieval.js';
 
-/** Of lists that grow: above it every second is left out, and of notices those in the middle. */
+/** Of lists that grow, even: above it every second is left out, and of notices those in the middle. */
 const MOST_MEMORY_POINTS = 256;
 const MOST_EVALUATIONS = 1024;
 const MOST_NOTICES = 400;
@@ -220,9 +220,9 @@ const textOf = (record: RunRecord): string => `${JSON.stringify(record)}\n`;
 
 const byPurpose = ({ peakByPurpose }: MemoryReport): MemoryByPurpose => ({ ...peakByPurpose });
 
-/** Every second, the first and the newest among them. */
+/** Every second of an odd number, so that the first and the newest are among them. */
 function thinned<T>(list: readonly T[]): T[] {
-  return list.filter((_, n) => n % 2 === 0 || n === list.length - 1);
+  return list.filter((_, n) => n % 2 === 0);
 }
 
 function stepColumns(columns: Columns, half: boolean): StepColumns {
