@@ -28,6 +28,7 @@ class Screen {
   columns = 80;
   isTTY = true;
   writable = true;
+  writableLength = 0;
   private readonly listeners = new Map<string, Set<() => void>>();
 
   write(text: string): void {
@@ -239,6 +240,27 @@ test('a bar: one line that is drawn over, with notices and log lines above it', 
   screen.take();
   display.end();
   assert.equal(screen.take(), '');
+});
+
+test('signs of work draw what stands still once a second, and nothing is drawn for a terminal that is behind', () => {
+  const screen = new Screen();
+  const display = screen.display();
+  display.at(step(1));
+  screen.take();
+  screen.now = 0.9;
+  display.tick();
+  assert.equal(screen.take(), '');
+  screen.now = 1;
+  display.tick();
+  assert.match(screen.take(), /1\/100/);
+  screen.writableLength = 1;
+  screen.now = 5;
+  display.at(step(2));
+  assert.equal(screen.take(), '');
+  screen.writableLength = 0;
+  display.at(step(3));
+  assert.match(screen.take(), /3\/100/);
+  display.end();
 });
 
 test('a terminal that is made narrower is drawn anew in its width', () => {

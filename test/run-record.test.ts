@@ -3,12 +3,16 @@ import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
+import type { TrainingData } from '../src/data/batches.js';
 import { REPORT_FILE } from '../src/report/report.js';
 import { runPage } from '../src/report/run-page.js';
 import { Columns, MOST_POINTS } from '../src/run-record/columns.js';
 import { readRunRecord } from '../src/run-record/read.js';
 import { type Column, RUN_RECORD_FILE, type RunRecord } from '../src/run-record/record.js';
 import { CounterRandom } from '../src/tensor/random.js';
+import { RetrievalBeforeAndAfter } from '../src/train/record/retrieval.js';
+import type { TrainingRun } from '../src/train/run/run.js';
+import type { RunBatch } from '../src/train/run/step.js';
 import { called, check } from './documents/commands.js';
 import { at, run } from './resumed-runs.js';
 
@@ -54,7 +58,11 @@ test('columns that are written and read again in between are those that were not
 test('a point is the mean, the least and the greatest of its steps that have a value', () => {
   const columns = new Columns(100);
   const steps = MOST_POINTS * 2 + 1;
-  for (let n = 0; n < steps; n++) columns.add({ n, even: n % 2 === 0 ? n : undefined });
+  for (let n = 0; n < steps; n++)
+    columns.add({
+      ...{ n, down: -n, even: n % 2 === 0 ? n : undefined },
+      ...(n % 4 === 3 ? {} : { three: n }),
+    });
   const { mean, min, max, count } = columns.get('n');
   assert.equal(columns.stride, 4);
   assert.deepEqual(columns.steps().slice(0, 2), [104, 108]);
@@ -62,6 +70,11 @@ test('a point is the mean, the least and the greatest of its steps that have a v
   assert.deepEqual([mean[3], min![3], max![3], count], [13.5, 12, 15, undefined]);
   const even = columns.get('even');
   assert.deepEqual([even.mean[3], even.max![3], even.count![3]], [13, 14, 2]);
+  const down = columns.get('down');
+  assert.deepEqual([down.mean[3], down.min![3], down.max![3]], [-13.5, -15, -12]);
+  // Of two points of two steps and of one, each step counts as much.
+  const three = columns.get('three');
+  assert.deepEqual([three.mean[3], three.count![3]], [13, 3]);
 });
 
 test('the longest record is below 2 MB', () => {
@@ -182,4 +195,20 @@ test('the data and the examples of --eval_data are those of the run', async () =
       for (const name of ['dense', 'sparse', 'colbert', 'hybrid'] as const)
         assert.ok(ranked!.ranks[name]! >= 1 && ranked!.ranks[name]! <= 6);
   assert.ok(memory.points.at(-1)!.peak <= memory.planned.peak);
+});
+
+test('a positive that others are level with is the first', async () => {
+  const batch = {
+    queries: ['a', 'b'],
+    passages: ['a+', 'a-', 'b+', 'b-'],
+    groupSize: 2,
+    noInBatchNeg: false,
+  };
+  const data = { epoch: () => [batch].values() } as unknown as TrainingData;
+  const examples = RetrievalBeforeAndAfter.of(data, async () => ({}) as RunBatch)!;
+  const scores = new Map([['dense', new Float32Array(8)]]);
+  await examples.rankBefore({ completed: 3, scoresOf: async () => scores } as unknown as TrainingRun);
+  const { before, examples: told } = examples.result();
+  assert.deepEqual(before, { step: 3, queries: 2, first: { dense: 1 }, mrr: { dense: 1 } });
+  for (const example of told) assert.deepEqual(example.before, { ranks: { dense: 1 }, first: null });
 });

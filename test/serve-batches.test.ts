@@ -226,6 +226,20 @@ test('what is aborted is not computed; a full queue and long texts are refused',
   assert.equal((await batcher.tokenize([long], { maxLength: 20 }))[0]!.length, 20);
 });
 
+test('what waits tells by the speed until now when to ask again; of several texts each has memory of its own', async () => {
+  const batcher = new EmbeddingBatcher(model, tokenizer, { queueTokens: 2 ** 40 });
+  const [one, other] = await batcher.encode(['word1 word2', 'word3']);
+  assert.ok(one!.colbert.length > 0 && other!.colbert.length > 0);
+  for (const { colbert } of [one!, other!]) assert.equal(colbert.buffer.byteLength, colbert.byteLength);
+  // More than any device computes in ten minutes, after which nobody is told to wait longer.
+  batcher.reserve([{ length: 2 ** 40 } as Uint32Array]);
+  assert.throws(
+    () => batcher.requireRoom(1),
+    (error: Error) => error instanceof QueueFullError && error.retryAfter === 600,
+  );
+  await batcher.close();
+});
+
 test('a request that fails takes no other with it', async () => {
   const batcher = new EmbeddingBatcher(model, tokenizer, {});
   const compute = (ids: readonly number[]) =>

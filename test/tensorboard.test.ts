@@ -11,6 +11,9 @@ import {
   tfRecord,
   versionEvent,
 } from '../src/run-record/tensorboard/event-format.js';
+import type { FinetuneArguments } from '../src/train/arguments.js';
+import { RunEvents } from '../src/train/record/events.js';
+import type { TakenStep } from '../src/train/run/step.js';
 import { at, run } from './resumed-runs.js';
 
 const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString('hex');
@@ -84,6 +87,33 @@ function tagsIn(file: string): string[] {
   }
   return tags;
 }
+
+test('means beside an entry of the log are of the steps since the last one, without those that were skipped', () => {
+  const folder = at('means');
+  const events = new RunEvents({ loggingDir: folder } as FinetuneArguments, [], assert.fail);
+  const take = (number: number, dense: number, seconds = 2, skipped = false) =>
+    events.taken({
+      ...({} as TakenStep),
+      ...{ number, skipped, seconds, tokens: 100, parts: new Map([['dense', dense]]) },
+    });
+  take(1, 1);
+  take(2, 3);
+  take(3, 99, 2, true);
+  events.logged({ loss: 1, learning_rate: 0.1, step: 3 });
+  take(4, 5, 1);
+  events.logged({ loss: 1, learning_rate: 0.1, step: 4 });
+  events.close();
+  const bytes = fs.readFileSync(path.join(folder, fs.readdirSync(folder)[0]!));
+  const values = (tag: string): number[] => {
+    const found: number[] = [];
+    // A tag stands before its value, field 2 of its message.
+    for (let at = bytes.indexOf(tag); at >= 0; at = bytes.indexOf(tag, at + 1))
+      found.push(bytes.readFloatLE(at + tag.length + 1));
+    return found;
+  };
+  assert.deepEqual(values('train/dense_loss'), [2, 5]);
+  assert.deepEqual(values('train/tokens_per_second'), [50, 100]);
+});
 
 test('a run writes its log there, where --logging_dir says, and nothing with --report_to none', async () => {
   await run('told', '--max_steps 2 --logging_steps 1');

@@ -1,0 +1,71 @@
+/** The numbers that a report works out of a record: what they are of records whose answers are known. */
+import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import { test } from 'node:test';
+import { courseSections } from '../src/report/course.js';
+import { bestMetric } from '../src/report/evaluations.js';
+import { figure } from '../src/report/figure.js';
+import { tokensOf } from '../src/report/headline.js';
+import type { EvaluationPoint, RunRecord, StepColumns } from '../src/run-record/record.js';
+import { golden } from './repository.js';
+
+const text = fs.readFileSync(golden('run-record.json'), 'utf8');
+const record = (more: Partial<RunRecord> = {}): RunRecord => ({ ...JSON.parse(text), ...more });
+const steps = (more: Partial<StepColumns>): StepColumns => ({ ...record().steps, ...more });
+
+test('tokens are those of the steps that have a value, which a point may not all have', () => {
+  const course = steps({
+    ...{ from: 0, stride: 4, step: [4, 6] },
+    tokens: { mean: [10, 30], count: [3, 2] },
+    seconds: { mean: [2, 1] },
+  });
+  assert.deepEqual(tokensOf(record({ steps: course })), { tokens: 90, perSecond: 9 });
+});
+
+test('the best of a loss is the least, of other metrics the greatest', () => {
+  const evaluations = [3, 1, 2].map(
+    (value, n): EvaluationPoint => ({
+      step: n + 1,
+      epoch: 0,
+      metrics: { eval_loss: value, eval_dense_mrr: value },
+    }),
+  );
+  const asked = (name: string) =>
+    record({
+      evaluations,
+      settings: [{ name: 'metric_for_best_model', value: name, origin: 'flag', group: '' }],
+    });
+  assert.deepEqual([bestMetric(asked('loss'))!.value, bestMetric(asked('loss'))!.step], [1, 2]);
+  assert.deepEqual([bestMetric(asked('dense_mrr'))!.value, bestMetric(asked('dense_mrr'))!.step], [3, 1]);
+});
+
+test('an axis may be logarithmic where values reach far; the table has the value of the point a step is in', () => {
+  const drawn = (values: number[]) =>
+    figure({ id: 'f', title: 'F', about: '', kind: 'number', log: null }, [
+      { label: 'a', colour: 0, curve: { steps: [10, 20, 30], values, width: 1 } },
+      { label: 'b', colour: 1, curve: { steps: [15, 30], values: [4, 7], width: 1 } },
+    ]).html.toString();
+  assert.match(drawn([1, 2, 50]), /logarithmic axis/);
+  assert.doesNotMatch(drawn([1, 2, 9]), /logarithmic axis/);
+  const rows = [...drawn([1, 2, 9]).matchAll(/<tr>([\s\S]*?)<\/tr>/g)].map(([, row]) =>
+    [...row!.matchAll(/<t[dh][^>]*>([\s\S]*?)<\/t[dh]>/g)].map(([, cell]) =>
+      cell!.replaceAll(/<[^>]*>/g, ''),
+    ),
+  );
+  assert.deepEqual(rows.slice(1, 5), [
+    ['10', '1', '4'],
+    ['15', '2', '4'],
+    ['20', '2', '7'],
+    ['30', '9', '7'],
+  ]);
+});
+
+test('gaps are explained where steps were skipped and each has a point', () => {
+  const loss = (more: Partial<StepColumns>) =>
+    String(courseSections(record({ steps: steps(more) }))[0]!.content);
+  const { length } = record().steps.step;
+  const skipped = Array.from({ length }, (_, n) => Number(n === 1));
+  assert.match(loss({ stride: 1, skipped }), /Gaps: 1 step overflowed and was skipped/);
+  assert.doesNotMatch(loss({ stride: 1, skipped: skipped.map(() => 0) }), /Gaps/);
+  assert.doesNotMatch(loss({ stride: 2, skipped }), /Gaps/);
+});
