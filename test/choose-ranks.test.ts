@@ -137,7 +137,7 @@ test('ranks get adapters by these rules', () => {
 
 test('what cannot be had is refused with what there is and what to do', () => {
   for (const [name, request, kind, message] of [
-    ['nothing', { ranks: 2 }, MachineError, /no WebGPU adapter found.*dawntune doctor/],
+    ['nothing', { ranks: 2 }, MachineError, /no WebGPU adapter for the ranks: `dawntune doctor`/],
     [
       'oneCard',
       { ranks: 2 },

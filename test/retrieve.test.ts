@@ -203,12 +203,12 @@ test('ColBERT scores of pairs on the GPU are those of the host, in batches and b
   );
 });
 
-test('a ColBERT score that is not finite is told, and ranks nothing', async () => {
+test('ColBERT vectors that are not finite are told, and rank nothing', async () => {
   const broken = M3Model.load(gpu, golden('model'));
   broken.store.get('colbert_linear.bias').write(new Float32Array(broken.colbertWidth).fill(Number.NaN));
   await assert.rejects(
     () => retrieve({ ...embedder, model: broken }, request(['colbert']), quiet),
-    /^MachineError: the ColBERT score of query 1 and document \d+ is not finite \(NaN\); without --fp16/,
+    /^MachineError: the values of text 1 of the input are not finite \(NaN\); this model leaves the range of float32/,
   );
   broken.dispose();
 });

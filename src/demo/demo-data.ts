@@ -12,6 +12,8 @@ import { pathToFileURL } from 'node:url';
 import { InputError } from '../errors.js';
 import { writeFileAtomic } from '../files/atomic.js';
 import { makeWritableFolder } from '../files/make-folder.js';
+import { systemReason } from '../files/reason.js';
+import { printable } from '../show.js';
 import { CounterRandom } from '../tensor/random.js';
 
 /** The translations that the compiler has. */
@@ -161,7 +163,9 @@ function readMessages(): Message[] {
     try {
       return [language, JSON.parse(fs.readFileSync(file, 'utf8')) as Record<string, string>] as const;
     } catch (error) {
-      throw new InputError(`${file}: the demo needs this file of typescript: ${(error as Error).message}`);
+      throw new InputError(
+        `${printable(file)}: the demo needs this file of typescript: ${systemReason(error)}`,
+      );
     }
   });
   const byText = new Map<string, Message>();
@@ -281,7 +285,10 @@ function packageRoot(): string {
   let folder = import.meta.dirname;
   while (!fs.existsSync(path.join(folder, 'package.json'))) {
     const parent = path.dirname(folder);
-    if (parent === folder) throw new InputError(`${import.meta.dirname}: not inside a package`);
+    if (parent === folder)
+      throw new InputError(
+        `${printable(import.meta.dirname)}: not inside a package: the demo's tokenizer lies beside its package.json; install dawntune again`,
+      );
     folder = parent;
   }
   return folder;

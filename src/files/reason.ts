@@ -15,6 +15,7 @@ const reasons = new Map(
     ENAMETOOLONG: 'the name is too long',
     ELOOP: 'links that lead in a circle',
     EISDIR: 'is a folder',
+    EEXIST: 'something else has that name',
     EMFILE: 'too many files are open',
     EIO: 'the disk reports an error',
     ESTALE: 'the network file system has lost the file',

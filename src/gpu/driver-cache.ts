@@ -62,7 +62,9 @@ function parseManifest(file: string): DriverManifest {
   const object = readJsonObject(file, { maxBytes: MANIFEST_BYTES });
   const require = (holds: boolean, name: string, expected: string): void => {
     if (!holds)
-      throw new InputError(`${printable(file)}: ${name}: expected ${expected}, found ${show(object[name])}`);
+      throw new InputError(
+        `${printable(file)}: the manifest's ${name}: expected ${expected}, found ${show(object[name])}`,
+      );
   };
   const { format, name, version, icd, libraries, files } = object;
   require(format === 1, 'format', '1');
@@ -118,7 +120,9 @@ function requireSize(folder: string, file: string, { files }: DriverManifest): f
   if (!stat.isFile()) throw new InputError(`${printable(whole)}: expected a regular file`);
   const bytes = files?.[file]?.bytes;
   if (bytes !== undefined && stat.size !== bytes)
-    throw new InputError(`${printable(whole)}: expected ${bytes} bytes, found ${stat.size}`);
+    throw new InputError(
+      `${printable(whole)}: expected ${bytes} bytes as it was installed, found ${stat.size}`,
+    );
   return stat;
 }
 
@@ -159,7 +163,7 @@ export function inspectDriver(name: SoftwareDriverName): CachedDriver | undefine
     unsafe = false;
     const manifest = parseManifest(path.join(folder, 'manifest.json'));
     if (manifest.name !== name)
-      throw new InputError(`${printable(folder)}: expected ${name}, found ${manifest.name}`);
+      throw new InputError(`${printable(folder)}: expected a driver called ${name}, found ${manifest.name}`);
     for (const file of filesOf(manifest)) {
       const stat = requireSize(folder, file, manifest);
       unsafe = true;
@@ -220,7 +224,9 @@ function requireWhole(file: string): void {
     if (!segments) throw new InputError(`${printable(file)}: expected a 64-bit shared object`);
     const [bytes, size] = [elfBytes(segments), fs.fstatSync(descriptor).size];
     if (bytes > size)
-      throw new InputError(`${printable(file)}: expected at least ${bytes} bytes, found ${size}`);
+      throw new InputError(
+        `${printable(file)}: expected a whole library of at least ${bytes} bytes, found ${size}`,
+      );
   } catch (error) {
     if (error instanceof InputError) throw error;
     throw new InputError(`${printable(file)}: cannot read: ${systemReason(error)}`);

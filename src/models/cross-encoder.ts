@@ -128,6 +128,11 @@ export class CrossEncoder {
     }
   }
 
+  /** What the encoder's layers compute in. */
+  get precision(): FloatDType {
+    return this.store.precision;
+  }
+
   /** Scores [S] f32 of the pairs of a batch, whatever their scale (logits). */
   scores(batch: TokenBatch): Tensor {
     const { store } = this;

@@ -134,7 +134,7 @@ const sharesCard = (a: VisibleAdapter, b: VisibleAdapter): boolean => a.pci !== 
 function assign(visible: readonly VisibleAdapter[], request: RankRequest): VisibleAdapter[] {
   const { ranks, adapters, adapter } = request;
   if (visible.length === 0)
-    throw new MachineError('no WebGPU adapter found: `dawntune doctor` says where was looked');
+    throw new MachineError('no WebGPU adapter for the ranks: `dawntune doctor` says where was looked');
   if (adapters) return assignNamed(visible, adapters, ranks);
   const taken = adapterTaken(visible, adapter ?? undefined);
   if (!taken)

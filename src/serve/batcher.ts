@@ -375,7 +375,13 @@ export class EmbeddingBatcher {
     try {
       for (const members of packed(ids, this.batchTokens)) {
         const texts = members.map((i) => ids[i]!);
-        values.put(members, await startBatch(this.model, texts, wanted)());
+        const read = await startBatch(this.model, texts, wanted)();
+        values.put(
+          members,
+          read,
+          this.model.store.precision,
+          (i) => `text ${batch[i]!.text} of the request (counted from 0)`,
+        );
       }
     } catch (error) {
       this.failed(batch, error);
@@ -444,13 +450,6 @@ function waitingOf(job: Job, order: readonly number[], kind: string, alone: bool
 
 async function giveBack(job: Job, values: readonly TextValues[]): Promise<void> {
   try {
-    for (const { text, dense, lexical, colbert } of values)
-      for (const numbers of [dense, lexical.values(), colbert])
-        for (const value of numbers)
-          if (!Number.isFinite(value))
-            throw new MachineError(
-              `the values of text ${text} are not finite (${value}); without --fp16 the model computes in a wider range`,
-            );
     await job.give(values);
     if (job.ended) return;
     job.left -= values.length;

@@ -131,7 +131,8 @@ function assemble(unpacked: string, complete: string): void {
     const folder = LINKER.test(library) ? complete : path.join(complete, 'lib');
     copyFileSync(realpathSync(byName.get(library)!), path.join(folder, library));
   }
-  linkerOf(complete);
+  if (!readdirSync(complete).some((file) => LINKER.test(file)))
+    throw new MachineError(`Debian ${SUITE}: no package has the dynamic linker of its C library`);
   const description = [...findIcds(unpacked)].find((text) => text.includes(DRIVER));
   if (!description) throw new MachineError(`Debian ${SUITE}: no driver description for ${DRIVER}`);
   writeFileSync(path.join(complete, 'icd.json'), patchIcd(description, `./lib/${DRIVER}`));

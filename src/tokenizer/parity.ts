@@ -73,7 +73,7 @@ function linesOf(file: string): string[] {
   try {
     if (source.size > LARGEST_TEXT)
       throw new InputError(
-        `${printable(file)}: expected at most ${LARGEST_TEXT >> 20} MiB, found ${source.size >> 20}`,
+        `${printable(file)}: expected at most ${LARGEST_TEXT >> 20} MiB, found ${Math.ceil(source.size / 2 ** 20)}`,
       );
     const lines = Buffer.from(source.readBytes(0, source.size)).toString('utf8').split('\n');
     if (lines.at(-1) === '') lines.pop();

@@ -20,7 +20,7 @@ import type { TensorInfo } from './source.js';
 
 /** The same cap as the reference implementation. */
 const MAX_HEADER_BYTES = 100_000_000;
-const MAX_TENSORS = 1 << 20;
+const MAX_TENSORS = 1 << 17;
 const MAX_METADATA = 1 << 16;
 const MAX_RANK = 64;
 /** Objects and lists in each other, as in the reference implementation. */

@@ -66,6 +66,17 @@ export const damagedWeights: RefusedCalls = {
     },
     {
       words: COPIED,
+      files: data,
+      before: () => {
+        const entry = ':{"dtype":"U8","shape":[],"data_offsets":[0,1]}';
+        const names = Array.from({ length: 2 ** 17 + 1 }, (_, i) => `"${i}"${entry}`);
+        fs.writeFileSync('COPY/model.safetensors', safetensors(`{${names.join()}}`));
+        return {};
+      },
+      line: 'COPY/model.safetensors: expected at most 131072 tensors, found more',
+    },
+    {
+      words: COPIED,
       files: weights(withIntegers('embeddings.LayerNorm.bias')),
       line: 'COPY/model.safetensors: tensor "embeddings.LayerNorm.bias": expected floats, found i32',
     },

@@ -1,5 +1,6 @@
 /** What goes wrong around a call: files that fail or change at a certain operation, and facts of the process. */
 import fs from 'node:fs';
+import { syncBuiltinESMExports } from 'node:module';
 import type { Stage } from './call.js';
 
 type Operation = (...args: unknown[]) => unknown;
@@ -59,6 +60,30 @@ export const changing = (file: string, content: string, nth = 2): Stage => {
     nth,
   );
 };
+
+/** Looks at a file of the system are led to another, or to nothing; also those of `import { readFileSync } …`. */
+export function leading(where: Readonly<Record<string, string>>): Stage {
+  const table = fs as unknown as Record<string, Operation>;
+  const names = ['existsSync', 'readFileSync', 'readdirSync', 'statSync'];
+  const real = names.map((name) => [name, table[name]!] as const);
+  for (const [name, operation] of real)
+    table[name] = (file, ...rest) => operation.call(fs, where[String(file)] ?? file, ...rest);
+  syncBuiltinESMExports();
+  return {
+    end: () => {
+      for (const [name, operation] of real) table[name] = operation;
+      syncBuiltinESMExports();
+    },
+  };
+}
+
+/** Several at once. */
+export const all = (...stages: readonly Stage[]): Stage => ({
+  names: Object.assign({}, ...stages.map(({ names }) => names)),
+  end: async () => {
+    for (const { end } of stages.toReversed()) await end?.();
+  },
+});
 
 /** A fact of an object is another until the call has ended. */
 export function being<T extends object, K extends keyof T>(object: T, name: K, value: T[K]): Stage {

@@ -1,6 +1,18 @@
 /** A model of the hub. */
-import type { RefusedCalls } from './call.js';
+import { FakeHub, fakeModel } from '../fake-hub.js';
+import type { RefusedCalls, Stage } from './call.js';
 import { data, HUB } from './inputs.js';
+
+/** A hub on this machine that has a model `org/name`, and answers so to what matches. */
+const answering = async (on: RegExp, status: number, body = ''): Promise<Stage> => {
+  const fake = await FakeHub.start();
+  fake.models.set('org/name', fakeModel({ 'config.json': '{}', 'model.safetensors.index.json': '{}' }));
+  fake.faults = [{ on, answer: { status, body, headers: { 'content-type': 'application/json' } } }];
+  return { names: { ADDRESS: fake.endpoint }, end: () => fake.stop() };
+};
+const ofAddress = { HF_ENDPOINT: 'ADDRESS', HF_HOME: 'cache', HF_HUB_OFFLINE: '0' };
+/** What a hub lists of a file. */
+const listed = (path: string, size: number) => ({ type: 'file', path, size, oid: '0'.repeat(40) });
 
 export const hub: RefusedCalls = {
   finetune: [
@@ -33,6 +45,50 @@ export const hub: RefusedCalls = {
       files: data,
       env: { HF_HUB_OFFLINE: '1' },
       line: 'expected a branch, a tag or a commit of the hub, found ".."',
+    },
+    {
+      words: HUB,
+      files: data,
+      env: ofAddress,
+      before: () => answering(/revision/, 418),
+      line: 'org/name: ADDRESS answers 418, expected the list of files',
+      status: 1,
+    },
+    {
+      words: HUB,
+      files: data,
+      env: ofAddress,
+      before: () => answering(/revision/, 200, '{"id":"org/name","sha":"x"}'),
+      line: 'org/name: ADDRESS answers something else than a hub: expected a commit, found "x"',
+      status: 1,
+    },
+    {
+      words: HUB,
+      files: data,
+      env: ofAddress,
+      before: () => answering(/tree/, 200, '{}'),
+      line: /^ADDRESS answers something else than a hub: "/,
+      status: 1,
+    },
+    {
+      words: HUB,
+      files: data,
+      env: ofAddress,
+      before: () =>
+        answering(
+          /tree/,
+          200,
+          JSON.stringify([listed('config.json', 2), listed('model.safetensors.index.json', 2 ** 25)]),
+        ),
+      line: 'org/name: model.safetensors.index.json: expected at most 16.8 MB, found 33.6 MB',
+    },
+    {
+      words: HUB,
+      files: { ...data, cache: 'x' },
+      env: ofAddress,
+      before: () => answering(/nothing/, 200),
+      line: /^\.\/cache\/hub.*: cannot write: a part of the path is not a folder$/,
+      status: 1,
     },
   ],
 };

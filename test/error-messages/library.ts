@@ -5,14 +5,24 @@ import { AtomicFile } from '../../src/files/atomic.js';
 import { NamelessFile } from '../../src/files/nameless-file.js';
 import { PositionedFile } from '../../src/files/positioned.js';
 import type { Gpu } from '../../src/gpu/gpu.js';
+import { flat } from '../../src/kernels/launch/operands.js';
+import { Shader } from '../../src/kernels/launch/shader.js';
 import { readEncoderConfig } from '../../src/models/config.js';
 import { M3Model } from '../../src/models/m3.js';
+import { OutputFolder } from '../../src/models/output-folder.js';
 import { TokenBatch } from '../../src/models/token-batch.js';
 import { AdamW } from '../../src/optim/index.js';
+import { checkRanks } from '../../src/parity/several-ranks.js';
+import { CarriedCommunicator } from '../../src/ranks/carrier.js';
 import { EmulatedRanks } from '../../src/ranks/emulated.js';
+import { threadsPlace, threadsWorld } from '../../src/ranks/threads-transport.js';
 import { openEmbedder } from '../../src/retrieval/embedder/open.js';
 import { encodeStream } from '../../src/retrieval/encode/stream.js';
-import { ApproximateIndex, buildApproximateIndex } from '../../src/retrieval/search/approximate.js';
+import {
+  ApproximateIndex,
+  buildApproximateIndex,
+  loadUsearch,
+} from '../../src/retrieval/search/approximate.js';
 import { checkSearch } from '../../src/retrieval/search/neighbours.js';
 import { openVectors, readOffsets } from '../../src/retrieval/vectors/files.js';
 import { memoryRows } from '../../src/retrieval/vectors/rows.js';
@@ -21,14 +31,17 @@ import { EmbeddingBatcher } from '../../src/serve/batcher.js';
 import { createEmbeddingServer } from '../../src/serve/server.js';
 import { ensureDriver } from '../../src/setup/setup.js';
 import { Tensor } from '../../src/tensor/tensor.js';
+import { compareTokenizer } from '../../src/tokenizer/parity.js';
 import { TokenizerThreads } from '../../src/tokenizer/threads.js';
 import { Tokenizer } from '../../src/tokenizer/tokenizer.js';
+import { broadcastModel } from '../../src/train/ranks/broadcast-model.js';
 import { openWeights } from '../../src/weights/open.js';
 import { SafetensorsFile, writeSafetensors } from '../../src/weights/safetensors.js';
 import { TorchFile, writeTorchFile } from '../../src/weights/torch-file.js';
 import { lendGpu } from '../lent-gpu.js';
 import { golden } from '../repository.js';
 import type { RefusedUse } from './call.js';
+import { failing } from './faults.js';
 
 const onGpu = (use: (gpu: Gpu) => unknown) => async () => {
   const gpu = await lendGpu();
@@ -107,6 +120,16 @@ const encoding = (representations: readonly string[]) =>
       representations: new Set(representations as never[]),
     }));
   });
+
+/** One rank with a communication thread. */
+const carried = async (use: (rank: CarriedCommunicator) => Promise<unknown>) => {
+  const rank = await CarriedCommunicator.open({ transport: threadsPlace(threadsWorld(1), 0) });
+  try {
+    await use(rank);
+  } finally {
+    await rank.close();
+  }
+};
 
 /** A safetensors file of two floats and of two whole numbers. */
 const withNumbers = (use: (file: SafetensorsFile) => unknown) => () => {
@@ -306,6 +329,29 @@ export const refusedUses: readonly RefusedUse[] = [
     use: searching({ count: 2 }, memoryRows(Float32Array.of(1, 2, 3, 4), 2)),
     line: 'i: an index of 2 rows, found 3; build it again',
   },
+  {
+    what: 'buildApproximateIndex where no folder can be',
+    files: { a: 'x' },
+    use: () => buildApproximateIndex(corpus(), 'a/i', { metric: 'ip', threads: 1 }),
+    line: 'a/i: cannot write the index: something else has that name',
+  },
+  {
+    what: 'an approximate search that misses rows',
+    use: async () => {
+      // The number of the worst row stands for none, as if the search had not come by it.
+      const { Index } = await loadUsearch();
+      const index = new Index({
+        ...{ dimensions: 2, metric: 'ip', quantization: 'f32', multi: false },
+        ...{ connectivity: 16, expansion_add: 128, expansion_search: 64 },
+      });
+      index.add(BigUint64Array.of(0n, 1n, 2n ** 32n - 1n), Float32Array.of(1, 0, 0, 1, -9, -9), 1);
+      index.save('i');
+      fs.writeFileSync('i.json', record({ bytes: fs.statSync('i').size }));
+      await ApproximateIndex.open('i').search(corpus(), corpus(), { k: 3, threads: 1 });
+    },
+    line: 'i: the index finds fewer than 3 rows for query 0; ask for fewer, or search exactly',
+    status: 1,
+  },
   // ---- models and tokenizers
   {
     what: 'TokenBatch of a text that is too long',
@@ -358,6 +404,38 @@ export const refusedUses: readonly RefusedUse[] = [
     use: () => ensureDriver({ driver: 'other' as never }),
     line: 'ensureDriver: driver must be lavapipe or swiftshader, found "other"',
   },
+  // ---- folders of models
+  {
+    what: 'OutputFolder.open with a lock that says nothing',
+    files: { 'out/.dawntune.lock': '{' },
+    use: () => OutputFolder.open('out'),
+    line: 'out/.dawntune.lock: expected JSON, found a text that ends too early, after "{"; if no run writes there, remove this file',
+    status: 1,
+  },
+  {
+    what: 'OutputFolder.open with a folder in the place of a file',
+    files: { 'out/config.json': null },
+    use: () => OutputFolder.open('out'),
+    line: 'out/config.json: expected a file or nothing, as a model is written there, found a folder',
+  },
+  {
+    what: 'OutputFolder.open where what was left cannot be removed',
+    files: { 'out/.dawntune-save.checkpoint-1.writing/a': '' },
+    before: () => failing('rmSync', /checkpoint-1\.writing$/, 'EIO'),
+    use: () => OutputFolder.open('out'),
+    line: 'out: cannot write: the disk reports an error; look after the disk, or give a folder on another one',
+    status: 1,
+  },
+  {
+    what: 'compareTokenizer of a large file',
+    files: { 'a.txt': '' },
+    before: () => {
+      fs.truncateSync('a.txt', 2 ** 28 + 1);
+      return {};
+    },
+    use: () => compareTokenizer({ folder: golden('model'), lines: 'a.txt', threads: 0, seconds: 0 }),
+    line: 'a.txt: expected at most 256 MiB, found 257',
+  },
   // ---- the device
   {
     what: 'Gpu.checkGuards of a device without them',
@@ -392,7 +470,97 @@ export const refusedUses: readonly RefusedUse[] = [
     use: loading('{"optimizer":"AdamW","steps":1,"updates":{"0":1}}'),
     line: 'a.safetensors: "0.exp_avg": expected f32 [1], found no such tensor',
   },
+  {
+    what: 'copyToTexture of rows that are not there',
+    use: onGpu((gpu) => {
+      const tensor = Tensor.from(gpu, [1, 2], [2]).keep();
+      try {
+        gpu.copyToTexture(tensor.bindingRange(0, 2), 256, 4, 9, { kind: 'rgba32uint 4x9' } as never);
+      } finally {
+        tensor.dispose();
+      }
+    }),
+    line: 'copyToTexture: no 9 rows of 4 texels, 256 bytes apart, in 16 bytes',
+    status: 1,
+  },
+  {
+    what: 'a launch with operands that are not its buffers',
+    use: onGpu((gpu) => {
+      const tensor = Tensor.from(gpu, [1, 2], [2]).keep();
+      try {
+        const buffers = { a: 'array<f32>', out: 'array<f32>' };
+        const shader = new Shader({ label: 'copy', params: {}, buffers, body: '' });
+        shader.launch(
+          gpu,
+          { a: flat(tensor) },
+          () => ({}),
+          () => 1,
+        );
+      } finally {
+        tensor.dispose();
+      }
+    }),
+    line: 'copy: operands a for the buffers a, out',
+    status: 1,
+  },
+  {
+    what: 'a gather into an array of another size',
+    use: onGpu(async (gpu) => {
+      const tensor = Tensor.from(gpu, [1, 2, 3, 4], [4]).keep();
+      const gather = gpu.beginGather([tensor.bindingRange(0, 4)]);
+      try {
+        await gather.into(new Uint8Array(4));
+      } finally {
+        await gather.into(new Uint8Array(16));
+        tensor.dispose();
+      }
+    }),
+    line: 'read: 16 bytes into an array of 4',
+    status: 1,
+  },
   // ---- ranks
+  {
+    what: 'an exchange of too few parts through a thread',
+    use: () => carried((rank) => rank.exchange([])),
+    line: 'an exchange of 0 parts among 1 ranks',
+    status: 1,
+  },
+  {
+    what: 'a carried rank after close',
+    use: () =>
+      carried(async (rank) => {
+        await rank.close();
+        await rank.barrier();
+      }),
+    line: 'rank 0 is closed',
+    status: 1,
+  },
+  {
+    what: 'broadcastModel of two models',
+    use: () => {
+      const ranks = new EmulatedRanks(2);
+      const model = (shape: number[]) =>
+        ({ store: { parameters: [{ name: 'a', shape, trainable: true }] } }) as never;
+      return Promise.all([
+        broadcastModel(model([1]), ranks.rank(0)).catch(() => {}),
+        broadcastModel(model([2]), ranks.rank(1)),
+      ]);
+    },
+    line: 'rank 1 has another model than rank 0: expected a [1], found a [2]',
+    status: 1,
+  },
+  {
+    what: 'checkRanks of goldens that do not fit together',
+    use: () =>
+      checkRanks(
+        {
+          folder: 'd',
+          json: (name: string) => (name === 'cross_device.json' ? { source_case: 'x' } : []),
+        } as never,
+        undefined,
+      ),
+    line: 'd/cross_device.json: no loss case "x"',
+  },
   {
     what: 'an exchange of too few parts',
     use: () => new EmulatedRanks(2).rank(0).exchange([]),

@@ -5,9 +5,10 @@ import fs from 'node:fs';
 import net from 'node:net';
 import { golden } from '../repository.js';
 import type { RefusedCalls } from './call.js';
-import { failing } from './faults.js';
+import { being, failing } from './faults.js';
 import { data } from './inputs.js';
 
+const exists = fs.existsSync;
 const RECORD = fs.readFileSync(golden('run-record.json'), 'utf8');
 
 export const otherCommands: RefusedCalls = {
@@ -102,6 +103,22 @@ export const otherCommands: RefusedCalls = {
       line: '--output_dir: a.jsonl: cannot be written: is no folder',
     },
     { words: 'word', line: 'unexpected argument "word": expected a flag' },
+    {
+      words: '--output_dir out',
+      before: () =>
+        being(fs, 'existsSync', (file) => !/diagnosticMessages/.test(String(file)) && exists(file)),
+      line: 'the demo reads its texts from the package typescript 6 and did not find it: npm install typescript@6.0.3',
+    },
+    {
+      words: '--output_dir out',
+      before: () => failing('readFileSync', /diagnosticMessages/, 'ENOENT'),
+      line: /diagnosticMessages\.generated\.json: the demo needs this file of typescript: no such file or folder$/,
+    },
+    {
+      words: '--output_dir out',
+      before: () => being(fs, 'existsSync', (file) => !/package\.json$/.test(String(file)) && exists(file)),
+      line: /: not inside a package: the demo's tokenizer lies beside its package\.json; install dawntune again$/,
+    },
   ],
   parity: [
     { words: '', line: 'parity: expected one folder of goldens, found 0' },

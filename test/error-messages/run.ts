@@ -1,11 +1,15 @@
 /** Makes the calls of the table in this process. */
+import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { commands } from '../../src/cli/commands.js';
 import { type Refusal, refusalOf } from '../refusal.js';
 import { golden } from '../repository.js';
 import type { RefusedCall, RefusedUse } from './call.js';
+
+const FRONT_DOOR = fileURLToPath(new URL('../../src/cli/main.js', import.meta.url));
 
 /** What was told, and which file of the source made the error. */
 export interface ToldLine extends Refusal {
@@ -23,6 +27,17 @@ export const toldBy = (name: string, call: RefusedCall): Promise<ToldLine> =>
     const command = await commands.get(name)!.load();
     return { run: command, argv };
   });
+
+/** The same of `dawntune` with these words, in a process of its own. */
+export const toldByProcess = (call: RefusedCall): Promise<ToldLine> =>
+  told(call, false, async (named) => ({
+    run: async (argv) => {
+      const { status, stderr } = spawnSync(process.execPath, [FRONT_DOOR, ...argv], { encoding: 'utf8' });
+      process.stderr.write(stderr);
+      return status ?? -1;
+    },
+    argv: call.words.split(' ').map(named),
+  }));
 
 /** The same of a call of the library. */
 export const toldByUse = (use: RefusedUse): Promise<ToldLine> =>

@@ -12,8 +12,10 @@ import { flags } from './flags.js';
 import { hub } from './hub.js';
 import { mineScoreSplit } from './mine-score-split.js';
 import { modelFolder } from './model-folder.js';
+import { notFinite } from './not-finite.js';
 import { otherCommands } from './other-commands.js';
 import { outputFolder } from './output-folder.js';
+import { setUp } from './set-up.js';
 import { settingsFile } from './settings-file.js';
 import { trainingData } from './training-data.js';
 
@@ -23,6 +25,8 @@ const subjects: readonly RefusedCalls[] = [
   trainingData,
   modelFolder,
   damagedWeights,
+  notFinite,
+  setUp,
   hub,
   outputFolder,
   encode,

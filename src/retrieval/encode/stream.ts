@@ -53,7 +53,7 @@ const MOST_TOKENS = 1 << 22;
  * The embeddings of `texts`, a window after the other, in input order. What is not told is as the model's folder says.
  * `tokenizer`: itself, or threads of it, which tokenize ahead of the GPU; the embeddings are the same.
  * @throws InputError for what is no text, prompts and lengths that the model has no room for, and an unknown
- * representation; ShapeError for sizes that are none.
+ * representation; ShapeError for sizes that are none; MachineError for values that are not finite.
  */
 export async function* encodeStream(
   model: M3Model,
@@ -98,7 +98,7 @@ export async function* encodeStream(
           : undefined;
       windows.work();
       yield async () => {
-        if (read) values.put(members, await read());
+        if (read) values.put(members, await read(), model.store.precision);
         options.onBatch?.({
           texts: members.length,
           tokens: members.reduce((sum, text) => sum + window.ids[text]!.length, 0),

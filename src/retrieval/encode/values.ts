@@ -1,8 +1,11 @@
 /** The values of batches, from the GPU to where the texts of a window stand, and from one rank to the others. */
+import type { FloatDType } from '../../kernels/launch/formats.js';
+import { allFinite } from '../../models/encoder-weights.js';
 import type { M3Model } from '../../models/m3.js';
 import { TokenBatch } from '../../models/token-batch.js';
 import { bytesOf, type Communicator } from '../../ranks/communicator.js';
 import { noGrad, scope } from '../../tensor/scope.js';
+import { notFinite } from '../not-finite.js';
 import type { EncodedTexts, Representation } from './encoded.js';
 import type { Window } from './windows.js';
 
@@ -89,9 +92,19 @@ export class WindowValues {
     this.colbert = new Array(wanted.colbertWidth > 0 ? length : 0);
   }
 
-  /** `members`: places in the window of the batch's texts. */
-  put(members: readonly number[], { dense, weights, colbert }: BatchValues): void {
+  /**
+   * `members`: places in the window of the batch's texts. `textOf`: a text for messages, by its place.
+   * @throws MachineError for a value that is not finite: it would spread to whatever is computed from it.
+   */
+  put(
+    members: readonly number[],
+    values: BatchValues,
+    precision: FloatDType,
+    textOf = (place: number) => `text ${this.window.first + place + 1} of the input`,
+  ): void {
+    const { dense, weights, colbert } = values;
     const { denseWidth, colbertWidth } = this.wanted;
+    if (![dense, weights, colbert].every(allFinite)) this.refuse(members, values, precision, textOf);
     let begin = 0;
     members.forEach((text, s) => {
       const ids = this.window.ids[text]!;
@@ -104,6 +117,33 @@ export class WindowValues {
         this.colbert[text] = colbert.subarray((begin + 1) * colbertWidth, end * colbertWidth);
       begin = end;
     });
+  }
+
+  /** Names the first text of a batch that has a value which is not finite. */
+  private refuse(
+    members: readonly number[],
+    { dense, weights, colbert }: BatchValues,
+    precision: FloatDType,
+    textOf: (place: number) => string,
+  ): never {
+    const { denseWidth, colbertWidth } = this.wanted;
+    let first = { place: Number.POSITIVE_INFINITY, value: Number.NaN };
+    let begin = 0;
+    for (const [s, place] of members.entries()) {
+      const end = begin + this.window.ids[place]!.length;
+      const own = [
+        dense.subarray(s * denseWidth, (s + 1) * denseWidth),
+        weights.subarray(begin, end),
+        colbert.subarray(begin * colbertWidth, end * colbertWidth),
+      ];
+      begin = end;
+      if (place > first.place || own.every(allFinite)) continue;
+      const value = own
+        .map((part) => part.find((each) => !Number.isFinite(each)))
+        .find((each) => each !== undefined)!;
+      first = { place, value };
+    }
+    throw notFinite(`the values of ${textOf(first.place)} are`, first.value, precision);
   }
 
   /** What each rank has put, those of `batches` that it owns, is put on all ranks. */

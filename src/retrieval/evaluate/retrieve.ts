@@ -4,7 +4,6 @@
  * vectors of a corpus are kept while they are few; otherwise the candidates alone are encoded a second time.
  */
 
-import { MachineError } from '../../errors.js';
 import type { Work } from '../../progress.js';
 import type { Communicator } from '../../ranks/communicator.js';
 import { type ColbertPair, colbertPairScores } from '../colbert-pairs.js';
@@ -12,6 +11,7 @@ import type { Embedder } from '../embedder/open.js';
 import type { EncodedTexts, Representation } from '../encode/encoded.js';
 import { encodeStream } from '../encode/stream.js';
 import { tellEncoded } from '../encode/telling.js';
+import { notFinite } from '../not-finite.js';
 import { searchExact } from '../search/exact.js';
 import { innerProduct } from '../search/float64.js';
 import { type InvertedIndex, InvertedIndexBuilder } from '../search/inverted-index.js';
@@ -306,13 +306,15 @@ class Retrieval {
     return candidates;
   }
 
-  /** Dense vectors were looked at by the search, and weights that are no numbers by the index. */
+  /** The vectors were looked at when they were encoded; long ones can have products beyond f32. */
   private requireFinite(candidates: readonly Candidates[]): void {
     for (const [q, { indices, colbert }] of candidates.entries()) {
       const at = colbert.findIndex((score) => !Number.isFinite(score));
       if (at < 0) continue;
-      throw new MachineError(
-        `the ColBERT score of query ${q + 1} and document ${indices[at]! + 1} is not finite (${colbert[at]}); without --fp16 the model computes in a wider range`,
+      throw notFinite(
+        `the ColBERT score of query ${q + 1} and document ${indices[at]! + 1} is`,
+        colbert[at]!,
+        this.embedder.model.store.precision,
       );
     }
   }

@@ -6,7 +6,7 @@
  */
 
 import { concat } from '../../autograd/index.js';
-import { MachineError, ShapeError } from '../../errors.js';
+import { ShapeError } from '../../errors.js';
 import { maxSim } from '../../kernels/maxsim/maxsim.js';
 import { maxSimPairs, type TokenPair } from '../../kernels/maxsim/pair-layout.js';
 import type { M3Model } from '../../models/m3.js';
@@ -20,6 +20,7 @@ import { representations as all, type Representation } from '../encode/encoded.j
 import { BATCH_TOKENS, type EncodeStreamOptions } from '../encode/stream.js';
 import { lexicalWeights } from '../encode/values.js';
 import { packed, Windows } from '../encode/windows.js';
+import { notFinite } from '../not-finite.js';
 import { type TextOptions, textReading } from '../texts.js';
 import { InvertedPairs, type Pairs } from './pairs.js';
 import { SpooledQueries } from './queries.js';
@@ -284,8 +285,10 @@ class PassageBatches {
         count++;
         for (const name of this.wanted)
           if (!Number.isFinite(this.scores[name]![slot]))
-            throw new MachineError(
-              `the ${name} score of query ${this.pairs.queryOf(slot)} and passage ${passage} is not finite (${this.scores[name]![slot]}); without --fp16 the model computes in a wider range`,
+            throw notFinite(
+              `the ${name} score of query ${this.pairs.queryOf(slot) + 1} and passage ${passage + 1} is`,
+              this.scores[name]![slot]!,
+              this.model.store.precision,
             );
       }
     return count;

@@ -4,7 +4,7 @@
  * (docs/spec/flagembedding-m3.md §7.2): the query cut to its own length, then the passage to what is left.
  */
 import { Column } from '../../data/column.js';
-import { InputError, MachineError, ShapeError } from '../../errors.js';
+import { InputError, ShapeError } from '../../errors.js';
 import type { CrossEncoder } from '../../models/cross-encoder.js';
 import { TokenBatch } from '../../models/token-batch.js';
 import type { Communicator } from '../../ranks/communicator.js';
@@ -13,6 +13,7 @@ import { TokenizerThreads } from '../../tokenizer/threads.js';
 import { requireText, type Tokenizer } from '../../tokenizer/tokenizer.js';
 import { BATCH_TOKENS } from '../encode/stream.js';
 import { packed, sharedInTurns } from '../encode/windows.js';
+import { notFinite } from '../not-finite.js';
 
 /** Settings of `rerankPairs`. */
 export interface RerankOptions {
@@ -157,9 +158,7 @@ export async function rerankPairs(
         for (const [i, pair] of members.entries()) {
           const logit = logits[i]!;
           if (!Number.isFinite(logit))
-            throw new MachineError(
-              `the score of pair ${first + pair + 1} is not finite (${logit}); without --fp16 the model computes in a wider range`,
-            );
+            throw notFinite(`the score of pair ${first + pair + 1} is`, logit, model.precision);
           scores.set(first + pair, normalize ? 1 / (1 + Math.exp(-logit)) : logit);
         }
         scoredTokens += tokens;

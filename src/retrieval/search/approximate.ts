@@ -156,7 +156,11 @@ export async function buildApproximateIndex(
     const record: IndexRecord = { format: 'dawntune usearch index', ...settings, width, count, bytes };
     writeFileAtomic(recordFile(file), `${JSON.stringify(record, null, 2)}\n`);
   } catch (error) {
-    fs.rmSync(temporary, { force: true });
+    try {
+      fs.rmSync(temporary, { force: true });
+    } catch {
+      // What made the writing fail is what there is to say.
+    }
     if (error instanceof InputError || error instanceof MachineError) throw error;
     throw new InputError(`${printable(file)}: cannot write the index: ${systemReason(error)}`);
   }
