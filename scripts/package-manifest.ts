@@ -1,7 +1,8 @@
 /**
- * What `npm pack` runs before and after (`prepack`, `postpack`): the package.json that is packed has no scripts and no
- * development dependencies. They are the clone's; where the package is installed they could not run. After a `npm pack`
- * that was killed in between, `node dist/scripts/package-manifest.js after` gives the clone its own back.
+ * What `npm pack` runs before and after (`prepack`, `postpack`): the package.json that is packed has no scripts, no
+ * development dependencies and no leave for scripts of others. They are the clone's; where the package is installed they
+ * could not run, or mean nothing. After a `npm pack` that was killed in between,
+ * `node dist/scripts/package-manifest.js after` gives the clone its own back.
  */
 import fs from 'node:fs';
 import path from 'node:path';
@@ -14,7 +15,9 @@ const whole = path.join(root, 'dist', 'package.json.whole');
 switch (process.argv[2]) {
   case 'before': {
     fs.copyFileSync(manifest, whole, fs.constants.COPYFILE_EXCL);
-    const { scripts, devDependencies, ...packed } = JSON.parse(fs.readFileSync(manifest, 'utf8'));
+    const { scripts, devDependencies, allowScripts, ...packed } = JSON.parse(
+      fs.readFileSync(manifest, 'utf8'),
+    );
     fs.writeFileSync(manifest, `${JSON.stringify(packed, null, 2)}\n`);
     break;
   }

@@ -137,6 +137,22 @@ test('the scripts of package.json run in the shell of Windows too', () => {
   }
 });
 
+test('npm is told of every package that has an install script, so that it warns of none', () => {
+  const read = (name: string): unknown =>
+    JSON.parse(fs.readFileSync(path.join(repositoryRoot, name), 'utf8'));
+  const { packages } = read('package-lock.json') as {
+    readonly packages: Readonly<Record<string, { readonly hasInstallScript?: boolean }>>;
+  };
+  const having = Object.keys(packages).filter((name) => packages[name]!.hasInstallScript && name !== '');
+  const { allowScripts } = read('package.json') as {
+    readonly allowScripts: Readonly<Record<string, boolean>>;
+  };
+  assert.deepEqual(
+    Object.keys(allowScripts),
+    having.map((name) => name.replace(/^.*node_modules\//, '')),
+  );
+});
+
 /** What a program that runs on every system does not do, with a line that does it. */
 const REFUSED_LINES: readonly (readonly [what: string, refused: RegExp, example: string])[] = [
   [
