@@ -58,6 +58,12 @@ export const scoreInteropFlags = group('Comparison', {
   reranker_name_or_path: optional(text('a folder'), 'a reranker; by default the two of the goldens'),
 });
 
+export const lossInteropFlags = group('Comparison', {
+  python: required(text('a path'), 'a Python with torch and sentence-transformers'),
+  rows: withDefault(integer(2, 1000), 12, 'rows of the goldens, all in one batch'),
+  model_name_or_path: optional(text('a folder'), 'an encoder; by default the golden one'),
+});
+
 export const graphInteropFlags = {
   ...group('Comparison', {
     python: required(text('a path'), 'a Python with torch'),
