@@ -4,10 +4,12 @@
  * this machine can be weighed; `--run` takes the steps too and shows both. `--long` weighs one sequence of 1k to 8k
  * tokens instead.
  */
+
 import { InputError, MachineError } from '../src/errors.js';
 import { parseFlags } from '../src/flags.js';
 import { Gpu } from '../src/gpu/gpu.js';
-import { formatBytes, type MemoryReport } from '../src/gpu/memory.js';
+import type { MemoryReport } from '../src/gpu/memory.js';
+import { formatBytes } from '../src/show.js';
 import { memoryFlags } from './options.js';
 import {
   type BatchShape,

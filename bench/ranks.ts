@@ -2,11 +2,12 @@
  * `dawntune bench ranks`: what several ranks cost. How fast their sums are, by who carries, beside a copy by one thread;
  * how much of a step's exchange its backward hides; what a step of bge-m3 sends.
  */
+
 import { InputError } from '../src/errors.js';
 import { type FlagValues, parseFlags } from '../src/flags.js';
 import { Gpu } from '../src/gpu/gpu.js';
-import { formatBytes } from '../src/gpu/memory.js';
 import type { WireFormat } from '../src/ranks/communicator.js';
+import { formatBytes } from '../src/show.js';
 import { scalingFlags, stepFlags } from './options.js';
 import type { ExchangeRow } from './ranks/exchange.js';
 import { type CarrierName, ranksFlags } from './ranks/flags.js';

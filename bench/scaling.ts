@@ -3,9 +3,10 @@
  * comes from taking the step on a device that only accounts, with ranks that count what they send
  * (ranks/planned-steps.ts); a test holds it to what ranks that really train take and send.
  */
+
 import { parseFlags } from '../src/flags.js';
 import { Gpu } from '../src/gpu/gpu.js';
-import { formatBytes } from '../src/gpu/memory.js';
+import { formatBytes } from '../src/show.js';
 import { scalingFlags } from './options.js';
 import { type CostRow, costOfWay, nameOf, WAYS, type Way } from './ranks/ways.js';
 import { toCsv } from './report/csv.js';

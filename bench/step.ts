@@ -3,12 +3,13 @@
  * weights, on rows of a JSONL file, by default the package's own; on one rank or several. The weights are checked after
  * the last step: a run that leaves tensors as they were, or makes one that is not finite, is an error and no figure.
  */
+
 import { InputError, MachineError } from '../src/errors.js';
 import { type FlagValues, parseFlags } from '../src/flags.js';
 import type { Decision } from '../src/gpu/choices.js';
 import { Gpu } from '../src/gpu/gpu.js';
-import { formatBytes } from '../src/gpu/memory.js';
 import { tuneAsked, tuningSummary, useWinners } from '../src/kernels/tuning.js';
+import { formatBytes } from '../src/show.js';
 import { requireMemory } from '../src/train/memory/memory-plan.js';
 import { RunProfile, type WrittenProfile } from '../src/train/run/profile.js';
 import { stepFlags } from './options.js';

@@ -22,6 +22,9 @@ export const phases = [
   'score',
   'mine',
   'split',
+  'check',
+  'install',
+  'measure',
 ] as const;
 /** One of `phases`. */
 export type Phase = (typeof phases)[number];
@@ -37,6 +40,8 @@ export const units = [
   'queries',
   'documents',
   'pairs',
+  'probes',
+  'packages',
 ] as const;
 /** One of `units`. */
 export type Unit = (typeof units)[number];

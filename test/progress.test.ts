@@ -263,6 +263,48 @@ test('signs of work draw what stands still once a second, and nothing is drawn f
   display.end();
 });
 
+test('compiling ends with the newest kernel: where none follows, the bar is that of the work they were for', () => {
+  const screen = new Screen();
+  const display = screen.display();
+  display.at({ phase: 'measure', done: 0, total: 4, unit: 'rows', subject: 'peaks' });
+  for (const n of [1, 2, 3]) {
+    screen.now = n;
+    display.at({ phase: 'compile', done: n, unit: 'kernels' });
+  }
+  assert.match(screen.shown().at(-1)!, /^compiling 3 kernels .* 0:02$/);
+  // A sign of other work, long after.
+  screen.now = 30;
+  display.tick();
+  assert.match(screen.shown().at(-1)!, /^measuring 0\/4 rows .* peaks · 0:30$/);
+  // What is measured now is no other work, and leaves no line behind.
+  screen.now = 40;
+  display.at({ phase: 'measure', done: 1, total: 4, unit: 'rows', subject: 'copy' });
+  assert.match(screen.shown().at(-1)!, /^measuring 1\/4 rows .* copy /);
+  assert.equal(screen.shown().length, 1);
+  display.end();
+  const records = new Screen();
+  const told = records.display({ mode: 'json' });
+  told.at({ phase: 'train', done: 0, total: 9, unit: 'steps' });
+  told.at({ phase: 'compile', done: 1, unit: 'kernels' });
+  records.now = 2;
+  told.at({ phase: 'compile', done: 2, unit: 'kernels' });
+  records.now = 60;
+  told.at({ phase: 'train', done: 1, total: 9, unit: 'steps' });
+  told.end();
+  const compiled = records.text
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line))
+    .filter(({ phase }) => phase === 'compile');
+  assert.deepEqual(
+    compiled.map(({ done, seconds }) => [done, seconds]),
+    [
+      [1, 0],
+      [2, 2],
+    ],
+  );
+});
+
 test('a terminal that is made narrower is drawn anew in its width', () => {
   const screen = new Screen();
   const display = screen.display();

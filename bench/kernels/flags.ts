@@ -6,6 +6,7 @@ import {
   decimal,
   group,
   optional,
+  progressFlag,
   text,
   type ValueType,
   withDefault,
@@ -74,6 +75,7 @@ export const kernelsFlags = {
     ),
   }),
   ...compareFlags,
+  ...progressFlag,
   ...adapterFlag,
   ...debugFlag,
 };

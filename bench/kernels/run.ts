@@ -14,6 +14,7 @@ import { type OldReport, printComparison, readReport } from '../report/compare.j
 import { toCsv } from '../report/csv.js';
 import { requireComparison, requireOneFormat } from '../report/flags.js';
 import { machineLine, machineOf } from '../report/machine.js';
+import { type Output, standardOutput } from '../report/told.js';
 import { kernelsFlags } from './flags.js';
 import { clockOf, measure } from './measure.js';
 import { kernelPage } from './page.js';
@@ -30,17 +31,6 @@ export interface KernelSuite {
   readonly all: readonly Family[];
 }
 
-/** Where lines go; the command gives the standard streams. */
-export interface Output {
-  readonly out: (text: string) => void;
-  readonly note: (text: string) => void;
-}
-
-const standard: Output = {
-  out: (text) => void process.stdout.write(text),
-  note: (text) => void process.stderr.write(text),
-};
-
 /** Milliseconds within which a second signal is the first once more. */
 const SECOND_SIGNAL = 500;
 
@@ -52,11 +42,12 @@ type KernelOptions = FlagValues<typeof kernelsFlags>;
 export async function runKernelSuite(
   suite: KernelSuite,
   argv: readonly string[],
-  output: Output = standard,
+  given?: Output,
 ): Promise<number> {
-  const { values: options, given, notices } = parseFlags(kernelsFlags, argv);
+  const { values: options, given: flags, notices } = parseFlags(kernelsFlags, argv);
+  const output = given ?? standardOutput(options.progress);
   for (const notice of notices) output.note(`${notice}\n`);
-  refuseContradictions(options, given);
+  refuseContradictions(options, flags);
   // Before anything is measured.
   const old = options.compare === null ? null : readReport(options.compare, suite.name, oldRow);
   if (options.html !== null) requireWritable('--html', options.html);
@@ -78,11 +69,13 @@ export async function runKernelSuite(
       return 0;
     }
     const report = await measureSuite(gpu, suite, options, output, stop);
+    output.end?.();
     if (options.html !== null) writeFileAtomic(options.html, kernelPage(report, suite.families));
     const status = deliver(report, options, old, output);
     return stop.signal === undefined ? status : 128 + os.constants.signals[stop.signal];
   } finally {
     for (const signal of SIGNALS) process.off(signal, onSignal);
+    output.end?.();
     await gpu?.close();
   }
 }
@@ -112,16 +105,22 @@ async function measureSuite(
   );
   const width = Math.max(...keys.map((key) => key.length));
   say(`${machineLine(machine)}\n`);
+  const tell = (done: number, subject: string) =>
+    output.progress?.({ phase: 'measure', done, total: keys.length, unit: 'rows', subject });
+  tell(0, 'peaks');
   const peaks = await measurePeaks(gpu, suite.all);
   say(`${peaksLine(shownPeaks(peaks))}\n${headerLine(width)}\n`);
   const rows: KernelRow[] = [];
   for (const each of selected) {
     if (stop.signal !== undefined) break;
+    tell(rows.length, kernelName(each.family, each.case.name));
     for (const row of await measureCase(gpu, each, options.minTime, peaks)) {
       rows.push(row);
       say(`${rowLine(row, width)}\n`);
     }
   }
+  if (stop.signal === undefined)
+    output.progress?.({ phase: 'measure', done: rows.length, total: keys.length, unit: 'rows' });
   const complete = stop.signal === undefined;
   if (!complete)
     output.note(`${stop.signal}: stopped; what was measured is given, which is not all that was asked for\n`);

@@ -52,13 +52,27 @@ const STILL_SECONDS = 1;
 const DEPTH: Partial<Record<Phase, number>> = { evaluate: 1, save: 1, compile: 2 };
 const depthOf = ({ phase }: Work) => DEPTH[phase] ?? 0;
 /** What is gone from the terminal when it is done: nobody started the command for it. */
-const PASSING: ReadonlySet<Phase> = new Set(['read', 'load', 'plan', 'compile', 'evaluate', 'save']);
+const PASSING: ReadonlySet<Phase> = new Set([
+  'read',
+  'load',
+  'plan',
+  'compile',
+  'evaluate',
+  'save',
+  'check',
+  'install',
+]);
+
+/** Of these the subject is what is looked at just now: with another one the same work goes on. */
+const PASSING_SUBJECTS: ReadonlySet<Phase> = new Set(['check', 'measure']);
 
 /** A piece of work that is under way. */
 interface Current {
   work: Work;
   readonly pace: Pace;
   readonly began: number;
+  /** When there was news of it. */
+  heard: number;
   /** Kernels were compiled since the last news of it. */
   interrupted: boolean;
   /** When, and of how much, a line or a record was last written. */
@@ -126,6 +140,7 @@ export class Display {
     else pace.reached(now, work.done, work.tokens);
     current.interrupted = false;
     current.work = work;
+    current.heard = now;
     if (work.ended || (PASSING.has(work.phase) && work.done === work.total)) {
       this.pop(now);
       if (this.mode === 'bar') this.redraw();
@@ -136,6 +151,7 @@ export class Display {
   tick(): void {
     const current = this.stack.at(-1);
     if (!current || this.mode !== 'bar') return;
+    if (this.forgetCompiled()) return;
     if (this.clock() - this.drawn >= STILL_SECONDS) this.draw();
   }
 
@@ -160,7 +176,7 @@ export class Display {
     }
     const { done, tokens } = work;
     const current: Current = {
-      ...{ work, pace: new Pace(now, done, tokens), began: now, interrupted: false },
+      ...{ work, pace: new Pace(now, done, tokens), began: now, heard: now, interrupted: false },
       ...{ told: Number.NEGATIVE_INFINITY, toldDone: undefined },
     };
     this.stack.push(current);
@@ -186,10 +202,23 @@ export class Display {
       }
     }
     this.stack.pop();
-    this.stack.at(-1)?.pace.resume(now);
+    this.stack.at(-1)?.pace.resume(untilOf(current, now));
     // What is below is drawn with the next news of it.
     this.drawn = Number.NEGATIVE_INFINITY;
     if (this.mode === 'bar' && this.stack.length === 0) this.leave();
+  }
+
+  /**
+   * Kernels are compiled within a turn of this thread and nobody says which is the last: where there was no news of them for
+   * a while, the work goes on for which they were.
+   */
+  private forgetCompiled(): boolean {
+    const current = this.stack.at(-1);
+    const now = this.clock();
+    if (current?.work.phase !== 'compile' || now - current.heard < STILL_SECONDS) return false;
+    this.pop(now);
+    this.redraw();
+    return true;
   }
 
   private tell(current: Current, now: number): void {
@@ -202,7 +231,7 @@ export class Display {
 
   private emit(current: Current, now: number): void {
     const { work, pace, began } = current;
-    this.record(progressRecord(work, pace, began, now));
+    this.record(progressRecord(work, pace, began, untilOf(current, now)));
     current.told = now;
     current.toldDone = work.done;
   }
@@ -213,7 +242,8 @@ export class Display {
 
   private plain(current: Current, now: number): void {
     const { work, pace, began } = current;
-    this.write(`${progressLine({ work, pace, began, now }, undefined, this.glyphs, false)}\n`);
+    const told = { work, pace, began, now: untilOf(current, now) };
+    this.write(`${progressLine(told, undefined, this.glyphs, false)}\n`);
     current.told = this.quiet = now;
     current.toldDone = work.done;
   }
@@ -223,7 +253,10 @@ export class Display {
   private begin(): void {
     this.stream.on('resize', this.redraw);
     process.on('exit', this.clear);
-    this.timer = setInterval(this.redraw, 1000 * STILL_SECONDS).unref();
+    const still = () => {
+      if (!this.forgetCompiled()) this.redraw();
+    };
+    this.timer = setInterval(still, 1000 * STILL_SECONDS).unref();
   }
 
   private leave(): void {
@@ -243,7 +276,8 @@ export class Display {
     // What ends in the last column would wrap on some terminals.
     const columns = Math.max(1, (this.stream.columns || this.width) - 1);
     const { work, pace, began } = current;
-    const line = progressLine({ work, pace, began, now }, columns, this.glyphs);
+    const told = { work, pace, began, now: untilOf(current, now) };
+    const line = progressLine(told, columns, this.glyphs);
     const width = widthOf(line);
     this.write(this.escapes ? `${line}\x1b[J\r` : `${line}${' '.repeat(Math.max(0, this.shown - width))}\r`);
     this.shown = width;
@@ -269,6 +303,9 @@ export class Display {
   }
 }
 
+/** Until when work is known to have gone on: compiling to the newest kernel, other work to this moment. */
+const untilOf = ({ work, heard }: Current, now: number): number => (work.phase === 'compile' ? heard : now);
+
 /** Streams that displays have, and whether each is lost: a terminal that was closed, a reader that ended. */
 const streams = new WeakMap<ErrorStream, { lost: boolean }>();
 
@@ -288,7 +325,8 @@ function isLost(stream: ErrorStream): boolean {
 /** Whether `next` is news of the same work; what begins anew has less done. */
 function goesOn(before: Work, next: Work): boolean {
   if (before.phase !== next.phase || next.ended) return before.phase === next.phase;
-  return before.unit === next.unit && before.subject === next.subject && next.done >= before.done;
+  if (before.subject !== next.subject && !PASSING_SUBJECTS.has(next.phase)) return false;
+  return before.unit === next.unit && next.done >= before.done;
 }
 
 /** As programs of continuous integration say of themselves. */

@@ -1,7 +1,6 @@
 /** Progress for people: one line in so many columns, the more important the longer it stays when there is little room. */
-import { formatBytes } from '../gpu/memory.js';
 import type { Phase, Work } from '../progress.js';
-import { messageLine } from '../show.js';
+import { formatBytes, messageLine } from '../show.js';
 import { cutTo, widthOf } from './columns.js';
 import type { Pace } from './pace.js';
 
@@ -21,6 +20,9 @@ const WORDS: Record<Phase, string> = {
   score: 'scoring',
   mine: 'mining',
   split: 'splitting',
+  check: 'looking at this machine',
+  install: 'installing',
+  measure: 'measuring',
 };
 
 /** What is written where a terminal shows more than ASCII, and elsewhere. */

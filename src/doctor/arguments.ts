@@ -6,6 +6,7 @@ import {
   type FlagValues,
   group,
   parseFlags,
+  progressFlag,
   withDefault,
 } from '../flags.js';
 
@@ -14,6 +15,7 @@ export const doctorFlags = {
   ...group('Output', {
     json: withDefault(boolean, false, 'print everything that was found as one JSON object'),
   }),
+  ...progressFlag,
   ...debugFlag,
 };
 

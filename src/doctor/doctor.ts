@@ -44,17 +44,28 @@ export interface DoctorReport {
   readonly problems: readonly Problem[];
 }
 
+/** What takes its time, in order. */
+const PROBES = [
+  'Dawn and adapters',
+  'the adapter that runs take',
+  'kernels',
+  'MPI',
+  'what bge-m3 takes',
+] as const;
+
 /**
  * Looks at this machine. Probes follow one another, so that none disturbs what another measures.
  * @throws InputError for an adapter that is not there.
  */
 export async function examine(
   { adapter: wanted }: Pick<DoctorArguments, 'adapter'>,
-  /** Is told what is looked at next. */
-  tell: (what: string) => void = () => {},
+  /** Is told how many probes are behind, of how many, and what is looked at next. */
+  tell: (done: number, of: number, what: string) => void = () => {},
 ): Promise<DoctorReport> {
   const { version, engines } = packageFacts();
-  tell('adapters');
+  let begun = 0;
+  const next = (what: (typeof PROBES)[number]) => tell(begun++, PROBES.length, what);
+  next('Dawn and adapters');
   const dawn = await dawnFacts();
   const loads = foundOf(dawn)?.problem === null && foundOf(dawn)?.binary !== null;
   const graphics = await attempt(graphicsFacts);
@@ -63,16 +74,20 @@ export async function examine(
     ? await probeInChild('adapters', null)
     : skipped('Dawn does not load');
   const listed = foundOf(adapters)?.adapters ?? [];
+  next('the adapter that runs take');
   const chosen: Probed<ChosenFacts> =
     listed.length > 0
       ? await probeInChild('chosen', { wanted }, { throwsInput: true })
       : skipped('there is no adapter');
   const opened = foundOf(chosen);
-  tell('kernels');
+  next('kernels');
   const kernels: Probed<readonly CheckedKernel[]> = opened
     ? await probeInChild<readonly CheckedKernel[]>('kernels', { wanted }, { seconds: 120 })
     : skipped('no adapter was opened');
-  tell('what bge-m3 takes');
+  const crashing = crashed(adapters) ? await crashingDrivers(foundOf(graphics)) : [];
+  next('MPI');
+  const mpi = await probeInChild<MpiFacts>('mpi', null);
+  next('what bge-m3 takes');
   const facts: Facts = {
     node: { version: process.versions.node, least: engines.replace(/^\D*/, '') },
     system: await attempt(systemFacts),
@@ -85,10 +100,10 @@ export async function examine(
     graphics,
     dawn,
     adapters,
-    crashing: crashed(adapters) ? await crashingDrivers(foundOf(graphics)) : [],
+    crashing,
     chosen,
     kernels,
-    mpi: await probeInChild<MpiFacts>('mpi', null),
+    mpi,
     fit: loads
       ? await probeInChild<FitFacts>('fit', {
           wanted,

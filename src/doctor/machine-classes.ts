@@ -106,7 +106,7 @@ function ofCard(kernel: CheckedKernel, name: string): Expected | null {
     return {
       rate: (bits / 8) * transfers,
       kind: 'at most',
-      source: `computed: ${bits} bits × ${transfers} GHz`,
+      source: `by the maker’s data sheet: ${bits} bits × ${transfers} GHz`,
       alarming: 0.2,
     };
   // Products of halves run on other units, of which makers tell other figures.
@@ -114,7 +114,7 @@ function ofCard(kernel: CheckedKernel, name: string): Expected | null {
   return {
     rate: lanes * 2 * gigahertz,
     kind: 'at most',
-    source: `computed: ${lanes.toLocaleString('en')} lanes × 2 × ${gigahertz} GHz`,
+    source: `by the maker’s data sheet: ${lanes.toLocaleString('en')} lanes × 2 × ${gigahertz} GHz`,
     alarming: 0.03,
   };
 }

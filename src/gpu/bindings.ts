@@ -3,10 +3,12 @@
  * wants, and never one buffer to read and to write. A command that breaks such a rule would make its whole recording
  * invalid, so it is refused before it is recorded.
  */
+
 import { MachineError } from '../errors.js';
+import { formatBytes } from '../show.js';
 import type { Capabilities } from './capabilities.js';
 import type { DeviceFaults } from './faults.js';
-import { type BufferPool, formatBytes, type PoolBuffer, type PoolEntry, type RowTexture } from './memory.js';
+import type { BufferPool, PoolBuffer, PoolEntry, RowTexture } from './memory.js';
 import type { Version } from './version.js';
 
 /** A range of a pooled buffer as a kernel sees it. */

@@ -4,9 +4,11 @@
  * end where the words begin are bound with them, so that a write out of bounds lands there. The words are looked at
  * when a buffer is given back, and in buffers that live, by `check`.
  */
+
 import { MachineError } from '../errors.js';
+import { formatBytes } from '../show.js';
 import { type Access, type Binding, entryOf } from './bindings.js';
-import { formatBytes, type PoolBuffer, type RowTexture } from './memory.js';
+import type { PoolBuffer, RowTexture } from './memory.js';
 import type { Recorder } from './recorder.js';
 import { gpuWait } from './wait.js';
 import { GPUBufferUsage, GPUMapMode } from './webgpu.js';

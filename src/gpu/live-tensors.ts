@@ -2,9 +2,10 @@
  * Which tensors are alive, and where they were made: for programs that look for what they forgot to free. Kept only when
  * the device was opened with `track`, since looking at the stack takes time for each tensor.
  */
+
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { formatBytes } from './memory.js';
+import { formatBytes } from '../show.js';
 
 /** A tensor that lives, as a device opened with `track` names it. */
 export interface LiveTensor {

@@ -10,6 +10,7 @@
  * from then on a larger free buffer takes its place, or the buffers that were unused for longest make way.
  */
 import { MachineError } from '../errors.js';
+import { formatBytes } from '../show.js';
 import { GPUBufferUsage, GPUTextureUsage } from './webgpu.js';
 
 /** What memory is for, as `Gpu.memory` tells it. */
@@ -366,11 +367,4 @@ export class BufferPool {
         `${formatBytes(this.budget)} (held: ${held || 'nothing'}); use smaller batches or lengths, or raise --max_gpu_memory`,
     );
   }
-}
-
-export function formatBytes(bytes: number): string {
-  if (bytes >= 1e9) return `${(bytes / 1e9).toFixed(2)} GB`;
-  if (bytes >= 1e6) return `${(bytes / 1e6).toFixed(1)} MB`;
-  if (bytes >= 1e3) return `${(bytes / 1e3).toFixed(1)} kB`;
-  return `${bytes} B`;
 }

@@ -2,12 +2,13 @@
  * Data in, out and across: uploads, readbacks, copies, clears, and rows of a buffer as a texture. Copies are part of the
  * open recording, so that everything happens in the order in which it was asked for.
  */
+
 import { MachineError } from '../errors.js';
+import { formatBytes } from '../show.js';
 import { type Binding, type BindingRules, countWrite } from './bindings.js';
 import type { DeviceFaults } from './faults.js';
 import {
   type BufferPool,
-  formatBytes,
   type ReadbackBuffer,
   type RowFormat,
   type RowTexture,

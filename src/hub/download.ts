@@ -9,8 +9,7 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { InputError, MachineError } from '../errors.js';
-import { formatBytes } from '../gpu/memory.js';
-import { printable, show } from '../show.js';
+import { formatBytes, printable, show } from '../show.js';
 import { readIndex } from '../weights/open.js';
 import { fetchBlob, fileUrl } from './blob.js';
 import { CacheEntry, missingOf, sizeOf } from './cache-entry.js';

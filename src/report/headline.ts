@@ -1,7 +1,8 @@
 /** What a run came to, in one look. */
-import { formatBytes } from '../gpu/memory.js';
+
 import { type Content, type Html, html } from '../html/markup.js';
 import type { RunRecord } from '../run-record/record.js';
+import { formatBytes } from '../show.js';
 import { countNumber, grouped, shortNumber } from './browser/numbers.js';
 import { curveOf, LOSS } from './curves.js';
 import { type BestMetric, bestMetric } from './evaluations.js';

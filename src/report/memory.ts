@@ -1,8 +1,9 @@
 /** GPU memory by what it is for: bars of the plan and of the highest peak, and the peaks as a table. */
-import { formatBytes } from '../gpu/memory.js';
+
 import { type Html, html } from '../html/markup.js';
 import { table } from '../html/table.js';
 import { MEMORY_PURPOSES, type MemoryPeak, type RunRecord } from '../run-record/record.js';
+import { formatBytes } from '../show.js';
 import { grouped } from './browser/numbers.js';
 import type { NamedRun } from './course.js';
 import { runName } from './run-names.js';

@@ -1,7 +1,8 @@
 /** Where a run took place, how its model is used, and what the run told. */
-import { formatBytes } from '../gpu/memory.js';
+
 import { html } from '../html/markup.js';
 import type { RunRecord } from '../run-record/record.js';
+import { formatBytes } from '../show.js';
 import { countNumber, grouped, shortNumber } from './browser/numbers.js';
 import { counted } from './numbers.js';
 import { facts, type Section } from './section.js';

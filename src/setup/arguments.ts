@@ -8,6 +8,7 @@ import {
   listOf,
   optional,
   parseFlags,
+  progressFlag,
   text,
   withDefault,
 } from '../flags.js';
@@ -20,6 +21,7 @@ export const setupFlags = {
     system: withDefault(boolean, false, 'install lavapipe for the whole machine with apt, as root'),
     driver: optional(choice(softwareDrivers), 'put this driver into the cache folder and no other'),
   }),
+  ...progressFlag,
   ...debugFlag,
 };
 

@@ -32,6 +32,7 @@ import {
   type SoftwareDriverName,
 } from '../gpu/driver-cache.js';
 import { neededLibraries } from '../gpu/elf.js';
+import { progress } from '../progress.js';
 import { printable } from '../show.js';
 import { type PackageVersion, parseDependencies, parsePrintUris, privateApt } from './apt.js';
 import { command, makeLasting, makeWorkspace, takeAway } from './workspace.js';
@@ -46,6 +47,9 @@ export const DRIVER_PACKAGES = ['mesa-vulkan-drivers', 'libvulkan1'];
  * @throws MachineError that says which step failed; InputError when the cache folder is not this user's alone.
  */
 export async function fetchDriver(name: SoftwareDriverName, replace: boolean): Promise<DriverManifest> {
+  const work = { phase: 'install', unit: 'packages', subject: name } as const;
+  const tell = (done: number, total?: number) => progress({ ...work, done, total });
+  tell(0);
   const target = driverFolder(name);
   const parent = path.dirname(target);
   const workspace = makeWorkspace();
@@ -53,7 +57,11 @@ export async function fetchDriver(name: SoftwareDriverName, replace: boolean): P
   const broken = identityOf(target);
   mkdirSync(complete, { mode: 0o700 });
   try {
-    const manifest = await (name === 'lavapipe' ? fetchLavapipe : fetchSwiftShader)(workspace, complete);
+    const manifest = await (name === 'lavapipe' ? fetchLavapipe : fetchSwiftShader)(
+      workspace,
+      complete,
+      tell,
+    );
     // What is there now and was not before, another process has put in place meanwhile: as good as ours.
     const other = readManifest(target);
     if (other && (!replace || identityOf(target) !== broken)) return other;
@@ -68,9 +76,13 @@ export async function fetchDriver(name: SoftwareDriverName, replace: boolean): P
     syncFolder(parent);
     return manifest;
   } finally {
+    progress({ ...work, done: 0, ended: true });
     rmSync(workspace, { recursive: true, force: true });
   }
 }
+
+/** Is told how many packages are unpacked, of how many. */
+type Tell = (done: number, total: number) => void;
 
 /**
  * Removes a driver that is known to be damaged, since what is loaded from it ends the process; unless another process
@@ -90,7 +102,7 @@ export function removeDriver(name: SoftwareDriverName, identity: string | undefi
 // ---------------------------------------------------------------------------------------------------------------------
 // lavapipe through apt
 
-async function fetchLavapipe(workspace: string, complete: string): Promise<DriverManifest> {
+async function fetchLavapipe(workspace: string, complete: string, tell: Tell): Promise<DriverManifest> {
   const apt = await privateApt(workspace, { unlocked: true });
   const wanted = parsePrintUris(
     await apt('apt-get', ['install', '--yes', '--print-uris', ...DRIVER_PACKAGES]),
@@ -114,11 +126,14 @@ async function fetchLavapipe(workspace: string, complete: string): Promise<Drive
   const names = packages.map((entry) => `${entry.name}=${entry.version}`);
   for (const required of DRIVER_PACKAGES)
     if (!packages.some((entry) => entry.name === required)) names.push(required);
+  tell(0, names.length);
   await apt('apt-get', ['download', ...names]);
   const archives = readdirSync(workspace).filter((file) => file.endsWith('.deb'));
   const unpacked = path.join(workspace, 'unpacked');
-  for (const archive of archives)
+  for (const [i, archive] of archives.entries()) {
+    tell(i, archives.length);
     await command('dpkg-deb', ['--extract', path.join(workspace, archive), unpacked]);
+  }
   return assemble({
     name: 'lavapipe',
     version: `mesa-vulkan-drivers ${driver?.version ?? ''}`.trim(),
@@ -163,8 +178,9 @@ export function choosePackages(
 // ---------------------------------------------------------------------------------------------------------------------
 // SwiftShader through npm
 
-async function fetchSwiftShader(workspace: string, complete: string): Promise<DriverManifest> {
+async function fetchSwiftShader(workspace: string, complete: string, tell: Tell): Promise<DriverManifest> {
   if (process.arch !== 'x64') throw new MachineError(`SwiftShader: no package for ${process.arch}`);
+  tell(0, 1);
   const npm = process.env['npm_execpath'];
   const args = ['pack', SWIFTSHADER_PACKAGE, '--pack-destination', workspace, '--silent'];
   if (npm?.endsWith('.js')) await command(process.execPath, [npm, ...args]);

@@ -8,6 +8,7 @@
 import { execFile } from 'node:child_process';
 import path from 'node:path';
 import { promisify } from 'node:util';
+import { consoleReporter } from '../console/reporter.js';
 import { InputError, MachineError } from '../errors.js';
 import type { AdapterName } from '../gpu/adapter-list.js';
 import {
@@ -90,10 +91,6 @@ function remove(name: SoftwareDriverName, folder: string | undefined, problem: s
   } catch (error) {
     throw new MachineError(`${problem}; ${(error as Error).message}`);
   }
-}
-
-function say(line: string): void {
-  process.stderr.write(`dawntune setup: ${line}\n`);
 }
 
 /** Which driver `ensureDriver` installs, and who is told. */
@@ -214,14 +211,20 @@ export interface SetupOptions {
  * @throws InputError for unknown arguments; MachineError when no driver can be had.
  */
 export async function setup(args: readonly string[], { quiet = false }: SetupOptions = {}): Promise<number> {
-  const { system, driver } = parseSetupArguments(args);
-  const progress = process.stderr.isTTY ? say : undefined;
+  const { system, driver, progress: mode } = parseSetupArguments(args);
+  const report = consoleReporter({ mode });
   let told = quiet;
+  const say = (line: string) => report.note(`dawntune setup: ${line}`);
   const note = (line: string) => {
     told = true;
     say(line);
   };
-  const { adapter } = await ensureDriver({ system, driver: driver ?? undefined, note, progress });
-  if (!told) say(`nothing to do: adapter ${printable(adapter)}`);
+  try {
+    const progress = process.stderr.isTTY ? say : undefined;
+    const { adapter } = await ensureDriver({ system, driver: driver ?? undefined, note, progress });
+    if (!told) say(`nothing to do: adapter ${printable(adapter)}`);
+  } finally {
+    report.end();
+  }
   return 0;
 }

@@ -40,8 +40,8 @@ const casesFor = (software: boolean): Case[] => {
   return [product('f32', M, K, N), product('f16', M, K, N), copy(2 ** 24)];
 };
 
-/** Of each kernel, behind its check. */
-const SECONDS = 0.3;
+/** Of each kernel, behind its check, which with the making of operands takes more than half of the two seconds. */
+const SECONDS = 0.2;
 /** Short runs are repeated until they take so long, since a wait for the device takes some hundredths of a millisecond. */
 const LEAST_BATCH = 0.02;
 const MOST_REPEATS = 512;

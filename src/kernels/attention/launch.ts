@@ -3,9 +3,10 @@
  * do, so a batch that one binding (or texture, or grid) cannot hold is worked on in groups of whole sequences; a sequence
  * that is alone too long, in groups of heads, whose columns are brought side by side. The numbers are those of one launch.
  */
+
 import { ShapeError } from '../../errors.js';
 import type { Gpu, RowTexture } from '../../gpu/gpu.js';
-import { formatBytes } from '../../gpu/memory.js';
+import { formatBytes } from '../../show.js';
 import { bytesPerElement, Tensor } from '../../tensor/tensor.js';
 import { FLAT_MAIN, flatGroups, type Grid } from '../launch/grid.js';
 import { flat, type Operand, whole, windowOf, windowRoom } from '../launch/operands.js';

@@ -2,9 +2,10 @@
  * How operands of a kernel are cut where one binding cannot see them whole, or where one grid cannot have all their
  * workgroups: which pieces, so that any adapter can bind at their starts. There is one rule for all kernels, here.
  */
+
 import { MachineError, ShapeError } from '../../errors.js';
 import type { Binding, Gpu, RowTexture } from '../../gpu/gpu.js';
-import { formatBytes } from '../../gpu/memory.js';
+import { formatBytes } from '../../show.js';
 import { formatShape } from '../../tensor/shape.js';
 import { bytesPerElement, type Tensor } from '../../tensor/tensor.js';
 

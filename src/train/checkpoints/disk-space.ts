@@ -1,8 +1,7 @@
 /** Whether the disk has room for what a run will save, asked before the first step. */
 import fs from 'node:fs';
 import { MachineError } from '../../errors.js';
-import { formatBytes } from '../../gpu/memory.js';
-import { printable } from '../../show.js';
+import { formatBytes, printable } from '../../show.js';
 
 /**
  * @param modelBytes of the model that the run leaves, which is written beside the one that it replaces.

@@ -3,15 +3,17 @@
  * code asks the same pool for the same tensors, so the figure is that of the real step and not an estimate beside
  * it. A run that does not fit ends before its first step.
  */
+
 import type { Parameter } from '../../autograd/parameter.js';
 import type { ParameterStore } from '../../autograd/parameter-store.js';
 import { MachineError } from '../../errors.js';
 import type { Decision } from '../../gpu/choices.js';
 import { Gpu, type PlannedDevice } from '../../gpu/gpu.js';
-import { formatBytes, type MemoryReport } from '../../gpu/memory.js';
+import type { MemoryReport } from '../../gpu/memory.js';
 import type { M3Model } from '../../models/m3.js';
 import { TokenBatch } from '../../models/token-batch.js';
 import { PlannedRanks } from '../../ranks/planned.js';
+import { formatBytes } from '../../show.js';
 import { Tensor } from '../../tensor/tensor.js';
 import { type RunSettings, TrainingRun } from '../run/run.js';
 import type { RunBatch } from '../run/step.js';

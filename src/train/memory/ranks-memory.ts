@@ -2,9 +2,11 @@
  * What several ranks take in memory. Each has a plan of its own (memory-plan.ts) and a budget for it; those that compute
  * on software adapters take all of it from the memory of their machine, side by side.
  */
-import { formatBytes, type MemoryReport } from '../../gpu/memory.js';
+
+import type { MemoryReport } from '../../gpu/memory.js';
 import { allGatherJson, type Communicator } from '../../ranks/communicator.js';
 import { machineName } from '../../ranks/distinct.js';
+import { formatBytes } from '../../show.js';
 
 /** Of one rank. */
 export interface RankMemory {

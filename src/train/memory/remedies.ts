@@ -1,5 +1,5 @@
 /** What a run whose memory does not suffice could do instead, in words; find-remedies.ts plans it. */
-import { formatBytes } from '../../gpu/memory.js';
+import { formatBytes } from '../../show.js';
 
 export interface Remedy {
   /** As they are typed. */
