@@ -5,44 +5,18 @@
  */
 import fs from 'node:fs';
 import { InputError } from '../errors.js';
-import { Faults } from '../files/faults.js';
 import { printable, show } from '../show.js';
 import { CounterRandom } from '../tensor/random.js';
 import { type CandidateBatch, candidateBatches, isRanked } from './candidates.js';
-import { type Dataset, type DatasetOptions, lastAtMost, openDatasets, STREAM } from './datasets.js';
+import { type Dataset, lastAtMost, openDatasets, STREAM } from './datasets.js';
 import { type LongestBatch, type LongestKind, longestBatch, type TokenMeasure } from './longest.js';
 import { repeatedNegatives, type UnusedRows, usageNotices, withoutNegatives } from './notices.js';
-import { type PromptOptions, Prompts } from './prompts.js';
-import { placeName, type RowFacts, type RowPlace } from './rows.js';
-import { groupSizeOf, needsNegatives, sampleGroup } from './sampling.js';
+import { type DataOptions, defaults, requireOptions } from './options.js';
+import { Prompts } from './prompts.js';
+import { checkRows } from './row-checks.js';
+import type { RowFacts, RowPlace } from './rows.js';
+import { groupSizeFrom, sampleGroup } from './sampling.js';
 import { distinctWords, type TokenIds, type WordLimits } from './words.js';
-
-export interface DataOptions extends DatasetOptions, PromptOptions {
-  readonly dataloaderDropLast: boolean;
-  readonly shuffleRatio: number;
-  /** A query meets passages of other ranks too, where it meets others than its own. */
-  readonly acrossRanks: boolean;
-}
-
-const defaults: Omit<DataOptions, 'trainData'> = {
-  sameDatasetWithinBatch: false,
-  trainGroupSize: 8,
-  perDeviceTrainBatchSize: 8,
-  dataloaderDropLast: false,
-  acrossRanks: false,
-  smallThreshold: 0,
-  dropThreshold: 0,
-  maxExampleNumPerDataset: 100_000_000,
-  knowledgeDistillation: false,
-  shuffleRatio: 0,
-  queryInstructionForRetrieval: null,
-  queryInstructionFormat: '{}{}',
-  passageInstructionForRetrieval: null,
-  passageInstructionFormat: '{}{}',
-  nonePrefix: false,
-  seed: 42,
-  flag: '--train_data',
-};
 
 /** One rank's share of one step. B queries with G passages each. */
 export interface TrainBatch {
@@ -283,7 +257,7 @@ export class TrainingData {
         kind,
         // Rows of a dataset agree on having scores where they may share a batch; else some may.
         hasTeacher: options.knowledgeDistillation && someRow(dataset, ({ scored }) => scored),
-        groupSizeOf: (row) => this.groupSizeFrom(dataset.facts(row)),
+        groupSizeOf: (row) => groupSizeFrom(dataset.facts(row), this.options),
         query: (row, text) => prompts.query(row, text),
         passage: (row, text) => prompts.passage(row, text),
         shuffleRatio: options.shuffleRatio,
@@ -340,7 +314,7 @@ export class TrainingData {
   private largestGroup(dataset: Dataset): number {
     let largest = 1;
     for (let row = 0; row < dataset.rowCount; row++)
-      largest = Math.max(largest, this.groupSizeFrom(dataset.facts(row)));
+      largest = Math.max(largest, groupSizeFrom(dataset.facts(row), this.options));
     return largest;
   }
 
@@ -366,7 +340,7 @@ export class TrainingData {
     at: { rank: number; worldSize: number; epoch: number; index: number },
   ): TrainBatch {
     const { options, prompts } = this;
-    const groupSize = this.groupSizeFrom(dataset.facts(rows[0]!));
+    const groupSize = groupSizeFrom(dataset.facts(rows[0]!), options);
     const perRank = rows.length / at.worldSize;
     const queries: string[] = [];
     const passages: string[] = [];
@@ -396,12 +370,6 @@ export class TrainingData {
     };
   }
 
-  /** Passages per query of a batch that begins with this row. */
-  private groupSizeFrom(first: RowFacts): number {
-    const { sameDatasetWithinBatch, trainGroupSize } = this.options;
-    return sameDatasetWithinBatch ? groupSizeOf(first, trainGroupSize) : trainGroupSize;
-  }
-
   /** Rows whose groups have one of their negatives more than once, were each the first of its batch. */
   private repeated(): Parameters<typeof repeatedNegatives>[0] {
     let [rows, of, most] = [0, 0, 0];
@@ -409,7 +377,7 @@ export class TrainingData {
     for (const dataset of this.datasets)
       for (let row = 0; row < dataset.rowCount; row++, of++) {
         const facts = dataset.facts(row);
-        const wanted = this.groupSizeFrom(facts) - 1;
+        const wanted = groupSizeFrom(facts, this.options) - 1;
         if (facts.negatives === 0 || facts.negatives >= wanted) continue;
         rows++;
         most = Math.max(most, Math.ceil(wanted / facts.negatives));
@@ -423,7 +391,8 @@ export class TrainingData {
     const { rowCount, batchSize, noInBatchNeg } = dataset;
     const others = this.options.acrossRanks || Math.min(rowCount, batchSize) > 1;
     if (!noInBatchNeg && others) return false;
-    for (let row = 0; row < rowCount; row++) if (this.groupSizeFrom(dataset.facts(row)) > 1) return false;
+    for (let row = 0; row < rowCount; row++)
+      if (groupSizeFrom(dataset.facts(row), this.options) > 1) return false;
     return true;
   }
 
@@ -445,7 +414,7 @@ export class TrainingData {
     let batches = 0;
     for (const dataset of this.datasets) {
       const count = this.batchesOf(dataset, worldSize);
-      if (count > 0) this.checkRows(dataset, worldSize);
+      if (count > 0) checkRows(dataset, this.options, worldSize);
       batches += count;
     }
     if (batches === 0) {
@@ -459,84 +428,11 @@ export class TrainingData {
     }
     this.checked.add(worldSize);
   }
-
-  /** Rows that share a batch must agree on type and on having scores, and a batch must be of a size to be had. */
-  private checkRows(dataset: Dataset, worldSize: number): void {
-    const { sameDatasetWithinBatch, knowledgeDistillation } = this.options;
-    const shared = dataset.batchSize * worldSize > 1;
-    const first = dataset.facts(0);
-    const faults = new Faults();
-    const without = (facts: RowFacts, groupSize: number) =>
-      faults.add(needsNegatives(facts.place, groupSize, dataset.misnamed('neg')));
-    let withoutNegatives: RowFacts | null = null;
-    // The first row of a batch sets its group size, so a row may meet the largest size of its dataset.
-    let largestGroup = 0;
-    let largest = first;
-    for (let i = 0; i < dataset.rowCount; i++) {
-      const facts = dataset.facts(i);
-      const groupSize = this.groupSizeFrom(facts);
-      if (groupSize > largestGroup) {
-        largestGroup = groupSize;
-        largest = facts;
-      }
-      if (facts.negatives === 0) {
-        withoutNegatives ??= facts;
-        if (groupSize > 1) without(facts, groupSize);
-      }
-      if (!sameDatasetWithinBatch || !shared) continue;
-      if (facts.type !== first.type) throw differs(first, facts, '"type"', (each) => show(each.type));
-      if (knowledgeDistillation && facts.scored !== first.scored)
-        throw differs(first, facts, 'teacher', (each) => (each.scored ? 'scores' : 'no scores'));
-    }
-    faults.throwIfAny();
-    if (shared && withoutNegatives && largestGroup > 1) without(withoutNegatives, largestGroup);
-    faults.throwIfAny();
-    const queries = Math.min(dataset.batchSize, dataset.rowCount);
-    if (queries * largestGroup > MOST_PASSAGES) {
-      const from =
-        largestGroup === this.options.trainGroupSize
-          ? `--train_group_size ${largestGroup}`
-          : `${placeName(largest.place)}: "train_group_size" ${largestGroup}`;
-      throw new InputError(
-        `${from}: expected at most ${MOST_PASSAGES} passages in a batch, found ${queries} queries with ${largestGroup} each`,
-      );
-    }
-  }
-}
-
-/** Passages of one rank and step. Fewer fit into any GPU; more would fill the host's memory before that is known. */
-const MOST_PASSAGES = 1 << 18;
-
-/** The numbers among the options, by the flags they come from. */
-function requireOptions(options: DataOptions): void {
-  const positive = {
-    train_group_size: options.trainGroupSize,
-    per_device_train_batch_size: options.perDeviceTrainBatchSize,
-    max_example_num_per_dataset: options.maxExampleNumPerDataset,
-  };
-  const natural = { small_threshold: options.smallThreshold, drop_threshold: options.dropThreshold };
-  for (const [flag, value] of Object.entries({ ...positive, ...natural })) {
-    const least = Object.hasOwn(positive, flag) ? 1 : 0;
-    if (!Number.isSafeInteger(value) || value < least)
-      throw new InputError(`--${flag}: expected an integer from ${least}, found ${show(value)}`);
-  }
-  if (!(options.shuffleRatio >= 0 && options.shuffleRatio <= 1))
-    throw new InputError(
-      `--shuffle_ratio: expected a number from 0 to 1, found ${show(options.shuffleRatio)}`,
-    );
 }
 
 function someRow(dataset: Dataset, is: (facts: RowFacts) => boolean): boolean {
   for (let row = 0; row < dataset.rowCount; row++) if (is(dataset.facts(row))) return true;
   return false;
-}
-
-/** Names both rows that differ in what rows of one batch must share. */
-function differs(a: RowFacts, b: RowFacts, what: string, of: (facts: RowFacts) => string): InputError {
-  return new InputError(
-    `${placeName(b.place)}: expected the ${what} of ${placeName(a.place)}, with which it may share a batch ` +
-      `(${of(a)}), found ${of(b)}`,
-  );
 }
 
 /**

@@ -21,6 +21,15 @@ export function groupSizeOf(
   return trainGroupSize;
 }
 
+/** The same where rows have types only if they share their batch with rows of their dataset alone. */
+export function groupSizeFrom(
+  first: RowFacts,
+  options: { readonly sameDatasetWithinBatch: boolean; readonly trainGroupSize: number },
+): number {
+  const { sameDatasetWithinBatch, trainGroupSize } = options;
+  return sameDatasetWithinBatch ? groupSizeOf(first, trainGroupSize) : trainGroupSize;
+}
+
 /**
  * k of n indices in random order: without replacement when n ≥ k, else from the list repeated ⌈k/n⌉ times, so that
  * no index comes more than ⌈k/n⌉ times, though some may be absent. @throws RangeError when n = 0 < k.
