@@ -18,10 +18,10 @@ export interface ServeProcess {
   readonly ended: Promise<number | string>;
 }
 
-/** Starts it. `loses`: it loses its device whenever it gets SIGUSR2. @throws Error when it ends before it listens. */
+/** Starts it. `loses`: it loses its device whenever it gets SIGUSR2; `for good`: and finds no other. @throws Error when it ends before it listens. */
 export async function startServe(
   words: readonly string[],
-  { loses = false }: { readonly loses?: boolean } = {},
+  { loses = false }: { readonly loses?: boolean | 'for good' } = {},
 ): Promise<ServeProcess> {
   const { process: child, told, ended, says } = spawnServe(words, loses);
   const lines = createInterface({ input: child.stdout! });
@@ -35,7 +35,10 @@ export async function startServe(
 }
 
 /** As `startServe`, for what may not come to listen. */
-export function spawnServe(words: readonly string[], loses = false): Omit<ServeProcess, 'url' | 'port'> {
+export function spawnServe(
+  words: readonly string[],
+  loses: boolean | 'for good' = false,
+): Omit<ServeProcess, 'url' | 'port'> {
   const preload = pathToFileURL(path.join(repositoryRoot, 'dist/test/lose-device.js')).href;
   const child = spawn(
     process.execPath,
@@ -43,7 +46,10 @@ export function spawnServe(words: readonly string[], loses = false): Omit<ServeP
       ...(loses ? ['--import', preload] : []),
       ...[path.join(repositoryRoot, 'dist/src/cli/main.js'), 'serve', ...words],
     ],
-    { stdio: ['ignore', 'pipe', 'pipe'] },
+    {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: { ...process.env, ...(loses === 'for good' && { LOST_FOR_GOOD: '1' }) },
+    },
   );
   const told: string[] = [];
   const hearing = new Set<() => void>();

@@ -146,6 +146,33 @@ test('a device that is lost again before it computed anything: one line, and exi
   }
 });
 
+test('a device that is lost under load, and no other: 503 until the end, one line, and exit code 1', {
+  timeout: 120_000,
+}, async () => {
+  const server = await startServe([model, '--port', '0'], { loses: 'for good' });
+  try {
+    const counts = { whole: 0, refused: 0, closed: 0 };
+    const stop = load(server.port, 16, (answer) => {
+      if (answer instanceof Error) counts.closed++;
+      else if (answer.status === 200) counts.whole++;
+      else {
+        counts.refused++;
+        assert.ok(refused(answer), `${answer.status} ${answer.body}`);
+      }
+    });
+    while (counts.whole < 100) await wait(20);
+    assert.deepEqual(counts, { whole: counts.whole, refused: 0, closed: 0 });
+    server.process.kill('SIGUSR2');
+    assert.equal(await server.ended, 1);
+    await stop();
+    assert.ok(counts.refused >= 16, `${counts.refused} refusals`);
+    assert.equal(server.told.at(-1), 'dawntune: no adapter is there any more');
+    assert.equal(server.told.filter((line) => /device was lost/.test(line)).length, 1);
+  } finally {
+    await end(server);
+  }
+});
+
 /** Clients that mean no good: each connects, does its harm, and goes at some moment or stays until it is closed. */
 function harm(port: number, draw: (below: number) => number): Promise<void> {
   const head = (path: string, framing: string) =>
