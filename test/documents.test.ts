@@ -224,6 +224,14 @@ test('the tests that docs/robustness.md and FEATURES.md name are there', () => {
   }
 });
 
+test('every line of FEATURES.md names the tests that hold it, or says that nothing does', () => {
+  const rows = page('FEATURES.md')
+    .text.split('\n')
+    .filter((line) => line.startsWith('| ') && !/^\| ---|held by/.test(line));
+  assert.ok(rows.length > 35, `${rows.length} lines`);
+  for (const row of rows) assert.match(row, /\| (?:(?:`test\/[\w/-]+\.test\.ts`(?:, )?)+|nothing) \|$/, row);
+});
+
 test('links within the documents lead to files and sections that are there', () => {
   const found = new Map(pages.map(({ name, text }) => [name, anchors(text)]));
   const broken: string[] = [];
