@@ -1,16 +1,7 @@
 /** What the functions that make tensors refuse: rows for operands.test.ts. */
 import * as make from '../../src/autograd/index.js';
 import type { Gpu } from '../../src/gpu/gpu.js';
-import type { Tensor } from '../../src/tensor/tensor.js';
-
-/** A call that must fail. */
-export interface Wrong {
-  /** Operands, made before buffers are counted and freed after. */
-  operands: string[];
-  call: (...operands: Tensor[]) => unknown;
-  /** In the message, besides op, shapes and dtypes. */
-  says: RegExp;
-}
+import type { Wrong } from './wrong-operands.js';
 
 /** By function; `device` gives the one that is open when the calls are made. */
 export function factoriesWrong(device: () => Gpu): Record<string, Wrong[]> {
