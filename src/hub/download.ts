@@ -116,7 +116,9 @@ function requireRevision(revision: string): void {
     // biome-ignore lint/suspicious/noControlCharactersInRegex: git allows none in a name
     /[\u0000-\u0020\u007f~^:?*[\\]/.test(revision)
   )
-    throw new InputError(`expected a branch, a tag or a commit of the hub, found ${show(revision)}`);
+    throw new InputError(
+      `--revision: expected a branch, a tag or a commit of the hub, found ${show(revision)}`,
+    );
 }
 
 /** @throws InputError when the snapshot lacks a file that it needs. */

@@ -22,6 +22,8 @@ export interface RankRequest {
   readonly adapters?: readonly string[] | null | undefined;
   /** `--adapter` (or `DAWNTUNE_ADAPTER`): a part of the name that the adapters of all ranks have. */
   readonly adapter?: string | null | undefined;
+  /** Which of the two it was, for messages. */
+  readonly adapterSource?: '--adapter' | 'DAWNTUNE_ADAPTER' | undefined;
   readonly launcher?: Launcher | undefined;
   /** Of the machine; by default as many as it takes. */
   readonly cores?: number | undefined;
@@ -132,14 +134,14 @@ const sharesCard = (a: VisibleAdapter, b: VisibleAdapter): boolean => a.pci !== 
 // ---- which adapters ------------------------------------------------------------------------------------------
 
 function assign(visible: readonly VisibleAdapter[], request: RankRequest): VisibleAdapter[] {
-  const { ranks, adapters, adapter } = request;
+  const { ranks, adapters, adapter, adapterSource = '--adapter' } = request;
   if (visible.length === 0)
     throw new MachineError('no WebGPU adapter for the ranks: `dawntune doctor` says where was looked');
   if (adapters) return assignNamed(visible, adapters, ranks);
   const taken = adapterTaken(visible, adapter ?? undefined);
   if (!taken)
     throw new InputError(
-      `expected a part of an adapter's name (upper and lower case count), found ${show(adapter)}; there are: ${listOf(visible)}`,
+      `${adapterSource}: expected a part of an adapter's name (upper and lower case count), found ${show(adapter)}; there are: ${listOf(visible)}`,
     );
   const cards = cardsAmong(visible, adapter);
   if (cards.length === 0) return Array.from({ length: ranks }, () => taken);

@@ -28,6 +28,7 @@ export function rankRequest(wanted: WantedAdapters, ranks: number): RankRequest 
   return {
     ...{ ranks, adapters, cores: os.availableParallelism() },
     adapter: adapters ? null : adapter || process.env['DAWNTUNE_ADAPTER'] || null,
+    adapterSource: adapter ? '--adapter' : 'DAWNTUNE_ADAPTER',
   };
 }
 

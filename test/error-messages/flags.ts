@@ -100,7 +100,13 @@ export const flags: RefusedCalls = {
     {
       words: `${TRAIN} --adapter zzzz --nproc_per_node 2`,
       files: data,
-      line: /^expected a part of an adapter's name \(upper and lower case count\), found "zzzz"; there are: /,
+      line: /^--adapter: expected a part of an adapter's name \(upper and lower case count\), found "zzzz"; there are: /,
+    },
+    {
+      words: `${TRAIN} --nproc_per_node 2`,
+      files: data,
+      env: { DAWNTUNE_ADAPTER: 'zzzz' },
+      line: /^DAWNTUNE_ADAPTER: expected a part of an adapter's name \(upper and lower case count\), found "zzzz"; there are: /,
     },
   ],
 };

@@ -44,7 +44,7 @@ export const hub: RefusedCalls = {
       words: `${HUB} --revision ..`,
       files: data,
       env: { HF_HUB_OFFLINE: '1' },
-      line: 'expected a branch, a tag or a commit of the hub, found ".."',
+      line: '--revision: expected a branch, a tag or a commit of the hub, found ".."',
     },
     {
       words: HUB,
