@@ -20,13 +20,13 @@ import { cards, expectedOf } from '../src/doctor/machine-classes.js';
 import { renderPage } from '../src/doctor/page.js';
 import { planWay } from '../src/doctor/probes/fit.js';
 import { canTrain, type ProblemId, problemIds, problemsOf } from '../src/doctor/problems.js';
-import { older } from '../src/doctor/rules/programs.js';
 import { folderFacts, parseOsRelease, quotaOf, wslOf } from '../src/doctor/system.js';
 import { InputError } from '../src/errors.js';
 import { Gpu } from '../src/gpu/gpu.js';
 import { readEncoderConfig } from '../src/models/config.js';
 import { parseFinetuneArguments } from '../src/train/arguments.js';
 import { finetune } from '../src/train/trainer.js';
+import { older, requireNode } from '../src/version.js';
 import { gpus, healthy, llvmpipe, machine, noCard, onProcessor, withoutAdapter } from './doctor-machines.js';
 import { golden, repositoryRoot } from './repository.js';
 
@@ -480,6 +480,12 @@ test('systems are told by what distributions say of themselves', () => {
       !older('22.1.0', '20.15') &&
       older('18.20.4', '20'),
   );
+  // Commands say so too, before a newer Node's names are missed.
+  assert.throws(
+    () => requireNode('18.20.4'),
+    /^MachineError: Node 18\.20\.4 is too old: 20\.15 or newer is needed; `dawntune doctor` says how to install one$/,
+  );
+  assert.doesNotThrow(() => requireNode('20.15.0'));
 });
 
 test('a folder is probed by writing, and left as it was', (t) => {

@@ -16,7 +16,7 @@ import {
 import { configFlag } from '../flags.js';
 import { nearestName } from '../nearest-name.js';
 import { show } from '../show.js';
-import { packageVersion } from '../version.js';
+import { packageVersion, requireNode } from '../version.js';
 import { commandHelp, firstCalls, groupOf } from './command-help.js';
 import { type CliCommand, commands } from './commands.js';
 import { exitCodeOf, tellFailure } from './failure.js';
@@ -71,7 +71,11 @@ function program(): Command {
       .action(async (argv: string[]) => {
         if (wantsVersion(argv)) process.stdout.write(`${packageVersion()}\n`);
         else if (wantsHelp(argv) && !command.ownHelp) process.stdout.write(await helpOf(name, command, argv));
-        else process.exitCode = await (await command.load())(argv);
+        else {
+          // Doctor says what to do.
+          if (name !== 'doctor') requireNode();
+          process.exitCode = await (await command.load())(argv);
+        }
       });
   return program;
 }

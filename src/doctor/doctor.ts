@@ -4,10 +4,9 @@
  * (problems.ts), then a page or JSON. Loads no native code itself, so that it still answers where Dawn does not load.
  */
 import path from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { readJsonObject } from '../files/json.js';
 import { cacheFolder } from '../gpu/driver-cache.js';
 import { hubSettings } from '../hub/settings.js';
+import { leastNode, packageVersion } from '../version.js';
 import type { DoctorArguments } from './arguments.js';
 import { attempt, probeInChild } from './children.js';
 import type {
@@ -62,7 +61,7 @@ export async function examine(
   /** Is told how many probes are behind, of how many, and what is looked at next. */
   tell: (done: number, of: number, what: string) => void = () => {},
 ): Promise<DoctorReport> {
-  const { version, engines } = packageFacts();
+  const version = packageVersion();
   let begun = 0;
   const next = (what: (typeof PROBES)[number]) => tell(begun++, PROBES.length, what);
   next('Dawn and adapters');
@@ -89,7 +88,7 @@ export async function examine(
   const mpi = await probeInChild<MpiFacts>('mpi', null);
   next('what bge-m3 takes');
   const facts: Facts = {
-    node: { version: process.versions.node, least: engines.replace(/^\D*/, '') },
+    node: { version: process.versions.node, least: leastNode() },
     system: await attempt(systemFacts),
     processor: await attempt(processorFacts),
     memory: await attempt(memoryFacts),
@@ -114,12 +113,6 @@ export async function examine(
   };
   const problems = problemsOf(facts);
   return { schema: 1, dawntune: version, trains: canTrain(problems), facts, problems };
-}
-
-function packageFacts(): { version: string; engines: string } {
-  const manifest = readJsonObject(fileURLToPath(new URL('../../../package.json', import.meta.url)));
-  const engines = manifest['engines'] as { node?: unknown } | undefined;
-  return { version: String(manifest['version']), engines: String(engines?.node ?? '') };
 }
 
 async function dawnFacts(): Promise<Probed<DawnFacts>> {

@@ -1,15 +1,8 @@
 /** Problems of Node and of Dawn, without which there are no adapters to look for. */
+import { older } from '../../version.js';
 import { foundOf } from '../facts.js';
 import { everywhere, installNode } from '../fixes.js';
 import { type Rule, stops } from './rule.js';
-
-/** By the numbers of two versions. */
-export function older(version: string, least: string): boolean {
-  const parts = (text: string) => text.split(/[.-]/).map((part) => Number.parseInt(part, 10) || 0);
-  const [a, b] = [parts(version), parts(least)];
-  for (let i = 0; i < 3; i++) if ((a[i] ?? 0) !== (b[i] ?? 0)) return (a[i] ?? 0) < (b[i] ?? 0);
-  return false;
-}
 
 export const programRules = {
   'node-too-old': ({ facts: { node } }) =>
