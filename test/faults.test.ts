@@ -18,6 +18,9 @@ import { readEvaluationData } from '../src/retrieval/evaluate/datasets.js';
 import { readRun } from '../src/retrieval/evaluate/run-file.js';
 import { readTrainingRows } from '../src/retrieval/evaluate/training-rows.js';
 import { MiningInput } from '../src/retrieval/mine/input.js';
+import { parseFinetuneArguments } from '../src/train/arguments.js';
+import { openInputs } from '../src/train/run/inputs.js';
+import { golden } from './repository.js';
 
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'dawntune-faults-'));
 after(() => fs.rmSync(folder, { recursive: true, force: true }));
@@ -252,6 +255,40 @@ test('paths that are no data say what to do', () => {
     [`${csv},nothing`, /found nothing$/],
   ] as const)
     assert.match(told(() => loadDatasets({ trainData: [given] }))[0]!, message);
+});
+
+test('a pool of rows, and files that are read twice or measured too, are told', async () => {
+  const rows = write('rows.jsonl', `${row()}\n${row()}\n`);
+  const mining = (candidatePool: string) => ({
+    ...{ inputFile: rows, candidatePool, scoresPositives: false, rowPrompt: undefined },
+    ...{ instruction: undefined, positivesElsewhere: false },
+  });
+  assert.match(
+    told(() => new MiningInput(mining(rows)))[0]!,
+    /^rows\.jsonl:1: expected "text" to be a text, found nothing \(a row: without --candidate_pool the texts/,
+  );
+  assert.match(
+    told(() => new MiningInput(mining(write('pool.jsonl', '{"contents":"x"}'))))[0]!,
+    /found nothing \(if "contents" is meant, rename it\)$/,
+  );
+  const { args } = parseFinetuneArguments([
+    ...['--model_name_or_path', golden('model'), '--output_dir', path.join(folder, 'out')],
+    ...[
+      '--train_data',
+      rows,
+      path.join(folder, '.', 'rows.jsonl'),
+      '--eval_data',
+      rows,
+      '--train_group_size',
+      '2',
+    ],
+  ]);
+  const notes: string[] = [];
+  openInputs(golden('model'), args, (line) => notes.push(line.replaceAll(`${folder}${path.sep}`, '')));
+  assert.deepEqual(notes, [
+    '--train_data: rows.jsonl is given 2 times: its rows are trained on as often',
+    '--eval_data: rows.jsonl is trained on too: what is measured there says nothing of other rows',
+  ]);
 });
 
 test('negatives that come several times in a group are counted in one notice', () => {

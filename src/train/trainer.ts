@@ -10,6 +10,7 @@ import { InputError, MachineError } from '../errors.js';
 import { interruptedSave } from '../files/publish.js';
 import type { CommandLine } from '../flags.js';
 import { Gpu } from '../gpu/gpu.js';
+import { machineMemory } from '../gpu/machine-memory.js';
 import type { MemoryReport } from '../gpu/memory.js';
 import type { M3Model } from '../models/m3.js';
 import { baseModel } from '../models/model-card.js';
@@ -130,6 +131,10 @@ async function finetuneOn(
   try {
     const gpu = await together(ranks, async () => (opened = await openGpu()));
     await requireOwnGpu(ranks, gpu);
+    if (gpu.capabilities.software && (args.maxGpuMemory ?? 0) > machineMemory())
+      note(
+        `--max_gpu_memory: ${formatBytes(args.maxGpuMemory!)} is more than the ${formatBytes(machineMemory())} of this machine, in whose memory the adapter computes`,
+      );
     const unlike = await unlikeAdapters(ranks, gpu.capabilities);
     if (unlike && !inputs.plan.args.shardOptimizer) {
       note(unlike);

@@ -132,7 +132,11 @@ export class MiningInput {
         continue;
       }
       const meant = meantAs(value, 'text');
-      const other = meant === undefined ? '' : ` (if ${show(meant)} is meant, rename it)`;
+      const other = Object.hasOwn(value, 'pos')
+        ? ' (a row: without --candidate_pool the texts of the rows are mined in)'
+        : meant === undefined
+          ? ''
+          : ` (if ${show(meant)} is meant, rename it)`;
       faults.add(
         new InputError(
           `${printable(file)}:${place.line}: expected "text" to be a text, found ${show(text)}${other}`,

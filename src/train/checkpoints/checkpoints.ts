@@ -72,13 +72,14 @@ export class RunSaves {
       .sort((a, b) => (own ? 0 : a.saved - b.saved) || a.checkpoint.step - b.checkpoint.step)
       .map(({ checkpoint }) => checkpoint);
     const names = this.earlier.map(({ name }) => name);
+    const shown = `${names.slice(0, 5).join(', ')}${names.length > 5 ? ` and ${names.length - 5} more` : ''}`;
+    const there = `${printable(output.path)} has checkpoints of an earlier run`;
     this.notices =
-      limit === null || names.length === 0 || own
+      names.length === 0 || own
         ? []
-        : [
-            `--save_total_limit ${limit}: ${printable(output.path)} has checkpoints of an earlier run, which count and go ` +
-              `first: ${names.slice(0, 5).join(', ')}${names.length > 5 ? ` and ${names.length - 5} more` : ''}`,
-          ];
+        : limit === null
+          ? [`--output_dir: ${there}, which stay beside what this one writes: ${shown}`]
+          : [`--save_total_limit ${limit}: ${there}, which count and go first: ${shown}`];
   }
 
   /**

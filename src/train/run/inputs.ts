@@ -1,5 +1,6 @@
 /** What a run reads before anything is computed: the model's folder, its tokenizer, the rows, the DeepSpeed file. */
 
+import { realpathSync } from 'node:fs';
 import type { Reporter } from '../../console/reporter.js';
 import { loadDatasets, type TrainBatch, type TrainingData } from '../../data/batches.js';
 import type { CandidateBatch } from '../../data/candidates.js';
@@ -120,6 +121,7 @@ export function openInputs(
   evalData?.batchesPerEpoch();
   for (const line of [...data.usage(worldSize).notices, ...(evalData?.usage().notices ?? [])]) note(line);
   for (const line of evaluationNotices(args, evalData)) note(line);
+  for (const line of repeatedFiles(data, evalData)) note(line);
   const size = { rows: data.rowCount, batchesPerEpoch, worldSize, ranked: evalData?.ranked().rows };
   const plan = new RunPlan(args, deepspeed?.settings ?? null, size);
   for (const line of plan.notices) note(line);
@@ -148,6 +150,28 @@ function evaluationNotices(args: FinetuneArguments, evalData: TrainingData | und
     : [
         `--eval_data: ${withoutNegatives} of ${rows + withoutNegatives} rows have no negatives: they are not ranked`,
       ];
+}
+
+/** Files that are read more often than a person may have meant, one line each. */
+function repeatedFiles(data: TrainingData, evalData: TrainingData | undefined): string[] {
+  const filesOf = ({ datasets }: TrainingData) =>
+    datasets.flatMap((dataset) => dataset.files().map(({ path }) => ({ path, file: realpathSync(path) })));
+  const trained = new Map<string, number>();
+  for (const { file } of filesOf(data)) trained.set(file, (trained.get(file) ?? 0) + 1);
+  const twice = filesOf(data).find(({ file }) => trained.get(file)! > 1);
+  const seen = evalData && filesOf(evalData).find(({ file }) => trained.has(file));
+  return [
+    ...(twice
+      ? [
+          `--train_data: ${printable(twice.path)} is given ${trained.get(twice.file)} times: its rows are trained on as often`,
+        ]
+      : []),
+    ...(seen
+      ? [
+          `--eval_data: ${printable(seen.path)} is trained on too: what is measured there says nothing of other rows`,
+        ]
+      : []),
+  ];
 }
 
 /** What of a batch of rows is packed. */
