@@ -71,9 +71,9 @@ test('a body that comes byte by byte, in time, is answered; in chunks without a 
       /\]\]$/,
     );
     assert.match(waiting, /^HTTP\/1.1 100 Continue\r\n\r\nHTTP\/1.1 200 /);
-    // One that says with the request that it has no more to send.
+    // One that closes its side counts as one that hung up: its work is dropped, not answered.
     const single = await raw(port, (socket) => socket.end(`${head('/embed', bytes.length)}\r\n${body}`));
-    assert.match(single, /^HTTP\/1.1 200 [\s\S]*\]\]$/);
+    assert.equal(single, '');
   }));
 
 test('an answer that is not fetched is given up, and what it held is let go', () =>
