@@ -3,6 +3,7 @@
  * flags is that of the tables. Pages are all Markdown files (documents/pages.ts).
  */
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
@@ -183,6 +184,18 @@ test('rows that the documents show are JSON', () => {
         }
       }
   assert.ok(seen > 1);
+});
+
+test('programs in Python that the documents show can be read', (t) => {
+  const programs = pages.flatMap(({ name, text }) =>
+    blocks(text).flatMap(({ language, code }) => (language === 'python' ? [[name, code]] : [])),
+  );
+  assert.ok(programs.length > 2, `${programs.length} programs`);
+  const read = 'import ast, json, sys\nfor name, code in json.load(sys.stdin): ast.parse(code, name)';
+  const input = JSON.stringify(programs);
+  const { status, stderr, error } = spawnSync('python3', ['-c', read], { input, encoding: 'utf8' });
+  if (error) return t.skip('there is no Python');
+  assert.equal(status, 0, stderr);
 });
 
 /** Paths in diagrams. */
