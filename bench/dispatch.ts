@@ -3,7 +3,7 @@
  * it the same calls of WebGPU with nothing around them. Nothing is waited for while the host is measured, and kernels are
  * next to nothing. `null` is Dawn's device that computes nothing, so that no driver's threads disturb the host.
  */
-import { parseFlags } from '../src/flags.js';
+import { parseToldFlags } from '../src/console/told-flags.js';
 import { Gpu, type ShaderSource } from '../src/gpu/gpu.js';
 import { byRows, type Operand, whole } from '../src/kernels/launch/operands.js';
 import { Shader } from '../src/kernels/launch/shader.js';
@@ -182,7 +182,7 @@ const line = (row: DispatchRow): string =>
   `${row.endToEndMicroseconds.toFixed(1).padStart(9)} µs to the end`;
 
 export async function benchDispatch(argv: readonly string[]): Promise<number> {
-  const { json, adapter } = parseFlags(dispatchFlags, argv).values;
+  const { json, adapter } = parseToldFlags(dispatchFlags, argv).values;
   const rows: DispatchRow[] = [];
   const gpu = await Gpu.open(adapter ? { adapter } : {});
   const { name, driver } = gpu.capabilities;

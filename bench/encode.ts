@@ -5,9 +5,9 @@
  */
 import fs from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import { parseToldFlags } from '../src/console/told-flags.js';
 import { InputError, MachineError } from '../src/errors.js';
 import { readJsonObjects } from '../src/files/json-objects.js';
-import { parseFlags } from '../src/flags.js';
 import { messageLine, printable } from '../src/show.js';
 import { encodeBenchFlags, type encodeWorkloads } from './encode/flags.js';
 import type { EncodeRequest, Numbers, OpenedLibrary } from './encode/protocol.js';
@@ -61,7 +61,7 @@ export function benchTexts(file: string | null, count: number): string[] {
 }
 
 export async function benchEncode(argv: readonly string[]): Promise<number> {
-  const { values: options } = parseFlags(encodeBenchFlags, argv);
+  const { values: options } = parseToldFlags(encodeBenchFlags, argv);
   const texts = benchTexts(options.texts, options.count);
   const note = (line: string) => process.stderr.write(`${line}\n`);
   const child = fileURLToPath(new URL('./encode/child.js', import.meta.url));

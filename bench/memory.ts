@@ -5,8 +5,8 @@
  * tokens instead.
  */
 
+import { parseToldFlags } from '../src/console/told-flags.js';
 import { InputError, MachineError } from '../src/errors.js';
-import { parseFlags } from '../src/flags.js';
 import { Gpu } from '../src/gpu/gpu.js';
 import type { MemoryReport } from '../src/gpu/memory.js';
 import { formatBytes } from '../src/show.js';
@@ -40,7 +40,7 @@ interface Row {
 }
 
 export async function benchMemory(argv: readonly string[]): Promise<number> {
-  const { values: options, given } = parseFlags(memoryFlags, argv);
+  const { values: options, given } = parseToldFlags(memoryFlags, argv);
   requireOneFormat(options);
   const fixed = ['batch', 'group', 'query_max_len', 'passage_max_len'].find((name) => given.has(name));
   if (options.long && fixed)

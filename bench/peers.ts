@@ -4,8 +4,8 @@
  * timed, and takes its turn in every round. What cannot run is a line with the reason.
  */
 import { fileURLToPath } from 'node:url';
+import { parseToldFlags } from '../src/console/told-flags.js';
 import { MachineError } from '../src/errors.js';
-import { parseFlags } from '../src/flags.js';
 import { driverFolder, prepareVulkan } from '../src/gpu/software-driver.js';
 import { messageLine } from '../src/show.js';
 import { peersFlags, type workloadNames } from './peers/flags.js';
@@ -74,7 +74,7 @@ function startPeers(python: string | null): Peer[] {
 const reasonOf = (error: unknown): string => messageLine((error as Error).message);
 
 export async function benchPeers(argv: readonly string[]): Promise<number> {
-  const { values: options } = parseFlags(peersFlags, argv);
+  const { values: options } = parseToldFlags(peersFlags, argv);
   const note = (line: string) => process.stderr.write(`${line}\n`);
   const folder = await requirePeers(options.install, note);
   const peers = startPeers(options.python);

@@ -3,6 +3,7 @@
  * how much of a step's exchange its backward hides; what a step of bge-m3 sends.
  */
 
+import { parseToldFlags } from '../src/console/told-flags.js';
 import { InputError } from '../src/errors.js';
 import { type FlagValues, parseFlags } from '../src/flags.js';
 import { Gpu } from '../src/gpu/gpu.js';
@@ -30,7 +31,7 @@ interface Row extends ExchangeRow {
 }
 
 export async function benchRanks(argv: readonly string[]): Promise<number> {
-  const { values: options, given } = parseFlags(ranksFlags, argv);
+  const { values: options, given } = parseToldFlags(ranksFlags, argv);
   requireOneFormat(options);
   requireComparison(options.compare, given);
   const unused = ['model', 'steps'].find((name) => given.has(name));

@@ -4,7 +4,7 @@
  * (ranks/planned-steps.ts); a test holds it to what ranks that really train take and send.
  */
 
-import { parseFlags } from '../src/flags.js';
+import { parseToldFlags } from '../src/console/told-flags.js';
 import { Gpu } from '../src/gpu/gpu.js';
 import { formatBytes } from '../src/show.js';
 import { scalingFlags } from './options.js';
@@ -14,7 +14,7 @@ import { requireOneFormat } from './report/flags.js';
 import { machineOf } from './report/machine.js';
 
 export async function benchScaling(argv: readonly string[]): Promise<number> {
-  const { values: options } = parseFlags(scalingFlags, argv);
+  const { values: options } = parseToldFlags(scalingFlags, argv);
   requireOneFormat(options);
   const gpu = await Gpu.open(options.adapter ? { adapter: options.adapter } : {});
   const machine = machineOf(gpu);

@@ -6,8 +6,9 @@
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
+import { parseToldFlags } from '../src/console/told-flags.js';
 import { MachineError } from '../src/errors.js';
-import { type FlagValues, parseFlags } from '../src/flags.js';
+import type { FlagValues } from '../src/flags.js';
 import { Gpu } from '../src/gpu/gpu.js';
 import { matmul } from '../src/kernels/matmul/matmul.js';
 import { ApproximateIndex, buildApproximateIndex } from '../src/retrieval/search/approximate.js';
@@ -68,7 +69,7 @@ interface Turn {
 }
 
 export async function benchSearch(argv: readonly string[]): Promise<number> {
-  const { values: options } = parseFlags(searchFlags, argv);
+  const { values: options } = parseToldFlags(searchFlags, argv);
   const gpu = await Gpu.open(options.adapter ? { adapter: options.adapter } : {});
   const machine = machineOf(gpu);
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'dawntune-bench-search-'));

@@ -4,8 +4,9 @@
  * the last step: a run that leaves tensors as they were, or makes one that is not finite, is an error and no figure.
  */
 
+import { parseToldFlags } from '../src/console/told-flags.js';
 import { InputError, MachineError } from '../src/errors.js';
-import { type FlagValues, parseFlags } from '../src/flags.js';
+import type { FlagValues } from '../src/flags.js';
 import type { Decision } from '../src/gpu/choices.js';
 import { Gpu } from '../src/gpu/gpu.js';
 import { tuneAsked, tuningSummary, useWinners } from '../src/kernels/tuning.js';
@@ -33,7 +34,7 @@ interface Measured extends RunResult {
 }
 
 export async function benchStep(argv: readonly string[]): Promise<number> {
-  const { values: options, given } = parseFlags(stepFlags, argv);
+  const { values: options, given } = parseToldFlags(stepFlags, argv);
   requireOneFormat(options);
   requireComparison(options.compare, given);
   if (options.fullLength && options.data !== null)

@@ -2,8 +2,9 @@
  * `dawntune bench tune`: finds the fastest variant of every kernel for the sizes that the kernels' records name, or that a
  * training step of a model asks for, and keeps the winners for `--tune cached`.
  */
+
+import { parseToldFlags } from '../src/console/told-flags.js';
 import { InputError } from '../src/errors.js';
-import { parseFlags } from '../src/flags.js';
 import type { Decision } from '../src/gpu/choices.js';
 import { Gpu } from '../src/gpu/gpu.js';
 import { families } from '../src/kernels/families.js';
@@ -18,7 +19,7 @@ import { fullBatch, lossBatch, presetConfig, runSettings, stepSettings } from '.
 import { plannedModel } from './training-run.js';
 
 export async function benchTune(argv: readonly string[]): Promise<number> {
-  const { values: options, given } = parseFlags(tuneFlags, argv);
+  const { values: options, given } = parseToldFlags(tuneFlags, argv);
   const needsModel = ['batch', 'group', 'query_max_len', 'passage_max_len', 'fp16', 'gradient_checkpointing'];
   const lonely = options.model === null && needsModel.find((name) => given.has(name));
   if (lonely) throw new InputError(`--${lonely}: goes with --model, which is not given`);

@@ -3,8 +3,9 @@
  * with what they mean, the words that a flag can be, and files and folders where it is a path.
  */
 import { suites } from '../../bench/suites.js';
+import { parseToldFlags } from '../console/told-flags.js';
 import { InputError } from '../errors.js';
-import { configFlag, debugFlag, type Flag, type FlagTable, parseFlags } from '../flags.js';
+import { configFlag, debugFlag, type Flag, type FlagTable } from '../flags.js';
 import { show } from '../show.js';
 
 export const completionFlags = { ...debugFlag };
@@ -370,7 +371,7 @@ export async function completion(
   argv: readonly string[],
   commands: ReadonlyMap<string, Completed>,
 ): Promise<number> {
-  const { positionals } = parseFlags(completionFlags, argv, { positionals: true });
+  const { positionals } = parseToldFlags(completionFlags, argv, { positionals: true });
   const [shell] = positionals;
   if (positionals.length !== 1 || !completionShells.some((name) => name === shell))
     throw new InputError(

@@ -1,4 +1,6 @@
 /** The flags of `dawntune demo`. */
+
+import { parseToldFlags } from '../console/told-flags.js';
 import { InputError } from '../errors.js';
 import {
   adapterFlag,
@@ -11,7 +13,6 @@ import {
   integer,
   LARGEST_COUNT,
   optional,
-  parseFlags,
   progressFlag,
   text,
   withDefault,
@@ -59,7 +60,7 @@ export type DemoArguments = FlagValues<typeof demoFlags>;
 
 /** @throws InputError, one line that names the flag. */
 export function parseDemoArguments(argv: readonly string[]): DemoArguments {
-  const { values } = parseFlags(demoFlags, argv, {
+  const { values } = parseToldFlags(demoFlags, argv, {
     aliases: { model_name_or_path: 'model', sentence_pooling_method: 'pooling_method' },
   });
   if (values.poolingMethod !== null && values.model === null)

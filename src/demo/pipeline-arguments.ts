@@ -1,4 +1,6 @@
 /** The flags of `dawntune pipeline`. */
+
+import { parseToldFlags } from '../console/told-flags.js';
 import {
   adapterFlag,
   boolean,
@@ -8,7 +10,6 @@ import {
   integer,
   LARGEST_COUNT,
   listOf,
-  parseFlags,
   progressFlag,
   text,
   withDefault,
@@ -44,5 +45,5 @@ export type PipelineArguments = FlagValues<typeof pipelineFlags>;
 
 /** @throws InputError, one line that names the flag. */
 export function parsePipelineArguments(argv: readonly string[]): PipelineArguments {
-  return parseFlags(pipelineFlags, argv).values;
+  return parseToldFlags(pipelineFlags, argv).values;
 }

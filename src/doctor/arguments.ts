@@ -1,11 +1,12 @@
 /** The flags of `dawntune doctor`. */
+
+import { parseToldFlags } from '../console/told-flags.js';
 import {
   adapterFlag,
   boolean,
   debugFlag,
   type FlagValues,
   group,
-  parseFlags,
   progressFlag,
   withDefault,
 } from '../flags.js';
@@ -23,5 +24,5 @@ export type DoctorArguments = FlagValues<typeof doctorFlags>;
 
 /** @throws InputError, one line that names the flag. */
 export function parseDoctorArguments(argv: readonly string[]): DoctorArguments {
-  return parseFlags(doctorFlags, argv).values;
+  return parseToldFlags(doctorFlags, argv).values;
 }

@@ -1,4 +1,6 @@
 /** The flags of `dawntune parity FOLDER`. */
+
+import { parseToldFlags } from '../console/told-flags.js';
 import { InputError } from '../errors.js';
 import {
   adapterFlag,
@@ -8,7 +10,6 @@ import {
   type FlagValues,
   group,
   optional,
-  parseFlags,
   progressFlag,
   type ValueType,
   withDefault,
@@ -60,7 +61,7 @@ export interface ParityArguments extends FlagValues<typeof parityFlags> {
 
 /** @throws InputError, one line that names the flag. */
 export function parseParityArguments(argv: readonly string[]): ParityArguments {
-  const { values, positionals } = parseFlags(parityFlags, argv, { positionals: true });
+  const { values, positionals } = parseToldFlags(parityFlags, argv, { positionals: true });
   const [folder] = positionals;
   if (positionals.length !== 1 || !folder)
     throw new InputError(`parity: expected one folder of goldens, found ${positionals.length}`);

@@ -1,4 +1,6 @@
 /** The flags of `dawntune setup`, and of the tests that run on a driver of their own. */
+
+import { parseToldFlags } from '../console/told-flags.js';
 import {
   boolean,
   choice,
@@ -7,7 +9,6 @@ import {
   group,
   listOf,
   optional,
-  parseFlags,
   progressFlag,
   text,
   withDefault,
@@ -53,5 +54,5 @@ export type SetupArguments = FlagValues<typeof setupFlags>;
 
 /** @throws InputError, one line that names the flag. */
 export function parseSetupArguments(argv: readonly string[]): SetupArguments {
-  return parseFlags(setupFlags, argv).values;
+  return parseToldFlags(setupFlags, argv).values;
 }

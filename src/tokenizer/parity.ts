@@ -3,11 +3,12 @@
  * implementation, and its speed. docs/tokenizer.md says how the files are made.
  */
 import crypto from 'node:crypto';
+import { parseToldFlags } from '../console/told-flags.js';
 import { InputError } from '../errors.js';
 import type { JsonObject } from '../files/json.js';
 import { readJsonObjects } from '../files/json-objects.js';
 import { PositionedFile } from '../files/positioned.js';
-import { group, integer, parseFlags, withDefault } from '../flags.js';
+import { group, integer, withDefault } from '../flags.js';
 import { printable, show } from '../show.js';
 import { TokenizerThreads } from './threads.js';
 import { Tokenizer } from './tokenizer.js';
@@ -26,7 +27,7 @@ export interface TokenizerParityArguments {
 
 /** @throws InputError, one line that names the flag. */
 export function parseTokenizerParityArguments(argv: readonly string[]): TokenizerParityArguments {
-  const { values, positionals } = parseFlags(tokenizerParityFlags, argv, { positionals: true });
+  const { values, positionals } = parseToldFlags(tokenizerParityFlags, argv, { positionals: true });
   const [folder, lines] = positionals;
   if (positionals.length !== 2 || !folder || !lines)
     throw new InputError(`expected a model folder and a file of lines, found ${positionals.length} words`);
