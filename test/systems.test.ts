@@ -9,6 +9,7 @@ import { liesIn } from '../src/files/inside.js';
 import { readJson } from '../src/files/json.js';
 import { readLines } from '../src/files/lines.js';
 import { rename, whileHeld } from '../src/files/rename.js';
+import { makeTemporaryFolder } from '../src/files/temporary-folder.js';
 import { repositoryRoot } from './repository.js';
 
 test('what lies in a folder, by the paths of both kinds of system', () => {
@@ -180,4 +181,18 @@ test('programs name no folder, program or path that one system alone has', () =>
     assert.ok(!text.includes('\r'), `${file} has line ends of Windows`);
   }
   assert.ok(seen > 400, `${seen} files`);
+});
+
+test('where no temporary folder can be made, a line says so and names the variable for another', () => {
+  const { TMPDIR: before } = process.env;
+  process.env['TMPDIR'] = path.join(repositoryRoot, 'nowhere');
+  try {
+    assert.throws(
+      () => makeTemporaryFolder('dawntune-'),
+      /^MachineError: .*nowhere: no temporary folder can be made there: .*; TMPDIR names another place$/,
+    );
+  } finally {
+    if (before === undefined) delete process.env['TMPDIR'];
+    else process.env['TMPDIR'] = before;
+  }
 });

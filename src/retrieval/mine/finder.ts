@@ -3,9 +3,9 @@
  * what evaluation retrieves with.
  */
 import fs from 'node:fs';
-import os from 'node:os';
 import path from 'node:path';
 import type { Reporter } from '../../console/reporter.js';
+import { makeTemporaryFolder } from '../../files/temporary-folder.js';
 import type { M3Options } from '../../models/m3-parameters.js';
 import type { Communicator } from '../../ranks/communicator.js';
 import { fromFirstRank, together } from '../../ranks/together.js';
@@ -125,7 +125,7 @@ async function openGraph(
   };
   try {
     const file = await fromFirstRank(communicator, async () => {
-      if (indexPath === null) made = fs.mkdtempSync(path.join(os.tmpdir(), 'dawntune-index-'));
+      if (indexPath === null) made = makeTemporaryFolder('dawntune-index-');
       const file = path.resolve(indexPath ?? path.join(made!, 'pool.usearch'));
       const onProgress = (done: number, total: number) =>
         report?.progress?.({ phase: 'index', done, total, unit: 'texts' });

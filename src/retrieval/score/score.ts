@@ -3,7 +3,6 @@
  * (docs/spec/flagembedding-m3.md §7.2, §7.3). Every rank reads the rows; the first one writes them.
  */
 import fs from 'node:fs';
-import os from 'node:os';
 import path from 'node:path';
 import { crc32 } from 'node:zlib';
 import type { Reporter } from '../../console/reporter.js';
@@ -14,6 +13,7 @@ import { AtomicFile, requireWritable } from '../../files/atomic.js';
 import { JsonText, withMembers } from '../../files/json-members.js';
 import { readJsonObjects } from '../../files/json-objects.js';
 import { writeStandardOutput } from '../../files/standard-output.js';
+import { makeTemporaryFolder } from '../../files/temporary-folder.js';
 import type { Gpu, GpuOptions } from '../../gpu/gpu.js';
 import type { M3Options } from '../../models/m3-parameters.js';
 import type { Communicator } from '../../ranks/communicator.js';
@@ -94,7 +94,7 @@ async function scoreOnRank(
 
 /** Standard input in a file, as rows are read more than once. */
 function spooledInput(removed: string[]): string {
-  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'dawntune-score-'));
+  const folder = makeTemporaryFolder('dawntune-score-');
   removed.push(folder);
   const file = path.join(folder, 'standard input');
   const target = fs.openSync(file, 'wx', 0o600);
