@@ -55,6 +55,7 @@ export const healthy: Facts = {
       arch: 'x64',
       release: '6.1.0',
       distributions: ['debian'],
+      codename: 'bookworm',
       name: 'Debian GNU/Linux 12 (bookworm)',
       libc: 'glibc 2.36',
       wsl: null,

@@ -139,8 +139,14 @@ const rows: readonly Row[] = [
   [
     'no loader and no card',
     machine(noCard, withoutAdapter, { adapters: { adapters: [], loader: false } }),
-    ['no-vulkan-loader', 'no-adapter'],
-    /^sudo apt install -y libvulkan1 mesa-vulkan-drivers$/,
+    ['no-vulkan-loader'],
+    /^npx dawntune setup$/,
+  ],
+  [
+    'no loader and no card on Fedora',
+    machine(noCard, withoutAdapter, on('fedora'), { adapters: { adapters: [], loader: false } }),
+    ['no-vulkan-loader'],
+    /^sudo dnf install -y vulkan-loader mesa-vulkan-drivers$/,
   ],
   [
     'no permission',
@@ -409,6 +415,32 @@ test('every problem has a machine that has it, and those that stop have a way ou
     }
 });
 
+test('Mesa is taken from where it is new enough for Dawn: by release and by problem', () => {
+  const intel = {
+    cards: [{ pci: '0000:00:02.0', vendor: 'Intel' as const, module: 'i915' }],
+    devices: [{ file: '/dev/dri/renderD128', refused: null, group: 'render' }],
+    drivers: [],
+  };
+  const noLoader = { adapters: { adapters: [], loader: false } };
+  const apt = 'sudo apt install -y mesa-vulkan-drivers';
+  const setup = 'npx dawntune setup';
+  for (const [distributions, codename, driver] of [
+    [['debian'], 'bookworm', 'sudo apt install -y -t bookworm-backports mesa-vulkan-drivers'],
+    [['debian'], 'trixie', apt],
+    [['debian'], null, apt],
+    [['ubuntu', 'debian'], 'noble', apt],
+    [['raspbian', 'debian'], 'bookworm', apt],
+  ] as const) {
+    const commands = (...changes: Parameters<typeof machine>) =>
+      problemsOf(machine(withoutAdapter, { system: { distributions, codename } }, ...changes)).map(
+        (problem) => problem.commands.debian?.[0],
+      );
+    assert.deepEqual(commands(noCard, noLoader), [setup], `${codename}`);
+    assert.deepEqual(commands({ graphics: intel }), [driver, setup], `${codename}`);
+    assert.deepEqual(commands({ graphics: intel }, noLoader), [setup, driver], `${codename}`);
+  }
+});
+
 test('what stops a run makes the exit code 1, what limits it does not', () => {
   const trains = (facts: Facts) => canTrain(problemsOf(facts));
   assert.ok(trains(healthy) && trains(slowH100) && trains(machine(noCard, onProcessor)));
@@ -419,7 +451,9 @@ test('what stops a run makes the exit code 1, what limits it does not', () => {
     assert.equal(trains(facts), !stopped, name);
     assert.match(
       renderPage('1', facts, problemsOf(facts)),
-      stopped ? /^verdict +does not work: 1 below stops it$/m : /^verdict +works/m,
+      stopped
+        ? /^verdict +does not work: problem(s 1( and|,) .* stop| 1 below stops) it$/m
+        : /^verdict +works/m,
       name,
     );
   }
@@ -455,8 +489,14 @@ test('where every probe failed, the page still says so, and what to do', () => {
 });
 
 test('systems are told by what distributions say of themselves', () => {
-  const ubuntu = parseOsRelease('PRETTY_NAME="Ubuntu 24.04.1 LTS"\nID=ubuntu\nID_LIKE=debian\n');
-  assert.deepEqual(ubuntu, { distributions: ['ubuntu', 'debian'], name: 'Ubuntu 24.04.1 LTS' });
+  const ubuntu = parseOsRelease(
+    'PRETTY_NAME="Ubuntu 24.04.1 LTS"\nID=ubuntu\nID_LIKE=debian\nVERSION_CODENAME=noble\n',
+  );
+  assert.deepEqual(ubuntu, {
+    distributions: ['ubuntu', 'debian'],
+    codename: 'noble',
+    name: 'Ubuntu 24.04.1 LTS',
+  });
   const of = (text: string) => systemOf({ platform: 'linux', ...parseOsRelease(text) });
   for (const [text, system] of [
     ['ID=debian', 'debian'],

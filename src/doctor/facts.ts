@@ -28,6 +28,8 @@ export interface SystemFacts {
   readonly release: string;
   /** Linux: `ID` of /etc/os-release and those that it is like, e.g. `["ubuntu", "debian"]`; else empty. */
   readonly distributions: readonly string[];
+  /** Linux: `VERSION_CODENAME` of /etc/os-release, e.g. `bookworm`; null where it says none, and elsewhere. */
+  readonly codename: string | null;
   /** `Debian GNU/Linux 12 (bookworm)` */
   readonly name: string;
   /** Linux: `glibc 2.36` or `musl`; null elsewhere, and where it cannot be told. */

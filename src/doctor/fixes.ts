@@ -2,6 +2,7 @@
  * Commands by system: which systems there are, which one a machine is, and how software that several problems want is
  * installed on each. What is wrong and which fix it needs is in problems.ts.
  */
+import { backportsWithMesa } from '../setup/debian-releases.js';
 import type { GpuVendor, SystemFacts } from './facts.js';
 
 export const systems = ['debian', 'fedora', 'arch', 'macos', 'windows'] as const;
@@ -58,6 +59,24 @@ export const packages = (debian: string, fedora: string, arch: string): Commands
   arch: [`sudo pacman -S --needed ${arch}`],
 });
 
+/** What a release says of itself, by which its packages are known. */
+export type Release = Pick<SystemFacts, 'distributions' | 'codename'>;
+
+/** The suite of apt that has a Mesa for Dawn, where it is not the release's own. */
+export const mesaSuite = (system: Release | undefined): string | undefined =>
+  system && backportsWithMesa(system.distributions[0], system.codename);
+
+/** Packages of Mesa: those of backports where the release's own are too old for Dawn. */
+export function mesaPackages(
+  system: Release | undefined,
+  debian: string,
+  fedora: string,
+  arch: string,
+): Commands {
+  const suite = mesaSuite(system);
+  return packages(suite ? `-t ${suite} ${debian}` : debian, fedora, arch);
+}
+
 export const installNode: Commands = {
   debian: ['sudo npm install -g n', 'sudo n lts'],
   fedora: ['sudo dnf install -y nodejs22'],
@@ -72,10 +91,7 @@ export const installMpi: Commands = {
 };
 
 /** The driver of a GPU, with its Vulkan part. */
-export function installDriver(
-  vendor: GpuVendor,
-  system: Pick<SystemFacts, 'distributions'> | undefined,
-): Commands {
+export function installDriver(vendor: GpuVendor, system: Release | undefined): Commands {
   if (vendor === 'NVIDIA')
     return {
       debian: system?.distributions.includes('ubuntu')
@@ -87,7 +103,7 @@ export function installDriver(
     };
   const arch = { AMD: 'vulkan-radeon', Intel: 'vulkan-intel', other: 'mesa' }[vendor];
   return {
-    ...packages('mesa-vulkan-drivers', 'mesa-vulkan-drivers', arch),
+    ...mesaPackages(system, 'mesa-vulkan-drivers', 'mesa-vulkan-drivers', arch),
     macos: ['softwareupdate --install --all'],
     windows: ['start ms-settings:windowsupdate'],
   };
@@ -97,6 +113,16 @@ export function installDriver(
 export const installLavapipe: Commands = {
   ...packages('mesa-vulkan-drivers', 'mesa-vulkan-drivers', 'vulkan-swrast'),
   debian: ['npx dawntune setup --driver lavapipe'],
+};
+
+/** Debian's Vulkan loader and lavapipe into the cache folder, without root; elsewhere those of the system. */
+export const installLoader: Commands = {
+  ...packages(
+    'libvulkan1 mesa-vulkan-drivers',
+    'vulkan-loader mesa-vulkan-drivers',
+    'vulkan-icd-loader vulkan-swrast',
+  ),
+  debian: ['npx dawntune setup'],
 };
 
 /** A driver that runs on the processor, in the cache folder: for tests and demos. Elsewhere drivers come with the system. */

@@ -196,8 +196,10 @@ function fitRows(facts: Facts): Row[] {
 // ---- the end -------------------------------------------------------------------------------------------------
 
 function verdict(facts: Facts, problems: readonly Problem[]): string {
-  const stopping = problems.findIndex(({ level }) => level === 'stops');
-  if (stopping >= 0) return `does not work: ${stopping + 1} below stops it`;
+  const stopping = problems.flatMap(({ level }, i) => (level === 'stops' ? [i + 1] : []));
+  if (stopping.length === 1) return `does not work: problem ${stopping[0]} below stops it`;
+  if (stopping.length > 1)
+    return `does not work: problems ${stopping.slice(0, -1).join(', ')} and ${stopping.at(-1)} below stop it`;
   return foundOf(facts.chosen)?.software
     ? 'works, on the processor: fit for tests and demos, slow for training'
     : 'works';

@@ -38,8 +38,8 @@ function namesIn(folder: string): string[] {
 
 // ---- system --------------------------------------------------------------------------------------------------
 
-/** `ID`, `ID_LIKE` and the name of /etc/os-release. */
-export function parseOsRelease(text: string): { distributions: string[]; name: string } {
+/** `ID`, `ID_LIKE`, the codename and the name of /etc/os-release. */
+export function parseOsRelease(text: string): Pick<SystemFacts, 'distributions' | 'codename' | 'name'> {
   const value = (key: string) =>
     new RegExp(`^${key}=(?:"(.*)"|'(.*)'|(.*))$`, 'm')
       .exec(text)
@@ -48,7 +48,11 @@ export function parseOsRelease(text: string): { distributions: string[]; name: s
   const ids = [value('ID'), ...(value('ID_LIKE')?.split(/\s+/) ?? [])].filter(
     (id) => id !== undefined && id !== '',
   );
-  return { distributions: ids as string[], name: value('PRETTY_NAME') ?? value('NAME') ?? 'Linux' };
+  return {
+    distributions: ids as string[],
+    codename: value('VERSION_CODENAME') || null,
+    name: value('PRETTY_NAME') ?? value('NAME') ?? 'Linux',
+  };
 }
 
 const APPLE_OR_WINDOWS: Record<string, string> = { darwin: 'macOS', win32: 'Windows' };
@@ -56,10 +60,11 @@ const APPLE_OR_WINDOWS: Record<string, string> = { darwin: 'macOS', win32: 'Wind
 export function systemFacts(): SystemFacts {
   const linux = process.platform === 'linux';
   const release = linux ? (textOf('/etc/os-release') ?? textOf('/usr/lib/os-release')) : undefined;
-  const { distributions, name } = release
+  const { distributions, codename, name } = release
     ? parseOsRelease(release)
     : {
         distributions: [],
+        codename: null,
         name: `${APPLE_OR_WINDOWS[process.platform] ?? process.platform} ${os.release()}`,
       };
   return {
@@ -67,6 +72,7 @@ export function systemFacts(): SystemFacts {
     arch: process.arch,
     release: os.release(),
     distributions,
+    codename,
     name,
     libc: linux ? libc() : null,
     wsl: linux ? wslOf(os.release(), process.env['WSL_DISTRO_NAME']) : null,

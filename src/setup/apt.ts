@@ -5,6 +5,7 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { MachineError } from '../errors.js';
+import { backportsWithMesa } from './debian-releases.js';
 import { command } from './workspace.js';
 
 export type Apt = (tool: 'apt-get' | 'apt-cache', args: string[]) => Promise<string>;
@@ -23,10 +24,7 @@ export interface AptScope {
 export async function privateApt(workspace: string, { unlocked = false, suite }: AptScope): Promise<Apt> {
   const release = machineRelease();
   const codename = release['VERSION_CODENAME'] ?? '';
-  const backports =
-    !suite && release['ID'] === 'debian' && release['VERSION_ID'] === '12'
-      ? `${codename}-backports`
-      : undefined;
+  const backports = suite ? undefined : backportsWithMesa(release['ID'], codename);
   const files: SourceFile[] = [];
   for (const location of ['/etc/apt/sources.list', '/etc/apt/sources.list.d']) {
     if (!existsSync(location)) continue;

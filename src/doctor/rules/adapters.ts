@@ -5,10 +5,12 @@ import {
   everywhere,
   installDriver,
   installLavapipe,
+  installLoader,
+  mesaSuite,
   onLinux,
   onUnix,
-  packages,
   setUpSoftware,
+  systemOf,
 } from '../fixes.js';
 import { expectedOf } from '../machine-classes.js';
 import { levelOf, limits, type Rule, type Seen, stops } from './rule.js';
@@ -103,12 +105,10 @@ export const adapterRules = {
       ? {
           ...stops(
             'there is no Vulkan loader (libvulkan.so.1), through which Dawn reaches drivers',
-            'install it, and a driver',
-            packages(
-              'libvulkan1 mesa-vulkan-drivers',
-              'vulkan-loader mesa-vulkan-drivers',
-              'vulkan-icd-loader vulkan-swrast',
-            ),
+            systemOf(seen.system) === 'debian'
+              ? 'let set-up put it and a software driver into the cache folder, without root; it finds the system’s drivers too'
+              : 'install it, and a driver',
+            installLoader,
           ),
           level: levelOf(seen),
         }
@@ -209,7 +209,7 @@ export const adapterRules = {
     return {
       ...limits(
         `the machine has ${words}${card?.module ? `, driven by ${card.module}` : ''}, and no Vulkan driver that shows it`,
-        'install its driver with the Vulkan part',
+        `install its driver with the Vulkan part${vendor !== 'NVIDIA' && mesaSuite(system) ? `, from ${mesaSuite(system)}, since the release’s own is too old for Dawn (apt’s sources have to name that suite)` : ''}`,
         installDriver(vendor, system),
       ),
       level: levelOf(seen),
@@ -218,8 +218,8 @@ export const adapterRules = {
 
   'no-adapter': (seen) => {
     if (!seen.dawn || seen.adapters === undefined || seen.adapters.length > 0) return null;
-    // Set-up leaves alone what was chosen by hand.
-    if (chosenByHand(seen)) return null;
+    // Set-up leaves alone what was chosen by hand. Whatever brings a loader brings a driver with it.
+    if (chosenByHand(seen) || foundOf(seen.facts.adapters)?.loader === false) return null;
     const { system } = seen;
     if (system?.platform === 'linux')
       return stops(
