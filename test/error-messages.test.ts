@@ -13,6 +13,7 @@ import { frontDoor } from './error-messages/front-door.js';
 import { refusedUses } from './error-messages/library.js';
 import { type MessageLiteral, messageLiterals, spelled, teller } from './error-messages/literals.js';
 import { type ToldLine, toldBy, toldByProcess, toldByUse } from './error-messages/run.js';
+import { refusedSearches } from './error-messages/search.js';
 import { refusedSetUps } from './error-messages/set-up.js';
 import { refusedCalls } from './error-messages/table.js';
 import { repositoryRoot } from './repository.js';
@@ -55,7 +56,7 @@ test('what the front door tells, in processes', async () => {
 });
 
 test('what the library refuses, line by line', async () => {
-  for (const use of [...refusedUses, ...refusedSetUps])
+  for (const use of [...refusedUses, ...refusedSearches, ...refusedSetUps])
     await requireTold(use.what, use, () => toldByUse(use));
 });
 
