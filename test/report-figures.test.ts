@@ -3,9 +3,10 @@ import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import { test } from 'node:test';
 import { courseSections } from '../src/report/course.js';
-import { bestMetric } from '../src/report/evaluations.js';
+import { bestMetric, metricRows } from '../src/report/evaluations.js';
 import { figure } from '../src/report/figure.js';
 import { tokensOf } from '../src/report/headline.js';
+import { lossCourse } from '../src/report/loss-course.js';
 import type { EvaluationPoint, RunRecord, StepColumns } from '../src/run-record/record.js';
 import { golden } from './repository.js';
 
@@ -68,4 +69,45 @@ test('gaps are explained where steps were skipped and each has a point', () => {
   assert.match(loss({ stride: 1, skipped }), /Gaps: 1 step overflowed and was skipped/);
   assert.doesNotMatch(loss({ stride: 1, skipped: skipped.map(() => 0) }), /Gaps/);
   assert.doesNotMatch(loss({ stride: 2, skipped }), /Gaps/);
+});
+
+test('a comparison tells what was written beside the best, and counts nothing that was there before training', () => {
+  const evaluations = [0.9, 0.7, 0.8, 0.6].map(
+    (value, n): EvaluationPoint => ({ step: n, epoch: 0, metrics: { eval_dense_mrr: value } }),
+  );
+  const setting = (name: string, value: boolean | string) =>
+    ({ name, value, origin: 'flag', group: '' }) as const;
+  const chosen = [setting('load_best_model_at_end', true), setting('metric_for_best_model', 'dense_mrr')];
+  const rows = (more: Partial<RunRecord>) =>
+    metricRows([{ name: 'a', record: record({ evaluations, settings: [], plan: {}, ...more }) }]).map(
+      ({ title, cells: [cell] }) =>
+        `${title}: ${(typeof cell === 'object' ? String(cell.content) : cell)!.replaceAll(/<[^>]*>/g, '')}`,
+    );
+  const said = (last: string) => [
+    'dense MRR, before training: 0.9000',
+    `dense MRR, last: ${last}`,
+    'dense MRR, best: 0.8000 step 2',
+  ];
+  assert.deepEqual(rows({}), said('0.6000 step 3'));
+  assert.deepEqual(rows({ settings: chosen }), said('0.8000 step 2'));
+  // Of the checkpoints alone, and only once it is written.
+  assert.deepEqual(rows({ settings: chosen, plan: { save_steps: 3 } }), said('0.6000 step 3'));
+  assert.deepEqual(rows({ settings: chosen, status: 'stopped' }), said('0.6000 step 3'));
+  const untrained = { evaluations: evaluations.slice(0, 1) };
+  assert.equal(bestMetric(record({ ...untrained, settings: [] })), undefined);
+  assert.deepEqual(rows(untrained).slice(1), ['dense MRR, last: –', 'dense MRR, best: –']);
+});
+
+test('where the loss began and ended does not rest on the small last batch of an epoch, and the chart says why', () => {
+  const course = (stride: number) =>
+    record({
+      steps: steps({
+        ...{ stride, from: 0, step: [1, 2, 3, 4].map((n) => n * stride) },
+        loss: { mean: [3, 2, 1, 0.04] },
+        tokens: { mean: [400, 390, 410, 100] },
+      }),
+    });
+  assert.deepEqual(lossCourse(course(1)), { first: 3, last: 1, tenths: false, small: 1 });
+  assert.deepEqual(lossCourse(course(2)), { first: 3, last: 0.04, tenths: false, small: 0 });
+  assert.match(String(courseSections(course(1))[0]!.content), /A smaller last batch of an epoch/);
 });

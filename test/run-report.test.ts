@@ -142,7 +142,7 @@ test('the facts of a run are told in words', () => {
   for (const fact of [
     '✓ finished',
     'steps 1,234 of 1,234, 2.5 epochs of data',
-    'hybrid nDCG@10 0.300 → 0.900 step 0, best at 600',
+    'hybrid nDCG@10 0.300 → 0.900 before training, best at step 600',
     'time 41 s in 2 sessions',
     '120 (3.13 %) are above the limit of 32 and lost 2.34 % of all tokens',
     '32 tokens · cut from 93',
@@ -392,6 +392,7 @@ test('the first thing said is what the loss came to: of many steps by their firs
         record(({ steps }) => {
           cut({ steps } as Loose<RunRecord>, values.length);
           steps.loss.mean = values;
+          steps.tokens.mean = values.map(() => 600);
         }),
       ),
     );

@@ -4,8 +4,9 @@ import { SERIES_COLOURS } from '../html/style.js';
 import { type Row, table } from '../html/table.js';
 import { countNumber, grouped, shortNumber } from './browser/numbers.js';
 import { comparedCourses, type NamedRun } from './course.js';
-import { bestMetricRows, comparedEvaluations } from './evaluations.js';
-import { lossCourse, secondsOf, statusBadge, tokensOf } from './headline.js';
+import { comparedEvaluations, metricRows } from './evaluations.js';
+import { secondsOf, statusBadge, tokensOf } from './headline.js';
+import { lossCourse } from './loss-course.js';
 import { comparedMemory } from './memory.js';
 import { duration, moment } from './numbers.js';
 import { runName, runTitle, shortNames } from './run-names.js';
@@ -37,11 +38,26 @@ function finalFigures(runs: readonly NamedRun[]): Section {
     title,
     ...runs.map((run) => value(run) ?? '–'),
   ];
+  const metrics = metricRows(runs);
+  const losses = runs.map(({ record }) => lossCourse(record));
+  const notes = [
+    'First and last loss: means of the first and last tenth of the steps; of fewer than 20, the first and the last step.',
+    ...(losses.some((loss) => loss && loss.small > 0)
+      ? [
+          'Steps with less than two thirds of the usual tokens, such as the last of an epoch, are left out: fewer negatives make their losses smaller.',
+        ]
+      : []),
+    ...(metrics.length > 0
+      ? [
+          'Last: the newest evaluation; of a finished run with --load_best_model_at_end that of the checkpoint whose model was written. Best: of the evaluations after step 0.',
+        ]
+      : []),
+  ].join(' ');
   const rows: Row[] = [
     row('steps', ({ record }) => `${grouped(record.step)} of ${grouped(record.total_steps)}`),
-    row('first loss', ({ record }) => number(lossCourse(record)?.first)),
-    row('last loss', ({ record }) => number(lossCourse(record)?.last)),
-    ...bestMetricRows(runs).map(({ title, cells }): Row => [title, ...cells]),
+    ['first loss', ...losses.map((loss) => number(loss?.first) ?? '–')],
+    ['last loss', ...losses.map((loss) => number(loss?.last) ?? '–')],
+    ...metrics.map(({ title, cells }): Row => [title, ...cells]),
     row('time', ({ record }) => duration(secondsOf(record))),
     row('tokens per second', ({ record }) => {
       const { perSecond } = tokensOf(record);
@@ -60,7 +76,7 @@ function finalFigures(runs: readonly NamedRun[]): Section {
       rows,
       'Final figures',
     )}</div>
-<p class="soft">First and last loss: means of the first and last tenth of the steps; of fewer than 20, the first and the last step.</p>`,
+<p class="soft">${notes}</p>`,
   };
 }
 

@@ -2,6 +2,7 @@
 import type { RunRecord } from '../run-record/record.js';
 import { type Curve, componentMeasures, curveOf, LOSS, logOf, MEASURES, type Measure } from './curves.js';
 import { type Figure, type FigureCurve, figure } from './figure.js';
+import { smallSteps } from './loss-course.js';
 import { counted } from './numbers.js';
 import { chartSection, type Section } from './section.js';
 
@@ -35,7 +36,7 @@ export function courseSections(record: RunRecord): Section[] {
           several
             ? 'The loss that is minimised, and that of each score matrix before it is weighed.'
             : sentence(LOSS.about)
-        }${gaps(record)}`,
+        }${gaps(record)}${smallBatches([record])}`,
       },
       losses,
     );
@@ -53,11 +54,20 @@ function gaps({ steps }: RunRecord): string {
     : ` Gaps: ${counted(skipped, 'step')} overflowed and ${skipped === 1 ? 'was' : 'were'} skipped.`;
 }
 
+/** Why single steps of a curve stand below the others. */
+function smallBatches(records: readonly RunRecord[]): string {
+  return records.some((record) => smallSteps(record).size > 0)
+    ? ' A smaller last batch of an epoch has fewer negatives and so a smaller loss: its steps stand below the others.'
+    : '';
+}
+
 /** Of several: a chart for each quantity, with a curve of each run that has it. */
 export function comparedCourses(runs: readonly NamedRun[]): Section[] {
   const components = componentMeasures(runs.map(({ record }) => record));
   return sections(
-    [LOSS, ...components].flatMap((measure) => measureFigure(measure, runs)),
+    [LOSS, ...components].flatMap((measure) =>
+      measureFigure(measure, runs, measure === LOSS ? smallBatches(runs.map(({ record }) => record)) : ''),
+    ),
     MEASURES.flatMap((measure) => measureFigure(measure, runs)),
   );
 }
@@ -70,13 +80,13 @@ function sections(losses: readonly Figure[], others: readonly Figure[]): Section
 }
 
 /** No figure where no run has a value. */
-function measureFigure(measure: Measure, runs: readonly NamedRun[]): Figure[] {
+function measureFigure(measure: Measure, runs: readonly NamedRun[], more = ''): Figure[] {
   const curves = runs.flatMap(({ name, record }, i): FigureCurve[] => {
     const curve = curveOf(record, measure);
     return curve ? [{ label: name, colour: i, curve }] : [];
   });
   if (curves.length === 0) return [];
-  const about = measure.about === '' ? '' : sentence(measure.about);
+  const about = `${measure.about === '' ? '' : sentence(measure.about)}${more}`;
   return [
     figure(
       {

@@ -54,23 +54,58 @@ function metricsOf(records: readonly RunRecord[]): MetricName[] {
 const metricOf = ({ metrics }: EvaluationPoint, name: string): number | null =>
   Object.hasOwn(metrics, name) ? metrics[name]! : null;
 
-/** The evaluation at which a metric was best, undefined where none has it. */
-function bestOf({ evaluations }: RunRecord, metric: MetricName): { step: number; value: number } | undefined {
-  let best: { step: number; value: number } | undefined;
-  for (const point of evaluations) {
-    const value = metricOf(point, metric.name);
-    if (value !== null && (!best || (lessIsBetter(metric) ? value < best.value : value > best.value)))
-      best = { step: point.step, value };
-  }
+/** A metric's value at an evaluation. */
+interface MetricPoint {
+  readonly step: number;
+  readonly value: number;
+}
+
+/** The values of a metric, those of the untrained model, which no run comes to, left out. */
+function trainedPoints({ evaluations }: RunRecord, { name }: MetricName): MetricPoint[] {
+  return evaluations.flatMap((point) => {
+    const value = metricOf(point, name);
+    return value === null || point.step === 0 ? [] : [{ step: point.step, value }];
+  });
+}
+
+/** The first of the best, undefined where there is none. */
+function bestPoint(points: readonly MetricPoint[], lessBetter: boolean): MetricPoint | undefined {
+  let best: MetricPoint | undefined;
+  for (const point of points)
+    if (!best || (lessBetter ? point.value < best.value : point.value > best.value)) best = point;
   return best;
+}
+
+/** The evaluation after some training at which a metric was best, undefined where none has it. */
+const bestOf = (record: RunRecord, metric: MetricName): MetricPoint | undefined =>
+  bestPoint(trainedPoints(record, metric), lessIsBetter(metric));
+
+const settingOf = ({ settings }: RunRecord, name: string) =>
+  settings.find((setting) => setting.name === name)?.value;
+
+/**
+ * The step whose model a run came to: the newest that was evaluated, or of a finished run with
+ * `--load_best_model_at_end` that of the best checkpoint, as the trainer chooses it (train/run/best.ts).
+ */
+function reachedStep(record: RunRecord, metrics: readonly MetricName[]): number | undefined {
+  const last = record.evaluations.findLast(({ step }) => step > 0)?.step;
+  if (record.status !== 'finished' || settingOf(record, 'load_best_model_at_end') !== true) return last;
+  const asked = settingOf(record, 'metric_for_best_model') ?? 'loss';
+  const chooses = metrics.find(({ name }) => name === asked || name === `eval_${asked}`);
+  if (!chooses) return last;
+  const every = record.plan['save_steps'];
+  const saved = ({ step }: MetricPoint) =>
+    typeof every !== 'number' || step % every === 0 || step === record.total_steps;
+  const greater = settingOf(record, 'greater_is_better') ?? !lessIsBetter(chooses);
+  return bestPoint(trainedPoints(record, chooses).filter(saved), greater !== true)?.step ?? last;
 }
 
 export interface BestMetric {
   readonly title: string;
   readonly value: number;
   readonly step: number;
-  /** The first evaluation. */
-  readonly first: { readonly value: number; readonly step: number };
+  /** The first evaluation, that before training too. */
+  readonly first: MetricPoint;
   /** As such values are written. */
   text(value: number): string;
 }
@@ -81,7 +116,7 @@ export interface BestMetric {
  */
 export function bestMetric(record: RunRecord): BestMetric | undefined {
   const metrics = metricsOf([record]);
-  const asked = record.settings.find(({ name }) => name === 'metric_for_best_model')?.value;
+  const asked = settingOf(record, 'metric_for_best_model');
   const isAsked = ({ name }: MetricName) => name === asked || name === `eval_${asked}`;
   const order = ['hybrid', 'dense', 'colbert', 'sparse'];
   const chosen =
@@ -92,7 +127,7 @@ export function bestMetric(record: RunRecord): BestMetric | undefined {
     metrics[0];
   const best = chosen && bestOf(record, chosen);
   const first = record.evaluations.find((point) => chosen && metricOf(point, chosen.name) !== null);
-  if (!best || !first) return undefined;
+  if (!chosen || !best || !first) return undefined;
   return {
     ...{ title: titleOf(chosen), ...best },
     first: { value: metricOf(first, chosen.name)!, step: first.step },
@@ -190,7 +225,7 @@ function allEvaluations(record: RunRecord, metrics: readonly MetricName[]): Cont
       ...metrics.map((metric) => ({ title: titleOf(metric), number: true })),
     ],
     record.evaluations.map((point) => [
-      grouped(point.step),
+      point.step === 0 ? 'before training' : grouped(point.step),
       shortNumber(point.epoch),
       ...metrics.map((metric, i): Cell => {
         const value = metricOf(point, metric.name);
@@ -204,22 +239,48 @@ function allEvaluations(record: RunRecord, metrics: readonly MetricName[]): Cont
   );
 }
 
-/** The best value of each metric that the runs have, the best of all marked. */
-export function bestMetricRows(runs: readonly NamedRun[]): { title: string; cells: (string | Cell)[] }[] {
-  return metricsOf(runs.map(({ record }) => record)).map((metric) => {
-    const found = runs.map(({ record }) => bestOf(record, metric));
-    const values = found.flatMap((best) => (best ? [best.value] : []));
-    const first = lessIsBetter(metric) ? Math.min(...values) : Math.max(...values);
-    return {
-      title: `best ${titleOf(metric)}`,
-      cells: found.map((best) =>
-        best === undefined
-          ? '–'
-          : {
-              content: html`${lessIsBetter(metric) ? shortNumber(best.value) : best.value.toFixed(4)} <span class="soft">step ${grouped(best.step)}</span>`,
-              looks: values.length > 1 && best.value === first ? 'best' : '',
-            },
-      ),
-    };
+/**
+ * Each metric that the runs have: before training where that was evaluated, of the model that a run came to, and its best
+ * value after training; the best of all runs are marked.
+ */
+export function metricRows(runs: readonly NamedRun[]): { title: string; cells: (string | Cell)[] }[] {
+  const metrics = metricsOf(runs.map(({ record }) => record));
+  const reached = runs.map(({ record }) => reachedStep(record, metrics));
+  return metrics.flatMap((metric) => {
+    const before = runs.map(({ record }): MetricPoint | undefined => {
+      const point = record.evaluations.find(({ step }) => step === 0);
+      const value = point ? metricOf(point, metric.name) : null;
+      return value === null ? undefined : { step: 0, value };
+    });
+    const last = runs.map(({ record }, i) =>
+      trainedPoints(record, metric).find(({ step }) => step === reached[i]),
+    );
+    const best = runs.map(({ record }) => bestOf(record, metric));
+    return [
+      ...(before.some((point) => point) ? [metricRow('before training', metric, before)] : []),
+      metricRow('last', metric, last),
+      metricRow('best', metric, best),
+    ];
   });
+}
+
+function metricRow(
+  which: 'before training' | 'last' | 'best',
+  metric: MetricName,
+  points: readonly (MetricPoint | undefined)[],
+): { title: string; cells: (string | Cell)[] } {
+  const known = points.filter((point) => point !== undefined);
+  const first = which === 'before training' ? undefined : bestPoint(known, lessIsBetter(metric));
+  return {
+    title: `${titleOf(metric)}, ${which}`,
+    cells: points.map((point) => {
+      if (!point) return '–';
+      const value = lessIsBetter(metric) ? shortNumber(point.value) : point.value.toFixed(4);
+      return {
+        content:
+          point.step === 0 ? value : html`${value} <span class="soft">step ${grouped(point.step)}</span>`,
+        looks: known.length > 1 && point.value === first?.value ? 'best' : '',
+      };
+    }),
+  };
 }

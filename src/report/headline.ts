@@ -4,8 +4,8 @@ import { type Content, type Html, html } from '../html/markup.js';
 import type { RunRecord } from '../run-record/record.js';
 import { formatBytes } from '../show.js';
 import { countNumber, grouped, shortNumber } from './browser/numbers.js';
-import { curveOf, LOSS } from './curves.js';
 import { type BestMetric, bestMetric } from './evaluations.js';
+import { type LossCourse, lossCourse } from './loss-course.js';
 import { counted, duration, moment } from './numbers.js';
 
 const STATUS_WORDS: Record<
@@ -32,28 +32,6 @@ export function statusBadge({ status }: RunRecord): Html {
 export const secondsOf = ({ sessions }: RunRecord): number =>
   sessions.reduce((sum, { seconds }) => sum + seconds, 0);
 
-/** Where the loss of a run began and ended. */
-export interface LossCourse {
-  readonly first: number;
-  readonly last: number;
-  /** Both are means, of the first and of the last tenth of the steps: single ones differ by what is in their batches. */
-  readonly tenths: boolean;
-}
-
-/** Steps from which on single ones are not taken for the run. */
-const MANY_STEPS = 20;
-
-/** Undefined of a run without a loss. */
-export function lossCourse(record: RunRecord): LossCourse | undefined {
-  const curve = curveOf(record, LOSS);
-  const values = (curve?.raw ?? curve?.values ?? []).filter((value) => value !== null);
-  if (values.length === 0) return undefined;
-  const tenths = values.length >= MANY_STEPS;
-  const count = tenths ? Math.floor(values.length / 10) : 1;
-  const mean = (some: readonly number[]) => some.reduce((sum, value) => sum + value, 0) / some.length;
-  return { first: mean(values.slice(0, count)), last: mean(values.slice(-count)), tenths };
-}
-
 /** Tokens of the steps that the record knows, and how many per second over their time. */
 export function tokensOf({ steps }: RunRecord): { tokens: number; perSecond: number | undefined } {
   let tokens = 0;
@@ -72,24 +50,21 @@ type Card = readonly [title: string, value: Content, about: Content];
 const fromTo = (from: string, to: string): Content => html`<small>${from} →</small> ${to}`;
 
 /** In three digits, so that both ends fit beside each other. */
-function lossCard({ first, last, tenths }: LossCourse): Card {
+function lossCard({ first, last, tenths, small }: LossCourse): Card {
   const digits = (value: number) => shortNumber(Number(value.toPrecision(3)));
   if (first === last) return ['loss', digits(last), 'of the one step'];
   return [
     'loss',
     fromTo(digits(first), digits(last)),
-    `first and last ${tenths ? 'tenth of the steps' : 'step'}`,
+    `first and last ${tenths ? 'tenth of the steps' : 'step'}${small > 0 ? ', small ones left out' : ''}`,
   ];
 }
 
 function metricCard({ title, value, step, first, text }: BestMetric): Card {
   if (first.step === step)
     return [`best ${title}`, text(value), `at step ${grouped(step)}, the first evaluation`];
-  return [
-    title,
-    fromTo(text(first.value), text(value)),
-    `step ${grouped(first.step)}, best at ${grouped(step)}`,
-  ];
+  const began = first.step === 0 ? 'before training' : `step ${grouped(first.step)}`;
+  return [title, fromTo(text(first.value), text(value)), `${began}, best at step ${grouped(step)}`];
 }
 
 /** What is found by the scores that count most, where both were asked. */
