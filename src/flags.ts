@@ -515,6 +515,9 @@ function unknownFlag(
   known: readonly string[],
   habits: Readonly<Record<string, string>> = {},
 ): string {
+  // A line that called a module of Python, of which the module was left in.
+  if (spelled === '-m')
+    return 'unknown flag -m; which command stands for a module: docs/from-flagembedding.md';
   const name = spelled.replace(/^-+/, '').replaceAll('-', '_');
   const nearest = Object.hasOwn(habits, name) ? habits[name]! : nearestName(name, known);
   const shown = printable(spelled.length > 80 ? `${spelled.slice(0, 80)}…` : spelled);

@@ -9,6 +9,7 @@ import path from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { InputError, MachineError } from '../src/errors.js';
+import { resolveModelFolder } from '../src/models/hub-cache.js';
 import { type Fault, fakeModel, gitSha1, sha256 } from './fake-hub.js';
 import {
   below,
@@ -313,6 +314,11 @@ test('a hub that falls silent, or is not there, is given up, and the copy in the
     fetched('org/other', closed),
     MachineError,
     /connection refused, 3 times; .*the proxy of HTTPS_PROXY is not used/,
+  );
+  await refused(
+    resolveModelFolder('output/nothere', closed, '--model_name_or_path'),
+    MachineError,
+    /^--model_name_or_path: output\/nothere: no such folder here; asked the hub: .*connection refused/,
   );
 });
 

@@ -386,6 +386,10 @@ test('finetune takes a model of the hub by its name', async () => {
       InputError,
       /--model_name_or_path: nowhere: no such folder, and no name of the hub/,
     );
+    const asked = hub.requests.length;
+    for (const folder of ['./none', '/none', 'org/none/', 'org/none/last', '../none'])
+      await refused(run(folder), InputError, /none.*: no such folder, and no name of the hub/);
+    assert.equal(hub.requests.length, asked);
     hub.models.set(
       'org/name',
       fakeModel({ 'config.json': '{"model_type": "gpt"}', 'model.safetensors': 'x' }),

@@ -367,7 +367,7 @@ test('what is refused, with a line that says why, before anything is written', a
     ],
     [
       [file, out, '--model_name_or_path', headless],
-      /sparse_linear.pt: no such file: the model has no such head/,
+      /sparse_linear.pt: no such file: the model has no such head; --mode dense does without, and finetune/,
     ],
     [
       [write('empty-pos.jsonl', [{ query: 'a', pos: [] }]), out, ...model],

@@ -81,7 +81,7 @@ export async function fetchModel(name: string, options: DownloadOptions = {}): P
     const snapshot = fromCache();
     if (snapshot !== undefined) return snapshot;
     throw new InputError(
-      `${name}: ${settings.offline} is set, so that nothing is downloaded, and the cache ${printable(settings.cache)} has no revision ${show(revision)} of it; unset ${settings.offline}, or give the model's folder`,
+      `${name}: no such folder here; ${settings.offline} is set, so that nothing is downloaded, and the cache ${printable(settings.cache)} has no revision ${show(revision)} of it; unset ${settings.offline}, or give the model's folder`,
     );
   }
   const { HUB_URL } = await import('@huggingface/hub');

@@ -9,6 +9,7 @@ import { PositionedFile } from '../files/positioned.js';
 import { interruptedSave } from '../files/publish.js';
 import { systemReason } from '../files/reason.js';
 import { CacheEntry } from '../hub/cache-entry.js';
+import { HubUnreachable } from '../hub/connection.js';
 import { type DownloadOptions, fetchModel, isHubName } from '../hub/download.js';
 import { printable } from '../show.js';
 import { encoderFolder } from '../tokenizer/folder.js';
@@ -37,7 +38,16 @@ export async function resolveModelFolder(
     throw new InputError(
       `${begin}${printable(model)}: no such folder, and no name of the hub, which would be org/name${meantName(model)}`,
     );
-  return fetchModel(model, options);
+  try {
+    return await fetchModel(model, options);
+  } catch (error) {
+    // A mistyped folder of a folder is a name of the hub too.
+    if (error instanceof HubUnreachable)
+      throw new HubUnreachable(
+        `${begin}${printable(model)}: no such folder here; asked the hub: ${error.message}`,
+      );
+    throw error;
+  }
 }
 
 /** Behind what is no name of the hub: the name in an address of its pages, or the one without a slash behind it. */

@@ -61,6 +61,12 @@ export const headsIn = (folder: string): (typeof HEADS)[number][] =>
 
 const headFile = (folder: string, name: string): string => path.join(folder, `${name}.pt`);
 
+/** That a folder has no file of a head which is needed. */
+export const lackOfHead = (folder: string, name: string, way = ''): InputError =>
+  new InputError(
+    `${printable(headFile(folder, name))}: no such file: the model has no such head; ${way}finetune --unified_finetuning True makes it`,
+  );
+
 /** `M3Model.load`, of options that are checked. @throws InputError for what is wrong with the folder. */
 export function readM3(gpu: Gpu, folder: string, options: M3Options): M3Parts {
   const requireUnchanged = watchFolder(folder);
@@ -86,8 +92,7 @@ export function readM3(gpu: Gpu, folder: string, options: M3Options): M3Parts {
         opened.push(file);
         return file;
       }
-      if (options.needs?.includes(name))
-        throw new InputError(`${printable(full)}: no such file: the model has no such head`);
+      if (options.needs?.includes(name)) throw lackOfHead(folder, name);
       if (!options.needs)
         notices.push(`${printable(full)}: no such file; this head starts with random weights`);
       return undefined;

@@ -5,6 +5,10 @@ import { data, ROW, TRAIN } from './inputs.js';
 export const flags: RefusedCalls = {
   finetune: [
     { words: '--learning_rat 1', line: 'unknown flag --learning_rat; the nearest is --learning_rate' },
+    {
+      words: '-m FlagEmbedding.finetune.embedder.encoder_only.m3',
+      line: 'unknown flag -m; which command stands for a module: docs/from-flagembedding.md',
+    },
     { words: '--zzzzzzzz 1', line: 'unknown flag --zzzzzzzz; --help lists them' },
     {
       words: `${TRAIN} --learning_rate fast`,

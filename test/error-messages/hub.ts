@@ -38,7 +38,7 @@ export const hub: RefusedCalls = {
       words: HUB,
       files: data,
       env: { HF_HUB_OFFLINE: '1', HF_HOME: 'cache' },
-      line: 'org/name: HF_HUB_OFFLINE is set, so that nothing is downloaded, and the cache ./cache/hub has no revision "main" of it; unset HF_HUB_OFFLINE, or give the model\'s folder',
+      line: 'org/name: no such folder here; HF_HUB_OFFLINE is set, so that nothing is downloaded, and the cache ./cache/hub has no revision "main" of it; unset HF_HUB_OFFLINE, or give the model\'s folder',
     },
     {
       words: `${HUB} --revision ..`,

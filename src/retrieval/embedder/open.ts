@@ -6,6 +6,7 @@ import { InputError } from '../../errors.js';
 import { Gpu, type GpuOptions } from '../../gpu/gpu.js';
 import { requireEmbedder } from '../../models/cross-encoder.js';
 import { M3Model } from '../../models/m3.js';
+import { headsIn, lackOfHead } from '../../models/m3-folder.js';
 import type { M3Options } from '../../models/m3-parameters.js';
 import type { Communicator } from '../../ranks/communicator.js';
 import { SingleCommunicator } from '../../ranks/single.js';
@@ -25,6 +26,8 @@ export interface EmbedderSurroundings {
   readonly openGpu?: ((options?: Omit<GpuOptions, 'adapter'>) => Promise<Gpu>) | undefined;
   /** What the cache of texts may hold, as a `Tokenizer`'s; default: as much as that. */
   readonly cacheSize?: number | undefined;
+  /** The command's flag that asks for dense vectors alone, for whoever has a model without heads. */
+  readonly denseAlone?: string | undefined;
 }
 
 /** What of the flags says which model it is, and how it reads texts. */
@@ -65,7 +68,7 @@ export interface Embedder {
  */
 export async function openEmbedder(
   args: OpenArguments,
-  { report, communicator = new SingleCommunicator(), openGpu, cacheSize }: EmbedderSurroundings,
+  { report, communicator = new SingleCommunicator(), openGpu, cacheSize, denseAlone }: EmbedderSurroundings,
   heads: NonNullable<M3Options['needs']>,
 ): Promise<Embedder> {
   const name = args.modelNameOrPath;
@@ -85,7 +88,10 @@ export async function openEmbedder(
     await opened.gpu?.close();
   };
   try {
-    await together(communicator, () => requireEmbedder(folder, '--model_name_or_path'));
+    await together(communicator, () => {
+      requireEmbedder(folder, '--model_name_or_path');
+      requireHeads(folder, heads, denseAlone);
+    });
     if (communicator.rank === 0) report.progress?.({ phase: 'read', done: 0, unit: 'bytes', subject: name });
     const tokenizer = await together(communicator, () => Tokenizer.load(folder, cache));
     const gpu = await together(communicator, async () => {
@@ -116,6 +122,18 @@ export async function openEmbedder(
     await close();
     throw error;
   }
+}
+
+/** @throws InputError for a head that the folder has no file of, with what does without it. */
+function requireHeads(
+  folder: string,
+  heads: NonNullable<M3Options['needs']>,
+  denseAlone: string | undefined,
+): void {
+  const there = headsIn(folder);
+  const missing = heads.find((head) => !there.includes(head));
+  if (missing === undefined) return;
+  throw lackOfHead(folder, missing, denseAlone === undefined ? '' : `${denseAlone} does without, and `);
 }
 
 /** @throws InputError for vectors that are cut to more than the widest has. */

@@ -66,7 +66,11 @@ async function encodeOnRank(
     ...(representations.has('sparse') ? (['sparse_linear'] as const) : []),
     ...(representations.has('colbert') ? (['colbert_linear'] as const) : []),
   ];
-  const embedder = await openEmbedder(args, { report, communicator, openGpu }, needs);
+  const embedder = await openEmbedder(
+    args,
+    { report, communicator, openGpu, denseAlone: '--representations dense' },
+    needs,
+  );
   let files: FileOutput | undefined;
   let kept = false;
   let unlock: (() => void) | undefined;

@@ -198,7 +198,11 @@ async function runsOfModel(
   const heads = (['sparse', 'colbert'] as const)
     .filter((head) => needed.has(head))
     .map((head) => `${head}_linear` as const);
-  const embedder = await openEmbedder(args, { ...surroundings, communicator }, heads);
+  const embedder = await openEmbedder(
+    args,
+    { ...surroundings, communicator, denseAlone: '--modes dense' },
+    heads,
+  );
   try {
     note(`${name}: ${[...modes].join(', ')}`);
     const find = (dataset: Dataset, tasks: readonly Task[], wanted: ReadonlySet<RetrievalMode>) =>

@@ -89,7 +89,11 @@ async function mineOnRank(
   let finder: CandidateFinder | undefined;
   try {
     for (const line of inputNotices(args, input)) note(line);
-    embedder = await openEmbedder(args, { ...surroundings, communicator }, headsOf(args.mode));
+    embedder = await openEmbedder(
+      args,
+      { ...surroundings, communicator, denseAlone: '--mode dense' },
+      headsOf(args.mode),
+    );
     finder = await openFinder(embedder, args, input, {
       communicator,
       note,

@@ -136,7 +136,7 @@ async function scoresOfModel(
   const needs: NonNullable<M3Options['needs']>[number][] = [];
   if (wanted.has('sparse')) needs.push('sparse_linear');
   if (wanted.has('colbert')) needs.push('colbert_linear');
-  const embedder = await openEmbedder(args, surroundings, needs);
+  const embedder = await openEmbedder(args, { ...surroundings, denseAlone: '--mode dense' }, needs);
   try {
     if (communicator.rank === 0) {
       for (const line of prompts.notices()) report.note(line);
