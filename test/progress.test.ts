@@ -373,6 +373,33 @@ test('lines: one every 30 s, and the last word of what was told', () => {
   assert.equal(short.text, '');
 });
 
+test('lines go on while a step takes long, after kernels were compiled for it too', () => {
+  const screen = Object.assign(new Screen(), { isTTY: false });
+  const display = screen.display();
+  const at = (now: number) => {
+    screen.now = now;
+    display.tick();
+    return screen.take();
+  };
+  display.at(step(0, { loss: undefined, memoryBytes: undefined }));
+  assert.equal(at(29), '');
+  assert.equal(at(30), 'training 0/100 steps · 0% · step 1 under way for 0:30 · 0:30\n');
+  display.at({ phase: 'compile', done: 1, unit: 'kernels' });
+  screen.now = 61;
+  display.at({ phase: 'compile', done: 2, unit: 'kernels' });
+  assert.match(screen.take(), /^compiling 2 kernels /);
+  // The sign after which the newest kernel is the last one is no line yet.
+  assert.equal(at(70), '');
+  assert.equal(at(80), '');
+  assert.equal(at(91), 'training 0/100 steps · 0% · step 1 under way for 1:31 · 1:31\n');
+  screen.now = 100;
+  display.at(step(1));
+  assert.equal(at(110), '');
+  assert.doesNotMatch(at(125), /under way/);
+  assert.match(at(160), / · step 2 under way for 1:00 /);
+  display.end();
+});
+
 test('none: notices alone', () => {
   const screen = new Screen();
   const display = screen.display({ mode: 'none' });

@@ -150,9 +150,11 @@ export class Display {
   /** A sign that work goes on, which may come while no timer runs. */
   tick(): void {
     const current = this.stack.at(-1);
-    if (!current || this.mode !== 'bar') return;
+    if (!current || (this.mode !== 'bar' && this.mode !== 'lines')) return;
     if (this.forgetCompiled()) return;
-    if (this.clock() - this.drawn >= STILL_SECONDS) this.draw();
+    const now = this.clock();
+    if (this.mode === 'lines') this.plainNowAndThen(current, now);
+    else if (now - this.drawn >= STILL_SECONDS) this.draw();
   }
 
   /** Nothing more is under way. */
@@ -181,7 +183,7 @@ export class Display {
     };
     this.stack.push(current);
     this.drawn = Number.NEGATIVE_INFINITY;
-    if (this.mode === 'bar' && this.stack.length === 1) this.begin();
+    if ((this.mode === 'bar' || this.mode === 'lines') && this.stack.length === 1) this.begin();
     return current;
   }
 
@@ -202,10 +204,13 @@ export class Display {
       }
     }
     this.stack.pop();
-    this.stack.at(-1)?.pace.resume(untilOf(current, now));
+    const below = this.stack.at(-1);
+    below?.pace.resume(untilOf(current, now));
+    // A step begins after an evaluation or a save; kernels are compiled within one.
+    if (below && work.phase !== 'compile') below.heard = now;
     // What is below is drawn with the next news of it.
     this.drawn = Number.NEGATIVE_INFINITY;
-    if (this.mode === 'bar' && this.stack.length === 0) this.leave();
+    if (this.stack.length === 0) this.leave();
   }
 
   /**
@@ -217,14 +222,14 @@ export class Display {
     const now = this.clock();
     if (current?.work.phase !== 'compile' || now - current.heard < STILL_SECONDS) return false;
     this.pop(now);
-    this.redraw();
+    if (this.mode === 'bar') this.redraw();
     return true;
   }
 
   private tell(current: Current, now: number): void {
     if (this.mode === 'bar' && now - this.drawn >= DRAW_SECONDS) this.draw();
     if (this.mode === 'json' && now - current.told >= RECORD_SECONDS) this.emit(current, now);
-    if (this.mode === 'lines' && now - this.quiet >= LINE_SECONDS) this.plain(current, now);
+    if (this.mode === 'lines') this.plainNowAndThen(current, now);
   }
 
   // ---- records and lines ---------------------------------------------------------------------------------
@@ -240,9 +245,13 @@ export class Display {
     this.write(`${JSON.stringify(record)}\n`);
   }
 
+  private plainNowAndThen(current: Current, now: number): void {
+    if (now - this.quiet >= LINE_SECONDS) this.plain(current, now);
+  }
+
   private plain(current: Current, now: number): void {
-    const { work, pace, began } = current;
-    const told = { work, pace, began, now: untilOf(current, now) };
+    const { work, pace, began, heard } = current;
+    const told = { work, pace, began, heard, now: untilOf(current, now) };
     this.write(`${progressLine(told, undefined, this.glyphs, false)}\n`);
     current.told = this.quiet = now;
     current.toldDone = work.done;
@@ -251,10 +260,13 @@ export class Display {
   // ---- the bar -------------------------------------------------------------------------------------------
 
   private begin(): void {
-    this.stream.on('resize', this.redraw);
-    process.on('exit', this.clear);
+    if (this.mode === 'bar') {
+      this.stream.on('resize', this.redraw);
+      process.on('exit', this.clear);
+    }
     const still = () => {
-      if (!this.forgetCompiled()) this.redraw();
+      if (this.mode === 'lines') this.tick();
+      else if (!this.forgetCompiled()) this.redraw();
     };
     this.timer = setInterval(still, 1000 * STILL_SECONDS).unref();
   }
@@ -275,8 +287,8 @@ export class Display {
     const now = this.clock();
     // What ends in the last column would wrap on some terminals.
     const columns = Math.max(1, (this.stream.columns || this.width) - 1);
-    const { work, pace, began } = current;
-    const told = { work, pace, began, now: untilOf(current, now) };
+    const { work, pace, began, heard } = current;
+    const told = { work, pace, began, heard, now: untilOf(current, now) };
     const line = progressLine(told, columns, this.glyphs);
     const width = widthOf(line);
     this.write(this.escapes ? `${line}\x1b[J\r` : `${line}${' '.repeat(Math.max(0, this.shown - width))}\r`);

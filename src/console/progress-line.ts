@@ -40,6 +40,9 @@ export const ASCII: Glyphs = { between: ', ', full: '#', empty: '-', more: '...'
 const SHORTEST_BAR = 8;
 const LONGEST_BAR = 30;
 
+/** Of a step that takes so long it is said which one it is and for how long. */
+const LONG_STEP_SECONDS = 30;
+
 /** A part of the line; `keep`: what is left out first has the highest. */
 interface Part {
   readonly text: string;
@@ -55,6 +58,8 @@ export interface Told {
   readonly pace: Pace;
   /** Seconds of the pace's clock. */
   readonly began: number;
+  /** When there was news of it; undefined: just now. */
+  readonly heard?: number | undefined;
   readonly now: number;
 }
 
@@ -65,7 +70,7 @@ export function progressLine(
   glyphs = UNICODE,
   bar = true,
 ): string {
-  const { work, pace, began, now } = told;
+  const { work, pace, began, heard = told.now, now } = told;
   const { done, total, unit, loss, memoryBytes, subject } = work;
   const bytes = unit === 'bytes';
   const number = (value: number) => (bytes ? formatBytes(value) : value.toLocaleString('en'));
@@ -82,6 +87,9 @@ export function progressLine(
     tokensPerSecond === undefined ? undefined : { text: `${compact(tokensPerSecond)} tokens/s`, keep: 6 },
     memoryBytes === undefined ? undefined : { text: formatBytes(memoryBytes), keep: 7 },
     subject === undefined ? undefined : { text: messageLine(subject), keep: 8 },
+    work.phase !== 'train' || work.ended || done === total || now - heard < LONG_STEP_SECONDS
+      ? undefined
+      : { text: `step ${number(done + 1)} under way for ${duration(now - heard)}`, keep: 8 },
     { text: duration(now - began), keep: left === undefined ? 1 : 9 },
     left === undefined ? undefined : { text: `${duration(left)} left`, keep: 1 },
   ];
