@@ -109,7 +109,7 @@ function otherWays(plan: RunPlan, known: RunBatches): readonly (readonly Way[])[
   const base = args.gradientCheckpointing ? half : both(half, again);
   const shorter = (longest: number) =>
     halvings(longest, SHORTEST).map((length) => ({
-      flags: `--passage_max_len ${length}`,
+      flags: `--passage_max_len ${length}${args.queryMaxLen > length ? ` --query_max_len ${length}` : ''}`,
       changes: { passageMaxLen: length, queryMaxLen: Math.min(args.queryMaxLen, length) },
     }));
   const { perDeviceTrainBatchSize: batch, gradientAccumulationSteps: window } = args;
