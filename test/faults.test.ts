@@ -13,6 +13,7 @@ import { RowFile } from '../src/data/rows.js';
 import { InputError } from '../src/errors.js';
 import { Faults } from '../src/files/faults.js';
 import { readJsonObjects } from '../src/files/json-objects.js';
+import { kindOf } from '../src/files/kind.js';
 import { checkTexts } from '../src/retrieval/encode/input.js';
 import { readEvaluationData } from '../src/retrieval/evaluate/datasets.js';
 import { readRun } from '../src/retrieval/evaluate/run-file.js';
@@ -92,6 +93,17 @@ test('behind an object that is broken the next one is read, in every layout', ()
     }
 });
 
+test('lines that begin as files of other formats do are text', () => {
+  for (const line of ['PAR1 is a receptor', 'PAR1', 'ARROW1 is a name', '%PDF-files are documents'])
+    assert.equal(kindOf(Buffer.from(`${line}\n`)), undefined, line);
+  for (const [bytes, kind] of [
+    ['PAR1\x15\x04', 'a Parquet file'],
+    ['ARROW1\0\0', 'an Arrow file'],
+    ['%PDF-1.7\n', 'a PDF document'],
+  ] as const)
+    assert.equal(kindOf(Buffer.from(bytes)), kind);
+});
+
 test('a file that holds no object at all is told as what it looks like, and so are other habits', () => {
   for (const [content, message] of [
     [
@@ -107,6 +119,8 @@ test('a file that holds no object at all is told as what it looks like, and so a
       "{'query': 'q', 'pos': ['p']}\n",
       /at character 2; Python prints such quotes, and json\.dumps writes JSON\)$/,
     ],
+    // A search that began anew at each of the lines would take hours.
+    [`x\n${'\n'.repeat(2 ** 20)}`, /^layout\.jsonl:1: expected a JSON object, found "x"$/],
     ['just words\nand more\n', /^layout\.jsonl:1: expected a JSON object, found "just words"$/],
   ] as const) {
     assert.match(told(() => new RowFile(write('layout.jsonl', content)))[0]!, message);

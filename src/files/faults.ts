@@ -69,7 +69,7 @@ export class Faults {
     if (!first) return;
     const error = count === 1 ? first : new InputError(this.message, this.more);
     // It is made where the first fault was found.
-    if (first.stack !== undefined) error.stack = first.stack.replace(first.message, error.message);
+    if (first.stack !== undefined) error.stack = first.stack.replace(first.message, () => error.message);
     gathered.set(error, this);
     throw error;
   }

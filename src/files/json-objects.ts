@@ -266,7 +266,7 @@ class ObjectReader {
   private requireObjects(): void {
     if (this.peek() < 0 || this.peek() === OPEN_OBJECT) return;
     const begin = this.window.toString('latin1', this.from, this.to);
-    if (!/^\s*\{/m.test(begin)) throw this.unexpected('a JSON object', formatOf(begin));
+    if (!/^[ \t]*\{/m.test(begin)) throw this.unexpected('a JSON object', formatOf(begin));
   }
 
   /** The object that begins here. */

@@ -18,9 +18,10 @@ export function kindOf(start: Uint8Array): string | undefined {
   if (/^\x28\xb5\x2f\xfd/.test(text)) return 'a zstd archive';
   // Text may have the letters there too, but no zeros.
   if (text.slice(257, 262) === 'ustar' && text.includes('\0')) return 'a tar archive';
-  if (text.startsWith('PAR1')) return 'a Parquet file';
-  if (text.startsWith('ARROW1')) return 'an Arrow file';
-  if (text.startsWith('%PDF-')) return 'a PDF document';
+  // Texts may begin with these letters too (PAR1 is a receptor), but not with the bytes behind them.
+  if (text.startsWith('PAR1\x15')) return 'a Parquet file';
+  if (text.startsWith('ARROW1\0')) return 'an Arrow file';
+  if (/^%PDF-\d\.\d/.test(text)) return 'a PDF document';
   if (text.startsWith('\x80\x02') || text.startsWith('\x80\x04')) return 'a Python pickle';
   if (text.startsWith('\x00\x05\x16\x07')) return 'an AppleDouble file (what macOS keeps beside a file)';
   if (start.subarray(0, 512).every((byte) => byte === 0)) return 'zeros (the file was never written)';

@@ -67,7 +67,7 @@ export const encode: RefusedCalls = {
     },
     {
       words: '--model_name_or_path MODEL --output out.jsonl a.txt',
-      files: { 'a.txt': 'PAR1' },
+      files: { 'a.txt': 'PAR1\x15\x04' },
       line: 'a.txt: expected lines of text, found a Parquet file',
     },
     {
