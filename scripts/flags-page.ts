@@ -12,6 +12,7 @@ import { configFlag, type Flag, type FlagTable, type ForeignFlag } from '../src/
 import { embedderAliases, foreignEmbedderFlags } from '../src/retrieval/embedder/arguments.js';
 import { foreignRerankerFlags } from '../src/retrieval/score/arguments.js';
 import {
+  embedderNames,
   foreignTrainingArguments,
   olderTrainingArgumentAliases,
   olderTrainingArguments,
@@ -123,7 +124,7 @@ export async function flagsPage(): Promise<string> {
     ...['', '### Of Hugging Face’s TrainingArguments', ''],
     'For `finetune`. A value in brackets says what happens here anyway and passes without a word, as `None` does.',
     ...['', ...aliasTable],
-    ...aliasRows({ ...trainingArgumentAliases, ...olderTrainingArgumentAliases }),
+    ...aliasRows({ ...trainingArgumentAliases, ...olderTrainingArgumentAliases, ...embedderNames }),
     ...['', ...foreignTable, ...foreignRows({ ...foreignTrainingArguments, ...olderTrainingArguments })],
   );
   return `${lines.join('\n')}\n`;

@@ -14,6 +14,8 @@ import type { M3Options } from '../src/models/m3-parameters.js';
 import { encodeTexts } from '../src/retrieval/encode/encode-texts.js';
 import type { TextRole } from '../src/retrieval/texts.js';
 import { Tokenizer } from '../src/tokenizer/tokenizer.js';
+import { parseFinetuneArguments } from '../src/train/arguments.js';
+import { folderSettings } from '../src/train/run/folder-settings.js';
 import { golden } from './repository.js';
 
 interface Variant {
@@ -198,6 +200,33 @@ test('what is written is what was made, and reads back the same', async () => {
     model.dispose();
     again.model.dispose();
   }
+});
+
+test('a folder that says no pooling and has no head is told to be pooled by cls, to load and to train, once', () => {
+  const notice = /does not say how its vectors are pooled: cls is taken; .*--sentence_pooling_method mean$/;
+  const words = (folder: string, ...more: string[]) =>
+    parseFinetuneArguments([
+      ...['--model_name_or_path', folder, '--train_data', 'rows.jsonl', '--output_dir', 'out', ...more],
+    ]).args;
+  const headless = (name: string) => {
+    const folder = build(variants.find((each) => each.name === name)!);
+    for (const head of ['colbert_linear.pt', 'sparse_linear.pt']) fs.rmSync(path.join(folder, head));
+    return folder;
+  };
+  const loaded = (folder: string, options: M3Options = {}) => {
+    const model = M3Model.load(gpu, folder, { needs: [], ...options });
+    model.dispose();
+    return model.notices.filter((line) => notice.test(line)).length;
+  };
+  const trained = (folder: string, ...more: string[]) =>
+    folderSettings(folder, words(folder, ...more)).notices.filter((line) => notice.test(line)).length;
+  const plain = headless('no modules.json');
+  assert.deepEqual([loaded(plain), trained(plain)], [1, 1]);
+  assert.deepEqual([loaded(plain, { pooling: 'mean' }), trained(plain, '--pooling_method', 'mean')], [0, 0]);
+  const saying = headless('cls, normalised');
+  assert.deepEqual([loaded(saying), trained(saying)], [0, 0]);
+  const withHeads = build(variants.find((each) => each.name === 'no modules.json')!);
+  assert.deepEqual([loaded(withHeads), trained(withHeads)], [0, 0]);
 });
 
 test('a pooling, a normalisation and texts that are told go before what the folder says, with a line', () => {

@@ -217,6 +217,16 @@ function modelMaxLength(files: ReadonlyMap<string, string | Uint8Array>): number
 }
 
 /**
+ * Of a folder that leaves open how its vectors are made, one line: models such as E5 are pooled by mean, and with cls
+ * find far less. Undefined where it says (or says what cannot be done here, which is told), and where it has heads: it is
+ * then a model of BGE-M3, which has cls.
+ */
+export function unsaidPooling(folder: string): string | undefined {
+  if (headsIn(folder).length > 0 || readSentenceFolder(folder) !== undefined) return undefined;
+  return `${printable(folder)} does not say how its vectors are pooled: cls is taken; models such as E5 want --sentence_pooling_method mean`;
+}
+
+/**
  * What the options and the folder say together. Of a folder that makes other vectors than can be made here, the part
  * that is asked for is an error, the part that is told otherwise a notice.
  */
@@ -228,6 +238,8 @@ function settingsFor(
   const settings = settingsOf(options, said);
   const texts = { ...(said?.texts ?? PLAIN_TEXTS), ...options.texts };
   const notices: string[] = [];
+  const unsaid = options.pooling === undefined && unsaidPooling(folder);
+  if (unsaid) notices.push(unsaid);
   if (said === undefined) return { settings, texts, notices };
   const told: [boolean, readonly string[], string][] = [
     [

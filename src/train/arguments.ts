@@ -48,6 +48,7 @@ import {
 } from './limits.js';
 import { checkRankArguments, rankFlags } from './rank-arguments.js';
 import {
+  embedderNames,
   foreignTrainingArguments,
   habits,
   olderTrainingArgumentAliases,
@@ -364,7 +365,7 @@ export function parseFinetuneArguments(argv: readonly string[], ranks?: number):
     origin,
   } = parseFlags(finetuneFlags, argv, {
     foreign: { ...foreignTrainingArguments, ...olderTrainingArguments },
-    aliases: { ...trainingArgumentAliases, ...olderTrainingArgumentAliases },
+    aliases: { ...trainingArgumentAliases, ...olderTrainingArgumentAliases, ...embedderNames },
     habits,
   });
   return {

@@ -131,6 +131,11 @@ export const trainingArgumentAliases: Readonly<Record<string, string>> = {
   per_gpu_train_batch_size: 'per_device_train_batch_size',
 };
 
+/** What the commands that encode call a flag of training. */
+export const embedderNames: Readonly<Record<string, string>> = {
+  pooling_method: 'sentence_pooling_method',
+};
+
 /** What people who know other programs call flags, where the nearest name by its letters would be another one. */
 export const habits: Readonly<Record<string, string>> = {
   ...{ batch_size: 'per_device_train_batch_size', batch: 'per_device_train_batch_size' },

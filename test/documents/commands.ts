@@ -20,6 +20,7 @@ import { longTestFlags, matrixFlags, mpiTestFlags, smokeFlags } from '../../src/
 import { tokenizerParityFlags } from '../../src/tokenizer/parity.js';
 import { parseFinetuneArguments } from '../../src/train/arguments.js';
 import {
+  embedderNames,
   foreignTrainingArguments,
   olderTrainingArgumentAliases,
   olderTrainingArguments,
@@ -96,7 +97,7 @@ export const flagNames: ReadonlySet<string> = new Set([
   ),
   ...Object.keys(foreign),
   ...Object.keys(embedderAliases),
-  ...Object.keys({ ...trainingArgumentAliases, ...olderTrainingArgumentAliases }),
+  ...Object.keys({ ...trainingArgumentAliases, ...olderTrainingArgumentAliases, ...embedderNames }),
   // They belong to all commands.
   ...['help', 'help_all', 'version', ...Object.keys(configFlag)],
 ]);

@@ -3,6 +3,7 @@
  * are not applied, as upstream knows of none of them; and what the folder that is written says instead.
  */
 import { promptBefore } from '../../data/prompts.js';
+import { unsaidPooling } from '../../models/m3-folder.js';
 import { PLAIN_TEXTS, readSentenceFolder, type TextSettings } from '../../models/sentence-files.js';
 import { printable } from '../../show.js';
 import type { FinetuneArguments } from '../arguments.js';
@@ -17,6 +18,8 @@ export interface FolderSettings {
 
 export function folderSettings(folder: string, args: FinetuneArguments): FolderSettings {
   const notices: string[] = [];
+  const unsaid = args.sentencePoolingMethod === 'cls' && unsaidPooling(folder);
+  if (unsaid) notices.push(unsaid);
   const maxLength = readSentenceFolder(folder)?.texts.maxLength;
   const capped = (flag: string, length: number): number => {
     if (maxLength === undefined || length <= maxLength) return length;
