@@ -249,9 +249,9 @@ test('what is sound and hardly meant so is counted in a line for each kind', () 
       line.replaceAll(`${folder}${path.sep}`, ''),
     ),
     [
-      '--train_data: 1 rows with an empty "query" (the first: odd.jsonl:2)',
+      '--train_data: 1 row with an empty "query" (the first: odd.jsonl:2)',
       '--train_data: 2 rows with an empty text in "pos" or "neg" (the first: odd.jsonl:3)',
-      '--train_data: 1 rows with one text in "pos" and in "neg", which teaches nothing (the first: odd.jsonl:4)',
+      '--train_data: 1 row with one text in "pos" and in "neg", which teaches nothing (the first: odd.jsonl:4)',
     ],
   );
 });

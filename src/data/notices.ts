@@ -83,7 +83,9 @@ export function oddRows(files: readonly RowFile[], flag: string): string[] {
     const found = files.flatMap(({ odd }) => odd.get(name) ?? []);
     if (found.length === 0) return [];
     const count = found.reduce((total, { rows }) => total + rows, 0);
-    return [`${flag}: ${count} rows with ${ODD[name]} (the first: ${placeName(found[0]!.first)})`];
+    return [
+      `${flag}: ${count} ${count === 1 ? 'row' : 'rows'} with ${ODD[name]} (the first: ${placeName(found[0]!.first)})`,
+    ];
   });
 }
 

@@ -7,7 +7,7 @@ export const reportFlags = {
   ...group('Output', {
     output: optional(
       text('a path'),
-      'the file to write, .html; by default report.html in the folder of the one run, comparison.html here for several. Only a report is overwritten',
+      'the file to write, .html, or a folder that is there; by default report.html in the folder of the one run, comparison.html here for several. Only a report is overwritten',
     ),
   }),
   ...debugFlag,

@@ -18,7 +18,10 @@ const COMPARISON_FILE = 'comparison.html';
 export interface ReportRequest {
   /** Output folders of runs, one at least. */
   readonly folders: readonly string[];
-  /** Null: `report.html` in the one folder, `comparison.html` in the working folder. */
+  /**
+   * A file, or a folder that is there, for `report.html` or `comparison.html` in it. Null: `report.html` in the one folder,
+   * `comparison.html` in the working folder.
+   */
   readonly output: string | null;
 }
 
@@ -27,7 +30,9 @@ export interface ReportRequest {
  * record, a record is no record, or the file is there and no report.
  */
 export function writeReport({ folders, output }: ReportRequest): string {
-  const file = output ?? (folders.length === 1 ? path.join(folders[0]!, REPORT_FILE) : COMPARISON_FILE);
+  const name = folders.length === 1 ? REPORT_FILE : COMPARISON_FILE;
+  const beside = folders.length === 1 ? path.join(folders[0]!, name) : name;
+  const file = output === null ? beside : isFolder(output) ? path.join(output, name) : output;
   for (const [i, folder] of folders.entries()) {
     const same = folders.slice(0, i).find((other) => other === folder || sameFolder(other, folder));
     if (same !== undefined)
@@ -51,6 +56,9 @@ export function writeRunPage(folder: string, record: RunRecord): void {
   requireOwn(file, false);
   writeFileAtomic(file, runPage(record));
 }
+
+const isFolder = (place: string): boolean =>
+  fs.statSync(place, { throwIfNoEntry: false })?.isDirectory() ?? false;
 
 /** As it was given, without slashes at the end; what stands for a place by its name. */
 function nameOf(folder: string): string {
