@@ -181,7 +181,7 @@ test('a line keeps what matters most, and is never wider than the terminal', () 
   assert.equal(at(79), 'training 10/100 steps █░░░░░░░░░░░░ 10% · loss 0.5000 · 1 steps/s · 1:30 left');
   assert.equal(
     at(200),
-    'training 10/100 steps ███░░░░░░░░░░░░░░░░░░░░░░░░░░░ 10% · loss 0.5000 · 1 steps/s · 1k tokens/s · 2.50 GB · 0:10 · 1:30 left',
+    'training 10/100 steps ███░░░░░░░░░░░░░░░░░░░░░░░░░░░ 10% · loss 0.5000 · 1 steps/s · 1k tokens/s · 2.50 GB held · 0:10 · 1:30 left',
   );
   const none = new Pace(0, 0);
   assert.equal(
@@ -363,7 +363,7 @@ test('lines: one every 30 s, and the last word of what was told', () => {
   );
   assert.equal(
     lines[0],
-    'training 30/100 steps · 30% · loss 0.5000 · 1 steps/s · 1k tokens/s · 2.50 GB · 0:30 · 1:10 left',
+    'training 30/100 steps · 30% · loss 0.5000 · 1 steps/s · 1k tokens/s · 2.50 GB held · 0:30 · 1:10 left',
   );
   const short = Object.assign(new Screen(), { isTTY: false });
   const quiet = short.display();

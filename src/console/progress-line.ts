@@ -85,7 +85,7 @@ export function progressLine(
     loss === undefined ? undefined : { text: `loss ${loss.toFixed(4)}`, keep: 3 },
     rate === undefined ? undefined : { text: rateText(rate, unit), keep: 5 },
     tokensPerSecond === undefined ? undefined : { text: `${compact(tokensPerSecond)} tokens/s`, keep: 6 },
-    memoryBytes === undefined ? undefined : { text: formatBytes(memoryBytes), keep: 7 },
+    memoryBytes === undefined ? undefined : { text: `${formatBytes(memoryBytes)} held`, keep: 7 },
     subject === undefined ? undefined : { text: messageLine(subject), keep: 8 },
     work.phase !== 'train' || work.ended || done === total || now - heard < LONG_STEP_SECONDS
       ? undefined

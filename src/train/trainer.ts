@@ -406,7 +406,7 @@ function summary(
   const { totalSteps, stepsPerEpoch } = plan;
   return (
     `adapter ${gpu.capabilities.name} · ${(model.store.count / 1e6).toFixed(1)} M parameters · ${data.rowCount} rows · ` +
-    `${stepsPerEpoch} ${stepsPerEpoch === 1 ? 'step' : 'steps'} an epoch, ${totalSteps} in all${totalSteps > stepsPerEpoch ? ` (${round(totalSteps / stepsPerEpoch, 2)} epochs)` : ''} · at most ${formatBytes(memory.peak)} of GPU memory${onEachRank(ofAll)}, ${formatBytes(memory.peakByPurpose.activations)} of them activations${ofAll?.shared ? ` · ${sharedWords(ofAll.shared)}` : ''}`
+    `${stepsPerEpoch} ${stepsPerEpoch === 1 ? 'step' : 'steps'} an epoch, ${totalSteps} in all${totalSteps > stepsPerEpoch ? ` (${round(totalSteps / stepsPerEpoch, 2)} epochs)` : ''} · a step needs at most ${formatBytes(memory.peak)} of GPU memory${onEachRank(ofAll)}, ${formatBytes(memory.peakByPurpose.activations)} of them activations${ofAll?.shared ? ` · ${sharedWords(ofAll.shared)}` : ''}`
   );
 }
 
