@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { type Reporter, silentReporter } from '../src/console/reporter.js';
+import type { InputError } from '../src/errors.js';
 import { CarriedCommunicator } from '../src/ranks/carrier.js';
 import { type Communicator, RankError } from '../src/ranks/communicator.js';
 import { RankThreads, type RankThreadsOptions } from '../src/ranks/rank-threads.js';
@@ -120,7 +121,10 @@ describe('a fault of one rank ends the other, with its rank and the reason', { c
       // The others are slow on a busy machine, not silent.
       const timeout = fault === 'loops' ? { timeoutSeconds: 3 } : {};
       const ranks = started(2, { fault: fault as Fault }, { ...timeout, graceSeconds: 0.3 });
-      await assert.rejects(ranks.results(), (error) => message.test(String(error)));
+      await assert.rejects(ranks.results(), (error) => {
+        if (fault === 'throwsInput') assert.deepEqual((error as InputError).more, ['line 4: no text']);
+        return message.test(String(error));
+      });
     });
 });
 

@@ -14,7 +14,7 @@ const faulty = {
     throw new MachineError('the GPU device was lost (unknown): no reason');
   },
   async throwsInput() {
-    throw new InputError('line 3: no text');
+    throw new InputError('line 3: no text', ['line 4: no text']);
   },
   async throwsUnawaited() {
     setTimeout(() => {

@@ -43,8 +43,12 @@ export type Told = {
 export type FromRank =
   | { readonly told: Told }
   | { readonly result: unknown }
-  /** `stack`: of what this rank threw; none where another one's failure ended it. */
-  | { readonly failure: RankFailure; readonly stack?: string | undefined }
+  /** `stack`: of what this rank threw; none where another one's failure ended it. `more`: lines below its message. */
+  | {
+      readonly failure: RankFailure;
+      readonly stack?: string | undefined;
+      readonly more?: readonly string[] | undefined;
+    }
   /** What a process leaves behind has been removed. */
   | { readonly cleaned: true };
 

@@ -1,5 +1,6 @@
 /** The thread of one rank: opens its communicator, runs its module, and tells the thread that started it how it ended. */
 import { parentPort, workerData } from 'node:worker_threads';
+import { InputError } from '../errors.js';
 import { onProgress, type Work } from '../progress.js';
 import { CarriedCommunicator } from './carrier.js';
 import { RankError } from './communicator.js';
@@ -53,7 +54,8 @@ async function main(): Promise<void> {
     const failure = error instanceof RankError ? error.failure : failureOf(rank, error);
     await communicator?.abort(failure).catch(() => undefined);
     const stack = error instanceof Error && !(error instanceof RankError) ? error.stack : undefined;
-    tell({ failure, stack });
+    const more = error instanceof InputError || error instanceof RankError ? error.more : undefined;
+    tell({ failure, stack, more });
     await communicator?.close().catch(() => undefined);
   }
 }

@@ -135,7 +135,9 @@ export class RankThreads<Result> {
 
   private errorOf(failure: RankFailure): Error {
     const rankError = new RankError(failure);
-    const error = failure.exitCode === 2 ? new InputError(rankError.message) : rankError;
+    // The rank has them that found the faults, also where all ranks end for the same reason.
+    const more = this.threads.map((thread) => thread.more).find((lines) => lines && lines.length > 0);
+    const error = failure.exitCode === 2 ? new InputError(rankError.message, more) : rankError;
     const { stack } = this.threads[failure.rank] ?? {};
     if (stack !== undefined) error.stack = stack;
     return error;
@@ -146,6 +148,8 @@ export class RankThreads<Result> {
 class RankThread {
   result: unknown;
   stack: string | undefined;
+  /** Lines below the message of what it failed with. */
+  more: readonly string[] | undefined;
   gone = false;
   /** It has returned, or failed, and ends. */
   readonly finished: Promise<void>;
@@ -179,6 +183,7 @@ class RankThread {
       } else if ('cleaned' in message) this.cleaned();
       else if ('failure' in message) {
         this.stack = message.stack;
+        this.more = message.more;
         end(message.failure);
       } else {
         this.result = message.result;
