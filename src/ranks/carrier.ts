@@ -158,7 +158,7 @@ export class CarriedCommunicator implements Communicator {
       // Not before: of two ranks that wait here for a third one, each still waits for the other.
       this.heart.stop();
     }
-    this.fail(new MachineError(`rank ${this.rank} is closed`));
+    this.fail(this.closed());
     this.worker.ref();
     await exited;
   }
@@ -232,6 +232,10 @@ export class CarriedCommunicator implements Communicator {
   }
 
   /** Nothing is exchanged any more, for the first reason that there was. */
+  private closed(): MachineError {
+    return new MachineError(`rank ${this.rank} is closed`);
+  }
+
   private fail(error: Error): Error {
     this.failed ??= error;
     return this.failed;
@@ -239,7 +243,8 @@ export class CarriedCommunicator implements Communicator {
 
   private end(reason: MachineError): void {
     this.exited ??= reason;
-    this.fail(reason);
+    // The answer to `close` can come together with the thread's exit, before `endThread` goes on.
+    this.fail(this.closing && this.waiting.size === 0 ? this.closed() : reason);
     for (const { reject } of this.waiting.values()) reject(this.failed!);
     this.waiting.clear();
   }
