@@ -54,7 +54,6 @@ export function packAndInstall(folder: string, others: readonly string[] = []): 
   fs.mkdirSync(path.join(project, 'node_modules', '.bin'));
   for (const [name, file] of Object.entries(packedManifest(installed).bin)) {
     const target = path.join(installed, file);
-    fs.chmodSync(target, 0o755);
     fs.symlinkSync(target, path.join(project, 'node_modules', '.bin', name));
   }
   return places;

@@ -66,6 +66,10 @@ test('package.json names only what is there, and the clone has its own again', (
   const { bin, exports, ...rest } = manifest();
   const targets = [...Object.values(bin), ...Object.values(exports).flatMap((each) => Object.values(each))];
   for (const target of targets) assert.ok(fs.existsSync(path.join(installed, target)), target);
+  if (process.platform !== 'win32')
+    for (const root of [clone, installed])
+      for (const command of Object.values(bin))
+        assert.ok(fs.statSync(path.join(root, command)).mode & 0o100, `${root}: ${command} may be executed`);
   for (const key of ['scripts', 'devDependencies', 'allowScripts']) assert.ok(!(key in rest), key);
   const whole = (root: string) => fs.readFileSync(path.join(root, 'package.json'), 'utf8');
   assert.equal(whole(clone), whole(repositoryRoot));
