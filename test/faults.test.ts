@@ -96,6 +96,8 @@ test('behind an object that is broken the next one is read, in every layout', ()
 test('lines that begin as files of other formats do are text', () => {
   for (const line of ['PAR1 is a receptor', 'PAR1', 'ARROW1 is a name', '%PDF-files are documents'])
     assert.equal(kindOf(Buffer.from(`${line}\n`)), undefined, line);
+  const pages = write('pages.txt', '<html><p>one</html>\n<html><p>two</html>\n');
+  assert.equal(checkTexts([pages], { format: 'auto', fields: ['text'], idField: undefined }), 2);
   for (const [bytes, kind] of [
     ['PAR1\x15\x04', 'a Parquet file'],
     ['ARROW1\0\0', 'an Arrow file'],

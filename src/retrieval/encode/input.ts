@@ -201,7 +201,9 @@ function* fileLines(path: string): Generator<Uint8Array> {
       const piece = chunk.subarray(0, Math.min(chunk.length, file.size - position));
       file.readInto(piece, position);
       const kind = position === 0 ? kindOf(piece) : undefined;
-      if (kind) throw new InputError(`${printable(path)}: expected lines of text, found ${kind}`);
+      // Lines may be pages, one each: those are texts as others are.
+      if (kind && !kind.startsWith('a web page'))
+        throw new InputError(`${printable(path)}: expected lines of text, found ${kind}`);
       yield* reader.lines(piece);
     }
     yield* reader.end();
