@@ -57,8 +57,14 @@ export function writeRunPage(folder: string, record: RunRecord): void {
   writeFileAtomic(file, runPage(record));
 }
 
-const isFolder = (place: string): boolean =>
-  fs.statSync(place, { throwIfNoEntry: false })?.isDirectory() ?? false;
+/** A place that cannot be looked at is none, and writing there says why. */
+function isFolder(place: string): boolean {
+  try {
+    return fs.statSync(place).isDirectory();
+  } catch {
+    return false;
+  }
+}
 
 /** As it was given, without slashes at the end; what stands for a place by its name. */
 function nameOf(folder: string): string {
