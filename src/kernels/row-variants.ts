@@ -4,7 +4,7 @@
  */
 import type { Gpu } from '../gpu/gpu.js';
 import type { DType } from '../tensor/tensor.js';
-import { type RowVariant, rowMain, rowReductionOf } from './launch/rows.js';
+import { type RowVariant, rowMain, rowReductionOf, rowWays } from './launch/rows.js';
 import { type ParamType, type Shader, shaderOf } from './launch/shader.js';
 import type { Case, SizeReader, Variant } from './variants.js';
 
@@ -77,7 +77,7 @@ export const rowShader = <F extends object, P extends Record<string, ParamType>>
     };
   });
 
-/** The two, of which the first works everywhere. `run` launches the shader that it is given. */
+/** Those of `rowWays`, of which the first works everywhere. `run` launches the shader that it is given. */
 export function rowVariants<
   Form extends object,
   Size extends object,
@@ -86,26 +86,20 @@ export function rowVariants<
 >(
   shader: (form: Form, reduction: RowVariant) => Shader<P>,
   run: (shader: Shader<P>, gpu: Gpu, form: Form, size: Size, operands: Operands) => void,
-): [Variant<Form, Size, Operands>, Variant<Form, Size, Operands>] {
-  const variant = (
-    name: RowVariant,
-    about: Pick<Variant<Form, Size, Operands>, 'why' | 'supports' | 'prior'>,
-  ): Variant<Form, Size, Operands> => ({
+): [Variant<Form, Size, Operands>, ...Variant<Form, Size, Operands>[]] {
+  const variant = ({
     name,
-    ...about,
+    why,
+    supports,
+    prior,
+  }: (typeof rowWays)[number]): Variant<Form, Size, Operands> => ({
+    name,
+    why,
+    supports,
+    prior,
     shaders: (_, form) => ({ rows: shader(form, name) }),
     run: (gpu, form, size, operands) => run(shader(form, name), gpu, form, size, operands),
   });
-  return [
-    variant('workgroup64', {
-      why: '64 threads a row, which reduce through workgroup memory',
-      supports: () => true,
-      prior: () => 0,
-    }),
-    variant('subgroup8', {
-      why: '8 lanes a row, which reduce in their subgroup: where barriers are dear, as on lavapipe',
-      supports: ({ subgroupMinSize }) => subgroupMinSize >= 8,
-      prior: ({ software }) => (software ? 1 : -1),
-    }),
-  ];
+  const [first, ...others] = rowWays;
+  return [variant(first), ...others.map(variant)];
 }

@@ -1,8 +1,40 @@
 /**
  * Reductions in fixed order: of what one thread walks, and across the lanes that share a row.
  */
-/** How the lanes of a row come to one value: variants of all families over rows (src/kernels/row-variants.ts). */
-export type RowVariant = 'workgroup64' | 'subgroup8';
+import type { Capabilities } from '../../gpu/capabilities.js';
+
+interface RowWay {
+  readonly name: string;
+  /** Lanes that share a row, a power of 2; also the workgroup size. */
+  readonly lanes: number;
+  /** What the lanes come to one value through. In a subgroup there are no more of them than the smallest has. */
+  readonly through: 'workgroup' | 'subgroup';
+  readonly why: string;
+  supports(facts: Capabilities): boolean;
+  prior(facts: Capabilities): number;
+}
+
+/** How the lanes of a row come to one value: variants of all families over rows. The first works everywhere. */
+export const rowWays = [
+  {
+    name: 'workgroup64',
+    lanes: 64,
+    through: 'workgroup',
+    why: '64 threads a row, which reduce through workgroup memory',
+    supports: () => true,
+    prior: () => 0,
+  },
+  {
+    name: 'subgroup8',
+    lanes: 8,
+    through: 'subgroup',
+    why: '8 lanes a row, which reduce in their subgroup: where barriers are dear, as on lavapipe',
+    supports: ({ subgroupMinSize }) => subgroupMinSize >= 8,
+    prior: ({ software }) => (software ? 1 : -1),
+  },
+] as const satisfies readonly [RowWay, ...RowWay[]];
+
+export type RowVariant = (typeof rowWays)[number]['name'];
 
 export interface RowReduction {
   /** Lanes that share a row; also the workgroup size. */
@@ -12,12 +44,12 @@ export interface RowReduction {
   readonly prelude: string;
 }
 
-const tree = (name: string, type: string, combine: string) => `
-var<workgroup> ${name}Scratch: array<${type}, 64>;
+const tree = (lanes: number, name: string, type: string, combine: string) => `
+var<workgroup> ${name}Scratch: array<${type}, ${lanes}>;
 fn ${name}(v: ${type}, lane: u32) -> ${type} {
   ${name}Scratch[lane] = v;
   workgroupBarrier();
-  for (var s = 32u; s > 0u; s >>= 1u) {
+  for (var s = ${lanes / 2}u; s > 0u; s >>= 1u) {
     if (lane < s) { let a = ${name}Scratch[lane]; let b = ${name}Scratch[lane + s]; ${name}Scratch[lane] = ${combine}; }
     workgroupBarrier();
   }
@@ -26,42 +58,41 @@ fn ${name}(v: ${type}, lane: u32) -> ${type} {
   return result;
 }`;
 
-const reductions: Record<RowVariant, RowReduction> = {
-  workgroup64: {
-    lanes: 64,
-    subgroups: false,
-    prelude: `
-const LANES = 64u;
+const preludes: Record<RowWay['through'], (lanes: number) => string> = {
+  workgroup: (lanes) => `
+const LANES = ${lanes}u;
 
-${tree('rowSum', 'f32', 'a + b')}
-${tree('rowMax', 'u32', 'max(a, b)')}`,
-  },
-  subgroup8: {
-    lanes: 8,
-    subgroups: true,
-    prelude: `
-const LANES = 8u;
+${tree(lanes, 'rowSum', 'f32', 'a + b')}
+${tree(lanes, 'rowMax', 'u32', 'max(a, b)')}`,
+  subgroup: (lanes) => `
+const LANES = ${lanes}u;
 
 fn rowSum(v: f32, lane: u32) -> f32 { return subgroupAdd(v); }
 fn rowMax(v: u32, lane: u32) -> u32 { return subgroupMax(v); }`,
-  },
 };
 
-/** WGSL: `name(v, lane)`, of a value of each lane of a row what `combine` makes of all; `lanes`: the same in a subgroup. */
-export const rowCombination = (
+const wayOf = (variant: RowVariant): RowWay => rowWays.find(({ name }) => name === variant)!;
+
+/** WGSL: `name(v, lane)`, of a value of each lane of a row what `combine` makes of all; `ofSubgroup`: the same in a subgroup. */
+export function rowCombination(
   variant: RowVariant,
   name: string,
   type: string,
   combine: string,
-  lanes: string,
-): string =>
-  variant === 'workgroup64'
-    ? tree(name, type, combine)
+  ofSubgroup: string,
+): string {
+  const { lanes, through } = wayOf(variant);
+  return through === 'workgroup'
+    ? tree(lanes, name, type, combine)
     : `
-fn ${name}(v: ${type}, lane: u32) -> ${type} { return ${lanes}(v); }`;
+fn ${name}(v: ${type}, lane: u32) -> ${type} { return ${ofSubgroup}(v); }`;
+}
 
-/** One workgroup a row: 8 lanes reduce within their subgroup, or 64 threads through workgroup memory. */
-export const rowReductionOf = (variant: RowVariant): RowReduction => reductions[variant];
+/** One workgroup a row, whose lanes reduce within their subgroup or through workgroup memory. */
+export function rowReductionOf(variant: RowVariant): RowReduction {
+  const { lanes, through } = wayOf(variant);
+  return { lanes, subgroups: through === 'subgroup', prelude: preludes[through](lanes) };
+}
 
 /** Summands that a thread adds in a chain, and chains whose sums it adds in a chain. */
 const CHAIN = 16;
