@@ -17,7 +17,8 @@ describe('kernels over rows and elements', () => {
   after(() => gpu.close());
 
   for (const family of families.filter(({ name }) => !ELSEWHERE.test(name)))
-    test(family.name, async () => {
+    test(family.name, async (t) => {
+      const computed = new Set<string>();
       for (const { name, form, size } of family.cases.filter(({ use }) => use === 'check')) {
         const trial = family.trial(gpu, form, size);
         let expected: Float32Array[] | undefined;
@@ -25,9 +26,14 @@ describe('kernels over rows and elements', () => {
           const tolerance = family.tolerance(form, size);
           const { problem } = await checkTrial(trial, tolerance, variant.name, expected);
           assert.equal(problem, undefined, `${name} [${variant.name}]`);
+          computed.add(variant.name);
           expected ??= await outputValues(trial);
         }
         trial.dispose();
       }
+      t.diagnostic(`computed by ${[...computed].join(', ')}`);
+      const others = family.variants.filter((variant) => !computed.has(variant.name));
+      if (others.length > 0)
+        t.diagnostic(`not on this adapter: ${others.map((each) => each.name).join(', ')}`);
     });
 });
