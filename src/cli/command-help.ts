@@ -226,10 +226,11 @@ export const commandHelp: Readonly<Record<string, ShortHelp>> = {
   completion: {
     examples: [
       { purpose: 'in ~/.bashrc', command: 'eval "$(dawntune completion bash)"' },
+      { purpose: 'in ~/.zshrc, behind compinit', command: 'source <(dawntune completion zsh)' },
       {
-        purpose: 'for zsh and for fish, once',
+        purpose: 'for fish, once',
         command:
-          'dawntune completion zsh > ~/.zfunc/_dawntune\ndawntune completion fish > ~/.config/fish/completions/dawntune.fish',
+          'mkdir -p ~/.config/fish/completions\ndawntune completion fish > ~/.config/fish/completions/dawntune.fish',
       },
     ],
   },
