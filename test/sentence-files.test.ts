@@ -12,6 +12,8 @@ import { Gpu } from '../src/gpu/gpu.js';
 import { M3Model } from '../src/models/m3.js';
 import type { M3Options } from '../src/models/m3-parameters.js';
 import { encodeTexts } from '../src/retrieval/encode/encode-texts.js';
+import type { Representation } from '../src/retrieval/encode/encoded.js';
+import { encodeStream } from '../src/retrieval/encode/stream.js';
 import type { TextRole } from '../src/retrieval/texts.js';
 import { Tokenizer } from '../src/tokenizer/tokenizer.js';
 import { parseFinetuneArguments } from '../src/train/arguments.js';
@@ -227,6 +229,26 @@ test('a folder that says no pooling and has no head is told to be pooled by cls,
   assert.deepEqual([loaded(saying), trained(saying)], [0, 0]);
   const withHeads = build(variants.find((each) => each.name === 'no modules.json')!);
   assert.deepEqual([loaded(withHeads), trained(withHeads)], [0, 0]);
+});
+
+test('a head that the folder lacks encodes nothing until something has written it; dense vectors need none', async () => {
+  const folder = build(variants.find((each) => each.name === 'dense')!);
+  for (const head of ['colbert_linear.pt', 'sparse_linear.pt']) fs.rmSync(path.join(folder, head));
+  const { model, tokenizer } = load(folder, { pooling: 'cls', normalize: true });
+  const take = async (...names: Representation[]) => {
+    for await (const _ of encodeStream(model, tokenizer, ['a'], { representations: new Set(names) }));
+  };
+  assert.equal(model.notices.filter((line) => /this head starts with random weights/.test(line)).length, 2);
+  await take('dense');
+  for (const name of ['colbert', 'sparse'] as const) {
+    const refused = { name: 'InputError', message: new RegExp(`${name}_linear\\.pt: no such file: .*dense`) };
+    await assert.rejects(take(name), refused);
+    const { tensor } = model.store.parameters.find((each) => each.name === `${name}_linear.weight`)!;
+    tensor.write(new Float32Array(tensor.size).fill(0.5));
+    await take(name);
+  }
+  await encodeTexts(model, tokenizer, ['a']);
+  model.dispose();
 });
 
 test('a pooling, a normalisation and texts that are told go before what the folder says, with a line', () => {

@@ -53,6 +53,17 @@ export interface M3Parts {
   readonly unused: ReadonlyMap<string, { shape: readonly number[]; data: Float32Array }>;
   /** One line each, e.g. a head that was missing. */
   readonly notices: readonly string[];
+  /** Heads whose file the folder lacks. */
+  readonly drawn: readonly DrawnHead[];
+}
+
+/** A head that was drawn at random, as its folder has no file of it. */
+export interface DrawnHead {
+  readonly name: (typeof HEADS)[number];
+  /** Of the folder. */
+  readonly folder: string;
+  /** Of its weight when it was drawn: training, like whoever else writes it, changes it. */
+  readonly version: number;
 }
 
 /** The heads that a folder has. */
@@ -138,7 +149,11 @@ export function readM3(gpu: Gpu, folder: string, options: M3Options): M3Parts {
       }
     requireUnchanged();
     store.refreshHalves();
-    return { config, settings, texts, store, unused, notices };
+    const drawn = HEADS.filter((name) => !heads[name]).map((name) => {
+      const { version } = store!.get(`${name}.weight`);
+      return { name, folder, version: version.current };
+    });
+    return { config, settings, texts, store, unused, notices, drawn };
   } catch (error) {
     store?.dispose();
     throw error;

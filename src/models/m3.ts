@@ -21,10 +21,11 @@ import type { Tensor } from '../tensor/tensor.js';
 import type { SavedFormat } from '../weights/saved-weights.js';
 import { type EncoderConfig, parseEncoderConfig } from './config.js';
 import { type EncodeOptions, encode } from './encoder.js';
-import { type M3Parts, m3Contents, readM3, weightPieces } from './m3-folder.js';
+import { lackOfHead, type M3Parts, m3Contents, readM3, weightPieces } from './m3-folder.js';
 import {
   checkOptions,
   ENCODER_PREFIX,
+  type HEADS,
   initializeHead,
   type M3Options,
   type M3Settings,
@@ -75,8 +76,9 @@ export class M3Model {
 
   /**
    * Reads a model folder. What the options leave open of pooling, normalisation and texts is as the folder's files of
-   * sentence-transformers say; without them, cls and normalised, as FlagEmbedding has it. A head whose file is missing starts random, with a notice. On a planning device
-   * (`Gpu.plan`) the files are checked, but their numbers are not read.
+   * sentence-transformers say; without them, cls and normalised, as FlagEmbedding has it. A head whose
+   * file is missing starts random for training, with a line in `notices`; until its weights are written, encoding with it
+   * is refused. On a planning device (`Gpu.plan`) the files are checked, but their numbers are not read.
    * @throws InputError for what is wrong with the folder, TypeError for options that are none.
    */
   static load(gpu: Gpu, folder: string, options: M3Options = {}): M3Model {
@@ -90,7 +92,7 @@ export class M3Model {
     const settings = settingsOf(options);
     const store = new ParameterStore(gpu, parameterSpecs(config, settings, options), options.precision);
     const texts = { ...PLAIN_TEXTS, ...options.texts };
-    return new M3Model(gpu, { config, settings, texts, store, unused: new Map(), notices: [] });
+    return new M3Model(gpu, { config, settings, texts, store, unused: new Map(), notices: [], drawn: [] });
   }
 
   /** A model of random weights: normal(0, initializer_range), as transformers draws them, but on the device. */
@@ -117,6 +119,25 @@ export class M3Model {
   /** What an optimiser takes: all parameters but those that were made not to train (`trainable`). */
   parameters(): Parameter[] {
     return this.store.parameters.filter(({ trainable }) => trainable);
+  }
+
+  /** False for a head that was drawn at random, as the folder has no file of it, and was not written since. */
+  hasHead(name: (typeof HEADS)[number]): boolean {
+    return this.drawnHead(name) === undefined;
+  }
+
+  /**
+   * For whoever shows what a head makes of texts. `way`: what does without, before a comma.
+   * @throws InputError where there is none (`hasHead`): what it would give means nothing.
+   */
+  requireHead(name: (typeof HEADS)[number], way = ''): void {
+    const drawn = this.drawnHead(name);
+    if (drawn) throw lackOfHead(drawn.folder, name, way);
+  }
+
+  private drawnHead(name: (typeof HEADS)[number]) {
+    const { version } = this.store.get(`${name}.weight`);
+    return this.parts.drawn.find((drawn) => drawn.name === name && drawn.version === version.current);
   }
 
   // ---- running -----------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ export interface ServedOptions extends BatcherOptions {
   matryoshka?: readonly number[] | undefined;
   /** Of dense, sparse and ColBERT scores in `/rerank`. Default 1, 0.3, 1. */
   weights?: readonly [dense: number, sparse: number, colbert: number] | undefined;
-  /** Heads beside the dense vector; default: both. */
+  /** Heads beside the dense vector; default: those that the model has. */
   heads?: ReadonlySet<'sparse' | 'colbert'> | undefined;
   /** Texts of a request. Default 2048. */
   maxTexts?: number | undefined;
@@ -59,7 +59,9 @@ export interface Served {
 export function servedOf(embedder: Served['embedder'], options: ServedOptions): Served {
   const { model, threads } = embedder;
   const cut = (width: number) => Math.min(width, options.truncateDim ?? width);
-  const heads = options.heads ?? new Set(['sparse', 'colbert'] as const);
+  const heads =
+    options.heads ??
+    new Set((['sparse', 'colbert'] as const).filter((name) => model.hasHead(`${name}_linear`)));
   return {
     embedder,
     batcher: new EmbeddingBatcher(model, threads, options),

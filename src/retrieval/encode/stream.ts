@@ -52,8 +52,8 @@ const MOST_TOKENS = 1 << 22;
 /**
  * The embeddings of `texts`, a window after the other, in input order. What is not told is as the model's folder says.
  * `tokenizer`: itself, or threads of it, which tokenize ahead of the GPU; the embeddings are the same.
- * @throws InputError for what is no text, prompts and lengths that the model has no room for, and an unknown
- * representation; ShapeError for sizes that are none; MachineError for values that are not finite.
+ * @throws InputError for what is no text, prompts and lengths that the model has no room for, an unknown
+ * representation, and one whose head the model's folder lacks and nobody trained; ShapeError for sizes that are none; MachineError for values that are not finite.
  */
 export async function* encodeStream(
   model: M3Model,
@@ -135,6 +135,11 @@ export async function* encodeStream(
   }
 }
 
+const HEAD_OF = [
+  ['sparse', 'sparse_linear'],
+  ['colbert', 'colbert_linear'],
+] as const;
+
 /** What `options` ask of each batch. @throws InputError as `encodeStream`. */
 export function wantedOf(
   model: M3Model,
@@ -147,6 +152,9 @@ export function wantedOf(
       throw new InputError(`representations: expected some of ${all.join(', ')}, found ${show(name)}`);
   if (representations.size === 0)
     throw new InputError(`representations: expected some of ${all.join(', ')}, found none`);
+  for (const [name, head] of HEAD_OF)
+    if (representations.has(name))
+      model.requireHead(head, "representations: new Set(['dense']) of encodeStream does without, and ");
   const widths = {
     dense: representations.has('dense') ? model.config.hiddenSize : 0,
     colbert: representations.has('colbert') ? model.colbertWidth : 0,
