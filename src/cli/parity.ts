@@ -1,6 +1,6 @@
 /** `dawntune parity FOLDER`: all goldens, those of several ranks by as many real ones where there are. */
 import { type ParityArguments, parseParityArguments } from '../parity/arguments.js';
-import { runParity } from '../parity/parity.js';
+import { checkForcedKernels, runParity } from '../parity/parity.js';
 import { renderParity } from '../parity/report.js';
 import { checkStartArguments } from '../ranks/arguments.js';
 import type { RankedCommand } from './ranks/command.js';
@@ -11,6 +11,7 @@ export const rankedCommand: RankedCommand<ParityArguments> = {
   interruption: { where: () => 'interrupted: figures are printed once all are compared' },
   parse(argv, ranks) {
     const args = parseParityArguments(argv);
+    checkForcedKernels(args.kernels);
     return { args, notices: checkStartArguments(args, ranks ?? args.nprocPerNode) };
   },
   async run({ args, communicator, openGpu }) {

@@ -2,9 +2,12 @@
  * `parity FOLDER`: compares the engine with figures computed by FlagEmbedding and PyTorch, for any folder in the
  * goldens layout, and prints a table. Exit code 0 only if every bound holds. The bounds stand in `BOUNDS`.
  */
+import { InputError } from '../errors.js';
 import type { ForcedKernels, KernelChoices } from '../gpu/choices.js';
 import { Gpu, type GpuOptions } from '../gpu/gpu.js';
+import { families, familyNamed } from '../kernels/families.js';
 import { allGatherJson, type Communicator } from '../ranks/communicator.js';
+import { show } from '../show.js';
 import { checkColbertFloor } from './colbert-floor.js';
 import { Comparison, type ComparisonOptions } from './comparison.js';
 import { checkEncode } from './encode.js';
@@ -53,6 +56,23 @@ async function failedElsewhere(
       ? []
       : checks.map((check) => ({ ...check, section: `rank ${rank}: ${check.section}` })),
   );
+}
+
+/** Of names that there are. @throws InputError, one line that names the flag. */
+export function checkForcedKernels(kernels: ForcedKernels | null): void {
+  if (kernels === null || kernels === 'fallback') return;
+  for (const [name, variant] of Object.entries(kernels)) {
+    const family = familyNamed(name);
+    if (!family)
+      throw new InputError(
+        `--kernels: there is no family ${show(name)} of kernels; there are ${families.map((each) => each.name).join(', ')}`,
+      );
+    const names = family.variants.map((each) => each.name);
+    if (!names.includes(variant))
+      throw new InputError(
+        `--kernels: expected ${name} to be one of ${names.join(', ')}, found ${show(variant)}`,
+      );
+  }
 }
 
 /** A variant that no form took was not checked, whatever the other checks say. */

@@ -123,6 +123,14 @@ export const otherCommands: RefusedCalls = {
   parity: [
     { words: '', line: 'parity: expected one folder of goldens, found 0' },
     { words: 'a b', line: 'parity: expected one folder of goldens, found 2' },
+    {
+      words: 'a --kernels softmax=workgroup129',
+      line: '--kernels: expected softmax to be one of workgroup64, subgroup8, subgroup8-vec4, found "workgroup129"',
+    },
+    {
+      words: 'a --kernels softmx=subgroup8',
+      line: /^--kernels: there is no family "softmx" of kernels; there are matmul, /,
+    },
     { words: 'none', line: 'none: expected a folder of goldens, found no settings.json in it' },
     {
       words: 'd',
