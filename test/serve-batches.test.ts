@@ -218,10 +218,19 @@ test('what is aborted is not computed; a full queue and long texts are refused',
   release();
   batcher.reserve([new Uint32Array(400)])();
   assert.throws(() => batcher.reserve([new Uint32Array(401)]), InputError);
+  const usual = new EmbeddingBatcher(model, tokenizer);
+  assert.deepEqual(
+    [usual.batchTokens, usual.queueTokens],
+    [model.gpu.capabilities.software ? 1024 : 8192, 262_144],
+  );
   const long = 'word '.repeat(60);
   await assert.rejects(
     batcher.tokenize(['a', long], { maxLength: 20, truncate: false }),
-    (error: Error) => error instanceof TextTooLongError && error.text === 1,
+    (error: Error) =>
+      error instanceof TextTooLongError &&
+      error.text === 1 &&
+      error.tokens > 60 &&
+      /at most 20$/.test(error.message),
   );
   assert.equal((await batcher.tokenize([long], { maxLength: 20 }))[0]!.length, 20);
 });

@@ -209,7 +209,7 @@ test('what is wrong with a request is told by its field', () =>
       [V1, { input: 'a', dimensions: 8 }, 400, /expected 64, the width of this model, found 8/, 'dimensions'],
       [V1, { input: 'a', dimension: 8 }, 400, /no such field; the nearest is dimensions/, 'dimension'],
       [V1, { input: 'a', prompt_name: 'x' }, 400, /expected one of query, passage, text/, 'prompt_name'],
-      [V1, { input: long }, 400, /a text of more than 48 tokens/, 'input'],
+      [V1, { input: long }, 400, /^input: \d{2,} tokens, at most 48; "truncate": true in the body/, 'input'],
       [V1, { input: ['a', long] }, 400, /^input\[1\]: /, 'input[1]'],
       [V1, { input: 'abcde'.split('') }, 413, /5 texts in one request, of the 4 of --max_texts/, 'input'],
       [V1, { input: 'x'.repeat(20_001) }, 413, /more than the 20000 bytes of --max_body_bytes/, null],
@@ -217,8 +217,13 @@ test('what is wrong with a request is told by its field', () =>
       ['/embed', { inputs: 'a', truncate: 'yes' }, 422, /^truncate: expected true or false/],
       ['/embed', { inputs: 'a', normalize: false }, 422, /--normalize_embeddings False/],
       ['/embed', { inputs: 'a', truncation_direction: 'Left' }, 422, /^truncation_direction/],
-      ['/embed', { inputs: long }, 413, /a text of more than 48 tokens/],
-      ['/embed', { inputs: Array.from({ length: 60 }, () => 5), truncate: true }, 413, /more than 48/],
+      ['/embed', { inputs: long }, 413, /^inputs: \d{2,} tokens, at most 48; /],
+      [
+        '/embed',
+        { inputs: Array.from({ length: 60 }, () => 5), truncate: true },
+        413,
+        /^inputs\[0\]: 60 tokens, at most 48$/,
+      ],
       ['/embed_sparse', { input: 'a' }, 422, /the nearest is inputs/],
       ['/embed_all', { inputs: null }, 422, /found null/],
       ['/rerank', { query: 'a' }, 422, /^texts: expected a list of texts/],
@@ -421,11 +426,16 @@ test('flags: one model, a key that is shown nowhere, room for a batch', () => {
     ['k', '(given by DAWNTUNE_API_KEY)', 'out', 0],
   );
   assert.equal(parse('out --api_key x', { DAWNTUNE_API_KEY: 'k' }).apiKey?.reveal(), 'x');
+  assert.throws(
+    () => parse('out', { DAWNTUNE_API_KEY: '' }),
+    /DAWNTUNE_API_KEY: expected a key, found an empty one/,
+  );
+  assert.deepEqual([parse('out').batchTokens, parse('out --batch_tokens 7').batchTokens], [null, 7]);
   for (const [words, message] of [
     ['--port 1', /--model_name_or_path: expected a folder or a hub id, found nothing/],
     ['a b', /expected one model, found "b" too/],
     ['a --model_name_or_path b', /expected the model once/],
-    ['a --queue_tokens 5', /--queue_tokens: expected at least the 8192/],
+    ['a --batch_tokens 8192 --queue_tokens 5', /--queue_tokens: expected at least the 8192/],
     ['a --port 65536', /--port: expected an integer from 0 to 65535/],
     ['a --nproc_per_node 2', /unknown flag --nproc_per_node/],
   ] as const)

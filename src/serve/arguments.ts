@@ -98,6 +98,12 @@ export const serveFlags = {
     max_connections: withDefault(integer(1, 65_535), 1024, 'most connections at once'),
   }),
   ...modelFlags,
+  ...group('Model', {
+    batch_tokens: optional(
+      count,
+      'tokens in a batch; there is no padding; by default 8192, on a software adapter 1024, where nothing else is answered meanwhile',
+    ),
+  }),
 };
 
 export type ServeArguments = Omit<FlagValues<typeof serveFlags>, 'maxLength' | 'modelNameOrPath'> & {
@@ -125,12 +131,16 @@ export function parseServeArguments(
   if (modelNameOrPath === null)
     throw new InputError('--model_name_or_path: expected a folder or a hub id, found nothing');
   const key = env[API_KEY_VARIABLE];
-  if (values.apiKey === null && key !== undefined && key !== '') {
+  if (values.apiKey === null && key !== undefined) {
+    if (key === '')
+      throw new InputError(
+        `${API_KEY_VARIABLE}: expected a key, found an empty one; unset it to ask for none`,
+      );
     if (apiKey.parse([key]) === undefined)
       throw new InputError(`${API_KEY_VARIABLE}: expected ${apiKey.expects}, found something else`);
     values.apiKey = new AccessToken(key, API_KEY_VARIABLE);
   }
-  if (values.queueTokens < values.batchTokens)
+  if (values.batchTokens !== null && values.queueTokens < values.batchTokens)
     throw new InputError(
       `--queue_tokens: expected at least the ${values.batchTokens} of --batch_tokens, found ${values.queueTokens}`,
     );

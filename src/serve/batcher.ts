@@ -44,9 +44,9 @@ export interface CancelSignal {
 
 /** Settings of an `EmbeddingBatcher`. */
 export interface BatcherOptions {
-  /** Tokens in one batch; a longer text is a batch of its own. Default 8192. */
+  /** Tokens in one batch; a longer text is a batch of its own. Default 8192, on a software adapter 1024. */
   batchTokens?: number | undefined;
-  /** Tokens of all requests that are at hand; one that does not fit is refused. Default 32 batches. */
+  /** Tokens of all requests that are at hand; one that does not fit is refused. Default 32 batches of `batchTokens`, or 262144. */
   queueTokens?: number | undefined;
   /** Milliseconds that a text waits for others when the device has nothing to do. Default 2. */
   wait?: number | undefined;
@@ -101,6 +101,12 @@ export class QueueFullError extends MachineError {
   }
 }
 
+/** Tokens of a refused text that are counted: a text of megabytes would keep others waiting. */
+const COUNTED = 1 << 16;
+
+export const countedTokens = (tokens: number): string =>
+  tokens < COUNTED ? `${tokens} tokens` : `${tokens} tokens or more`;
+
 /** A text has more tokens than it may. */
 export class TextTooLongError extends InputError {
   override name = 'TextTooLongError';
@@ -110,10 +116,18 @@ export class TextTooLongError extends InputError {
     readonly text: number,
     /** Tokens that it may have, special ones included. */
     readonly maxLength: number,
+    /** Tokens that it has, or 65536 where it has more. */
+    readonly tokens: number,
   ) {
-    super(`text ${text} has more than ${maxLength} tokens`);
+    super(`text ${text}: ${countedTokens(tokens)}, at most ${maxLength}`);
   }
 }
+
+/**
+ * A processor computes as many tokens a second in small batches as in large ones, and while it computes a batch of a model
+ * of real size nothing else of this process has a turn.
+ */
+const SOFTWARE_BATCH_TOKENS = 1024;
 
 /** Texts that are tokenized before anybody else has a turn, where no thread does it. */
 const PIECE = 32;
@@ -177,7 +191,9 @@ export class EmbeddingBatcher {
     tokenizer: Tokenizer | TokenizerThreads,
     private readonly options: BatcherOptions = {},
   ) {
-    const { batchTokens = BATCH_TOKENS, queueTokens = 32 * batchTokens, wait = 2 } = options;
+    const { queueTokens = 32 * (options.batchTokens ?? BATCH_TOKENS), wait = 2 } = options;
+    const usual = model.gpu.capabilities.software ? SOFTWARE_BATCH_TOKENS : BATCH_TOKENS;
+    const { batchTokens = Math.min(usual, queueTokens) } = options;
     for (const [name, value, least] of [
       ['batchTokens', batchTokens, 1],
       ['queueTokens', queueTokens, 1],
@@ -237,7 +253,11 @@ export class EmbeddingBatcher {
       const piece = texts.slice(start, start + PIECE).map(put);
       const found = await this.threads.encode(piece, truncate ? maxLength : maxLength + 1, lowerCase);
       for (const each of found) {
-        if (each.length > maxLength) throw new TextTooLongError(ids.length, maxLength);
+        if (each.length > maxLength) {
+          const most = Math.max(COUNTED, maxLength + 1);
+          const [whole] = await this.threads.encode([piece[ids.length - start]!], most, lowerCase);
+          throw new TextTooLongError(ids.length, maxLength, whole!.length);
+        }
         ids.push(each);
       }
       if (start + PIECE < texts.length) await new Promise((resolve) => setImmediate(resolve));

@@ -8,7 +8,13 @@ import type { Representation } from '../retrieval/encode/encoded.js';
 import { jsonNumber, jsonNumbers } from '../retrieval/encode/output.js';
 import { denseScore, lexicalScore } from '../retrieval/pair-scores.js';
 import { show } from '../show.js';
-import { type EmbeddingBatcher, QueueFullError, TextTooLongError, type TextValues } from './batcher.js';
+import {
+  countedTokens,
+  type EmbeddingBatcher,
+  QueueFullError,
+  TextTooLongError,
+  type TextValues,
+} from './batcher.js';
 import { Fields } from './fields.js';
 import { busy, Refusal } from './refusal.js';
 import { type Served, textsOf } from './served.js';
@@ -60,7 +66,7 @@ async function computed(
   const ids = input.ids ?? (await tokenized(batcher, input.texts, reading, truncate, scope, name));
   const most = Math.min(reading.maxLength, batcher.model.config.maxTokens);
   for (const [i, each] of ids.entries())
-    if (each.length > most) throw tooLong(input.ids ? `${name}[${i}]` : name, most, false);
+    if (each.length > most) throw tooLong(`${name}[${i}]`, { tokens: each.length, maxLength: most }, false);
   const tokens = tokensOf(ids);
   const width = batcher.model.settings.colbertDim;
   if (representation === 'colbert' && tokens * width > MOST_VALUES)
@@ -99,14 +105,18 @@ async function tokenized(
     return await batcher.tokenize(texts, { ...reading, truncate, signal });
   } catch (error) {
     if (error instanceof TextTooLongError)
-      throw tooLong(texts.length > 1 ? `${name}[${error.text}]` : name, error.maxLength, true);
+      throw tooLong(texts.length > 1 ? `${name}[${error.text}]` : name, error, true);
     throw error;
   }
 }
 
-function tooLong(name: string, most: number, mayBeCut: boolean): Refusal {
-  const hint = mayBeCut ? '; truncate, or --auto_truncate of the server, cuts it' : '';
-  return new Refusal(413, `${name}: a text of more than ${most} tokens${hint}`, {
+function tooLong(
+  name: string,
+  { tokens, maxLength }: Pick<TextTooLongError, 'tokens' | 'maxLength'>,
+  mayBeCut: boolean,
+): Refusal {
+  const hint = mayBeCut ? '; "truncate": true in the body, or --auto_truncate of the server, cuts it' : '';
+  return new Refusal(413, `${name}: ${countedTokens(tokens)}, at most ${maxLength}${hint}`, {
     ...{ param: name, code: 'context_length_exceeded' },
   });
 }

@@ -53,7 +53,7 @@ function optionsOf(args: ServeArguments, { folder }: Embedder) {
     maxLength: args.maxLength ?? undefined,
     matryoshka: args.matryoshkaDimensions ?? [],
     truncateDim: args.truncateDim ?? undefined,
-    ...{ batchTokens: args.batchTokens, queueTokens: args.queueTokens, wait: args.batchWait },
+    ...{ batchTokens: args.batchTokens ?? undefined, queueTokens: args.queueTokens, wait: args.batchWait },
     ...{ maxTexts: args.maxTexts, maxBodyBytes: args.maxBodyBytes, maxConnections: args.maxConnections },
     requestTimeout: args.requestTimeout,
     ...{ headerTimeout: args.headerTimeout, bodyTimeout: args.bodyTimeout },

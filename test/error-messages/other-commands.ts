@@ -61,13 +61,18 @@ export const otherCommands: RefusedCalls = {
       line: '--model_name_or_path: expected the model once, found it as a word without a flag too',
     },
     {
-      words: 'a --queue_tokens 5',
+      words: 'a --batch_tokens 8192 --queue_tokens 5',
       line: '--queue_tokens: expected at least the 8192 of --batch_tokens, found 5',
     },
     { words: 'a --port 99999', line: '--port: expected an integer from 0 to 65535, found "99999"' },
     {
       words: 'none/at/all',
       line: '--model_name_or_path: none/at/all: no such folder, and no name of the hub, which would be org/name',
+    },
+    {
+      words: 'a',
+      env: { DAWNTUNE_API_KEY: '' },
+      line: 'DAWNTUNE_API_KEY: expected a key, found an empty one; unset it to ask for none',
     },
     {
       words: 'a',
