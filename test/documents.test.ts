@@ -10,6 +10,7 @@ import path from 'node:path';
 import { test } from 'node:test';
 import { flagsPage } from '../scripts/flags-page.js';
 import { renderHelp } from '../src/flag-help.js';
+import { families } from '../src/kernels/families.js';
 import { parseFinetuneArguments } from '../src/train/arguments.js';
 import { type Call, called, check, flagNames, known, parts, scripts } from './documents/commands.js';
 import {
@@ -344,4 +345,19 @@ test('variables of the environment, tests and calls that the documents name are 
     }
   }
   assert.deepEqual(strange, []);
+});
+
+test('the page of kernels has every family with its variants, in their order', () => {
+  const rows =
+    page('docs/kernels.md')
+      .text.split('## All families')[1]
+      ?.matchAll(/^\| `.*$/gm) ?? [];
+  const named = families.map(
+    ({ name, summary, variants }) =>
+      `| \`${name}\` | ${summary} | ${variants.map((each) => `\`${each.name}\``).join(', ')} |`,
+  );
+  assert.deepEqual(
+    [...rows].map(([row]) => row),
+    named,
+  );
 });
