@@ -11,6 +11,7 @@ import { test } from 'node:test';
 import { flagsPage } from '../scripts/flags-page.js';
 import { renderHelp } from '../src/flag-help.js';
 import { families } from '../src/kernels/families.js';
+import { rowWays } from '../src/kernels/launch/rows.js';
 import { parseFinetuneArguments } from '../src/train/arguments.js';
 import { type Call, called, check, flagNames, known, parts, scripts } from './documents/commands.js';
 import {
@@ -360,4 +361,9 @@ test('the page of kernels has every family with its variants, in their order', (
     [...rows].map(([row]) => row),
     named,
   );
+  const shared = families.filter(({ variants }) =>
+    rowWays.every((way) => variants.some(({ name, why }) => name === way.name && why === way.why)),
+  );
+  const told = `share their variants: ${shared.map(({ name }) => `\`${name}\``).join(', ')}.`;
+  assert.ok(page('docs/adding-a-kernel-variant.md').text.includes(told), told);
 });
