@@ -48,10 +48,11 @@ const calls = ({ command }: Example): string[][] =>
   command
     .replaceAll(/\\\n\s*/g, '')
     .split('\n')
+    .filter((line) => !line.startsWith('mkdir '))
     .map((line) =>
       line
-        .replace(/^(?:cat \S+ \| |sudo |eval "\$\()/, '')
-        .replace(/\)"$| > .*$/, '')
+        .replace(/^(?:cat \S+ \| |sudo |eval "\$\(|source <\()/, '')
+        .replace(/\)"?$| > .*$/, '')
         .split(' '),
     );
 
