@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import { test } from 'node:test';
 import { courseSections } from '../src/report/course.js';
+import { curveOf, MEASURES } from '../src/report/curves.js';
 import { bestMetric, metricRows } from '../src/report/evaluations.js';
 import { figure } from '../src/report/figure.js';
 import { tokensOf } from '../src/report/headline.js';
@@ -21,6 +22,20 @@ test('tokens are those of the steps that have a value, which a point may not all
     seconds: { mean: [2, 1] },
   });
   assert.deepEqual(tokensOf(record({ steps: course })), { tokens: 90, perSecond: 9 });
+});
+
+test('the speed at a step is that of the steps around it: one that seems to take no time is no peak', () => {
+  const seconds = Array.from({ length: 20 }, (_, i) => (i === 9 ? 1.999 : i === 10 ? 0.001 : 1));
+  const tokens = seconds.map(() => 100);
+  const course = steps({
+    ...{ from: 0, stride: 1, step: seconds.map((_, i) => i + 1) },
+    ...{ tokens: { mean: tokens }, seconds: { mean: seconds } },
+    tokens_per_second: { mean: seconds.map((time) => 100 / time) },
+  });
+  const speed = MEASURES.find(({ id }) => id === 'speed')!;
+  const { values } = curveOf(record({ steps: course }), speed)!;
+  assert.equal(values.length, 20);
+  for (const value of values) assert.ok(value! > 85 && value! < 115, String(values));
 });
 
 test('the best of a loss is the least, of other metrics the greatest', () => {

@@ -47,7 +47,7 @@ export const CHART_STYLE = `
 .bars .axis{grid-column:2;position:relative;height:20px;color:var(--soft)}
 .bars .axis span{position:absolute;transform:translateX(-50%)}
 .bars .axis span:first-child{transform:none}
-@media (max-width:700px){.bars{grid-template-columns:minmax(0,1fr) max-content}.bars .name{text-align:left;font-weight:600;padding-top:8px!important}.bars .value{grid-column:2;padding-top:8px!important}.bars .track{grid-column:1/3;padding-top:4px!important}.bars .axis{grid-column:1/3}.bars .head .name{display:none}}
+@media (max-width:700px){.bars{grid-template-columns:minmax(0,1fr) max-content}.bars .name{text-align:left;font-weight:600;padding-top:8px!important}.bars .value{grid-column:2;padding-top:8px!important}.bars .track{grid-column:1/3;padding-top:4px!important}.bars .axis{grid-column:1/3}.bars .head .name,.bars .head .value{display:none}}
 `;
 
 /** A number in at most three digits. */

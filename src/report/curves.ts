@@ -98,13 +98,36 @@ export const MEASURES: readonly Measure[] = [
   {
     id: 'speed',
     title: 'Tokens per second',
-    about: 'of queries and passages, without what is done between steps',
+    about: 'of queries and passages, over the steps around each, without what is done between steps',
     kind: 'tokens',
     log: null,
     smooth: true,
-    column: (steps) => steps.tokens_per_second,
+    column: speedAround,
   },
 ];
+
+/** Steps on each side whose tokens and seconds count towards the speed at a step. */
+const SPEED_NEIGHBOURS = 4;
+
+/**
+ * Tokens of the steps around each by their seconds. The device computes ahead of the host, so that the ends of two steps may be
+ * heard of at once: the second then seems to take no time, and its own speed says nothing. Points of several steps stay.
+ */
+function speedAround({ tokens, seconds, tokens_per_second: speed }: StepColumns): Column | undefined {
+  if (speed.min) return speed;
+  const mean = speed.mean.map((own, i) => {
+    if (own === null) return null;
+    let [sum, time] = [0, 0];
+    for (let j = Math.max(0, i - SPEED_NEIGHBOURS); j <= i + SPEED_NEIGHBOURS; j++) {
+      const [some, taken] = [tokens.mean[j] ?? null, seconds.mean[j] ?? null];
+      if (some === null || taken === null) continue;
+      sum += some;
+      time += taken;
+    }
+    return time > 0 ? sum / time : own;
+  });
+  return { mean };
+}
 
 /** From so many points of single steps on the eye no longer finds the course among them. */
 const MANY_POINTS = 150;
