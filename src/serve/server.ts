@@ -49,6 +49,9 @@ export interface EmbeddingServer {
   readonly ended: Promise<void>;
 }
 
+/** Milliseconds in which a server that is told to end still takes what comes, and turns of its loop after them. */
+const TAKE_IN = 50;
+const TAKE_IN_TURNS = 64;
 const MEBIBYTE = 1 << 20;
 /** Characters of an answer that is sent in one piece; a larger one goes in pieces, as fast as it is fetched. */
 const WHOLE = MEBIBYTE;
@@ -178,7 +181,7 @@ export async function createEmbeddingServer(
 
   // A client that asks again and again on one connection is told that this was the last answer on it.
   app.addHook('onSend', async (_, reply) => {
-    if (stopping.signal.aborted) reply.header('connection', 'close');
+    if (closing) reply.header('connection', 'close');
   });
 
   app.removeAllContentTypeParsers();
@@ -335,6 +338,7 @@ export async function createEmbeddingServer(
   let closing: Promise<void> | undefined;
   function stop(error?: Error): Promise<void> {
     closing ??= (async () => {
+      await takeIn();
       stopping.abort(unavailable('the server is ending'));
       const closed = app.close();
       while (active.size > 0) await new Promise((resolve) => setTimeout(resolve, 10));
@@ -355,6 +359,16 @@ export async function createEmbeddingServer(
     },
     close: () => stop(),
   };
+}
+
+/**
+ * What reached this system before it was told to end is taken: a batch of the device may have held the process since, and
+ * connections that were not accepted or not read yet would be cut without an answer. Turns of the loop after the timer
+ * take them, as timers come before what has arrived, and a turn accepts few connections.
+ */
+async function takeIn(): Promise<void> {
+  await new Promise((resolve) => setTimeout(resolve, TAKE_IN));
+  for (let turn = 0; turn < TAKE_IN_TURNS; turn++) await new Promise((resolve) => setImmediate(resolve));
 }
 
 async function listening(app: FastifyInstance, host: string, port: number): Promise<void> {

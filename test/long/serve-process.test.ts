@@ -302,6 +302,21 @@ test('SIGTERM under load: what was taken is answered, what comes is refused, and
   }
 });
 
+test('SIGTERM while the first batch holds the process: what had been sent before is answered', {
+  timeout: 120_000,
+}, async () => {
+  const server = await startServe([model, '--port', '0']);
+  try {
+    const sent = Array.from({ length: 20 }, (_, i) => ask(server.port, texts(i), new http.Agent()));
+    await wait(40);
+    server.process.kill('SIGTERM');
+    for (const answer of await Promise.all(sent)) assert.equal(answer.status, 200);
+    assert.equal(await server.ended, 0);
+  } finally {
+    await end(server);
+  }
+});
+
 test('a client that fetches no answer holds the end up until a second signal', {
   timeout: 120_000,
 }, async () => {
